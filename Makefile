@@ -1,0 +1,52 @@
+# Expunge: `make demo` plays the whole story, `make test` runs every test. Both set up what they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEVSTACK := $(BIN)/python tools/devstack/devstack.py
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: setup demo test check fix up down status bench lock clean
+
+setup: $(VENV)/ready  ## a virtual environment with the locked dependencies
+
+$(VENV)/ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: set PYTHON=python3.12, for example" >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --require-hashes -r requirements.lock
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup  ## the story, from photos to confirmations, on a real Kafka and a real Redis
+	@$(DEVSTACK) up --instance demo
+	@$(BIN)/expunge demo
+
+test: setup  ## every test, on servers of its own (CONTAINERS=1 takes them from a Docker engine)
+	@test -n "$(CONTAINERS)" || { test -n "$$EXPUNGE_TEST_KAFKA" && test -n "$$EXPUNGE_TEST_REDIS"; } || $(DEVSTACK) up --instance test
+	@EXPUNGE_TEST_CONTAINERS=$(CONTAINERS) $(BIN)/python -m pytest $(ARGS); code=$$?; \
+	 test -n "$(CONTAINERS)$$EXPUNGE_TEST_KAFKA" || $(DEVSTACK) down --instance test; exit $$code
+
+check: setup  ## lint, format, types, layers, schemas
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python tools/schemas.py --check
+
+fix: setup  ## format, and write the schemas anew
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+	@$(BIN)/python tools/schemas.py
+
+up down status: setup  ## the demo's servers
+	@$(DEVSTACK) $@ --instance demo
+
+bench: setup  ## figures beside the raw clients', into benchmarks/RESULTS.md
+	@$(DEVSTACK) up --instance test
+	@$(BIN)/python benchmarks/run.py; code=$$?; $(DEVSTACK) down --instance test; exit $$code
+
+lock: setup  ## requirements.lock from pyproject.toml, with hashes and without index hosts
+	@$(BIN)/uv pip compile pyproject.toml --quiet --group dev --universal --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' -o requirements.lock
+
+clean:  ## what the targets made, servers first
+	@test ! -x $(BIN)/python || { $(DEVSTACK) down --instance demo; $(DEVSTACK) down --instance test; }
+	rm -rf $(VENV) .devstack .demo
