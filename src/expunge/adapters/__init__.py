@@ -1,0 +1,1 @@
+"""Everything that knows a client library. Its exceptions do not leave."""

@@ -1,0 +1,1 @@
+"""Kafka through kafka-python. No transactions: see docs/adr/0001."""

@@ -1,0 +1,128 @@
+"""Consuming as one member of a role's group: committed transactions only, offsets committed by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.structs import OffsetAndMetadata
+
+from expunge.adapters.broker.client import common, translated
+from expunge.domain.events import Position, Record
+
+CALL_MS = 10_000
+
+
+class KafkaRecords:
+    """The records of a role's partitions. See `runtime.Source` for what each method promises."""
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        options: dict[str, Any],
+        prefix: str,
+        group: str,
+        topics: Sequence[str],
+        *,
+        max_records: int,
+        session_timeout_ms: int,
+    ) -> None:
+        self._prefix = prefix
+        self._committed: dict[TopicPartition, int] = {}
+        with translated("answer"):
+            self._consumer: Any = KafkaConsumer(
+                **common(bootstrap_servers, options),
+                group_id=prefix + group,
+                enable_auto_commit=False,
+                isolation_level="read_committed",
+                auto_offset_reset="earliest",
+                partition_assignment_strategy=[CooperativeStickyAssignor],
+                max_poll_records=max_records,
+                max_poll_interval_ms=300_000,
+                session_timeout_ms=session_timeout_ms,
+                heartbeat_interval_ms=max(1000, session_timeout_ms // 4),
+                fetch_max_wait_ms=100,
+                max_partition_fetch_bytes=4_194_304,
+                allow_auto_create_topics=False,
+            )
+            self._consumer.subscribe([prefix + topic for topic in topics])
+
+    def poll(self, seconds: float) -> list[Record]:
+        """See `runtime.Source.poll`."""
+        with translated("hand over records"):
+            polled = self._consumer.poll(timeout_ms=int(seconds * 1000))
+        return [self._record(record) for records in polled.values() for record in records]
+
+    def _record(self, record: Any) -> Record:  # noqa: ANN401 - the client is untyped
+        kind = next((value for key, value in record.headers or () if key.lower() == "content-type"), None)
+        return Record(
+            topic=record.topic.removeprefix(self._prefix),
+            partition=record.partition,
+            position=Position(record.leader_epoch if record.leader_epoch is not None else -1, record.offset),
+            appended_at=datetime.fromtimestamp(record.timestamp / 1000, UTC),
+            key=record.key,
+            value=record.value,
+            content_type=kind.decode("latin-1") if kind else None,
+        )
+
+    def partitions(self) -> list[int]:
+        """See `runtime.Source.partitions`."""
+        return sorted({each.partition for each in self._consumer.assignment()})
+
+    def commit(self) -> None:
+        """See `runtime.Source.commit`: the positions, not last record + 1 (PROTOCOLS 21)."""
+        with translated("commit offsets"):
+            held = self._consumer.assignment()
+            positions = {each: self._consumer.position(each, timeout_ms=CALL_MS) for each in held}
+            moved = {tp: at for tp, at in positions.items() if at is not None and self._committed.get(tp) != at}
+            if moved:
+                self._consumer.commit(
+                    {each: OffsetAndMetadata(at, "", -1) for each, at in moved.items()}, timeout_ms=CALL_MS
+                )
+            self._committed = {tp: at for tp, at in positions.items() if at is not None}
+
+    def rewind(self, batch: Sequence[Record]) -> None:
+        """See `runtime.Source.rewind`."""
+        first: dict[TopicPartition, int] = {}
+        for record in batch:
+            partition = TopicPartition(self._prefix + record.topic, record.partition)
+            first[partition] = min(record.position.offset, first.get(partition, record.position.offset))
+        held = self._consumer.assignment()
+        for partition, offset in first.items():
+            if partition in held:
+                self._consumer.seek(partition, offset)
+
+    def rewind_to_committed(self, batch: Sequence[Record]) -> None:
+        """See `runtime.Source.rewind_to_committed`."""
+        with translated("say what was committed"):
+            for topic, number in {(record.topic, record.partition) for record in batch}:
+                partition = TopicPartition(self._prefix + topic, number)
+                if partition in self._consumer.assignment():
+                    offset = self._consumer.committed(partition, timeout_ms=CALL_MS)
+                    if offset is None:
+                        self._consumer.seek_to_beginning(partition)
+                    else:
+                        self._consumer.seek(partition, offset)
+                    self._committed.pop(partition, None)
+
+    def rest(self, seconds: float) -> None:
+        """See `runtime.Source.rest`."""
+        held = self._consumer.assignment()
+        with translated("keep the group together"):
+            if held:
+                self._consumer.pause(*held)
+            try:
+                polled = self._consumer.poll(timeout_ms=int(seconds * 1000))
+                # Partitions that were assigned just now are not paused yet: what they handed over is read again.
+                self.rewind([self._record(record) for records in polled.values() for record in records])
+            finally:
+                paused = self._consumer.paused()
+                if paused:
+                    self._consumer.resume(*paused)
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._consumer.close(autocommit=False, timeout_ms=CALL_MS)

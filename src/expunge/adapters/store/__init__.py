@@ -1,0 +1,32 @@
+"""The index and the state on Redis (6.2 commands only, so Valkey and managed services work).
+
+Every key Expunge uses. <t> is one of 256 hash tags, <b> a bucket (of tag b mod 256), <p> a partition of `cases` (of tag
+p mod 256). Names stand behind the deployment's prefix.
+
+    key                          type    field -> value
+    {0}meta                      hash    format, buckets, check value of the secret, epoch
+    {0}holdings                  set     keys of holdings
+    {<t>}sentinel                hash    epoch; every script checks it first
+    {<t>}a:<b>                   hash    asset -> row: digest (8), flags (1), body
+    {<t>}c:<b>                   hash    node -> packed children, or 'S': see the set beside it
+    {<t>}c:<b>:<node>            set     children of a node with many
+    {<t>}s:<b>                   hash    subject -> packed assets, spilled likewise
+    {<t>}o:<b>                   hash    digest of a data source -> its assets in this bucket, spilled likewise
+    {<t>}m:<b>                   hash    node -> packed marks: case, task, reach, digest of the row; spilled into a hash
+    {<t>}x:<case>:<node>         set     what a container of a case must leave out (bounded)
+    {<t>}pos:<p>                 string  position of `cases` that the state below includes
+    {<t>}case:<p>:<case>         string  the case, JSON
+    {<t>}root:<p>:<case>         string  what it was opened with, JSON
+    {<t>}chunks:<p>:<case>       hash    chunk digest -> its state, JSON
+    {<t>}commands:<p>:<case>     hash    command id -> chunk digest
+    {<t>}plan:<p>:<case>:<g>     set     chunks of a generation
+    {<t>}ready:<p>:<case>:<g>:<s> zset   chunks of a stage without a command yet, in lexical order
+    {<t>}chunk:<p>:<case>:<d>    string  body of a chunk, JSON
+    {<t>}timers:<p>              zset    case|timer -> due, in milliseconds
+    {<t>}unapplied:<p>           set     cases that wait for the indexers
+    {<t>}open:<p>                zset    cases that are not final, in lexical order
+    {<t>}list:<p>                set     all cases
+    {<t>}flow:<p>                hash    system -> commands without a final answer
+    {<t>}notary-pos:<p>          string  position of `ledger` that the notary includes
+    {<t>}facts:<p>:<case>        hash    sequence -> digest of the fact (tag of the ledger's partition)
+"""

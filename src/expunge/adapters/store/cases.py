@@ -1,0 +1,250 @@
+"""The coordinator's and the notary's state on Redis: one script writes a batch under one position."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from expunge.adapters.store.server import TAGS, Server
+from expunge.domain.case.messages import Root
+from expunge.domain.case.state import Case, ChunkState
+from expunge.domain.events import Position
+from expunge.domain.plan import Chunk
+from expunge.domain.vocabulary import FINAL
+from expunge.errors import Fenced, Unavailable
+from expunge.ports import Changes, Offsets, TimerKey
+
+Words = list[bytes | str | int | float]
+
+
+class Keys:
+    """The keys of one partition of `cases`."""
+
+    def __init__(self, server: Server, partition: int) -> None:
+        self.tag = partition % TAGS
+        self._server, self._partition = server, partition
+
+    def of(self, name: str, *parts: object) -> bytes:
+        """`name:<partition>:<parts>` in the partition's slot."""
+        return self._server.key(self.tag, ":".join([name, str(self._partition), *map(str, parts)]))
+
+
+class RedisCaseReader:
+    """The large part of one partition's state."""
+
+    def __init__(self, server: Server, partition: int) -> None:
+        self._server, self._keys = server, Keys(server, partition)
+
+    def chunk(self, case_id: str, digest: str) -> ChunkState | None:
+        """See `CaseReader.chunk`."""
+        raw = self._server.guarded(lambda client: client.hget(self._keys.of("chunks", case_id), digest))
+        return ChunkState.model_validate_json(raw) if raw else None
+
+    def chunk_of(self, case_id: str, command: str) -> ChunkState | None:
+        """See `CaseReader.chunk_of`."""
+        digest = self._server.guarded(lambda client: client.hget(self._keys.of("commands", case_id), command))
+        return self.chunk(case_id, digest.decode()) if digest else None
+
+    def body(self, case_id: str, digest: str) -> Chunk:
+        """See `CaseReader.body`."""
+        raw = self._server.guarded(lambda client: client.get(self._keys.of("chunk", case_id, digest)))
+        if not raw:
+            raise Unavailable("the body of a chunk is missing in Redis: it has forgotten; rebuild")
+        return Chunk.model_validate_json(raw)
+
+    def digests(self, case_id: str, generation: int) -> list[str]:
+        """See `CaseReader.digests`."""
+        found = self._server.guarded(lambda client: client.smembers(self._keys.of("plan", case_id, generation)))
+        return sorted(digest.decode() for digest in found)
+
+    def waiting(self, case_id: str, generation: int, stage: int, limit: int) -> list[str]:
+        """See `CaseReader.waiting`."""
+        key = self._keys.of("ready", case_id, generation, stage)
+        found = self._server.guarded(lambda client: client.zrange(key, 0, limit - 1))
+        return [digest.decode() for digest in found]
+
+
+class RedisCaseStore:
+    """See `ports.CaseStore` and `ports.ChunkStore` for what each method promises."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def position(self, partition: int) -> Position | None:
+        """See `ports.CaseStore.position`."""
+        return parse_position(self._get(partition, "pos"))
+
+    def cases(self, partition: int, case_ids: Sequence[str]) -> dict[str, Case]:
+        """See `ports.CaseStore.cases`."""
+        if not case_ids:
+            return {}
+        keys = Keys(self._server, partition)
+        raw = self._server.guarded(lambda client: client.mget([keys.of("case", case_id) for case_id in case_ids]))
+        found = zip(case_ids, raw, strict=True)
+        return {case_id: Case.model_validate_json(value) for case_id, value in found if value}
+
+    def root(self, partition: int, case_id: str) -> Root | None:
+        """See `ports.CaseStore.root`."""
+        raw = self._get(partition, "root", case_id)
+        return Root.model_validate_json(raw) if raw else None
+
+    def _get(self, partition: int, name: str, *parts: str) -> bytes | None:
+        key = Keys(self._server, partition).of(name, *parts)
+        found: bytes | None = self._server.guarded(lambda client: client.get(key))
+        return found
+
+    def reader(self, partition: int) -> RedisCaseReader:
+        """See `ports.CaseStore.reader`."""
+        return RedisCaseReader(self._server, partition)
+
+    def write(self, partition: int, before: Position | None, after: Position, changes: Changes) -> None:
+        """See `ports.CaseStore.write`."""
+        keys = Keys(self._server, partition)
+        words: list[Words] = []
+        for case in changes.cases.values():
+            words += _case_words(keys, case)
+        for case_id, root in changes.roots.items():
+            words.append(["SET", keys.of("root", case_id), root.model_dump_json()])
+        for (case_id, digest), chunk in changes.chunks.items():
+            words += _chunk_words(keys, case_id, digest, chunk)
+        for timer, at in changes.timers.items():
+            member = f"{timer.case_id}|{timer.timer}"
+            if at is None:
+                words.append(["ZREM", keys.of("timers"), member])
+            else:
+                words.append(["ZADD", keys.of("timers"), int(at.timestamp() * 1000), member])
+        for system, difference in changes.flow.items():
+            if difference:
+                words.append(["HINCRBY", keys.of("flow"), system, difference])
+        commit(self._server, keys, "pos", before, after, words)
+
+    def due(self, partition: int, now: datetime, limit: int) -> list[tuple[TimerKey, datetime]]:
+        """See `ports.CaseStore.due`."""
+        key = Keys(self._server, partition).of("timers")
+        until = int(now.timestamp() * 1000)
+        found = self._server.guarded(
+            lambda client: client.zrangebyscore(key, "-inf", until, start=0, num=limit, withscores=True)
+        )
+        return [
+            (TimerKey(*member.decode().split("|", 1)), datetime.fromtimestamp(float(score) / 1000, UTC))
+            for member, score in found
+        ]
+
+    def waiting_for_index(self, partition: int) -> list[tuple[str, Offsets]]:
+        """See `ports.CaseStore.waiting_for_index`."""
+        key = Keys(self._server, partition).of("unapplied")
+        ids = sorted(case_id.decode() for case_id in self._server.guarded(lambda client: client.smembers(key)))
+        return [(case_id, case.watermark) for case_id, case in self.cases(partition, ids).items()]
+
+    def open_cases(self, partition: int, after: str, limit: int) -> list[str]:
+        """See `ports.CaseStore.open_cases`."""
+        key = Keys(self._server, partition).of("open")
+        start = f"({after}" if after else "-"
+        found = self._server.guarded(lambda client: client.zrangebylex(key, start, "+", start=0, num=limit))
+        return [case_id.decode() for case_id in found]
+
+    def listed(self, partition: int) -> list[Case]:
+        """Every case of a partition, for people."""
+        key = Keys(self._server, partition).of("list")
+        ids = sorted(case_id.decode() for case_id in self._server.guarded(lambda client: client.smembers(key)))
+        return list(self.cases(partition, ids).values())
+
+    def put_chunks(self, partition: int, chunks: Sequence[Chunk]) -> None:
+        """See `ports.ChunkStore.put_chunks`."""
+        keys = Keys(self._server, partition)
+        words: list[Words] = [
+            ["SET", keys.of("chunk", chunk.case_id, chunk.digest), chunk.model_dump_json()] for chunk in chunks
+        ]
+        self._server.run([("commit", [keys.of("pos")], ["", "-", *flat(words)])], [keys.tag])
+
+
+def _case_words(keys: Keys, case: Case) -> list[Words]:
+    final = case.status in FINAL
+    dumped = case.model_dump_json()
+    return [
+        ["SET", keys.of("case", case.case_id), dumped],
+        ["ZREM", keys.of("open"), case.case_id] if final else ["ZADD", keys.of("open"), 0, case.case_id],
+        ["SADD" if case.watermark else "SREM", keys.of("unapplied"), case.case_id],
+        ["SADD", keys.of("list"), case.case_id],
+    ]
+
+
+def _chunk_words(keys: Keys, case_id: str, digest: str, chunk: ChunkState) -> list[Words]:
+    ready = keys.of("ready", case_id, chunk.generation, chunk.summary.stage)
+    waits = chunk.commandable and not chunk.attempt
+    return [
+        ["HSET", keys.of("chunks", case_id), digest, chunk.model_dump_json()],
+        ["HSET", keys.of("commands", case_id), chunk.command_id, digest],
+        ["SADD", keys.of("plan", case_id, chunk.generation), digest],
+        ["ZADD", ready, 0, digest] if waits else ["ZREM", ready, digest],
+    ]
+
+
+class RedisNotaryStore:
+    """See `ports.NotaryStore` for what each method promises."""
+
+    def __init__(self, server: Server, partition: int = 0) -> None:
+        self._server, self._keys = server, Keys(server, partition)
+
+    def position(self, partition: int) -> Position | None:
+        """See `ports.NotaryStore.position`."""
+        key = Keys(self._server, partition).of("notary-pos")
+        return parse_position(self._server.guarded(lambda client: client.get(key)))
+
+    def known(self, case_ids: Sequence[str]) -> dict[str, dict[int, str]]:
+        """See `ports.NotaryStore.known`."""
+
+        def read(client: Any) -> list[dict[bytes, bytes]]:  # noqa: ANN401 - the client is untyped
+            pipe = client.pipeline(transaction=False)
+            for case_id in case_ids:
+                pipe.hgetall(self._keys.of("facts", case_id))
+            return list(pipe.execute())
+
+        found = self._server.guarded(read) if case_ids else []
+        return {
+            case_id: {int(sequence): digest.decode() for sequence, digest in facts.items()}
+            for case_id, facts in zip(case_ids, found, strict=True)
+        }
+
+    def write(
+        self, partition: int, before: Position | None, after: Position, seen: Mapping[str, Mapping[int, str]]
+    ) -> None:
+        """See `ports.NotaryStore.write`."""
+        words: list[Words] = []
+        for case_id, facts in seen.items():
+            for sequence, digest in facts.items():
+                words.append(["HSET", self._keys.of("facts", case_id), sequence, digest])
+        commit(self._server, Keys(self._server, partition), "notary-pos", before, after, words)
+
+
+def parse_position(raw: bytes | None) -> Position | None:
+    """A position as `format_position` wrote it."""
+    if not raw:
+        return None
+    epoch, offset = raw.decode().split(":")
+    return Position(int(epoch), int(offset))
+
+
+def format_position(position: Position | None) -> str:
+    """A position as it stands in Redis; empty for none."""
+    return f"{position.leader_epoch}:{position.offset}" if position else ""
+
+
+def flat(words: Sequence[Words]) -> Words:
+    """Commands as the commit script reads them: the number of words before each."""
+    return [item for command in words for item in (len(command), *command)]
+
+
+def commit(
+    server: Server, keys: Keys, name: str, before: Position | None, after: Position, words: Sequence[Words]
+) -> None:
+    """Write under a position.
+
+    Raises:
+        Fenced: the stored position is not `before`.
+    """
+    arguments = [format_position(before), format_position(after), *flat(words)]
+    (written,) = server.run([("commit", [keys.of(name)], arguments)], [keys.tag])
+    if not written:
+        raise Fenced("the state of this partition is newer than this process believes")

@@ -1,0 +1,165 @@
+"""The composition root: the only place that builds adapters."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from expunge.adapters.broker.admin import Finding, KafkaTopics
+from expunge.adapters.broker.consumer import KafkaRecords
+from expunge.adapters.broker.producer import KafkaSender
+from expunge.adapters.store.cases import RedisCaseStore, RedisNotaryStore
+from expunge.adapters.store.index import RedisIndex
+from expunge.adapters.store.server import Server
+from expunge.adapters.system import PrometheusMetrics, StopWaiter, SystemClock
+from expunge.adapters.vault import LibraryVault
+from expunge.config import Settings
+from expunge.domain.admission import Door
+from expunge.domain.identity import Keys
+from expunge.errors import ConfigurationError
+from expunge.ports import Stage
+from expunge.runtime import Loop
+from expunge.stages import ROLES
+from expunge.stages.coordinator import Coordinator
+from expunge.stages.indexer import Indexer
+from expunge.stages.intake import Intake
+from expunge.stages.notary import Notary
+from expunge.stages.resolver import Bounds, Resolver
+
+
+@dataclass
+class Installation:
+    """One deployment, its adapters built when they are first needed."""
+
+    settings: Settings
+
+    @cached_property
+    def keys(self) -> Keys:
+        """The keys derived from the secret."""
+        return Keys(self.settings.secret())
+
+    @cached_property
+    def door(self) -> Door:
+        """Who exists, and the keys."""
+        return Door(self.settings.registry(), self.keys, self.settings.prefix)
+
+    @cached_property
+    def topics(self) -> KafkaTopics:
+        """Topics and progress."""
+        kafka = self.settings.kafka
+        return KafkaTopics(kafka.bootstrap_servers, kafka.options, self.settings.prefix)
+
+    @cached_property
+    def server(self) -> Server:
+        """Redis."""
+        return Server(self.settings.redis.url, self.settings.prefix)
+
+    @cached_property
+    def vault(self) -> LibraryVault:
+        """Sealing."""
+        return LibraryVault(self.keys)
+
+    @cached_property
+    def sender(self) -> KafkaSender:
+        """The producer of this process."""
+        kafka = self.settings.kafka
+        return KafkaSender(kafka.bootstrap_servers, kafka.options, self.settings.prefix, self.topics)
+
+    @cached_property
+    def index(self) -> RedisIndex:
+        """The lineage index."""
+        return RedisIndex(self.server)
+
+    @cached_property
+    def cases(self) -> RedisCaseStore:
+        """The coordinator's state."""
+        return RedisCaseStore(self.server)
+
+    def records(self, group: str, topics: Sequence[str]) -> KafkaRecords:
+        """A member of a group."""
+        kafka = self.settings.kafka
+        return KafkaRecords(
+            kafka.bootstrap_servers,
+            kafka.options,
+            self.settings.prefix,
+            group,
+            topics,
+            max_records=kafka.max_poll_records,
+            session_timeout_ms=kafka.session_timeout_ms,
+        )
+
+    def stage(self, role: str, metrics: PrometheusMetrics, stop: threading.Event) -> Stage:
+        """The stage of a role."""
+        door, vault, topics = self.door, self.vault, self.topics
+        match role:
+            case "intake":
+                return Intake(door, topics, vault, self.sender, metrics)
+            case "indexer":
+                return Indexer(door, self.index, topics, vault, metrics)
+            case "resolver":
+                bounds = Bounds(self.settings.limits.step_nodes)
+                waiter = StopWaiter(stop)
+                return Resolver(door, self.index, self.cases, topics, topics, vault, metrics, waiter, bounds)
+            case "coordinator":
+                return Coordinator(door, self.cases, topics, topics, vault, metrics)
+            case "notary":
+                return Notary(door, RedisNotaryStore(self.server), vault, metrics)
+            case _:
+                raise ConfigurationError(f"unknown role {role}: one of {', '.join(ROLES)}")
+
+    def run(self, role: str, stop: threading.Event) -> None:
+        """Run one role until told to stop.
+
+        Raises:
+            ConfigurationError: topics, settings or the index are not as they must be.
+        """
+        self.refuse_if_wrong()
+        port = self.settings.metrics.port
+        metrics = PrometheusMetrics(port + ROLES.index(role) if port else 0)
+        stage = self.stage(role, metrics, stop)
+        source = self.records(role, stage.topics)
+        Loop(stage, source, self.sender, SystemClock(), metrics).run(stop.is_set)
+
+    def refuse_if_wrong(self) -> None:
+        """Start nothing on missing topics, wrong settings, an empty index or another secret (PROTOCOLS 5, 45)."""
+        findings = [*self.topics.check(self.settings.topics()), *self.index_findings()]
+        if findings:
+            rest = f" (and {len(findings) - 1} more: `expunge doctor`)" if len(findings) > 1 else ""
+            raise ConfigurationError(f"{findings[0].problem}: {findings[0].mend}{rest}")
+
+    def index_findings(self) -> list[Finding]:
+        """What is wrong with the index."""
+        meta = self.server.read_meta()
+        if meta is None:
+            mend = "run `expunge topics create` on a new installation, `expunge rebuild` if the topics hold data"
+            return [Finding("Redis holds no index", mend)]
+        if meta.check != self.keys.check:
+            return [Finding("the index was made with another secret", "set secret_file to the secret it was made with")]
+        if meta.buckets != self.settings.redis.buckets:
+            mend = f"set redis.buckets to {meta.buckets}; changing it needs a rebuild"
+            return [Finding(f"the index has {meta.buckets} buckets", mend)]
+        return []
+
+    def create(self, say: Callable[[str], None]) -> None:
+        """Create missing topics, and initialise an empty Redis beside empty topics.
+
+        Raises:
+            ConfigurationError: an existing topic is set wrongly, or Redis is empty while the topics are not.
+        """
+        for name in self.topics.create(self.settings.topics()):
+            say(name)
+        findings = self.topics.check(self.settings.topics())
+        if findings:
+            raise ConfigurationError(f"{findings[0].problem}: {findings[0].mend}")
+        if self.server.read_meta() is None:
+            if not self.topics.empty(["assets", "ledger"]):
+                raise ConfigurationError("Redis is empty but the topics hold data: run `expunge rebuild`")
+            self.server.initialise(self.settings.redis.buckets, self.keys.check)
+
+    def close(self) -> None:
+        """Let go of connections that were opened."""
+        for name in ("sender", "topics"):
+            if name in self.__dict__:
+                getattr(self, name).close()

@@ -1,0 +1,219 @@
+"""Configuration: `expunge.toml`, overridden by EXPUNGE_* variables, overridden by flags. Unknown keys are errors."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from expunge.domain.registry import Name, Namespace, Publisher, Registry, System
+from expunge.domain.topics import Topic, all_topics
+from expunge.errors import ConfigurationError
+
+DEFAULT_FILE = "expunge.toml"
+SWITCHES = {"EXPUNGE_CONFIG"}
+"""Variables that are read elsewhere. EXPUNGE_TEST_* belong to the tests."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Kafka(_Section):
+    """Where Kafka is, and how its topics are cut."""
+
+    bootstrap_servers: str = "127.0.0.1:9092"
+    options: dict[str, Any] = {}
+    """Security settings under kafka-python's names (`security_protocol`, `sasl_mechanism`, ...)."""
+    partitions: int = Field(24, ge=1, le=10_000)
+    """Of cases, tasks and plans; fixed when the topics are created."""
+    ledger_partitions: int = Field(1, ge=1, le=1)
+    other_partitions: int = Field(6, ge=1, le=10_000)
+    session_timeout_ms: int = Field(10_000, ge=6_000)
+    max_poll_records: int = Field(500, ge=1, le=10_000)
+
+
+class Redis(_Section):
+    """Where Redis is, and how the index is cut."""
+
+    url: str = "redis://127.0.0.1:6379/0"
+    buckets: int = Field(16_384, ge=256, multiple_of=256)
+    """Fixed when the index is created: about one for every 64 assets."""
+
+
+class Metrics(_Section):
+    """Prometheus."""
+
+    port: int = Field(0, ge=0, le=65_000)
+    """Port of the first role; every further role takes the next. 0: none."""
+
+
+class Limits(_Section):
+    """How much one message may lead to."""
+
+    step_nodes: int = Field(20_000, ge=1, le=1_000_000)
+
+
+class _Declared(_Section):
+    name: Name
+
+
+class _Pattern(_Section):
+    pattern: str
+
+
+class Operator(_Section):
+    """Who may speak on `controls`."""
+
+    name: Name
+    key: str = ""
+    roles: tuple[Literal["approve", "hold", "replay", "decide", "pause"], ...] = ()
+
+
+class AgentTable(_Section):
+    """A table in which an SQLite agent finds people."""
+
+    name: str
+    namespace: Name
+    column: str
+    purpose_column: str | None = None
+
+
+class Agent(_Section):
+    """A ready agent: what `expunge agent run SYSTEM` does for that system."""
+
+    system: Name
+    type: Literal["filesystem", "sqlite"]
+    root: Path | None = None
+    """filesystem: the directory out of which nothing is touched."""
+    asset_prefix: str = "file://"
+    database: Path | None = None
+    """sqlite: the database file."""
+    tables: tuple[AgentTable, ...] = ()
+    key_file: Path | None = None
+    """The system's private opening key, where identities are revealed to it."""
+    state: Path
+    """Where the agent remembers its answers."""
+    deferred_days: int | None = None
+
+
+class Settings(BaseSettings):
+    """Everything that can be set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="EXPUNGE_", env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    prefix: str = Field("expunge.", pattern=r"^[a-zA-Z0-9._-]{1,64}$")
+    secret_file: Path = Path("expunge.secret")
+    tenant: str = "default"
+    allow_unsigned: bool = False
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    kafka: Kafka = Kafka()
+    redis: Redis = Redis()
+    metrics: Metrics = Metrics()
+    limits: Limits = Limits()
+    namespaces: tuple[Namespace, ...] = ()
+    data_sources: tuple[_Pattern, ...] = ()
+    purposes: tuple[_Declared, ...] = ()
+    categories: tuple[_Declared, ...] = ()
+    systems: tuple[System, ...] = ()
+    publishers: tuple[Publisher, ...] = ()
+    operators: tuple[Operator, ...] = ()
+    agents: tuple[Agent, ...] = ()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then variables, then the file."""
+        del dotenv_settings, file_secret_settings
+        path = config_file()
+        file = (TomlConfigSettingsSource(settings_cls, toml_file=path),) if path else ()
+        return (init_settings, env_settings, *file)
+
+    def registry(self) -> Registry:
+        """Who exists and what they can do."""
+        return Registry(
+            tenant=self.tenant,
+            namespaces=self.namespaces,
+            data_sources=tuple(each.pattern for each in self.data_sources),
+            purposes=tuple(each.name for each in self.purposes),
+            categories=tuple(each.name for each in self.categories),
+            systems=self.systems,
+            publishers=self.publishers,
+        )
+
+    def topics(self) -> list[Topic]:
+        """The topics of this deployment."""
+        kafka = self.kafka
+        return all_topics(self.registry(), kafka.partitions, kafka.ledger_partitions, kafka.other_partitions)
+
+    def secret(self) -> bytes:
+        """The secret from its file.
+
+        Raises:
+            ConfigurationError: the file is missing.
+        """
+        try:
+            return self.secret_file.read_bytes().strip()
+        except OSError as error:
+            mend = "head -c 48 /dev/urandom | base64 > " + str(self.secret_file)
+            raise ConfigurationError(f"secret file {self.secret_file}: {error.strerror}; make one: {mend}") from None
+
+
+def config_file() -> Path | None:
+    """The file named by EXPUNGE_CONFIG, else ./expunge.toml if it is there.
+
+    Raises:
+        ConfigurationError: the named file is missing.
+    """
+    named = os.environ.get("EXPUNGE_CONFIG")
+    if named:
+        if not Path(named).is_file():
+            raise ConfigurationError(f"configuration file not found: {named} (EXPUNGE_CONFIG)")
+        return Path(named)
+    return Path(DEFAULT_FILE) if Path(DEFAULT_FILE).is_file() else None
+
+
+def load(**flags: Any) -> Settings:  # noqa: ANN401 - flags of any setting
+    """The effective settings.
+
+    Raises:
+        ConfigurationError: a file, variable or flag is wrong; the text names it.
+    """
+    _check_variables()
+    try:
+        return Settings(**flags)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "settings"
+        source = config_file() or "no configuration file, and the environment"
+        raise ConfigurationError(f"{source}: {where}: {first['msg']}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{config_file()}: not TOML: {error}") from None
+
+
+def _check_variables() -> None:
+    """A mistyped variable is silently ignored by the settings library; here it is an error."""
+    known = SWITCHES | {f"EXPUNGE_{field}".upper() for field in Settings.model_fields}
+    for variable in os.environ:
+        upper = variable.upper()
+        if not upper.startswith("EXPUNGE_") or upper.startswith("EXPUNGE_TEST_"):
+            continue
+        if upper.split("__")[0] not in known:
+            raise ConfigurationError(f"unknown environment variable {variable}: see docs/configuration.md")

@@ -1,0 +1,67 @@
+"""The end of a case: what may be called completed, and what may not (DESIGN 4.4 and 4.8)."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from expunge.domain.case import confirm, facts
+from expunge.domain.case.messages import Applied
+from expunge.domain.case.state import Case
+from expunge.domain.case.turn import Confirm, Turn
+from expunge.domain.policy import NOT_FOUND_MISSES, NOT_FOUND_SHARE
+from expunge.domain.vocabulary import DEFERRALS, OPEN, UNDONE, Claim, Status
+
+
+def conclude(turn: Turn) -> None:
+    """Close the case if nothing stands in the way, or say at the due date what is missing."""
+    status = _status(turn.case)
+    if status is None or status is turn.case.status:
+        return
+    turn.record(facts.Closed(status=status))
+    turn.emit(Confirm(status.value, confirm.body(turn.case, outcome=confirm.outcome_of(turn.case))))
+
+
+def _status(case: Case) -> Status | None:
+    """The final state that holds now; None while the case must go on."""
+    walking = case.open_generation is not None or not all(generation.done for generation in case.generations)
+    if case.dry_run or ((walking or case.watermark) and not case.overdue):
+        return None
+    if walking or case.watermark or case.count(UNDONE) or too_many_misses(case):
+        failed = not case.unfinished and _answerable(case)
+        return Status.PARTIALLY_COMPLETED if case.overdue or failed else None
+    return Status.COMPLETED_WITH_DEFERRALS if case.count(DEFERRALS) else Status.COMPLETED
+
+
+def _answerable(case: Case) -> bool:
+    """Whether something open could have been answered: `unowned` and the like wait for the due date."""
+    return any(line.claim == Claim.FAILED or (line.claim == OPEN and not line.reason) for line, _ in case.counts)
+
+
+def too_many_misses(case: Case) -> list[str]:
+    """Systems that say `not_found` of more of their own assets than policy lets pass without an operator."""
+    misses: Counter[str] = Counter()
+    answered: Counter[str] = Counter()
+    for line, number in case.counts:
+        if not line.holding and line.claim not in UNDONE:
+            answered[line.system] += number
+            misses[line.system] += number if line.claim == Claim.NOT_FOUND else 0
+    return sorted(s for s, n in misses.items() if n >= NOT_FOUND_MISSES and n > NOT_FOUND_SHARE * answered[s])
+
+
+def say_overdue(turn: Turn) -> None:
+    """Tell the publisher that the due date has passed."""
+    turn.emit(Confirm("overdue", confirm.body(turn.case)))
+
+
+def applied(turn: Turn, message: Applied) -> bool:
+    """Whether the indexers have applied what this case waits for."""
+    wanted = turn.case.watermark
+    enough = all(
+        message.watermark.get(topic, {}).get(partition, 0) >= offset
+        for topic, partitions in wanted.items()
+        for partition, offset in partitions.items()
+    )
+    if not wanted or not enough:
+        return False
+    turn.record(facts.IndexApplied())
+    return True

@@ -1,0 +1,75 @@
+"""What the publisher hears: counts in the closed vocabulary, never an id of an asset or a person."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from expunge.domain.case.state import Case, Tally
+from expunge.domain.events import stamp
+from expunge.domain.vocabulary import DEFERRALS, OPEN, Claim, Kind, Status
+
+RECORD_NOTICE = (
+    "A record of this request and of what was done is kept as evidence. It holds counts and digests, "
+    "no identifiers, and is used for nothing else."
+)
+MAX_LINES = 200
+"""Lines in one list of a confirmation; longer lists are cut with a count (PROTOCOLS 39)."""
+
+_SERVED = frozenset({Kind.MODEL, Kind.CHECKPOINT, Kind.DEPLOYMENT})
+
+
+def body(case: Case, *, plan_digest: str = "", outcome: str = "") -> dict[str, Any]:
+    """The data of a confirmation, all milestones alike."""
+    data: dict[str, Any] = {
+        "case_id": case.case_id,
+        "request_id": case.request_id,
+        "correlation_id": case.correlation_id,
+        "batch": case.batch,
+        "regime": case.regime.value,
+        "received_at": stamp(case.received_at),
+        "received_at_clamped": case.clamped,
+        "due_at": stamp(case.due_at),
+        "dry_run": case.dry_run,
+        "outcome": outcome or None,
+        "plan_digest": plan_digest or (case.generations[-1].plan_digest if case.generations else "") or None,
+        "counts": counts(case),
+        "deferrals": _lines(case, lambda line: line.claim in DEFERRALS, "system", "kind", "claim", "reason", "until"),
+        "denials": [],
+        "exemptions": _lines(case, lambda line: line.claim == Claim.EXEMPT, "system", "kind", "reason"),
+        "models": _lines(case, lambda line: line.kind in _SERVED, "kind", "action", "claim"),
+        "recipients": _lines(case, lambda line: line.kind == Kind.RECIPIENT_COPY, "system", "claim", "reason"),
+        "failures": _lines(case, lambda line: line.claim in {Claim.FAILED, OPEN}, "system", "kind", "claim", "reason"),
+        "record_notice": RECORD_NOTICE,
+    }
+    return {key: value for key, value in data.items() if value is not None}
+
+
+def counts(case: Case) -> dict[str, dict[str, int]]:
+    """Obligations by kind and claim; `open` where nobody has answered."""
+    table: dict[str, Counter[str]] = {}
+    for line, number in case.counts:
+        table.setdefault(line.kind, Counter())[line.claim] += number
+    return {kind: dict(sorted(claims.items())) for kind, claims in sorted(table.items())}
+
+
+def outcome_of(case: Case) -> str:
+    """One word for the requester: complied, partial or not_found. Nothing found is never called complied."""
+    if case.status is Status.PARTIALLY_COMPLETED:
+        return "partial"
+    missing = all(line.claim == Claim.NOT_FOUND for line, _ in case.counts)
+    return "not_found" if missing else "complied"
+
+
+def _lines(case: Case, wanted: Callable[[Tally], bool], *fields: str) -> list[dict[str, Any]]:
+    grouped: Counter[tuple[str, ...]] = Counter()
+    for line, number in case.counts:
+        if wanted(line):
+            grouped[tuple(getattr(line, name) for name in fields)] += number
+    rows: list[dict[str, Any]] = [
+        {name: value for name, value in zip(fields, key, strict=True) if value} | {"count": number}
+        for key, number in sorted(grouped.items())
+    ]
+    cut = rows[MAX_LINES:]
+    return [*rows[:MAX_LINES], {"more": len(cut), "count": sum(row["count"] for row in cut)}] if cut else rows

@@ -1,0 +1,157 @@
+"""What may happen to a case: the events on `cases` (PROTOCOLS 41). Everything from outside a decision enters here."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from expunge.domain.inlets import Outcome
+from expunge.domain.plan import ChunkSummary
+from expunge.domain.scope import Hex, Scope, Value
+from expunge.domain.vocabulary import Regime
+from expunge.domain.walk import PlannedStatus
+
+
+class Seal(Value):
+    """One identity of the person, sealed to one system's public key."""
+
+    system: str
+    pseudonym: Hex
+    sealed: str
+
+
+class Place(Value):
+    """Where a message lies, for whoever must find it again."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class Root(Value):
+    """What a case was opened with: the only part of it that names people. It stands in `plans`, once, for ever."""
+
+    case_id: Hex
+    request_id: str
+    source: str
+    event_id: str
+    publisher: str
+    scope: Scope
+    regime: Regime
+    received_at: datetime
+    clamped: bool = False
+    """`received_at` lay in the future and was set to the append time (PROTOCOLS 53)."""
+    correlation_id: str | None = None
+    batch: str | None = None
+    dry_run: bool = False
+    salt: str
+    seals: tuple[Seal, ...] = ()
+    watermark: dict[str, dict[str, int]]
+    content: Hex
+    """Keyed digest of what was asked; salt, seals and watermark are no part of it (PROTOCOLS 37)."""
+    place: Place
+
+
+class Opened(Value):
+    """Intake took a request."""
+
+    case_id: Hex
+    root: Root
+
+
+class Planned(Value):
+    """A resolver answered a task."""
+
+    case_id: Hex
+    task_id: Hex
+    generation: int
+    status: PlannedStatus
+    spawned: tuple[Hex, ...] = ()
+    chunks: tuple[ChunkSummary, ...] = ()
+    containers: tuple[Hex, ...] = ()
+
+
+class Answered(Value):
+    """One target's claim inside a receipt."""
+
+    asset: str
+    outcome: Outcome
+
+
+class Receipted(Value):
+    """A system's receipt, taken at the door. `system` is the topic's, whatever the receipt says of itself."""
+
+    case_id: Hex
+    command_id: Hex
+    system: str
+    attempt: int
+    sequence: int
+    status: Literal["accepted", "done", "failed"]
+    all: Outcome | None = None
+    answers: tuple[Answered, ...] = ()
+    expected_by: datetime | None = None
+    content: Hex
+    watermark: dict[str, dict[str, int]] = {}
+    """End offsets after assets that the system discovered were registered; empty where it found none."""
+    place: Place
+
+
+class LateAsset(Value):
+    """An asset registered after the walk had passed the place where it belongs."""
+
+    key: Hex
+    arrival: int
+    command_id: str = ""
+    """The command that produced it, as its registrar says: such an asset does not reopen the case (PROTOCOLS 16)."""
+
+
+class Late(Value):
+    """The indexer found assets under marks of this case."""
+
+    case_id: Hex
+    assets: tuple[LateAsset, ...]
+
+
+class HoldingDeclared(Value):
+    """A holding was declared: every open case of the partition must ask it."""
+
+    holding: Hex
+    after: str = ""
+    """The last case that was told; the broadcast goes on behind it."""
+
+
+class TimerFired(Value):
+    """Something is due: `walk`, `due`, `stage` (of a generation) or `chunk` (a repetition or a deferral's end)."""
+
+    case_id: Hex
+    timer: str
+
+
+class Continue(Value):
+    """The coordinator's message to itself: the stage has more commands to send."""
+
+    case_id: Hex
+    generation: int
+    stage: int
+
+
+class Applied(Value):
+    """The indexers have applied every statement that was there when the request arrived."""
+
+    case_id: Hex
+    watermark: dict[str, dict[str, int]]
+
+
+CaseMessage = Opened | Planned | Receipted | Late | HoldingDeclared | TimerFired | Continue | Applied
+
+TYPES: dict[str, type[CaseMessage]] = {
+    "expunge.case.opened.v1": Opened,
+    "expunge.case.planned.v1": Planned,
+    "expunge.case.receipted.v1": Receipted,
+    "expunge.case.late.v1": Late,
+    "expunge.case.holding.v1": HoldingDeclared,
+    "expunge.case.timer.v1": TimerFired,
+    "expunge.case.continue.v1": Continue,
+    "expunge.case.applied.v1": Applied,
+}
+TYPE_OF: dict[type[Value], str] = {model: name for name, model in TYPES.items()}

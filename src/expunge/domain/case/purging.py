@@ -1,0 +1,185 @@
+"""From a fixed plan to answers: stages, commands, receipts, repetitions."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from expunge.domain.case import closing, facts
+from expunge.domain.case.messages import Continue, Receipted
+from expunge.domain.case.receipts import next_answers
+from expunge.domain.case.state import Case, ChunkState, Generation, Note
+from expunge.domain.case.turn import ContinueStage, SendCommand, SetAside, Turn, WriteClaims
+from expunge.domain.registry import System
+from expunge.domain.vocabulary import Status
+
+COMMANDS_PER_MESSAGE = 200
+"""Commands that one decision sends; longer work goes on in a message to oneself (PROTOCOLS 20)."""
+DAY = timedelta(days=1)
+ASK_AGAIN = timedelta(days=30)
+"""When a deferral without a date is asked about again."""
+
+
+def advance(turn: Turn) -> None:
+    """Start what can start and end what has ended, in every generation, then see whether the case can close."""
+    if turn.case.dry_run:
+        return
+    for number in [g.number for g in turn.case.generations if g.fixed and not g.done]:
+        while _step(turn, number):
+            pass
+    closing.conclude(turn)
+
+
+def _of(case: Case, number: int) -> Generation:
+    return next(generation for generation in case.generations if generation.number == number)
+
+
+def _step(turn: Turn, number: int) -> bool:
+    """Move a generation by one stage; False when it must wait or has ended."""
+    generation = _of(turn.case, number)
+    stage = generation.stage
+    if stage and generation.stage_ends_at is not None:
+        if generation.sent.get(stage, 0) < generation.sizes.get(stage, 0):
+            return False
+        by_clock = generation.unsettled.get(stage, 0) > 0
+        if by_clock and turn.now < generation.stage_ends_at:
+            return False
+        turn.record(facts.StageEnded(generation=number, stage=stage, by_clock=by_clock))
+    later = sorted(each for each, size in generation.sizes.items() if size and each > stage)
+    if not later:
+        turn.record(facts.Purged(generation=number))
+        return False
+    share = max(turn.case.due_at - turn.now, DAY) / len(later)
+    turn.record(facts.StageStarted(generation=number, stage=later[0], ends_at=turn.now + share))
+    _send(turn, number, later[0])
+    return True
+
+
+def _send(turn: Turn, number: int, stage: int) -> None:
+    chunks = turn.waiting(number, stage, COMMANDS_PER_MESSAGE + 1)
+    for chunk in chunks[:COMMANDS_PER_MESSAGE]:
+        _command(turn, chunk)
+    if len(chunks) > COMMANDS_PER_MESSAGE:
+        turn.emit(ContinueStage(number, stage))
+
+
+def _command(turn: Turn, chunk: ChunkState, wait: timedelta | None = None) -> None:
+    attempt = chunk.attempt + 1
+    wait = wait or timedelta(seconds=_system(turn, chunk).timeout_seconds)
+    fact = facts.Commanded(
+        chunk=chunk.summary.digest, command_id=chunk.command_id, attempt=attempt, next_at=turn.now + wait
+    )
+    turn.record(fact, chunk)
+    turn.emit(SendCommand(chunk, attempt))
+
+
+def _system(turn: Turn, chunk: ChunkState) -> System:
+    """The system as configured; one that was removed since keeps the defaults until its command is answered."""
+    return turn.registry.system(chunk.summary.system) or System(name=chunk.summary.system)
+
+
+def go_on(turn: Turn, message: Continue) -> None:
+    """Send the next commands of a stage."""
+    if _of(turn.case, message.generation).stage == message.stage:
+        _send(turn, message.generation, message.stage)
+        advance(turn)
+
+
+def repeat(turn: Turn, digest: str) -> None:
+    """The timer of a chunk: nobody answered, something failed, or a deferral has ended."""
+    chunk = turn.chunk(digest)
+    if chunk is None or chunk.next_at is None or turn.now < chunk.next_at:
+        return
+    tried_enough = chunk.attempt > _system(turn, chunk).retries
+    if chunk.open and tried_enough and not chunk.exhausted:
+        turn.record(facts.Exhausted(chunk=digest), chunk)
+        chunk = turn.chunks[digest]
+    patient = chunk.exhausted or not chunk.open
+    wait = max(DAY, timedelta(seconds=_system(turn, chunk).timeout_seconds)) if patient else None
+    _command(turn, chunk, wait)
+    advance(turn)
+
+
+def receipted(turn: Turn, message: Receipted) -> None:
+    """A receipt, matched to its command; one that fits no command is set aside."""
+    chunk = turn.chunk_of(message.command_id)
+    if chunk is None or chunk.summary.system != message.system or message.attempt > chunk.attempt:
+        turn.emit(SetAside(message.place, message.content, "receipt_without_command"))
+        return
+    if message.watermark:
+        turn.record(facts.WatermarkRaised(watermark=_later(turn.case.watermark, message.watermark)))
+    if message.status == "accepted":
+        _accepted(turn, chunk, message)
+        return
+    _answered(turn, chunk, message)
+    advance(turn)
+
+
+def _later(left: dict[str, dict[str, int]], right: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+    return {
+        topic: {
+            partition: max(left.get(topic, {}).get(partition, 0), right.get(topic, {}).get(partition, 0))
+            for partition in sorted({*left.get(topic, {}), *right.get(topic, {})})
+        }
+        for topic in sorted({*left, *right})
+    }
+
+
+def _accepted(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
+    if (message.attempt, message.sequence) <= chunk.receipt or not chunk.open:
+        return
+    promised = message.expected_by or turn.now + timedelta(seconds=_system(turn, chunk).timeout_seconds)
+    due = turn.case.due_at
+    next_at = min(promised, due) if due > turn.now else promised
+    fact = facts.Accepted(
+        chunk=chunk.summary.digest, attempt=message.attempt, sequence=message.sequence, next_at=max(next_at, turn.now)
+    )
+    turn.record(fact, chunk)
+
+
+def _answered(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
+    body = turn.reader.body(turn.case.case_id, chunk.summary.digest)
+    answers, notes = next_answers(chunk, body, message)
+    place = (message.attempt, message.sequence)
+    if (answers, notes) == (chunk.answers, chunk.notes) and place <= chunk.receipt:
+        return
+    after = chunk.model_copy(update={"answers": answers, "notes": notes})
+    fact = facts.Answered(
+        chunk=chunk.summary.digest,
+        attempt=message.attempt,
+        sequence=message.sequence,
+        receipt=message.content,
+        answers=answers,
+        notes=notes,
+        next_at=_next(turn, after, message.attempt),
+    )
+    turn.record(fact, chunk)
+    turn.emit(WriteClaims(chunk.summary.digest, turn.case.sequence))
+    answered = turn.chunks[chunk.summary.digest]
+    if answered.open and message.attempt > _system(turn, chunk).retries and not answered.exhausted:
+        turn.record(facts.Exhausted(chunk=chunk.summary.digest), answered)
+
+
+def _next(turn: Turn, chunk: ChunkState, attempt: int) -> datetime | None:
+    """When to command again: soon and then ever later while something is open, at its end for a deferral."""
+    system = _system(turn, chunk)
+    if chunk.open:
+        wait = timedelta(seconds=min(system.retry_seconds * 2 ** min(attempt - 1, 20), DAY.total_seconds()))
+        return turn.now + (DAY if attempt > system.retries else wait)
+    if chunk.deferred:
+        return max(_end_of_deferral(chunk.notes) or turn.now + ASK_AGAIN, turn.now + timedelta(seconds=1))
+    return None
+
+
+def _end_of_deferral(notes: tuple[Note, ...]) -> datetime | None:
+    return min((datetime.fromisoformat(note.until) for note in notes if note.until), default=None)
+
+
+def due(turn: Turn) -> None:
+    """The due date: what is missing now is said."""
+    case = turn.case
+    finished = case.status in {Status.COMPLETED, Status.COMPLETED_WITH_DEFERRALS}
+    if case.overdue or finished or case.dry_run or turn.now < case.due_at:
+        return
+    turn.record(facts.Overdue())
+    closing.say_overdue(turn)
+    advance(turn)

@@ -1,0 +1,90 @@
+"""Reading a receipt: from a system's words to one letter for each obligation of a chunk (DESIGN 4.4).
+
+Nothing false is said here: an empty receipt, an unknown asset, zero rows or a claim that does not answer the action
+leaves the obligation open or failed, never done.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from expunge.domain.case.messages import Receipted
+from expunge.domain.case.state import LETTERS, ChunkState, Note
+from expunge.domain.events import stamp
+from expunge.domain.inlets import Outcome
+from expunge.domain.plan import Chunk
+from expunge.domain.vocabulary import ANSWERS, DEFERRALS, OPEN, Claim
+
+_BAD_TO_GOOD = (Claim.FAILED, OPEN, *sorted(DEFERRALS), Claim.IMPOSSIBLE, Claim.INSTRUCTED_ONLY, Claim.NOT_FOUND)
+_BADNESS = {LETTERS[claim]: rank for rank, claim in enumerate(_BAD_TO_GOOD)}
+_DONE_RANK = len(_BAD_TO_GOOD)
+_OPEN_LETTER = LETTERS[OPEN]
+_NOT_FOUND = LETTERS[Claim.NOT_FOUND]
+
+
+def next_answers(chunk: ChunkState, body: Chunk, receipt: Receipted) -> tuple[str, tuple[Note, ...]]:
+    """The answers of a chunk after one more receipt.
+
+    The later (attempt, sequence) stands; an earlier one only fills what is open; of two different receipts with the
+    same number the worse stands (PROTOCOLS 34). A later `not_found` never replaces a deletion (PROTOCOLS 17).
+    """
+    place = (receipt.attempt, receipt.sequence)
+    contradiction = place == chunk.receipt and receipt.content != chunk.receipt_content and bool(chunk.receipt_content)
+    letters = list(chunk.answers)
+    said = {ordinal: (note.reason, note.until) for note in chunk.notes for ordinal in note.ordinals}
+    for ordinal, letter, reason, until in _claims(body, receipt):
+        if _stands(letters[ordinal], letter, later=place > chunk.receipt, contradiction=contradiction):
+            letters[ordinal] = letter
+            said[ordinal] = (reason, until)
+    grouped: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for ordinal, words in sorted(said.items()):
+        if any(words):
+            grouped[words].append(ordinal)
+    notes = tuple(Note(reason=r, until=u, ordinals=tuple(ordinals)) for (r, u), ordinals in sorted(grouped.items()))
+    return "".join(letters), notes
+
+
+def _stands(before: str, after: str, *, later: bool, contradiction: bool) -> bool:
+    if contradiction:
+        return before == _OPEN_LETTER or _rank(after) < _rank(before)
+    if before == _OPEN_LETTER:
+        return True
+    if after == _NOT_FOUND and _rank(before) == _DONE_RANK:
+        return False
+    return later
+
+
+def _rank(letter: str) -> int:
+    return _BADNESS.get(letter, _DONE_RANK)
+
+
+def _claims(body: Chunk, receipt: Receipted) -> Iterator[tuple[int, str, str, str]]:
+    """(ordinal, letter, reason, until) for every target that the receipt speaks of."""
+    single = {answer.asset: answer.outcome for answer in receipt.answers}
+    for ordinal, target in enumerate(body.targets):
+        outcome = single.get(target.asset, receipt.all)
+        if outcome is not None:
+            yield ordinal, *_read(body, outcome)
+        elif receipt.status == "failed":
+            yield ordinal, LETTERS[Claim.FAILED], "failed", ""
+
+
+def _read(body: Chunk, outcome: Outcome) -> tuple[str, str, str]:
+    claim, reason = outcome.claim, outcome.reason_code or ""
+    if claim not in ANSWERS[body.action]:
+        claim, reason = Claim.FAILED, "claim_does_not_answer"
+    elif body.holding and claim is not Claim.FAILED and outcome.matched is not None:
+        claim, reason = _counted(claim, reason, outcome)
+    until = stamp(outcome.until) if outcome.until and claim in DEFERRALS else ""
+    return LETTERS[claim], reason, until
+
+
+def _counted(claim: Claim, reason: str, outcome: Outcome) -> tuple[Claim, str]:
+    """A holding says how many rows it found and how many it changed: none found is `not_found`, fewer is a failure."""
+    if outcome.matched == 0:
+        return Claim.NOT_FOUND, reason
+    short = outcome.affected is not None and outcome.affected < (outcome.matched or 0)
+    if short and claim not in DEFERRALS and claim is not Claim.EXEMPT:
+        return Claim.FAILED, "fewer_affected_than_matched"
+    return claim, reason

@@ -1,0 +1,215 @@
+"""The state of a case: a bounded record, and one small record for each chunk beside it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+from expunge.domain.plan import Chunk, ChunkSummary
+from expunge.domain.scope import Hex, ScopeKind, Value
+from expunge.domain.vocabulary import DEFERRALS, OPEN, UNDONE, Claim, Regime, Status
+
+LETTERS: dict[str, str] = {
+    OPEN: ".",
+    Claim.DELETED: "d",
+    Claim.KEY_DESTROYED: "k",
+    Claim.REDACTED: "r",
+    Claim.REBUILT_WITHOUT: "b",
+    Claim.RETRAINED_WITHOUT: "t",
+    Claim.DISABLED: "x",
+    Claim.RESTRICTED: "q",
+    Claim.ANONYMISED_WITH_PROOF: "a",
+    Claim.BEYOND_USE: "u",
+    Claim.DEFERRED: "p",
+    Claim.EXEMPT: "e",
+    Claim.HELD: "h",
+    Claim.NOT_FOUND: "n",
+    Claim.NOTIFIED: "o",
+    Claim.INSTRUCTED_ONLY: "i",
+    Claim.IMPOSSIBLE: "m",
+    Claim.FAILED: "f",
+}
+"""One letter for each claim: a chunk's answers are a string with the letter of each target at its ordinal."""
+
+CLAIMS: dict[str, str] = {letter: claim for claim, letter in LETTERS.items()}
+_OPEN_LETTERS = frozenset(LETTERS[claim] for claim in UNDONE)
+_DEFERRED_LETTERS = frozenset(LETTERS[claim] for claim in DEFERRALS)
+
+
+class Tally(NamedTuple):
+    """What is counted of a case: one obligation each."""
+
+    system: str
+    kind: str
+    holding: str
+    action: str
+    claim: str
+    reason: str
+    until: str
+
+
+class Note(Value):
+    """What was said with the claims of some targets, named by their ordinals; never by their ids."""
+
+    reason: str = ""
+    until: str = ""
+    ordinals: tuple[int, ...]
+
+
+class ChunkState(Value):
+    """How far one chunk has come."""
+
+    summary: ChunkSummary
+    generation: int
+    command_id: Hex
+    answers: str
+    notes: tuple[Note, ...] = ()
+    attempt: int = 0
+    """Of the last command sent; 0 before the first."""
+    receipt: tuple[int, int] = (0, 0)
+    """(attempt, sequence) of the receipt that stands."""
+    receipt_content: str = ""
+    exhausted: bool = False
+    """All repetitions are used up; work goes on once a day."""
+    next_at: datetime | None = None
+    """When to act again: a repetition, or the end of a deferral."""
+
+    @property
+    def commandable(self) -> bool:
+        """Whether a command can be sent for it."""
+        return not self.summary.reason
+
+    @property
+    def open(self) -> int:
+        """Targets without an answer that counts."""
+        return sum(self.answers.count(letter) for letter in _OPEN_LETTERS)
+
+    @property
+    def deferred(self) -> int:
+        """Targets whose answer ends one day."""
+        return sum(self.answers.count(letter) for letter in _DEFERRED_LETTERS)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the stage need not wait for it: answered, not commandable, or failed for good."""
+        silent = "." in self.answers
+        return not self.commandable or not self.open or (self.exhausted and not silent)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more can be expected of it now: as `settled`, or silent with all repetitions used up."""
+        return self.settled or self.exhausted
+
+    def tally(self) -> Counter[Tally]:
+        """The chunk's part of the case's counts."""
+        noted = {ordinal: note for note in self.notes for ordinal in note.ordinals}
+        plain = Note(reason=self.summary.reason, ordinals=())
+        said = Counter((letter, noted.get(ordinal, plain)) for ordinal, letter in enumerate(self.answers))
+        counts: Counter[Tally] = Counter()
+        for (letter, note), number in said.items():
+            counts[self._line(CLAIMS[letter], note.reason, note.until)] += number
+        return counts
+
+    def _line(self, claim: str, reason: str, until: str) -> Tally:
+        summary = self.summary
+        holding = "holding" if summary.holding else ""
+        return Tally(summary.system, summary.kind, holding, summary.action, claim, reason, until)
+
+
+class Generation(Value):
+    """One plan of a case: its walk, and how far its purge has come. What is found later is the next generation."""
+
+    number: int
+    announced: frozenset[str] = frozenset()
+    answered: frozenset[str] = frozenset()
+    pending: frozenset[str] = frozenset()
+    """Containers to be made anew; planned when the walk has ended, so that all they must leave out is known."""
+    fixed: bool = False
+    plan_digest: str = ""
+    sizes: dict[int, int] = {}
+    """Stage -> chunks that can be commanded."""
+    sent: dict[int, int] = {}
+    unsettled: dict[int, int] = {}
+    chunks: int = 0
+    obligations: int = 0
+    stage: int = 0
+    """The stage under way; 0 before the first."""
+    stage_ends_at: datetime | None = None
+    done: bool = False
+    """Every stage has ended."""
+
+    @property
+    def walked(self) -> bool:
+        """Whether every announced task has answered (an answer may precede its announcement)."""
+        return bool(self.announced) and self.announced == self.answered
+
+
+class Case(Value):
+    """Expunge's record of carrying a request out. Its size does not grow with the number of assets."""
+
+    case_id: Hex
+    request_id: str
+    source: str
+    publisher: str
+    scope: ScopeKind
+    regime: Regime
+    received_at: datetime
+    clamped: bool
+    due_at: datetime
+    opened_at: datetime
+    dry_run: bool
+    correlation_id: str | None
+    batch: str | None
+    content: Hex
+    policy: Hex
+    now: datetime
+    sequence: int = 0
+    status: Status = Status.RECEIVED
+    watermark: dict[str, dict[str, int]] = {}
+    """What the indexers must still apply before the case may close; empty when they have."""
+    walk_retry_at: datetime | None = None
+    walk_waits: int = 0
+    generations: tuple[Generation, ...] = ()
+    counts: tuple[tuple[Tally, int], ...] = ()
+    unfinished: int = 0
+    """Commandable chunks from which something may still come."""
+    overdue: bool = False
+
+    @property
+    def open_generation(self) -> Generation | None:
+        """The generation that still collects chunks; at most one does."""
+        last = self.generations[-1] if self.generations else None
+        return last if last and not last.fixed else None
+
+    @property
+    def generation(self) -> Generation:
+        """The newest generation."""
+        return self.generations[-1]
+
+    def count(self, claims: frozenset[str]) -> int:
+        """Obligations whose claim is one of these."""
+        return sum(number for line, number in self.counts if line.claim in claims)
+
+
+class CaseReader(Protocol):
+    """The part of the state that is too large to hand over whole, read piece by piece. Reading changes nothing."""
+
+    def chunk(self, case_id: str, digest: str) -> ChunkState | None:
+        """The state of one chunk."""
+
+    def chunk_of(self, case_id: str, command: str) -> ChunkState | None:
+        """The chunk that a command carries."""
+
+    def body(self, case_id: str, digest: str) -> Chunk:
+        """The targets of a chunk.
+
+        Raises:
+            Unavailable: the body is not there: the store forgot, and the partition must wait (PROTOCOLS 20).
+        """
+
+    def digests(self, case_id: str, generation: int) -> list[str]:
+        """All chunks of a generation."""
+
+    def waiting(self, case_id: str, generation: int, stage: int, limit: int) -> list[str]:
+        """Chunks of a stage that no command was sent for, in order, at most `limit`."""

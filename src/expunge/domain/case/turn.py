@@ -1,0 +1,146 @@
+"""One decision in progress: facts recorded so far are already applied, emissions wait in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from expunge.domain.case import facts as ledger
+from expunge.domain.case.messages import Place, Root
+from expunge.domain.case.state import Case, CaseReader, ChunkState
+from expunge.domain.policy import DIGEST
+from expunge.domain.registry import Registry
+from expunge.domain.walk import TaskKind
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class WriteRoot:
+    """Keep the root part of a case in `plans`."""
+
+    root: Root
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class StartTask:
+    """Give a task to the resolvers."""
+
+    kind: TaskKind
+    task_id: str
+    generation: int
+    nodes: str = ""
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SendCommand:
+    """Send the command of a chunk."""
+
+    chunk: ChunkState
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class WriteClaims:
+    """Keep what a receipt said, with its details, in `plans`."""
+
+    chunk: str
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Confirm:
+    """Tell the publisher about a milestone."""
+
+    milestone: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Reject:
+    """Tell the publisher that a request cannot be taken, and keep its place in the dead letters."""
+
+    root: Root
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SetAside:
+    """Keep the place of a message that can never be right in the dead letters."""
+
+    place: Place
+    content: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ContinueStage:
+    """Go on with a stage in a message of its own, behind whatever waits."""
+
+    generation: int
+    stage: int
+
+
+Emission = WriteRoot | StartTask | SendCommand | WriteClaims | Confirm | Reject | SetAside | ContinueStage
+
+
+@dataclass(slots=True, repr=False)
+class Turn:
+    """The state as this decision sees it, and what it has decided so far.
+
+    Attributes:
+        case: the case with every recorded fact applied; None before it is opened.
+        now: the later of the case's own time and the message's append time (PROTOCOLS 41).
+    """
+
+    case_or_none: Case | None
+    now: datetime
+    reader: CaseReader
+    registry: Registry
+    chunks: dict[str, ChunkState] = field(default_factory=dict)
+    facts: list[tuple[int, ledger.Fact]] = field(default_factory=list)
+    emissions: list[Emission] = field(default_factory=list)
+
+    @property
+    def case(self) -> Case:
+        """The case, which exists by now."""
+        if self.case_or_none is None:
+            raise RuntimeError("turn: the case is not open yet")
+        return self.case_or_none
+
+    def open(self, fact: ledger.Opened, root: Root) -> None:
+        """Record the first fact."""
+        self.case_or_none = ledger.open_case(fact, root, DIGEST, self.now)
+        self.facts.append((1, fact))
+
+    def record(self, fact: ledger.Fact, *named: ChunkState) -> None:
+        """Record a fact and apply it; `named` are the chunks that it speaks of."""
+        known = {chunk.summary.digest: chunk for chunk in named}
+        self.case_or_none, touched = ledger.apply(self.case, known, fact)
+        self.chunks.update(touched)
+        self.facts.append((self.case.sequence, fact))
+
+    def emit(self, emission: Emission) -> None:
+        """Put an emission behind those that wait."""
+        self.emissions.append(emission)
+
+    def chunk(self, digest: str) -> ChunkState | None:
+        """A chunk with this turn's facts applied."""
+        return self.chunks.get(digest) or self.reader.chunk(self.case.case_id, digest)
+
+    def chunk_of(self, command: str) -> ChunkState | None:
+        """The chunk that a command carries, with this turn's facts applied."""
+        found = self.reader.chunk_of(self.case.case_id, command)
+        return self.chunks.get(found.summary.digest, found) if found else None
+
+    def digests(self, generation: int) -> list[str]:
+        """All chunks of a generation, this turn's included."""
+        mine = {digest for digest, chunk in self.chunks.items() if chunk.generation == generation}
+        return sorted({*self.reader.digests(self.case.case_id, generation), *mine})
+
+    def waiting(self, generation: int, stage: int, limit: int) -> list[ChunkState]:
+        """Chunks of a stage that no command was sent for, in order, at most `limit`."""
+        mine = {d for d, c in self.chunks.items() if c.generation == generation and c.summary.stage == stage}
+        stored = self.reader.waiting(self.case.case_id, generation, stage, limit + len(mine))
+        found = [chunk for digest in sorted({*stored, *mine}) if (chunk := self.chunk(digest))]
+        return [chunk for chunk in found if chunk.commandable and not chunk.attempt][:limit]

@@ -1,0 +1,155 @@
+"""From the request to a fixed plan: tasks out, chunks in, late assets into the next generation."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from expunge.domain.case import confirm, facts, purging
+from expunge.domain.case.messages import Late, Opened, Planned, Root
+from expunge.domain.case.turn import Confirm, Reject, StartTask, Turn, WriteRoot
+from expunge.domain.digest import digest
+from expunge.domain.plan import plan_digest
+from expunge.domain.scope import Arrival
+from expunge.domain.vocabulary import FINAL, Status
+from expunge.domain.walk import PlannedStatus, TaskKind, pack, task_id
+
+DUE = timedelta(days=30)
+"""Until clocks are policy: due 30 days after the request was received (PROTOCOLS 53)."""
+PLAN_ANYWAY = timedelta(seconds=30)
+"""After this the walk no longer waits for the indexers; closing still does (PROTOCOLS 22)."""
+MAX_WAIT_SECONDS = 15
+CONTAINERS_PER_TASK = 200
+
+
+def opened(turn: Turn, message: Opened) -> None:
+    """A request: a new case, a repetition of one, or another request under the same id."""
+    root = message.root
+    if turn.case_or_none is not None:
+        if turn.case.content != root.content:
+            turn.emit(Reject(root, "request_id_reused"))
+        return
+    turn.open(_first_fact(root), root)
+    turn.emit(WriteRoot(root))
+    turn.emit(Confirm("acknowledged", confirm.body(turn.case)))
+    task = task_id(root.case_id, "roots")
+    turn.record(facts.WalkAnnounced(generation=1, tasks=(task,)))
+    turn.emit(StartTask(TaskKind.ROOTS, task, 1))
+
+
+def _first_fact(root: Root) -> facts.Opened:
+    return facts.Opened(
+        scope=root.scope.kind,
+        regime=root.regime,
+        publisher=root.publisher,
+        received_at=root.received_at,
+        clamped=root.clamped,
+        due_at=root.received_at + DUE,
+        dry_run=root.dry_run,
+        commitment=digest("commitment", root.salt, root.content).hex(),
+    )
+
+
+def walk_again(turn: Turn) -> None:
+    """The timer of a walk that found the indexers behind."""
+    due = turn.case.walk_retry_at
+    if due is None or turn.now < due:
+        return
+    force = turn.now - turn.case.opened_at >= PLAN_ANYWAY
+    turn.record(facts.WalkWaits(retry_at=turn.now + PLAN_ANYWAY))
+    turn.emit(StartTask(TaskKind.ROOTS, task_id(turn.case.case_id, "roots"), 1, force=force))
+
+
+def planned(turn: Turn, message: Planned) -> None:
+    """A task's answer. Every one counts, also a second answer of a repeated task (PROTOCOLS 14)."""
+    if message.status is PlannedStatus.NOT_READY:
+        _wait(turn, message.task_id)
+        return
+    new = tuple(summary for summary in message.chunks if turn.chunk(summary.digest) is None)
+    known = any(message.task_id in generation.answered for generation in turn.case.generations)
+    if known and not new:
+        return
+    if new and turn.case.status in FINAL:
+        turn.record(facts.Reopened())
+        turn.emit(Confirm("reopened", confirm.body(turn.case)))
+    generation = turn.case.open_generation
+    number = generation.number if generation else turn.case.generation.number + 1
+    if generation is None:
+        turn.record(facts.WalkAnnounced(generation=number, tasks=(message.task_id,)))
+    turn.record(
+        facts.TaskAnswered(
+            generation=number,
+            task=message.task_id,
+            spawned=message.spawned,
+            chunks=new,
+            containers=message.containers,
+            last=message.status is PlannedStatus.DONE,
+        )
+    )
+    _fix_if_walked(turn)
+
+
+def _wait(turn: Turn, task: str) -> None:
+    answered = any(task in generation.answered for generation in turn.case.generations)
+    if answered or turn.case.open_generation is None:
+        return
+    seconds = min(2**turn.case.walk_waits, MAX_WAIT_SECONDS)
+    turn.record(facts.WalkWaits(retry_at=turn.now + timedelta(seconds=seconds)))
+
+
+def _fix_if_walked(turn: Turn) -> None:
+    generation = turn.case.open_generation
+    if generation is None or not generation.walked:
+        return
+    if generation.pending:
+        _plan_containers(turn, generation.number, sorted(generation.pending))
+    elif generation.number > 1 and not generation.chunks:
+        turn.record(facts.NothingFound(generation=generation.number))
+        purging.advance(turn)
+    else:
+        _fix(turn, generation.number)
+
+
+def _plan_containers(turn: Turn, number: int, pending: list[str]) -> None:
+    for start in range(0, len(pending), CONTAINERS_PER_TASK):
+        part = pending[start : start + CONTAINERS_PER_TASK]
+        task = task_id(turn.case.case_id, "containers", number, turn.case.sequence, *part)
+        turn.record(facts.WalkAnnounced(generation=number, tasks=(task,), sealed=tuple(part)))
+        nodes = pack({bytes.fromhex(key): Arrival.CONTAINERS for key in part})
+        turn.emit(StartTask(TaskKind.CONTAINERS, task, number, nodes=nodes))
+
+
+def _fix(turn: Turn, number: int) -> None:
+    case = turn.case
+    plan = plan_digest(case.case_id, number, turn.digests(number))
+    generation = case.generation
+    turn.record(
+        facts.PlanFixed(
+            generation=number, plan_digest=plan, chunks=generation.chunks, obligations=generation.obligations
+        )
+    )
+    turn.emit(Confirm("planned", confirm.body(turn.case, plan_digest=plan)))
+    purging.advance(turn)
+
+
+def late(turn: Turn, message: Late) -> None:
+    """Assets that turned up under this case's marks: their walk belongs to the open or the next generation.
+
+    What a command of this very case produced (a rebuilt dataset, a retrained model) is not late (PROTOCOLS 16).
+    """
+    case = turn.case
+    if case.dry_run or case.status in {Status.REFUSED, Status.CANCELLED}:
+        return
+    nodes = {
+        bytes.fromhex(asset.key): Arrival(asset.arrival)
+        for asset in message.assets
+        if not (asset.command_id and turn.chunk_of(asset.command_id))
+    }
+    if not nodes:
+        return
+    packed = pack(nodes)
+    number = case.open_generation.number if case.open_generation else case.generation.number + 1
+    task = task_id(case.case_id, "late", number, packed)
+    if any(task in generation.announced for generation in case.generations):
+        return
+    turn.record(facts.WalkAnnounced(generation=number, tasks=(task,)))
+    turn.emit(StartTask(TaskKind.LATE, task, number, nodes=packed))

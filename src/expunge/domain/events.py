@@ -1,0 +1,150 @@
+"""The envelope: CloudEvents 1.0 in structured JSON mode (https://cloudevents.io), and what a topic position is."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    StrictStr,
+    StringConstraints,
+    ValidationError,
+)
+
+from expunge.errors import InvalidMessage
+
+CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"
+MAX_PAYLOAD_BYTES = 900_000
+
+
+def _text(value: object) -> object:
+    if not isinstance(value, str | datetime):
+        raise ValueError("a time is an RFC 3339 string with offset")  # noqa: TRY004 - pydantic collects ValueErrors
+    return value
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_text)]
+"""A moment: RFC 3339 with offset; never a number."""
+
+Id = Annotated[StrictStr, StringConstraints(min_length=1, max_length=256)]
+"""An id chosen by a publisher or a system."""
+
+
+class Position(NamedTuple):
+    """A place in one partition, ordered as Kafka orders leaders and then records (PROTOCOLS 1)."""
+
+    leader_epoch: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One message as a broker hands it over. Its `repr` shows where it lies and nothing of what it says."""
+
+    topic: str
+    partition: int
+    position: Position
+    appended_at: datetime
+    key: bytes | None = field(repr=False)
+    value: bytes | None = field(repr=False)
+    content_type: str | None = field(default=None, repr=False)
+
+    @property
+    def place(self) -> str:
+        """Where the message lies, for dead letters and logs."""
+        return f"{self.topic}/{self.partition}/{self.position.offset}"
+
+
+class CloudEvent(BaseModel):
+    """A parsed envelope; `data` is validated by the model of its type."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
+
+    specversion: StrictStr
+    id: Annotated[StrictStr, StringConstraints(min_length=1, max_length=512)]
+    source: Annotated[StrictStr, StringConstraints(min_length=1, max_length=512)]
+    type: Annotated[StrictStr, StringConstraints(min_length=1, max_length=256)]
+    data: Any = None
+
+    def __repr__(self) -> str:
+        return f"CloudEvent(type={self.type!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event that Expunge makes. `id` is a digest of its cause and content (PROTOCOLS 42), never an offset."""
+
+    type: str
+    source: str
+    id: str
+    time: datetime
+    data: dict[str, Any] = field(repr=False)
+
+    def encode(self) -> bytes:
+        """The value of the Kafka message."""
+        body = {
+            "specversion": "1.0",
+            "id": self.id,
+            "source": self.source,
+            "type": self.type,
+            "time": stamp(self.time),
+            "datacontenttype": "application/json",
+            "data": self.data,
+        }
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message to be produced: `topic` without the deployment's prefix, `partition` only where the key does not say."""
+
+    topic: str
+    key: str
+    event: Event
+    partition: int | None = None
+
+
+def stamp(moment: datetime) -> str:
+    """RFC 3339 in UTC with milliseconds, the one spelling that Expunge writes."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def decode(record: Record, max_bytes: int = MAX_PAYLOAD_BYTES) -> CloudEvent:
+    """The envelope of a message.
+
+    Raises:
+        InvalidMessage: the value is empty, too large, not JSON, or not a CloudEvent in structured mode.
+    """
+    value = record.value
+    if value is None:
+        raise InvalidMessage("null_value")
+    if not value:
+        raise InvalidMessage("empty_value")
+    if len(value) > max_bytes:
+        raise InvalidMessage("too_large", f"{len(value)} bytes, at most {max_bytes}")
+    if record.content_type and not record.content_type.lower().startswith("application/cloudevents"):
+        raise InvalidMessage("not_structured_mode", "header content-type")
+    try:
+        body = json.loads(value)
+    except (ValueError, RecursionError):
+        raise InvalidMessage("not_json") from None
+    if not isinstance(body, dict) or body.get("specversion") != "1.0":
+        raise InvalidMessage("not_a_cloudevent", "specversion 1.0")
+    try:
+        return CloudEvent.model_validate(body)
+    except ValidationError as error:
+        raise InvalidMessage("not_a_cloudevent", field_of(error)) from None
+
+
+def field_of(error: ValidationError) -> str:
+    """The path of the first wrong field; names that a schema does not know are not repeated, they may be personal."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    path = ".".join(str(part) if not isinstance(part, int) else f"[{part}]" for part in first["loc"])
+    plain = all(character.isalnum() or character in "_.[]-" for character in path)
+    return path if plain and len(path) <= 80 else "a field that the schema does not know"  # noqa: PLR2004 - a line

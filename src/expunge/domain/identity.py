@@ -1,0 +1,148 @@
+"""Who somebody is, without saying it: normalised ids become keyed pseudonyms (DESIGN section 6).
+
+The published vectors in tests/vectors/identity.json let other languages check their own implementation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import unicodedata
+import uuid
+from collections.abc import Callable
+from functools import cached_property, lru_cache
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from expunge.domain.digest import SIZE
+from expunge.errors import ConfigurationError, InvalidMessage
+
+MAX_ID_BYTES = 1024
+MIN_SECRET_BYTES = 32
+EPOCH = 1
+"""The live epoch of the keys; its byte leads every pseudonym, so that a later epoch can live beside it."""
+
+
+def _exact(text: str) -> str:
+    return text
+
+
+def _email(text: str) -> str:
+    text = text.strip().lower()
+    local, at, domain = text.rpartition("@")
+    if not (local and at and domain) or any(c.isspace() for c in text):
+        raise InvalidMessage("bad_identity", "not an e-mail address")
+    return text
+
+
+def _e164(text: str) -> str:
+    digits = re.sub(r"[\s().-]", "", text)
+    digits = "+" + digits[2:] if digits.startswith("00") else digits
+    if not re.fullmatch(r"\+[1-9][0-9]{6,14}", digits):
+        raise InvalidMessage("bad_identity", "not an E.164 telephone number")
+    return digits
+
+
+def _uuid(text: str) -> str:
+    try:
+        return str(uuid.UUID(text.strip()))
+    except ValueError:
+        raise InvalidMessage("bad_identity", "not a UUID") from None
+
+
+NORMALISERS: dict[str, tuple[int, Callable[[str], str]]] = {
+    "exact": (1, _exact),
+    "email": (1, _email),
+    "e164": (1, _e164),
+    "uuid": (1, _uuid),
+}
+"""Name -> (version, function). A change of behaviour is a new version, and so another pseudonym."""
+
+
+def normalise(normaliser: str, text: str) -> str:
+    """The one spelling of an id: Unicode NFC first, then what the namespace's normaliser does.
+
+    Raises:
+        InvalidMessage: the id is empty, too long, or not of the namespace's form.
+    """
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_ID_BYTES:
+        raise InvalidMessage("id_too_long", f"at most {MAX_ID_BYTES} bytes")
+    if any(0xD800 <= ord(character) <= 0xDFFF for character in text):  # noqa: PLR2004 - the surrogates
+        raise InvalidMessage("bad_identity", "not Unicode text")
+    plain = NORMALISERS[normaliser][1](unicodedata.normalize("NFC", text))
+    if not plain:
+        raise InvalidMessage("bad_identity", "an empty id")
+    return plain
+
+
+def framed(*parts: str | int) -> bytes:
+    """The parts in UTF-8, each with its length in four bytes in front."""
+    raw = [str(part).encode() for part in parts]
+    return b"".join(len(part).to_bytes(4, "big") + part for part in raw)
+
+
+class Keys:
+    """The keys derived from one secret, by purpose and epoch (HKDF-SHA-256, RFC 5869). `repr` shows nothing."""
+
+    def __init__(self, secret: bytes) -> None:
+        if len(secret) < MIN_SECRET_BYTES:
+            raise ConfigurationError(f"the secret has {len(secret)} bytes: it needs at least {MIN_SECRET_BYTES}")
+        self._secret = secret
+
+    def __repr__(self) -> str:
+        return "Keys(...)"
+
+    def derive(self, purpose: str, epoch: int = EPOCH) -> bytes:
+        """A 32-byte key for one purpose."""
+        info = f"expunge/v1/{purpose}/{epoch}".encode()
+        return HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=info).derive(self._secret)
+
+    @cached_property
+    def _subject(self) -> bytes:
+        return self.derive("subject")
+
+    @cached_property
+    def _asset(self) -> bytes:
+        return self.derive("asset")
+
+    @cached_property
+    def _content(self) -> bytes:
+        return self.derive("content")
+
+    @cached_property
+    def _case(self) -> bytes:
+        return self.derive("case")
+
+    @cached_property
+    def check(self) -> str:
+        """A value that two holders of the same secret share; it stands beside the index to catch another secret."""
+        return hmac.digest(self.derive("check"), b"check", "sha256").hex()[:32]
+
+    def pseudonym(self, tenant: str, namespace: str, normaliser: str, text: str) -> bytes:
+        """The 16-byte pseudonym of an id: the epoch's byte, then 120 bits of HMAC-SHA-256.
+
+        Raises:
+            InvalidMessage: see `normalise`.
+        """
+        version = NORMALISERS[normaliser][0]
+        message = framed(tenant, namespace, version, normalise(normaliser, text))
+        return bytes([EPOCH]) + hmac.digest(self._subject, message, "sha256")[: SIZE - 1]
+
+    def asset(self, asset_id: str) -> bytes:
+        """The 16-byte key of an asset: keyed BLAKE2b-128 of its id."""
+        return _keyed(self._asset, asset_id)
+
+    def case(self, source: str, request_id: str) -> str:
+        """The id of the case that a request opens: who knows only the id cannot guess the request."""
+        return hmac.digest(self._case, framed(source, request_id), "sha256").hex()[:32]
+
+    def content(self, raw: bytes) -> str:
+        """A keyed digest of content: equal for equal content, and no use to guess it with."""
+        return hashlib.blake2b(raw, key=self._content, digest_size=SIZE).hexdigest()
+
+
+@lru_cache(maxsize=65_536)
+def _keyed(key: bytes, text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), key=key, digest_size=SIZE).digest()

@@ -1,0 +1,298 @@
+"""What others may say: the data of every event that Expunge reads from its inlets (CONTRACT, tables "Inlets")."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from expunge.domain.events import CloudEvent, Id, Instant, field_of
+from expunge.domain.vocabulary import Claim, Kind, Regime
+from expunge.errors import InvalidMessage
+
+M = TypeVar("M", bound=BaseModel)
+
+AssetId = Annotated[StrictStr, StringConstraints(min_length=1, max_length=2048)]
+Word = Annotated[StrictStr, StringConstraints(min_length=1, max_length=256)]
+Code = Annotated[StrictStr, StringConstraints(pattern=r"^[a-z0-9_.-]{1,64}$")]
+MAX_ASSET_BYTES = 2048
+Short = Annotated[StrictStr, StringConstraints(max_length=1024)]
+Hex16 = Annotated[StrictStr, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+
+
+class Inlet(BaseModel):
+    """Base of the tolerant inlets: unknown fields are ignored. `repr` shows no content."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(...)"
+
+    __str__ = __repr__
+
+
+class Strict(Inlet):
+    """Base of requests: a mistyped field must never delete for real, so unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Identity(Strict):
+    """A person as a publisher knows them: namespace and id, or a pseudonym that the publisher made itself."""
+
+    namespace: Word | None = None
+    id: StrictStr | None = None
+    tenant: Word | None = None
+    pseudonym: Hex16 | None = None
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Identity:
+        if self.pseudonym is None and (self.namespace is None or self.id is None):
+            raise ValueError("an identity is namespace and id, or pseudonym")
+        if self.pseudonym is not None and (self.id is not None or self.tenant is not None):
+            raise ValueError("an identity with a pseudonym has no id")
+        return self
+
+
+class NamedIdentity(Identity):
+    """A person as a registrar names them; `ref` is the system's own handle for them in this asset."""
+
+    ref: Word | None = None
+
+
+class Requester(Strict):
+    """Who asked, as the publisher verified it. Kept with the case; nothing is decided on it yet."""
+
+    kind: Word
+    verified: dict[str, StrictStr] | None = None
+
+
+class Request(Strict):
+    """What every request says."""
+
+    request_id: Id
+    received_at: Instant
+    regime: Regime | None = None
+    jurisdiction: Word | None = None
+    correlation_id: Id | None = None
+    batch: Id | None = None
+    dry_run: StrictBool = False
+    requester: Requester | None = None
+
+
+class ErasureRequested(Request):
+    """Forget one person: all identities belong to that person."""
+
+    subjects: Annotated[tuple[Identity, ...], Field(min_length=1, max_length=16)]
+
+
+class ConsentRevoked(Request):
+    """One person takes back their consent to some purposes."""
+
+    subjects: Annotated[tuple[Identity, ...], Field(min_length=1, max_length=16)]
+    purposes: Annotated[tuple[Word, ...], Field(min_length=1, max_length=64)]
+
+
+class SourceWithdrawn(Request):
+    """Everything that came from these sources must go, and everything made from it."""
+
+    data_sources: Annotated[tuple[Word, ...], Field(min_length=1, max_length=64)]
+
+
+class AssetWithdrawn(Request):
+    """These assets must go, and what was made from them."""
+
+    assets: Annotated[tuple[AssetId, ...], Field(min_length=1, max_length=1000)]
+
+
+class Registered(Inlet):
+    """What a registrar says of one asset."""
+
+    asset: AssetId
+    kind: Kind
+    system: Word
+    parents: Annotated[tuple[AssetId, ...], Field(max_length=1000)] = ()
+    subjects: Annotated[tuple[NamedIdentity, ...], Field(max_length=1000)] = ()
+    data_sources: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
+    purposes: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
+    categories: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
+    collected_at: Instant | None = None
+    derived_at: Instant | None = None
+    digest: Word | None = None
+    shared: StrictBool = False
+    aliases: Annotated[tuple[AssetId, ...], Field(max_length=64)] = ()
+    command_id: Hex16 | None = None
+    attributes: Annotated[dict[Word, Short], Field(max_length=32)] = {}
+
+    @model_validator(mode="after")
+    def _dated(self) -> Registered:
+        if (self.subjects or self.data_sources) and self.collected_at is None:
+            raise ValueError("collected_at is required where subjects or data_sources are given")
+        return self
+
+
+class RegisteredBatch(Inlet):
+    """Many assets in one message; `common` holds what all of them share."""
+
+    common: dict[str, Any] = {}
+    assets: Annotated[tuple[dict[str, Any], ...], Field(min_length=1, max_length=1000)]
+
+
+class Removed(Inlet):
+    """A hint that an asset is gone; it is still commanded."""
+
+    asset: AssetId
+    system: Word
+    reason: Short = ""
+
+
+class HoldingDeclared(Inlet):
+    """A system's standing statement "ask me": it finds data itself, by subject or by data source."""
+
+    holding: AssetId
+    system: Word
+    kind: Kind
+    namespaces: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
+    data_sources: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
+    purposes: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
+    categories: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
+
+    @model_validator(mode="after")
+    def _answers_something(self) -> HoldingDeclared:
+        if not (self.namespaces or self.data_sources):
+            raise ValueError("a holding answers for namespaces, data_sources, or both")
+        return self
+
+
+class HoldingWithdrawn(Inlet):
+    """The system no longer answers for this holding."""
+
+    holding: AssetId
+    system: Word
+
+
+class Replacement(Inlet):
+    """What took the place of a rebuilt or retrained asset."""
+
+    asset: AssetId
+    digest: Word | None = None
+
+
+class Discovered(Inlet):
+    """An asset that a system found while it purged another."""
+
+    asset: AssetId
+    kind: Kind
+    system: Word | None = None
+
+
+class Outcome(Inlet):
+    """A claim and what belongs to it."""
+
+    claim: Claim
+    reason_code: Code | None = None
+    detail: Short | None = None
+    matched: Annotated[StrictInt, Field(ge=0)] | None = None
+    affected: Annotated[StrictInt, Field(ge=0)] | None = None
+    until: Instant | None = None
+    trigger: Code | None = None
+    safeguard: Short | None = None
+    method: Word | None = None
+    artefact_digest: Word | None = None
+    replacement: Replacement | None = None
+    discovered: Annotated[tuple[Discovered, ...], Field(max_length=1000)] = ()
+
+
+class Answer(Outcome):
+    """A system's claim about one target."""
+
+    asset: AssetId
+
+
+class PurgeReceipted(Inlet):
+    """A system's answer to a command, obligation by obligation."""
+
+    command_id: Hex16
+    case_id: Hex16
+    system: Word
+    attempt: Annotated[StrictInt, Field(ge=1)]
+    sequence: Annotated[StrictInt, Field(ge=1)]
+    status: Literal["accepted", "done", "failed"]
+    results: Annotated[tuple[Answer, ...], Field(max_length=5000)] = ()
+    all: Outcome | None = None
+    exceptions: Annotated[tuple[Answer, ...], Field(max_length=5000)] = ()
+    performed_at: Instant
+    expected_by: Instant | None = None
+    job: Short | None = None
+    evidence: dict[str, Any] | None = None
+
+
+REQUESTS: dict[str, tuple[str, type[Request]]] = {
+    "expunge.erasure.requested.v1": ("erasure", ErasureRequested),
+    "expunge.consent.revoked.v1": ("revocation", ConsentRevoked),
+    "expunge.source.withdrawn.v1": ("withdrawal", SourceWithdrawn),
+    "expunge.asset.withdrawn.v1": ("asset", AssetWithdrawn),
+}
+REGISTRATIONS: dict[str, type[Inlet]] = {
+    "expunge.asset.registered.v1": Registered,
+    "expunge.assets.registered.v1": RegisteredBatch,
+    "expunge.asset.removed.v1": Removed,
+    "expunge.holding.declared.v1": HoldingDeclared,
+    "expunge.holding.withdrawn.v1": HoldingWithdrawn,
+}
+RECEIPT = "expunge.purge.receipted.v1"
+
+LATER_TYPES = frozenset(
+    {
+        "expunge.consent.granted.v1",
+        "expunge.processing.restricted.v1",
+        "expunge.processing.restriction_lifted.v1",
+        "expunge.request.cancelled.v1",
+        "expunge.plan.approved.v1",
+        "expunge.plan.rejected.v1",
+        "expunge.hold.placed.v1",
+        "expunge.hold.released.v1",
+        "expunge.deadline.extended.v1",
+        "expunge.obligation.decided.v1",
+        "expunge.emission.paused.v1",
+        "expunge.emission.resumed.v1",
+    }
+)
+"""Types of the contract that this version does not carry out: refused by name, never ignored."""
+
+LATER_FIELDS = frozenset({"window", "matter"})
+"""Fields of requests that this version does not carry out."""
+
+
+def read(model: type[M], event: CloudEvent) -> M:
+    """The data of an event as its model.
+
+    Raises:
+        InvalidMessage: a field is missing, wrong, unknown, or not carried out; the text names the field only.
+    """
+    return check(model, event.data)
+
+
+def check(model: type[M], data: object) -> M:
+    """`data` as `model`; see `read`."""
+    if not isinstance(data, dict):
+        raise InvalidMessage("wrong_type", "data")
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        kind = error.errors(include_url=False, include_context=False, include_input=False)[0]["type"]
+        where = f"data.{field_of(error)}"
+        if kind == "extra_forbidden":
+            later = where.removeprefix("data.") in LATER_FIELDS
+            raise InvalidMessage("not_carried_out" if later else "unknown_field", where) from None
+        raise InvalidMessage("missing_field" if kind == "missing" else "bad_field", where) from None

@@ -1,0 +1,122 @@
+"""Who exists and what they can do: namespaces, systems, publishers, as configuration declares them.
+
+A name that is not declared here is refused at the door: a typo must never become a silent `not_found`.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from expunge.domain.vocabulary import Action, Regime
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+"""A declared name; systems' and publishers' names become part of topic names."""
+
+REQUEST_TYPES = ("erasure", "revocation", "withdrawal", "asset")
+
+
+class _Declared(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Namespace(_Declared):
+    """A space of ids (`user_id`, `email`) and how its ids are normalised."""
+
+    name: Name
+    normaliser: Literal["exact", "email", "e164", "uuid"] = "exact"
+
+
+class System(_Declared):
+    """A downstream owner of data."""
+
+    name: Name
+    actions: tuple[Action, ...] = (Action.DELETE,)
+    batch_size: int = Field(500, ge=1, le=5000)
+    """Targets in one command, at most."""
+    timeout_seconds: float = Field(3600, gt=0)
+    """How long a command may stay without a receipt before it is repeated."""
+    retry_seconds: float = Field(60, gt=0)
+    """The wait before the first repetition after a failure; it doubles up to a day."""
+    retries: int = Field(5, ge=0)
+    """Repetitions after which a failure counts as the system's answer; work goes on once a day."""
+    reveal: tuple[Name, ...] = ()
+    """Namespaces that the system needs in clear, sealed to `sealing_key`."""
+    sealing_key: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    """The system's X25519 public key, hexadecimal."""
+    third_party: bool = False
+    integrated: bool = True
+    reason: str = ""
+    owner: str = ""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> System:
+        if self.reveal and not self.sealing_key:
+            raise ValueError(f"system {self.name}: reveal needs sealing_key")
+        if not self.integrated and not (self.reason and self.owner):
+            raise ValueError(f"system {self.name}: integrated = false needs reason and owner")
+        return self
+
+
+class Publisher(_Declared):
+    """A service that asks for deletions, and what it may ask."""
+
+    name: Name
+    source: str = Field(min_length=1)
+    """The prefix of its CloudEvents `source`; the longest declared prefix wins."""
+    may: tuple[Literal["erasure", "revocation", "withdrawal", "asset"], ...] = REQUEST_TYPES  # type: ignore[assignment]
+    namespaces: tuple[Name, ...] | None = None
+    data_sources: tuple[str, ...] | None = None
+    default_regime: Regime
+
+    def speaks_as(self, source: str) -> bool:
+        """Whether a `source` is this publisher's: the prefix, ending at a boundary of the URI."""
+        if not source.startswith(self.source):
+            return False
+        rest = source[len(self.source) :]
+        return not rest or self.source[-1] in "/:#?" or rest[0] in "/:#?"
+
+
+class Registry(_Declared):
+    """Everything declared."""
+
+    tenant: str = "default"
+    namespaces: tuple[Namespace, ...] = ()
+    data_sources: tuple[str, ...] = ()
+    """Patterns of allowed data sources (`supplier-*`)."""
+    purposes: tuple[Name, ...] = ()
+    categories: tuple[Name, ...] = ()
+    systems: tuple[System, ...] = ()
+    publishers: tuple[Publisher, ...] = ()
+
+    @model_validator(mode="after")
+    def _unique(self) -> Registry:
+        for kind in ("namespaces", "systems", "publishers"):
+            names = [entry.name for entry in getattr(self, kind)]
+            twice = {name for name in names if names.count(name) > 1}
+            if twice:
+                raise ValueError(f"{kind} declared twice: {', '.join(sorted(twice))}")
+        known = {namespace.name for namespace in self.namespaces}
+        for system in self.systems:
+            if unknown := set(system.reveal) - known:
+                raise ValueError(f"system {system.name}: reveal names undeclared namespaces {sorted(unknown)}")
+        return self
+
+    def namespace(self, name: str) -> Namespace | None:
+        """The declared namespace of that name."""
+        return next((space for space in self.namespaces if space.name == name), None)
+
+    def system(self, name: str) -> System | None:
+        """The declared system of that name; None for assets that nobody owns."""
+        return next((system for system in self.systems if system.name == name), None)
+
+    def publisher_of(self, source: str) -> Publisher | None:
+        """The publisher whose source prefix is the longest that fits."""
+        fitting = [publisher for publisher in self.publishers if publisher.speaks_as(source)]
+        return max(fitting, key=lambda publisher: len(publisher.source), default=None)
+
+    def knows_data_source(self, name: str) -> bool:
+        """Whether a data source fits a declared pattern."""
+        return any(fnmatchcase(name, pattern) for pattern in self.data_sources)

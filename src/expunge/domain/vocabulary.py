@@ -1,0 +1,176 @@
+"""The closed vocabularies: kinds, actions, claims, regimes, and what follows from them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What an asset is."""
+
+    RECORD = "record"
+    OBJECT = "object"
+    ANNOTATION = "annotation"
+    EMBEDDING = "embedding"
+    FEATURE = "feature"
+    DATASET = "dataset"
+    DATASET_VERSION = "dataset_version"
+    INDEX = "index"
+    CACHE = "cache"
+    LOG = "log"
+    MODEL = "model"
+    CHECKPOINT = "checkpoint"
+    DEPLOYMENT = "deployment"
+    BACKUP = "backup"
+    RECIPIENT_COPY = "recipient_copy"
+
+
+CONTAINERS = frozenset(
+    {
+        Kind.DATASET,
+        Kind.DATASET_VERSION,
+        Kind.INDEX,
+        Kind.LOG,
+        Kind.MODEL,
+        Kind.CHECKPOINT,
+        Kind.DEPLOYMENT,
+        Kind.BACKUP,
+    }
+)
+"""Kinds that hold many people's data: for one person the walk goes from them only to other containers (PROTOCOLS 18)."""
+
+STAGES: tuple[frozenset[Kind], ...] = (
+    frozenset({Kind.MODEL, Kind.CHECKPOINT, Kind.DEPLOYMENT}),
+    frozenset(
+        {Kind.DATASET, Kind.DATASET_VERSION, Kind.INDEX, Kind.EMBEDDING, Kind.FEATURE, Kind.ANNOTATION},
+    ),
+    frozenset({Kind.RECORD, Kind.OBJECT, Kind.LOG}),
+    frozenset({Kind.CACHE}),
+    frozenset({Kind.BACKUP, Kind.RECIPIENT_COPY}),
+)
+"""The order of purging (PROTOCOLS 54): derived before authoritative, caches after primaries, copies last."""
+
+HOLDING_STAGE = 3
+
+
+def stage_of(kind: Kind, *, holding: bool) -> int:
+    """The stage, from 1, in which an asset of this kind is purged."""
+    if holding:
+        return HOLDING_STAGE
+    return next(number for number, kinds in enumerate(STAGES, 1) if kind in kinds)
+
+
+class Action(StrEnum):
+    """What a system is told to do."""
+
+    DELETE = "delete"
+    REDACT = "redact"
+    REBUILD_WITHOUT = "rebuild_without"
+    RETRAIN_WITHOUT = "retrain_without"
+    DISABLE = "disable"
+    RESTRICT = "restrict"
+    LIFT = "lift"
+    DESTROY_KEY = "destroy_key"
+    NOTIFY = "notify"
+    PROBE = "probe"
+
+
+STRICTNESS: tuple[Action, ...] = (
+    Action.DELETE,
+    Action.DESTROY_KEY,
+    Action.RETRAIN_WITHOUT,
+    Action.REBUILD_WITHOUT,
+    Action.REDACT,
+    Action.DISABLE,
+    Action.RESTRICT,
+    Action.NOTIFY,
+)
+"""Strictest first: where statements disagree about an asset's kind, the strictest rule holds."""
+
+
+class Claim(StrEnum):
+    """What a system says it did: the only words that reports may use."""
+
+    DELETED = "deleted"
+    KEY_DESTROYED = "key_destroyed"
+    REDACTED = "redacted"
+    REBUILT_WITHOUT = "rebuilt_without"
+    RETRAINED_WITHOUT = "retrained_without"
+    DISABLED = "disabled"
+    RESTRICTED = "restricted"
+    ANONYMISED_WITH_PROOF = "anonymised_with_proof"
+    BEYOND_USE = "beyond_use"
+    DEFERRED = "deferred"
+    EXEMPT = "exempt"
+    HELD = "held"
+    NOT_FOUND = "not_found"
+    NOTIFIED = "notified"
+    INSTRUCTED_ONLY = "instructed_only"
+    IMPOSSIBLE = "impossible"
+    FAILED = "failed"
+
+
+OPEN = "open"
+"""Stands in counts where no claim does: nobody has answered for the asset."""
+
+DEFERRALS = frozenset({Claim.DEFERRED, Claim.BEYOND_USE, Claim.HELD})
+"""Answers that end one day; the case is `completed` only when they have."""
+
+UNDONE = frozenset({Claim.FAILED, OPEN})
+"""What keeps an obligation open."""
+
+_ERASED = {Claim.DELETED, Claim.KEY_DESTROYED}
+_ALWAYS = {Claim.NOT_FOUND, Claim.EXEMPT, Claim.FAILED, *DEFERRALS}
+
+ANSWERS: dict[Action, frozenset[Claim]] = {
+    Action.DELETE: frozenset(_ALWAYS | _ERASED),
+    Action.DESTROY_KEY: frozenset(_ALWAYS | _ERASED),
+    Action.REDACT: frozenset(_ALWAYS | _ERASED | {Claim.REDACTED}),
+    Action.REBUILD_WITHOUT: frozenset(_ALWAYS | _ERASED | {Claim.REBUILT_WITHOUT}),
+    Action.RETRAIN_WITHOUT: frozenset(_ALWAYS | _ERASED | {Claim.RETRAINED_WITHOUT}),
+    Action.DISABLE: frozenset(_ALWAYS | _ERASED | {Claim.DISABLED}),
+    Action.RESTRICT: frozenset(_ALWAYS | _ERASED | {Claim.RESTRICTED, Claim.REDACTED}),
+    Action.NOTIFY: frozenset(_ALWAYS | _ERASED | {Claim.NOTIFIED, Claim.IMPOSSIBLE, Claim.INSTRUCTED_ONLY}),
+}
+"""The claims that answer each action; any other claim is read as `failed`, never as success (DESIGN 4.4)."""
+
+
+class Regime(StrEnum):
+    """The law or order under which a request is carried out."""
+
+    GDPR = "gdpr"
+    UK_GDPR = "uk_gdpr"
+    CCPA = "ccpa"
+    DROP = "drop"
+    LGPD = "lgpd"
+    DPDP = "dpdp"
+    BIPA = "bipa"
+    ORDER = "order"
+    NONE = "none"
+
+
+class Status(StrEnum):
+    """The states of a case (DESIGN 4.8)."""
+
+    RECEIVED = "received"
+    ACKNOWLEDGED = "acknowledged"
+    RESOLVING = "resolving"
+    PLANNED = "planned"
+    AWAITING_APPROVAL = "awaiting_approval"
+    PURGING = "purging"
+    COMPLETED = "completed"
+    COMPLETED_WITH_DEFERRALS = "completed_with_deferrals"
+    PARTIALLY_COMPLETED = "partially_completed"
+    REFUSED = "refused"
+    CANCELLED = "cancelled"
+
+
+FINAL = frozenset(
+    {
+        Status.COMPLETED,
+        Status.COMPLETED_WITH_DEFERRALS,
+        Status.PARTIALLY_COMPLETED,
+        Status.REFUSED,
+        Status.CANCELLED,
+    }
+)

@@ -1,0 +1,43 @@
+"""Every error that Expunge raises on purpose.
+
+    ExpungeError
+    ├── ConfigurationError   the installation is wrong: exit status 2
+    ├── Unavailable          a server does not answer: the same message is tried again (exit status 3 on a command line)
+    ├── Fenced               this process lost its partition or its epoch: it must read again, and change nothing
+    └── InvalidMessage       the message can never be right: a dead letter
+
+Anything else that is raised is a defect and ends the process before the offset is committed. No text of these errors
+may hold an identifier, an asset id or a payload.
+"""
+
+from __future__ import annotations
+
+
+class ExpungeError(Exception):
+    """The root of the tree above."""
+
+
+class ConfigurationError(ExpungeError):
+    """The installation is wrong; the text says what, where, and how to mend it."""
+
+
+class Unavailable(ExpungeError):  # noqa: N818 - the name is the fate of the message
+    """Something that a message needs is not there now; the message is tried again."""
+
+
+class Fenced(ExpungeError):  # noqa: N818 - the name is what happened
+    """State is newer than this process believes: another process owns the partition."""
+
+
+class InvalidMessage(ExpungeError):  # noqa: N818 - the name is the fate of the message
+    """A message that can never be right.
+
+    Attributes:
+        reason: a code from a closed set (`not_json`, `missing_field`, ...), safe to publish.
+        where: the field or part that is wrong, never its content.
+    """
+
+    def __init__(self, reason: str, where: str = "") -> None:
+        super().__init__(f"{reason}: {where}" if where else reason)
+        self.reason = reason
+        self.where = where

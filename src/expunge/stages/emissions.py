@@ -1,0 +1,261 @@
+"""From decisions to messages: commands, confirmations, facts, parts of `plans`.
+
+Messages leave in two waves: what a fact or a confirmation speaks of is durable before it is said (PROTOCOLS 8).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from expunge.domain.admission import Door
+from expunge.domain.case.decide import Decision
+from expunge.domain.case.facts import Fact
+from expunge.domain.case.messages import TYPE_OF, CaseMessage, Continue, Receipted, Root
+from expunge.domain.case.state import Case
+from expunge.domain.case.turn import (
+    Confirm,
+    ContinueStage,
+    Emission,
+    Reject,
+    SendCommand,
+    SetAside,
+    StartTask,
+    WriteClaims,
+    WriteRoot,
+)
+from expunge.domain.digest import name
+from expunge.domain.events import CloudEvent, Event, Outgoing, Record, stamp
+from expunge.domain.plan import Chunk
+from expunge.domain.scope import ScopeKind
+from expunge.domain.vocabulary import Action
+from expunge.domain.walk import Task, TaskKind
+from expunge.ports import Topics
+from expunge.stages.dead_letters import DeadLetters
+from expunge.stages.intake import rejection
+from expunge.stages.resolver import plan_part, task_message
+
+SOURCE = "/expunge/coordinator"
+COMMAND_TYPE = "expunge.purge.commanded.v1"
+ROOT_TYPE = "expunge.plan.root.v1"
+CLAIMS_TYPE = "expunge.plan.claims.v1"
+
+_WITHOUT = frozenset({Action.REBUILD_WITHOUT, Action.RETRAIN_WITHOUT, Action.REDACT, Action.RESTRICT})
+
+
+@dataclass(slots=True, repr=False)
+class Waves:
+    """Messages in the order in which they must become durable."""
+
+    first: list[Outgoing] = field(default_factory=list)
+    last: list[Outgoing] = field(default_factory=list)
+
+    def all(self) -> tuple[tuple[Outgoing, ...], ...]:
+        """The waves that hold something."""
+        return tuple(tuple(wave) for wave in (self.first, self.last) if wave)
+
+
+class Bodies(Protocol):
+    """Where the emitter finds what a decision only names."""
+
+    def root(self, case_id: str) -> Root:
+        """What a case was opened with."""
+
+    def body(self, case_id: str, digest: str) -> Chunk:
+        """The targets of a chunk."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Cause:
+    """The message that led to a decision, from which every output has its id."""
+
+    record: Record
+    event: CloudEvent
+
+    def output(self, kind: str, *content: str | int) -> str:
+        return name(self.event.source, self.event.id, kind, *content)
+
+
+class Emitter:
+    """Makes the messages of a decision."""
+
+    def __init__(self, door: Door, topics: Topics, dead: DeadLetters) -> None:
+        self._door, self._topics, self._dead = door, topics, dead
+
+    def emit(
+        self,
+        bodies: Bodies,
+        decision: Decision,
+        message: CaseMessage,
+        record: Record,
+        event: CloudEvent,
+        waves: Waves,
+        *,
+        case_id: str = "",
+    ) -> None:
+        """Append a decision's messages to the waves."""
+        cause = _Cause(record, event)
+        case_id = case_id or getattr(message, "case_id", "")
+        for emission in decision.emissions:
+            first = isinstance(emission, WriteRoot | StartTask | SendCommand | WriteClaims)
+            made = self._make(bodies, decision, emission, message, cause, case_id)
+            (waves.first if first else waves.last).extend(made)
+        if decision.case is not None:
+            waves.last.extend(_fact(decision.case, sequence, fact, cause) for sequence, fact in decision.facts)
+
+    def _make(  # noqa: PLR0911 - a table of emissions
+        self,
+        bodies: Bodies,
+        decision: Decision,
+        emission: Emission,
+        message: CaseMessage,
+        cause: _Cause,
+        case_id: str,
+    ) -> list[Outgoing]:
+        match emission:
+            case WriteRoot(root):
+                return [self._part(case_id, "root", ROOT_TYPE, root.model_dump(mode="json"), cause)]
+            case StartTask():
+                return [self._task(bodies, decision, emission, case_id, cause)]
+            case SendCommand():
+                return [self._command(bodies, decision, emission, case_id, cause)]
+            case WriteClaims(chunk, sequence):
+                said = message.model_dump(mode="json", exclude_defaults=True) if isinstance(message, Receipted) else {}
+                return [self._part(case_id, f"claims:{chunk}:{sequence}", CLAIMS_TYPE, said, cause)]
+            case Confirm(milestone, data):
+                return [_confirmation(decision, milestone, data, cause)]
+            case Reject(root, reason):
+                return self._reject(root, reason, cause)
+            case SetAside(place, content, reason):
+                return [self._dead.at(place, reason, content, cause.record.appended_at)]
+            case ContinueStage(generation, stage):
+                go_on = Continue(case_id=case_id, generation=generation, stage=stage)
+                kind = TYPE_OF[Continue]
+                again = Event(
+                    kind, SOURCE, cause.output(kind, generation, stage), cause.record.appended_at, go_on.model_dump()
+                )
+                return [Outgoing("cases", case_id, again)]
+
+    def _part(self, case_id: str, part: str, kind: str, data: dict[str, Any], cause: _Cause) -> Outgoing:
+        event = Event(kind, SOURCE, name(kind, case_id, part), cause.record.appended_at, data)
+        return plan_part(self._topics, case_id, part, event)
+
+    def _task(
+        self, bodies: Bodies, decision: Decision, start: StartTask, case_id: str, cause: _Cause
+    ) -> Outgoing:
+        root = bodies.root(case_id)
+        roots = start.kind is TaskKind.ROOTS
+        watermark = decision.case.watermark if decision.case and roots else {}
+        task = Task(
+            case_id=case_id,
+            task_id=start.task_id,
+            generation=start.generation,
+            kind=start.kind,
+            scope=root.scope if roots else root.scope.model_copy(update={"assets": ()}),
+            nodes=start.nodes,
+            watermark=watermark,
+            force=start.force or not roots,
+        )
+        return task_message(task, cause.record.appended_at, SOURCE)
+
+    def _command(
+        self, bodies: Bodies, decision: Decision, send: SendCommand, case_id: str, cause: _Cause
+    ) -> Outgoing:
+        summary = send.chunk.summary
+        chunk, root = bodies.body(case_id, summary.digest), bodies.root(case_id)
+        case = decision.case
+        data: dict[str, Any] = {
+            "command_id": send.chunk.command_id,
+            "case_id": case_id,
+            "system": summary.system,
+            "action": chunk.action.value,
+            "stage": chunk.stage,
+            "generation": send.chunk.generation,
+            "attempt": send.attempt,
+            "due_at": stamp(case.due_at) if case else "",
+            "regime": root.regime.value,
+            "minimum_grade": "E1",
+            "purposes": list(chunk.purposes),
+            "exclude": _exclude(chunk, root),
+            "targets": _targets(chunk, root),
+        }
+        event = Event(
+            COMMAND_TYPE,
+            SOURCE,
+            name(COMMAND_TYPE, send.chunk.command_id, send.attempt),
+            cause.record.appended_at,
+            {key: value for key, value in data.items() if value not in ([], {})},
+        )
+        return Outgoing(f"commands.{summary.system}", send.chunk.command_id, event)
+
+    def _reject(self, root: Root, reason: str, cause: _Cause) -> list[Outgoing]:
+        data = {"source": root.source, "id": root.event_id, "request_id": root.request_id, "reason": reason}
+        told = rejection(
+            root.publisher, key=root.case_id, time=cause.record.appended_at, data=data | root.place.model_dump()
+        )
+        return [told, self._dead.at(root.place, reason, root.content, cause.record.appended_at)]
+
+
+def _confirmation(decision: Decision, milestone: str, data: dict[str, Any], cause: _Cause) -> Outgoing:
+    case = decision.case
+    if case is None:
+        raise RuntimeError("emissions: a confirmation without a case")
+    kind = f"expunge.case.{milestone}.v1"
+    identity = cause.output(kind, case.case_id, str(data.get("plan_digest")))
+    return Outgoing(
+        f"confirmations.{case.publisher}",
+        case.case_id,
+        Event(kind, SOURCE, identity, case.now, data),
+    )
+
+
+def _fact(case: Case, sequence: int, fact: Fact, cause: _Cause) -> Outgoing:
+    """A fact on the ledger: named by case and sequence, with what caused it and the policy it was decided under."""
+    kind = f"expunge.ledger.{fact.fact}.v1"
+    record = cause.record
+    data = {
+        "case_id": case.case_id,
+        "sequence": sequence,
+        "cause": {
+            "partition": record.partition,
+            "leader_epoch": record.position.leader_epoch,
+            "offset": record.position.offset,
+        },
+        "policy": case.policy,
+        "body": fact.model_dump(mode="json"),
+    }
+    return Outgoing("ledger", case.case_id, Event(kind, SOURCE, name(kind, case.case_id, sequence), case.now, data))
+
+
+def _targets(chunk: Chunk, root: Root) -> list[dict[str, Any]]:
+    """The targets of a command, each with the people it is about: pseudonym, the system's own handle, sealed id."""
+    sealed = {seal.pseudonym: seal.sealed for seal in root.seals if seal.system == chunk.system}
+    named = [s.pseudonym for s in root.scope.subjects if not chunk.holding or s.pseudonym == chunk.root]
+    people = list(dict.fromkeys(named))
+    targets = []
+    for target in chunk.targets:
+        refs = dict(target.refs)
+        subjects = [
+            {"pseudonym": pseudonym}
+            | ({"ref": refs[pseudonym]} if pseudonym in refs else {})
+            | ({"sealed": sealed[pseudonym]} if pseudonym in sealed else {})
+            for pseudonym in people
+        ]
+        data: dict[str, Any] = {"asset": target.asset, "kind": chunk.kind.value, "attributes": dict(target.attributes)}
+        if root.scope.kind is ScopeKind.WITHDRAWAL and chunk.holding:
+            data["data_sources"] = [chunk.root]
+        data["subjects"] = subjects
+        targets.append({key: value for key, value in data.items() if value not in ([], {})})
+    return targets
+
+
+def _exclude(chunk: Chunk, root: Root) -> dict[str, Any]:
+    """What an asset that stays must leave out."""
+    if chunk.action not in _WITHOUT:
+        return {}
+    exclude = {
+        "subjects": list(dict.fromkeys(subject.pseudonym for subject in root.scope.subjects)),
+        "data_sources": list(root.scope.data_sources),
+        "assets": list(chunk.excluded),
+    }
+    return {key: value for key, value in exclude.items() if value}

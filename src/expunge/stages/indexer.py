@@ -1,0 +1,181 @@
+"""Registrations into the index: write the edge first, read the marks after (PROTOCOLS 11).
+
+Whichever of indexer and resolver comes second sees the other: an asset that arrives under a case's mark is reported to
+the case as late. Nothing here depends on whether a write changed something, so a repetition reports the same again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from expunge.domain.admission import Door
+from expunge.domain.case.messages import TYPE_OF, HoldingDeclared, Late, LateAsset
+from expunge.domain.digest import name
+from expunge.domain.events import Event, Outgoing, Record, decode
+from expunge.domain.scope import Arrival, data_source_node
+from expunge.domain.statement import DIGEST_BYTES, Row, Statement
+from expunge.errors import InvalidMessage
+from expunge.ports import Index, Mark, Metrics, Result, Topics, Vault
+from expunge.stages.dead_letters import DeadLetters
+
+SOURCE = "/expunge/indexer"
+ASSETS_PER_MESSAGE = 2000
+
+
+class _Said(NamedTuple):
+    key: bytes
+    statement: Statement
+    at: datetime
+
+
+class _Thing(NamedTuple):
+    """A node that may be late for a case: a stated asset, or an alias of one."""
+
+    key: bytes
+    row: Row | None
+    command_id: str
+
+
+class _Found(NamedTuple):
+    """A mark met by a thing, and how the walk would have come to it from there."""
+
+    thing: int
+    mark: Mark
+    arrival: Arrival
+
+
+class Indexer:
+    """See `ports.Stage`."""
+
+    name = "indexer"
+    topics = ("registrations",)
+
+    def __init__(self, door: Door, index: Index, topics: Topics, vault: Vault, metrics: Metrics) -> None:
+        self._door, self._index, self._topics = door, index, topics
+        self._dead = DeadLetters(self.name, door, vault, metrics)
+
+    def handle(self, batch: Sequence[Record]) -> Result:
+        """Statements into the index, onto `assets`, and to the cases that they come too late for."""
+        said: list[_Said] = []
+        outgoing: list[Outgoing] = []
+        for record in batch:
+            try:
+                statements = self._door.statements(decode(record), record.appended_at)
+            except InvalidMessage as error:
+                outgoing.append(self._dead.of(record, error))
+                continue
+            said += [_Said(self._door.keys.asset(each.asset), each, record.appended_at) for each in statements]
+        if said:
+            outgoing += self._add(said)
+        return Result((tuple(outgoing),))
+
+    def write(self, result: Result) -> None:
+        """Everything was added while the batch was handled; the committed offset is the only state."""
+
+    def tick(self, partitions: Sequence[int], now: datetime) -> Sequence[Outgoing]:
+        """Nothing is due here."""
+        del partitions, now
+        return ()
+
+    def _add(self, said: Sequence[_Said]) -> list[Outgoing]:
+        rows = self._index.put([(each.key, each.statement) for each in said])
+        outgoing = [self._canonical(each) for each in said]
+        outgoing += self._holdings(said)
+        things = self._things(said, rows)
+        found = [*self._link_edges(said, things), *self._link_subjects(said), *self._data_sources(said)]
+        return outgoing + self._late(things, found, max(each.at for each in said))
+
+    def _things(self, said: Sequence[_Said], rows: Sequence[Row]) -> list[_Thing]:
+        """What was stated, in order, and then the aliases."""
+        stated = [_Thing(s.key, row, s.statement.command_id) for s, row in zip(said, rows, strict=True)]
+        aliases = sorted({self._door.keys.asset(alias) for each in said for alias in each.statement.aliases})
+        return stated + [_Thing(key, row, "") for key, row in zip(aliases, self._index.rows(aliases), strict=True)]
+
+    def _canonical(self, said: _Said) -> Outgoing:
+        identity = said.statement.identity()
+        kind = "expunge.asset.stated.v1"
+        event = Event(kind, SOURCE, name(kind, said.key, identity), said.at, said.statement.data())
+        return Outgoing("assets", f"{said.key.hex()}{identity}", event)
+
+    def _holdings(self, said: Sequence[_Said]) -> list[Outgoing]:
+        """A holding is on the list before the open cases hear of it: root tasks that come later read the list."""
+        outgoing = []
+        for each in said:
+            if each.statement.holding is None:
+                continue
+            self._index.add_holding(each.key)
+            kind = TYPE_OF[HoldingDeclared]
+            data = HoldingDeclared(holding=each.key.hex()).model_dump(mode="json")
+            for partition in range(self._topics.partitions("cases")):
+                event = Event(kind, SOURCE, name(kind, each.key, each.statement.identity(), partition), each.at, data)
+                outgoing.append(Outgoing("cases", each.key.hex(), event, partition))
+        return outgoing
+
+    def _link_edges(self, said: Sequence[_Said], things: Sequence[_Thing]) -> list[_Found]:
+        """Edges from parents, and both ways between aliases; then the marks of what each edge starts from."""
+        of_key = {thing.key: at for at, thing in enumerate(things)}
+        edges: list[tuple[bytes, bytes]] = []
+        for at, each in enumerate(said):
+            row = things[at].row
+            parents = {*each.statement.parents, *(row.parents if row else ()), *each.statement.aliases}
+            edges += [(self._door.keys.asset(parent), each.key) for parent in sorted(parents)]
+            edges += [(each.key, self._door.keys.asset(alias)) for alias in each.statement.aliases]
+        marks = self._index.link_children(edges)
+        return [
+            _Found(of_key[child], mark, mark.reach.onward)
+            for (_, child), found in zip(edges, marks, strict=True)
+            for mark in found
+        ]
+
+    def _link_subjects(self, said: Sequence[_Said]) -> list[_Found]:
+        members = [(named.pseudonym, at) for at, each in enumerate(said) for named in each.statement.subjects]
+        marks = self._index.link_subjects([(subject, said[at].key) for subject, at in members])
+        return _through(((at, found) for (_, at), found in zip(members, marks, strict=True)))
+
+    def _data_sources(self, said: Sequence[_Said]) -> list[_Found]:
+        """Memberships were written with the rows; the marks of the roots are read after."""
+        names = sorted({name for each in said for name in each.statement.data_sources})
+        marks = dict(zip(names, self._index.marks([data_source_node(name) for name in names]), strict=True))
+        return _through((at, marks[name]) for at, each in enumerate(said) for name in each.statement.data_sources)
+
+    def _late(self, things: Sequence[_Thing], found: Iterable[_Found], at: datetime) -> list[Outgoing]:
+        """One message for each case and batch, listing what came too late for it (PROTOCOLS 19)."""
+        own = self._index.marks([thing.key for thing in things])
+        cases: dict[str, dict[bytes, LateAsset]] = {}
+        met = [*found, *(_Found(number, mark, mark.reach) for number, marks in enumerate(own) for mark in marks)]
+        for number, mark, arrival in met:
+            thing = things[number]
+            mine = next((known for known in own[number] if known.case_id == mark.case_id), None)
+            if not _is_late(thing.row, arrival, mine):
+                continue
+            listed = cases.setdefault(mark.case_id, {})
+            if thing.key not in listed or arrival.width > Arrival(listed[thing.key].arrival).width:
+                listed[thing.key] = LateAsset(key=thing.key.hex(), arrival=arrival, command_id=thing.command_id)
+        return [message for case_id, assets in cases.items() for message in _messages(case_id, assets, at)]
+
+
+def _through(pairs: Iterable[tuple[int, list[Mark]]]) -> list[_Found]:
+    return [_Found(at, mark, Arrival.THROUGH) for at, marks in pairs for mark in marks]
+
+
+def _is_late(row: Row | None, arrival: Arrival, own: Mark | None) -> bool:
+    """Whether a case must look at an asset: it has not planned the asset as the row now says, or not so widely."""
+    if row is not None and arrival is Arrival.CONTAINERS and row.kinds and not row.container:
+        return False
+    planned = row.encode()[:DIGEST_BYTES] if row else b""
+    wider = arrival.width > own.reach.width and not (row and row.container) if own else True
+    return own is None or own.digest != planned or wider
+
+
+def _messages(case_id: str, assets: dict[bytes, LateAsset], at: datetime) -> list[Outgoing]:
+    kind = TYPE_OF[Late]
+    ordered = [assets[key] for key in sorted(assets)]
+    messages = []
+    for start in range(0, len(ordered), ASSETS_PER_MESSAGE):
+        late = Late(case_id=case_id, assets=tuple(ordered[start : start + ASSETS_PER_MESSAGE]))
+        content = [f"{asset.key}{asset.arrival}{asset.command_id}" for asset in late.assets]
+        event = Event(kind, SOURCE, name(kind, case_id, *content), at, late.model_dump(mode="json"))
+        messages.append(Outgoing("cases", case_id, event))
+    return messages

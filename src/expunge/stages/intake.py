@@ -1,0 +1,153 @@
+"""The door: requests, controls and receipts in; cases out. Stateless."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from expunge.domain import inlets
+from expunge.domain.admission import Door, discovered
+from expunge.domain.case.messages import TYPE_OF, Opened, Receipted
+from expunge.domain.digest import name
+from expunge.domain.events import CloudEvent, Event, Outgoing, Record, decode
+from expunge.errors import InvalidMessage
+from expunge.ports import Metrics, Progress, Result, Sender, Vault
+from expunge.stages.dead_letters import DeadLetters
+
+SOURCE = "/expunge/intake"
+RECEIPTS = "receipts."
+
+
+class Intake:
+    """See `ports.Stage`."""
+
+    name = "intake"
+
+    def __init__(self, door: Door, progress: Progress, vault: Vault, sender: Sender, metrics: Metrics) -> None:
+        self._door, self._progress, self._vault, self._sender = door, progress, vault, sender
+        self._dead = DeadLetters(self.name, door, vault, metrics)
+        receipts = (f"{RECEIPTS}{system.name}" for system in door.registry.systems if system.integrated)
+        self.topics = ("requests", "controls", *receipts)
+
+    def handle(self, batch: Sequence[Record]) -> Result:
+        """Every record becomes an event of a case, or a dead letter and, where somebody can be told, a rejection."""
+        watermark = self._progress.end_offsets() if any(r.topic == "requests" for r in batch) else {}
+        outgoing: list[Outgoing] = []
+        for record in batch:
+            if record.topic.startswith(RECEIPTS):
+                outgoing += self._receipt(record)
+            else:
+                outgoing += self._request(record, watermark)
+        return Result((tuple(outgoing),))
+
+    def write(self, result: Result) -> None:
+        """Intake keeps no state."""
+
+    def tick(self, partitions: Sequence[int], now: datetime) -> Sequence[Outgoing]:
+        """Nothing is due here."""
+        del partitions, now
+        return ()
+
+    def _request(self, record: Record, watermark: dict[str, dict[str, int]]) -> list[Outgoing]:
+        event: CloudEvent | None = None
+        try:
+            event = decode(record)
+            publisher = self._door.publisher(event)
+            if record.topic == "controls":
+                raise InvalidMessage("not_carried_out" if event.type in inlets.LATER_TYPES else "unknown_type")
+            root = self._door.request(
+                event,
+                publisher,
+                record,
+                seal_for=self._vault.seal_for,
+                salt=self._vault.salt(),
+                watermark=watermark,
+            )
+        except InvalidMessage as error:
+            return [self._dead.of(record, error), *self._rejection(event, record, error)]
+        opened = Opened(case_id=root.case_id, root=root)
+        return [to_case(opened, record.appended_at, event.source, event.id)]
+
+    def _rejection(self, event: CloudEvent | None, record: Record, error: InvalidMessage) -> list[Outgoing]:
+        publisher = self._door.registry.publisher_of(event.source) if event else None
+        if event is None or publisher is None:
+            return []
+        asked = event.data.get("request_id") if isinstance(event.data, dict) else None
+        request_id = asked if isinstance(asked, str) and 0 < len(asked) <= 256 else None  # noqa: PLR2004 - as Id
+        return [
+            rejection(
+                publisher.name,
+                key=self._door.keys.case(event.source, request_id or event.id),
+                time=record.appended_at,
+                data={
+                    "source": event.source,
+                    "id": event.id,
+                    "request_id": request_id,
+                    "reason": error.reason,
+                    "where": error.where,
+                }
+                | self._door.place_of(record).model_dump(),
+            )
+        ]
+
+    def _receipt(self, record: Record) -> list[Outgoing]:
+        system = record.topic.removeprefix(RECEIPTS)
+        try:
+            event = decode(record)
+            receipt, taken = self._door.receipt(event, record, system)
+        except InvalidMessage as error:
+            return [self._dead.of(record, error)]
+        found = discovered(receipt)
+        if found:
+            taken = self._register(found, taken, record)
+        return [to_case(taken, record.appended_at, event.source, event.id)]
+
+    def _register(self, found: list[dict[str, object]], taken: Receipted, record: Record) -> Receipted:
+        """What a system discovered becomes statements before its receipt is applied (PROTOCOLS 36).
+
+        Registrations only add, so they are sent while the receipt is handled; the case then waits until the indexers
+        have passed them.
+        """
+        self._sender.send(
+            [
+                Outgoing(
+                    "registrations",
+                    taken.case_id,
+                    Event(
+                        type="expunge.asset.registered.v1",
+                        source=SOURCE,
+                        id=name("discovered", taken.case_id, taken.content, at),
+                        time=record.appended_at,
+                        data=asset,
+                    ),
+                )
+                for at, asset in enumerate(found)
+            ]
+        )
+        return taken.model_copy(update={"watermark": self._progress.end_offsets()})
+
+
+def to_case(message: Opened | Receipted, time: datetime, source: str, cause: str) -> Outgoing:
+    """An event on `cases`, named by what caused it (PROTOCOLS 42)."""
+    kind = TYPE_OF[type(message)]
+    event = Event(
+        type=kind,
+        source=SOURCE,
+        id=name(source, cause, kind, message.case_id),
+        time=time,
+        data=message.model_dump(mode="json", exclude_defaults=True),
+    )
+    return Outgoing("cases", message.case_id, event)
+
+
+def rejection(publisher: str, *, key: str, time: datetime, data: dict[str, object]) -> Outgoing:
+    """What a publisher hears of a request that cannot be taken."""
+    kind = "expunge.request.rejected.v1"
+    event = Event(
+        type=kind,
+        source=SOURCE,
+        id=name(str(data["source"]), str(data["id"]), kind, str(data["reason"])),
+        time=time,
+        data={field: value for field, value in data.items() if value is not None},
+    )
+    return Outgoing(f"confirmations.{publisher}", key, event)

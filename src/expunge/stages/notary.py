@@ -1,0 +1,85 @@
+"""The notary reads the ledger: every fact of a case once, in order, without contradiction (PROTOCOLS 7)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import rfc8785
+
+from expunge.domain.admission import Door
+from expunge.domain.digest import name
+from expunge.domain.events import Outgoing, Position, Record, decode
+from expunge.errors import InvalidMessage
+from expunge.ports import Metrics, NotaryStore, Result, Vault
+from expunge.stages.dead_letters import DeadLetters
+
+PREFIX = "expunge.ledger."
+
+
+@dataclass(slots=True, repr=False)
+class _Write:
+    before: Position | None
+    after: Position
+    seen: dict[str, dict[int, str]] = field(default_factory=lambda: defaultdict(dict))
+
+
+class Notary:
+    """See `ports.Stage`."""
+
+    name = "notary"
+    topics = ("ledger",)
+
+    def __init__(self, door: Door, store: NotaryStore, vault: Vault, metrics: Metrics) -> None:
+        self._store, self._metrics = store, metrics
+        self._dead = DeadLetters(self.name, door, vault, metrics)
+
+    def handle(self, batch: Sequence[Record]) -> Result:
+        """Check the facts of a batch against what was seen before; alarms are metrics, the ledger cannot be mended."""
+        writes: dict[int, _Write] = {}
+        outgoing: list[Outgoing] = []
+        for partition in sorted({record.partition for record in batch}):
+            before = self._store.position(partition)
+            records = [r for r in batch if r.partition == partition and (before is None or r.position > before)]
+            if records:
+                writes[partition] = _Write(before, records[-1].position)
+                outgoing += self._check(records, writes[partition])
+        return Result((tuple(outgoing),), dict(writes))
+
+    def _check(self, records: Sequence[Record], write: _Write) -> list[Outgoing]:
+        facts, dead = [], []
+        for record in records:
+            try:
+                event = decode(record, max_bytes=1_048_576)
+                facts.append((event.data["case_id"], event.data["sequence"], name(content_of(event.data))))
+            except (InvalidMessage, KeyError, TypeError):
+                dead.append(self._dead.of(record, InvalidMessage("bad_fact")))
+        known = self._store.known(sorted({case_id for case_id, _, _ in facts}))
+        for case_id, sequence, digest in facts:
+            seen = known[case_id]
+            if sequence in seen and seen[sequence] != digest:
+                self._metrics.count("ledger_alarms", label="contradiction")
+            elif sequence not in seen and sequence > 1 and sequence - 1 not in seen:
+                self._metrics.count("ledger_alarms", label="gap")
+            if sequence not in seen:
+                seen[sequence] = write.seen[case_id][sequence] = digest
+        return dead
+
+    def write(self, result: Result) -> None:
+        """Keep what was seen, under the ledger's position."""
+        for partition, write in result.writes.items():
+            if isinstance(write, _Write):
+                self._store.write(partition, write.before, write.after, write.seen)
+
+    def tick(self, partitions: Sequence[int], now: datetime) -> Sequence[Outgoing]:
+        """Nothing is due here."""
+        del partitions, now
+        return ()
+
+
+def content_of(fact: dict[str, Any]) -> bytes:
+    """The canonical bytes of a fact without its cause: a repetition after a crash has another batch, not another say."""
+    return rfc8785.dumps({key: value for key, value in fact.items() if key != "cause"})

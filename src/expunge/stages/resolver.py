@@ -1,0 +1,320 @@
+"""The walk: a task in, chunks of the plan out, in bounded steps that go to the back of the queue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from expunge.domain.admission import Door
+from expunge.domain.case.messages import TYPE_OF, Planned
+from expunge.domain.digest import name
+from expunge.domain.events import Event, Outgoing, Record, decode
+from expunge.domain.partition import partition_of
+from expunge.domain.plan import Chunk, Obligation, cut
+from expunge.domain.policy import dispose
+from expunge.domain.scope import Arrival, data_source_node
+from expunge.domain.statement import PASS_THROUGH_FLAG, Row, reach_of
+from expunge.domain.walk import (
+    MAX_FRONTIER,
+    PlannedStatus,
+    Task,
+    TaskKind,
+    Walk,
+    obligations_of,
+    pack,
+    task_id,
+    unpack,
+)
+from expunge.errors import InvalidMessage
+from expunge.ports import SHARDS, ChunkStore, Index, Metrics, Offsets, Progress, Result, Topics, Vault, Waiter
+from expunge.stages.dead_letters import DeadLetters
+
+SOURCE = "/expunge/resolver"
+TASK_TYPE = "expunge.walk.task.v1"
+CHUNK_TYPE = "expunge.plan.chunk.v1"
+RECHECK_SECONDS = 0.2
+SHARD_NODES = 5_000
+"""Members of a data source in one task, about."""
+CHUNKS_PER_ANSWER = 2_000
+"""Chunks or containers in one answer; a longer one is cut, and only its last part ends the task."""
+LEVEL_NODES = 5_000
+"""Nodes in one round trip to the index."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much one task may do before it continues in another."""
+
+    step_nodes: int = 20_000
+
+
+class Resolver:
+    """See `ports.Stage`."""
+
+    name = "resolver"
+    topics = ("tasks",)
+
+    def __init__(
+        self,
+        door: Door,
+        index: Index,
+        chunks: ChunkStore,
+        progress: Progress,
+        topics: Topics,
+        vault: Vault,
+        metrics: Metrics,
+        waiter: Waiter,
+        bounds: Bounds = Bounds(),  # noqa: B008 - an immutable value
+    ) -> None:
+        self._door, self._index, self._chunks, self._progress = door, index, chunks, progress
+        self._topics, self._waiter, self._bounds = topics, waiter, bounds
+        self._dead = DeadLetters(self.name, door, vault, metrics)
+
+    def handle(self, batch: Sequence[Record]) -> Result:
+        """Each task becomes chunks on `plans`, an answer on `cases`, and the tasks that go on from it."""
+        outgoing: list[Outgoing] = []
+        tasks: list[tuple[Record, Task]] = []
+        for record in batch:
+            try:
+                tasks.append((record, Task.model_validate(decode(record, max_bytes=1_048_576).data)))
+            except (InvalidMessage, ValueError):
+                outgoing.append(self._dead.of(record, InvalidMessage("bad_task")))
+        ready = self._ready([task for _, task in tasks])
+        for record, task in tasks:
+            answer = _Answer(self, task, record.appended_at)
+            outgoing += answer.make() if task.task_id in ready else answer.not_ready()
+        return Result((tuple(outgoing),))
+
+    def write(self, result: Result) -> None:
+        """Marks and chunks were added while the batch was handled."""
+
+    def tick(self, partitions: Sequence[int], now: datetime) -> Sequence[Outgoing]:
+        """Nothing is due here."""
+        del partitions, now
+        return ()
+
+    def _ready(self, tasks: Sequence[Task]) -> set[str]:
+        """Tasks whose index is complete; the others are looked at once more before they are sent back."""
+        waiting = {task.task_id: task for task in tasks}
+        ready: set[str] = set()
+        for last in (False, True):
+            free = {key for key, task in waiting.items() if task.force or not task.watermark}
+            applied = self._progress.applied() if len(free) < len(waiting) else {}
+            ready |= free | {key for key, task in waiting.items() if reached(applied, task.watermark)}
+            waiting = {key: task for key, task in waiting.items() if key not in ready}
+            if not waiting or last:
+                return ready
+            self._waiter.wait(RECHECK_SECONDS)
+        return ready
+
+    def start(self, task: Task) -> tuple[Walk, list[Task]]:
+        """A task's walk with its roots on the frontier, and the tasks that it is split into at once."""
+        nodes = unpack(task.nodes)
+        if task.kind is TaskKind.ROOTS:
+            return self._start_roots(task)
+        walk = Walk(task.scope, frozenset(nodes))
+        if task.kind is TaskKind.SHARD:
+            shards = range(task.shard, task.shard_end)
+            members = [key for shard in shards for key in self._index.source_assets(task.data_source, shard)]
+            walk = Walk(task.scope, frozenset(members))
+            walk.reach(members, Arrival.THROUGH)
+        elif task.kind is TaskKind.LATE:
+            self._start_late(walk, nodes)
+        else:
+            for key, arrival in nodes.items():
+                walk.reach([key], arrival)
+        return walk, []
+
+    def _start_roots(self, task: Task) -> tuple[Walk, list[Task]]:
+        """Mark the roots, then read what belongs to them, holdings included (PROTOCOLS 11 and 47)."""
+        scope = task.scope
+        subjects = [bytes.fromhex(subject.pseudonym) for subject in scope.subjects]
+        sources = [data_source_node(each) for each in scope.data_sources]
+        self._index.mark_roots(task.case_id, task.task_id, [*subjects, *sources])
+        members = [asset for subject in subjects for asset in self._index.subject_assets(subject)]
+        withdrawn = [self._door.keys.asset(asset) for asset in scope.assets]
+        holdings = self._index.holdings()
+        walk = Walk(scope, frozenset([*members, *withdrawn, *holdings]))
+        walk.reach(members, Arrival.THROUGH)
+        walk.reach(withdrawn, Arrival.ROOT)
+        for key, row in zip(holdings, self._index.rows(holdings), strict=True):
+            if row is not None:
+                walk.plan_holding(key, row)
+        return walk, self._shards(task)
+
+    def _shards(self, task: Task) -> list[Task]:
+        """Tasks for the members of data sources, neighbouring shards together until a task is worth its message."""
+        tasks = []
+        for source in task.scope.data_sources:
+            start, members = 0, 0
+            for shard, size in enumerate(self._index.source_sizes(source)):
+                members += size
+                if members and (members >= SHARD_NODES or shard == SHARDS - 1):
+                    child = task_id(task.task_id, "shard", source, start, shard)
+                    fields = {"data_source": source, "shard": start, "shard_end": shard + 1}
+                    tasks.append(_child(task, child, TaskKind.SHARD, **fields))
+                    start, members = shard + 1, 0
+        return tasks
+
+    def _start_late(self, walk: Walk, nodes: dict[bytes, Arrival]) -> None:
+        keys = sorted(nodes)
+        for key, row in zip(keys, self._index.rows(keys), strict=True):
+            if row is not None and row.holding is not None:
+                walk.plan_holding(key, row)
+            if row is None or row.kinds or row.holding is None:
+                walk.reach([key], nodes[key])
+
+    def go(self, task: Task, walk: Walk) -> None:
+        """Walk level by level until nothing is left or the step is full."""
+        bounded = task.scope.bounded
+        while walk.frontier and walk.visited < self._bounds.step_nodes:
+            room = self._bounds.step_nodes - walk.visited
+            steps = walk.take(min(room, LEVEL_NODES))
+            walk.absorb(self._index.visit(task.case_id, task.task_id, steps, bounded=bounded, lease_until_ms=0))
+
+    def go_on(self, task: Task, walk: Walk) -> list[Task]:
+        """The tasks for what the step had no room for."""
+        rest, parents = walk.leftovers()
+        keys = sorted(rest)
+        rows = dict(zip(keys, self._index.rows(keys), strict=True))
+        exclusions = dict(walk.exclusions)
+        for key, row in rows.items():
+            if row is not None and row.container and key in parents:
+                exclusions[key] = exclusions.get(key, set()) | parents[key]
+        if exclusions:
+            self._index.exclude(task.case_id, exclusions)
+        keys = self._unplanned(task, rest, rows)
+        tasks = []
+        for start in range(0, len(keys), MAX_FRONTIER):
+            nodes = pack({key: rest[key] for key in keys[start : start + MAX_FRONTIER]})
+            tasks.append(_child(task, task_id(task.task_id, "frontier", nodes), TaskKind.FRONTIER, nodes=nodes))
+        return tasks
+
+    def _unplanned(self, task: Task, rest: Mapping[bytes, Arrival], rows: Mapping[bytes, Row | None]) -> list[bytes]:
+        """What no other task of the case has marked as widely.
+
+        A task plans its own roots whatever their marks say, so a marked node that went on in a task of its own would
+        send a walk round a cycle for ever. What this very task marked before a crash stays: only it will plan it.
+        """
+        keys = sorted(rest)
+        free = []
+        for key, marks in zip(keys, self._index.marks(keys), strict=True):
+            row = rows[key]
+            reach = reach_of(rest[key], row.flags if row else PASS_THROUGH_FLAG, bounded=task.scope.bounded)
+            others = [m for m in marks if m.case_id == task.case_id and m.task != task.task_id[:16]]
+            if all(mark.reach.width < reach.width for mark in others):
+                free.append(key)
+        return free
+
+    def containers(self, task: Task) -> list[Obligation]:
+        """Containers to be made anew, each with what it must leave out: the walk has ended, so all of it is known."""
+        keys = sorted(unpack(task.nodes))
+        obligations: list[Obligation] = []
+        for key, row in zip(keys, self._index.rows(keys), strict=True):
+            disposition = dispose(task.scope, row) if row else None
+            if row is None or disposition is None:
+                continue
+            left_out = self._index.rows(self._index.excluded(task.case_id, key))
+            excluded = tuple(sorted(parent.asset for parent in left_out if parent is not None))
+            obligations += obligations_of(task.scope, key, row, disposition, excluded=excluded)
+        return obligations
+
+    def plan(self, task: Task, obligations: Iterable[Obligation]) -> list[Chunk]:
+        """Obligations as chunks, kept beside the coordinator's state."""
+        chunks = cut(task.case_id, obligations, self._door.registry)
+        if chunks:
+            partition = partition_of(task.case_id, self._topics.partitions("cases"))
+            self._chunks.put_chunks(partition, chunks)
+        return chunks
+
+
+class _Answer:
+    """What one task leads to, as messages."""
+
+    def __init__(self, resolver: Resolver, task: Task, now: datetime) -> None:
+        self._resolver, self._task, self._now = resolver, task, now
+
+    def not_ready(self) -> list[Outgoing]:
+        """The indexers are behind: a timer of the case asks again (PROTOCOLS 22)."""
+        return [self._planned(PlannedStatus.NOT_READY)]
+
+    def make(self) -> list[Outgoing]:
+        """Walk, plan, and answer."""
+        task, resolver = self._task, self._resolver
+        if task.kind is TaskKind.CONTAINERS:
+            return self._answer(resolver.plan(task, resolver.containers(task)), [], [])
+        walk, spawned = resolver.start(task)
+        resolver.go(task, walk)
+        spawned = [*spawned, *resolver.go_on(task, walk)]
+        return self._answer(resolver.plan(task, walk.obligations), spawned, sorted(walk.containers))
+
+    def _answer(self, chunks: Sequence[Chunk], spawned: Sequence[Task], containers: Sequence[bytes]) -> list[Outgoing]:
+        out = [self._chunk(chunk) for chunk in chunks]
+        rest, left = list(chunks), list(containers)
+        while len(rest) > CHUNKS_PER_ANSWER or len(left) > CHUNKS_PER_ANSWER:
+            out.append(self._planned(PlannedStatus.PART, rest[:CHUNKS_PER_ANSWER], (), left[:CHUNKS_PER_ANSWER]))
+            rest, left = rest[CHUNKS_PER_ANSWER:], left[CHUNKS_PER_ANSWER:]
+        out.append(self._planned(PlannedStatus.DONE, rest, spawned, left))
+        return out + [task_message(task, self._now, SOURCE) for task in spawned]
+
+    def _chunk(self, chunk: Chunk) -> Outgoing:
+        event = Event(
+            CHUNK_TYPE,
+            SOURCE,
+            name(CHUNK_TYPE, chunk.case_id, chunk.digest),
+            self._now,
+            chunk.model_dump(mode="json", exclude_defaults=True),
+        )
+        return plan_part(self._resolver._topics, chunk.case_id, f"chunk:{chunk.digest}", event)  # noqa: SLF001 - one unit
+
+    def _planned(
+        self,
+        status: PlannedStatus,
+        chunks: Sequence[Chunk] = (),
+        spawned: Sequence[Task] = (),
+        containers: Sequence[bytes] = (),
+    ) -> Outgoing:
+        task, kind = self._task, TYPE_OF[Planned]
+        planned = Planned(
+            case_id=task.case_id,
+            task_id=task.task_id,
+            generation=task.generation,
+            status=status,
+            spawned=tuple(child.task_id for child in spawned),
+            chunks=tuple(chunk.summary() for chunk in chunks),
+            containers=tuple(key.hex() for key in containers),
+        )
+        content = planned.model_dump(mode="json", exclude_defaults=True)
+        event = Event(kind, SOURCE, name(kind, task.task_id, str(content)), self._now, content)
+        return Outgoing("cases", task.case_id, event)
+
+
+def _child(task: Task, child: str, kind: TaskKind, **fields: object) -> Task:
+    """A task that goes on from another; the withdrawn assets are the roots' alone."""
+    scope = task.scope.model_copy(update={"assets": ()})
+    plain = {"task_id": child, "kind": kind, "scope": scope, "nodes": "", "watermark": {}, "force": True}
+    return task.model_copy(update=plain | fields)
+
+
+def reached(applied: Offsets, wanted: Offsets) -> bool:
+    """Whether the indexers have come at least as far as wanted."""
+    return all(
+        applied.get(topic, {}).get(partition, 0) >= offset
+        for topic, partitions in wanted.items()
+        for partition, offset in partitions.items()
+    )
+
+
+def task_message(task: Task, now: datetime, source: str) -> Outgoing:
+    """A task on `tasks`, keyed so that the tasks of a case spread."""
+    content = task.model_dump(mode="json", exclude_defaults=True)
+    event = Event(TASK_TYPE, source, name(TASK_TYPE, task.task_id, str(task.force)), now, content)
+    return Outgoing("tasks", f"{task.case_id}{task.task_id[:8]}", event)
+
+
+def plan_part(topics: Topics, case_id: str, part: str, event: Event) -> Outgoing:
+    """A part of `plans`: keyed by case and part, on the partition of the case alone (PROTOCOLS 44)."""
+    return Outgoing("plans", f"{case_id}:{part}", event, partition_of(case_id, topics.partitions("plans")))
+
+

@@ -1,0 +1,341 @@
+"""A whole deployment in memory: every role on memory adapters, a broker, and systems that answer, also badly.
+
+Steps are driven from outside, one role at a time, so that a test decides the interleaving; a step can be told to crash
+between any two things that it does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from expunge.adapters.memory import (
+    MemoryCaseStore,
+    MemoryIndex,
+    MemoryMetrics,
+    MemoryNotaryStore,
+    NoWait,
+    UnsafeMemoryVault,
+)
+from expunge.domain.admission import Door
+from expunge.domain.digest import name
+from expunge.domain.events import CONTENT_TYPE, Event, Outgoing, Position, Record
+from expunge.domain.identity import Keys
+from expunge.domain.partition import partition_of
+from expunge.domain.registry import Namespace, Publisher, Registry, System
+from expunge.domain.vocabulary import Action, Regime
+from expunge.ports import Offsets, Stage
+from expunge.stages.coordinator import Coordinator
+from expunge.stages.indexer import Indexer
+from expunge.stages.intake import Intake
+from expunge.stages.notary import Notary
+from expunge.stages.resolver import Bounds, Resolver
+
+START = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
+PARTITIONS = 2
+ALL_ACTIONS = tuple(Action)
+
+REGISTRY = Registry(
+    namespaces=(Namespace(name="user_id"), Namespace(name="email", normaliser="email")),
+    data_sources=("supplier-*",),
+    purposes=("training", "marketing"),
+    categories=("biometric",),
+    systems=(
+        System(name="photos", actions=ALL_ACTIONS, batch_size=3, timeout_seconds=60, retry_seconds=5, retries=2),
+        System(name="ml", actions=ALL_ACTIONS, batch_size=3, timeout_seconds=60, retry_seconds=5, retries=2),
+        System(name="users", actions=ALL_ACTIONS, timeout_seconds=60, retry_seconds=5, retries=2),
+        System(name="legacy", integrated=False, reason="no agent yet", owner="legacy-team"),
+    ),
+    publishers=(
+        Publisher(name="app", source="/app", default_regime=Regime.GDPR),
+        Publisher(name="limited", source="/app/limited", may=("erasure",), default_regime=Regime.GDPR),
+    ),
+)
+
+
+class Crash(Exception):
+    """The process died here."""
+
+
+@dataclass
+class Broker:
+    """Topics as lists; the append time is the broker's own clock."""
+
+    now: datetime = START
+    logs: dict[tuple[str, int], list[Record]] = field(default_factory=lambda: defaultdict(list))
+    epoch: int = 0
+
+    def partitions(self, topic: str) -> int:
+        return 1 if topic == "ledger" else PARTITIONS
+
+    def append(self, topic: str, key: str, value: bytes | None, partition: int | None = None) -> Record:
+        number = partition_of(key, self.partitions(topic)) if partition is None else partition
+        log = self.logs[topic, number]
+        record = Record(
+            topic, number, Position(self.epoch, len(log)), self.now, key.encode(), value, CONTENT_TYPE
+        )
+        log.append(record)
+        return record
+
+    def send(self, outgoing: Sequence[Outgoing]) -> None:
+        for message in outgoing:
+            self.append(message.topic, message.key, message.event.encode(), message.partition)
+
+    def events(self, topic: str) -> list[dict[str, Any]]:
+        """Everything on a topic, in order of partition and offset."""
+        found = sorted((key, log) for key, log in self.logs.items() if key[0] == topic)
+        return [json.loads(record.value) for _, log in found for record in log if record.value]
+
+    def topics(self, prefix: str) -> list[str]:
+        return sorted({topic for topic, _ in self.logs if topic.startswith(prefix)})
+
+
+class Dying:
+    """A port that crashes the process at a chosen call."""
+
+    def __init__(self, port: object, world: World) -> None:
+        self._port, self._world = port, world
+
+    def __getattr__(self, attribute: str) -> Any:
+        member = getattr(self._port, attribute)
+        if not callable(member):
+            return member
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            self._world.breathe()
+            result = member(*arguments, **named)
+            self._world.breathe()
+            return result
+
+        return call
+
+
+@dataclass
+class World:
+    """The deployment. `breaths` counts down to a crash; None never crashes."""
+
+    registry: Registry = REGISTRY
+    step_nodes: int = 20_000
+    broker: Broker = field(default_factory=Broker)
+    breaths: int | None = None
+    committed: dict[tuple[str, str, int], int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.keys = Keys(b"s" * 32)
+        self.door = Door(self.registry, self.keys, "t.")
+        self.index, self.store, self.seen = MemoryIndex(), MemoryCaseStore(), MemoryNotaryStore()
+        self.metrics, self.vault = MemoryMetrics(), UnsafeMemoryVault()
+        index: Any = Dying(self.index, self)
+        store: Any = Dying(self.store, self)
+        self.stages: dict[str, Stage] = {
+            "intake": Intake(self.door, self, self.vault, self.broker, self.metrics),
+            "indexer": Indexer(self.door, index, self.broker, self.vault, self.metrics),
+            "resolver": Resolver(
+                self.door, index, store, self, self.broker, self.vault, self.metrics, NoWait(), Bounds(self.step_nodes)
+            ),
+            "coordinator": Coordinator(self.door, store, self, self.broker, self.vault, self.metrics),
+            "notary": Notary(self.door, self.seen, self.vault, self.metrics),
+        }
+        self.answered: dict[tuple[str, int], int] = defaultdict(int)
+        self.answers: dict[str, Callable[[dict[str, Any]], list[dict[str, Any]]]] = {}
+        self.commanded: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
+
+    # ports.Progress
+
+    def end_offsets(self) -> Offsets:
+        return {
+            "registrations": {str(p): len(self.broker.logs["registrations", p]) for p in range(PARTITIONS)},
+        }
+
+    def applied(self) -> Offsets:
+        return {
+            "registrations": {
+                str(p): self.committed.get(("indexer", "registrations", p), 0) for p in range(PARTITIONS)
+            },
+        }
+
+    # Driving
+
+    def breathe(self) -> None:
+        if self.breaths is not None:
+            self.breaths -= 1
+            if self.breaths < 0:
+                raise Crash
+
+    def step(self, role: str, limit: int = 3, crash_after: int | None = None) -> bool:
+        """One turn of a role's loop: up to `limit` records a partition. True if there was something to do."""
+        stage = self.stages[role]
+        batch = [
+            record
+            for (topic, partition), log in sorted(self.broker.logs.items())
+            if topic in stage.topics
+            for record in log[self.committed.get((role, topic, partition), 0) :][:limit]
+        ]
+        if not batch:
+            return False
+        self.breaths = crash_after
+        try:
+            self._turn(role, stage, batch)
+        except Crash:
+            pass
+        finally:
+            self.breaths = None
+        return True
+
+    def _turn(self, role: str, stage: Stage, batch: list[Record]) -> None:
+        result = stage.handle(batch)
+        for wave in result.waves:
+            for message in wave:
+                self.breathe()
+                self.broker.send([message])
+        self.breathe()
+        stage.write(result)
+        self.breathe()
+        for record in batch:
+            self.committed[role, record.topic, record.partition] = record.position.offset + 1
+            self.breathe()
+
+    def replay(self, role: str, topic: str, partition: int, back: int) -> None:
+        """A role reads some records again, as after a lost commit or a rebalance."""
+        key = (role, topic, partition)
+        self.committed[key] = max(0, self.committed.get(key, 0) - back)
+
+    def tick(self, seconds: float = 1) -> None:
+        """Time passes, and timers fire."""
+        self.broker.now += timedelta(seconds=seconds)
+        self.broker.send(self.stages["coordinator"].tick(range(PARTITIONS), self.broker.now))
+
+    def settle(self, *, ticks: int = 12) -> None:
+        """Let everything run until nothing happens, time included."""
+        idle = 0
+        for _ in range(2_000):
+            busy = any([self.step(role, 50) for role in self.stages] + [self.answer_all()])
+            if busy:
+                idle = 0
+                continue
+            idle += 1
+            if idle > ticks:
+                return
+            self.tick(6)
+        raise AssertionError("the world does not come to rest")
+
+    # Publishers, registrars, systems
+
+    def publish(self, topic: str, kind: str, data: dict[str, Any], *, source: str = "/app", event: str = "") -> str:
+        identity = event or name(topic, kind, json.dumps(data, sort_keys=True, default=str))
+        value = Event(kind, source, identity, self.broker.now, data).encode()
+        self.broker.append(topic, identity, value)
+        return identity
+
+    def register(self, asset: str, kind: str = "object", system: str = "photos", **fields: Any) -> None:
+        data = {"asset": asset, "kind": kind, "system": system} | fields
+        if "subjects" in data:
+            data["subjects"] = [{"namespace": "user_id", "id": person} for person in data["subjects"]]
+        if "subjects" in data or "data_sources" in data:
+            data.setdefault("collected_at", "2026-01-01T00:00:00Z")
+        self.publish("registrations", "expunge.asset.registered.v1", data)
+
+    def declare_holding(self, holding: str, system: str = "users", **fields: Any) -> None:
+        self.publish(
+            "registrations",
+            "expunge.holding.declared.v1",
+            {"holding": holding, "system": system, "kind": "record"} | fields,
+        )
+
+    def erase(self, *people: str, request: str = "r1", **fields: Any) -> str:
+        subjects = [{"namespace": "user_id", "id": person} for person in people]
+        return self.request("expunge.erasure.requested.v1", request, subjects=subjects, **fields)
+
+    def revoke(self, person: str, *purposes: str, request: str = "r1", **fields: Any) -> str:
+        subjects = [{"namespace": "user_id", "id": person}]
+        return self.request("expunge.consent.revoked.v1", request, subjects=subjects, purposes=list(purposes), **fields)
+
+    def withdraw(self, *sources: str, request: str = "r1", **fields: Any) -> str:
+        return self.request("expunge.source.withdrawn.v1", request, data_sources=list(sources), **fields)
+
+    def withdraw_assets(self, *assets: str, request: str = "r1", **fields: Any) -> str:
+        return self.request("expunge.asset.withdrawn.v1", request, assets=list(assets), **fields)
+
+    def request(self, kind: str, request: str, **fields: Any) -> str:
+        """Publish a request; the id of its case."""
+        self.publish(
+            "requests",
+            kind,
+            {"request_id": request, "received_at": "2026-11-01T11:00:00Z"} | fields,
+            event=f"{request}-event",
+        )
+        return self.keys.case("/app", request)
+
+    def answer_all(self) -> bool:
+        """Every system answers the commands that it has not answered yet."""
+        busy = False
+        for topic in self.broker.topics("commands."):
+            for partition in range(PARTITIONS):
+                log = self.broker.logs[topic, partition]
+                while self.answered[topic, partition] < len(log):
+                    busy = True
+                    record = log[self.answered[topic, partition]]
+                    self.answered[topic, partition] += 1
+                    self._answer(topic.removeprefix("commands."), json.loads(record.value or b"")["data"])
+        return busy
+
+    def _answer(self, system: str, command: dict[str, Any]) -> None:
+        for target in command["targets"]:
+            self.commanded[command["case_id"]].append((system, target["asset"], command["action"]))
+        for data in self.answers.get(system, honest)(command):
+            self.publish("receipts." + system, "expunge.purge.receipted.v1", data, source=f"/{system}")
+
+    def confirmations(self, milestone: str, publisher: str = "app") -> list[dict[str, Any]]:
+        """Distinct confirmations of a milestone, by source and id."""
+        kind = f"expunge.case.{milestone}.v1"
+        found = {
+            (event["source"], event["id"]): event["data"]
+            for event in self.broker.events(f"confirmations.{publisher}")
+            if event["type"] == kind
+        }
+        return list(found.values())
+
+    def rejections(self) -> list[dict[str, Any]]:
+        events = [event for topic in self.broker.topics("confirmations.") for event in self.broker.events(topic)]
+        return [event["data"] for event in events if event["type"] == "expunge.request.rejected.v1"]
+
+    def dead_letters(self) -> list[dict[str, Any]]:
+        return [event["data"] for event in self.broker.events("dead-letters")]
+
+    def status(self, case_id: str) -> str:
+        for state in self.store.states.values():
+            if case_id in state.cases:
+                return state.cases[case_id].status.value
+        return "none"
+
+
+ANSWER_OF = {
+    "delete": "deleted",
+    "rebuild_without": "rebuilt_without",
+    "retrain_without": "retrained_without",
+    "redact": "redacted",
+    "restrict": "restricted",
+    "notify": "notified",
+}
+
+
+def receipt(command: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """A receipt for a command, to be filled in."""
+    return {
+        "command_id": command["command_id"],
+        "case_id": command["case_id"],
+        "system": command["system"],
+        "attempt": command["attempt"],
+        "sequence": 1,
+        "status": "done",
+        "performed_at": "2026-11-01T12:00:00Z",
+    } | fields
+
+
+def honest(command: dict[str, Any]) -> list[dict[str, Any]]:
+    """A system that does what it is told and says so."""
+    return [receipt(command, all={"claim": ANSWER_OF[command["action"]]})]
