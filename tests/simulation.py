@@ -75,9 +75,7 @@ class Broker:
     def append(self, topic: str, key: str, value: bytes | None, partition: int | None = None) -> Record:
         number = partition_of(key, self.partitions(topic)) if partition is None else partition
         log = self.logs[topic, number]
-        record = Record(
-            topic, number, Position(self.epoch, len(log)), self.now, key.encode(), value, CONTENT_TYPE
-        )
+        record = Record(topic, number, Position(self.epoch, len(log)), self.now, key.encode(), value, CONTENT_TYPE)
         log.append(record)
         return record
 

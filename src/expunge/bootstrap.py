@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 
 from expunge.adapters.broker.admin import Finding, KafkaTopics
-from expunge.adapters.broker.consumer import KafkaRecords
+from expunge.adapters.broker.consumer import KafkaReader, KafkaRecords
 from expunge.adapters.broker.producer import KafkaSender
 from expunge.adapters.store.cases import RedisCaseStore, RedisNotaryStore
 from expunge.adapters.store.index import RedisIndex
@@ -89,6 +90,11 @@ class Installation:
             max_records=kafka.max_poll_records,
             session_timeout_ms=kafka.session_timeout_ms,
         )
+
+    def reader(self, topics: Sequence[str], since: datetime) -> KafkaReader:
+        """A reader of its own, outside of any group."""
+        kafka = self.settings.kafka
+        return KafkaReader(kafka.bootstrap_servers, kafka.options, self.settings.prefix, topics, since)
 
     def stage(self, role: str, metrics: PrometheusMetrics, stop: threading.Event) -> Stage:
         """The stage of a role."""

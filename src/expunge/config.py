@@ -85,7 +85,7 @@ class AgentTable(_Section):
     name: str
     namespace: Name
     column: str
-    purpose_column: str | None = None
+    restriction_column: str | None = None
 
 
 class Agent(_Section):
@@ -103,7 +103,6 @@ class Agent(_Section):
     """The system's private opening key, where identities are revealed to it."""
     state: Path
     """Where the agent remembers its answers."""
-    deferred_days: int | None = None
 
 
 class Settings(BaseSettings):

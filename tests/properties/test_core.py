@@ -7,6 +7,7 @@ under the rules was commanded, nothing else was, and every case says so exactly 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 from hypothesis import HealthCheck, given, settings
@@ -132,7 +133,11 @@ def play(script: Script, history: list[tuple[object, ...]]) -> None:
     world.settle(ticks=30)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=int(os.environ.get("EXPUNGE_TEST_HISTORIES", "150")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 @given(
     assets=lineages(),
     request_at=st.integers(0, 7),

@@ -66,7 +66,10 @@ class MemoryIndex:
     def marks(self, nodes: Sequence[bytes]) -> list[list[Mark]]:
         """See `ports.Index.marks`."""
         return [
-            [Mark(case, marked.task[:16], marked.reach, marked.digest) for case, marked in self.marked.get(node, {}).items()]
+            [
+                Mark(case, marked.task[:16], marked.reach, marked.digest)
+                for case, marked in self.marked.get(node, {}).items()
+            ]
             for node in nodes
         ]
 
@@ -314,4 +317,3 @@ class NoWait:
 
     def wait(self, seconds: float) -> None:
         """See `ports.Waiter.wait`."""
-

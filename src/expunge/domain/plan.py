@@ -94,7 +94,15 @@ class Chunk(Value):
     @property
     def digest(self) -> str:
         """The name of the chunk: a digest of its whole content."""
-        head: tuple[str | int, ...] = (self.case_id, self.system, self.stage, self.action, self.kind, self.root, self.reason)
+        head: tuple[str | int, ...] = (
+            self.case_id,
+            self.system,
+            self.stage,
+            self.action,
+            self.kind,
+            self.root,
+            self.reason,
+        )
         lists: tuple[str | int, ...] = (len(self.purposes), *self.purposes, len(self.excluded), *self.excluded)
         body: list[str] = []
         for target in self.targets:

@@ -140,9 +140,7 @@ class Emitter:
         event = Event(kind, SOURCE, name(kind, case_id, part), cause.record.appended_at, data)
         return plan_part(self._topics, case_id, part, event)
 
-    def _task(
-        self, bodies: Bodies, decision: Decision, start: StartTask, case_id: str, cause: _Cause
-    ) -> Outgoing:
+    def _task(self, bodies: Bodies, decision: Decision, start: StartTask, case_id: str, cause: _Cause) -> Outgoing:
         root = bodies.root(case_id)
         roots = start.kind is TaskKind.ROOTS
         watermark = decision.case.watermark if decision.case and roots else {}
@@ -158,9 +156,7 @@ class Emitter:
         )
         return task_message(task, cause.record.appended_at, SOURCE)
 
-    def _command(
-        self, bodies: Bodies, decision: Decision, send: SendCommand, case_id: str, cause: _Cause
-    ) -> Outgoing:
+    def _command(self, bodies: Bodies, decision: Decision, send: SendCommand, case_id: str, cause: _Cause) -> Outgoing:
         summary = send.chunk.summary
         chunk, root = bodies.body(case_id, summary.digest), bodies.root(case_id)
         case = decision.case

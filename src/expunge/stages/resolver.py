@@ -316,5 +316,3 @@ def task_message(task: Task, now: datetime, source: str) -> Outgoing:
 def plan_part(topics: Topics, case_id: str, part: str, event: Event) -> Outgoing:
     """A part of `plans`: keyed by case and part, on the partition of the case alone (PROTOCOLS 44)."""
     return Outgoing("plans", f"{case_id}:{part}", event, partition_of(case_id, topics.partitions("plans")))
-
-

@@ -160,4 +160,3 @@ class KafkaTopics:
         if self._client is not None:
             self._client.close()
             self._client = None
-

@@ -57,16 +57,7 @@ class KafkaRecords:
         return [self._record(record) for records in polled.values() for record in records]
 
     def _record(self, record: Any) -> Record:  # noqa: ANN401 - the client is untyped
-        kind = next((value for key, value in record.headers or () if key.lower() == "content-type"), None)
-        return Record(
-            topic=record.topic.removeprefix(self._prefix),
-            partition=record.partition,
-            position=Position(record.leader_epoch if record.leader_epoch is not None else -1, record.offset),
-            appended_at=datetime.fromtimestamp(record.timestamp / 1000, UTC),
-            key=record.key,
-            value=record.value,
-            content_type=kind.decode("latin-1") if kind else None,
-        )
+        return as_record(record, self._prefix)
 
     def partitions(self) -> list[int]:
         """See `runtime.Source.partitions`."""
@@ -126,3 +117,52 @@ class KafkaRecords:
     def close(self) -> None:
         """Leave the group."""
         self._consumer.close(autocommit=False, timeout_ms=CALL_MS)
+
+
+def as_record(record: Any, prefix: str) -> Record:  # noqa: ANN401 - the client is untyped
+    """A message of the client as Expunge's own."""
+    kind = next((value for key, value in record.headers or () if key.lower() == "content-type"), None)
+    return Record(
+        topic=record.topic.removeprefix(prefix),
+        partition=record.partition,
+        position=Position(record.leader_epoch if record.leader_epoch is not None else -1, record.offset),
+        appended_at=datetime.fromtimestamp(record.timestamp / 1000, UTC),
+        key=record.key,
+        value=record.value,
+        content_type=kind.decode("latin-1") if kind else None,
+    )
+
+
+class KafkaReader:
+    """Reads topics from a moment on, in no group, committing nothing: for people who look."""
+
+    def __init__(
+        self, bootstrap_servers: str, options: dict[str, Any], prefix: str, topics: Sequence[str], since: datetime
+    ) -> None:
+        self._prefix = prefix
+        with translated("hand over records"):
+            self._consumer: Any = KafkaConsumer(
+                **common(bootstrap_servers, options), isolation_level="read_committed", fetch_max_wait_ms=50
+            )
+            partitions = [
+                TopicPartition(prefix + topic, number)
+                for topic in topics
+                for number in self._consumer.partitions_for_topic(prefix + topic) or ()
+            ]
+            self._consumer.assign(partitions)
+            millis = int(since.timestamp() * 1000)
+            found = self._consumer.offsets_for_times(dict.fromkeys(partitions, millis))
+            ends = self._consumer.end_offsets(partitions)
+            for partition in partitions:
+                place = found.get(partition)
+                self._consumer.seek(partition, place.offset if place else ends[partition])
+
+    def poll(self, seconds: float) -> list[Record]:
+        """Records that came, waiting up to `seconds`."""
+        with translated("hand over records"):
+            polled = self._consumer.poll(timeout_ms=int(seconds * 1000))
+        return [as_record(record, self._prefix) for records in polled.values() for record in records]
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._consumer.close()

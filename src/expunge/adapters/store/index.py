@@ -164,6 +164,10 @@ class RedisIndex:
         found: list[bytes | None] = server.guarded(read)
         return found
 
+    def children(self, key: bytes) -> list[bytes]:
+        """What was made from an asset, for people."""
+        return self._members("c", "members", [key], _unpacked)[0]
+
     def add_holding(self, key: bytes) -> None:
         """See `ports.Index.add_holding`."""
         words = (3, b"SADD", self._server.key(0, "holdings"), key)
@@ -264,5 +268,3 @@ def _visit(key: bytes, answer: Sequence[bytes]) -> Visit:
         row=Row.decode(raw) if raw else None,
         children=tuple(_unpacked(children)),
     )
-
-

@@ -101,6 +101,14 @@ class Server:
             return None
         return Meta(int(raw[b"buckets"]), raw[b"check"].decode(), raw[b"epoch"].decode())
 
+    def eviction_policy(self) -> str:
+        """What the server does when its memory is full; empty where it does not say (managed services)."""
+        try:
+            with translated():
+                return str(self.client.config_get("maxmemory-policy").get("maxmemory-policy", ""))
+        except redis.ResponseError:
+            return ""
+
     def initialise(self, buckets: int, check: str) -> None:
         """Set up an empty Redis: sentinels first, meta last, so that half of it is no index."""
         with translated():
@@ -119,9 +127,7 @@ class Server:
         with translated():
             pipe = self.client.pipeline(transaction=False)
             for (name, keys, arguments), tag in zip(calls, tags, strict=True):
-                self._scripts[name](
-                    keys=[self.sentinel(tag), *keys], args=[self.meta.epoch, *arguments], client=pipe
-                )
+                self._scripts[name](keys=[self.sentinel(tag), *keys], args=[self.meta.epoch, *arguments], client=pipe)
             return list(pipe.execute())
 
     def guarded(self, action: Callable[[Any], Any]) -> Any:  # noqa: ANN401 - replies of Redis

@@ -1,0 +1,171 @@
+"""A ready agent for files under one directory. It never follows a link and never leaves the directory."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import TextIO
+
+from expunge.agent.types import Result, Target, deleted, done, failed, not_found
+from expunge.domain.vocabulary import Action, Claim
+
+RESTRICTED = ".restricted"
+"""The owner-only tree under the root into which restricted files move."""
+
+
+class _Refused(Exception):
+    """The path leads where this agent does not go; the text is a reason code."""
+
+
+class Filesystem:
+    """Purges files whose asset ids are `prefix` + path relative to `root`.
+
+    Every directory on the way is opened without following links, relative to the one before, so a path that is
+    swapped for a link in between is refused too. Actions: delete, restrict (moves the file into an owner-only tree),
+    rebuild_without (drops lines of a JSON Lines file by `asset`, `data_source` or `ref`).
+    """
+
+    def __init__(self, root: Path, prefix: str) -> None:
+        self._root, self._prefix = root, prefix
+        self._actions: dict[Action, Callable[[Target, PurePosixPath], Result]] = {
+            Action.DELETE: self._delete,
+            Action.RESTRICT: self._restrict,
+            Action.REBUILD_WITHOUT: self._rebuild,
+        }
+
+    def purge(self, batch: Sequence[Target]) -> list[Result]:
+        """See `Purger.purge`."""
+        return [self._one(target) for target in batch]
+
+    def _one(self, target: Target) -> Result:
+        action = self._actions.get(target.action)
+        if action is None:
+            return failed(target, "unsupported_action")
+        try:
+            return action(target, self._path(target.asset))
+        except _Refused as refusal:
+            return failed(target, str(refusal))
+        except OSError as error:
+            return failed(target, _code(error))
+
+    def _path(self, asset: str) -> PurePosixPath:
+        if not asset.startswith(self._prefix):
+            raise _Refused("foreign_asset")
+        path = PurePosixPath(asset.removeprefix(self._prefix))
+        if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in asset or path.parts[0] == RESTRICTED:
+            raise _Refused("outside_root")
+        return path
+
+    def _delete(self, target: Target, path: PurePosixPath) -> Result:
+        found = self._unlink(path)
+        found = self._unlink(PurePosixPath(RESTRICTED) / path) or found
+        return deleted(target) if found or target.interrupted else not_found(target)
+
+    def _unlink(self, path: PurePosixPath) -> bool:
+        with self._directory(path.parent) as directory:
+            if directory is None or not _is_file(directory, path.name):
+                return False
+            os.unlink(path.name, dir_fd=directory)
+            os.fsync(directory)
+            return True
+
+    def _restrict(self, target: Target, path: PurePosixPath) -> Result:
+        kept = PurePosixPath(RESTRICTED) / path
+        with self._directory(path.parent) as source:
+            if source is None or not _is_file(source, path.name):
+                with self._directory(kept.parent) as moved:
+                    there = moved is not None and _is_file(moved, kept.name)
+                return done(target, Claim.RESTRICTED) if there else not_found(target)
+            with self._directory(kept.parent, make=True) as goal:
+                os.rename(path.name, kept.name, src_dir_fd=source, dst_dir_fd=goal)
+                os.fsync(source)
+                if goal is not None:
+                    os.fsync(goal)
+        return done(target, Claim.RESTRICTED)
+
+    def _rebuild(self, target: Target, path: PurePosixPath) -> Result:
+        with self._directory(path.parent) as directory:
+            if directory is None or not _is_file(directory, path.name):
+                return not_found(target)
+            source = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=directory)
+            beside = f".{path.name}.rebuilding"
+            with os.fdopen(source, encoding="utf-8") as lines:
+                mode = stat.S_IMODE(os.fstat(lines.fileno()).st_mode)
+                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+                with os.fdopen(os.open(beside, flags, mode, dir_fd=directory), "w", encoding="utf-8") as kept:
+                    try:
+                        digest = _copy_without(lines, kept, target)
+                    except ValueError:
+                        os.unlink(beside, dir_fd=directory)
+                        return failed(target, "unreadable_line")
+                    kept.flush()
+                    os.fsync(kept.fileno())
+            os.rename(beside, path.name, src_dir_fd=directory, dst_dir_fd=directory)
+            os.fsync(directory)
+        return done(target, Claim.REBUILT_WITHOUT, artefact_digest=f"sha256:{digest}", method="lines_dropped")
+
+    @contextmanager
+    def _directory(self, path: PurePosixPath, *, make: bool = False) -> Iterator[int | None]:
+        """A descriptor of a directory under the root, opened component by component; None if it is not there."""
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+        current = os.open(self._root, flags)
+        try:
+            for part in path.parts:
+                try:
+                    if make:
+                        with contextlib.suppress(FileExistsError):
+                            os.mkdir(part, 0o700, dir_fd=current)
+                    inner = os.open(part, flags, dir_fd=current)
+                except FileNotFoundError:
+                    yield None
+                    return
+                except NotADirectoryError:
+                    raise _Refused("link_or_file_in_path") from None
+                os.close(current)
+                current = inner
+            yield current
+        finally:
+            os.close(current)
+
+
+def _is_file(directory: int, name: str) -> bool:
+    """Whether a plain file of that name is there; a link or a directory is refused."""
+    try:
+        mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
+    except FileNotFoundError:
+        return False
+    if stat.S_ISLNK(mode):
+        raise _Refused("symlink")
+    if not stat.S_ISREG(mode):
+        raise _Refused("not_a_file")
+    return True
+
+
+def _copy_without(lines: Iterable[str], kept: TextIO, target: Target) -> str:
+    refs = {person.ref for person in target.people if person.ref}
+    digest = hashlib.sha256()
+    for line in lines:
+        entry = json.loads(line)
+        if not isinstance(entry, dict):
+            raise ValueError("a line that is no object")  # noqa: TRY004 - as unreadable as one that is no JSON
+        if (
+            entry.get("asset") in target.excluded_assets
+            or entry.get("data_source") in target.excluded_data_sources
+            or entry.get("ref") in refs
+        ):
+            continue
+        kept.write(line)
+        digest.update(line.encode())
+    return digest.hexdigest()
+
+
+def _code(error: OSError) -> str:
+    return {1: "not_permitted", 13: "permission_denied", 28: "no_space", 30: "read_only", 40: "symlink"}.get(
+        error.errno or 0, "io_error"
+    )

@@ -1,0 +1,236 @@
+"""The agent's loop: commands in, purge, remember, receipts out, commit. In this order and no other."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from expunge.adapters.broker.admin import KafkaTopics
+from expunge.adapters.broker.consumer import KafkaRecords
+from expunge.adapters.broker.producer import KafkaSender
+from expunge.adapters.system import SystemClock
+from expunge.adapters.vault import Opener
+from expunge.agent.memory import Memory
+from expunge.agent.types import Person, Purger, Result, Target, failed
+from expunge.domain.digest import name
+from expunge.domain.events import Event, Outgoing, Position, Record, decode, stamp
+from expunge.domain.vocabulary import Action, Kind
+from expunge.errors import InvalidMessage, Unavailable
+
+COMMANDED = "expunge.purge.commanded.v1"
+RECEIPTED = "expunge.purge.receipted.v1"
+MAX_COMMAND_BYTES = 1_048_576
+RESULTS_BYTES = 700_000
+"""Bytes of results in one receipt; a longer answer is cut into several."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Command:
+    raw: str
+    data: dict[str, Any]
+    targets: tuple[Target, ...]
+
+
+class Agent:
+    """Serves one system.
+
+    Args:
+        system: the system's name, as configured in Expunge.
+        purger: what purges.
+        bootstrap_servers: Kafka's addresses.
+        prefix: of the deployment's topics.
+        state: the file in which answers are remembered; it must survive restarts.
+        opening_key: the system's private X25519 key (hexadecimal), where identities are revealed to it.
+        batch_targets: targets that `purge` is given at most.
+        batch_seconds: how long to gather before a smaller batch is purged.
+        options: security settings under kafka-python's names.
+    """
+
+    def __init__(
+        self,
+        system: str,
+        purger: Purger,
+        *,
+        bootstrap_servers: str,
+        state: Path,
+        prefix: str = "expunge.",
+        opening_key: str | None = None,
+        batch_targets: int = 500,
+        batch_seconds: float = 0.2,
+        session_timeout_ms: int = 10_000,
+        options: dict[str, Any] | None = None,
+    ) -> None:
+        self._system, self._purger = system, purger
+        self._opener = Opener(opening_key) if opening_key else None
+        self._batch_targets, self._batch_seconds = batch_targets, batch_seconds
+        self._memory, self._clock = Memory(state), SystemClock()
+        topics = KafkaTopics(bootstrap_servers, options or {}, prefix)
+        self._sender = KafkaSender(bootstrap_servers, options or {}, prefix, topics)
+        self._records = KafkaRecords(
+            bootstrap_servers,
+            options or {},
+            prefix,
+            f"agent.{system}",
+            [f"commands.{system}"],
+            max_records=100,
+            session_timeout_ms=session_timeout_ms,
+        )
+
+    def run(self, stop: threading.Event | None = None) -> None:
+        """Serve until `stop` is set; the batch under way is finished first."""
+        stop = stop or threading.Event()
+        log.info("agent started", system=self._system)
+        try:
+            while not stop.is_set():
+                self.turn()
+        finally:
+            self._records.close()
+            self._sender.close()
+            self._memory.close()
+            log.info("agent stopped", system=self._system)
+
+    def turn(self) -> None:
+        """One batch of commands, or one wait for them; then what was promised for now."""
+        records: list[Record] = []
+        try:
+            records = self._gather()
+            commands = [command for record in records if (command := self._read(record.value or b""))]
+            self.serve(commands)
+            self._records.commit()
+            self.serve([c for raw in self._memory.pending(self._clock.now()) if (c := self._read(raw.encode()))])
+        except Unavailable as error:
+            log.warning("unavailable; trying again", system=self._system, reason=str(error))
+            self._records.rewind(records)
+            self._records.rest(1.0)
+
+    def _gather(self) -> list[Record]:
+        """Records until there are enough targets or the time is up; nothing more is read while a batch is purged."""
+        until = self._clock.seconds() + self._batch_seconds
+        records: list[Record] = []
+        targets = 0
+        while targets < self._batch_targets:
+            found = self._records.poll(max(0.01, until - self._clock.seconds()))
+            records += found
+            targets += sum(max(1, (record.value or b"").count(b'"asset":')) for record in found)
+            if self._clock.seconds() >= until:
+                break
+        return records
+
+    def _read(self, raw: bytes) -> _Command | None:
+        record = Record("commands", 0, Position(-1, -1), self._clock.now(), None, raw)
+        try:
+            event = decode(record, max_bytes=MAX_COMMAND_BYTES)
+        except InvalidMessage as error:
+            log.error("not a command; skipped", system=self._system, reason=error.reason)
+            return None
+        if event.type != COMMANDED:
+            log.warning("a type that this version does not carry out; skipped", system=self._system, type=event.type)
+            return None
+        data = event.data
+        targets = tuple(self._target(data, target) for target in data["targets"])
+        return _Command(raw.decode(), data, targets)
+
+    def _target(self, command: dict[str, Any], target: dict[str, Any]) -> Target:
+        exclude = command.get("exclude", {})
+        return Target(
+            command_id=command["command_id"],
+            case_id=command["case_id"],
+            asset=target["asset"],
+            kind=Kind(target["kind"]),
+            action=Action(command["action"]),
+            purposes=tuple(command.get("purposes", ())),
+            people=tuple(self._person(subject) for subject in target.get("subjects", ())),
+            data_sources=tuple(target.get("data_sources", ())),
+            excluded_assets=frozenset(exclude.get("assets", ())),
+            excluded_data_sources=frozenset(exclude.get("data_sources", ())),
+            attributes=target.get("attributes", {}),
+        )
+
+    def _person(self, subject: dict[str, Any]) -> Person:
+        if self._opener is None or "sealed" not in subject:
+            return Person(subject["pseudonym"], subject.get("ref"))
+        identity = json.loads(self._opener.open(subject["sealed"]))
+        return Person(subject["pseudonym"], subject.get("ref"), identity["namespace"], identity["id"])
+
+    def serve(self, commands: Sequence[_Command]) -> None:
+        """Answer commands: from memory what is answered, by purging what is not."""
+        wanted = {target.identity: target for command in commands for target in command.targets}
+        known = self._memory.answers(wanted)
+        now = self._clock.now()
+        promised = {each for each in wanted if each not in known and self._memory.waits(each, now)}
+        fresh = [target for identity, target in wanted.items() if identity not in known and identity not in promised]
+        raw = {command.data["command_id"]: command.raw for command in commands}
+        unfinished: dict[str, Result] = {}
+        for start in range(0, len(fresh), self._batch_targets):
+            unfinished |= self._purge(fresh[start : start + self._batch_targets], raw)
+        for command in commands:
+            self._answer(command, unfinished)
+
+    def _purge(self, targets: Sequence[Target], raw: dict[str, str]) -> dict[str, Result]:
+        """Purge and remember; results that are not final, and so are sent but not answered from memory."""
+        interrupted = self._memory.begin(targets)
+        batch = [replace(target, interrupted=target.identity in interrupted) for target in targets]
+        results = {result.target.identity: result for result in self._purger.purge(batch)}
+        kept = [results.get(target.identity) or failed(target, "no_result") for target in batch]
+        self._memory.keep(kept, raw)
+        return {result.target.identity: result for result in kept if not result.final}
+
+    def _answer(self, command: _Command, unfinished: dict[str, Result]) -> None:
+        """Receipts for a command: what is known, and a promise for what is not."""
+        answers = self._memory.answers([target.identity for target in command.targets])
+        results: list[dict[str, Any]] = []
+        promise: datetime | None = None
+        for target in command.targets:
+            result = unfinished.get(target.identity)
+            waits = self._memory.waits(target.identity, self._clock.now())
+            if target.identity in answers:
+                results.append(answers[target.identity] | {"asset": target.asset})
+            elif waits is not None:
+                due = datetime.fromtimestamp(waits, UTC)
+                promise = max(promise, due) if promise else due
+            elif result is not None and result.claim is not None:
+                results.append(result.wire())
+        outgoing = [self._receipt(command, "done", results=part) for part in _parts(results)]
+        if promise is not None:
+            outgoing.append(self._receipt(command, "accepted", expected_by=stamp(promise)))
+        self._sender.send(outgoing)
+
+    def _receipt(self, command: _Command, status: str, **fields: Any) -> Outgoing:  # noqa: ANN401 - of a receipt
+        command_id, attempt = command.data["command_id"], command.data["attempt"]
+        sequence = self._memory.next_sequence(command_id, attempt)
+        now = self._clock.now()
+        data = {
+            "command_id": command_id,
+            "case_id": command.data["case_id"],
+            "system": self._system,
+            "attempt": attempt,
+            "sequence": sequence,
+            "status": status,
+            "performed_at": stamp(now),
+            **fields,
+        }
+        identity = name(RECEIPTED, command_id, attempt, sequence)
+        event = Event(RECEIPTED, f"/systems/{self._system}", identity, now, data)
+        return Outgoing(f"receipts.{self._system}", command_id, event)
+
+
+def _parts(results: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    parts: list[list[dict[str, Any]]] = []
+    size = RESULTS_BYTES
+    for result in results:
+        weight = len(json.dumps(result))
+        if size + weight > RESULTS_BYTES:
+            parts.append([])
+            size = 0
+        parts[-1].append(result)
+        size += weight
+    return parts

@@ -1,0 +1,23 @@
+"""The command line. Exit status: 0 done; 1 the answer is no; 2 wrong usage or configuration; 3 no server."""
+
+from __future__ import annotations
+
+import sys
+
+from expunge.cli.app import app
+from expunge.cli.common import NO_SERVER, WRONG, say_error
+from expunge.errors import ConfigurationError, ExpungeError, Unavailable
+
+
+def main() -> None:
+    """Run a command; errors are one line on standard error, never a traceback."""
+    try:
+        app()
+    except Unavailable as error:
+        say_error(f"{error}: is it up, and is its address right? `expunge doctor` shows the settings")
+        sys.exit(NO_SERVER)
+    except (ConfigurationError, ExpungeError) as error:
+        say_error(str(error))
+        sys.exit(WRONG)
+    except BrokenPipeError:
+        sys.exit(WRONG)

@@ -1,0 +1,41 @@
+"""The tree of commands."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from expunge import __version__
+from expunge.cli import agent, case, demo, doctor, index, run, submit, topics
+
+app = typer.Typer(
+    help="Expunge carries out deletions, and shows that it did.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(*, wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", callback=lambda wanted: _version(wanted=wanted))] = False,
+) -> None:
+    """Expunge carries out deletions, and shows that it did."""
+    del version
+
+
+app.command("run")(run.run)
+app.command("submit")(submit.submit)
+app.command("doctor")(doctor.doctor)
+app.command("demo")(demo.demo)
+app.add_typer(topics.app, name="topics")
+app.add_typer(case.app, name="case")
+app.add_typer(index.app, name="index")
+app.add_typer(agent.app, name="agent")

@@ -1,0 +1,113 @@
+"""`expunge case list|show`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from expunge.bootstrap import Installation
+from expunge.cli.common import NO, Json, console, installation, print_json, print_table, say_error, status_text
+from expunge.domain.case import confirm
+from expunge.domain.case.state import Case
+from expunge.domain.events import stamp
+from expunge.domain.partition import partition_of
+
+app = typer.Typer(help="Cases: requests being carried out.", no_args_is_help=True)
+
+
+@app.callback()
+def root() -> None:
+    """Cases: requests being carried out."""
+
+
+def all_cases(expunge: Installation) -> list[Case]:
+    """Every case, oldest first."""
+    found = [case for p in range(expunge.settings.kafka.partitions) for case in expunge.cases.listed(p)]
+    return sorted(found, key=lambda case: (case.received_at, case.case_id))
+
+
+@app.command("list")
+def list_cases(
+    status: Annotated[str | None, typer.Option(help="Only cases in this state.")] = None, json_output: Json = False
+) -> None:
+    """List cases, oldest first."""
+    cases = [case for case in all_cases(installation()) if status in (None, case.status.value)]
+    if json_output:
+        for case in cases:
+            print_json(_line(case))
+        return
+    rows = [
+        (case.case_id, case.scope, status_text(case.status.value), case.publisher, *_numbers(case), _date(case))
+        for case in cases
+    ]
+    columns = ("case", "request", "state", "publisher", "obligations", "open", "due")
+    print_table("Cases", columns, rows, empty="no cases")
+
+
+def _numbers(case: Case) -> tuple[int, int]:
+    return sum(number for _, number in case.counts), case.count(frozenset({"open", "failed"}))
+
+
+def _date(case: Case) -> str:
+    return case.due_at.date().isoformat()
+
+
+def _line(case: Case) -> dict[str, Any]:
+    return {
+        "case_id": case.case_id,
+        "request_id": case.request_id,
+        "scope": case.scope.value,
+        "status": case.status.value,
+        "publisher": case.publisher,
+        "regime": case.regime.value,
+        "received_at": stamp(case.received_at),
+        "due_at": stamp(case.due_at),
+        "dry_run": case.dry_run,
+        "counts": confirm.counts(case),
+    }
+
+
+@app.command()
+def show(case_id: Annotated[str, typer.Argument(help="The case.")], json_output: Json = False) -> None:
+    """Show one case: its plan, and what was answered."""
+    expunge = installation()
+    partition = partition_of(case_id, expunge.settings.kafka.partitions)
+    case = expunge.cases.cases(partition, [case_id]).get(case_id)
+    if case is None:
+        say_error(f"no case {case_id}: `expunge case list` shows those that exist")
+        raise typer.Exit(NO)
+    body = _line(case) | confirm.body(case, outcome=confirm.outcome_of(case))
+    if json_output:
+        generations = [
+            g.model_dump(mode="json", exclude={"announced", "answered", "pending"}) for g in case.generations
+        ]
+        print_json(body | {"generations": generations, "waits_for_index": bool(case.watermark)})
+        return
+    console.print(f"case [bold]{case.case_id}[/bold] ({case.scope}, {case.regime})")
+    console.print("state", status_text(case.status.value))
+    console.print(
+        f"request {case.request_id} from {case.publisher}, received {stamp(case.received_at)}, due {_date(case)}"
+    )
+    for generation in case.generations:
+        plan = generation.plan_digest or "being resolved"
+        console.print(f"plan {generation.number}: {generation.obligations} obligations, digest {plan}")
+    if case.watermark:
+        console.print("waits until the indexers have applied what was registered before the request")
+    print_table("Claims by kind", *claims_table(body["counts"]), empty="nothing was found")
+    for title, key in (("Deferred", "deferrals"), ("Missing", "failures")):
+        rows = [tuple(line.get(field, "") for field in LINE) for line in body[key]]
+        if rows:
+            print_table(title, LINE, rows, empty="")
+
+
+LINE = ("system", "kind", "claim", "reason", "until", "count")
+
+
+def claims_table(counts: dict[str, dict[str, int]]) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+    """Columns and rows of a table of claims by kind."""
+    claims = sorted({claim for each in counts.values() for claim in each})
+    rows: list[tuple[object, ...]] = [
+        (kind, *(each.get(claim) or "" for claim in claims), sum(each.values())) for kind, each in counts.items()
+    ]
+    return ("kind", *claims, "all"), rows

@@ -1,0 +1,82 @@
+"""What the commands share: settings, output, errors."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from expunge.bootstrap import Installation
+from expunge.config import load
+from expunge.errors import ConfigurationError
+
+NO = 1
+WRONG = 2
+NO_SERVER = 3
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables for people.")]
+console = Console()
+quiet_console = Console(stderr=True)
+
+
+def installation(**flags: Any) -> Installation:  # noqa: ANN401 - flags of any setting
+    """The installation that the settings describe."""
+    return Installation(load(**flags))
+
+
+def say_error(text: str) -> None:
+    """One line on standard error."""
+    sys.stderr.write("expunge: " + " ".join(text.split()) + "\n")
+
+
+def print_json(value: object) -> None:
+    """One JSON document on a line of its own."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
+    """A table for people, or a sentence where there is nothing to show."""
+    kept = [[cell if isinstance(cell, Text) else str(cell) for cell in row] for row in rows]
+    if not kept:
+        console.print(empty)
+        return
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in kept:
+        table.add_row(*row)
+    console.print(table)
+
+
+STATUS_STYLE: Mapping[str, str] = {
+    "completed": "green",
+    "completed_with_deferrals": "yellow",
+    "partially_completed": "red",
+    "purging": "cyan",
+    "planned": "cyan",
+    "resolving": "cyan",
+}
+
+
+def status_text(status: str) -> Text:
+    """A case's state, coloured."""
+    return Text(status, style=STATUS_STYLE.get(status, ""))
+
+
+def identity(text: str) -> dict[str, str]:
+    """`NS:ID`, or `-` for a line of standard input, as an identity.
+
+    Raises:
+        ConfigurationError: it is not of that form.
+    """
+    spoken = sys.stdin.readline().rstrip("\n") if text == "-" else text
+    namespace, colon, value = spoken.partition(":")
+    if not (namespace and colon and value):
+        raise ConfigurationError("a subject is NAMESPACE:ID, for example user_id:12345 (or - to read it from input)")
+    return {"namespace": namespace, "id": value}

@@ -1,0 +1,115 @@
+"""`expunge doctor`: what is wrong with this installation, and the mend."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from expunge.adapters.broker.admin import Finding
+from expunge.bootstrap import Installation
+from expunge.cli.common import NO, Json, console, installation, print_json, print_table
+from expunge.config import config_file
+from expunge.errors import ConfigurationError, Unavailable
+
+
+def doctor(json_output: Json = False) -> None:
+    """Check secret, servers, topics, index and declarations; print the effective settings without secrets."""
+    expunge = installation()
+    findings = examine(expunge)
+    settings = expunge.settings.model_dump(mode="json", exclude={"kafka": {"options"}})
+    if json_output:
+        listed = [{"problem": finding.problem, "mend": finding.mend} for finding in findings]
+        print_json({"configuration": str(config_file() or ""), "settings": settings, "findings": listed})
+    else:
+        print_table("Settings", ("key", "value"), _flat(settings), empty="")
+        console.print(f"configuration: {config_file() or 'none'}")
+        print_table(
+            "Findings", ("what is wrong", "what to do"), _rows(findings), empty="[green]nothing is wrong[/green]"
+        )
+    expunge.close()
+    if findings:
+        raise typer.Exit(NO)
+
+
+def examine(expunge: Installation) -> list[Finding]:
+    """Everything that is wrong; a check that cannot run is a finding itself."""
+    checks: list[Callable[[], list[Finding]]] = [
+        lambda: _secret(expunge),
+        _checksums,
+        lambda: expunge.topics.check(expunge.settings.topics()),
+        expunge.index_findings,
+        lambda: _eviction(expunge),
+        lambda: _declarations(expunge),
+    ]
+    findings: list[Finding] = []
+    for check in checks:
+        try:
+            findings += check()
+        except Unavailable as error:
+            findings.append(Finding(str(error), "start the server, or correct its address"))
+        except ConfigurationError as error:
+            findings.append(Finding(str(error), "correct the configuration"))
+    return list({finding.problem: finding for finding in findings}.values())
+
+
+def _secret(expunge: Installation) -> list[Finding]:
+    mode = expunge.settings.secret_file.stat().st_mode if expunge.settings.secret_file.exists() else 0
+    _ = expunge.keys
+    if mode & 0o077:
+        return [Finding("the secret file can be read by others", f"chmod 600 {expunge.settings.secret_file}")]
+    return []
+
+
+def _checksums() -> list[Finding]:
+    if importlib.util.find_spec("crc32c") is None:
+        return [Finding("the crc32c package is missing: Kafka would be ten times slower", "pip install crc32c")]
+    return []
+
+
+def _eviction(expunge: Installation) -> list[Finding]:
+    policy = expunge.server.eviction_policy()
+    if policy not in ("", "noeviction"):
+        return [Finding(f"Redis may evict keys (maxmemory-policy {policy})", "CONFIG SET maxmemory-policy noeviction")]
+    return []
+
+
+def _declarations(expunge: Installation) -> list[Finding]:
+    settings = expunge.settings
+    found = []
+    if not settings.publishers:
+        found.append(Finding("no publishers are declared: nobody may ask for anything", "add [[publishers]]"))
+    if not settings.systems:
+        found.append(Finding("no systems are declared: every asset is unowned", "add [[systems]]"))
+    if settings.allow_unsigned:
+        found.append(Finding("allow_unsigned is set: anybody who can write to a topic is believed", "unset it"))
+    found += [
+        Finding(f"system {system.name} is not integrated ({system.reason})", f"ask {system.owner} for an agent")
+        for system in settings.systems
+        if not system.integrated
+    ]
+    return found
+
+
+def _flat(settings: dict[str, Any], path: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            rows += _flat(value, f"{path}{key}.")
+        elif isinstance(value, list):
+            rows.append((path + key, ", ".join(_named(each) for each in value)))
+        else:
+            rows.append((path + key, str(value)))
+    return rows
+
+
+def _named(value: object) -> str:
+    return (
+        str(value.get("name") or value.get("pattern") or value.get("system")) if isinstance(value, dict) else str(value)
+    )
+
+
+def _rows(findings: list[Finding]) -> list[tuple[str, str]]:
+    return [(finding.problem, finding.mend) for finding in findings]

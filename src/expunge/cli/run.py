@@ -1,0 +1,152 @@
+"""`expunge run`: roles as processes, restarted when they die, drained on SIGTERM."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Annotated, Any
+
+import structlog
+import typer
+
+from expunge.adapters.system import configure_logs
+from expunge.bootstrap import Installation
+from expunge.cli.common import NO_SERVER, WRONG, installation, say_error
+from expunge.config import Settings
+from expunge.errors import ConfigurationError, Unavailable
+from expunge.stages import ROLES
+
+MAX_RESTART_SECONDS = 30.0
+HEALTHY_SECONDS = 30.0
+"""After this the wait before a restart is short again."""
+
+log = structlog.get_logger()
+
+
+def run(
+    role: Annotated[list[str] | None, typer.Option("--role", help=f"One of {', '.join(ROLES)}; repeatable.")] = None,
+) -> None:
+    """Run every role, or those named. SIGTERM finishes what is under way and exits 0."""
+    expunge = installation()
+    configure_logs(expunge.settings.log_level)
+    roles = list(dict.fromkeys(role or ROLES))
+    if unknown := set(roles) - set(ROLES):
+        raise ConfigurationError(f"unknown role {sorted(unknown)[0]}: one of {', '.join(ROLES)}")
+    expunge.refuse_if_wrong()
+    stop = threading.Event()
+    stop_on_signals(stop)
+    if len(roles) == 1:
+        expunge.run(roles[0], stop)
+        return
+    expunge.close()
+    sys.exit(_supervise(expunge.settings, roles, stop))
+
+
+def stop_on_signals(stop: threading.Event) -> None:
+    """Set `stop` on SIGTERM and SIGINT."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+
+
+@dataclass
+class _Child:
+    """One role's process, and when it may be started again."""
+
+    role: str
+    process: Any = None
+    pipe: Connection | None = None
+    started: float = 0.0
+    failures: int = 0
+    start_at: float = 0.0
+
+
+def _supervise(settings: Settings, roles: list[str], stop: threading.Event) -> int:
+    """Keep the roles running until told to stop; a role that is configured wrongly ends everything."""
+    context = multiprocessing.get_context("spawn")
+    children = [_Child(role) for role in roles]
+    code = 0
+    while not stop.is_set():
+        for child in children:
+            if child.process is None and time.monotonic() >= child.start_at:
+                _start(context, settings, child)
+        wait([child.process.sentinel for child in children if child.process is not None], timeout=0.2)
+        for child in children:
+            if child.process is not None and not child.process.is_alive():
+                code = code or _ended(child)
+        if code:
+            stop.set()
+    return max(code, _drain(children))
+
+
+def _start(context: Any, settings: Settings, child: _Child) -> None:  # noqa: ANN401 - a multiprocessing context
+    ours, theirs = context.Pipe()
+    child.process = context.Process(target=_role, args=(settings, child.role, theirs), name=f"expunge-{child.role}")
+    child.process.start()
+    theirs.close()
+    child.pipe, child.started = ours, time.monotonic()
+    log.info("role process", role=child.role, pid=child.process.pid)
+
+
+def _ended(child: _Child) -> int:
+    """Note that a process ended; an exit status if everything must end."""
+    code = child.process.exitcode
+    child.process = None
+    if code == WRONG:
+        return WRONG
+    healthy = time.monotonic() - child.started > HEALTHY_SECONDS
+    child.failures = 0 if healthy else child.failures + 1
+    pause = min(MAX_RESTART_SECONDS, 0.2 * 2**child.failures)
+    child.start_at = time.monotonic() + pause
+    log.error("role ended; starting it again", role=child.role, exit_status=code, seconds=round(pause, 1))
+    return 0
+
+
+def _drain(children: list[_Child]) -> int:
+    for child in children:
+        if child.process is not None:
+            child.process.terminate()
+    failed = 0
+    for child in children:
+        if child.process is not None:
+            child.process.join(30)
+            if child.process.is_alive():
+                child.process.kill()
+                failed = NO_SERVER
+    return failed
+
+
+def _role(settings: Settings, role: str, pipe: Connection) -> None:
+    """The body of a role's process."""
+    stop = threading.Event()
+    stop_on_signals(stop)
+    threading.Thread(target=_follow, args=(pipe, stop), daemon=True).start()
+    configure_logs(settings.log_level)
+    try:
+        Installation(settings).run(role, stop)
+    except ConfigurationError as error:
+        say_error(f"{role}: {error}")
+        os._exit(WRONG)
+    except Unavailable as error:
+        log.error("role could not start", role=role, reason=str(error))
+        os._exit(NO_SERVER)
+    except Exception as error:  # noqa: BLE001 - the last frame: say what died, by type and place only, and die
+        place = error.__traceback__
+        while place and place.tb_next:
+            place = place.tb_next
+        where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place else ""
+        log.critical("role died", role=role, error=type(error).__name__, where=where)
+        os._exit(70)
+
+
+def _follow(pipe: Connection, stop: threading.Event) -> None:
+    """Stop when the parent is gone: its end of the pipe closes even when it was killed."""
+    try:
+        pipe.recv()
+    except (EOFError, OSError):
+        stop.set()

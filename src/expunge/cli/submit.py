@@ -1,0 +1,169 @@
+"""`expunge submit`: publish a request, and wait for its confirmations if asked to."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from expunge.adapters.system import SystemClock
+from expunge.bootstrap import Installation
+from expunge.cli.common import NO, console, identity, installation, print_json, quiet_console, status_text
+from expunge.domain.events import Event, Outgoing, stamp
+from expunge.domain.registry import Publisher
+from expunge.errors import ConfigurationError
+
+FINAL = ("completed", "completed_with_deferrals", "partially_completed", "refused", "cancelled")
+
+
+class Kind(StrEnum):
+    """What is asked for."""
+
+    ERASURE = "erasure"
+    REVOCATION = "revocation"
+    WITHDRAWAL = "withdrawal"
+    ASSET = "asset"
+
+
+TYPES = {
+    Kind.ERASURE: "expunge.erasure.requested.v1",
+    Kind.REVOCATION: "expunge.consent.revoked.v1",
+    Kind.WITHDRAWAL: "expunge.source.withdrawn.v1",
+    Kind.ASSET: "expunge.asset.withdrawn.v1",
+}
+
+
+def submit(
+    kind: Annotated[Kind, typer.Argument(help="What is asked for.")],
+    subject: Annotated[list[str] | None, typer.Option(help="NAMESPACE:ID of the person, or - for stdin.")] = None,
+    data_source: Annotated[list[str] | None, typer.Option(help="A data source to withdraw.")] = None,
+    asset: Annotated[list[str] | None, typer.Option(help="An asset to withdraw.")] = None,
+    purpose: Annotated[list[str] | None, typer.Option(help="A purpose that is revoked.")] = None,
+    publisher: Annotated[
+        str | None, typer.Option(help="Speak as this declared publisher (default: the first).")
+    ] = None,
+    request_id: Annotated[str | None, typer.Option(help="The request's own id (default: a new one).")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan, say what would be done, and stop.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the final confirmation.")] = False,
+    timeout: Annotated[float, typer.Option(help="With --wait: seconds after which to give up (exit status 1).")] = 300,
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Publish a request for erasure, revocation, withdrawal of a source, or withdrawal of assets."""
+    expunge = installation()
+    speaker = _publisher(expunge, publisher)
+    data = _data(kind, subject or [], data_source or [], asset or [], purpose or [])
+    now = SystemClock().now()
+    data |= {"request_id": request_id or f"cli-{uuid.uuid4()}", "received_at": stamp(now)}
+    if dry_run:
+        data["dry_run"] = True
+    case_id = publish(expunge, speaker, kind, data, now)
+    if json_output:
+        print_json({"case_id": case_id, "request_id": data["request_id"]})
+    else:
+        console.print(f"request [bold]{data['request_id']}[/bold], case [bold]{case_id}[/bold]")
+    final = _wait(expunge, speaker, case_id, now, timeout, dry_run=dry_run, as_json=json_output) if wait else True
+    expunge.close()
+    if not final:
+        raise typer.Exit(NO)
+
+
+def _publisher(expunge: Installation, name: str | None) -> Publisher:
+    publishers = expunge.settings.registry().publishers
+    if not publishers:
+        raise ConfigurationError("no [[publishers]] are declared: a request needs one to speak for")
+    found = next((each for each in publishers if each.name == (name or publishers[0].name)), None)
+    if found is None:
+        raise ConfigurationError(f"publisher {name} is not declared; declared: {', '.join(p.name for p in publishers)}")
+    return found
+
+
+def _data(
+    kind: Kind, subjects: list[str], sources: list[str], assets: list[str], purposes: list[str]
+) -> dict[str, Any]:
+    wanted: dict[Kind, tuple[tuple[str, list[Any]], ...]] = {
+        Kind.ERASURE: (("subjects", [identity(each) for each in subjects]),),
+        Kind.REVOCATION: (("subjects", [identity(each) for each in subjects]), ("purposes", purposes)),
+        Kind.WITHDRAWAL: (("data_sources", sources),),
+        Kind.ASSET: (("assets", assets),),
+    }
+    given = {"subjects": subjects, "data_sources": sources, "assets": assets, "purposes": purposes}
+    fields = dict(wanted[kind])
+    for field, values in fields.items():
+        if not values:
+            raise ConfigurationError(f"submit {kind} needs --{field.rstrip('s').replace('_', '-')}")
+    for field, texts in given.items():
+        if texts and field not in fields:
+            raise ConfigurationError(f"submit {kind} takes no --{field.rstrip('s').replace('_', '-')}")
+    return fields
+
+
+def publish(expunge: Installation, speaker: Publisher, kind: Kind, data: dict[str, Any], now: datetime) -> str:
+    """Publish a request as a declared publisher; the id of its case."""
+    event = Event(TYPES[kind], speaker.source, f"{data['request_id']}", now, data)
+    expunge.sender.send([Outgoing("requests", data["request_id"], event)])
+    return expunge.keys.case(speaker.source, data["request_id"])
+
+
+def _wait(
+    expunge: Installation,
+    speaker: Publisher,
+    case_id: str,
+    since: datetime,
+    timeout: float,
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> bool:
+    """Show confirmations until a final one; True if the case is completed (or planned, for a dry run)."""
+    ends = ("planned",) if dry_run else FINAL
+    for event in confirmations(expunge, speaker.name, since, timeout):
+        data = event["data"]
+        if data.get("case_id") != case_id and data.get("request_id") is None:
+            continue
+        if event["type"] == "expunge.request.rejected.v1" and event["source"]:
+            if data.get("request_id") and expunge.keys.case(speaker.source, data["request_id"]) == case_id:
+                _show(event, as_json=as_json)
+                return False
+            continue
+        if data.get("case_id") != case_id:
+            continue
+        _show(event, as_json=as_json)
+        milestone = event["type"].split(".")[2]
+        if milestone in ends:
+            return milestone not in {"partially_completed", "refused", "cancelled"}
+    quiet_console.print(f"no final confirmation within {timeout:g} s; `expunge case show {case_id}` follows it")
+    return False
+
+
+def _show(event: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(event)
+        return
+    milestone = event["type"].split(".")[2]
+    data = event["data"]
+    if milestone == "rejected":
+        console.print(f"[red]rejected[/red]: {data['reason']} {data.get('where', '')}")
+        return
+    counts = "; ".join(
+        f"{kind}: " + ", ".join(f"{number} {claim}" for claim, number in claims.items())
+        for kind, claims in data.get("counts", {}).items()
+    )
+    console.print(status_text(milestone), counts)
+
+
+def confirmations(expunge: Installation, publisher: str, since: datetime, timeout: float) -> Iterator[dict[str, Any]]:
+    """Confirmations to a publisher since a moment, until the time is up."""
+    reader = expunge.reader([f"confirmations.{publisher}"], since - timedelta(seconds=5))
+    clock = SystemClock()
+    until = clock.seconds() + timeout
+    try:
+        while clock.seconds() < until:
+            for record in reader.poll(0.2):
+                yield json.loads(record.value or b"null")
+    finally:
+        reader.close()
