@@ -18,7 +18,9 @@ from expunge.adapters.system import PrometheusMetrics, StopWaiter, SystemClock
 from expunge.adapters.vault import LibraryVault
 from expunge.config import Settings
 from expunge.domain.admission import Door
+from expunge.domain.case.state import Case
 from expunge.domain.identity import Keys
+from expunge.domain.partition import partition_of
 from expunge.errors import ConfigurationError
 from expunge.ports import Stage
 from expunge.runtime import Loop
@@ -77,6 +79,11 @@ class Installation:
     def cases(self) -> RedisCaseStore:
         """The coordinator's state."""
         return RedisCaseStore(self.server)
+
+    def case(self, case_id: str) -> Case | None:
+        """A case as it stands, for people."""
+        partition = partition_of(case_id, self.settings.kafka.partitions)
+        return self.cases.cases(partition, [case_id]).get(case_id)
 
     def records(self, group: str, topics: Sequence[str]) -> KafkaRecords:
         """A member of a group."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from typing import Annotated
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -15,6 +17,7 @@ from expunge.agent.types import Purger
 from expunge.cli.common import installation
 from expunge.cli.run import stop_on_signals
 from expunge.config import Agent as AgentSettings
+from expunge.config import Settings
 from expunge.errors import ConfigurationError
 
 app = typer.Typer(help="Downstream systems that obey commands.", no_args_is_help=True)
@@ -26,27 +29,58 @@ def root() -> None:
 
 
 @app.command("run")
-def run_agent(system: Annotated[str, typer.Argument(help="The system, as declared under [[agents]].")]) -> None:
-    """Run the agent of a system until SIGTERM."""
+def run_agents(
+    systems: Annotated[list[str], typer.Argument(help="Systems declared under [[agents]]; one thread each.")],
+) -> None:
+    """Run the agents of one or more systems until SIGTERM."""
     settings = installation().settings
-    declared = next((agent for agent in settings.agents if agent.system == system), None)
-    if declared is None:
-        known = ", ".join(agent.system for agent in settings.agents) or "none"
-        raise ConfigurationError(f"no [[agents]] entry for system {system}; declared: {known}")
+    declared = {agent.system: agent for agent in settings.agents}
+    for system in systems:
+        if system not in declared:
+            known = ", ".join(declared) or "none"
+            raise ConfigurationError(f"no [[agents]] entry for system {system}; declared: {known}")
     configure_logs(settings.log_level)
+    chosen = [declared[each] for each in dict.fromkeys(systems)]
+    serve_all(settings, {each.system: Served(purger(each), each.state, _key(each)) for each in chosen})
+
+
+class Served(NamedTuple):
+    """What one system's agent is made of."""
+
+    purger: Purger
+    state: Path
+    key: str | None = None
+
+
+def serve_all(settings: Settings, systems: Mapping[str, Served]) -> None:
+    """Serve several systems, one thread each, until SIGTERM; the first that fails ends them all."""
     stop = threading.Event()
     stop_on_signals(stop)
-    agent = Agent(
-        system,
-        purger(declared),
-        bootstrap_servers=settings.kafka.bootstrap_servers,
-        prefix=settings.prefix,
-        state=declared.state,
-        opening_key=_key(declared),
-        session_timeout_ms=settings.kafka.session_timeout_ms,
-        options=settings.kafka.options,
-    )
-    agent.run(stop)
+    failures: list[BaseException] = []
+
+    def serve(system: str, served: Served) -> None:
+        try:
+            Agent(
+                system,
+                served.purger,
+                bootstrap_servers=settings.kafka.bootstrap_servers,
+                prefix=settings.prefix,
+                state=served.state,
+                opening_key=served.key,
+                session_timeout_ms=settings.kafka.session_timeout_ms,
+                options=settings.kafka.options,
+            ).run(stop)
+        except BaseException as error:  # noqa: BLE001 - handed to the main thread, which ends with it
+            failures.append(error)
+            stop.set()
+
+    threads = [threading.Thread(target=serve, args=each, name=each[0]) for each in systems.items()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
 
 
 def _key(declared: AgentSettings) -> str | None:

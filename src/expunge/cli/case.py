@@ -11,7 +11,6 @@ from expunge.cli.common import NO, Json, console, installation, print_json, prin
 from expunge.domain.case import confirm
 from expunge.domain.case.state import Case
 from expunge.domain.events import stamp
-from expunge.domain.partition import partition_of
 
 app = typer.Typer(help="Cases: requests being carried out.", no_args_is_help=True)
 
@@ -72,8 +71,7 @@ def _line(case: Case) -> dict[str, Any]:
 def show(case_id: Annotated[str, typer.Argument(help="The case.")], json_output: Json = False) -> None:
     """Show one case: its plan, and what was answered."""
     expunge = installation()
-    partition = partition_of(case_id, expunge.settings.kafka.partitions)
-    case = expunge.cases.cases(partition, [case_id]).get(case_id)
+    case = expunge.case(case_id)
     if case is None:
         say_error(f"no case {case_id}: `expunge case list` shows those that exist")
         raise typer.Exit(NO)

@@ -122,22 +122,20 @@ def _wait(
     """Show confirmations until a final one; True if the case is completed (or planned, for a dry run)."""
     ends = ("planned",) if dry_run else FINAL
     for event in confirmations(expunge, speaker.name, since, timeout):
-        data = event["data"]
-        if data.get("case_id") != case_id and data.get("request_id") is None:
-            continue
-        if event["type"] == "expunge.request.rejected.v1" and event["source"]:
-            if data.get("request_id") and expunge.keys.case(speaker.source, data["request_id"]) == case_id:
-                _show(event, as_json=as_json)
-                return False
-            continue
-        if data.get("case_id") != case_id:
+        if event is None or _case_of(expunge, speaker, event["data"]) != case_id:
             continue
         _show(event, as_json=as_json)
         milestone = event["type"].split(".")[2]
-        if milestone in ends:
-            return milestone not in {"partially_completed", "refused", "cancelled"}
+        if milestone in ends or milestone == "rejected":
+            return milestone not in {"partially_completed", "refused", "cancelled", "rejected"}
     quiet_console.print(f"no final confirmation within {timeout:g} s; `expunge case show {case_id}` follows it")
     return False
+
+
+def _case_of(expunge: Installation, speaker: Publisher, data: dict[str, Any]) -> str:
+    """The case that a confirmation or a rejection is about."""
+    known = data.get("case_id")
+    return str(known) if known else expunge.keys.case(speaker.source, data.get("request_id") or "")
 
 
 def _show(event: dict[str, Any], *, as_json: bool) -> None:
@@ -156,8 +154,10 @@ def _show(event: dict[str, Any], *, as_json: bool) -> None:
     console.print(status_text(milestone), counts)
 
 
-def confirmations(expunge: Installation, publisher: str, since: datetime, timeout: float) -> Iterator[dict[str, Any]]:
-    """Confirmations to a publisher since a moment, until the time is up."""
+def confirmations(
+    expunge: Installation, publisher: str, since: datetime, timeout: float, *, idle: bool = False
+) -> Iterator[dict[str, Any] | None]:
+    """Confirmations to a publisher since a moment, until the time is up; with `idle`, None where none came."""
     reader = expunge.reader([f"confirmations.{publisher}"], since - timedelta(seconds=5))
     clock = SystemClock()
     until = clock.seconds() + timeout
@@ -165,5 +165,7 @@ def confirmations(expunge: Installation, publisher: str, since: datetime, timeou
         while clock.seconds() < until:
             for record in reader.poll(0.2):
                 yield json.loads(record.value or b"null")
+            if idle:
+                yield None
     finally:
         reader.close()

@@ -57,6 +57,17 @@ class KafkaTopics:
             found = self.client.describe_topics(names) if names else []
         return {each["name"].removeprefix(self._prefix): len(each["partitions"]) for each in found}
 
+    def all(self) -> list[str]:
+        """Every topic of the cluster, by its full name."""
+        with translated("list topics"):
+            return sorted(self.client.list_topics())
+
+    def delete(self, topics: Sequence[str]) -> None:
+        """Delete topics, named in full."""
+        if topics:
+            with translated("delete topics"):
+                self.client.delete_topics(list(topics))
+
     def partitions(self, topic: str) -> int:
         """See `ports.Topics.partitions`.
 
@@ -124,14 +135,15 @@ class KafkaTopics:
 
     def empty(self, topics: Sequence[str]) -> bool:
         """Whether nothing was ever written to these topics."""
-        ends = self._ends(topics)
+        ends = self.ends(topics)
         return all(offset == 0 for partitions in ends.values() for offset in partitions.values())
 
     def end_offsets(self) -> Offsets:
         """See `ports.Progress.end_offsets`."""
-        return self._ends(REGISTRATION_INLETS)
+        return self.ends(REGISTRATION_INLETS)
 
-    def _ends(self, topics: Sequence[str]) -> Offsets:
+    def ends(self, topics: Sequence[str]) -> Offsets:
+        """Where topics end now."""
         wanted = {
             TopicPartition(self._prefix + topic, partition): OffsetSpec.LATEST
             for topic in topics

@@ -101,6 +101,12 @@ class Server:
             return None
         return Meta(int(raw[b"buckets"]), raw[b"check"].decode(), raw[b"epoch"].decode())
 
+    def forget(self, prefix: str) -> None:
+        """Delete every key of another deployment's prefix."""
+        with translated():
+            for key in self.client.scan_iter(match=f"{prefix}{{*", count=1000):
+                self.client.unlink(key)
+
     def eviction_policy(self) -> str:
         """What the server does when its memory is full; empty where it does not say (managed services)."""
         try:

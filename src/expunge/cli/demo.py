@@ -1,5 +1,0 @@
-"""placeholder"""
-
-
-def demo() -> None:
-    """Play a whole story against the configured servers."""
