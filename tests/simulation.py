@@ -135,7 +135,7 @@ class World:
             "resolver": Resolver(
                 self.door, index, store, self, self.broker, self.vault, self.metrics, NoWait(), Bounds(self.step_nodes)
             ),
-            "coordinator": Coordinator(self.door, store, self, self.broker, self.vault, self.metrics),
+            "coordinator": Coordinator(self.door, store, index, self, self.broker, self.vault, self.metrics),
             "notary": Notary(self.door, self.seen, self.vault, self.metrics),
         }
         self.answered: dict[tuple[str, int], int] = defaultdict(int)

@@ -51,6 +51,8 @@ class Mark(NamedTuple):
     reach: Arrival
     digest: bytes
     """The digest of the row as it was planned; empty for roots."""
+    clean_since: int = 0
+    """When its system said that the case's data is out of it (milliseconds since 1970); 0: it has not said so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,9 @@ class Index(Protocol):
 
     def marks(self, nodes: Sequence[bytes]) -> list[list[Mark]]:
         """The marks of nodes."""
+
+    def set_clean(self, case_id: str, nodes: Sequence[bytes], since_ms: int) -> None:
+        """Note on a case's marks that its data is out of these nodes since a moment; 0 takes the word back."""
 
     def mark_roots(self, case_id: str, task_id: str, nodes: Sequence[bytes]) -> None:
         """Mark root nodes (subjects, data sources) before their members are read."""
@@ -176,6 +181,9 @@ class ChunkStore(Protocol):
 
     def put_chunks(self, partition: int, chunks: Sequence[Chunk]) -> None:
         """Keep bodies; a chunk is named by its content, so writing it again changes nothing."""
+
+    def missing_chunks(self, partition: int, chunks: Sequence[Chunk]) -> list[Chunk]:
+        """Those whose bodies are not kept yet."""
 
 
 class NotaryStore(Protocol):

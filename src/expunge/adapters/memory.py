@@ -25,6 +25,7 @@ class _Marked:
     task: str
     reach: Arrival
     digest: bytes
+    clean_since: int = 0
 
 
 class MemoryIndex:
@@ -73,6 +74,12 @@ class MemoryIndex:
             for node in nodes
         ]
 
+    def set_clean(self, case_id: str, nodes: Sequence[bytes], since_ms: int) -> None:
+        """See `ports.Index.set_clean`."""
+        for node in nodes:
+            if case_id in self.marked[node]:
+                self.marked[node][case_id].clean_since = since_ms
+
     def mark_roots(self, case_id: str, task_id: str, nodes: Sequence[bytes]) -> None:
         """See `ports.Index.mark_roots`."""
         for node in nodes:
@@ -110,7 +117,8 @@ class MemoryIndex:
         if marked is not None and not wider:
             reach = marked.reach
         if not seen:
-            self.marked[key][case_id] = _Marked(task_id, reach, raw[:DIGEST_BYTES] if raw else b"")
+            clean = marked.clean_since if marked else 0
+            self.marked[key][case_id] = _Marked(task_id, reach, raw[:DIGEST_BYTES] if raw else b"", clean)
         row = Row.decode(raw) if raw else None
         return Visit(key, seen=seen, skipped=False, reach=reach, row=row, children=tuple(self.children.get(key, ())))
 
@@ -248,6 +256,11 @@ class MemoryCaseStore:
         """See `ports.CaseStore.open_cases`."""
         cases = self.states[partition].cases.values()
         return sorted(c.case_id for c in cases if c.status not in FINAL and c.case_id > after)[:limit]
+
+    def missing_chunks(self, partition: int, chunks: Sequence[Chunk]) -> list[Chunk]:
+        """See `ports.ChunkStore.missing_chunks`."""
+        known = self.states[partition].bodies
+        return [chunk for chunk in chunks if (chunk.case_id, chunk.digest) not in known]
 
     def put_chunks(self, partition: int, chunks: Sequence[Chunk]) -> None:
         """See `ports.ChunkStore.put_chunks`."""

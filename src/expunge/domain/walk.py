@@ -146,10 +146,11 @@ class Walk:
             self.visited += 1
             if visit.skipped:
                 continue
-            self._note_exclusions(visit)
             if visit.seen:
+                self._again(visit)
                 continue
             if visit.row is not None:
+                self._note_exclusions(visit.key, visit.row)
                 self._plan(visit.key, visit.row, withdrawn=visit.reach is Arrival.ROOT)
             self.reach(visit.children, visit.reach.onward, parent=visit.key)
 
@@ -157,10 +158,18 @@ class Walk:
         """What was reached but not visited, and which nodes it was reached from."""
         return self.frontier, {key: self._parents[key] for key in self.frontier if key in self._parents}
 
-    def _note_exclusions(self, visit: Visit) -> None:
-        parents = self._parents.get(visit.key)
-        if parents and visit.row is not None and visit.row.container:
-            self.exclusions.setdefault(visit.key, set()).update(parents)
+    def _again(self, visit: Visit) -> None:
+        """A container that is another task's: reached from here too, it may have more to leave out."""
+        if visit.row is not None and visit.row.container:
+            self._note_exclusions(visit.key, visit.row)
+            disposition = dispose(self.scope, visit.row)
+            if disposition is not None and disposition.action in _WITHOUT and visit.row.holding is None:
+                self.containers.add(visit.key)
+
+    def _note_exclusions(self, key: bytes, row: Row) -> None:
+        parents = self._parents.get(key)
+        if parents and row.container:
+            self.exclusions.setdefault(key, set()).update(parents)
 
     def _plan(self, key: bytes, row: Row, *, withdrawn: bool) -> None:
         if row.holding is not None and not withdrawn:

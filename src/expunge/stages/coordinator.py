@@ -23,7 +23,7 @@ from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Position, Record, decode, stamp
 from expunge.domain.plan import Chunk
 from expunge.errors import InvalidMessage, Unavailable
-from expunge.ports import CaseStore, Changes, Metrics, Progress, Result, TimerKey, Topics, Vault
+from expunge.ports import CaseStore, Changes, Index, Metrics, Progress, Result, TimerKey, Topics, Vault
 from expunge.stages.dead_letters import DeadLetters
 from expunge.stages.emissions import SOURCE, Emitter, Waves
 from expunge.stages.resolver import reached
@@ -119,11 +119,18 @@ class Coordinator:
     topics = ("cases",)
 
     def __init__(
-        self, door: Door, store: CaseStore, progress: Progress, topics: Topics, vault: Vault, metrics: Metrics
+        self,
+        door: Door,
+        store: CaseStore,
+        index: Index,
+        progress: Progress,
+        topics: Topics,
+        vault: Vault,
+        metrics: Metrics,
     ) -> None:
         self._door, self._store, self._progress = door, store, progress
         dead = DeadLetters(self.name, door, vault, metrics)
-        self._dead, self._emitter = dead, Emitter(door, topics, dead)
+        self._dead, self._emitter = dead, Emitter(door, index, topics, dead)
         self._fired: dict[TimerKey, datetime] = {}
 
     def handle(self, batch: Sequence[Record]) -> Result:

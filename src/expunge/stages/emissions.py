@@ -17,6 +17,7 @@ from expunge.domain.case.turn import (
     Confirm,
     ContinueStage,
     Emission,
+    MarkClean,
     Reject,
     SendCommand,
     SetAside,
@@ -30,7 +31,7 @@ from expunge.domain.plan import Chunk
 from expunge.domain.scope import ScopeKind
 from expunge.domain.vocabulary import Action
 from expunge.domain.walk import Task, TaskKind
-from expunge.ports import Topics
+from expunge.ports import Index, Topics
 from expunge.stages.dead_letters import DeadLetters
 from expunge.stages.intake import rejection
 from expunge.stages.resolver import plan_part, task_message
@@ -79,8 +80,8 @@ class _Cause:
 class Emitter:
     """Makes the messages of a decision."""
 
-    def __init__(self, door: Door, topics: Topics, dead: DeadLetters) -> None:
-        self._door, self._topics, self._dead = door, topics, dead
+    def __init__(self, door: Door, index: Index, topics: Topics, dead: DeadLetters) -> None:
+        self._door, self._index, self._topics, self._dead = door, index, topics, dead
 
     def emit(
         self,
@@ -122,6 +123,10 @@ class Emitter:
             case WriteClaims(chunk, sequence):
                 said = message.model_dump(mode="json", exclude_defaults=True) if isinstance(message, Receipted) else {}
                 return [self._part(case_id, f"claims:{chunk}:{sequence}", CLAIMS_TYPE, said, cause)]
+            case MarkClean(assets):
+                moment = int(cause.record.appended_at.timestamp() * 1000)
+                self._index.set_clean(case_id, [self._door.keys.asset(asset) for asset in assets], moment)
+                return []
             case Confirm(milestone, data):
                 return [_confirmation(decision, milestone, data, cause)]
             case Reject(root, reason):

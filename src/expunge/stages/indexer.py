@@ -6,8 +6,9 @@ the case as late. Nothing here depends on whether a write changed something, so 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from expunge.domain.admission import Door
@@ -22,6 +23,8 @@ from expunge.stages.dead_letters import DeadLetters
 
 SOURCE = "/expunge/indexer"
 ASSETS_PER_MESSAGE = 2000
+REGISTRATION_LAG = timedelta(days=7)
+"""How long before its registration an asset may have been made, if nobody says when."""
 
 
 class _Said(NamedTuple):
@@ -35,7 +38,9 @@ class _Thing(NamedTuple):
 
     key: bytes
     row: Row | None
-    command_id: str
+    command_id: str = ""
+    derived_ms: int = 0
+    """When it was made, as far as known: what is not said was made long before it was registered."""
 
 
 class _Found(NamedTuple):
@@ -44,6 +49,8 @@ class _Found(NamedTuple):
     thing: int
     mark: Mark
     arrival: Arrival
+    parent: bytes = b""
+    """Where the edge came from, if it was one."""
 
 
 class Indexer:
@@ -89,9 +96,12 @@ class Indexer:
 
     def _things(self, said: Sequence[_Said], rows: Sequence[Row]) -> list[_Thing]:
         """What was stated, in order, and then the aliases."""
-        stated = [_Thing(s.key, row, s.statement.command_id) for s, row in zip(said, rows, strict=True)]
+        stated = [
+            _Thing(each.key, row, each.statement.command_id, _derived(each))
+            for each, row in zip(said, rows, strict=True)
+        ]
         aliases = sorted({self._door.keys.asset(alias) for each in said for alias in each.statement.aliases})
-        return stated + [_Thing(key, row, "") for key, row in zip(aliases, self._index.rows(aliases), strict=True)]
+        return stated + [_Thing(key, row) for key, row in zip(aliases, self._index.rows(aliases), strict=True)]
 
     def _canonical(self, said: _Said) -> Outgoing:
         identity = said.statement.identity()
@@ -124,8 +134,8 @@ class Indexer:
             edges += [(each.key, self._door.keys.asset(alias)) for alias in each.statement.aliases]
         marks = self._index.link_children(edges)
         return [
-            _Found(of_key[child], mark, mark.reach.onward)
-            for (_, child), found in zip(edges, marks, strict=True)
+            _Found(of_key[child], mark, mark.reach.onward, parent)
+            for (parent, child), found in zip(edges, marks, strict=True)
             for mark in found
         ]
 
@@ -143,30 +153,56 @@ class Indexer:
     def _late(self, things: Sequence[_Thing], found: Iterable[_Found], at: datetime) -> list[Outgoing]:
         """One message for each case and batch, listing what came too late for it (PROTOCOLS 19)."""
         own = self._index.marks([thing.key for thing in things])
-        cases: dict[str, dict[bytes, LateAsset]] = {}
+        cases: dict[str, dict[bytes, LateAsset]] = defaultdict(dict)
         met = [*found, *(_Found(number, mark, mark.reach) for number, marks in enumerate(own) for mark in marks)]
-        for number, mark, arrival in met:
-            thing = things[number]
-            mine = next((known for known in own[number] if known.case_id == mark.case_id), None)
-            if not _is_late(thing.row, arrival, mine):
-                continue
-            listed = cases.setdefault(mark.case_id, {})
+        late = [each for each in met if _is_late(things[each.thing], each, own[each.thing])]
+        self._note_exclusions(things, late)
+        for number, mark, arrival, _ in late:
+            thing, listed = things[number], cases[mark.case_id]
             if thing.key not in listed or arrival.width > Arrival(listed[thing.key].arrival).width:
                 listed[thing.key] = LateAsset(key=thing.key.hex(), arrival=arrival, command_id=thing.command_id)
         return [message for case_id, assets in cases.items() for message in _messages(case_id, assets, at)]
+
+    def _note_exclusions(self, things: Sequence[_Thing], late: Iterable[_Found]) -> None:
+        """A container that was made from something of a case must leave it out, whenever the edge was told of."""
+        parents: dict[str, dict[bytes, set[bytes]]] = defaultdict(lambda: defaultdict(set))
+        for number, mark, _, parent in late:
+            thing = things[number]
+            if parent and thing.row is not None and thing.row.container:
+                parents[mark.case_id][thing.key].add(parent)
+        for case_id, containers in parents.items():
+            self._index.exclude(case_id, containers)
 
 
 def _through(pairs: Iterable[tuple[int, list[Mark]]]) -> list[_Found]:
     return [_Found(at, mark, Arrival.THROUGH) for at, marks in pairs for mark in marks]
 
 
-def _is_late(row: Row | None, arrival: Arrival, own: Mark | None) -> bool:
-    """Whether a case must look at an asset: it has not planned the asset as the row now says, or not so widely."""
+def _is_late(thing: _Thing, found: _Found, own: Sequence[Mark]) -> bool:
+    """Whether a case must look at a thing again.
+
+    It must if it has not planned it, not as the row now says, or not so widely; and at a container whenever something
+    of the case is said to be in it, for it may not have been told to leave that out. It need not if the thing was made
+    from something after that something was clean (PROTOCOLS 16).
+    """
+    row, arrival, mark = thing.row, found.arrival, found.mark
     if row is not None and arrival is Arrival.CONTAINERS and row.kinds and not row.container:
         return False
+    if found.parent and mark.clean_since and thing.derived_ms > mark.clean_since:
+        return False
+    mine = next((known for known in own if known.case_id == mark.case_id), None)
+    if mine is None:
+        return True
+    container = row is not None and row.container
     planned = row.encode()[:DIGEST_BYTES] if row else b""
-    wider = arrival.width > own.reach.width and not (row and row.container) if own else True
-    return own is None or own.digest != planned or wider
+    wider = arrival.width > mine.reach.width and not container
+    return mine.digest != planned or wider or (container and bool(found.parent))
+
+
+def _derived(said: _Said) -> int:
+    made = said.statement.derived_at
+    moment = datetime.fromisoformat(made) if made else said.at - REGISTRATION_LAG
+    return int(moment.timestamp() * 1000)
 
 
 def _messages(case_id: str, assets: dict[bytes, LateAsset], at: datetime) -> list[Outgoing]:

@@ -225,6 +225,10 @@ class Resolver:
         chunks = cut(task.case_id, obligations, self._door.registry)
         if chunks:
             partition = partition_of(task.case_id, self._topics.partitions("cases"))
+            # What must be done anew is not clean until it has been answered; first, so that a crash repeats it.
+            fresh = self._chunks.missing_chunks(partition, chunks)
+            again = [self._door.keys.asset(target.asset) for chunk in fresh for target in chunk.targets]
+            self._index.set_clean(task.case_id, again, 0)
             self._chunks.put_chunks(partition, chunks)
         return chunks
 

@@ -150,6 +150,13 @@ class RedisCaseStore:
         ids = sorted(case_id.decode() for case_id in self._server.guarded(lambda client: client.smembers(key)))
         return list(self.cases(partition, ids).values())
 
+    def missing_chunks(self, partition: int, chunks: Sequence[Chunk]) -> list[Chunk]:
+        """See `ports.ChunkStore.missing_chunks`."""
+        keys = Keys(self._server, partition)
+        names = [keys.of("chunk", chunk.case_id, chunk.digest) for chunk in chunks]
+        found = self._server.guarded(lambda client: client.mget(names)) if names else []
+        return [chunk for chunk, raw in zip(chunks, found, strict=True) if raw is None]
+
     def put_chunks(self, partition: int, chunks: Sequence[Chunk]) -> None:
         """See `ports.ChunkStore.put_chunks`."""
         keys = Keys(self._server, partition)

@@ -14,7 +14,7 @@ from expunge.domain.walk import Step, Visit
 from expunge.ports import SHARDS, IndexStats, Mark
 
 T = TypeVar("T")
-_MARK = 33
+_MARK = 41
 _SPILLED = b"S"
 
 
@@ -39,12 +39,15 @@ class _Calls:
         self._arguments.setdefault(tag, list(self._head)).extend((self._first[bucket], node, *arguments))
         self._items.setdefault(tag, []).append(item)
 
+    def send(self) -> list[Any]:
+        """Run the calls; one reply for each tag."""
+        calls = [(self._script, self._keys[tag], self._arguments[tag]) for tag in self._keys]
+        return self._server.run(calls, list(self._keys))
+
     def run(self, width: int = 1) -> dict[int, list[Any]]:
         """Item -> the `width` values that the script answered for it."""
-        tags = list(self._keys)
-        calls = [(self._script, self._keys[tag], self._arguments[tag]) for tag in tags]
         answers: dict[int, list[Any]] = {}
-        for tag, reply in zip(tags, self._server.run(calls, tags), strict=True):
+        for tag, reply in zip(self._keys, self.send(), strict=True):
             for at, item in enumerate(self._items[tag]):
                 answers[item] = reply[at * width : (at + 1) * width]
         return answers
@@ -104,15 +107,17 @@ class RedisIndex:
 
     def mark_roots(self, case_id: str, task_id: str, nodes: Sequence[bytes]) -> None:
         """See `ports.Index.mark_roots`."""
-        calls = [
-            (
-                "mark_roots",
-                [self._server.key(self._server.bucket(node) % TAGS, f"m:{self._server.bucket(node)}")],
-                [0, bytes.fromhex(case_id), _task(task_id), 2, node],
-            )
-            for node in nodes
-        ]
-        self._server.run(calls, [self._server.bucket(node) % TAGS for node in nodes])
+        self._on_marks("mark_roots", (0, bytes.fromhex(case_id), _task(task_id)), nodes)
+
+    def set_clean(self, case_id: str, nodes: Sequence[bytes], since_ms: int) -> None:
+        """See `ports.Index.set_clean`."""
+        self._on_marks("set_clean", (bytes.fromhex(case_id), since_ms.to_bytes(8, "big")), nodes)
+
+    def _on_marks(self, script: str, head: Sequence[Any], nodes: Sequence[bytes]) -> None:
+        calls = _Calls(self._server, script, "m", head)
+        for item, node in enumerate(nodes):
+            calls.add(item, node)
+        calls.send()
 
     def subject_assets(self, subject: bytes) -> list[bytes]:
         """See `ports.Index.subject_assets`."""
@@ -253,8 +258,8 @@ def _marks(packed: bytes) -> list[Mark]:
     found = []
     for at in range(0, len(packed), _MARK):
         case, task, reach = packed[at : at + 16], packed[at + 16 : at + 24], packed[at + 24 : at + 25]
-        row = packed[at + 25 : at + _MARK]
-        found.append(Mark(case.hex(), task.hex(), Arrival(int(reach)), row if any(row) else b""))
+        row, clean = packed[at + 25 : at + 33], int.from_bytes(packed[at + 33 : at + _MARK], "big")
+        found.append(Mark(case.hex(), task.hex(), Arrival(int(reach)), row if any(row) else b"", clean))
     return found
 
 

@@ -24,7 +24,7 @@ from expunge.cli.submit import Kind, confirmations, publish
 from expunge.config import load
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing, stamp
-from expunge.errors import Unavailable
+from expunge.errors import ExpungeError, Unavailable
 
 READY_SECONDS = 60
 CASE_SECONDS = 120
@@ -110,7 +110,7 @@ class Story:
             while (done := _applied(expunge)) < total:
                 progress.update(task, completed=len(every) * done / total)
                 if self._clock.seconds() > until:
-                    raise Unavailable(f"the roles do not index: see {self._demo.directory}/logs/roles.log")
+                    raise ExpungeError(f"the roles do not index: see {self._demo.directory}/logs/roles.log")
                 self._wait()
             progress.update(task, completed=len(every))
         self._console.print(f"{len(every):,} statements are in the index\n")
@@ -144,7 +144,8 @@ class Story:
             f"2. Another revokes their consent to training ({revoke})",
             {"subjects": [{"namespace": "user_id", "id": revoke}], "purposes": ["training"]},
             "What existed only for training is gone or was made again; the photos may stay in the gallery and are "
-            "restricted. The account in the database was never about training: it was not touched.",
+            "restricted. The account in the database was never about training: it was not touched. [italic]not found"
+            "[/italic] is what the first case had destroyed already: an answer, but never called a deletion.",
         )
         self._request(
             expunge,
@@ -192,7 +193,7 @@ class Story:
                 if milestone in ENDS:
                     data: dict[str, Any] = event["data"]
                     return data
-        raise Unavailable(f"the case did not end within {CASE_SECONDS} s: see {self._demo.directory}/logs")
+        raise ExpungeError(f"the case did not end within {CASE_SECONDS} s: see {self._demo.directory}/logs")
 
     def _ending(self, expunge: Installation) -> None:
         directory = self._demo.directory

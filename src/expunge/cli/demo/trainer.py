@@ -19,7 +19,7 @@ from expunge.bootstrap import Installation
 from expunge.cli.agent import Served, serve_all
 from expunge.config import load
 from expunge.domain.digest import name
-from expunge.domain.events import Event, Outgoing
+from expunge.domain.events import Event, Outgoing, stamp
 from expunge.domain.vocabulary import Action, Claim
 
 DIMENSIONS = 8
@@ -82,7 +82,7 @@ class Trainer:
         parents = {"checkpoint": "datasets:faces-v2.jsonl", "model": names["checkpoint"], "deployment": names["model"]}
         for kind, asset in names.items():
             made = {"asset": asset, "kind": kind, "system": "ml", "purposes": ["training"], "parents": [parents[kind]]}
-            self._register(made | {"command_id": target.command_id})
+            self._register(made | {"command_id": target.command_id, "derived_at": stamp(SystemClock().now())})
         old.unlink(missing_ok=True)
         return done(target, Claim.RETRAINED_WITHOUT, replacement={"asset": names["model"]})
 

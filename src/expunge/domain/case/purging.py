@@ -7,13 +7,15 @@ from datetime import datetime, timedelta
 from expunge.domain.case import closing, facts
 from expunge.domain.case.messages import Continue, Receipted
 from expunge.domain.case.receipts import next_answers
-from expunge.domain.case.state import Case, ChunkState, Generation, Note
-from expunge.domain.case.turn import ContinueStage, SendCommand, SetAside, Turn, WriteClaims
+from expunge.domain.case.state import LETTERS, Case, ChunkState, Generation, Note
+from expunge.domain.case.turn import ContinueStage, MarkClean, SendCommand, SetAside, Turn, WriteClaims
 from expunge.domain.registry import System
-from expunge.domain.vocabulary import Status
+from expunge.domain.vocabulary import Claim, Status
 
 COMMANDS_PER_MESSAGE = 200
 """Commands that one decision sends; longer work goes on in a message to oneself (PROTOCOLS 20)."""
+CLEAN = frozenset(LETTERS[claim] for claim in (Claim.REDACTED, Claim.REBUILT_WITHOUT, Claim.RETRAINED_WITHOUT))
+"""Answers after which an asset goes on without the case's data."""
 DAY = timedelta(days=1)
 ASK_AGAIN = timedelta(days=30)
 """When a deferral without a date is asked about again."""
@@ -154,6 +156,9 @@ def _answered(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
     )
     turn.record(fact, chunk)
     turn.emit(WriteClaims(chunk.summary.digest, turn.case.sequence))
+    clean = tuple(target.asset for target, letter in zip(body.targets, answers, strict=True) if letter in CLEAN)
+    if clean:
+        turn.emit(MarkClean(clean))
     answered = turn.chunks[chunk.summary.digest]
     if answered.open and message.attempt > _system(turn, chunk).retries and not answered.exhausted:
         turn.record(facts.Exhausted(chunk=chunk.summary.digest), answered)

@@ -49,6 +49,13 @@ class WriteClaims:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class MarkClean:
+    """Note on the marks of these targets that the case's data is out of them since `now` (PROTOCOLS 16)."""
+
+    assets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Confirm:
     """Tell the publisher about a milestone."""
 
@@ -81,7 +88,7 @@ class ContinueStage:
     stage: int
 
 
-Emission = WriteRoot | StartTask | SendCommand | WriteClaims | Confirm | Reject | SetAside | ContinueStage
+Emission = WriteRoot | StartTask | SendCommand | WriteClaims | MarkClean | Confirm | Reject | SetAside | ContinueStage
 
 
 @dataclass(slots=True, repr=False)

@@ -42,9 +42,11 @@ local function members(key, field)
   return packed or ''
 end
 
--- Marks: 33 bytes each: case (16), task (8), reach (1), digest of the row as planned (8). Spilled into a hash.
-local MARK = 33
-local MARK_SPILL_BYTES = 1056
+-- Marks: 41 bytes each: case (16), task (8), reach (1), digest of the row as planned (8), clean since (8: milliseconds
+-- since 1970, big-endian, 0 if not). Spilled into a hash.
+local MARK = 41
+local MARK_SPILL_BYTES = 1312
+local NOT_CLEAN = string.rep('\0', 8)
 
 local function all_marks(key, field)
   local packed = redis.call('HGET', key, field)

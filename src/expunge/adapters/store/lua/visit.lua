@@ -37,7 +37,8 @@ for at = 6, #ARGV, 4 do
     local seen = mark and string.sub(mark, 1, 8) ~= task and not wider and not own
     if mark and not wider then reach = string.sub(mark, 9, 9) end
     if not seen then
-      set_mark(marks, field, case, task .. reach .. (row and string.sub(row, 1, 8) or string.rep('\0', 8)))
+      local digest = row and string.sub(row, 1, 8) or string.rep('\0', 8)
+      set_mark(marks, field, case, task .. reach .. digest .. (mark and string.sub(mark, 18, 25) or NOT_CLEAN))
     end
     answers[#answers + 1] = seen and 's' or 'f'
     answers[#answers + 1] = reach
