@@ -189,7 +189,7 @@ def config_file() -> Path | None:
     return Path(DEFAULT_FILE) if Path(DEFAULT_FILE).is_file() else None
 
 
-def load(**flags: Any) -> Settings:  # noqa: ANN401 - flags of any setting
+def load(**flags: Any) -> Settings:
     """The effective settings.
 
     Raises:

@@ -21,15 +21,15 @@ class ConfigurationError(ExpungeError):
     """The installation is wrong; the text says what, where, and how to mend it."""
 
 
-class Unavailable(ExpungeError):  # noqa: N818 - the name is the fate of the message
+class Unavailable(ExpungeError):
     """Something that a message needs is not there now; the message is tried again."""
 
 
-class Fenced(ExpungeError):  # noqa: N818 - the name is what happened
+class Fenced(ExpungeError):
     """State is newer than this process believes: another process owns the partition."""
 
 
-class InvalidMessage(ExpungeError):  # noqa: N818 - the name is the fate of the message
+class InvalidMessage(ExpungeError):
     """A message that can never be right.
 
     Attributes:

@@ -102,7 +102,7 @@ def test_holdings_are_asked_by_root_and_a_late_holding_is_asked_too() -> None:
     world = World()
     world.declare_holding("users.db", namespaces=["user_id"])
     world.settle()
-    world.answers["users"] = lambda command: []
+    world.answers["users"] = lambda _: []
     case_id = world.erase("ann")
     world.settle(ticks=1)
     assert commanded(world, case_id) == {("users", "users.db", "delete")}

@@ -204,7 +204,7 @@ class Agent:
             outgoing.append(self._receipt(command, "accepted", expected_by=stamp(promise)))
         self._sender.send(outgoing)
 
-    def _receipt(self, command: _Command, status: str, **fields: Any) -> Outgoing:  # noqa: ANN401 - of a receipt
+    def _receipt(self, command: _Command, status: str, **fields: Any) -> Outgoing:
         command_id, attempt = command.data["command_id"], command.data["attempt"]
         sequence = self._memory.next_sequence(command_id, attempt)
         now = self._clock.now()

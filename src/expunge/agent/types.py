@@ -74,17 +74,17 @@ class Result:
         return {"asset": self.target.asset, "claim": self.claim, **self.fields}
 
 
-def deleted(target: Target, **fields: Any) -> Result:  # noqa: ANN401 - fields of a receipt's result
+def deleted(target: Target, **fields: Any) -> Result:
     """It was there, and it is gone."""
     return Result(target, Claim.DELETED, fields)
 
 
-def not_found(target: Target, **fields: Any) -> Result:  # noqa: ANN401 - fields of a receipt's result
+def not_found(target: Target, **fields: Any) -> Result:
     """It is not there, and this agent did not delete it."""
     return Result(target, Claim.NOT_FOUND, fields)
 
 
-def failed(target: Target, reason: str, **fields: Any) -> Result:  # noqa: ANN401 - fields of a receipt's result
+def failed(target: Target, reason: str, **fields: Any) -> Result:
     """It could not be done; `reason` is a code such as `permission_denied`. The command will be repeated."""
     return Result(target, Claim.FAILED, {"reason_code": reason, **fields})
 
@@ -99,7 +99,7 @@ def later(target: Target, expected_by: datetime) -> Result:
     return Result(target, None, expected_by=expected_by)
 
 
-def done(target: Target, claim: Claim, **fields: Any) -> Result:  # noqa: ANN401 - fields of a receipt's result
+def done(target: Target, claim: Claim, **fields: Any) -> Result:
     """Any other claim (`restricted`, `rebuilt_without`, ...)."""
     return Result(target, claim, fields)
 

@@ -106,6 +106,7 @@ def claims_table(counts: dict[str, dict[str, int]]) -> tuple[tuple[str, ...], li
     """Columns and rows of a table of claims by kind."""
     claims = sorted({claim for each in counts.values() for claim in each})
     rows: list[tuple[object, ...]] = [
-        (kind.replace("_", " "), *(each.get(claim) or "" for claim in claims), sum(each.values())) for kind, each in counts.items()
+        (kind.replace("_", " "), *(each.get(claim) or "" for claim in claims), sum(each.values()))
+        for kind, each in counts.items()
     ]
     return ("kind", *(claim.replace("_", " ") for claim in claims), "all"), rows

@@ -25,7 +25,7 @@ console = Console()
 quiet_console = Console(stderr=True)
 
 
-def installation(**flags: Any) -> Installation:  # noqa: ANN401 - flags of any setting
+def installation(**flags: Any) -> Installation:
     """The installation that the settings describe."""
     return Installation(load(**flags))
 

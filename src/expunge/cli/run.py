@@ -37,7 +37,7 @@ def run(
     configure_logs(expunge.settings.log_level)
     roles = list(dict.fromkeys(role or ROLES))
     if unknown := set(roles) - set(ROLES):
-        raise ConfigurationError(f"unknown role {sorted(unknown)[0]}: one of {', '.join(ROLES)}")
+        raise ConfigurationError(f"unknown role {min(unknown)}: one of {', '.join(ROLES)}")
     expunge.refuse_if_wrong()
     stop = threading.Event()
     stop_on_signals(stop)
@@ -84,7 +84,7 @@ def _supervise(settings: Settings, roles: list[str], stop: threading.Event) -> i
     return max(code, _drain(children))
 
 
-def _start(context: Any, settings: Settings, child: _Child) -> None:  # noqa: ANN401 - a multiprocessing context
+def _start(context: Any, settings: Settings, child: _Child) -> None:
     ours, theirs = context.Pipe()
     child.process = context.Process(target=_role, args=(settings, child.role, theirs), name=f"expunge-{child.role}")
     child.process.start()

@@ -9,7 +9,7 @@ SIZE = 16
 
 
 def digest(*parts: str | bytes | int, key: bytes = b"") -> bytes:
-    """BLAKE2b-128 (RFC 7693) of the parts, each with its length in front, so that no two lists of parts run together."""
+    """BLAKE2b-128 (RFC 7693) of the parts, each behind its length, so that no two lists run together."""
     hasher = hashlib.blake2b(digest_size=SIZE, key=key)
     for part in parts:
         raw = part if isinstance(part, bytes) else str(part).encode()

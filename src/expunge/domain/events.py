@@ -102,7 +102,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message to be produced: `topic` without the deployment's prefix, `partition` only where the key does not say."""
+    """A message to be produced: `topic` without the prefix, `partition` only where the key does not say."""
 
     topic: str
     key: str

@@ -37,7 +37,7 @@ CONTAINERS = frozenset(
         Kind.BACKUP,
     }
 )
-"""Kinds that hold many people's data: for one person the walk goes from them only to other containers (PROTOCOLS 18)."""
+"""Kinds that hold many people's data; for one person the walk goes on only to other containers (PROTOCOLS 18)."""
 
 STAGES: tuple[frozenset[Kind], ...] = (
     frozenset({Kind.MODEL, Kind.CHECKPOINT, Kind.DEPLOYMENT}),

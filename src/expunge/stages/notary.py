@@ -81,5 +81,5 @@ class Notary:
 
 
 def content_of(fact: dict[str, Any]) -> bytes:
-    """The canonical bytes of a fact without its cause: a repetition after a crash has another batch, not another say."""
+    """The canonical bytes of a fact without its cause: a repetition says the same."""
     return rfc8785.dumps({key: value for key, value in fact.items() if key != "cause"})

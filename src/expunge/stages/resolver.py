@@ -65,7 +65,7 @@ class Resolver:
         vault: Vault,
         metrics: Metrics,
         waiter: Waiter,
-        bounds: Bounds = Bounds(),  # noqa: B008 - an immutable value
+        bounds: Bounds = Bounds(),
     ) -> None:
         self._door, self._index, self._chunks, self._progress = door, index, chunks, progress
         self._topics, self._waiter, self._bounds = topics, waiter, bounds

@@ -38,7 +38,7 @@ class KafkaTopics:
         self._client: Any = None
 
     @property
-    def client(self) -> Any:  # noqa: ANN401 - the client is untyped
+    def client(self) -> Any:
         """The admin client, connected when it is first needed."""
         if self._client is None:
             with translated("answer"):

@@ -56,7 +56,7 @@ class KafkaRecords:
             polled = self._consumer.poll(timeout_ms=int(seconds * 1000))
         return [self._record(record) for records in polled.values() for record in records]
 
-    def _record(self, record: Any) -> Record:  # noqa: ANN401 - the client is untyped
+    def _record(self, record: Any) -> Record:
         return as_record(record, self._prefix)
 
     def partitions(self) -> list[int]:
@@ -119,7 +119,7 @@ class KafkaRecords:
         self._consumer.close(autocommit=False, timeout_ms=CALL_MS)
 
 
-def as_record(record: Any, prefix: str) -> Record:  # noqa: ANN401 - the client is untyped
+def as_record(record: Any, prefix: str) -> Record:
     """A message of the client as Expunge's own."""
     kind = next((value for key, value in record.headers or () if key.lower() == "content-type"), None)
     return Record(

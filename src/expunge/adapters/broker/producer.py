@@ -67,7 +67,7 @@ class KafkaSender:
             text = f"Kafka did not take a message for {self._prefix}{message.topic} ({error})"
             raise ConfigurationError(text) if isinstance(future.exception, PERMANENT) else Unavailable(text)
 
-    def _one(self, message: Outgoing) -> Any:  # noqa: ANN401 - a future of the client
+    def _one(self, message: Outgoing) -> Any:
         # The count is looked up before sending: a send to a missing topic blocks for max_block_ms (PROTOCOLS 8).
         partitions = self._topics.partitions(message.topic)
         partition = partition_of(message.key, partitions) if message.partition is None else message.partition

@@ -202,7 +202,7 @@ class RedisNotaryStore:
     def known(self, case_ids: Sequence[str]) -> dict[str, dict[int, str]]:
         """See `ports.NotaryStore.known`."""
 
-        def read(client: Any) -> list[dict[bytes, bytes]]:  # noqa: ANN401 - the client is untyped
+        def read(client: Any) -> list[dict[bytes, bytes]]:
             pipe = client.pipeline(transaction=False)
             for case_id in case_ids:
                 pipe.hgetall(self._keys.of("facts", case_id))

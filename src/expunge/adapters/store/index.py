@@ -28,7 +28,7 @@ class _Calls:
         self._arguments: dict[int, list[Any]] = {}
         self._items: dict[int, list[int]] = {}
 
-    def add(self, item: int, node: bytes, *arguments: Any) -> None:  # noqa: ANN401 - words of a script
+    def add(self, item: int, node: bytes, *arguments: Any) -> None:
         """An item that concerns a node: its bucket's keys, then the node, then the arguments."""
         bucket = self._server.bucket(node)
         tag = bucket % TAGS
@@ -159,7 +159,7 @@ class RedisIndex:
     def _raw_rows(self, keys: Sequence[bytes]) -> list[bytes | None]:
         server = self._server
 
-        def read(client: Any) -> list[bytes | None]:  # noqa: ANN401 - the client is untyped
+        def read(client: Any) -> list[bytes | None]:
             pipe = client.pipeline(transaction=False)
             for key in keys:
                 bucket = server.bucket(key)
@@ -203,7 +203,7 @@ class RedisIndex:
     def stats(self) -> IndexStats:
         """See `ports.Index.stats`: reads every bucket once, so it is for people, not for loops."""
         buckets = self._server.meta.buckets
-        counts = {kind: 0 for kind in "asmc"}
+        counts = dict.fromkeys("asmc", 0)
         step = 1024
         for start in range(0, buckets, step):
             for kind, number in self._count(range(start, min(start + step, buckets))):
@@ -216,7 +216,7 @@ class RedisIndex:
         server = self._server
         widths = {"c": SIZE, "m": _MARK}
 
-        def read(client: Any) -> list[Any]:  # noqa: ANN401 - the client is untyped
+        def read(client: Any) -> list[Any]:
             pipe = client.pipeline(transaction=False)
             for bucket in buckets:
                 for kind in "as":
@@ -239,7 +239,11 @@ class RedisIndex:
         key = self._server.key(bucket % TAGS, f"{kind}:{bucket}")
         nodes = [node for node, value in packed.items() if value == _SPILLED]
         size = "scard" if kind == "c" else "hlen"
-        return sum(self._server.guarded(lambda client: getattr(client, size)(key + b":" + node)) for node in nodes)
+
+        def read(client: Any) -> int:
+            return sum(getattr(client, size)(key + b":" + node) for node in nodes)
+
+        return int(self._server.guarded(read))
 
 
 def _source(name: str) -> bytes:

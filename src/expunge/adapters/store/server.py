@@ -36,7 +36,7 @@ def translated() -> Iterator[None]:
         if "LEASE this process" in text:
             raise Fenced("this process polled too long ago to mark") from error
         if any(word in text for word in _PASSING):
-            raise Unavailable(f"Redis refuses for now ({text.split()[0]})") from error
+            raise Unavailable(f"Redis refuses for now ({text.split(maxsplit=1)[0]})") from error
         raise
 
 
@@ -136,7 +136,7 @@ class Server:
                 self._scripts[name](keys=[self.sentinel(tag), *keys], args=[self.meta.epoch, *arguments], client=pipe)
             return list(pipe.execute())
 
-    def guarded(self, action: Callable[[Any], Any]) -> Any:  # noqa: ANN401 - replies of Redis
+    def guarded(self, action: Callable[[Any], Any]) -> Any:
         """Run plain commands with the client's errors translated."""
         with translated():
             return action(self.client)

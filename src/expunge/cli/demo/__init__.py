@@ -1,4 +1,4 @@
-"""`expunge demo`: the story the project exists for, played on real servers, real files and real crashes' worth of care."""
+"""`expunge demo`: the story the project exists for, played on real servers and real files."""
 
 from __future__ import annotations
 

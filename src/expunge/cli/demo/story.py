@@ -176,7 +176,7 @@ class Story:
         _print_difference(self._console, before, self._demo.counts())
         self._console.print(f"{moral}\n")
 
-    def _follow(self, expunge: Installation, case_id: str, since: Any) -> dict[str, Any]:  # noqa: ANN401 - a datetime
+    def _follow(self, expunge: Installation, case_id: str, since: Any) -> dict[str, Any]:
         """Confirmations as they come in, with a bar of what is answered."""
         with self._bar() as progress:
             task = progress.add_task("received", total=None)
@@ -250,5 +250,3 @@ def _print_difference(console: Console, before: dict[str, int], after: dict[str,
         changed = "bold" if before[key] != count else "dim"
         table.add_row(key, f"{before[key]:,}", f"{count:,}", style=changed)
     console.print(table)
-
-

@@ -61,7 +61,7 @@ def decide(
     return Decision(after, turn.chunks, tuple(turn.facts), tuple(turn.emissions))
 
 
-def _known(turn: Turn, message: CaseMessage) -> None:  # noqa: PLR0912, C901 - a table of message types
+def _known(turn: Turn, message: CaseMessage) -> None:
     match message:
         case Planned():
             walking.planned(turn, message)

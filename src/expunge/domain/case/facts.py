@@ -202,6 +202,28 @@ Fact = Annotated[
     Field(discriminator="fact"),
 ]
 
+ALL: tuple[type[Value], ...] = (
+    Opened,
+    WalkAnnounced,
+    WalkWaits,
+    TaskAnswered,
+    PlanFixed,
+    NothingFound,
+    StageStarted,
+    StageEnded,
+    Purged,
+    Commanded,
+    Exhausted,
+    Accepted,
+    Answered,
+    WatermarkRaised,
+    IndexApplied,
+    Overdue,
+    Closed,
+    Reopened,
+)
+"""Every kind of fact."""
+
 Chunks = dict[str, ChunkState]
 """Chunk states that a fact changes, by digest."""
 
@@ -244,7 +266,7 @@ def apply(case: Case, chunks: Chunks, fact: Fact) -> tuple[Case, Chunks]:
     return after.model_copy(update={"sequence": case.sequence + 1}), touched
 
 
-def _with_generation(case: Case, number: int, **changes: Any) -> Case:  # noqa: ANN401 - fields of Generation
+def _with_generation(case: Case, number: int, **changes: Any) -> Case:
     generations = tuple(g.model_copy(update=changes) if g.number == number else g for g in case.generations)
     return case.model_copy(update={"generations": generations})
 
@@ -361,7 +383,7 @@ def _answered(case: Case, chunks: Chunks, fact: Answered) -> tuple[Case, Chunks]
     )
 
 
-def _changed(case: Case, before: ChunkState, **changes: Any) -> tuple[Case, Chunks]:  # noqa: ANN401 - fields of ChunkState
+def _changed(case: Case, before: ChunkState, **changes: Any) -> tuple[Case, Chunks]:
     after = before.model_copy(update=changes)
     if before.settled != after.settled:
         generation = _generation(case, before.generation)

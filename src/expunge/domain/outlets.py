@@ -1,0 +1,219 @@
+"""What Expunge says: the data of every event that leaves it, as other people's code may rely on it.
+
+Tests hold every event that any stage emits to these models; `schemas/` is generated from them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from expunge.domain.case.facts import Fact
+from expunge.domain.scope import Hex
+from expunge.domain.vocabulary import Action, Kind, Regime
+
+
+class Outlet(BaseModel):
+    """Base of what is said: nothing is emitted that the schema lacks."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CommandSubject(Outlet):
+    """A person in a command."""
+
+    pseudonym: Hex
+    ref: str | None = None
+    sealed: str | None = None
+    """`{"namespace", "id"}` as JSON, in a libsodium sealed box to the system's key, in base64."""
+
+
+class CommandTarget(Outlet):
+    """One asset or holding to be purged."""
+
+    asset: str
+    kind: Kind
+    attributes: dict[str, str] = {}
+    subjects: tuple[CommandSubject, ...] = ()
+    data_sources: tuple[str, ...] = ()
+    """What a holding must look for, where the request was about data sources."""
+
+
+class Exclude(Outlet):
+    """What an asset that stays must leave out."""
+
+    subjects: tuple[Hex, ...] = ()
+    data_sources: tuple[str, ...] = ()
+    assets: Annotated[tuple[str, ...], Field(max_length=1000)] = ()
+
+
+class PurgeCommanded(Outlet):
+    """Purge these. A repetition has the same command_id and a higher attempt."""
+
+    command_id: Hex
+    case_id: Hex
+    system: str
+    action: Action
+    stage: int
+    generation: int
+    attempt: int
+    due_at: datetime
+    regime: Regime
+    minimum_grade: str
+    purposes: tuple[str, ...] = ()
+    exclude: Exclude = Exclude()
+    targets: tuple[CommandTarget, ...]
+
+
+class Line(Outlet):
+    """One line of a list in a confirmation: how many obligations, never which."""
+
+    count: int
+    system: str | None = None
+    kind: str | None = None
+    action: str | None = None
+    claim: str | None = None
+    reason: str | None = None
+    until: datetime | None = None
+    more: int | None = None
+    """In the last line of a list that was cut: how many lines follow."""
+
+
+class CaseConfirmed(Outlet):
+    """A milestone of a case, the same fields for every milestone."""
+
+    case_id: Hex
+    request_id: str
+    correlation_id: str | None = None
+    batch: str | None = None
+    regime: Regime
+    received_at: datetime
+    received_at_clamped: bool
+    due_at: datetime
+    dry_run: bool
+    outcome: str | None = None
+    plan_digest: Hex | None = None
+    counts: dict[str, dict[str, int]]
+    deferrals: tuple[Line, ...]
+    denials: tuple[Line, ...]
+    exemptions: tuple[Line, ...]
+    models: tuple[Line, ...]
+    recipients: tuple[Line, ...]
+    failures: tuple[Line, ...]
+    record_notice: str
+
+
+class RequestRejected(Outlet):
+    """A request that was not taken, where it lies, and why."""
+
+    source: str
+    id: str
+    request_id: str | None = None
+    reason: str
+    where: str | None = None
+    topic: str
+    partition: int
+    offset: int
+
+
+class MessageSetAside(Outlet):
+    """A dead letter. `sealed` opens with the deployment's secret alone."""
+
+    reason: str
+    where: str
+    role: str
+    topic: str
+    partition: int
+    offset: int
+    digest: str
+    sealed: str | None = None
+
+
+class Cause(Outlet):
+    """The message on `cases` that led to a fact."""
+
+    partition: int
+    leader_epoch: int
+    offset: int
+
+
+class LedgerFact(Outlet):
+    """One fact of a case."""
+
+    case_id: Hex
+    sequence: int
+    cause: Cause
+    policy: Hex
+    body: Fact
+
+
+class HoldingStated(Outlet):
+    """The holding's part of a canonical statement."""
+
+    namespaces: tuple[str, ...]
+    data_sources: tuple[str, ...]
+    declared: str
+    withdrawn: str
+
+
+class AssetStated(Outlet):
+    """A canonical statement: pseudonyms instead of ids. The rebuild source of the index."""
+
+    asset: str
+    kinds: tuple[str, ...] = ()
+    systems: tuple[str, ...] = ()
+    parents: tuple[str, ...] = ()
+    subjects: tuple[tuple[Hex, str], ...] = ()
+    data_sources: tuple[str, ...] = ()
+    purposes: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    collected_at: str | None = None
+    derived_at: str | None = None
+    digest: str | None = None
+    shared: bool = False
+    removed: bool = False
+    aliases: tuple[str, ...] = ()
+    command_id: Hex | None = None
+    attributes: dict[str, str] = {}
+    holding: HoldingStated | None = None
+
+
+MILESTONES = (
+    "acknowledged",
+    "planned",
+    "completed",
+    "completed_with_deferrals",
+    "partially_completed",
+    "overdue",
+    "reopened",
+)
+
+OUTLETS: dict[str, type[Outlet]] = {
+    "expunge.purge.commanded.v1": PurgeCommanded,
+    **{f"expunge.case.{milestone}.v1": CaseConfirmed for milestone in MILESTONES},
+    "expunge.request.rejected.v1": RequestRejected,
+    "expunge.message.set_aside.v1": MessageSetAside,
+    "expunge.asset.stated.v1": AssetStated,
+}
+"""Event type -> data, for everything but ledger facts, whose types all carry `LedgerFact`."""
+
+LEDGER_PREFIX = "expunge.ledger."
+
+
+def outlet_of(kind: str) -> type[BaseModel] | None:
+    """The model of an emitted event's data."""
+    return LedgerFact if kind.startswith(LEDGER_PREFIX) else OUTLETS.get(kind)
+
+
+def check(kind: str, data: dict[str, Any]) -> None:
+    """Hold an emitted event to its model.
+
+    Raises:
+        ValueError: the event says something that the schema lacks, or lacks something.
+    """
+    model = outlet_of(kind)
+    if model is None:
+        raise ValueError(f"no schema for {kind}")
+    model.model_validate(data)
