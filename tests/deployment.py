@@ -1,0 +1,233 @@
+"""A deployment on real servers for one test module: its own prefix, its own directory, roles as real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+from expunge.bootstrap import Installation
+from expunge.config import load
+from expunge.domain.events import CONTENT_TYPE
+from expunge.domain.partition import partition_of
+
+CONFIG = """
+prefix = "{prefix}"
+secret_file = "{directory}/secret"
+[kafka]
+bootstrap_servers = "{kafka}"
+partitions = 4
+other_partitions = 2
+session_timeout_ms = 6000
+[redis]
+url = "{redis}"
+buckets = 512
+[[namespaces]]
+name = "user_id"
+[[namespaces]]
+name = "email"
+normaliser = "email"
+[[data_sources]]
+pattern = "supplier-*"
+[[purposes]]
+name = "training"
+[[purposes]]
+name = "marketing"
+[[categories]]
+name = "biometric"
+[[systems]]
+name = "files"
+actions = ["delete", "restrict", "rebuild_without"]
+batch_size = {batch_size}
+timeout_seconds = 20
+retry_seconds = 1
+[[publishers]]
+name = "app"
+source = "/app"
+default_regime = "gdpr"
+[[publishers]]
+name = "narrow"
+source = "/narrow"
+may = ["erasure"]
+namespaces = ["user_id"]
+default_regime = "ccpa"
+[[agents]]
+system = "files"
+type = "filesystem"
+root = "{directory}/files"
+asset_prefix = "files:"
+state = "{directory}/agent.db"
+"""
+
+
+@dataclass
+class Deployment:
+    """One prefix on the test servers. Use `deployed` to make one."""
+
+    directory: Path
+    kafka: str
+    redis: str
+    batch_size: int = 500
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.prefix = f"test-{uuid.uuid4().hex[:12]}."
+        (self.directory / "files").mkdir(parents=True)
+        (self.directory / "secret").write_text("t" * 40)
+        (self.directory / "secret").chmod(0o600)
+        self.config = self.directory / "expunge.toml"
+        self.config.write_text(
+            CONFIG.format(
+                prefix=self.prefix,
+                directory=self.directory,
+                kafka=self.kafka,
+                redis=self.redis,
+                batch_size=self.batch_size,
+            )
+        )
+        os.environ["EXPUNGE_CONFIG"] = str(self.config)
+        self.installation = Installation(load())
+        self.installation.create(lambda _: None)
+        self._producer = KafkaProducer(bootstrap_servers=self.kafka, max_request_size=8_000_000)
+
+    # Processes
+
+    def start(self, name: str, *command: str) -> subprocess.Popen[bytes]:
+        """Start `expunge <command>` as a process with its output in a file."""
+        log = (self.directory / f"{name}.log").open("ab")
+        environment = os.environ | {"EXPUNGE_CONFIG": str(self.config)}
+        process = subprocess.Popen([sys.executable, "-m", "expunge", *command], stdout=log, stderr=log, env=environment)
+        self.processes[name] = process
+        return process
+
+    def kill(self, name: str) -> None:
+        """SIGKILL, and wait until it is dead."""
+        process = self.processes.pop(name)
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
+
+    def stop(self) -> None:
+        """SIGTERM to everything; every process must drain and exit 0."""
+        for process in self.processes.values():
+            process.terminate()
+        codes = {name: process.wait(40) for name, process in self.processes.items()}
+        self.processes.clear()
+        self._producer.close()
+        self.installation.close()
+        assert set(codes.values()) <= {0}, f"exit statuses {codes}"
+
+    def output(self) -> str:
+        """Everything that the processes printed."""
+        return "".join(path.read_text() for path in sorted(self.directory.glob("*.log")))
+
+    # Messages
+
+    def send(self, topic: str, value: bytes | None, *, key: str | None = None, headers: bool = True) -> dict[str, Any]:
+        """Produce raw bytes as a foreign client would; where they lie."""
+        future = self._producer.send(
+            self.prefix + topic,
+            key=(key or "k").encode(),
+            value=value,
+            headers=[("content-type", CONTENT_TYPE.encode())] if headers else [],
+        )
+        self._producer.flush()
+        record = future.get(10)
+        return {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+
+    def publish(self, topic: str, kind: str, data: Any, *, source: str = "/app", event: str = "") -> dict[str, Any]:
+        """Publish a CloudEvent; where it lies."""
+        identity = event or uuid.uuid4().hex
+        value = {"specversion": "1.0", "id": identity, "source": source, "type": kind, "data": data}
+        return self.send(topic, json.dumps(value).encode(), key=identity)
+
+    def register(self, assets: Sequence[dict[str, Any]]) -> None:
+        """Register assets of the file system in one message."""
+        common = {"kind": "object", "system": "files", "collected_at": "2026-01-01T00:00:00Z"}
+        self.publish("registrations", "expunge.assets.registered.v1", {"common": common, "assets": list(assets)})
+
+    def erase(self, person: str, request: str, **fields: Any) -> str:
+        """Ask for an erasure; the id of the case."""
+        data = {"request_id": request, "received_at": "2026-11-01T00:00:00Z"} | fields
+        data |= {"subjects": [{"namespace": "user_id", "id": person}]}
+        self.publish("requests", "expunge.erasure.requested.v1", data, event=f"event-{request}")
+        return self.installation.keys.case("/app", request)
+
+    def events(self, topic: str) -> list[dict[str, Any]]:
+        """Everything on a topic."""
+        return [json.loads(record.value) for record in self.records(topic) if record.value]
+
+    def records(self, topic: str) -> list[Any]:
+        """Everything on a topic, as the client sees it: committed transactions only."""
+        consumer = KafkaConsumer(bootstrap_servers=self.kafka, isolation_level="read_committed")
+        try:
+            full = self.prefix + topic
+            partitions = [TopicPartition(full, number) for number in consumer.partitions_for_topic(full) or ()]
+            consumer.assign(partitions)
+            consumer.seek_to_beginning(*partitions)
+            ends = consumer.end_offsets(partitions)
+            found: list[Any] = []
+            while any(consumer.position(partition) < ends[partition] for partition in partitions):
+                for records in consumer.poll(timeout_ms=200).values():
+                    found += records
+            return found
+        finally:
+            consumer.close()
+
+    def confirmations(self, case_id: str, milestone: str, publisher: str = "app") -> list[dict[str, Any]]:
+        """Distinct confirmations of a case's milestone, by source and id."""
+        kind = f"expunge.case.{milestone}.v1"
+        found = {
+            (event["source"], event["id"]): event["data"]
+            for event in self.events(f"confirmations.{publisher}")
+            if event["type"] == kind and event["data"]["case_id"] == case_id
+        }
+        return list(found.values())
+
+    def await_milestone(self, case_id: str, milestone: str = "completed", seconds: float = 60) -> dict[str, Any]:
+        """The first confirmation of a milestone."""
+        found: list[dict[str, Any]] = until(lambda: self.confirmations(case_id, milestone), seconds, self)
+        return found[0]
+
+    def await_indexed(self) -> None:
+        """Until the indexers have passed everything that was registered."""
+        topics = self.installation.topics
+        ends = sum(topics.end_offsets()["registrations"].values())
+        until(lambda: sum(topics.applied().get("registrations", {}).values()) >= ends, 60, self)
+
+    def partition_of_case(self, case_id: str) -> int:
+        return partition_of(case_id, 4)
+
+
+def until(condition: Callable[[], Any], seconds: float, deployment: Deployment | None = None) -> Any:
+    """Ask a server until it says something true. The servers push nothing, so asking is how one awaits them."""
+    deadline = datetime.now(UTC) + timedelta(seconds=seconds)  # noqa: TID251 - a test's patience, no decision
+    while True:
+        found = condition()
+        if found:
+            return found
+        if datetime.now(UTC) > deadline:  # noqa: TID251 - see above
+            tail = deployment.output()[-3000:] if deployment else ""
+            raise AssertionError(f"nothing within {seconds} s\n{tail}")
+        time.sleep(0.05)
+
+
+@contextmanager
+def deployed(directory: Path, kafka: str, redis: str, **fields: Any) -> Iterator[Deployment]:
+    """A deployment that is stopped at the end."""
+    deployment = Deployment(directory, kafka, redis, **fields)
+    try:
+        yield deployment
+    finally:
+        deployment.stop()
