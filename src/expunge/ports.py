@@ -172,6 +172,9 @@ class CaseStore(Protocol):
     def waiting_for_index(self, partition: int) -> list[tuple[str, Offsets]]:
         """Cases that wait for the indexers, with what they wait for."""
 
+    def flow(self, partition: int) -> dict[str, int]:
+        """System -> commands without a final answer."""
+
     def open_cases(self, partition: int, after: str, limit: int) -> list[str]:
         """Ids of cases that are not final, in order, behind `after`."""
 

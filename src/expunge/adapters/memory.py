@@ -42,15 +42,13 @@ class MemoryIndex:
 
     def put(self, statements: Sequence[tuple[bytes, Statement]]) -> list[Row]:
         """See `ports.Index.put`."""
-        rows = []
         for key, statement in statements:
             known = self.raw.get(key)
             row = (Row.decode(known) if known else Row(statement.asset)).merged(statement)
             self.raw[key] = row.encode()
             for source in statement.data_sources:
                 _add(self.sources[source, key[0] % SHARDS], key)
-            rows.append(row)
-        return rows
+        return [Row.decode(self.raw[key]) for key, _ in statements]
 
     def link_children(self, edges: Sequence[tuple[bytes, bytes]]) -> list[list[Mark]]:
         """See `ports.Index.link_children`."""
@@ -68,7 +66,7 @@ class MemoryIndex:
         """See `ports.Index.marks`."""
         return [
             [
-                Mark(case, marked.task[:16], marked.reach, marked.digest)
+                Mark(case, marked.task[:16], marked.reach, marked.digest, marked.clean_since)
                 for case, marked in self.marked.get(node, {}).items()
             ]
             for node in nodes
@@ -251,6 +249,10 @@ class MemoryCaseStore:
     def waiting_for_index(self, partition: int) -> list[tuple[str, Offsets]]:
         """See `ports.CaseStore.waiting_for_index`."""
         return [(case.case_id, case.watermark) for case in self.states[partition].cases.values() if case.watermark]
+
+    def flow(self, partition: int) -> dict[str, int]:
+        """See `ports.CaseStore.flow`."""
+        return dict(self.states[partition].flow)
 
     def open_cases(self, partition: int, after: str, limit: int) -> list[str]:
         """See `ports.CaseStore.open_cases`."""

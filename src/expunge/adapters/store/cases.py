@@ -137,6 +137,12 @@ class RedisCaseStore:
         ids = sorted(case_id.decode() for case_id in self._server.guarded(lambda client: client.smembers(key)))
         return [(case_id, case.watermark) for case_id, case in self.cases(partition, ids).items()]
 
+    def flow(self, partition: int) -> dict[str, int]:
+        """See `ports.CaseStore.flow`."""
+        key = Keys(self._server, partition).of("flow")
+        found = self._server.guarded(lambda client: client.hgetall(key))
+        return {system.decode(): int(number) for system, number in found.items()}
+
     def open_cases(self, partition: int, after: str, limit: int) -> list[str]:
         """See `ports.CaseStore.open_cases`."""
         key = Keys(self._server, partition).of("open")

@@ -1,0 +1,165 @@
+"""The coordinator's and the notary's state: one suite, run against memory and against a real Redis."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from expunge.adapters.memory import MemoryCaseStore, MemoryNotaryStore
+from expunge.adapters.store.cases import RedisCaseStore, RedisNotaryStore
+from expunge.adapters.store.server import Server
+from expunge.domain.case.state import Case, ChunkState
+from expunge.domain.digest import name
+from expunge.domain.events import Position
+from expunge.domain.plan import Chunk, Target
+from expunge.domain.scope import ScopeKind
+from expunge.domain.vocabulary import Action, Kind, Regime, Status
+from expunge.errors import Fenced, Unavailable
+from expunge.ports import CaseStore, Changes, NotaryStore, TimerKey
+from tests.servers import Servers
+from tests.simulation import START
+
+CASE = name("case")
+
+
+@pytest.fixture
+def server(real: Servers) -> Iterator[Server]:
+    server = Server(real.redis, f"contract-{uuid.uuid4().hex[:8]}.")
+    server.initialise(512, "check")
+    yield server
+    server.forget(server._prefix.decode())
+
+
+@pytest.fixture(params=["memory", "redis"])
+def store(request: pytest.FixtureRequest) -> MemoryCaseStore | RedisCaseStore:
+    return MemoryCaseStore() if request.param == "memory" else RedisCaseStore(request.getfixturevalue("server"))
+
+
+def case(case_id: str = CASE, **fields: object) -> Case:
+    plain: dict[str, object] = {
+        "case_id": case_id,
+        "request_id": "r",
+        "source": "/app",
+        "publisher": "app",
+        "scope": ScopeKind.ERASURE,
+        "regime": Regime.GDPR,
+        "received_at": START,
+        "clamped": False,
+        "due_at": START,
+        "opened_at": START,
+        "dry_run": False,
+        "correlation_id": None,
+        "batch": None,
+        "content": name("content"),
+        "policy": name("policy"),
+        "now": START,
+        "status": Status.PURGING,
+    }
+    return Case.model_validate(plain | fields)
+
+
+def chunk(number: int = 0) -> Chunk:
+    target = Target(asset=f"a{number}")
+    return Chunk(case_id=CASE, system="s", stage=3, action=Action.DELETE, kind=Kind.OBJECT, targets=(target,))
+
+
+def state(number: int = 0, **fields: object) -> ChunkState:
+    summary = chunk(number).summary()
+    plain: dict[str, object] = {"summary": summary, "generation": 1, "command_id": name("c", number), "answers": "."}
+    return ChunkState.model_validate(plain | fields)
+
+
+def write(store: CaseStore, before: Position | None, after: Position, **changes: object) -> None:
+    store.write(3, before, after, Changes(**changes))  # type: ignore[arg-type]
+
+
+def test_a_batch_is_written_under_its_position(store: CaseStore) -> None:
+    assert store.position(3) is None
+    write(store, None, Position(0, 5), cases={CASE: case()})
+    assert store.position(3) == Position(0, 5)
+    assert store.position(4) is None
+    assert store.cases(3, [CASE, name("other")]) == {CASE: case()}
+
+
+@pytest.mark.parametrize("believed", [None, Position(0, 4), Position(1, 4)])
+def test_a_process_that_lost_its_partition_changes_nothing(store: CaseStore, believed: Position | None) -> None:
+    write(store, None, Position(0, 5), cases={CASE: case()})
+    with pytest.raises(Fenced):
+        write(store, believed, Position(0, 6), cases={CASE: case(status=Status.COMPLETED)})
+    assert store.position(3) == Position(0, 5)
+    assert store.cases(3, [CASE])[CASE].status is Status.PURGING
+
+
+def test_chunks_are_found_by_digest_command_generation_and_stage(store: CaseStore) -> None:
+    states = {(CASE, each.summary.digest): each for each in (state(number) for number in range(5))}
+    write(store, None, Position(0, 1), chunks=states)
+    reader = store.reader(3)
+    digests = sorted(digest for _, digest in states)
+    assert reader.digests(CASE, 1) == reader.waiting(CASE, 1, 3, 10) == digests
+    assert reader.waiting(CASE, 1, 3, 2) == digests[:2]
+    assert (reader.waiting(CASE, 1, 2, 9), reader.digests(CASE, 2)) == ([], [])
+    assert reader.chunk_of(CASE, name("c", 3)) == state(3)
+    assert reader.chunk_of(CASE, name("c", 9)) is None
+    sent = state(0, attempt=1)
+    write(store, Position(0, 1), Position(0, 2), chunks={(CASE, sent.summary.digest): sent})
+    assert sent.summary.digest not in reader.waiting(CASE, 1, 3, 10)
+    assert reader.chunk(CASE, sent.summary.digest) == sent
+
+
+def test_a_body_that_is_missing_means_that_the_store_forgot(store: MemoryCaseStore | RedisCaseStore) -> None:
+    with pytest.raises(Unavailable):
+        store.reader(3).body(CASE, chunk().digest)
+    assert store.missing_chunks(3, [chunk()]) == [chunk()]
+    store.put_chunks(3, [chunk()])
+    store.put_chunks(3, [chunk()])
+    assert store.reader(3).body(CASE, chunk().digest) == chunk()
+    assert store.missing_chunks(3, [chunk(), chunk(1)]) == [chunk(1)]
+
+
+def test_timers_fire_in_order_and_go_away(store: CaseStore) -> None:
+    soon, late = TimerKey(CASE, "chunk:b"), TimerKey(CASE, "due")
+    later = START + timedelta(seconds=10)
+    write(store, None, Position(0, 1), timers={late: later, soon: START})
+    assert store.due(3, START - timedelta(seconds=1), 10) == []
+    assert store.due(3, START, 10) == [(soon, START)]
+    assert store.due(3, later, 10) == [(soon, START), (late, later)]
+    assert store.due(3, later, 1) == [(soon, START)]
+    write(store, Position(0, 1), Position(0, 2), timers={soon: None})
+    assert store.due(3, later, 10) == [(late, later)]
+
+
+def test_open_and_waiting_cases(store: CaseStore) -> None:
+    ids = sorted(name("case", number) for number in range(4))
+    cases = {each: case(each) for each in ids}
+    cases[ids[0]] = case(ids[0], status=Status.COMPLETED)
+    cases[ids[2]] = case(ids[2], watermark={"registrations": {"0": 7}})
+    write(store, None, Position(0, 1), cases=cases)
+    assert store.open_cases(3, "", 10) == ids[1:]
+    assert store.open_cases(3, ids[1], 1) == [ids[2]]
+    assert store.waiting_for_index(3) == [(ids[2], {"registrations": {"0": 7}})]
+    write(store, Position(0, 1), Position(0, 2), cases={ids[2]: case(ids[2])})
+    assert store.waiting_for_index(3) == []
+
+
+def test_the_flow_of_a_partition_counts_commands_in_flight(store: MemoryCaseStore | RedisCaseStore) -> None:
+    write(store, None, Position(0, 1), flow=Counter({"s": 3}))
+    write(store, Position(0, 1), Position(0, 2), flow=Counter({"s": -1, "t": 2}))
+    assert store.flow(3) == {"s": 2, "t": 2}
+
+
+@pytest.fixture(params=["memory", "redis"])
+def notary(request: pytest.FixtureRequest) -> NotaryStore:
+    return MemoryNotaryStore() if request.param == "memory" else RedisNotaryStore(request.getfixturevalue("server"))
+
+
+def test_the_notary_keeps_what_it_has_seen(notary: NotaryStore) -> None:
+    notary.write(0, None, Position(0, 3), {CASE: {1: "a", 2: "b"}})
+    notary.write(0, Position(0, 3), Position(0, 4), {CASE: {3: "c"}})
+    assert notary.position(0) == Position(0, 4)
+    assert notary.known([CASE, name("x")]) == {CASE: {1: "a", 2: "b", 3: "c"}, name("x"): {}}
+    with pytest.raises(Fenced):
+        notary.write(0, Position(0, 3), Position(0, 9), {CASE: {4: "d"}})
