@@ -141,6 +141,7 @@ class World:
         self.answered: dict[tuple[str, int], int] = defaultdict(int)
         self.answers: dict[str, Callable[[dict[str, Any]], list[dict[str, Any]]]] = {}
         self.commanded: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
+        self.excluded: dict[tuple[str, str], set[str]] = defaultdict(set)
 
     # ports.Progress
 
@@ -284,16 +285,18 @@ class World:
     def _answer(self, system: str, command: dict[str, Any]) -> None:
         for target in command["targets"]:
             self.commanded[command["case_id"]].append((system, target["asset"], command["action"]))
+            left_out = command.get("exclude", {}).get("assets", ())
+            self.excluded[command["case_id"], target["asset"]].update(left_out)
         for data in self.answers.get(system, honest)(command):
             self.publish("receipts." + system, "expunge.purge.receipted.v1", data, source=f"/{system}")
 
-    def confirmations(self, milestone: str, publisher: str = "app") -> list[dict[str, Any]]:
-        """Distinct confirmations of a milestone, by source and id."""
+    def confirmations(self, milestone: str, publisher: str = "app", case_id: str = "") -> list[dict[str, Any]]:
+        """Distinct confirmations of a milestone, by source and id; of one case, if it is named."""
         kind = f"expunge.case.{milestone}.v1"
         found = {
             (event["source"], event["id"]): event["data"]
             for event in self.broker.events(f"confirmations.{publisher}")
-            if event["type"] == kind
+            if event["type"] == kind and case_id in ("", event["data"]["case_id"])
         }
         return list(found.values())
 

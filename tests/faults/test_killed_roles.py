@@ -1,4 +1,4 @@
-"""Every role, and the agent, is killed (SIGKILL) in the middle of a case of 2,000 assets. Nothing is lost or said twice.
+"""Every role, and the agent, is killed (SIGKILL) in the middle of a case of 2,000 assets. Nothing is lost.
 
 Each process is killed when there is proof that its work has begun and is not over: the topic that it writes has some of
 what it will have, not all.

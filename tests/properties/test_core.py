@@ -60,15 +60,17 @@ def lineages(draw: st.DrawFn) -> list[Asset]:
     return assets
 
 
-def reachable(assets: list[Asset], roots: set[int], *, bounded: bool) -> set[int]:
-    """The plain model: everything derived from the roots; from a container only containers, for one person."""
+def reachable(assets: list[Asset], roots: set[int], asked: Asked) -> set[int]:
+    """The plain model: everything derived from the roots; from a container only containers, unless it is withdrawn."""
+    bounded = asked.kind != "withdrawal"
+    whole = roots if asked.kind == "asset" else set()
     found, waiting = set(roots), list(roots)
     while waiting:
         current = assets[waiting.pop()]
         for child in assets:
             if current.number not in child.parents or child.number in found:
                 continue
-            if bounded and current.container and not child.container:
+            if bounded and current.container and current.number not in whole and not child.container:
                 continue
             found.add(child.number)
             waiting.append(child.number)
@@ -79,9 +81,18 @@ moves = st.one_of(
     st.tuples(st.just("step"), st.sampled_from(ROLES), st.integers(1, 4), st.none() | st.integers(0, 25)),
     st.tuples(st.just("replay"), st.sampled_from(ROLES), st.integers(0, PARTITIONS - 1), st.integers(1, 4)),
     st.tuples(st.just("next")),
+    st.tuples(st.just("again"), st.integers(0, 6)),
     st.tuples(st.just("answer")),
     st.tuples(st.just("tick"), st.integers(1, 40)),
 )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request of the history: what it is, and how many assets are registered before it is made."""
+
+    kind: str
+    at: int
 
 
 @dataclass
@@ -90,27 +101,38 @@ class Script:
 
     world: World
     assets: list[Asset]
-    request_at: int
-    kind: str
+    requests: list[Asked]
     published: int = 0
-    case_id: str = field(default="")
+    cases: dict[int, str] = field(default_factory=dict)
 
     def next(self) -> bool:
         """Publish the next registration or request."""
-        if self.published == self.request_at and not self.case_id:
-            self.case_id = self.world.erase("ann") if self.kind == "erasure" else self.world.withdraw("supplier-a")
-            return True
+        for number, asked in enumerate(self.requests):
+            if number not in self.cases and asked.at <= self.published:
+                self.cases[number] = self._ask(asked, f"r{number}")
+                return True
         if self.published >= len(self.assets):
             return False
-        asset = self.assets[self.published]
+        self.register(self.published)
         self.published += 1
+        return True
+
+    def _ask(self, asked: Asked, request: str) -> str:
+        if asked.kind == "withdrawal":
+            return self.world.withdraw("supplier-a", request=request)
+        if asked.kind == "asset":
+            return self.world.withdraw_assets("asset-0", request=request)
+        return self.world.erase(asked.kind, request=request)
+
+    def register(self, number: int) -> None:
+        """Register an asset, for the first time or again as a nightly inventory does."""
+        asset = self.assets[number]
         fields: dict[str, object] = {"parents": [f"asset-{parent}" for parent in asset.parents]}
         if asset.people:
             fields["subjects"] = list(asset.people)
         if asset.source:
             fields["data_sources"] = ["supplier-a"]
         self.world.register(asset.id, "dataset" if asset.container else "object", "photos", **fields)
-        return True
 
 
 def play(script: Script, history: list[tuple[object, ...]]) -> None:
@@ -124,6 +146,9 @@ def play(script: Script, history: list[tuple[object, ...]]) -> None:
                     world.replay(role, topic, partition, back)
             case ("next",):
                 script.next()
+            case ("again", int(number)):
+                if number < script.published:
+                    script.register(number)
             case ("answer",):
                 world.answer_all()
             case ("tick", int(seconds)):
@@ -134,32 +159,50 @@ def play(script: Script, history: list[tuple[object, ...]]) -> None:
 
 
 @settings(
-    max_examples=int(os.environ.get("EXPUNGE_TEST_HISTORIES", "150")),
+    max_examples=int(os.environ.get("EXPUNGE_TEST_HISTORIES", "200")),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(
     assets=lineages(),
-    request_at=st.integers(0, 7),
-    kind=st.sampled_from(["erasure", "withdrawal"]),
+    requests=st.lists(
+        st.builds(Asked, st.sampled_from(["ann", "bob", "withdrawal", "asset"]), st.integers(0, 7)),
+        min_size=1,
+        max_size=2,
+    ),
     step_nodes=st.sampled_from([1, 2, 20_000]),
     history=st.lists(moves, max_size=60),
 )
 def test_everything_reachable_is_commanded_and_nothing_else(
-    assets: list[Asset], request_at: int, kind: str, step_nodes: int, history: list[tuple[object, ...]]
+    assets: list[Asset], requests: list[Asked], step_nodes: int, history: list[tuple[object, ...]]
 ) -> None:
     world = World(step_nodes=step_nodes)
-    script = Script(world, assets, min(request_at, len(assets)), kind)
+    script = Script(world, assets, [Asked(asked.kind, min(asked.at, len(assets))) for asked in requests])
     play(script, history)
-
-    erasure = kind == "erasure"
-    roots = {asset.number for asset in assets if (asset.people == ("ann",) if erasure else asset.source)}
-    expected = {f"asset-{number}" for number in reachable(assets, roots, bounded=erasure)}
-    commanded = {asset for _, asset, _ in world.commanded[script.case_id]}
-    assert commanded == expected
-    assert world.status(script.case_id) == "completed"
-    final = world.confirmations("completed")
-    assert sum(sum(kinds.values()) for kinds in final[-1]["counts"].values()) >= len(expected)
-    assert len(final) == 1 + len(world.confirmations("reopened"))
+    for number, asked in enumerate(script.requests):
+        judge(world, assets, asked, script.cases[number])
     assert not world.dead_letters()
     assert not any(name == "ledger_alarms" for name, _ in world.metrics.counts)
+
+
+def judge(world: World, assets: list[Asset], asked: Asked, case_id: str) -> None:
+    """One case against the plain model."""
+    expected = reachable(assets, roots(assets, asked), asked)
+    named = {f"asset-{number}" for number in expected}
+    assert {asset for _, asset, _ in world.commanded[case_id]} == named
+    assert world.status(case_id) == "completed"
+    final = world.confirmations("completed", case_id=case_id)
+    assert len(final) == 1 + len(world.confirmations("reopened", case_id=case_id))
+    assert sum(sum(kinds.values()) for kinds in final[-1]["counts"].values()) >= len(expected)
+    for _, asset, action in world.commanded[case_id]:
+        if action == "rebuild_without":
+            parents = {f"asset-{parent}" for parent in assets[int(asset.split("-")[1])].parents}
+            assert world.excluded[case_id, asset] == parents & named
+
+
+def roots(assets: list[Asset], asked: Asked) -> set[int]:
+    if asked.kind == "withdrawal":
+        return {asset.number for asset in assets if asset.source}
+    if asked.kind == "asset":
+        return {0}
+    return {asset.number for asset in assets if asked.kind in asset.people}

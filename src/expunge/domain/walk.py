@@ -113,10 +113,11 @@ class Walk:
     frontier: dict[bytes, Arrival] = field(default_factory=dict)
     found: dict[tuple[bytes, str, str], Obligation] = field(default_factory=dict)
     containers: set[bytes] = field(default_factory=set)
-    exclusions: dict[bytes, set[bytes]] = field(default_factory=dict)
     visited: int = 0
     _done: dict[bytes, Arrival] = field(default_factory=dict)
     _parents: dict[bytes, set[bytes]] = field(default_factory=dict)
+    _holders: set[bytes] = field(default_factory=set)
+    """Containers met on the way."""
 
     def reach(self, nodes: Iterable[bytes], arrival: Arrival, parent: bytes | None = None) -> None:
         """Put nodes on the frontier; a wider arrival replaces a narrower one."""
@@ -147,31 +148,28 @@ class Walk:
             if visit.skipped:
                 continue
             if visit.seen:
-                self._again(visit)
+                self.meet(visit.key, visit.row)
                 continue
             if visit.row is not None:
-                self._note_exclusions(visit.key, visit.row)
                 self._plan(visit.key, visit.row, withdrawn=visit.reach is Arrival.ROOT)
             self.reach(visit.children, visit.reach.onward, parent=visit.key)
 
-    def leftovers(self) -> tuple[dict[bytes, Arrival], dict[bytes, set[bytes]]]:
-        """What was reached but not visited, and which nodes it was reached from."""
-        return self.frontier, {key: self._parents[key] for key in self.frontier if key in self._parents}
+    def meet(self, key: bytes, row: Row | None) -> None:
+        """A node that is another task's: if it is a container, reached from here too, it has more to leave out."""
+        if row is None or not row.container:
+            return
+        self._holders.add(key)
+        disposition = dispose(self.scope, row)
+        if disposition is not None and disposition.action in _WITHOUT and row.holding is None:
+            self.containers.add(key)
 
-    def _again(self, visit: Visit) -> None:
-        """A container that is another task's: reached from here too, it may have more to leave out."""
-        if visit.row is not None and visit.row.container:
-            self._note_exclusions(visit.key, visit.row)
-            disposition = dispose(self.scope, visit.row)
-            if disposition is not None and disposition.action in _WITHOUT and visit.row.holding is None:
-                self.containers.add(visit.key)
-
-    def _note_exclusions(self, key: bytes, row: Row) -> None:
-        parents = self._parents.get(key)
-        if parents and row.container:
-            self.exclusions.setdefault(key, set()).update(parents)
+    def exclusions(self) -> dict[bytes, set[bytes]]:
+        """What each container that was met must leave out, as far as this walk has come from there."""
+        return {key: self._parents[key] for key in self._holders if key in self._parents}
 
     def _plan(self, key: bytes, row: Row, *, withdrawn: bool) -> None:
+        if row.container:
+            self._holders.add(key)
         if row.holding is not None and not withdrawn:
             return  # holdings are planned by root, not by reach
         disposition = dispose(self.scope, row, withdrawn=withdrawn)

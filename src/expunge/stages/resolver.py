@@ -174,17 +174,16 @@ class Resolver:
             walk.absorb(self._index.visit(task.case_id, task.task_id, steps, bounded=bounded, lease_until_ms=0))
 
     def go_on(self, task: Task, walk: Walk) -> list[Task]:
-        """The tasks for what the step had no room for."""
-        rest, parents = walk.leftovers()
-        keys = sorted(rest)
-        rows = dict(zip(keys, self._index.rows(keys), strict=True))
-        exclusions = dict(walk.exclusions)
-        for key, row in rows.items():
-            if row is not None and row.container and key in parents:
-                exclusions[key] = exclusions.get(key, set()) | parents[key]
+        """The tasks for what the step had no room for; then what the containers must leave out."""
+        rest = walk.frontier
+        found = sorted(rest)
+        rows = dict(zip(found, self._index.rows(found), strict=True))
+        keys = self._unplanned(task, rest, rows)
+        for key in found:
+            walk.meet(key, rows[key])
+        exclusions = walk.exclusions()
         if exclusions:
             self._index.exclude(task.case_id, exclusions)
-        keys = self._unplanned(task, rest, rows)
         tasks = []
         for start in range(0, len(keys), MAX_FRONTIER):
             nodes = pack({key: rest[key] for key in keys[start : start + MAX_FRONTIER]})
@@ -211,10 +210,11 @@ class Resolver:
         """Containers to be made anew, each with what it must leave out: the walk has ended, so all of it is known."""
         keys = sorted(unpack(task.nodes))
         obligations: list[Obligation] = []
-        for key, row in zip(keys, self._index.rows(keys), strict=True):
+        for key, row, marks in zip(keys, self._index.rows(keys), self._index.marks(keys), strict=True):
             disposition = dispose(task.scope, row) if row else None
-            if row is None or disposition is None:
-                continue
+            withdrawn = any(m.case_id == task.case_id and m.reach is Arrival.ROOT for m in marks)
+            if row is None or disposition is None or withdrawn:
+                continue  # a withdrawn container is deleted whole, not made anew
             left_out = self._index.rows(self._index.excluded(task.case_id, key))
             excluded = tuple(sorted(parent.asset for parent in left_out if parent is not None))
             obligations += obligations_of(task.scope, key, row, disposition, excluded=excluded)

@@ -145,13 +145,13 @@ class Applied(Value):
 CaseMessage = Opened | Planned | Receipted | Late | HoldingDeclared | TimerFired | Continue | Applied
 
 TYPES: dict[str, type[CaseMessage]] = {
-    "expunge.case.opened.v1": Opened,
-    "expunge.case.planned.v1": Planned,
-    "expunge.case.receipted.v1": Receipted,
-    "expunge.case.late.v1": Late,
-    "expunge.case.holding.v1": HoldingDeclared,
-    "expunge.case.timer.v1": TimerFired,
-    "expunge.case.continue.v1": Continue,
-    "expunge.case.applied.v1": Applied,
+    "expunge.internal.opened.v1": Opened,
+    "expunge.internal.planned.v1": Planned,
+    "expunge.internal.receipted.v1": Receipted,
+    "expunge.internal.late.v1": Late,
+    "expunge.internal.holding.v1": HoldingDeclared,
+    "expunge.internal.timer.v1": TimerFired,
+    "expunge.internal.continue.v1": Continue,
+    "expunge.internal.applied.v1": Applied,
 }
 TYPE_OF: dict[type[Value], str] = {model: name for name, model in TYPES.items()}

@@ -1,0 +1,186 @@
+"""The ready agents and the library under them: what they refuse, what they remember, what they survive."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from expunge.agent.filesystem import Filesystem
+from expunge.agent.memory import Memory
+from expunge.agent.sqlite import Sqlite, Table
+from expunge.agent.types import Person, Result, Target, deleted, failed, later
+from expunge.domain.vocabulary import Action, Claim, Kind
+
+ANN = Person("a" * 32, "u1", "user_id", "ann")
+
+
+def target(asset: str, action: Action = Action.DELETE, **fields: Any) -> Target:
+    return Target("c" * 32, "d" * 32, asset, Kind.OBJECT, action, people=(ANN,), **fields)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    directory = tmp_path / "root"
+    (directory / "sub").mkdir(parents=True)
+    (directory / "sub" / "a.txt").write_text("a")
+    (tmp_path / "outside.txt").write_text("outside")
+    return directory
+
+
+def run(root: Path, *targets: Target) -> list[tuple[str | None, str | None]]:
+    results = Filesystem(root, "f:").purge(targets)
+    return [(result.claim, result.fields.get("reason_code")) for result in results]
+
+
+def test_delete(root: Path) -> None:
+    assert run(root, target("f:sub/a.txt"), target("f:sub/a.txt")) == [("deleted", None), ("not_found", None)]
+    assert not (root / "sub" / "a.txt").exists()
+
+
+def test_what_an_interrupted_try_deleted_is_deleted_and_not_unknown(root: Path) -> None:
+    assert run(root, target("f:gone.txt", interrupted=True)) == [("deleted", None)]
+
+
+@pytest.mark.parametrize(
+    ("asset", "reason"),
+    [
+        ("f:../outside.txt", "outside_root"),
+        ("f:sub/../../outside.txt", "outside_root"),
+        ("f:/etc/passwd", "outside_root"),
+        ("f:", "outside_root"),
+        ("f:.restricted/x", "outside_root"),
+        ("f:a\0b", "outside_root"),
+        ("g:sub/a.txt", "foreign_asset"),
+        ("f:link.txt", "symlink"),
+        ("f:linked/outside.txt", "link_or_file_in_path"),
+        ("f:sub/a.txt/b", "link_or_file_in_path"),
+        ("f:sub", "not_a_file"),
+    ],
+)
+@pytest.mark.parametrize("action", [Action.DELETE, Action.RESTRICT, Action.REBUILD_WITHOUT])
+def test_what_leads_out_of_the_root_is_refused(root: Path, asset: str, reason: str, action: Action) -> None:
+    (root / "link.txt").symlink_to(root.parent / "outside.txt")
+    (root / "linked").symlink_to(root.parent)
+    assert run(root, target(asset, action)) == [("failed", reason)]
+    assert (root.parent / "outside.txt").read_text() == "outside"
+    assert (root / "sub" / "a.txt").exists()
+
+
+def test_restrict_moves_into_a_tree_of_the_owner_alone_and_a_later_delete_finds_it(root: Path) -> None:
+    restrict = target("f:sub/a.txt", Action.RESTRICT)
+    assert run(root, restrict, restrict) == [("restricted", None), ("restricted", None)]
+    kept = root / ".restricted" / "sub" / "a.txt"
+    assert kept.read_text() == "a"
+    assert (root / ".restricted").stat().st_mode & 0o077 == 0
+    assert run(root, target("f:sub/a.txt")) == [("deleted", None)]
+    assert not kept.exists()
+
+
+def test_rebuild_drops_lines_by_asset_source_and_ref(root: Path) -> None:
+    lines = ['{"asset": "1"}\n', '{"asset": "2"}\n', '{"data_source": "s"}\n', '{"ref": "u1"}\n', '{"ref": "u2"}\n']
+    (root / "set.jsonl").write_text("".join(lines))
+    without = {"excluded_assets": frozenset({"1"}), "excluded_data_sources": frozenset({"s"})}
+    assert run(root, target("f:set.jsonl", Action.REBUILD_WITHOUT, **without)) == [("rebuilt_without", None)]
+    assert (root / "set.jsonl").read_text() == lines[1] + lines[4]
+
+
+def test_a_file_that_is_no_json_lines_is_left_as_it_was(root: Path) -> None:
+    (root / "set.jsonl").write_text('{"asset": "1"}\nnot json\n')
+    wanted = target("f:set.jsonl", Action.REBUILD_WITHOUT, excluded_assets=frozenset({"1"}))
+    assert run(root, wanted) == [("failed", "unreadable_line")]
+    assert (root / "set.jsonl").read_text() == '{"asset": "1"}\nnot json\n'
+    assert [path.name for path in root.glob(".*")] == []
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    path = tmp_path / "users.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("create table users (id text, name text, no_use text)")
+        connection.execute("create table visits (who text)")
+        connection.executemany("insert into users values (?, ?, ?)", [("ann", "Ann", ""), ("bob", "Bob", "")])
+        connection.executemany("insert into visits values (?)", [("ann",), ("ann",), ("bob",)])
+    return path
+
+
+TABLES = (Table("users", "user_id", "id", "no_use"), Table("visits", "user_id", "who"))
+
+
+def ask(database: Path, wanted: Target, tables: Sequence[Table] = TABLES) -> Result:
+    (result,) = Sqlite(database, tables).purge([wanted])
+    return result
+
+
+def test_rows_of_one_person_are_deleted_and_counted(database: Path) -> None:
+    result = ask(database, target("db"))
+    assert (result.claim, result.fields) == (Claim.DELETED, {"matched": 3, "affected": 3})
+    with sqlite3.connect(database) as connection:
+        assert connection.execute("select id from users").fetchall() == [("bob",)]
+        assert connection.execute("select count(*) from visits").fetchone() == (1,)
+    again = ask(database, target("db"))
+    assert (again.claim, again.fields) == (Claim.NOT_FOUND, {"matched": 0, "affected": 0})
+    assert ask(database, target("db", interrupted=True)).claim is Claim.DELETED
+
+
+def test_restriction_is_written_into_its_column_and_adds_up(database: Path) -> None:
+    only_users = TABLES[:1]
+    for purpose in ("training", "marketing", "training"):
+        wanted = target("db", Action.RESTRICT, purposes=(purpose,))
+        assert ask(database, wanted, only_users).claim is Claim.RESTRICTED
+    with sqlite3.connect(database) as connection:
+        assert connection.execute("select no_use from users order by id").fetchall() == [("marketing,training",), ("",)]
+
+
+def test_a_table_that_cannot_be_restricted_fails_and_nothing_changes(database: Path) -> None:
+    result = ask(database, target("db", Action.RESTRICT, purposes=("training",)))
+    assert result.fields["reason_code"] == "no_restriction_column"
+    with sqlite3.connect(database) as connection:
+        assert connection.execute("select no_use from users where id = 'ann'").fetchone() == ("",)
+
+
+def test_a_person_that_was_not_revealed_is_a_failure(database: Path) -> None:
+    hidden = replace(target("db"), people=(Person("a" * 32),))
+    assert ask(database, hidden).fields["reason_code"] == "identity_not_revealed"
+
+
+def test_a_missing_database_is_a_failure_and_is_not_made(tmp_path: Path) -> None:
+    assert ask(tmp_path / "none.db", target("db")).fields["reason_code"] == "database_error"
+    assert not (tmp_path / "none.db").exists()
+
+
+def test_memory_answers_what_is_final_and_knows_what_was_interrupted(tmp_path: Path) -> None:
+    one, two, three = target("1"), target("2"), target("3")
+    memory = Memory(tmp_path / "m.db")
+    assert memory.begin([one, two, three]) == set()
+    due = datetime(2026, 12, 1, tzinfo=UTC)
+    memory.keep([deleted(one), failed(two, "disk_full")], {})
+    memory.keep([later(three, due)], {"c" * 32: "raw"})
+    memory.close()
+
+    memory = Memory(tmp_path / "m.db")  # after a crash
+    assert set(memory.answers([each.identity for each in (one, two, three)])) == {one.identity}
+    assert memory.begin([two, three]) == {three.identity}
+    assert memory.waits(three.identity, datetime(2026, 11, 1, tzinfo=UTC)) == due.timestamp()
+    assert memory.pending(datetime(2026, 11, 1, tzinfo=UTC)) == []
+    assert memory.pending(due) == ["raw"]
+    assert [memory.next_sequence("c", 1), memory.next_sequence("c", 1), memory.next_sequence("c", 2)] == [1, 2, 1]
+
+
+def test_an_answer_is_for_one_case_action_and_exclusion() -> None:
+    plain = target("a")
+    others = [
+        replace(plain, case_id="e" * 32),
+        replace(plain, action=Action.RESTRICT),
+        replace(plain, purposes=("p",)),
+        replace(plain, excluded_assets=frozenset({"x"})),
+        replace(plain, people=(Person("b" * 32),)),
+    ]
+    assert len({each.identity for each in (plain, *others)}) == 6
+    assert replace(plain, command_id="f" * 32, interrupted=True).identity == plain.identity
+    assert "ann" not in repr(plain) + repr(ANN) + repr(deleted(plain))

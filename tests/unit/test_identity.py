@@ -1,0 +1,77 @@
+"""Pseudonyms and partitions against published vectors: other languages check themselves with the same file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from kafka.partitioner.default import murmur2 as client_murmur2
+
+from expunge.domain.identity import Keys, normalise
+from expunge.domain.partition import murmur2, partition_of
+from expunge.errors import ConfigurationError, InvalidMessage
+
+VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "identity.json").read_text())
+KEYS = Keys(bytes.fromhex(VECTORS["secret"]))
+
+# From Kafka's own UtilsTest.testMurmur2.
+JAVA = {
+    "21": -973932308,
+    "foobar": -790332482,
+    "a-little-bit-long-string": -985981536,
+    "a-little-bit-longer-string": -1486304829,
+    "lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971,
+    "abc": 479470107,
+}
+
+
+@pytest.mark.parametrize(("text", "signed"), JAVA.items())
+def test_murmur2_is_the_java_clients(text: str, signed: int) -> None:
+    assert murmur2(text.encode()) == signed & 0xFFFFFFFF == client_murmur2(text.encode()) & 0xFFFFFFFF
+
+
+def test_partitions_stay_in_range() -> None:
+    assert {partition_of(str(number), 7) for number in range(500)} == set(range(7))
+
+
+@pytest.mark.parametrize("vector", VECTORS["pseudonyms"])
+def test_pseudonyms(vector: dict[str, str]) -> None:
+    made = KEYS.pseudonym(vector["tenant"], vector["namespace"], vector["normaliser"], vector["id"])
+    assert made.hex() == vector["pseudonym"]
+    assert normalise(vector["normaliser"], vector["id"]) == vector["normalised"]
+
+
+@pytest.mark.parametrize("vector", VECTORS["assets"])
+def test_asset_keys(vector: dict[str, str]) -> None:
+    assert KEYS.asset(vector["asset"]).hex() == vector["key"]
+
+
+def test_cases_and_the_check_value() -> None:
+    vector = VECTORS["case"]
+    assert KEYS.case(vector["source"], vector["request_id"]) == vector["case_id"]
+    assert KEYS.check == VECTORS["check"]
+
+
+def test_another_secret_gives_other_pseudonyms() -> None:
+    assert Keys(b"x" * 32).pseudonym("t", "n", "exact", "a") != Keys(b"y" * 32).pseudonym("t", "n", "exact", "a")
+
+
+def test_parts_do_not_run_together() -> None:
+    assert KEYS.pseudonym("ab", "c", "exact", "d") != KEYS.pseudonym("a", "bc", "exact", "d")
+
+
+@pytest.mark.parametrize(
+    ("normaliser", "text"),
+    [("email", "no-at"), ("email", "a b@c"), ("e164", "12"), ("uuid", "xyz"), ("exact", ""), ("exact", "x" * 1025)],
+)
+def test_what_is_not_of_the_form_is_refused(normaliser: str, text: str) -> None:
+    with pytest.raises(InvalidMessage) as refused:
+        normalise(normaliser, text)
+    assert text == "" or text not in str(refused.value)
+
+
+def test_a_short_secret_is_refused_and_never_shown() -> None:
+    with pytest.raises(ConfigurationError):
+        Keys(b"short")
+    assert "s" * 32 not in repr(Keys(b"s" * 32))

@@ -1,0 +1,118 @@
+"""The loop: its order, and the three fates of a message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import pytest
+
+from expunge.adapters.memory import MemoryMetrics
+from expunge.domain.events import Event, Outgoing, Position, Record
+from expunge.errors import Fenced, Unavailable
+from expunge.ports import Result
+from expunge.runtime import Loop
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+RECORD = Record("cases", 0, Position(0, 7), NOW, b"k", b"v")
+OUT = Outgoing("ledger", "k", Event("t", "/s", "id", NOW, {}))
+
+
+class World:
+    """Stage, source, sink and clock in one, noting the order of calls; `broken` raises at a step."""
+
+    name, topics = "role", ("cases",)
+
+    def __init__(self, broken: dict[str, Exception] | None = None, batch: Sequence[Record] = (RECORD,)) -> None:
+        self.calls: list[str] = []
+        self.broken = broken or {}
+        self.batch = list(batch)
+
+    def _step(self, step: str) -> None:
+        self.calls.append(step)
+        error = self.broken.pop(step, None)
+        if error:
+            raise error
+
+    def poll(self, seconds: float) -> list[Record]:
+        self._step("poll")
+        return list(self.batch)
+
+    def handle(self, batch: Sequence[Record]) -> Result:
+        self._step("handle")
+        return Result(((OUT,), (OUT, OUT)))
+
+    def send(self, outgoing: Sequence[Outgoing]) -> None:
+        self._step(f"send {len(outgoing)}")
+
+    def write(self, result: Result) -> None:
+        self._step("write")
+
+    def commit(self) -> None:
+        self._step("commit")
+
+    def tick(self, partitions: Sequence[int], now: datetime) -> Sequence[Outgoing]:
+        self._step("tick")
+        return ()
+
+    def partitions(self) -> list[int]:
+        return [0]
+
+    def rewind(self, batch: Sequence[Record]) -> None:
+        self._step(f"rewind {len(batch)}")
+
+    def rewind_to_committed(self, batch: Sequence[Record]) -> None:
+        self._step(f"rewind to committed {len(batch)}")
+
+    def rest(self, seconds: float) -> None:
+        self._step("rest")
+
+    def close(self) -> None:
+        self._step("close")
+
+    def now(self) -> datetime:
+        return NOW
+
+    def seconds(self) -> float:
+        return 1000.0
+
+    def turn(self) -> list[str]:
+        Loop(self, self, self, self, MemoryMetrics()).turn()
+        return self.calls
+
+
+ORDER = ["poll", "handle", "send 1", "send 2", "write", "commit", "tick"]
+
+
+def test_outputs_before_state_before_offsets() -> None:
+    assert World().turn() == ORDER
+
+
+def test_positions_are_committed_without_records_too() -> None:
+    """Transaction markers and expired records move the position; what waits for it must see that (PROTOCOLS 21)."""
+    assert World(batch=()).turn() == ["poll", "commit", "tick"]
+
+
+@pytest.mark.parametrize("step", ["handle", "send 1", "send 2", "write", "commit"])
+def test_what_is_unavailable_is_read_again_and_not_committed(step: str) -> None:
+    calls = World({step: Unavailable("x")}).turn()
+    assert calls == [*ORDER[: ORDER.index(step) + 1], "rewind 1", "rest"]
+
+
+def test_a_lost_partition_is_read_again_from_what_was_committed() -> None:
+    assert World({"write": Fenced("x")}).turn()[-2:] == ["write", "rewind to committed 1"]
+
+
+@pytest.mark.parametrize("step", ["handle", "send 2", "write"])
+def test_any_other_error_ends_the_process_before_the_commit(step: str) -> None:
+    world = World({step: ZeroDivisionError()})
+    with pytest.raises(ZeroDivisionError):
+        world.turn()
+    assert "commit" not in world.calls
+
+
+def test_the_loop_stops_after_the_batch_under_way_and_closes() -> None:
+    world = World()
+    answers = iter([False, True])
+    Loop(world, world, world, world, MemoryMetrics()).run(lambda: next(answers))
+    assert world.calls == [*ORDER, "close", "close"]

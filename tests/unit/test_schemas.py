@@ -1,0 +1,70 @@
+"""Code and schemas hold each other: what is said fits its model, examples fit their schemas."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import jsonschema_rs
+import pytest
+import yaml
+
+from expunge.domain.outlets import check
+from tools.schemas import story
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+EXAMPLES = sorted((ROOT / "schemas/examples").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_fits_its_schema(path: Path) -> None:
+    event = json.loads(path.read_text())
+    schema = json.loads((ROOT / f"schemas/types/{path.stem}.schema.json").read_text())
+    assert event["type"] == path.stem
+    jsonschema_rs.validator_for(schema, validate_formats=True).validate(event["data"])
+
+
+def test_nothing_is_emitted_that_the_schemas_lack() -> None:
+    world = story()
+    outlets = ("confirmations", "commands", "ledger", "assets", "dead-letters")
+    topics = [topic for topic, _ in world.broker.logs if topic.split(".")[0] in outlets]
+    kinds = set()
+    for topic in set(topics):
+        for event in world.broker.events(topic):
+            check(event["type"], event["data"])
+            kinds.add(event["type"])
+    assert len(kinds) > 20
+
+
+def test_every_type_has_a_schema_an_example_and_a_topic() -> None:
+    types = {path.name.removesuffix(".schema.json") for path in (ROOT / "schemas/types").iterdir()}
+    assert types == {path.stem for path in EXAMPLES}
+    topics = [yaml.safe_load(path.read_text()) for path in (ROOT / "schemas/topics").iterdir()]
+    assert types == {kind for topic in topics for kind in topic["types"]}
+
+
+def test_the_asyncapi_document_refers_only_to_what_is_there() -> None:
+    document = yaml.safe_load((ROOT / "schemas/asyncapi.yaml").read_text())
+    for name, message in document["components"]["messages"].items():
+        reference = message["payload"]["schema"]["$ref"]
+        assert (ROOT / "schemas" / reference).is_file(), name
+    for channel in document["channels"].values():
+        for message in channel["messages"].values():
+            assert message["$ref"].rsplit("/", 1)[1] in document["components"]["messages"]
+
+
+def test_docker_compose_has_the_images_and_settings_of_devstack() -> None:
+    settings = tomllib.loads((ROOT / "tools/devstack/settings.toml").read_text())
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    kafka, redis = services["kafka"], services["redis"]
+    assert (kafka["image"], redis["image"]) == (settings["kafka"]["image"], settings["redis"]["image"])
+    for key, value in settings["kafka"]["settings"].items():
+        assert kafka["environment"]["KAFKA_" + key.upper().replace(".", "_")] == value
+    for key, value in settings["redis"]["settings"].items():
+        assert f"--{key} {value}" in redis["command"]
+    for service in (kafka, redis):
+        assert {"healthcheck", "volumes", "ports"} <= service.keys()
+    ports = settings["instances"]["demo"]
+    assert kafka["ports"] == [f"127.0.0.1:{ports['kafka']}:{ports['kafka']}"]
+    assert redis["ports"] == [f"127.0.0.1:{ports['redis']}:6379"]
