@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.simulation import World
+from datetime import timedelta
+
+from tests.simulation import World, honest
 
 
 def commanded(world: World, case_id: str) -> set[tuple[str, str, str]]:
@@ -137,3 +139,163 @@ def test_unowned_assets_stay_open_until_the_due_date() -> None:
     (partial,) = world.confirmations("partially_completed")
     assert {failure["reason"] for failure in partial["failures"]} == {"unowned", "not_integrated"}
     assert len(world.confirmations("overdue")) == 1
+
+
+def test_what_a_cases_own_command_produced_does_not_reopen_it() -> None:
+    """PROTOCOLS 16: the retrained model and the rebuilt data set are late to their parents."""
+    world = World()
+    world.register("photo", subjects=["ann"])
+    world.register("set", "dataset", "ml", parents=["photo"])
+    world.register("model", "model", "ml", parents=["set"])
+    world.settle()
+    ids: list[str] = []
+
+    def retrains(command: dict[str, object]) -> list[dict[str, object]]:
+        if command["action"] == "retrain_without":
+            ids.append(str(command["command_id"]))
+        return honest(command)
+
+    world.answers["ml"] = retrains
+    case_id = world.erase("ann")
+    world.settle()
+    world.register("model-2", "model", "ml", parents=["set"], command_id=ids[0])
+    world.settle()
+    assert world.confirmations("reopened") == []
+    assert "model-2" not in {asset for _, asset, _ in world.commanded[case_id]}
+
+
+def test_what_was_made_from_something_clean_is_not_late_and_what_was_made_before_is() -> None:
+    world = World()
+    world.register("photo", subjects=["ann"])
+    world.register("set", "dataset", "ml", parents=["photo"])
+    world.settle()
+    case_id = world.erase("ann")
+    world.settle()
+    world.register("new", "model", "ml", parents=["set"], derived_at="2026-11-20T00:00:00Z")
+    world.settle()
+    assert len(world.commanded[case_id]) == 2
+    world.register("old", "model", "ml", parents=["set"], derived_at="2026-10-20T00:00:00Z")
+    world.register("undated", "model", "ml", parents=["set"])
+    world.settle()
+    assert commanded(world, case_id) >= {("ml", "old", "retrain_without"), ("ml", "undated", "retrain_without")}
+    assert ("ml", "new", "retrain_without") not in commanded(world, case_id)
+
+
+def test_two_cases_do_not_send_each_others_retrained_models_back_for_ever() -> None:
+    world = World()
+    for person in ("ann", "bob"):
+        world.register(f"photo-{person}", subjects=[person])
+    world.register("set", "dataset", "ml", parents=["photo-ann", "photo-bob"])
+    world.register("model-0", "model", "ml", parents=["set"])
+    world.settle()
+    made: list[str] = []
+
+    def retrains(command: dict[str, object]) -> list[dict[str, object]]:
+        if command["action"] == "retrain_without":
+            made.append(f"model-{len(made) + 1}")
+            world.broker.now += timedelta(seconds=1)  # training takes time
+            at = world.broker.now.isoformat()
+            fields = {"derived_at": at, "command_id": command["command_id"]}
+            world.register(made[-1], "model", "ml", parents=["set"], **fields)
+        return honest(command)
+
+    world.answers["ml"] = retrains
+    cases = [world.erase(person, request=person) for person in ("ann", "bob")]
+    world.settle(ticks=30)
+    assert [world.status(case_id) for case_id in cases] == ["completed", "completed"]
+    assert len(made) < 6
+
+
+def test_a_resolver_that_is_ahead_of_the_indexer_waits_and_never_closes_too_early() -> None:
+    """PROTOCOLS 22: not_ready, again by timer, after 30 s what is known; closing waits for the watermark."""
+    world = World()
+    world.register("photo", subjects=["ann"])
+    case_id = world.erase("ann")
+
+    def without_indexer() -> None:
+        for _ in range(30):
+            for role in ("intake", "resolver", "coordinator", "notary"):
+                world.step(role, 50)
+            world.answer_all()
+
+    without_indexer()
+    assert world.status(case_id) == "resolving"
+    assert world.confirmations("planned") == []
+    for _ in range(20):
+        world.tick(3)
+        without_indexer()
+    assert len(world.confirmations("planned")) == 1
+    assert world.status(case_id) == "purging"
+    assert world.confirmations("completed") == []
+    world.settle()
+    assert commanded(world, case_id) == {("photos", "photo", "delete")}
+    assert len(world.confirmations("completed")) == 1
+
+
+def test_a_rebuild_is_told_what_to_leave_out_also_when_it_comes_late() -> None:
+    world = World()
+    world.register("photo-1", subjects=["ann"])
+    world.register("set", "dataset", "ml", parents=["photo-1"])
+    world.settle()
+    case_id = world.erase("ann")
+    world.settle()
+    assert world.excluded[case_id, "set"] == {"photo-1"}
+    world.register("photo-2", subjects=["ann"])
+    world.register("set", "dataset", "ml", parents=["photo-2"])
+    world.settle()
+    assert world.excluded[case_id, "set"] == {"photo-1", "photo-2"}
+
+
+def test_too_many_exclusions_stay_open() -> None:
+    world = World()
+    for start in range(0, 1200, 600):
+        names = [f"p{number}" for number in range(start, start + 600)]
+        for asset in names:
+            world.register(asset, subjects=["ann"])
+        world.register("set", "dataset", "ml", parents=names)
+    world.settle()
+    case_id = world.erase("ann")
+    world.settle()
+    assert world.status(case_id) == "purging"
+    (planned,) = world.confirmations("planned")
+    assert {"system": "ml", "kind": "dataset", "claim": "open", "reason": "too_many_exclusions", "count": 1} in planned[
+        "failures"
+    ]
+
+
+def test_a_withdrawn_container_is_deleted_whole_and_what_came_from_it_is_followed() -> None:
+    world = World()
+    world.register("set", "dataset", "ml")
+    world.register("crop", "object", parents=["set"])
+    world.register("model", "model", "ml", parents=["set"])
+    world.settle()
+    case_id = world.withdraw_assets("set")
+    world.settle()
+    assert commanded(world, case_id) == {
+        ("ml", "set", "delete"),
+        ("photos", "crop", "delete"),
+        ("ml", "model", "retrain_without"),
+    }
+
+
+def test_aliases_are_followed_both_ways_whenever_they_are_told() -> None:
+    world = World()
+    world.register("one", subjects=["ann"])
+    world.register("two")
+    world.settle()
+    case_id = world.erase("ann")
+    world.settle()
+    world.register("one", aliases=["two"])
+    world.settle()
+    assert ("photos", "two", "delete") in commanded(world, case_id)
+
+
+def test_the_same_identity_in_two_namespaces_is_one_case() -> None:
+    world = World()
+    world.register("photo", subjects=["ann"])
+    world.settle()
+    subjects = [{"namespace": "user_id", "id": "ann"}, {"namespace": "email", "id": "Ann@Example.com"}]
+    case_id = world.request("expunge.erasure.requested.v1", "r", subjects=subjects)
+    world.settle()
+    assert commanded(world, case_id) == {("photos", "photo", "delete")}
+    assert len(world.confirmations("completed")) == 1
