@@ -26,6 +26,7 @@ from expunge.domain.partition import partition_of
 CONFIG = """
 prefix = "{prefix}"
 secret_file = "{directory}/secret"
+allow_unsigned = true
 [kafka]
 bootstrap_servers = "{kafka}"
 partitions = 4

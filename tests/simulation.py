@@ -124,7 +124,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.keys = Keys(b"s" * 32)
-        self.door = Door(self.registry, self.keys, "t.")
+        self.door = Door(self.registry, self.keys, "t.", allow_unsigned=True)
         self.index, self.store, self.seen = MemoryIndex(), MemoryCaseStore(), MemoryNotaryStore()
         self.metrics, self.vault = MemoryMetrics(), UnsafeMemoryVault()
         index: Any = Dying(self.index, self)

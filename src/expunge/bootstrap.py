@@ -46,7 +46,8 @@ class Installation:
     @cached_property
     def door(self) -> Door:
         """Who exists, and the keys."""
-        return Door(self.settings.registry(), self.keys, self.settings.prefix)
+        settings = self.settings
+        return Door(settings.registry(), self.keys, settings.prefix, settings.allow_unsigned)
 
     @cached_property
     def topics(self) -> KafkaTopics:

@@ -86,6 +86,7 @@ class AgentTable(_Section):
     namespace: Name
     column: str
     restriction_column: str | None = None
+    ignore_case: bool = False
 
 
 class Agent(_Section):

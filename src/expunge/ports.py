@@ -46,8 +46,8 @@ class Mark(NamedTuple):
     """A case's mark on a node."""
 
     case_id: str
-    task: str
-    """The first 16 digits of the id of the task that owns the node."""
+    tasks: tuple[str, str]
+    """The first 16 digits of the ids of the tasks that own the node: who marked it first, and who widened its reach."""
     reach: Arrival
     digest: bytes
     """The digest of the row as it was planned; empty for roots."""
@@ -97,13 +97,14 @@ class Index(Protocol):
         """The assets of a data source in one of SHARDS shards."""
 
     def visit(
-        self, case_id: str, task_id: str, steps: Sequence[Step], *, bounded: bool, lease_until_ms: int
+        self, case_id: str, task_id: str, steps: Sequence[Step], *, bounded: bool, again: bool, lease_until_ms: int
     ) -> list[Visit]:
         """Mark nodes and read their rows and children, each node in one atomic step; answers in the order given.
 
         With `bounded`, a node that arrives as CONTAINERS and is no container is neither marked nor read on. A node
-        that another task has marked is `seen`, unless it is the task's own root or is reached more widely now: then
-        the mark becomes this task's. A lease that has passed refuses to mark (0: no lease).
+        that another task has marked is `seen`, unless it is this task's own root or is reached more widely now. With
+        `again`, a container that is met is clean no longer, and its children are read even if it is seen. A lease that
+        has passed refuses to mark (0: no lease).
         """
 
     def rows(self, keys: Sequence[bytes]) -> list[Row | None]:

@@ -55,7 +55,7 @@ def visit(
     bounded: bool = True,
 ) -> list[Visit]:
     steps = [Step(key(node), arrival, own) for node in nodes]
-    return index.visit(CASE, task, steps, bounded=bounded, lease_until_ms=0)
+    return index.visit(CASE, task, steps, bounded=bounded, again=False, lease_until_ms=0)
 
 
 def test_statements_add_up_in_any_order(index: Index) -> None:
@@ -118,7 +118,9 @@ def test_a_node_carries_a_mark_for_every_case(index: Index) -> None:
     put(index, "a")
     cases = [name("case", number) for number in range(60)]
     for case in cases:
-        index.visit(case, TASK, [Step(key("a"), Arrival.THROUGH, own=False)], bounded=True, lease_until_ms=0)
+        index.visit(
+            case, TASK, [Step(key("a"), Arrival.THROUGH, own=False)], bounded=True, again=False, lease_until_ms=0
+        )
     (marks,) = index.marks([key("a")])
     assert sorted(mark.case_id for mark in marks) == sorted(cases)
     index.set_clean(cases[7], [key("a")], 1234)
@@ -172,7 +174,7 @@ def test_roots_are_marked_once(index: Index) -> None:
     index.mark_roots(CASE, TASK, [node])
     index.mark_roots(CASE, TASK2, [node])
     ((mark,),) = index.marks([node])
-    assert (mark.case_id, mark.task, mark.digest) == (CASE, TASK[:16], b"")
+    assert (mark.case_id, mark.tasks, mark.digest) == (CASE, (TASK[:16], ""), b"")
 
 
 def test_a_mark_keeps_the_digest_of_the_row_as_planned(index: Index) -> None:
@@ -200,7 +202,9 @@ def test_a_lease_that_has_passed_refuses_to_mark(server: Server) -> None:
 
     index = RedisIndex(server)
     with pytest.raises(Fenced):
-        index.visit(CASE, TASK, [Step(key("a"), Arrival.THROUGH, own=False)], bounded=True, lease_until_ms=1)
+        index.visit(
+            CASE, TASK, [Step(key("a"), Arrival.THROUGH, own=False)], bounded=True, again=False, lease_until_ms=1
+        )
     assert index.marks([key("a")]) == [[]]
 
 

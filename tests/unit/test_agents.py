@@ -164,8 +164,8 @@ def test_memory_answers_what_is_final_and_knows_what_was_interrupted(tmp_path: P
     memory.close()
 
     memory = Memory(tmp_path / "m.db")  # after a crash
-    assert set(memory.answers([each.identity for each in (one, two, three)])) == {one.identity}
-    assert memory.begin([two, three]) == {three.identity}
+    assert set(memory.answers([one, two, three])) == {one.identity}
+    assert memory.begin([two, three]) == {two.identity, three.identity}
     assert memory.waits(three.identity, datetime(2026, 11, 1, tzinfo=UTC)) == due.timestamp()
     assert memory.pending(datetime(2026, 11, 1, tzinfo=UTC)) == []
     assert memory.pending(due) == ["raw"]

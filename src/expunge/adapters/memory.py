@@ -13,8 +13,8 @@ from expunge.domain.digest import digest, name
 from expunge.domain.events import Position
 from expunge.domain.plan import MAX_EXCLUDED, Chunk
 from expunge.domain.scope import Arrival
-from expunge.domain.statement import DIGEST_BYTES, PASS_THROUGH_FLAG, Row, Statement, reach_of
-from expunge.domain.vocabulary import FINAL
+from expunge.domain.statement import CONTAINER_FLAG, DIGEST_BYTES, PASS_THROUGH_FLAG, Row, Statement, reach_of
+from expunge.domain.vocabulary import CLOSED
 from expunge.domain.walk import Step, Visit
 from expunge.errors import Fenced, Unavailable
 from expunge.ports import SHARDS, Changes, IndexStats, Mark, MetricName, Offsets, TimerKey
@@ -22,9 +22,10 @@ from expunge.ports import SHARDS, Changes, IndexStats, Mark, MetricName, Offsets
 
 @dataclass(slots=True)
 class _Marked:
-    task: str
+    owner: str
     reach: Arrival
     digest: bytes
+    widened: str = ""
     clean_since: int = 0
 
 
@@ -66,7 +67,7 @@ class MemoryIndex:
         """See `ports.Index.marks`."""
         return [
             [
-                Mark(case, marked.task[:16], marked.reach, marked.digest, marked.clean_since)
+                Mark(case, (marked.owner[:16], marked.widened[:16]), marked.reach, marked.digest, marked.clean_since)
                 for case, marked in self.marked.get(node, {}).items()
             ]
             for node in nodes
@@ -96,29 +97,35 @@ class MemoryIndex:
         return list(self.sources.get((data_source, shard), ()))
 
     def visit(
-        self, case_id: str, task_id: str, steps: Sequence[Step], *, bounded: bool, lease_until_ms: int
+        self, case_id: str, task_id: str, steps: Sequence[Step], *, bounded: bool, again: bool, lease_until_ms: int
     ) -> list[Visit]:
         """See `ports.Index.visit`; memory has no clock, so a lease never passes."""
         del lease_until_ms
-        return [self._visit(case_id, task_id, step, bounded=bounded) for step in steps]
+        return [self._visit(case_id, task_id, step, bounded=bounded, again=again) for step in steps]
 
-    def _visit(self, case_id: str, task_id: str, step: Step, *, bounded: bool) -> Visit:
+    def _visit(self, case_id: str, task_id: str, step: Step, *, bounded: bool, again: bool) -> Visit:
         key, arrival, own = step
         raw = self.raw.get(key)
         flags = raw[DIGEST_BYTES] if raw else PASS_THROUGH_FLAG
         if bounded and arrival is Arrival.CONTAINERS and not flags:
             return Visit(key, seen=False, skipped=True, reach=arrival, row=None, children=())
-        reach = reach_of(arrival, flags, bounded=bounded)
-        marked = self.marked[key].get(case_id)
-        wider = marked is not None and reach.width > marked.reach.width
-        seen = marked is not None and marked.task != task_id and not wider and not own
-        if marked is not None and not wider:
-            reach = marked.reach
+        mark = self._mark(case_id, task_id, key, reach_of(arrival, flags, bounded=bounded))
+        seen = task_id not in {mark.owner, mark.widened} and not own
         if not seen:
-            clean = marked.clean_since if marked else 0
-            self.marked[key][case_id] = _Marked(task_id, reach, raw[:DIGEST_BYTES] if raw else b"", clean)
+            mark.digest = raw[:DIGEST_BYTES] if raw else b""
+        reread = again and bool(flags & CONTAINER_FLAG)
+        if reread:
+            mark.clean_since = 0
+        children = () if seen and not reread else tuple(self.children.get(key, ()))
         row = Row.decode(raw) if raw else None
-        return Visit(key, seen=seen, skipped=False, reach=reach, row=row, children=tuple(self.children.get(key, ())))
+        return Visit(key, seen=seen, skipped=False, reach=mark.reach, row=row, children=children)
+
+    def _mark(self, case_id: str, task_id: str, key: bytes, reach: Arrival) -> _Marked:
+        mark = self.marked[key].setdefault(case_id, _Marked(task_id, reach, b""))
+        if reach.width > mark.reach.width:
+            mark.reach = reach
+            mark.widened = mark.widened if mark.owner == task_id else task_id
+        return mark
 
     def rows(self, keys: Sequence[bytes]) -> list[Row | None]:
         """See `ports.Index.rows`."""
@@ -257,7 +264,7 @@ class MemoryCaseStore:
     def open_cases(self, partition: int, after: str, limit: int) -> list[str]:
         """See `ports.CaseStore.open_cases`."""
         cases = self.states[partition].cases.values()
-        return sorted(c.case_id for c in cases if c.status not in FINAL and c.case_id > after)[:limit]
+        return sorted(c.case_id for c in cases if c.status not in CLOSED and c.case_id > after)[:limit]
 
     def missing_chunks(self, partition: int, chunks: Sequence[Chunk]) -> list[Chunk]:
         """See `ports.ChunkStore.missing_chunks`."""

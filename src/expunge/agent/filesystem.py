@@ -90,25 +90,38 @@ class Filesystem:
         return done(target, Claim.RESTRICTED)
 
     def _rebuild(self, target: Target, path: PurePosixPath) -> Result:
+        if not (target.excluded_assets or target.excluded_data_sources or any(person.ref for person in target.people)):
+            return failed(target, "nothing_to_match")
+        places = (path, PurePosixPath(RESTRICTED) / path)
+        try:
+            digests = [digest for place in places if (digest := self._rewrite(place, target))]
+        except (ValueError, RecursionError):
+            return failed(target, "unreadable_line")
+        if not digests:
+            return not_found(target)
+        return done(target, Claim.REBUILT_WITHOUT, artefact_digest=f"sha256:{digests[0]}", method="lines_dropped")
+
+    def _rewrite(self, path: PurePosixPath, target: Target) -> str:
+        """Put a copy without the excluded lines in the file's place; its digest, or nothing if there is no file."""
+        beside = f".{path.name}.rebuilding"
         with self._directory(path.parent) as directory:
             if directory is None or not _is_file(directory, path.name):
-                return not_found(target)
+                return ""
             source = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=directory)
-            beside = f".{path.name}.rebuilding"
-            with os.fdopen(source, encoding="utf-8") as lines:
-                mode = stat.S_IMODE(os.fstat(lines.fileno()).st_mode)
-                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-                with os.fdopen(os.open(beside, flags, mode, dir_fd=directory), "w", encoding="utf-8") as kept:
-                    try:
+            try:
+                with os.fdopen(source, encoding="utf-8") as lines:
+                    mode = stat.S_IMODE(os.fstat(lines.fileno()).st_mode)
+                    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+                    with os.fdopen(os.open(beside, flags, mode, dir_fd=directory), "w", encoding="utf-8") as kept:
                         digest = _copy_without(lines, kept, target)
-                    except ValueError:
-                        os.unlink(beside, dir_fd=directory)
-                        return failed(target, "unreadable_line")
-                    kept.flush()
-                    os.fsync(kept.fileno())
-            os.rename(beside, path.name, src_dir_fd=directory, dst_dir_fd=directory)
+                        kept.flush()
+                        os.fsync(kept.fileno())
+                os.rename(beside, path.name, src_dir_fd=directory, dst_dir_fd=directory)
+            finally:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(beside, dir_fd=directory)
             os.fsync(directory)
-        return done(target, Claim.REBUILT_WITHOUT, artefact_digest=f"sha256:{digest}", method="lines_dropped")
+            return digest
 
     @contextmanager
     def _directory(self, path: PurePosixPath, *, make: bool = False) -> Iterator[int | None]:
@@ -154,11 +167,8 @@ def _copy_without(lines: Iterable[str], kept: TextIO, target: Target) -> str:
         entry = json.loads(line)
         if not isinstance(entry, dict):
             raise ValueError("a line that is no object")  # noqa: TRY004 - as unreadable as one that is no JSON
-        if (
-            entry.get("asset") in target.excluded_assets
-            or entry.get("data_source") in target.excluded_data_sources
-            or entry.get("ref") in refs
-        ):
+        left_out = (("asset", target.excluded_assets), ("data_source", target.excluded_data_sources), ("ref", refs))
+        if any(isinstance(entry.get(field), str) and entry[field] in values for field, values in left_out):
             continue
         kept.write(line)
         digest.update(line.encode())

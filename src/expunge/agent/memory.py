@@ -7,16 +7,25 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from expunge.agent.types import Result, Target
+from expunge.domain.vocabulary import Claim
 
 _SCHEMA = """
-create table if not exists answers (identity text primary key, result text not null, final integer not null);
+create table if not exists answers
+    (identity text primary key, result text not null, final integer not null, command text not null);
 create table if not exists begun (identity text primary key);
 create table if not exists pending (identity text primary key, due real not null, command text not null);
 create table if not exists receipts (command text, attempt integer, sequence integer, primary key (command, attempt));
 """
+
+
+class Kept(NamedTuple):
+    """An answer that was given, and the command that it was given to."""
+
+    result: dict[str, Any]
+    command_id: str
 
 
 class Memory:
@@ -27,14 +36,14 @@ class Memory:
         self._db = sqlite3.connect(path, isolation_level=None)
         self._db.executescript("pragma journal_mode = wal; pragma synchronous = full;" + _SCHEMA)
 
-    def answers(self, identities: Iterable[str]) -> dict[str, dict[str, Any]]:
+    def answers(self, targets: Iterable[Target]) -> dict[str, Kept]:
         """Final answers, by the identity of their targets."""
-        found: dict[str, dict[str, Any]] = {}
-        for identity in identities:
-            query = "select result from answers where identity = ? and final = 1"
-            row = self._db.execute(query, (identity,)).fetchone()
+        found: dict[str, Kept] = {}
+        for target in targets:
+            query = "select result, command from answers where identity = ? and final = 1"
+            row = self._db.execute(query, (target.identity,)).fetchone()
             if row:
-                found[identity] = json.loads(row[0])
+                found[target.identity] = Kept(json.loads(row[0]), row[1])
         return found
 
     def begin(self, targets: Sequence[Target]) -> set[str]:
@@ -59,10 +68,13 @@ class Memory:
                 promise = (identity, due, commands[result.target.command_id])
                 self._db.execute("insert or replace into pending values (?, ?, ?)", promise)
                 continue
-            self._db.execute("delete from begun where identity = ?", (identity,))
+            if (
+                result.claim is not Claim.FAILED
+            ):  # a failure may have done some of it: what is missing next time is its work
+                self._db.execute("delete from begun where identity = ?", (identity,))
             self._db.execute("delete from pending where identity = ?", (identity,))
-            row = (identity, json.dumps(result.wire()), int(result.final))
-            self._db.execute("insert or replace into answers values (?, ?, ?)", row)
+            row = (identity, json.dumps(result.wire()), int(result.final), result.target.command_id)
+            self._db.execute("insert or replace into answers values (?, ?, ?, ?)", row)
         self._db.execute("commit")
 
     def pending(self, now: datetime) -> list[str]:

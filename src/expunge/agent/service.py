@@ -17,7 +17,7 @@ from expunge.adapters.broker.consumer import KafkaRecords
 from expunge.adapters.broker.producer import KafkaSender
 from expunge.adapters.system import SystemClock
 from expunge.adapters.vault import Opener
-from expunge.agent.memory import Memory
+from expunge.agent.memory import Kept, Memory
 from expunge.agent.types import Person, Purger, Result, Target, failed
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing, Position, Record, decode, stamp
@@ -26,7 +26,7 @@ from expunge.errors import InvalidMessage, Unavailable
 
 COMMANDED = "expunge.purge.commanded.v1"
 RECEIPTED = "expunge.purge.receipted.v1"
-MAX_COMMAND_BYTES = 1_048_576
+MAX_COMMAND_BYTES = 4_194_304
 RESULTS_BYTES = 700_000
 """Bytes of results in one receipt; a longer answer is cut into several."""
 
@@ -102,7 +102,7 @@ class Agent:
         """One batch of commands, or one wait for them; then what was promised for now."""
         records: list[Record] = []
         try:
-            records = self._gather()
+            self._gather(records)
             commands = [command for record in records if (command := self._read(record.value or b""))]
             self.serve(commands)
             self._records.commit()
@@ -112,10 +112,12 @@ class Agent:
             self._records.rewind(records)
             self._records.rest(1.0)
 
-    def _gather(self) -> list[Record]:
-        """Records until there are enough targets or the time is up; nothing more is read while a batch is purged."""
+    def _gather(self, records: list[Record]) -> None:
+        """Records until there are enough targets or the time is up; nothing more is read while a batch is purged.
+
+        They are put into the caller's list as they come, so that all of them are read again if a later poll fails.
+        """
         until = self._clock.seconds() + self._batch_seconds
-        records: list[Record] = []
         targets = 0
         while targets < self._batch_targets:
             found = self._records.poll(max(0.01, until - self._clock.seconds()))
@@ -123,7 +125,6 @@ class Agent:
             targets += sum(max(1, (record.value or b"").count(b'"asset":')) for record in found)
             if self._clock.seconds() >= until:
                 break
-        return records
 
     def _read(self, raw: bytes) -> _Command | None:
         record = Record("commands", 0, Position(-1, -1), self._clock.now(), None, raw)
@@ -158,16 +159,24 @@ class Agent:
     def _person(self, subject: dict[str, Any]) -> Person:
         if self._opener is None or "sealed" not in subject:
             return Person(subject["pseudonym"], subject.get("ref"))
-        identity = json.loads(self._opener.open(subject["sealed"]))
-        return Person(subject["pseudonym"], subject.get("ref"), identity["namespace"], identity["id"])
+        try:
+            identity = json.loads(self._opener.open(subject["sealed"]))
+        except InvalidMessage:  # sealed to another key: the purger sees a person without an id and must fail the target
+            log.warning("an identity was sealed to another key", system=self._system)
+            return Person(subject["pseudonym"], subject.get("ref"))
+        spelled = identity.get("given", identity["id"])
+        return Person(subject["pseudonym"], subject.get("ref"), identity["namespace"], identity["id"], spelled)
 
     def serve(self, commands: Sequence[_Command]) -> None:
         """Answer commands: from memory what is answered, by purging what is not."""
         wanted = {target.identity: target for command in commands for target in command.targets}
-        known = self._memory.answers(wanted)
+        known = self._memory.answers(wanted.values())
         now = self._clock.now()
-        promised = {each for each in wanted if each not in known and self._memory.waits(each, now)}
-        fresh = [target for identity, target in wanted.items() if identity not in known and identity not in promised]
+        fresh = [
+            target
+            for identity, target in wanted.items()
+            if not (_answered(target, known.get(identity)) or self._memory.waits(identity, now))
+        ]
         raw = {command.data["command_id"]: command.raw for command in commands}
         unfinished: dict[str, Result] = {}
         for start in range(0, len(fresh), self._batch_targets):
@@ -178,6 +187,7 @@ class Agent:
     def _purge(self, targets: Sequence[Target], raw: dict[str, str]) -> dict[str, Result]:
         """Purge and remember; results that are not final, and so are sent but not answered from memory."""
         interrupted = self._memory.begin(targets)
+        interrupted |= self._memory.answers(targets).keys()
         batch = [replace(target, interrupted=target.identity in interrupted) for target in targets]
         results = {result.target.identity: result for result in self._purger.purge(batch)}
         kept = [results.get(target.identity) or failed(target, "no_result") for target in batch]
@@ -186,14 +196,14 @@ class Agent:
 
     def _answer(self, command: _Command, unfinished: dict[str, Result]) -> None:
         """Receipts for a command: what is known, and a promise for what is not."""
-        answers = self._memory.answers([target.identity for target in command.targets])
+        answers = self._memory.answers(command.targets)
         results: list[dict[str, Any]] = []
         promise: datetime | None = None
         for target in command.targets:
             result = unfinished.get(target.identity)
             waits = self._memory.waits(target.identity, self._clock.now())
             if target.identity in answers:
-                results.append(answers[target.identity] | {"asset": target.asset})
+                results.append(answers[target.identity].result | {"asset": target.asset})
             elif waits is not None:
                 due = datetime.fromtimestamp(waits, UTC)
                 promise = max(promise, due) if promise else due
@@ -221,6 +231,15 @@ class Agent:
         identity = name(RECEIPTED, command_id, attempt, sequence)
         event = Event(RECEIPTED, f"/systems/{self._system}", identity, now, data)
         return Outgoing(f"receipts.{self._system}", command_id, event)
+
+
+def _answered(target: Target, kept: Kept | None) -> bool:
+    """Whether memory answers for a target.
+
+    A deletion that another command asks for is looked at again: the asset may have come back. If it has not, its purger
+    finds nothing and, as it is marked `interrupted`, says again that it is deleted.
+    """
+    return kept is not None and (kept.command_id == target.command_id or target.action is not Action.DELETE)
 
 
 def _parts(results: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:

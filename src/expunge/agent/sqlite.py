@@ -21,12 +21,14 @@ class Table:
         column: the column.
         restriction_column: where the purposes for which a row must not be used are written, separated by commas;
             without it the table cannot be restricted.
+        ignore_case: whether the column holds ids in any case (e-mail addresses as people typed them).
     """
 
     name: str
     namespace: str
     column: str
     restriction_column: str | None = None
+    ignore_case: bool = False
 
 
 class Sqlite:
@@ -70,7 +72,7 @@ class Sqlite:
                 for person in people:
                     for table in self._tables:
                         if table.namespace == person.namespace:
-                            found, changed = _rows(connection, table, person.id, target)
+                            found, changed = _rows(connection, table, person, target)
                             matched, affected = matched + found, affected + changed
         finally:
             connection.close()
@@ -81,23 +83,25 @@ class _NotRestrictable(Exception):
     """A table holds rows of the person and has no restriction column."""
 
 
-def _rows(connection: sqlite3.Connection, table: Table, person: str | None, target: Target) -> tuple[int, int]:
+def _rows(connection: sqlite3.Connection, table: Table, person: Person, target: Target) -> tuple[int, int]:
     name, column = _quoted(table.name), _quoted(table.column)
+    spellings = (person.id, person.given or person.id)
+    where = f"{column}{' collate nocase' if table.ignore_case else ''} in (?, ?)"
     # The names are the operator's, quoted; what a request says is only ever a parameter.
-    count = f"select count(*) from {name} where {column} = ?"  # noqa: S608 - see above
-    (matched,) = connection.execute(count, (person,)).fetchone()
+    count = f"select count(*) from {name} where {where}"  # noqa: S608 - see above
+    (matched,) = connection.execute(count, spellings).fetchone()
     if not matched:
         return 0, 0
     if target.action is Action.DELETE:
-        delete = f"delete from {name} where {column} = ?"  # noqa: S608 - see above
-        return matched, connection.execute(delete, (person,)).rowcount
+        delete = f"delete from {name} where {where}"  # noqa: S608 - see above
+        return matched, connection.execute(delete, spellings).rowcount
     if table.restriction_column is None:
         raise _NotRestrictable
     mark = _quoted(table.restriction_column)
-    select = f"select rowid, {mark} from {name} where {column} = ?"  # noqa: S608 - see above
+    select = f"select rowid, {mark} from {name} where {where}"  # noqa: S608 - see above
     update = f"update {name} set {mark} = ? where rowid = ?"  # noqa: S608 - see above
     affected = 0
-    for rowid, known in connection.execute(select, (person,)).fetchall():
+    for rowid, known in connection.execute(select, spellings).fetchall():
         purposes = sorted({*filter(None, (known or "").split(",")), *target.purposes})
         affected += connection.execute(update, (",".join(purposes), rowid)).rowcount
     return matched, affected

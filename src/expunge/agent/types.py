@@ -20,7 +20,9 @@ class Person:
     ref: str | None = None
     namespace: str | None = None
     id: str | None = None
-    """In clear, opened with the system's key, if the system's `reveal` names the namespace."""
+    """In clear and normalised, opened with the system's key, if the system's `reveal` names the namespace."""
+    given: str | None = None
+    """The id as the publisher spelled it."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -40,7 +42,7 @@ class Target:
     excluded_data_sources: frozenset[str] = frozenset()
     attributes: dict[str, str] = field(default_factory=dict)
     interrupted: bool = False
-    """An earlier try began and its answer is not known: what is missing now may be gone because of it."""
+    """An earlier try or command has purged it, or begun to: what is missing now is gone because of that."""
 
     @property
     def identity(self) -> str:

@@ -104,5 +104,5 @@ def purger(declared: AgentSettings) -> Purger:
         return Filesystem(declared.root, declared.asset_prefix)
     if declared.database is None or not declared.tables:
         raise ConfigurationError(f"agent {declared.system}: database and tables are needed")
-    tables = [Table(t.name, t.namespace, t.column, t.restriction_column) for t in declared.tables]
+    tables = [Table(t.name, t.namespace, t.column, t.restriction_column, t.ignore_case) for t in declared.tables]
     return Sqlite(declared.database, tables)

@@ -34,16 +34,20 @@ JURISDICTIONS: dict[str, Regime] = {
 }
 """Jurisdictions (ISO 3166) whose regime is known; any other is refused, never taken for `none`."""
 
+MAX_BATCH_EDGES = 20_000
+"""Parents of all assets of one registration message."""
+
 SealFor = Callable[[str, bytes], str]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Door:
-    """Who exists, the keys, and the prefix of the deployment's topics."""
+    """Who exists, the keys, the prefix of the deployment's topics, and whether unsigned orders are believed."""
 
     registry: Registry
     keys: Keys
     prefix: str = ""
+    allow_unsigned: bool = False
 
     def place_of(self, record: Record) -> Place:
         """Where a record lies, by the topic's full name."""
@@ -80,6 +84,8 @@ class Door:
         name, model = inlets.REQUESTS[event.type]
         if name not in publisher.may:
             raise InvalidMessage("not_allowed", "type")
+        if ScopeKind(name) is ScopeKind.WITHDRAWAL and not self.allow_unsigned:
+            raise InvalidMessage("unsigned", "a withdrawal of a data source must be signed, or allow_unsigned be set")
         request = inlets.read(model, event)
         scope = self._scope(name, request, publisher)
         case_id = self.keys.case(event.source, request.request_id)
@@ -136,7 +142,7 @@ class Door:
 
     def _subject(self, identity: inlets.Identity, publisher: Publisher) -> Subject:
         allowed = publisher.namespaces
-        if allowed is not None and identity.namespace is not None and identity.namespace not in allowed:
+        if allowed is not None and identity.namespace not in allowed:
             raise InvalidMessage("not_allowed", "data.subjects.namespace")
         return Subject(pseudonym=self.pseudonym(identity).hex(), namespace=identity.namespace)
 
@@ -146,12 +152,14 @@ class Door:
         Raises:
             InvalidMessage: the namespace is not declared, or the id is not of its form.
         """
+        space = self.registry.namespace(identity.namespace or "")
+        if space is None and (identity.pseudonym is None or identity.namespace is not None):
+            raise InvalidMessage("undeclared_namespace", "data.subjects.namespace")
         if identity.pseudonym is not None:
             raw = bytes.fromhex(identity.pseudonym)
             if raw[0] != EPOCH:
                 raise InvalidMessage("bad_identity", "a pseudonym of an epoch that is not live")
             return raw
-        space = self.registry.namespace(identity.namespace or "")
         if space is None:
             raise InvalidMessage("undeclared_namespace", "data.subjects.namespace")
         tenant = identity.tenant or self.registry.tenant
@@ -163,7 +171,7 @@ class Door:
             space = self.registry.namespace(identity.namespace or "")
             if space is None or identity.id is None:
                 continue
-            plain = {"namespace": space.name, "id": normalise(space.normaliser, identity.id)}
+            plain = {"namespace": space.name, "id": normalise(space.normaliser, identity.id), "given": identity.id}
             pseudonym = self.pseudonym(identity).hex()
             seals += [
                 Seal(
@@ -188,6 +196,7 @@ class Door:
         if receipt.system != system or self.registry.system(system) is None:
             raise InvalidMessage("wrong_system", "data.system")
         answers = (*receipt.results, *receipt.exceptions)
+        _check_sizes([found.asset for answer in answers for found in answer.discovered])
         said = receipt.model_dump(mode="json", exclude={"performed_at", "job", "evidence"}, exclude_none=True)
         taken = Receipted(
             case_id=receipt.case_id,
@@ -218,6 +227,7 @@ class Door:
             raise InvalidMessage("unknown_type")
         said = inlets.read(model, event)
         if isinstance(said, inlets.RegisteredBatch):
+            _check_batch(said)
             return [self._asset(inlets.check(inlets.Registered, said.common | asset)) for asset in said.assets]
         if isinstance(said, inlets.Registered):
             return [self._asset(said)]
@@ -293,6 +303,16 @@ def _declared(names: Sequence[str], known: Sequence[str], reason: str) -> tuple[
     if set(names) - set(known):
         raise InvalidMessage(reason)
     return tuple(sorted(set(names)))
+
+
+def _check_batch(batch: inlets.RegisteredBatch) -> None:
+    """What is common stands for every asset: a small message must not become an endless list of edges."""
+    common = batch.common.get("parents")
+    shared = len(common) if isinstance(common, list) else 0
+    own = [asset.get("parents", common) for asset in batch.assets]
+    edges = sum(len(parents) if isinstance(parents, list) else shared for parents in own)
+    if edges > MAX_BATCH_EDGES:
+        raise InvalidMessage("too_many_parents", f"{edges} in one message, at most {MAX_BATCH_EDGES}")
 
 
 def _check_sizes(assets: Sequence[str]) -> None:

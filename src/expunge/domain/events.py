@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
@@ -29,8 +31,15 @@ def _text(value: object) -> object:
     return value
 
 
-Instant = Annotated[AwareDatetime, BeforeValidator(_text)]
-"""A moment: RFC 3339 with offset; never a number."""
+def _utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a time outside of the calendar") from None
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_text), AfterValidator(_utc)]
+"""A moment: RFC 3339 with offset, kept in UTC; never a number."""
 
 Id = Annotated[StrictStr, StringConstraints(min_length=1, max_length=256)]
 """An id chosen by a publisher or a system."""
@@ -131,7 +140,7 @@ def decode(record: Record, max_bytes: int = MAX_PAYLOAD_BYTES) -> CloudEvent:
     if record.content_type and not record.content_type.lower().startswith("application/cloudevents"):
         raise InvalidMessage("not_structured_mode", "header content-type")
     try:
-        body = json.loads(value)
+        body = json.loads(value.decode())  # UTF-8 and nothing else: other encodings grow on the way
     except (ValueError, RecursionError):
         raise InvalidMessage("not_json") from None
     if not isinstance(body, dict) or body.get("specversion") != "1.0":
@@ -139,12 +148,11 @@ def decode(record: Record, max_bytes: int = MAX_PAYLOAD_BYTES) -> CloudEvent:
     try:
         return CloudEvent.model_validate(body)
     except ValidationError as error:
-        raise InvalidMessage("not_a_cloudevent", field_of(error)) from None
+        raise InvalidMessage("not_a_cloudevent", field_of(error, CloudEvent.model_fields)) from None
 
 
-def field_of(error: ValidationError) -> str:
-    """The path of the first wrong field; names that a schema does not know are not repeated, they may be personal."""
+def field_of(error: ValidationError, known: Collection[str]) -> str:
+    """The path of the first wrong field; a name that is not in `known` is not repeated, it may be personal."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    path = ".".join(str(part) if not isinstance(part, int) else f"[{part}]" for part in first["loc"])
-    plain = all(character.isalnum() or character in "_.[]-" for character in path)
-    return path if plain and len(path) <= 80 else "a field that the schema does not know"  # noqa: PLR2004 - a line
+    parts = [f"[{part}]" if isinstance(part, int) else part if part in known else "(unknown)" for part in first["loc"]]
+    return ".".join(parts)

@@ -27,6 +27,8 @@ Word = Annotated[StrictStr, StringConstraints(min_length=1, max_length=256)]
 Code = Annotated[StrictStr, StringConstraints(pattern=r"^[a-z0-9_.-]{1,64}$")]
 MAX_ASSET_BYTES = 2048
 Short = Annotated[StrictStr, StringConstraints(max_length=1024)]
+SystemName = Annotated[StrictStr, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+"""As systems are declared; what is no such name could be anything, and must not reach the ledger."""
 Hex16 = Annotated[StrictStr, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 
 
@@ -66,6 +68,8 @@ class Identity(Strict):
 
 class NamedIdentity(Identity):
     """A person as a registrar names them; `ref` is the system's own handle for them in this asset."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
     ref: Word | None = None
 
@@ -120,7 +124,7 @@ class Registered(Inlet):
 
     asset: AssetId
     kind: Kind
-    system: Word
+    system: SystemName
     parents: Annotated[tuple[AssetId, ...], Field(max_length=1000)] = ()
     subjects: Annotated[tuple[NamedIdentity, ...], Field(max_length=1000)] = ()
     data_sources: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
@@ -152,7 +156,7 @@ class Removed(Inlet):
     """A hint that an asset is gone; it is still commanded."""
 
     asset: AssetId
-    system: Word
+    system: SystemName
     reason: Short = ""
 
 
@@ -160,7 +164,7 @@ class HoldingDeclared(Inlet):
     """A system's standing statement "ask me": it finds data itself, by subject or by data source."""
 
     holding: AssetId
-    system: Word
+    system: SystemName
     kind: Kind
     namespaces: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
     data_sources: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
@@ -178,7 +182,7 @@ class HoldingWithdrawn(Inlet):
     """The system no longer answers for this holding."""
 
     holding: AssetId
-    system: Word
+    system: SystemName
 
 
 class Replacement(Inlet):
@@ -193,7 +197,7 @@ class Discovered(Inlet):
 
     asset: AssetId
     kind: Kind
-    system: Word | None = None
+    system: SystemName | None = None
 
 
 class Outcome(Inlet):
@@ -224,7 +228,7 @@ class PurgeReceipted(Inlet):
 
     command_id: Hex16
     case_id: Hex16
-    system: Word
+    system: SystemName
     attempt: Annotated[StrictInt, Field(ge=1)]
     sequence: Annotated[StrictInt, Field(ge=1)]
     status: Literal["accepted", "done", "failed"]
@@ -274,6 +278,20 @@ LATER_FIELDS = frozenset({"window", "matter"})
 """Fields of requests that this version does not carry out."""
 
 
+def _fields(model: type[BaseModel]) -> set[str]:
+    """Names of the fields of a model and of the models within."""
+    names = set(model.model_fields)
+    for inner in (Identity, NamedIdentity, Requester, Answer, Outcome, Replacement, Discovered):
+        names |= set(inner.model_fields)
+    return names
+
+
+KNOWN_FIELDS: frozenset[str] = LATER_FIELDS.union(
+    *(_fields(model) for _, model in REQUESTS.values()), *map(_fields, REGISTRATIONS.values()), _fields(PurgeReceipted)
+)
+"""Names that may be repeated in a rejection; any other may be personal."""
+
+
 def read(model: type[M], event: CloudEvent) -> M:
     """The data of an event as its model.
 
@@ -291,8 +309,8 @@ def check(model: type[M], data: object) -> M:
         return model.model_validate(data)
     except ValidationError as error:
         kind = error.errors(include_url=False, include_context=False, include_input=False)[0]["type"]
-        where = f"data.{field_of(error)}"
+        where = f"data.{field_of(error, KNOWN_FIELDS)}"
         if kind == "extra_forbidden":
-            later = where.removeprefix("data.") in LATER_FIELDS
+            later = error.errors(include_url=False, include_input=False)[0]["loc"][0] in LATER_FIELDS
             raise InvalidMessage("not_carried_out" if later else "unknown_field", where) from None
         raise InvalidMessage("missing_field" if kind == "missing" else "bad_field", where) from None

@@ -5,7 +5,7 @@ Tests hold every event that any stage emits to these models; `schemas/` is gener
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -76,7 +76,7 @@ class Line(Outlet):
     action: str | None = None
     claim: str | None = None
     reason: str | None = None
-    until: datetime | None = None
+    until: date | None = None
     more: int | None = None
     """In the last line of a list that was cut: how many lines follow."""
 

@@ -15,7 +15,7 @@ from expunge.domain.scope import Arrival
 from expunge.domain.vocabulary import CONTAINERS
 
 KEPT_PARENTS = 16
-KEPT_REFS = 64
+KEPT_REFS = 1000
 KEPT_ATTRIBUTES = 32
 """Bounds of what a row keeps for people and agents. The smallest are kept, so that any order keeps the same."""
 DIGEST_BYTES = 8
@@ -41,8 +41,8 @@ class Holding:
 
     @property
     def active(self) -> bool:
-        """Whether the latest word was a declaration."""
-        return self.declared > self.withdrawn
+        """Whether the latest word was a declaration; of two in one millisecond the declaration counts."""
+        return bool(self.declared) and self.declared >= self.withdrawn
 
     def matches_namespace(self, namespace: str | None) -> bool:
         """Whether it answers for a person of this namespace; a bare pseudonym may belong to any."""

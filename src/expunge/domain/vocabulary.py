@@ -165,6 +165,9 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
 
+CLOSED = frozenset({Status.COMPLETED, Status.COMPLETED_WITH_DEFERRALS, Status.REFUSED, Status.CANCELLED})
+"""States in which nothing is under way: a new holding does not concern these cases."""
+
 FINAL = frozenset(
     {
         Status.COMPLETED,

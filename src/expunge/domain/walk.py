@@ -7,7 +7,7 @@ reads a node (PROTOCOLS 11), so a statement that comes later finds the mark, and
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -133,9 +133,10 @@ class Walk:
         """What was found to be done, each once however often its node was visited."""
         return list(self.found.values())
 
-    def take(self, limit: int) -> list[Step]:
-        """The next nodes to visit, in order of their keys, at most `limit`."""
-        chosen = sorted(self.frontier.items())[:limit]
+    def take(self, limit: int, among: Collection[bytes] | None = None) -> list[Step]:
+        """The next nodes to visit, in order of their keys, at most `limit`; only those in `among`, if it is given."""
+        waiting = sorted(item for item in self.frontier.items() if among is None or item[0] in among)
+        chosen = waiting[:limit]
         for key, arrival in chosen:
             del self.frontier[key]
             self._done[key] = arrival
@@ -149,8 +150,7 @@ class Walk:
                 continue
             if visit.seen:
                 self.meet(visit.key, visit.row)
-                continue
-            if visit.row is not None:
+            elif visit.row is not None:
                 self._plan(visit.key, visit.row, withdrawn=visit.reach is Arrival.ROOT)
             self.reach(visit.children, visit.reach.onward, parent=visit.key)
 

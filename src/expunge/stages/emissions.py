@@ -123,9 +123,8 @@ class Emitter:
             case WriteClaims(chunk, sequence):
                 said = message.model_dump(mode="json", exclude_defaults=True) if isinstance(message, Receipted) else {}
                 return [self._part(case_id, f"claims:{chunk}:{sequence}", CLAIMS_TYPE, said, cause)]
-            case MarkClean(assets):
-                moment = int(cause.record.appended_at.timestamp() * 1000)
-                self._index.set_clean(case_id, [self._door.keys.asset(asset) for asset in assets], moment)
+            case MarkClean(chunk, assets):
+                self._mark_clean(case_id, bodies.body(case_id, chunk), assets, cause)
                 return []
             case Confirm(milestone, data):
                 return [_confirmation(decision, milestone, data, cause)]
@@ -189,6 +188,14 @@ class Emitter:
         )
         return Outgoing(f"commands.{summary.system}", send.chunk.command_id, event)
 
+    def _mark_clean(self, case_id: str, chunk: Chunk, assets: tuple[str, ...], cause: _Cause) -> None:
+        """Only what was told to leave out all that is known by now is clean; a newer command may be under way."""
+        moment = int(cause.record.appended_at.timestamp() * 1000)
+        told = {self._door.keys.asset(asset) for asset in chunk.excluded}
+        nodes = [self._door.keys.asset(asset) for asset in assets]
+        clean = [node for node in nodes if told.issuperset(self._index.excluded(case_id, node))]
+        self._index.set_clean(case_id, clean, moment)
+
     def _reject(self, root: Root, reason: str, cause: _Cause) -> list[Outgoing]:
         data = {"source": root.source, "id": root.event_id, "request_id": root.request_id, "reason": reason}
         told = rejection(
@@ -235,12 +242,13 @@ def _targets(chunk: Chunk, root: Root) -> list[dict[str, Any]]:
     people = list(dict.fromkeys(named))
     targets = []
     for target in chunk.targets:
-        refs = dict(target.refs)
+        # A person may stand in an asset under several handles: one entry each.
         subjects = [
             {"pseudonym": pseudonym}
-            | ({"ref": refs[pseudonym]} if pseudonym in refs else {})
+            | ({"ref": ref} if ref else {})
             | ({"sealed": sealed[pseudonym]} if pseudonym in sealed else {})
             for pseudonym in people
+            for ref in [handle for person, handle in target.refs if person == pseudonym] or [""]
         ]
         data: dict[str, Any] = {"asset": target.asset, "kind": chunk.kind.value, "attributes": dict(target.attributes)}
         if root.scope.kind is ScopeKind.WITHDRAWAL and chunk.holding:

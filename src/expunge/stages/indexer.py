@@ -125,17 +125,21 @@ class Indexer:
 
     def _link_edges(self, said: Sequence[_Said], things: Sequence[_Thing]) -> list[_Found]:
         """Edges from parents, and both ways between aliases; then the marks of what each edge starts from."""
-        of_key = {thing.key: at for at, thing in enumerate(things)}
+        aliases = {thing.key: at for at, thing in enumerate(things) if at >= len(said)}
         edges: list[tuple[bytes, bytes]] = []
+        children: list[int] = []
         for at, each in enumerate(said):
             row = things[at].row
-            parents = {*each.statement.parents, *(row.parents if row else ()), *each.statement.aliases}
-            edges += [(self._door.keys.asset(parent), each.key) for parent in sorted(parents)]
-            edges += [(each.key, self._door.keys.asset(alias)) for alias in each.statement.aliases]
+            parents = sorted({*each.statement.parents, *(row.parents if row else ()), *each.statement.aliases})
+            edges += [(self._door.keys.asset(parent), each.key) for parent in parents]
+            children += [at] * len(parents)
+            for alias in map(self._door.keys.asset, each.statement.aliases):
+                edges.append((each.key, alias))
+                children.append(aliases[alias])
         marks = self._index.link_children(edges)
         return [
-            _Found(of_key[child], mark, mark.reach.onward, parent)
-            for (parent, child), found in zip(edges, marks, strict=True)
+            _Found(child, mark, mark.reach.onward, parent)
+            for child, (parent, _), found in zip(children, edges, marks, strict=True)
             for mark in found
         ]
 
@@ -159,8 +163,11 @@ class Indexer:
         self._note_exclusions(things, late)
         for number, mark, arrival, _ in late:
             thing, listed = things[number], cases[mark.case_id]
-            if thing.key not in listed or arrival.width > Arrival(listed[thing.key].arrival).width:
-                listed[thing.key] = LateAsset(key=thing.key.hex(), arrival=arrival, command_id=thing.command_id)
+            before = listed.get(thing.key)
+            widest = max(arrival, Arrival(before.arrival) if before else arrival, key=lambda each: each.width)
+            # Of several statements about one asset, one that no command asked for makes it late.
+            produced = thing.command_id if before is None or before.command_id else ""
+            listed[thing.key] = LateAsset(key=thing.key.hex(), arrival=widest, command_id=produced)
         return [message for case_id, assets in cases.items() for message in _messages(case_id, assets, at)]
 
     def _note_exclusions(self, things: Sequence[_Thing], late: Iterable[_Found]) -> None:

@@ -16,6 +16,7 @@ from expunge.stages.dead_letters import DeadLetters
 
 SOURCE = "/expunge/intake"
 RECEIPTS = "receipts."
+MAX_ID_CHARACTERS = 256
 
 
 class Intake:
@@ -52,6 +53,8 @@ class Intake:
         event: CloudEvent | None = None
         try:
             event = decode(record)
+            if not _is_text(event.source + event.id):
+                raise InvalidMessage("not_a_cloudevent", "source and id")
             publisher = self._door.publisher(event)
             if record.topic == "controls":
                 raise InvalidMessage("not_carried_out" if event.type in inlets.LATER_TYPES else "unknown_type")
@@ -73,7 +76,8 @@ class Intake:
         if event is None or publisher is None:
             return []
         asked = event.data.get("request_id") if isinstance(event.data, dict) else None
-        request_id = asked if isinstance(asked, str) and 0 < len(asked) <= 256 else None  # noqa: PLR2004 - as Id
+        fits = isinstance(asked, str) and 0 < len(asked) <= MAX_ID_CHARACTERS and _is_text(asked)
+        request_id = str(asked) if fits else None
         return [
             rejection(
                 publisher.name,
@@ -125,6 +129,11 @@ class Intake:
             ]
         )
         return taken.model_copy(update={"watermark": self._progress.end_offsets()})
+
+
+def _is_text(value: str) -> bool:
+    """Whether a string is Unicode text: JSON can carry halves of characters."""
+    return not any(0xD800 <= ord(character) <= 0xDFFF for character in value)  # noqa: PLR2004 - the surrogates
 
 
 def to_case(message: Opened | Receipted, time: datetime, source: str, cause: str) -> Outgoing:

@@ -81,9 +81,9 @@ class Resolver:
             except (InvalidMessage, ValueError):
                 outgoing.append(self._dead.of(record, InvalidMessage("bad_task")))
         ready = self._ready([task for _, task in tasks])
-        for record, task in tasks:
+        for at, (record, task) in enumerate(tasks):
             answer = _Answer(self, task, record.appended_at)
-            outgoing += answer.make() if task.task_id in ready else answer.not_ready()
+            outgoing += answer.make() if at in ready else answer.not_ready()
         return Result((tuple(outgoing),))
 
     def write(self, result: Result) -> None:
@@ -94,17 +94,15 @@ class Resolver:
         del partitions, now
         return ()
 
-    def _ready(self, tasks: Sequence[Task]) -> set[str]:
-        """Tasks whose index is complete; the others are looked at once more before they are sent back."""
-        waiting = {task.task_id: task for task in tasks}
-        ready: set[str] = set()
+    def _ready(self, tasks: Sequence[Task]) -> set[int]:
+        """Which tasks' index is complete; the others are looked at once more before they are sent back."""
+        ready = {at for at, task in enumerate(tasks) if task.force or not task.watermark}
         for last in (False, True):
-            free = {key for key, task in waiting.items() if task.force or not task.watermark}
-            applied = self._progress.applied() if len(free) < len(waiting) else {}
-            ready |= free | {key for key, task in waiting.items() if reached(applied, task.watermark)}
-            waiting = {key: task for key, task in waiting.items() if key not in ready}
-            if not waiting or last:
-                return ready
+            if len(ready) < len(tasks):
+                applied = self._progress.applied()
+                ready |= {at for at, task in enumerate(tasks) if reached(applied, task.watermark)}
+            if len(ready) == len(tasks) or last:
+                break
             self._waiter.wait(RECHECK_SECONDS)
         return ready
 
@@ -166,12 +164,37 @@ class Resolver:
                 walk.reach([key], nodes[key])
 
     def go(self, task: Task, walk: Walk) -> None:
-        """Walk level by level until nothing is left or the step is full."""
-        bounded = task.scope.bounded
-        while walk.frontier and walk.visited < self._bounds.step_nodes:
+        """Walk level by level until nothing is left or the step is full.
+
+        What only this task can finish is finished here, however full the step is: nodes that it marked before a crash,
+        and, after the first plan, containers that others have marked but in which something more was found.
+        """
+        while walk.frontier:
             room = self._bounds.step_nodes - walk.visited
-            steps = walk.take(min(room, LEVEL_NODES))
-            walk.absorb(self._index.visit(task.case_id, task.task_id, steps, bounded=bounded, lease_until_ms=0))
+            among = None if room > 0 else self._mine(task, walk)
+            steps = walk.take(min(room, LEVEL_NODES) if room > 0 else LEVEL_NODES, among)
+            if not steps:
+                return
+            walk.absorb(
+                self._index.visit(
+                    task.case_id,
+                    task.task_id,
+                    steps,
+                    bounded=task.scope.bounded,
+                    again=task.generation > 1,
+                    lease_until_ms=0,
+                )
+            )
+
+    def _mine(self, task: Task, walk: Walk) -> set[bytes]:
+        keys = sorted(walk.frontier)
+        mine = set()
+        for key, row, marks in zip(keys, self._index.rows(keys), self._index.marks(keys), strict=True):
+            known = [mark for mark in marks if mark.case_id == task.case_id]
+            again = task.generation > 1 and row is not None and row.container
+            if known and (again or any(task.task_id[:16] in mark.tasks for mark in known)):
+                mine.add(key)
+        return mine
 
     def go_on(self, task: Task, walk: Walk) -> list[Task]:
         """The tasks for what the step had no room for; then what the containers must leave out."""
@@ -194,14 +217,14 @@ class Resolver:
         """What no other task of the case has marked as widely.
 
         A task plans its own roots whatever their marks say, so a marked node that went on in a task of its own would
-        send a walk round a cycle for ever. What this very task marked before a crash stays: only it will plan it.
+        send a walk round a cycle for ever. (What this very task had marked, `go` has visited.)
         """
         keys = sorted(rest)
         free = []
         for key, marks in zip(keys, self._index.marks(keys), strict=True):
             row = rows[key]
             reach = reach_of(rest[key], row.flags if row else PASS_THROUGH_FLAG, bounded=task.scope.bounded)
-            others = [m for m in marks if m.case_id == task.case_id and m.task != task.task_id[:16]]
+            others = [m for m in marks if m.case_id == task.case_id]
             if all(mark.reach.width < reach.width for mark in others):
                 free.append(key)
         return free

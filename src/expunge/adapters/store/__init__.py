@@ -12,7 +12,7 @@ p mod 256). Names stand behind the deployment's prefix.
     {<t>}c:<b>:<node>            set     children of a node with many
     {<t>}s:<b>                   hash    subject -> packed assets, spilled likewise
     {<t>}o:<b>                   hash    digest of a data source -> its assets in this bucket, spilled likewise
-    {<t>}m:<b>                   hash    node -> packed marks: case, task, reach, row's digest, clean since; spilled
+    {<t>}m:<b>                   hash    node -> packed marks: case, tasks, reach, row's digest, clean since; spilled
     {<t>}x:<case>:<node>         set     what a container of a case must leave out (bounded)
     {<t>}pos:<p>                 string  position of `cases` that the state below includes
     {<t>}case:<p>:<case>         string  the case, JSON

@@ -11,7 +11,7 @@ from expunge.domain.case.messages import Root
 from expunge.domain.case.state import Case, ChunkState
 from expunge.domain.events import Position
 from expunge.domain.plan import Chunk
-from expunge.domain.vocabulary import FINAL
+from expunge.domain.vocabulary import CLOSED
 from expunge.errors import Fenced, Unavailable
 from expunge.ports import Changes, Offsets, TimerKey
 
@@ -173,7 +173,7 @@ class RedisCaseStore:
 
 
 def _case_words(keys: Keys, case: Case) -> list[Words]:
-    final = case.status in FINAL
+    final = case.status in CLOSED
     dumped = case.model_dump_json()
     return [
         ["SET", keys.of("case", case.case_id), dumped],

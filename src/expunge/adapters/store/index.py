@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -14,7 +15,8 @@ from expunge.domain.walk import Step, Visit
 from expunge.ports import SHARDS, IndexStats, Mark
 
 T = TypeVar("T")
-_MARK = 41
+_MARK = 49
+_MARK_PARTS = struct.Struct(">16s8s8s1s8sQ")
 _SPILLED = b"S"
 
 
@@ -88,11 +90,14 @@ class RedisIndex:
         return self._link("sm", members)
 
     def _link(self, kinds: str, links: Sequence[tuple[bytes, bytes]]) -> list[list[Mark]]:
+        """Write every link; the marks of a node are read once, with its last link."""
+        last = {node: item for item, (node, _) in enumerate(links)}
         calls = _Calls(self._server, "link", kinds, ())
         for item, (node, member) in enumerate(links):
-            calls.add(item, node, member)
+            calls.add(item, node, member, int(last[node] == item))
         answers = calls.run()
-        return [_marks(answers[item][0]) for item in range(len(links))]
+        marks = {node: _marks(answers[item][0]) for node, item in last.items()}
+        return [marks[node] for node, _ in links]
 
     def marks(self, nodes: Sequence[bytes]) -> list[list[Mark]]:
         """See `ports.Index.marks`."""
@@ -142,10 +147,10 @@ class RedisIndex:
         return "members", keys, arguments
 
     def visit(
-        self, case_id: str, task_id: str, steps: Sequence[Step], *, bounded: bool, lease_until_ms: int
+        self, case_id: str, task_id: str, steps: Sequence[Step], *, bounded: bool, again: bool, lease_until_ms: int
     ) -> list[Visit]:
         """See `ports.Index.visit`."""
-        head = (lease_until_ms, bytes.fromhex(case_id), _task(task_id), int(bounded))
+        head = (lease_until_ms, bytes.fromhex(case_id), _task(task_id), int(bounded), int(again))
         calls = _Calls(self._server, "visit", "amc", head)
         for item, step in enumerate(steps):
             calls.add(item, step.key, int(step.arrival), int(step.own))
@@ -261,9 +266,9 @@ def _unpacked(packed: bytes) -> list[bytes]:
 def _marks(packed: bytes) -> list[Mark]:
     found = []
     for at in range(0, len(packed), _MARK):
-        case, task, reach = packed[at : at + 16], packed[at + 16 : at + 24], packed[at + 24 : at + 25]
-        row, clean = packed[at + 25 : at + 33], int.from_bytes(packed[at + 33 : at + _MARK], "big")
-        found.append(Mark(case.hex(), task.hex(), Arrival(int(reach)), row if any(row) else b"", clean))
+        case, owner, widened, reach, row, clean = _MARK_PARTS.unpack_from(packed, at)
+        tasks = (owner.hex(), widened.hex() if any(widened) else "")
+        found.append(Mark(case.hex(), tasks, Arrival(int(reach)), row if any(row) else b"", clean))
     return found
 
 

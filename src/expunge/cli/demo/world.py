@@ -31,6 +31,7 @@ OLD_RUN = re.compile(r"^demo-\d{8}-\d{6}\.")
 CONFIG = """# Written by `expunge demo`. Try: EXPUNGE_CONFIG={directory}/expunge.toml expunge case list
 prefix = "{prefix}"
 secret_file = "{directory}/secret"
+allow_unsigned = true  # signatures come with a later version; do not set this in production
 
 [kafka]
 bootstrap_servers = "{kafka}"

@@ -12,9 +12,15 @@ from expunge.domain.policy import NOT_FOUND_MISSES, NOT_FOUND_SHARE
 from expunge.domain.vocabulary import DEFERRALS, OPEN, UNDONE, Claim, Status
 
 
+_DONE = frozenset({Status.COMPLETED, Status.COMPLETED_WITH_DEFERRALS})
+
+
 def conclude(turn: Turn) -> None:
     """Close the case if nothing stands in the way, or say at the due date what is missing."""
     status = _status(turn.case)
+    if status is None and turn.case.status in _DONE and turn.case.count(UNDONE):
+        turn.record(facts.Reopened(status=Status.PURGING))
+        turn.emit(Confirm("reopened", confirm.body(turn.case)))
     if status is None or status is turn.case.status:
         return
     turn.record(facts.Closed(status=status))

@@ -55,11 +55,13 @@ def counts(case: Case) -> dict[str, dict[str, int]]:
 
 
 def outcome_of(case: Case) -> str:
-    """One word for the requester: complied, partial or not_found. Nothing found is never called complied."""
+    """One word for the requester: complied, partial, refused or not_found. Nothing found is never called complied."""
+    claims = {line.claim for line, _ in case.counts} - {Claim.NOT_FOUND}
     if case.status is Status.PARTIALLY_COMPLETED:
         return "partial"
-    missing = all(line.claim == Claim.NOT_FOUND for line, _ in case.counts)
-    return "not_found" if missing else "complied"
+    if Claim.EXEMPT in claims:
+        return "partial" if len(claims) > 1 else "refused"
+    return "complied" if claims else "not_found"
 
 
 def _lines(case: Case, wanted: Callable[[Tally], bool], *fields: str) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from expunge.domain.case.state import LETTERS, Case, ChunkState, Generation, Not
 from expunge.domain.plan import ChunkSummary, command_id
 from expunge.domain.scope import Hex, ScopeKind, Value
 from expunge.domain.vocabulary import OPEN, Regime, Status
+from expunge.domain.walk import task_id
 
 
 class Opened(Value):
@@ -175,9 +176,10 @@ class Closed(Value):
 
 
 class Reopened(Value):
-    """Something that belongs to the case turned up after it was closed."""
+    """Something that belongs to the case turned up after it was closed, or an answer was taken back."""
 
     fact: Literal["reopened"] = "reopened"
+    status: Status = Status.RESOLVING
 
 
 Fact = Annotated[
@@ -310,7 +312,8 @@ def _task_answered(case: Case, _: Chunks, fact: TaskAnswered) -> tuple[Case, Chu
         chunks=generation.chunks + len(new),
         obligations=generation.obligations + sum(summary.size for summary in fact.chunks),
     )
-    case = case.model_copy(update={"walk_retry_at": None})
+    if fact.task == task_id(case.case_id, "roots"):
+        case = case.model_copy(update={"walk_retry_at": None})
     return _recount(case, [], list(new.values())), new
 
 
@@ -422,8 +425,8 @@ def _closed(case: Case, _: Chunks, fact: Closed) -> Case:
     return case.model_copy(update={"status": fact.status})
 
 
-def _reopened(case: Case, _: Chunks, __: Reopened) -> Case:
-    return case.model_copy(update={"status": Status.RESOLVING})
+def _reopened(case: Case, _: Chunks, fact: Reopened) -> Case:
+    return case.model_copy(update={"status": fact.status})
 
 
 _APPLY: dict[type[Any], Callable[[Case, Chunks, Any], Case | tuple[Case, Chunks]]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from expunge.domain.case import closing, facts
 from expunge.domain.case.messages import Continue, Receipted
@@ -132,8 +132,9 @@ def _accepted(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
     promised = message.expected_by or turn.now + timedelta(seconds=_system(turn, chunk).timeout_seconds)
     due = turn.case.due_at
     next_at = min(promised, due) if due > turn.now else promised
+    soonest = turn.now + (DAY if chunk.exhausted else timedelta(seconds=_system(turn, chunk).retry_seconds))
     fact = facts.Accepted(
-        chunk=chunk.summary.digest, attempt=message.attempt, sequence=message.sequence, next_at=max(next_at, turn.now)
+        chunk=chunk.summary.digest, attempt=message.attempt, sequence=message.sequence, next_at=max(next_at, soonest)
     )
     turn.record(fact, chunk)
 
@@ -158,7 +159,7 @@ def _answered(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
     turn.emit(WriteClaims(chunk.summary.digest, turn.case.sequence))
     clean = tuple(target.asset for target, letter in zip(body.targets, answers, strict=True) if letter in CLEAN)
     if clean:
-        turn.emit(MarkClean(clean))
+        turn.emit(MarkClean(chunk.summary.digest, clean))
     answered = turn.chunks[chunk.summary.digest]
     if answered.open and message.attempt > _system(turn, chunk).retries and not answered.exhausted:
         turn.record(facts.Exhausted(chunk=chunk.summary.digest), answered)
@@ -171,12 +172,13 @@ def _next(turn: Turn, chunk: ChunkState, attempt: int) -> datetime | None:
         wait = timedelta(seconds=min(system.retry_seconds * 2 ** min(attempt - 1, 20), DAY.total_seconds()))
         return turn.now + (DAY if attempt > system.retries else wait)
     if chunk.deferred:
-        return max(_end_of_deferral(chunk.notes) or turn.now + ASK_AGAIN, turn.now + timedelta(seconds=1))
+        until = _end_of_deferral(chunk.notes) or turn.now + ASK_AGAIN
+        return until if until > turn.now else turn.now + DAY
     return None
 
 
 def _end_of_deferral(notes: tuple[Note, ...]) -> datetime | None:
-    return min((datetime.fromisoformat(note.until) for note in notes if note.until), default=None)
+    return min((datetime.fromisoformat(note.until).replace(tzinfo=UTC) for note in notes if note.until), default=None)
 
 
 def due(turn: Turn) -> None:

@@ -61,7 +61,11 @@ def _rank(letter: str) -> int:
 
 def _claims(body: Chunk, receipt: Receipted) -> Iterator[tuple[int, str, str, str]]:
     """(ordinal, letter, reason, until) for every target that the receipt speaks of."""
-    single = {answer.asset: answer.outcome for answer in receipt.answers}
+    single: dict[str, Outcome] = {}
+    for answer in receipt.answers:  # of two answers for one asset the worse stands
+        before = single.get(answer.asset)
+        if before is None or _rank(LETTERS[answer.outcome.claim]) < _rank(LETTERS[before.claim]):
+            single[answer.asset] = answer.outcome
     for ordinal, target in enumerate(body.targets):
         outcome = single.get(target.asset, receipt.all)
         if outcome is not None:
@@ -76,7 +80,8 @@ def _read(body: Chunk, outcome: Outcome) -> tuple[str, str, str]:
         claim, reason = Claim.FAILED, "claim_does_not_answer"
     elif body.holding and claim is not Claim.FAILED and outcome.matched is not None:
         claim, reason = _counted(claim, reason, outcome)
-    until = stamp(outcome.until) if outcome.until and claim in DEFERRALS else ""
+    # The day is enough for people and keeps the counts of a case few; Expunge asks again at its beginning.
+    until = stamp(outcome.until)[:10] if outcome.until and claim in DEFERRALS else ""
     return LETTERS[claim], reason, until
 
 

@@ -6,6 +6,8 @@ from collections import Counter
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
+from pydantic import field_serializer
+
 from expunge.domain.plan import Chunk, ChunkSummary
 from expunge.domain.scope import Hex, ScopeKind, Value
 from expunge.domain.vocabulary import DEFERRALS, OPEN, UNDONE, Claim, Regime, Status
@@ -138,6 +140,11 @@ class Generation(Value):
     stage_ends_at: datetime | None = None
     done: bool = False
     """Every stage has ended."""
+
+    @field_serializer("announced", "answered", "pending")
+    def _sorted(self, ids: frozenset[str]) -> list[str]:
+        """The same state is the same bytes in every process."""
+        return sorted(ids)
 
     @property
     def walked(self) -> bool:

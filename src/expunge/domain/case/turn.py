@@ -52,6 +52,7 @@ class WriteClaims:
 class MarkClean:
     """Note on the marks of these targets that the case's data is out of them since `now` (PROTOCOLS 16)."""
 
+    chunk: str
     assets: tuple[str, ...]
 
 

@@ -65,13 +65,14 @@ def planned(turn: Turn, message: Planned) -> None:
         _wait(turn, message.task_id)
         return
     new = tuple(summary for summary in message.chunks if turn.chunk(summary.digest) is None)
-    known = any(message.task_id in generation.answered for generation in turn.case.generations)
-    if known and not new:
+    generation = turn.case.open_generation
+    awaited = generation is not None and message.task_id in generation.announced - generation.answered
+    known = any(message.task_id in each.answered for each in turn.case.generations)
+    if known and not new and not awaited:
         return
     if new and turn.case.status in FINAL:
         turn.record(facts.Reopened())
         turn.emit(Confirm("reopened", confirm.body(turn.case)))
-    generation = turn.case.open_generation
     number = generation.number if generation else turn.case.generation.number + 1
     if generation is None:
         turn.record(facts.WalkAnnounced(generation=number, tasks=(message.task_id,)))
@@ -148,8 +149,7 @@ def late(turn: Turn, message: Late) -> None:
         return
     packed = pack(nodes)
     number = case.open_generation.number if case.open_generation else case.generation.number + 1
-    task = task_id(case.case_id, "late", number, packed)
-    if any(task in generation.announced for generation in case.generations):
-        return
+    # Said again it is walked again: what was known of an asset may have changed since the task before read it.
+    task = task_id(case.case_id, "late", case.sequence, packed)
     turn.record(facts.WalkAnnounced(generation=number, tasks=(task,)))
     turn.emit(StartTask(TaskKind.LATE, task, number, nodes=packed))

@@ -3,7 +3,7 @@ if lease_passed(ARGV[2]) then return redis.error_reply('LEASE this process polle
 for at = 5, #ARGV, 2 do
   local key = KEYS[tonumber(ARGV[at])]
   if not mark_of(key, ARGV[at + 1], ARGV[3]) then
-    set_mark(key, ARGV[at + 1], ARGV[3], ARGV[4] .. '0' .. string.rep('\0', 8) .. NOT_CLEAN)
+    set_mark(key, ARGV[at + 1], ARGV[3], ARGV[4] .. NONE .. '0' .. NONE .. NOT_CLEAN)
   end
 end
 return 1

@@ -42,10 +42,12 @@ local function members(key, field)
   return packed or ''
 end
 
--- Marks: 41 bytes each: case (16), task (8), reach (1), digest of the row as planned (8), clean since (8: milliseconds
--- since 1970, big-endian, 0 if not). Spilled into a hash.
-local MARK = 41
-local MARK_SPILL_BYTES = 1312
+-- Marks: 49 bytes each: case (16), the task that marked first (8), the task that widened the reach (8, or zeros), reach
+-- (1), digest of the row as planned (8), clean since (8: milliseconds since 1970, big-endian, 0 if not). Spilled into a
+-- hash. Both tasks own the node: each of them, when it is repeated after a crash, walks on from it.
+local MARK = 49
+local MARK_SPILL_BYTES = 1568
+local NONE = string.rep('\0', 8)
 local NOT_CLEAN = string.rep('\0', 8)
 
 local function all_marks(key, field)

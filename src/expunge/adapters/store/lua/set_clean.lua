@@ -3,6 +3,6 @@
 for at = 4, #ARGV, 2 do
   local key = KEYS[tonumber(ARGV[at])]
   local mark = mark_of(key, ARGV[at + 1], ARGV[2])
-  if mark then set_mark(key, ARGV[at + 1], ARGV[2], string.sub(mark, 1, 17) .. ARGV[3]) end
+  if mark then set_mark(key, ARGV[at + 1], ARGV[2], string.sub(mark, 1, 25) .. ARGV[3]) end
 end
 return 1
