@@ -115,10 +115,10 @@ def story() -> World:
 def _finds_a_copy(command: dict[str, Any]) -> list[dict[str, Any]]:
     """A system that finds one more asset while it deletes."""
     found = {"asset": "photo-b0-copy", "kind": "object", "system": "photos"}
-    results = [{"asset": each["asset"], "claim": "deleted"} for each in command["targets"]]
+    results: list[dict[str, Any]] = [{"asset": each["asset"], "claim": "deleted"} for each in command["targets"]]
     for result in results:
         if result["asset"] == "photo-b0":
-            result["discovered"] = [found]  # type: ignore[assignment]
+            result["discovered"] = [found]
     return [receipt(command, results=results)]
 
 
@@ -159,16 +159,16 @@ def topic_files(world: World) -> dict[str, dict[str, Any]]:
         said.setdefault(topic.split(".")[0], set()).update(event["type"] for event in world.broker.events(topic))
     said["receipts"] = {inlets.RECEIPT}
     files = {}
-    for topic in all_topics(registry, 24, 1, 6):
-        base = topic.name.split(".")[0]
+    for each in all_topics(registry, 24, 1, 6):
+        base = each.name.split(".")[0]
         writers, readers = WRITERS[base]
-        name = topic.name.replace(".system", ".<system>").replace(".publisher", ".<publisher>")
+        name = each.name.replace(".system", ".<system>").replace(".publisher", ".<publisher>")
         files[base] = {
             "topic": name,
             "written_by": writers,
             "read_by": readers,
-            "partitions": topic.partitions,
-            "settings": topic.settings(brokers=3),
+            "partitions": each.partitions,
+            "settings": each.settings(brokers=3),
             "types": sorted(said.get(base, ())),
         }
     return files

@@ -39,7 +39,7 @@ def dead_letter(world: Deployment, place: dict[str, Any]) -> dict[str, Any]:
         return [data for data in found if {key: data[key] for key in place} == place]
 
     (letter,) = until(find, 40, world)
-    return letter
+    return dict(letter)
 
 
 def rejection(world: Deployment, place: dict[str, Any], publisher: str = "app") -> dict[str, Any]:
@@ -49,7 +49,7 @@ def rejection(world: Deployment, place: dict[str, Any], publisher: str = "app") 
         return [data for data in found if {key: data[key] for key in place} == place]
 
     (told,) = until(find, 40, world)
-    return told
+    return dict(told)
 
 
 def event(kind: str, data: Any, **fields: Any) -> bytes:

@@ -85,21 +85,21 @@ def _publisher(expunge: Installation, name: str | None) -> Publisher:
 def _data(
     kind: Kind, subjects: list[str], sources: list[str], assets: list[str], purposes: list[str]
 ) -> dict[str, Any]:
-    wanted: dict[Kind, tuple[tuple[str, list[Any]], ...]] = {
-        Kind.ERASURE: (("subjects", [identity(each) for each in subjects]),),
-        Kind.REVOCATION: (("subjects", [identity(each) for each in subjects]), ("purposes", purposes)),
-        Kind.WITHDRAWAL: (("data_sources", sources),),
-        Kind.ASSET: (("assets", assets),),
+    wanted: dict[Kind, tuple[str, ...]] = {
+        Kind.ERASURE: ("subjects",),
+        Kind.REVOCATION: ("subjects", "purposes"),
+        Kind.WITHDRAWAL: ("data_sources",),
+        Kind.ASSET: ("assets",),
     }
     given = {"subjects": subjects, "data_sources": sources, "assets": assets, "purposes": purposes}
-    fields = dict(wanted[kind])
+    fields = {field: given[field] for field in wanted[kind]}
     for field, values in fields.items():
         if not values:
             raise ConfigurationError(f"submit {kind} needs --{field.rstrip('s').replace('_', '-')}")
     for field, texts in given.items():
         if texts and field not in fields:
             raise ConfigurationError(f"submit {kind} takes no --{field.rstrip('s').replace('_', '-')}")
-    return fields
+    return fields | ({"subjects": [identity(each) for each in subjects]} if subjects else {})
 
 
 def publish(expunge: Installation, speaker: Publisher, kind: Kind, data: dict[str, Any], now: datetime) -> str:

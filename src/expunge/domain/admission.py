@@ -37,6 +37,8 @@ JURISDICTIONS: dict[str, Regime] = {
 MAX_BATCH_EDGES = 20_000
 """Parents of all assets of one registration message."""
 
+MAX_SEALED_BYTES = 600_000
+"""Of all seals of a request together: they stand in one message."""
 SealFor = Callable[[str, bytes], str]
 
 
@@ -182,6 +184,8 @@ class Door:
                 for system in self.registry.systems
                 if system.sealing_key and space.name in system.reveal
             ]
+        if sum(len(seal.sealed) for seal in seals) > MAX_SEALED_BYTES:
+            raise InvalidMessage("too_large", "identities sealed to all systems that need them in clear")
         return tuple(seals)
 
     def receipt(self, event: CloudEvent, record: Record, system: str) -> tuple[inlets.PurgeReceipted, Receipted]:

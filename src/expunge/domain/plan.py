@@ -6,7 +6,8 @@ same obligations planned twice are the same chunk (PROTOCOLS 14), and a plan is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -18,6 +19,8 @@ from expunge.domain.vocabulary import Action, Kind, stage_of
 
 MAX_CHUNK_BYTES = 300_000
 """Bytes of ids and attributes in one chunk, so that a command stays far below a topic's 1 MiB."""
+FRAME_BYTES = 32
+"""Quotes, commas and field names around a value in JSON, about."""
 MAX_EXCLUDED = 1_000
 """Excluded assets in one command (CONTRACT); above that the obligation stays open (PROTOCOLS 49)."""
 MAX_EXCLUDED_BYTES = 300_000
@@ -28,6 +31,11 @@ NO_CAPABLE_ACTION = "no_capable_action"
 TOO_MANY_EXCLUSIONS = "too_many_exclusions"
 
 _ALONE = frozenset({Action.REBUILD_WITHOUT, Action.RETRAIN_WITHOUT})
+
+
+def encoded(text: str) -> int:
+    """Bytes of a text in JSON, escapes included."""
+    return len(json.dumps(text, ensure_ascii=False).encode())
 
 
 class Target(Value):
@@ -56,9 +64,11 @@ class Obligation:
 
     @property
     def weight(self) -> int:
-        """Bytes that it adds to a command, roughly."""
-        return len(self.asset.encode("utf-8", "surrogatepass")) + sum(
-            len(left) + len(right) for left, right in (*self.attributes, *self.refs)
+        """Bytes that it adds to a command, apart from the people whom every target names."""
+        return (
+            FRAME_BYTES
+            + encoded(self.asset)
+            + sum(FRAME_BYTES + encoded(left) + encoded(right) for left, right in (*self.attributes, *self.refs))
         )
 
 
@@ -133,12 +143,21 @@ def why_open(registry: Registry, obligation: Obligation) -> str:
         return NOT_INTEGRATED
     if obligation.disposition.action not in system.actions:
         return NO_CAPABLE_ACTION
-    heavy = sum(len(asset) for asset in obligation.excluded) > MAX_EXCLUDED_BYTES
+    heavy = sum(encoded(asset) for asset in obligation.excluded) > MAX_EXCLUDED_BYTES
     return TOO_MANY_EXCLUSIONS if len(obligation.excluded) > MAX_EXCLUDED or heavy else ""
 
 
-def cut(case_id: str, obligations: Iterable[Obligation], registry: Registry) -> list[Chunk]:
-    """Obligations as chunks, in an order that depends on nothing but their content."""
+def cut(
+    case_id: str, obligations: Iterable[Obligation], registry: Registry, people_bytes: Mapping[str, int]
+) -> list[Chunk]:
+    """Obligations as chunks, in an order that depends on nothing but their content.
+
+    Args:
+        case_id: the case.
+        obligations: what is to be done.
+        registry: who exists and what they can do.
+        people_bytes: system -> bytes that naming the case's people adds to each of its targets.
+    """
 
     def group(obligation: Obligation) -> tuple[str, ...]:
         stage = stage_of(obligation.kind, holding=obligation.holding)
@@ -150,21 +169,24 @@ def cut(case_id: str, obligations: Iterable[Obligation], registry: Registry) -> 
     return [
         _chunk(case_id, part, registry)
         for _, members in groupby(ordered, key=group)
-        for part in _parts(members, registry)
+        for part in _parts(members, registry, people_bytes)
     ]
 
 
-def _parts(members: Iterable[Obligation], registry: Registry) -> Iterator[list[Obligation]]:
+def _parts(
+    members: Iterable[Obligation], registry: Registry, people_bytes: Mapping[str, int]
+) -> Iterator[list[Obligation]]:
     part: list[Obligation] = []
     weight = 0
     for obligation in members:
         system = registry.system(obligation.system)
         full = len(part) >= (system.batch_size if system else MAX_EXCLUDED)
-        if part and (full or weight + obligation.weight > MAX_CHUNK_BYTES):
+        size = obligation.weight + people_bytes.get(obligation.system, 0)
+        if part and (full or weight + size > MAX_CHUNK_BYTES):
             yield part
             part, weight = [], 0
         part.append(obligation)
-        weight += obligation.weight
+        weight += size
     yield part
 
 

@@ -51,6 +51,8 @@ class Task(Value):
     """Shards `shard` to `shard_end` (excluded) of the data source."""
     watermark: dict[str, dict[str, int]] = {}
     """End offsets of the registration inlets when the request arrived: topic -> partition -> offset."""
+    people_bytes: dict[str, int] = {}
+    """System -> bytes that naming the case's people adds to each target of its commands."""
     force: bool = False
     """Plan what is known, without waiting for the indexers any longer."""
 
@@ -116,6 +118,8 @@ class Walk:
     visited: int = 0
     _done: dict[bytes, Arrival] = field(default_factory=dict)
     _parents: dict[bytes, set[bytes]] = field(default_factory=dict)
+    _covered: set[bytes] = field(default_factory=set)
+    """Nodes that state a withdrawn data source themselves: whoever leaves the source out leaves them out."""
     _holders: set[bytes] = field(default_factory=set)
     """Containers met on the way."""
 
@@ -148,6 +152,8 @@ class Walk:
             self.visited += 1
             if visit.skipped:
                 continue
+            if visit.row is not None and covered(self.scope, visit.row):
+                self._covered.add(visit.key)
             if visit.seen:
                 self.meet(visit.key, visit.row)
             elif visit.row is not None:
@@ -165,7 +171,8 @@ class Walk:
 
     def exclusions(self) -> dict[bytes, set[bytes]]:
         """What each container that was met must leave out, as far as this walk has come from there."""
-        return {key: self._parents[key] for key in self._holders if key in self._parents}
+        found = {key: self._parents.get(key, set()) - self._covered for key in self._holders}
+        return {key: parents for key, parents in found.items() if parents}
 
     def _plan(self, key: bytes, row: Row, *, withdrawn: bool) -> None:
         if row.container:
@@ -198,6 +205,11 @@ class Walk:
     def _add(self, obligations: Iterable[Obligation]) -> None:
         for each in obligations:
             self.found[each.key, each.system, each.root] = each
+
+
+def covered(scope: Scope, row: Row) -> bool:
+    """Whether an asset need not be listed among what to leave out: its data source is."""
+    return bool(row.data_sources & set(scope.data_sources))
 
 
 def obligations_of(

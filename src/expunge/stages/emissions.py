@@ -30,13 +30,15 @@ from expunge.domain.events import CloudEvent, Event, Outgoing, Record, stamp
 from expunge.domain.plan import Chunk
 from expunge.domain.scope import ScopeKind
 from expunge.domain.vocabulary import Action
-from expunge.domain.walk import Task, TaskKind
+from expunge.domain.walk import Task, TaskKind, covered
 from expunge.ports import Index, Topics
 from expunge.stages.dead_letters import DeadLetters
 from expunge.stages.intake import rejection
 from expunge.stages.resolver import plan_part, task_message
 
 SOURCE = "/expunge/coordinator"
+PERSON_BYTES = 64
+"""A pseudonym with its field name in JSON."""
 COMMAND_TYPE = "expunge.purge.commanded.v1"
 ROOT_TYPE = "expunge.plan.root.v1"
 CLAIMS_TYPE = "expunge.plan.claims.v1"
@@ -124,7 +126,7 @@ class Emitter:
                 said = message.model_dump(mode="json", exclude_defaults=True) if isinstance(message, Receipted) else {}
                 return [self._part(case_id, f"claims:{chunk}:{sequence}", CLAIMS_TYPE, said, cause)]
             case MarkClean(chunk, assets):
-                self._mark_clean(case_id, bodies.body(case_id, chunk), assets, cause)
+                self._mark_clean(bodies.root(case_id), bodies.body(case_id, chunk), assets, cause)
                 return []
             case Confirm(milestone, data):
                 return [_confirmation(decision, milestone, data, cause)]
@@ -156,9 +158,17 @@ class Emitter:
             scope=root.scope if roots else root.scope.model_copy(update={"assets": ()}),
             nodes=start.nodes,
             watermark=watermark,
+            people_bytes=self._people_bytes(root),
             force=start.force or not roots,
         )
         return task_message(task, cause.record.appended_at, SOURCE)
+
+    def _people_bytes(self, root: Root) -> dict[str, int]:
+        plain = PERSON_BYTES * len(root.scope.subjects)
+        sealed = {system.name: 0 for system in self._door.registry.systems}
+        for seal in root.seals:
+            sealed[seal.system] = sealed.get(seal.system, 0) + len(seal.sealed) + PERSON_BYTES
+        return {system: plain + size for system, size in sealed.items()} if plain else {}
 
     def _command(self, bodies: Bodies, decision: Decision, send: SendCommand, case_id: str, cause: _Cause) -> Outgoing:
         summary = send.chunk.summary
@@ -188,13 +198,17 @@ class Emitter:
         )
         return Outgoing(f"commands.{summary.system}", send.chunk.command_id, event)
 
-    def _mark_clean(self, case_id: str, chunk: Chunk, assets: tuple[str, ...], cause: _Cause) -> None:
+    def _mark_clean(self, root: Root, chunk: Chunk, assets: tuple[str, ...], cause: _Cause) -> None:
         """Only what was told to leave out all that is known by now is clean; a newer command may be under way."""
         moment = int(cause.record.appended_at.timestamp() * 1000)
         told = {self._door.keys.asset(asset) for asset in chunk.excluded}
+
+        def clean(node: bytes) -> bool:
+            rest = sorted(set(self._index.excluded(root.case_id, node)) - told)
+            return all(row is not None and covered(root.scope, row) for row in self._index.rows(rest))
+
         nodes = [self._door.keys.asset(asset) for asset in assets]
-        clean = [node for node in nodes if told.issuperset(self._index.excluded(case_id, node))]
-        self._index.set_clean(case_id, clean, moment)
+        self._index.set_clean(root.case_id, [node for node in nodes if clean(node)], moment)
 
     def _reject(self, root: Root, reason: str, cause: _Cause) -> list[Outgoing]:
         data = {"source": root.source, "id": root.event_id, "request_id": root.request_id, "reason": reason}

@@ -11,7 +11,7 @@ from expunge.domain.case.messages import TYPE_OF, Planned
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing, Record, decode
 from expunge.domain.partition import partition_of
-from expunge.domain.plan import Chunk, Obligation, cut
+from expunge.domain.plan import MAX_EXCLUDED, Chunk, Obligation, cut
 from expunge.domain.policy import dispose
 from expunge.domain.scope import Arrival, data_source_node
 from expunge.domain.statement import PASS_THROUGH_FLAG, Row, reach_of
@@ -21,6 +21,7 @@ from expunge.domain.walk import (
     Task,
     TaskKind,
     Walk,
+    covered,
     obligations_of,
     pack,
     task_id,
@@ -238,14 +239,15 @@ class Resolver:
             withdrawn = any(m.case_id == task.case_id and m.reach is Arrival.ROOT for m in marks)
             if row is None or disposition is None or withdrawn:
                 continue  # a withdrawn container is deleted whole, not made anew
-            left_out = self._index.rows(self._index.excluded(task.case_id, key))
-            excluded = tuple(sorted(parent.asset for parent in left_out if parent is not None))
+            left_out = [each for each in self._index.rows(self._index.excluded(task.case_id, key)) if each]
+            whole = len(left_out) > MAX_EXCLUDED  # then the index did not keep all of them, and the list says so
+            excluded = tuple(sorted(each.asset for each in left_out if whole or not covered(task.scope, each)))
             obligations += obligations_of(task.scope, key, row, disposition, excluded=excluded)
         return obligations
 
     def plan(self, task: Task, obligations: Iterable[Obligation]) -> list[Chunk]:
         """Obligations as chunks, kept beside the coordinator's state."""
-        chunks = cut(task.case_id, obligations, self._door.registry)
+        chunks = cut(task.case_id, obligations, self._door.registry, task.people_bytes)
         if chunks:
             partition = partition_of(task.case_id, self._topics.partitions("cases"))
             # What must be done anew is not clean until it has been answered; first, so that a crash repeats it.

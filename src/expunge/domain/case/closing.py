@@ -11,7 +11,6 @@ from expunge.domain.case.turn import Confirm, Turn
 from expunge.domain.policy import NOT_FOUND_MISSES, NOT_FOUND_SHARE
 from expunge.domain.vocabulary import DEFERRALS, OPEN, UNDONE, Claim, Status
 
-
 _DONE = frozenset({Status.COMPLETED, Status.COMPLETED_WITH_DEFERRALS})
 
 

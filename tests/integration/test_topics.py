@@ -1,0 +1,153 @@
+"""Creating topics and starting roles: what is missing or wrong is refused with the mend (PROTOCOLS 3, 5, 45)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from expunge.domain.registry import Namespace, Publisher, Registry, System
+from expunge.domain.vocabulary import Regime
+from tests.deployment import Deployment, deployed
+from tests.servers import Servers
+
+
+@pytest.fixture
+def world(real: Servers, tmp_path: Path) -> Iterator[Deployment]:
+    with deployed(tmp_path / "d", real.kafka, real.redis) as deployment:
+        yield deployment
+
+
+def expunge(world: Deployment, *command: str, text: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    import os
+
+    return subprocess.run(
+        [sys.executable, "-m", "expunge", *command],
+        check=False,
+        capture_output=True,
+        text=True,
+        input=text,
+        env=os.environ | {"EXPUNGE_CONFIG": str(world.config), "COLUMNS": "150"} | environment,
+    )
+
+
+def test_every_topic_keeps_the_brokers_time(world: Deployment) -> None:
+    topics = world.installation.topics
+    settings = topics._configs([topic.name for topic in world.installation.settings.topics()])
+    assert len(settings) == len(world.installation.settings.topics())
+    assert {each["message.timestamp.type"] for each in settings.values()} == {"LogAppendTime"}
+    assert settings["ledger"]["retention.ms"] == "-1"
+    assert settings["plans"]["cleanup.policy"] == "compact"
+
+
+def test_creating_again_changes_nothing(world: Deployment) -> None:
+    done = expunge(world, "topics", "create")
+    assert (done.returncode, done.stdout.split()[0]) == (0, "0")
+
+
+def test_a_role_refuses_another_number_of_partitions(world: Deployment) -> None:
+    done = expunge(world, "run", EXPUNGE_KAFKA__PARTITIONS="8")
+    assert done.returncode == 2
+    assert "has 4 partitions, configuration says 8" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_role_refuses_another_secret(world: Deployment, tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("o" * 40)
+    done = expunge(world, "run", "--role", "intake", EXPUNGE_SECRET_FILE=str(tmp_path / "other"))
+    assert (done.returncode, "another secret" in done.stderr) == (2, True)
+
+
+def test_an_empty_redis_beside_full_topics_is_refused(world: Deployment) -> None:
+    """The history of PROTOCOLS 45: an empty Redis would answer `nothing found` to every request."""
+    world.publish("ledger", "expunge.ledger.opened.v1", {})
+    world.installation.server.forget(world.prefix)
+    for command in (("topics", "create"), ("run",)):
+        done = expunge(world, *command)
+        assert done.returncode == 2
+        assert "expunge rebuild" in done.stderr
+
+
+def test_doctor_says_what_is_wrong_and_what_to_do(world: Deployment) -> None:
+    done = expunge(world, "doctor", "--json")
+    findings = json.loads(done.stdout)["findings"]
+    assert (done.returncode, [finding["problem"][:14] for finding in findings]) == (1, ["allow_unsigned"])
+    world.installation.topics.delete([world.prefix + "ledger"])
+    done = expunge(world, "doctor")
+    assert "expunge topics create" in done.stdout
+    assert "tttttttt" not in done.stdout  # the secret
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (("submit", "erasure"), "--subject"),
+        (("submit", "erasure", "--subject", "no-colon"), "NAMESPACE:ID"),
+        (("submit", "withdrawal", "--subject", "user_id:1"), "--data-source"),
+        (("submit", "erasure", "--subject", "user_id:1", "--publisher", "nobody"), "declared: app, narrow"),
+        (("agent", "run", "nobody"), "declared: files"),
+        (("index", "import", "no-such-file"), "no such file"),
+        (("run", "--role", "chef"), "one of intake"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_status_2(world: Deployment, command: tuple[str, ...], says: str) -> None:
+    done = expunge(world, *command)
+    assert (done.returncode, done.stderr.count("\n"), done.stdout) == (2, 1, "")
+    assert says in done.stderr
+
+
+@pytest.mark.parametrize("command", [("case", "show", "0" * 32), ("index", "lookup", "files:nothing")])
+def test_the_answer_no_is_status_1(world: Deployment, command: tuple[str, ...]) -> None:
+    assert expunge(world, *command).returncode == 1
+
+
+def test_a_server_that_is_away_is_status_3(world: Deployment) -> None:
+    assert expunge(world, "case", "list", EXPUNGE_REDIS__URL="redis://127.0.0.1:1/0").returncode == 3
+
+
+def test_a_mistyped_variable_or_key_is_an_error(world: Deployment) -> None:
+    assert "EXPUNGE_REDDIS" in expunge(world, "case", "list", EXPUNGE_REDDIS__URL="x").stderr
+    world.config.write_text(world.config.read_text().replace("[redis]", "[redis]\nbukkets = 1"))
+    done = expunge(world, "case", "list")
+    assert (done.returncode, "redis.bukkets" in done.stderr) == (2, True)
+
+
+def test_import_names_the_wrong_line_and_reads_subjects_from_input(world: Deployment, tmp_path: Path) -> None:
+    good = {"asset": "files:a", "kind": "object", "system": "files"}
+    file = tmp_path / "assets.jsonl"
+    file.write_text(json.dumps(good) + "\n" + json.dumps(good | {"kind": "thing"}) + "\n")
+    done = expunge(world, "index", "import", str(file))
+    assert (done.returncode, "assets.jsonl:2: bad_field: data.kind" in done.stderr) == (2, True)
+    file.write_text(json.dumps(good) + "\n")
+    assert expunge(world, "index", "import", str(file)).returncode == 0
+    done = expunge(world, "submit", "erasure", "--subject", "-", "--json", text="user_id:ann\n")
+    assert json.loads(done.stdout)["case_id"]
+
+
+def test_an_unsigned_withdrawal_is_refused_unless_allowed() -> None:
+    from tests.simulation import World
+
+    world = World()
+    object.__setattr__(world.door, "allow_unsigned", False)
+    world.withdraw("supplier-a")
+    world.settle()
+    assert [told["reason"] for told in world.rejections()] == ["unsigned"]
+
+
+def test_the_longest_source_prefix_wins_and_ends_at_a_boundary() -> None:
+    registry = Registry(
+        namespaces=(Namespace(name="n"),),
+        systems=(System(name="s"),),
+        publishers=(
+            Publisher(name="a", source="/app", default_regime=Regime.GDPR),
+            Publisher(name="b", source="/app/billing", default_regime=Regime.GDPR),
+        ),
+    )
+    named = {
+        source: registry.publisher_of(source) for source in ("/app/x", "/app/billing/1", "/apple", "/app/billings")
+    }
+    assert [each.name if each else None for each in named.values()] == ["a", "b", None, "a"]
