@@ -231,8 +231,8 @@ def report(runs: list[dict[str, float]]) -> str:
         "# Results\n\n"
         f"`{COMMAND}`, {time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores ({cpu}), {versions}. "
         f"Median of {len(runs)} runs with the range; broker, Redis, roles and load share the cores. Ratios are medians "
-        "of\nthe ratios within each run, against what the raw client did in the same run: quote these, not the absolute "
-        "figures.\n\n"
+        "of\nthe ratios within each run, against what the raw client did in the same run: quote these, not the "
+        "absolute figures.\n\n"
         "| what | median | range | against the floor |\n|---|---|---|---|\n" + "\n".join(lines) + "\n"
     )
 

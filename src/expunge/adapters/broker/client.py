@@ -35,4 +35,9 @@ def translated(doing: str) -> Iterator[None]:
 
 def common(bootstrap_servers: str, options: dict[str, Any]) -> dict[str, Any]:
     """What every client is given: addresses, and the operator's security settings under kafka-python's names."""
-    return {"bootstrap_servers": bootstrap_servers.split(","), **options}
+    return {
+        "bootstrap_servers": bootstrap_servers.split(","),
+        # The default of 30 s keeps a client away from its group long after a lone broker answers again.
+        "reconnect_backoff_max_ms": 1000,
+        **options,
+    }

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import structlog
 from kafka import KafkaConsumer, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
 from expunge.adapters.broker.client import common, translated
 from expunge.domain.events import Position, Record
 
 CALL_MS = 10_000
+
+log = structlog.get_logger()
 
 
 class KafkaRecords:
@@ -31,27 +37,59 @@ class KafkaRecords:
         session_timeout_ms: int,
     ) -> None:
         self._prefix = prefix
+        self._topics = [prefix + topic for topic in topics]
         self._committed: dict[TopicPartition, int] = {}
+        self._silence = 2 * session_timeout_ms / 1000
+        self._settings = common(bootstrap_servers, options) | {
+            "group_id": prefix + group,
+            "enable_auto_commit": False,
+            "isolation_level": "read_committed",
+            "auto_offset_reset": "earliest",
+            "partition_assignment_strategy": [CooperativeStickyAssignor],
+            "max_poll_records": max_records,
+            "max_poll_interval_ms": 300_000,
+            "session_timeout_ms": session_timeout_ms,
+            "heartbeat_interval_ms": max(1000, session_timeout_ms // 4),
+            "fetch_max_wait_ms": 100,
+            "max_partition_fetch_bytes": 4_194_304,
+            "allow_auto_create_topics": False,
+        }
+        self._consumer: Any = None
+        self._join()
+
+    def _join(self) -> None:
+        """A consumer that knows its topics before it joins the group.
+
+        One that does not is given nothing at first and joins again at once, and that second join has been seen to hang
+        (kafka-python 3.0.12).
+        """
         with translated("answer"):
-            self._consumer: Any = KafkaConsumer(
-                **common(bootstrap_servers, options),
-                group_id=prefix + group,
-                enable_auto_commit=False,
-                isolation_level="read_committed",
-                auto_offset_reset="earliest",
-                partition_assignment_strategy=[CooperativeStickyAssignor],
-                max_poll_records=max_records,
-                max_poll_interval_ms=300_000,
-                session_timeout_ms=session_timeout_ms,
-                heartbeat_interval_ms=max(1000, session_timeout_ms // 4),
-                fetch_max_wait_ms=100,
-                max_partition_fetch_bytes=4_194_304,
-                allow_auto_create_topics=False,
-            )
-            self._consumer.subscribe([prefix + topic for topic in topics])
+            self._consumer = KafkaConsumer(**self._settings)
+            self._consumer.subscribe(self._topics)
+            for topic in self._topics:
+                self._consumer.partitions_for_topic(topic)
+        self._joined_at = time.monotonic()
+        self._committed = {}
+
+    def _watch(self) -> None:
+        """Start over with a new consumer if this one has silently fallen out of its group.
+
+        Nothing that was handed over is lost: this is called before a poll, when no batch is outstanding, and the new
+        consumer reads on from what is committed.
+        """
+        if time.monotonic() - self._joined_at < self._silence:
+            return
+        metrics = self._consumer.metrics().get("consumer-coordinator-metrics", {})
+        if metrics.get("last-heartbeat-seconds-ago", 0) < self._silence:
+            return
+        log.warning("no heartbeat; joining the group anew", group=self._settings["group_id"])
+        with contextlib.suppress(KafkaError, OSError, TimeoutError):
+            self._consumer.close(autocommit=False, timeout_ms=1000)
+        self._join()
 
     def poll(self, seconds: float) -> list[Record]:
         """See `runtime.Source.poll`."""
+        self._watch()
         with translated("hand over records"):
             polled = self._consumer.poll(timeout_ms=int(seconds * 1000))
         return [self._record(record) for records in polled.values() for record in records]
