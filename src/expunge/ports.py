@@ -183,11 +183,21 @@ class CaseStore(Protocol):
 class ChunkStore(Protocol):
     """The bodies of chunks, written by resolvers beside the coordinator's state."""
 
-    def put_chunks(self, partition: int, chunks: Sequence[Chunk]) -> None:
-        """Keep bodies; a chunk is named by its content, so writing it again changes nothing."""
+    def owners(self, partition: int, case_id: str, names: Sequence[bytes]) -> list[str | None]:
+        """The digest of the chunk that holds each of these obligations of a case."""
 
-    def missing_chunks(self, partition: int, chunks: Sequence[Chunk]) -> list[Chunk]:
-        """Those whose bodies are not kept yet."""
+    def bodies(self, partition: int, case_id: str, digests: Sequence[str]) -> list[Chunk]:
+        """Bodies of chunks that are kept.
+
+        Raises:
+            Unavailable: one is not there: the store forgot.
+        """
+
+    def put_chunks(self, partition: int, chunks: Sequence[tuple[Chunk, Sequence[bytes]]]) -> list[bool]:
+        """Keep chunks with the names of their obligations, each in one atomic step.
+
+        False for a chunk of which another holds an obligation already; of that one nothing is written.
+        """
 
 
 class NotaryStore(Protocol):

@@ -113,11 +113,18 @@ def test_chunks_are_found_by_digest_command_generation_and_stage(store: CaseStor
 def test_a_body_that_is_missing_means_that_the_store_forgot(store: MemoryCaseStore | RedisCaseStore) -> None:
     with pytest.raises(Unavailable):
         store.reader(3).body(CASE, chunk().digest)
-    assert store.missing_chunks(3, [chunk()]) == [chunk()]
-    store.put_chunks(3, [chunk()])
-    store.put_chunks(3, [chunk()])
+    assert store.put_chunks(3, [(chunk(), [b"1" * 16])]) == [True]
+    assert store.put_chunks(3, [(chunk(), [b"1" * 16])]) == [True]
     assert store.reader(3).body(CASE, chunk().digest) == chunk()
-    assert store.missing_chunks(3, [chunk(), chunk(1)]) == [chunk(1)]
+    assert store.bodies(3, CASE, [chunk().digest]) == [chunk()]
+
+
+def test_an_obligation_stays_in_its_chunk(store: MemoryCaseStore | RedisCaseStore) -> None:
+    one, two, three = b"1" * 16, b"2" * 16, b"3" * 16
+    assert store.put_chunks(3, [(chunk(0), [one, two]), (chunk(1), [two, three])]) == [True, False]
+    assert store.owners(3, CASE, [one, two, three]) == [chunk(0).digest, chunk(0).digest, None]
+    with pytest.raises(Unavailable):
+        store.reader(3).body(CASE, chunk(1).digest)
 
 
 def test_timers_fire_in_order_and_go_away(store: CaseStore) -> None:

@@ -172,6 +172,7 @@ class _Partition:
     roots: dict[str, Root] = field(default_factory=dict)
     chunks: dict[tuple[str, str], ChunkState] = field(default_factory=dict)
     bodies: dict[tuple[str, str], Chunk] = field(default_factory=dict)
+    owners: dict[tuple[str, bytes], str] = field(default_factory=dict)
     timers: dict[TimerKey, datetime] = field(default_factory=dict)
     flow: Counter[str] = field(default_factory=Counter)
 
@@ -266,15 +267,27 @@ class MemoryCaseStore:
         cases = self.states[partition].cases.values()
         return sorted(c.case_id for c in cases if c.status not in CLOSED and c.case_id > after)[:limit]
 
-    def missing_chunks(self, partition: int, chunks: Sequence[Chunk]) -> list[Chunk]:
-        """See `ports.ChunkStore.missing_chunks`."""
-        known = self.states[partition].bodies
-        return [chunk for chunk in chunks if (chunk.case_id, chunk.digest) not in known]
+    def owners(self, partition: int, case_id: str, names: Sequence[bytes]) -> list[str | None]:
+        """See `ports.ChunkStore.owners`."""
+        known = self.states[partition].owners
+        return [known.get((case_id, name)) for name in names]
 
-    def put_chunks(self, partition: int, chunks: Sequence[Chunk]) -> None:
+    def bodies(self, partition: int, case_id: str, digests: Sequence[str]) -> list[Chunk]:
+        """See `ports.ChunkStore.bodies`."""
+        return [self.reader(partition).body(case_id, digest) for digest in digests]
+
+    def put_chunks(self, partition: int, chunks: Sequence[tuple[Chunk, Sequence[bytes]]]) -> list[bool]:
         """See `ports.ChunkStore.put_chunks`."""
-        for chunk in chunks:
-            self.states[partition].bodies[chunk.case_id, chunk.digest] = chunk
+        state = self.states[partition]
+        written = []
+        for chunk, names in chunks:
+            digest = chunk.digest
+            owners = {state.owners.get((chunk.case_id, name), digest) for name in names}
+            written.append(owners <= {digest})
+            if written[-1]:
+                state.bodies[chunk.case_id, digest] = chunk
+                state.owners |= {(chunk.case_id, name): digest for name in names}
+        return written
 
 
 class MemoryNotaryStore:

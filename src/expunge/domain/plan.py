@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import NamedTuple
 
 from expunge.domain.digest import digest
 from expunge.domain.policy import Disposition
@@ -61,6 +62,16 @@ class Obligation:
     attributes: tuple[tuple[str, str], ...] = ()
     refs: frozenset[tuple[str, str]] = field(default=frozenset())
     excluded: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> bytes:
+        """A digest of all that it says. Whatever task plans it again, it stays in the chunk that has it already."""
+        people = [text for pair in sorted(self.refs) for text in pair]
+        facts = [text for pair in sorted(self.attributes) for text in pair]
+        lists = (self.disposition.purposes, self.excluded, people, facts)
+        flat = [word for words in lists for word in (len(words), *words)]
+        action = self.disposition.action
+        return digest(self.key, self.asset, self.kind, self.system, action, int(self.holding), self.root, *flat)
 
     @property
     def weight(self) -> int:
@@ -147,9 +158,16 @@ def why_open(registry: Registry, obligation: Obligation) -> str:
     return TOO_MANY_EXCLUSIONS if len(obligation.excluded) > MAX_EXCLUDED or heavy else ""
 
 
+class Cut(NamedTuple):
+    """A chunk, and the obligations that went into it."""
+
+    chunk: Chunk
+    obligations: tuple[Obligation, ...]
+
+
 def cut(
     case_id: str, obligations: Iterable[Obligation], registry: Registry, people_bytes: Mapping[str, int]
-) -> list[Chunk]:
+) -> list[Cut]:
     """Obligations as chunks, in an order that depends on nothing but their content.
 
     Args:
@@ -167,7 +185,7 @@ def cut(
 
     ordered = sorted(obligations, key=lambda obligation: (group(obligation), obligation.key))
     return [
-        _chunk(case_id, part, registry)
+        Cut(_chunk(case_id, part, registry), tuple(part))
         for _, members in groupby(ordered, key=group)
         for part in _parts(members, registry, people_bytes)
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -245,17 +245,27 @@ class Resolver:
             obligations += obligations_of(task.scope, key, row, disposition, excluded=excluded)
         return obligations
 
-    def plan(self, task: Task, obligations: Iterable[Obligation]) -> list[Chunk]:
-        """Obligations as chunks, kept beside the coordinator's state."""
-        chunks = cut(task.case_id, obligations, self._door.registry, task.people_bytes)
-        if chunks:
-            partition = partition_of(task.case_id, self._topics.partitions("cases"))
+    def plan(self, task: Task, obligations: Sequence[Obligation]) -> list[Chunk]:
+        """Obligations as chunks, kept beside the coordinator's state.
+
+        An obligation that was planned before, by this task before a crash or by another, stays in its chunk: that chunk
+        is named again, and nothing is counted twice.
+        """
+        partition = partition_of(task.case_id, self._topics.partitions("cases"))
+        known: dict[str, Chunk] = {}
+        waiting = list(obligations)
+        while waiting:
+            owners = self._chunks.owners(partition, task.case_id, [each.name for each in waiting])
+            named = sorted({owner for owner in owners if owner} - known.keys())
+            known |= zip(named, self._chunks.bodies(partition, task.case_id, named), strict=True)
+            fresh = [each for each, owner in zip(waiting, owners, strict=True) if owner is None]
+            cuts = cut(task.case_id, fresh, self._door.registry, task.people_bytes)
             # What must be done anew is not clean until it has been answered; first, so that a crash repeats it.
-            fresh = self._chunks.missing_chunks(partition, chunks)
-            again = [self._door.keys.asset(target.asset) for chunk in fresh for target in chunk.targets]
-            self._index.set_clean(task.case_id, again, 0)
-            self._chunks.put_chunks(partition, chunks)
-        return chunks
+            self._index.set_clean(task.case_id, [each.key for each in fresh], 0)
+            written = self._chunks.put_chunks(partition, [(c.chunk, [o.name for o in c.obligations]) for c in cuts])
+            known |= {c.chunk.digest: c.chunk for c, done in zip(cuts, written, strict=True) if done}
+            waiting = [each for c, done in zip(cuts, written, strict=True) if not done for each in c.obligations]
+        return [known[digest] for digest in sorted(known)]
 
 
 class _Answer:

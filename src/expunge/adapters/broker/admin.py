@@ -8,6 +8,7 @@ from typing import Any
 
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
+from kafka.errors import CoordinatorNotAvailableError
 
 from expunge.adapters.broker.client import common, translated
 from expunge.domain.topics import FIXED_PARTITIONS, Topic
@@ -157,7 +158,10 @@ class KafkaTopics:
         """See `ports.Progress.applied`."""
         group = self._prefix + INDEXER_GROUP
         with translated("say what was committed"):
-            found = self.client.list_group_offsets(group)[group]
+            try:
+                found = self.client.list_group_offsets(group)[group]
+            except CoordinatorNotAvailableError:
+                return {}  # a new cluster, or one that is electing: nothing is known to be applied, so nothing closes
         return self._offsets({partition: entry.offset for partition, entry in found.items() if entry.offset >= 0})
 
     def _offsets(self, found: dict[TopicPartition, int]) -> Offsets:

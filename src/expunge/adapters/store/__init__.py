@@ -22,6 +22,7 @@ p mod 256). Names stand behind the deployment's prefix.
     {<t>}plan:<p>:<case>:<g>     set     chunks of a generation
     {<t>}ready:<p>:<case>:<g>:<s> zset   chunks of a stage without a command yet, in lexical order
     {<t>}chunk:<p>:<case>:<d>    string  body of a chunk, JSON
+    {<t>}owners:<p>:<case>       hash    name of an obligation -> digest of the chunk that holds it
     {<t>}timers:<p>              zset    case|timer -> due, in milliseconds
     {<t>}unapplied:<p>           set     cases that wait for the indexers
     {<t>}open:<p>                zset    cases that are not final, in lexical order

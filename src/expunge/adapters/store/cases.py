@@ -156,20 +156,26 @@ class RedisCaseStore:
         ids = sorted(case_id.decode() for case_id in self._server.guarded(lambda client: client.smembers(key)))
         return list(self.cases(partition, ids).values())
 
-    def missing_chunks(self, partition: int, chunks: Sequence[Chunk]) -> list[Chunk]:
-        """See `ports.ChunkStore.missing_chunks`."""
-        keys = Keys(self._server, partition)
-        names = [keys.of("chunk", chunk.case_id, chunk.digest) for chunk in chunks]
-        found = self._server.guarded(lambda client: client.mget(names)) if names else []
-        return [chunk for chunk, raw in zip(chunks, found, strict=True) if raw is None]
+    def owners(self, partition: int, case_id: str, names: Sequence[bytes]) -> list[str | None]:
+        """See `ports.ChunkStore.owners`."""
+        key = Keys(self._server, partition).of("owners", case_id)
+        found = self._server.guarded(lambda client: client.hmget(key, list(names))) if names else []
+        return [digest.hex() if digest else None for digest in found]
 
-    def put_chunks(self, partition: int, chunks: Sequence[Chunk]) -> None:
+    def bodies(self, partition: int, case_id: str, digests: Sequence[str]) -> list[Chunk]:
+        """See `ports.ChunkStore.bodies`."""
+        reader = self.reader(partition)
+        return [reader.body(case_id, digest) for digest in digests]
+
+    def put_chunks(self, partition: int, chunks: Sequence[tuple[Chunk, Sequence[bytes]]]) -> list[bool]:
         """See `ports.ChunkStore.put_chunks`."""
         keys = Keys(self._server, partition)
-        words: list[Words] = [
-            ["SET", keys.of("chunk", chunk.case_id, chunk.digest), chunk.model_dump_json()] for chunk in chunks
-        ]
-        self._server.run([("commit", [keys.of("pos")], ["", "-", *flat(words)])], [keys.tag])
+        calls = []
+        for chunk, names in chunks:
+            digest = chunk.digest
+            where = [keys.of("owners", chunk.case_id), keys.of("chunk", chunk.case_id, digest)]
+            calls.append(("put_chunk", where, [chunk.model_dump_json(), bytes.fromhex(digest), *names]))
+        return [bool(written) for written in self._server.run(calls, [keys.tag] * len(calls))]
 
 
 def _case_words(keys: Keys, case: Case) -> list[Words]:

@@ -17,7 +17,7 @@ from expunge.errors import ConfigurationError, Fenced, Unavailable
 
 TAGS = 256
 FORMAT = "1"
-SCRIPTS = ("put", "link", "members", "mark_roots", "set_clean", "visit", "exclude", "commit")
+SCRIPTS = ("put", "link", "members", "mark_roots", "set_clean", "visit", "exclude", "put_chunk", "commit")
 _PASSING = ("LOADING", "BUSY", "READONLY", "OOM", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "MISCONF", "NOREPLICAS")
 SOCKET_SECONDS = 5
 

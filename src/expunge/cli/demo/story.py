@@ -24,7 +24,7 @@ from expunge.cli.submit import Kind, confirmations, publish
 from expunge.config import load
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing, stamp
-from expunge.errors import ExpungeError, Unavailable
+from expunge.errors import ExpungeError
 
 READY_SECONDS = 60
 CASE_SECONDS = 120
@@ -107,7 +107,7 @@ class Story:
             ends = expunge.topics.end_offsets()["registrations"]
             until = self._clock.seconds() + READY_SECONDS
             total = sum(ends.values())
-            while (done := _applied(expunge)) < total:
+            while (done := sum(expunge.topics.applied().get("registrations", {}).values())) < total:
                 progress.update(task, completed=len(every) * done / total)
                 if self._clock.seconds() > until:
                     raise ExpungeError(f"the roles do not index: see {self._demo.directory}/logs/roles.log")
@@ -211,14 +211,6 @@ class Story:
             "  expunge submit erasure --subject user_id:u0003 --dry-run --wait\n"
         )
         self._console.print(Panel(text, title="Where everything is", title_align="left", border_style="blue"))
-
-
-def _applied(expunge: Installation) -> int:
-    """Messages that the indexers have passed; none while a new cluster has no coordinator for their group yet."""
-    try:
-        return sum(expunge.topics.applied().get("registrations", {}).values())
-    except Unavailable:
-        return 0
 
 
 def _remove_old_runs(expunge: Installation) -> None:
