@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -22,6 +23,7 @@ from expunge.bootstrap import Installation
 from expunge.config import load
 from expunge.domain.events import CONTENT_TYPE
 from expunge.domain.partition import partition_of
+from expunge.errors import Unavailable
 
 CONFIG = """
 prefix = "{prefix}"
@@ -215,9 +217,10 @@ def until(condition: Callable[[], Any], seconds: float, deployment: Deployment |
     """Ask a server until it says something true. The servers push nothing, so asking is how one awaits them."""
     deadline = datetime.now(UTC) + timedelta(seconds=seconds)  # noqa: TID251 - a test's patience, no decision
     while True:
-        found = condition()
-        if found:
-            return found
+        with contextlib.suppress(Unavailable):  # a server that is busy electing is asked again
+            found = condition()
+            if found:
+                return found
         if datetime.now(UTC) > deadline:  # noqa: TID251 - see above
             tail = deployment.output()[-3000:] if deployment else ""
             raise AssertionError(f"nothing within {seconds} s\n{tail}")

@@ -8,7 +8,7 @@ from typing import Any
 
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
-from kafka.errors import CoordinatorNotAvailableError
+from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError
 
 from expunge.adapters.broker.client import common, translated
 from expunge.domain.topics import FIXED_PARTITIONS, Topic
@@ -19,6 +19,7 @@ REGISTRATION_INLETS = ("registrations",)
 """The inlets whose statements a case waits for."""
 
 INDEXER_GROUP = "indexer"
+NO_COORDINATOR = (CoordinatorNotAvailableError, NotCoordinatorError, CoordinatorLoadInProgressError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,7 @@ class KafkaTopics:
         with translated("say what was committed"):
             try:
                 found = self.client.list_group_offsets(group)[group]
-            except CoordinatorNotAvailableError:
+            except NO_COORDINATOR:
                 return {}  # a new cluster, or one that is electing: nothing is known to be applied, so nothing closes
         return self._offsets({partition: entry.offset for partition, entry in found.items() if entry.offset >= 0})
 
