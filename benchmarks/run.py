@@ -206,7 +206,7 @@ def report(runs: list[dict[str, float]]) -> str:
         values = sorted(each[key] for each in runs)
         middle = statistics.median(values)
         ratio = statistics.median(each[key] / each[floor_key] for each in runs) if floor_key else None
-        against = f"{ratio:.2f} of {floor_key}" if ratio else ""
+        against = f"{ratio:.3f} of {floor_key}" if ratio else ""
         return f"| {label} | {middle:,.0f} {unit} | {values[0]:,.0f} to {values[-1]:,.0f} | {against} |"
 
     lines = [
@@ -229,7 +229,7 @@ def report(runs: list[dict[str, float]]) -> str:
     versions = f"Python {platform.python_version()}, {java}, Apache Kafka 4.2.0 on one node"
     return (
         "# Results\n\n"
-        f"`{COMMAND}`, {time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores ({cpu}), {versions}. "
+        f"`{COMMAND}`, {time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores ({cpu}), {versions}.\n"
         f"Median of {len(runs)} runs with the range; broker, Redis, roles and load share the cores. Ratios are medians "
         "of\nthe ratios within each run, against what the raw client did in the same run: quote these, not the "
         "absolute figures.\n\n"
