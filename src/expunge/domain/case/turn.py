@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from expunge.domain.case import apply as replay
 from expunge.domain.case import facts as ledger
 from expunge.domain.case.messages import Place, Root
 from expunge.domain.case.state import Case, CaseReader, ChunkState
@@ -118,13 +119,13 @@ class Turn:
 
     def open(self, fact: ledger.Opened, root: Root) -> None:
         """Record the first fact."""
-        self.case_or_none = ledger.open_case(fact, root, DIGEST, self.now)
+        self.case_or_none = replay.open_case(fact, root, DIGEST, self.now)
         self.facts.append((1, fact))
 
     def record(self, fact: ledger.Fact, *named: ChunkState) -> None:
         """Record a fact and apply it; `named` are the chunks that it speaks of."""
         known = {chunk.summary.digest: chunk for chunk in named}
-        self.case_or_none, touched = ledger.apply(self.case, known, fact)
+        self.case_or_none, touched = replay.apply(self.case, known, fact)
         self.chunks.update(touched)
         self.facts.append((self.case.sequence, fact))
 

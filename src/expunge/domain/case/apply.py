@@ -1,0 +1,258 @@
+"""`apply`: the facts of a case, replayed one after the other, give its state back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from expunge.domain.case.facts import (
+    Accepted,
+    Answered,
+    Closed,
+    Commanded,
+    Exhausted,
+    Fact,
+    IndexApplied,
+    NothingFound,
+    Opened,
+    Overdue,
+    PlanFixed,
+    Purged,
+    Reopened,
+    StageEnded,
+    StageStarted,
+    TaskAnswered,
+    WalkAnnounced,
+    WalkWaits,
+    WatermarkRaised,
+)
+from expunge.domain.case.messages import Root
+from expunge.domain.case.state import LETTERS, Case, ChunkState, Generation, Tally
+from expunge.domain.plan import ChunkSummary, command_id
+from expunge.domain.vocabulary import OPEN, Status
+from expunge.domain.walk import task_id
+
+Chunks = dict[str, ChunkState]
+"""Chunk states that a fact changes, by digest."""
+
+
+def open_case(fact: Opened, root: Root, policy: str, now: datetime) -> Case:
+    """The state after the first fact; what may not stand in the ledger comes from the root part in `plans`."""
+    return Case(
+        case_id=root.case_id,
+        request_id=root.request_id,
+        source=root.source,
+        publisher=fact.publisher,
+        scope=fact.scope,
+        regime=fact.regime,
+        received_at=fact.received_at,
+        clamped=fact.clamped,
+        due_at=fact.due_at,
+        opened_at=now,
+        dry_run=fact.dry_run,
+        correlation_id=root.correlation_id,
+        batch=root.batch,
+        content=root.content,
+        policy=policy,
+        now=now,
+        sequence=1,
+        status=Status.RESOLVING,
+        watermark=root.watermark,
+    )
+
+
+def apply(case: Case, chunks: Chunks, fact: Fact) -> tuple[Case, Chunks]:
+    """The state after one more fact: the case, and the chunks that the fact changed.
+
+    Args:
+        case: the state before.
+        chunks: at least the chunks that the fact names.
+        fact: any but `Opened`, which is `open_case`'s.
+    """
+    changed = _APPLY[type(fact)](case, chunks, fact)
+    after, touched = changed if isinstance(changed, tuple) else (changed, {})
+    return after.model_copy(update={"sequence": case.sequence + 1}), touched
+
+
+def _with_generation(case: Case, number: int, **changes: Any) -> Case:
+    generations = tuple(g.model_copy(update=changes) if g.number == number else g for g in case.generations)
+    return case.model_copy(update={"generations": generations})
+
+
+def _generation(case: Case, number: int) -> Generation:
+    return next(g for g in case.generations if g.number == number)
+
+
+def _walk_announced(case: Case, _: Chunks, fact: WalkAnnounced) -> Case:
+    if all(g.number != fact.generation for g in case.generations):
+        case = case.model_copy(update={"generations": (*case.generations, Generation(number=fact.generation))})
+    generation = _generation(case, fact.generation)
+    return _with_generation(
+        case,
+        fact.generation,
+        announced=generation.announced | set(fact.tasks),
+        pending=generation.pending - set(fact.sealed),
+    )
+
+
+def _walk_waits(case: Case, _: Chunks, fact: WalkWaits) -> Case:
+    return case.model_copy(update={"walk_retry_at": fact.retry_at, "walk_waits": case.walk_waits + 1})
+
+
+def _task_answered(case: Case, _: Chunks, fact: TaskAnswered) -> tuple[Case, Chunks]:
+    generation = _generation(case, fact.generation)
+    new = {summary.digest: _new_chunk(case.case_id, fact.generation, summary) for summary in fact.chunks}
+    sizes, unsettled = Counter(generation.sizes), Counter(generation.unsettled)
+    for chunk in new.values():
+        if chunk.commandable:
+            sizes[chunk.summary.stage] += 1
+            unsettled[chunk.summary.stage] += 1
+    case = _with_generation(
+        case,
+        fact.generation,
+        announced=generation.announced | {fact.task} | set(fact.spawned),
+        answered=generation.answered | ({fact.task} if fact.last else set()),
+        pending=generation.pending | set(fact.containers),
+        sizes=dict(sizes),
+        unsettled=dict(unsettled),
+        chunks=generation.chunks + len(new),
+        obligations=generation.obligations + sum(summary.size for summary in fact.chunks),
+    )
+    if fact.task == task_id(case.case_id, "roots"):
+        case = case.model_copy(update={"walk_retry_at": None})
+    return _recount(case, [], list(new.values())), new
+
+
+def _new_chunk(case_id: str, generation: int, summary: ChunkSummary) -> ChunkState:
+    return ChunkState(
+        summary=summary,
+        generation=generation,
+        command_id=command_id(case_id, generation, summary),
+        answers=LETTERS[OPEN] * summary.size,
+    )
+
+
+def _plan_fixed(case: Case, _: Chunks, fact: PlanFixed) -> Case:
+    case = _with_generation(case, fact.generation, fixed=True, plan_digest=fact.plan_digest)
+    return _forward(case, Status.PLANNED)
+
+
+def _nothing_found(case: Case, _: Chunks, fact: NothingFound) -> Case:
+    kept = tuple(g for g in case.generations if g.number != fact.generation)
+    return case.model_copy(update={"generations": kept})
+
+
+def _stage_started(case: Case, _: Chunks, fact: StageStarted) -> Case:
+    case = _with_generation(case, fact.generation, stage=fact.stage, stage_ends_at=fact.ends_at)
+    return _forward(case, Status.PURGING)
+
+
+def _forward(case: Case, status: Status) -> Case:
+    """A later generation does not take the case back to a state that it has passed."""
+    order = (Status.RESOLVING, Status.PLANNED, Status.PURGING)
+    ahead = case.status in order and order.index(status) > order.index(case.status)
+    return case.model_copy(update={"status": status}) if ahead else case
+
+
+def _stage_ended(case: Case, _: Chunks, fact: StageEnded) -> Case:
+    return _with_generation(case, fact.generation, stage_ends_at=None)
+
+
+def _purged(case: Case, _: Chunks, fact: Purged) -> Case:
+    return _forward(_with_generation(case, fact.generation, done=True, stage_ends_at=None), Status.PURGING)
+
+
+def _commanded(case: Case, chunks: Chunks, fact: Commanded) -> tuple[Case, Chunks]:
+    before = chunks[fact.chunk]
+    if before.attempt == 0:
+        generation = _generation(case, before.generation)
+        sent = Counter(generation.sent) + Counter({before.summary.stage: 1})
+        case = _with_generation(case, before.generation, sent=dict(sent))
+    return _changed(case, before, attempt=fact.attempt, next_at=fact.next_at)
+
+
+def _exhausted(case: Case, chunks: Chunks, fact: Exhausted) -> tuple[Case, Chunks]:
+    return _changed(case, chunks[fact.chunk], exhausted=True)
+
+
+def _accepted(case: Case, chunks: Chunks, fact: Accepted) -> tuple[Case, Chunks]:
+    return _changed(case, chunks[fact.chunk], receipt=(fact.attempt, fact.sequence), next_at=fact.next_at)
+
+
+def _answered(case: Case, chunks: Chunks, fact: Answered) -> tuple[Case, Chunks]:
+    before = chunks[fact.chunk]
+    return _changed(
+        case,
+        before,
+        receipt=max(before.receipt, (fact.attempt, fact.sequence)),
+        receipt_content=fact.receipt,
+        answers=fact.answers,
+        notes=fact.notes,
+        next_at=fact.next_at,
+    )
+
+
+def _changed(case: Case, before: ChunkState, **changes: Any) -> tuple[Case, Chunks]:
+    after = before.model_copy(update=changes)
+    if before.settled != after.settled:
+        generation = _generation(case, before.generation)
+        unsettled = Counter(generation.unsettled)
+        unsettled[before.summary.stage] += 1 if before.settled else -1
+        case = _with_generation(case, before.generation, unsettled=dict(unsettled))
+    return _recount(case, [before], [after]), {before.summary.digest: after}
+
+
+def _recount(case: Case, before: list[ChunkState], after: list[ChunkState]) -> Case:
+    counts: Counter[Tally] = Counter(dict(case.counts))
+    unfinished = case.unfinished
+    for chunk in before:
+        counts.subtract(chunk.tally())
+        unfinished -= not chunk.finished
+    for chunk in after:
+        counts.update(chunk.tally())
+        unfinished += not chunk.finished
+    kept = tuple(sorted((line, number) for line, number in counts.items() if number))
+    return case.model_copy(update={"counts": kept, "unfinished": unfinished})
+
+
+def _watermark_raised(case: Case, _: Chunks, fact: WatermarkRaised) -> Case:
+    return case.model_copy(update={"watermark": fact.watermark})
+
+
+def _index_applied(case: Case, _: Chunks, __: IndexApplied) -> Case:
+    return case.model_copy(update={"watermark": {}})
+
+
+def _overdue(case: Case, _: Chunks, __: Overdue) -> Case:
+    return case.model_copy(update={"overdue": True})
+
+
+def _closed(case: Case, _: Chunks, fact: Closed) -> Case:
+    return case.model_copy(update={"status": fact.status})
+
+
+def _reopened(case: Case, _: Chunks, fact: Reopened) -> Case:
+    return case.model_copy(update={"status": fact.status})
+
+
+_APPLY: dict[type[Any], Callable[[Case, Chunks, Any], Case | tuple[Case, Chunks]]] = {
+    WalkAnnounced: _walk_announced,
+    WalkWaits: _walk_waits,
+    TaskAnswered: _task_answered,
+    PlanFixed: _plan_fixed,
+    NothingFound: _nothing_found,
+    StageStarted: _stage_started,
+    StageEnded: _stage_ended,
+    Purged: _purged,
+    Commanded: _commanded,
+    Exhausted: _exhausted,
+    Accepted: _accepted,
+    Answered: _answered,
+    WatermarkRaised: _watermark_raised,
+    IndexApplied: _index_applied,
+    Overdue: _overdue,
+    Closed: _closed,
+    Reopened: _reopened,
+}
