@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
 from collections import Counter
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 
 from expunge.adapters.memory import MemoryCaseStore, MemoryNotaryStore
 from expunge.adapters.store.cases import RedisCaseStore, RedisNotaryStore
-from expunge.adapters.store.server import Server
 from expunge.domain.case.state import Case, ChunkState
 from expunge.domain.digest import name
 from expunge.domain.events import Position
@@ -20,18 +17,9 @@ from expunge.domain.scope import ScopeKind
 from expunge.domain.vocabulary import Action, Kind, Regime, Status
 from expunge.errors import Fenced, Unavailable
 from expunge.ports import CaseStore, Changes, NotaryStore, TimerKey
-from tests.servers import Servers
 from tests.simulation import START
 
 CASE = name("case")
-
-
-@pytest.fixture
-def server(real: Servers) -> Iterator[Server]:
-    server = Server(real.redis, f"contract-{uuid.uuid4().hex[:8]}.")
-    server.initialise(512, "check")
-    yield server
-    server.forget(server._prefix.decode())
 
 
 @pytest.fixture(params=["memory", "redis"])

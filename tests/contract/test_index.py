@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -16,7 +15,6 @@ from expunge.domain.statement import Named, Row, Statement
 from expunge.domain.walk import Step, Visit
 from expunge.errors import Unavailable
 from expunge.ports import Index
-from tests.servers import Servers
 
 CASE, OTHER = name("case"), name("other")
 TASK, TASK2 = name("task"), name("task2")
@@ -24,14 +22,6 @@ TASK, TASK2 = name("task"), name("task2")
 
 def key(text: str) -> bytes:
     return digest("asset", text)
-
-
-@pytest.fixture
-def server(real: Servers) -> Iterator[Server]:
-    server = Server(real.redis, f"contract-{uuid.uuid4().hex[:8]}.")
-    server.initialise(512, "check")
-    yield server
-    server.forget(server._prefix.decode())
 
 
 @pytest.fixture(params=["memory", "redis"])

@@ -88,6 +88,15 @@ class Visit:
     children: tuple[bytes, ...]
 
 
+def reached(applied: Mapping[str, Mapping[str, int]], wanted: Mapping[str, Mapping[str, int]]) -> bool:
+    """Whether the indexers have come at least as far as wanted."""
+    return all(
+        applied.get(topic, {}).get(partition, 0) >= offset
+        for topic, partitions in wanted.items()
+        for partition, offset in partitions.items()
+    )
+
+
 def task_id(parent: str, *content: str | bytes | int) -> str:
     """The id of a task: a digest of what it came from and what it starts with (PROTOCOLS 13)."""
     return digest("task", parent, *content).hex()

@@ -22,11 +22,11 @@ from expunge.domain.case.state import Case, CaseReader, ChunkState
 from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Position, Record, decode, stamp
 from expunge.domain.plan import Chunk
+from expunge.domain.walk import reached
 from expunge.errors import InvalidMessage, Unavailable
 from expunge.ports import CaseStore, Changes, Index, Metrics, Progress, Result, TimerKey, Topics, Vault
 from expunge.stages.dead_letters import DeadLetters
 from expunge.stages.emissions import SOURCE, Emitter, Waves
-from expunge.stages.resolver import reached
 
 TIMERS_PER_TICK = 200
 CASES_PER_BROADCAST = 200
@@ -106,7 +106,6 @@ class _View:
         self.changes.cases[case_id] = decision.case
         wanted = timers(decision.case)
         for timer in timers(before) if before else {}:
-            self.changes.timers.setdefault(TimerKey(case_id, timer), None)
             self.changes.timers[TimerKey(case_id, timer)] = wanted.get(timer)
         for timer, at in wanted.items():
             self.changes.timers[TimerKey(case_id, timer)] = at

@@ -24,11 +24,12 @@ from expunge.domain.walk import (
     covered,
     obligations_of,
     pack,
+    reached,
     task_id,
     unpack,
 )
 from expunge.errors import InvalidMessage
-from expunge.ports import SHARDS, ChunkStore, Index, Metrics, Offsets, Progress, Result, Topics, Vault, Waiter
+from expunge.ports import SHARDS, ChunkStore, Index, Metrics, Progress, Result, Topics, Vault, Waiter
 from expunge.stages.dead_letters import DeadLetters
 
 SOURCE = "/expunge/resolver"
@@ -334,15 +335,6 @@ def _child(task: Task, child: str, kind: TaskKind, **fields: object) -> Task:
     scope = task.scope.model_copy(update={"assets": ()})
     plain = {"task_id": child, "kind": kind, "scope": scope, "nodes": "", "watermark": {}, "force": True}
     return task.model_copy(update=plain | fields)
-
-
-def reached(applied: Offsets, wanted: Offsets) -> bool:
-    """Whether the indexers have come at least as far as wanted."""
-    return all(
-        applied.get(topic, {}).get(partition, 0) >= offset
-        for topic, partitions in wanted.items()
-        for partition, offset in partitions.items()
-    )
 
 
 def task_message(task: Task, now: datetime, source: str) -> Outgoing:

@@ -10,6 +10,7 @@ from expunge.domain.case.state import Case
 from expunge.domain.case.turn import Confirm, Turn
 from expunge.domain.policy import NOT_FOUND_MISSES, NOT_FOUND_SHARE
 from expunge.domain.vocabulary import DEFERRALS, OPEN, UNDONE, Claim, Status
+from expunge.domain.walk import reached
 
 _DONE = frozenset({Status.COMPLETED, Status.COMPLETED_WITH_DEFERRALS})
 
@@ -61,12 +62,7 @@ def say_overdue(turn: Turn) -> None:
 def applied(turn: Turn, message: Applied) -> bool:
     """Whether the indexers have applied what this case waits for."""
     wanted = turn.case.watermark
-    enough = all(
-        message.watermark.get(topic, {}).get(partition, 0) >= offset
-        for topic, partitions in wanted.items()
-        for partition, offset in partitions.items()
-    )
-    if not wanted or not enough:
+    if not wanted or not reached(message.watermark, wanted):
         return False
     turn.record(facts.IndexApplied())
     return True
