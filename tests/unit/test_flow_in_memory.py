@@ -299,3 +299,19 @@ def test_the_same_identity_in_two_namespaces_is_one_case() -> None:
     world.settle()
     assert commanded(world, case_id) == {("photos", "photo", "delete")}
     assert len(world.confirmations("completed")) == 1
+
+
+def test_a_late_holding_that_does_not_answer_for_the_person_leads_nowhere() -> None:
+    world = World()
+    world.register("lost", system="nobody-configured", subjects=["ann"])  # keeps the case open
+    world.register("report", "dataset", "ml", parents=["mails.db"])
+    world.settle()
+    case_id = world.erase("ann")
+    world.settle(ticks=1)
+    world.declare_holding("mails.db", namespaces=["email"])
+    world.settle(ticks=1)
+    assert commanded(world, case_id) == set()
+    world.declare_holding("users.db", namespaces=["user_id"])
+    world.register("export", "dataset", "ml", parents=["users.db"])
+    world.settle(ticks=1)
+    assert commanded(world, case_id) == {("users", "users.db", "delete"), ("ml", "export", "rebuild_without")}

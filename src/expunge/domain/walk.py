@@ -32,6 +32,8 @@ class TaskKind(StrEnum):
     SHARD = "shard"
     FRONTIER = "frontier"
     LATE = "late"
+    HOLDING = "holding"
+    """A holding declared while the case was open: a node of its walk only if it answers for one of its roots."""
     CONTAINERS = "containers"
 
 

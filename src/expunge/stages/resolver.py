@@ -119,8 +119,8 @@ class Resolver:
             members = [key for shard in shards for key in self._index.source_assets(task.data_source, shard)]
             walk = Walk(task.scope, frozenset(members))
             walk.reach(members, Arrival.THROUGH)
-        elif task.kind is TaskKind.LATE:
-            self._start_late(walk, nodes)
+        elif task.kind in {TaskKind.LATE, TaskKind.HOLDING}:
+            self._start_late(task.kind, walk, nodes)
         else:
             for key, arrival in nodes.items():
                 walk.reach([key], arrival)
@@ -157,12 +157,12 @@ class Resolver:
                     start, members = shard + 1, 0
         return tasks
 
-    def _start_late(self, walk: Walk, nodes: dict[bytes, Arrival]) -> None:
+    def _start_late(self, kind: TaskKind, walk: Walk, nodes: dict[bytes, Arrival]) -> None:
         keys = sorted(nodes)
         for key, row in zip(keys, self._index.rows(keys), strict=True):
             if row is not None and row.holding is not None:
                 walk.plan_holding(key, row)
-            if row is None or row.kinds or row.holding is None:
+            if kind is TaskKind.LATE:
                 walk.reach([key], nodes[key])
 
     def go(self, task: Task, walk: Walk) -> None:

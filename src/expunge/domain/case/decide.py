@@ -24,6 +24,7 @@ from expunge.domain.case.turn import Emission, SetAside, Turn
 from expunge.domain.registry import Registry
 from expunge.domain.scope import Arrival
 from expunge.domain.vocabulary import Status
+from expunge.domain.walk import TaskKind
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -82,7 +83,7 @@ def _known(turn: Turn, message: CaseMessage) -> None:
 
 def _ask_holding(turn: Turn, message: HoldingDeclared) -> None:
     asset = LateAsset(key=message.holding, arrival=Arrival.THROUGH)
-    walking.late(turn, Late(case_id=turn.case.case_id, assets=(asset,)))
+    walking.late(turn, Late(case_id=turn.case.case_id, assets=(asset,)), TaskKind.HOLDING)
 
 
 def _fired(turn: Turn, timer: str) -> None:

@@ -132,7 +132,7 @@ def _fix(turn: Turn, number: int) -> None:
     purging.advance(turn)
 
 
-def late(turn: Turn, message: Late) -> None:
+def late(turn: Turn, message: Late, kind: TaskKind = TaskKind.LATE) -> None:
     """Assets that turned up under this case's marks: their walk belongs to the open or the next generation.
 
     What a command of this very case produced (a rebuilt dataset, a retrained model) is not late (PROTOCOLS 16).
@@ -150,6 +150,6 @@ def late(turn: Turn, message: Late) -> None:
     packed = pack(nodes)
     number = case.open_generation.number if case.open_generation else case.generation.number + 1
     # Said again it is walked again: what was known of an asset may have changed since the task before read it.
-    task = task_id(case.case_id, "late", case.sequence, packed)
+    task = task_id(case.case_id, kind, case.sequence, packed)
     turn.record(facts.WalkAnnounced(generation=number, tasks=(task,)))
-    turn.emit(StartTask(TaskKind.LATE, task, number, nodes=packed))
+    turn.emit(StartTask(kind, task, number, nodes=packed))
