@@ -36,7 +36,7 @@ other_partitions = 2
 session_timeout_ms = 6000
 [redis]
 url = "{redis}"
-buckets = 512
+expected_assets = 30_000
 [[namespaces]]
 name = "user_id"
 [[namespaces]]

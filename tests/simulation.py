@@ -33,7 +33,8 @@ from expunge.stages.coordinator import Coordinator
 from expunge.stages.indexer import Indexer
 from expunge.stages.intake import Intake
 from expunge.stages.notary import Notary
-from expunge.stages.resolver import Bounds, Resolver
+from expunge.stages.resolver import Resolver
+from expunge.stages.traversal import Bounds
 
 START = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 PARTITIONS = 2
@@ -129,11 +130,13 @@ class World:
         self.metrics, self.vault = MemoryMetrics(), UnsafeMemoryVault()
         index: Any = Dying(self.index, self)
         store: Any = Dying(self.store, self)
+        few = self.step_nodes
+        bounds = Bounds(few, frontier_nodes=20 * few, trip_nodes=few, group_nodes=few)
         self.stages: dict[str, Stage] = {
             "intake": Intake(self.door, self, self.vault, self.broker, self.metrics),
             "indexer": Indexer(self.door, index, self.broker, self.vault, self.metrics),
             "resolver": Resolver(
-                self.door, index, store, self, self.broker, self.vault, self.metrics, NoWait(), Bounds(self.step_nodes)
+                self.door, index, store, self, self.broker, self.vault, self.metrics, NoWait(), self, bounds
             ),
             "coordinator": Coordinator(self.door, store, index, self, self.broker, self.vault, self.metrics),
             "notary": Notary(self.door, self.seen, self.vault, self.metrics),
@@ -142,6 +145,11 @@ class World:
         self.answers: dict[str, Callable[[dict[str, Any]], list[dict[str, Any]]]] = {}
         self.commanded: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
         self.excluded: dict[tuple[str, str], set[str]] = defaultdict(set)
+
+    # ports.Tenure
+
+    def until_ms(self) -> int:
+        return 0
 
     # ports.Progress
 
@@ -194,7 +202,7 @@ class World:
         self.breathe()
         stage.write(result)
         self.breathe()
-        for record in batch:
+        for record in batch[: result.taken]:
             self.committed[role, record.topic, record.partition] = record.position.offset + 1
             self.breathe()
 
@@ -306,6 +314,11 @@ class World:
 
     def dead_letters(self) -> list[dict[str, Any]]:
         return [event["data"] for event in self.broker.events("dead-letters")]
+
+    def returned(self, case_id: str) -> int:
+        """Obligations of a case for assets that came back after they had been purged."""
+        chunks = (c for state in self.store.states.values() for (case, _), c in state.chunks.items() if case == case_id)
+        return sum(chunk.summary.size for chunk in chunks if chunk.summary.returned)
 
     def status(self, case_id: str) -> str:
         for state in self.store.states.values():

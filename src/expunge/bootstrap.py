@@ -13,7 +13,7 @@ from expunge.adapters.broker.consumer import KafkaReader, KafkaRecords
 from expunge.adapters.broker.producer import KafkaSender
 from expunge.adapters.store.cases import RedisCaseStore, RedisNotaryStore
 from expunge.adapters.store.index import RedisIndex
-from expunge.adapters.store.server import Server
+from expunge.adapters.store.server import Server, buckets_for
 from expunge.adapters.system import PrometheusMetrics, StopWaiter, SystemClock
 from expunge.adapters.vault import LibraryVault
 from expunge.config import Settings
@@ -29,7 +29,23 @@ from expunge.stages.coordinator import Coordinator
 from expunge.stages.indexer import Indexer
 from expunge.stages.intake import Intake
 from expunge.stages.notary import Notary
-from expunge.stages.resolver import Bounds, Resolver
+from expunge.stages.resolver import Resolver
+from expunge.stages.traversal import Bounds
+
+
+@dataclass
+class StoreTenure:
+    """See `ports.Tenure`: the group's last answer, by Redis' clock, and four fifths of the session time-out."""
+
+    server: Server
+    session_timeout_ms: int
+    source: KafkaRecords | None = None
+    """The member of the group; there is one before anything is handled."""
+
+    def until_ms(self) -> int:
+        """See `ports.Tenure.until_ms`."""
+        silent = self.source.silent_seconds() if self.source else 0
+        return int(self.server.now_ms() - silent * 1000 + self.session_timeout_ms * 0.8)
 
 
 @dataclass
@@ -104,7 +120,7 @@ class Installation:
         kafka = self.settings.kafka
         return KafkaReader(kafka.bootstrap_servers, kafka.options, self.settings.prefix, topics, since)
 
-    def stage(self, role: str, metrics: PrometheusMetrics, stop: threading.Event) -> Stage:
+    def stage(self, role: str, metrics: PrometheusMetrics, stop: threading.Event, tenure: StoreTenure) -> Stage:
         """The stage of a role."""
         door, vault, topics = self.door, self.vault, self.topics
         match role:
@@ -115,7 +131,7 @@ class Installation:
             case "resolver":
                 bounds = Bounds(self.settings.limits.step_nodes)
                 waiter = StopWaiter(stop)
-                return Resolver(door, self.index, self.cases, topics, topics, vault, metrics, waiter, bounds)
+                return Resolver(door, self.index, self.cases, topics, topics, vault, metrics, waiter, tenure, bounds)
             case "coordinator":
                 return Coordinator(door, self.cases, self.index, topics, topics, vault, metrics)
             case "notary":
@@ -132,8 +148,9 @@ class Installation:
         self.refuse_if_wrong()
         port = self.settings.metrics.port
         metrics = PrometheusMetrics(port + ROLES.index(role) if port else 0)
-        stage = self.stage(role, metrics, stop)
-        source = self.records(role, stage.topics)
+        tenure = StoreTenure(self.server, self.settings.kafka.session_timeout_ms)
+        stage = self.stage(role, metrics, stop, tenure)
+        source = tenure.source = self.records(role, stage.topics)
         Loop(stage, source, self.sender, SystemClock(), metrics).run(stop.is_set)
 
     def refuse_if_wrong(self) -> None:
@@ -151,9 +168,6 @@ class Installation:
             return [Finding("Redis holds no index", mend)]
         if meta.check != self.keys.check:
             return [Finding("the index was made with another secret", "set secret_file to the secret it was made with")]
-        if meta.buckets != self.settings.redis.buckets:
-            mend = f"set redis.buckets to {meta.buckets}; changing it needs a rebuild"
-            return [Finding(f"the index has {meta.buckets} buckets", mend)]
         return []
 
     def create(self, say: Callable[[str], None]) -> None:
@@ -170,7 +184,7 @@ class Installation:
         if self.server.read_meta() is None:
             if not self.topics.empty(["assets", "ledger"]):
                 raise ConfigurationError("Redis is empty but the topics hold data: run `expunge rebuild`")
-            self.server.initialise(self.settings.redis.buckets, self.keys.check)
+            self.server.initialise(buckets_for(self.settings.redis.expected_assets), self.keys.check)
 
     def close(self) -> None:
         """Let go of connections that were opened."""

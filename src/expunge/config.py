@@ -46,8 +46,8 @@ class Redis(_Section):
     """Where Redis is, and how the index is cut."""
 
     url: str = "redis://127.0.0.1:6379/0"
-    buckets: int = Field(16_384, ge=256, multiple_of=256)
-    """Fixed when the index is created: about one for every 64 assets."""
+    expected_assets: int = Field(1_000_000, ge=1)
+    """Decides, when the index is created, into how many buckets it is cut: about one for every 64 assets."""
 
 
 class Metrics(_Section):
@@ -60,7 +60,7 @@ class Metrics(_Section):
 class Limits(_Section):
     """How much one message may lead to."""
 
-    step_nodes: int = Field(20_000, ge=1, le=1_000_000)
+    step_nodes: int = Field(250_000, ge=1, le=1_000_000)
 
 
 class _Declared(_Section):

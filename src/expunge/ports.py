@@ -15,16 +15,14 @@ from typing import Literal, NamedTuple, Protocol
 from expunge.domain.case.messages import Root
 from expunge.domain.case.state import Case, CaseReader, ChunkState
 from expunge.domain.events import Outgoing, Position, Record
+from expunge.domain.marks import Mark, MarkState
 from expunge.domain.plan import Chunk
-from expunge.domain.scope import Arrival
-from expunge.domain.statement import Row, Statement
+from expunge.domain.row import Combination, Row
+from expunge.domain.scope import Group
 from expunge.domain.walk import Step, Visit
 
 Offsets = dict[str, dict[str, int]]
 """Topic (without prefix) -> partition -> offset."""
-
-SHARDS = 256
-"""Shards of a data source's membership: one for each hash tag of the index."""
 
 MetricName = Literal[
     "messages_handled",  # records that a role has finished with, by role
@@ -42,73 +40,105 @@ class Metrics(Protocol):
         """Add to a counter, or observe a duration."""
 
 
-class Mark(NamedTuple):
-    """A case's mark on a node."""
+class Said(NamedTuple):
+    """What one statement says of an asset: its row alone, and when it was appended."""
 
-    case_id: str
-    tasks: tuple[str, str]
-    """The first 16 digits of the ids of the tasks that own the node: who marked it first, and who widened its reach."""
-    reach: Arrival
-    digest: bytes
-    """The digest of the row as it was planned; empty for roots."""
-    clean_since: int = 0
-    """When its system said that the case's data is out of it (milliseconds since 1970); 0: it has not said so."""
+    key: bytes
+    row: Row
+    at_ms: int
+
+
+class Put(NamedTuple):
+    """What became of a statement: the row of all statements, in bytes, and the asset's marks, read after the write."""
+
+    raw: bytes
+    marks: Sequence[Mark]
+
+
+class Peek(NamedTuple):
+    """A look at a node for one case, without marking it."""
+
+    flags: int
+    row: bytes | None
+    """Of containers only."""
+    mark: Mark | None
 
 
 @dataclass(frozen=True, slots=True)
-class IndexStats:
-    """What `index stats` shows."""
+class Rule:
+    """How a task visits nodes.
 
-    assets: int
-    edges: int
-    subjects: int
-    marks: int
-    buckets: int
+    Attributes:
+        bounded: containers are boundaries (PROTOCOLS 18).
+        again: a walk after the first plan: a container that is met is clean no longer, and its children are read even
+            if another task has marked it, for what is found now may be in them.
+        until: of what names the person, only what was collected up to here (seconds since 1970); 0: everything.
+        returned: the task's own roots came back at this moment (milliseconds since 1970); 0: they did not.
+        lease_until_ms: marks are refused after this moment of the store's clock; 0: never.
+    """
+
+    bounded: bool
+    again: bool = False
+    until: int = 0
+    returned: int = 0
+    lease_until_ms: int = 0
 
 
 class Index(Protocol):
     """The lineage index. Every write only adds, and names its subject by digest, so it may be made twice."""
 
-    def put(self, statements: Sequence[tuple[bytes, Statement]]) -> list[Row]:
-        """Merge statements into the rows of their assets, with data source memberships; the rows as they are now."""
+    def put(self, said: Sequence[Said]) -> list[Put]:
+        """Merge statements into the rows of their assets, with data source memberships.
 
-    def link_children(self, edges: Sequence[tuple[bytes, bytes]]) -> list[list[Mark]]:
+        In the same step an open mark of the asset notes that it was stated again, and when.
+        """
+
+    def link_children(self, edges: Sequence[tuple[bytes, bytes]]) -> list[Sequence[Mark]]:
         """Write (parent, child) edges; for each, the parent's marks, read after the edge was written."""
 
-    def link_subjects(self, members: Sequence[tuple[bytes, bytes]]) -> list[list[Mark]]:
+    def link_subjects(self, members: Sequence[tuple[bytes, bytes]]) -> list[Sequence[Mark]]:
         """Write (subject, asset) memberships; for each, the subject's marks, read after the write."""
 
-    def marks(self, nodes: Sequence[bytes]) -> list[list[Mark]]:
+    def marks(self, nodes: Sequence[bytes]) -> list[Sequence[Mark]]:
         """The marks of nodes."""
 
-    def set_clean(self, case_id: str, nodes: Sequence[bytes], since_ms: int) -> None:
-        """Note on a case's marks that its data is out of these nodes since a moment; 0 takes the word back."""
+    def set_state(self, case_id: str, nodes: Sequence[bytes], state: MarkState, since_ms: int) -> list[bytes]:
+        """Note on a case's marks that nodes are clean, gone or open again.
 
-    def mark_roots(self, case_id: str, task_id: str, nodes: Sequence[bytes]) -> None:
-        """Mark root nodes (subjects, data sources) before their members are read."""
-
-    def subject_assets(self, subject: bytes) -> list[bytes]:
-        """The assets that name a subject."""
-
-    def source_sizes(self, data_source: str) -> list[int]:
-        """How many assets each of the SHARDS shards of a data source holds."""
-
-    def source_assets(self, data_source: str, shard: int) -> list[bytes]:
-        """The assets of a data source in one of SHARDS shards."""
-
-    def visit(
-        self, case_id: str, task_id: str, steps: Sequence[Step], *, bounded: bool, again: bool, lease_until_ms: int
-    ) -> list[Visit]:
-        """Mark nodes and read their rows and children, each node in one atomic step; answers in the order given.
-
-        With `bounded`, a node that arrives as CONTAINERS and is no container is neither marked nor read on. A node
-        that another task has marked is `seen`, unless it is this task's own root or is reached more widely now. With
-        `again`, a container that is met is clean no longer, and its children are read even if it is seen. A lease that
-        has passed refuses to mark (0: no lease).
+        Of GONE, the later moment stands. Answers which nodes were stated after that moment: they have come back.
         """
+
+    def mark_roots(self, case_id: str, task_id: str, nodes: Sequence[bytes], until: int) -> None:
+        """Mark root nodes (subjects, data sources) before their members are read; see `Mark.until`."""
+
+    def sizes(self, group: Group) -> list[int]:
+        """How many members each of the SHARDS shards of a group holds."""
+
+    def members(self, group: Group, shards: range) -> list[bytes]:
+        """The members of a group in some of its shards."""
+
+    def visit(self, case_id: str, task_id: str, steps: Sequence[Step], rule: Rule) -> list[Visit]:
+        """Mark nodes and read their rows and children, each node in one atomic step; answers in any order.
+
+        What the rule does not reach is neither marked nor read. A node that another task has marked is `seen`, unless
+        it is this task's own root or is reached more widely now.
+
+        Raises:
+            Fenced: the lease has passed.
+        """
+
+    def peek(self, case_id: str, nodes: Sequence[bytes]) -> list[Peek]:
+        """What a case knows of nodes, without marking them; answers in the order given."""
 
     def rows(self, keys: Sequence[bytes]) -> list[Row | None]:
         """Rows, without marking anything."""
+
+    def combination(self, digest: bytes) -> Combination:
+        """The names behind the digest in a row.
+
+        Raises:
+            Unavailable: they are not there: the store forgot.
+        """
 
     def add_holding(self, key: bytes) -> None:
         """Put a holding on the list that every root task reads."""
@@ -122,8 +152,13 @@ class Index(Protocol):
     def excluded(self, case_id: str, container: bytes) -> list[bytes]:
         """What was added by `exclude`, at most the bound plus one."""
 
-    def stats(self) -> IndexStats:
-        """Counts over the whole index."""
+
+class Tenure(Protocol):
+    """How long this process may take its partitions for its own."""
+
+    def until_ms(self) -> int:
+        """Until when, by the store's clock (milliseconds since 1970): its last heartbeat and less than the session
+        time-out. 0: for ever."""
 
 
 class TimerKey(NamedTuple):
@@ -270,6 +305,8 @@ class Result:
     waves: tuple[tuple[Outgoing, ...], ...] = ()
     writes: Mapping[int, object] = field(default_factory=dict)
     """State to write after everything is produced, by partition; the stage knows its own form."""
+    taken: int | None = None
+    """How many of the batch's records, from the front, this covers; the others are read again. None: all."""
 
 
 class Stage(Protocol):

@@ -98,9 +98,9 @@ class Loop:
             batch = self._source.poll(POLL_SECONDS)
             started = self._clock.seconds()
             if batch:
-                self._handle(batch)
+                taken = self._handle(batch)
                 self._metrics.count("batch_seconds", self._clock.seconds() - started, label=self._stage.name)
-                self._metrics.count("messages_handled", len(batch), label=self._stage.name)
+                self._metrics.count("messages_handled", taken, label=self._stage.name)
             self._source.commit()
             self._tick()
             self._failures = 0
@@ -110,11 +110,16 @@ class Loop:
             log.warning("another process owns the partition; reading again", role=self._stage.name, reason=str(error))
             self._source.rewind_to_committed(batch)
 
-    def _handle(self, batch: Sequence[Record]) -> None:
+    def _handle(self, batch: Sequence[Record]) -> int:
+        """Handle a batch, or as much of it as the stage takes; how many records that was."""
         result = self._stage.handle(batch)
         for wave in result.waves:
             self._sink.send(wave)
         self._stage.write(result)
+        if result.taken is None:
+            return len(batch)
+        self._source.rewind(batch[result.taken :])
+        return result.taken
 
     def _tick(self) -> None:
         if self._clock.seconds() - self._ticked < TICK_SECONDS:

@@ -216,7 +216,7 @@ def judge(script: Script, asked: Asked, case_id: str) -> None:
     counted = sum(sum(kinds.values()) for kinds in final[-1]["counts"].values())
     rebuilds = sum(1 for _, _, action in set(world.commanded[case_id]) if action == "rebuild_without")
     if not rebuilds:  # a container is counted once for each list of what it must leave out
-        assert counted == len(owners)
+        assert counted == len(owners) + world.returned(case_id)
     assert counted >= len(owners)
     for _, asset, action in world.commanded[case_id]:
         if action == "rebuild_without":

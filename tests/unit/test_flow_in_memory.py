@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from tests.simulation import World, honest
+from tests.simulation import PARTITIONS, World, honest
 
 
 def commanded(world: World, case_id: str) -> set[tuple[str, str, str]]:
@@ -79,7 +79,8 @@ def test_a_late_asset_opens_the_next_generation() -> None:
     assert ("photos", "crop-1", "delete") in commanded(world, case_id)
     assert len(world.confirmations("reopened")) == 1
     assert len(world.confirmations("completed")) == 2
-    world.register("crop-1", parents=["photo-1"])  # a nightly inventory says it again
+    for partition in range(PARTITIONS):  # a rewound indexer reads it again
+        world.replay("indexer", "registrations", partition, 9)
     world.settle()
     assert len(world.confirmations("reopened")) == 1
 

@@ -11,13 +11,25 @@ from expunge.domain.case.messages import Root
 from expunge.domain.case.state import Case, ChunkState
 from expunge.domain.digest import digest, name
 from expunge.domain.events import Position
+from expunge.domain.marks import Mark, MarkState
 from expunge.domain.plan import MAX_EXCLUDED, Chunk
-from expunge.domain.scope import Arrival
-from expunge.domain.statement import CONTAINER_FLAG, DIGEST_BYTES, PASS_THROUGH_FLAG, Row, Statement, reach_of
+from expunge.domain.row import (
+    CONTAINER,
+    DIGEST_BYTES,
+    Combination,
+    Row,
+    collected_of,
+    combination_of,
+    flags_of,
+)
+from expunge.domain.scope import SHARDS, Arrival, Group, GroupKind, data_source_node, shard_of
 from expunge.domain.vocabulary import CLOSED
-from expunge.domain.walk import Step, Visit
+from expunge.domain.walk import Step, Visit, boundary, reach_of
 from expunge.errors import Fenced, Unavailable
-from expunge.ports import SHARDS, Changes, IndexStats, Mark, MetricName, Offsets, TimerKey
+from expunge.ports import Changes, MetricName, Offsets, Peek, Put, Rule, Said, TimerKey
+
+HUB = 96
+"""Children that come along with a visit; more are read in shards."""
 
 
 @dataclass(slots=True)
@@ -26,110 +38,138 @@ class _Marked:
     reach: Arrival
     digest: bytes
     widened: str = ""
-    clean_since: int = 0
+    state: MarkState = MarkState.OPEN
+    since_ms: int = 0
+    until: int = 0
 
 
 class MemoryIndex:
-    """The lineage index as dictionaries."""
+    """The lineage index as dictionaries. Its clock stands at `now_ms`, for leases."""
 
     def __init__(self) -> None:
+        self.now_ms = 1
         self.raw: dict[bytes, bytes] = {}
-        self.children: dict[bytes, list[bytes]] = defaultdict(list)
-        self.subjects: dict[bytes, list[bytes]] = defaultdict(list)
-        self.sources: dict[tuple[str, int], list[bytes]] = defaultdict(list)
+        self.combinations: dict[bytes, Combination] = {}
+        self.groups: dict[Group, list[bytes]] = defaultdict(list)
         self.marked: dict[bytes, dict[str, _Marked]] = defaultdict(dict)
         self.held: list[bytes] = []
         self.exclusions: dict[tuple[str, bytes], set[bytes]] = defaultdict(set)
 
-    def put(self, statements: Sequence[tuple[bytes, Statement]]) -> list[Row]:
+    def put(self, said: Sequence[Said]) -> list[Put]:
         """See `ports.Index.put`."""
-        for key, statement in statements:
-            known = self.raw.get(key)
-            row = (Row.decode(known) if known else Row(statement.asset)).merged(statement)
+        for key, fresh, at_ms in said:
+            (known,) = self.rows([key])
+            row = known.merged(fresh) if known else fresh
+            self.combinations[row.combination.digest] = row.combination
             self.raw[key] = row.encode()
-            for source in statement.data_sources:
-                _add(self.sources[source, key[0] % SHARDS], key)
-        return [Row.decode(self.raw[key]) for key, _ in statements]
+            for source in row.combination.data_sources:
+                _add(self.groups[Group(GroupKind.SOURCE, data_source_node(source))], key)
+            for mark in self.marked[key].values():
+                if mark.state in {MarkState.OPEN, MarkState.RESTATED}:
+                    mark.state, mark.since_ms = MarkState.RESTATED, max(mark.since_ms, at_ms)
+        return [Put(self.raw[key], self.marks([key])[0]) for key, _, _ in said]
 
-    def link_children(self, edges: Sequence[tuple[bytes, bytes]]) -> list[list[Mark]]:
+    def link_children(self, edges: Sequence[tuple[bytes, bytes]]) -> list[Sequence[Mark]]:
         """See `ports.Index.link_children`."""
-        for parent, child in edges:
-            _add(self.children[parent], child)
-        return self.marks([parent for parent, _ in edges])
+        return self._link(GroupKind.CHILDREN, edges)
 
-    def link_subjects(self, members: Sequence[tuple[bytes, bytes]]) -> list[list[Mark]]:
+    def link_subjects(self, members: Sequence[tuple[bytes, bytes]]) -> list[Sequence[Mark]]:
         """See `ports.Index.link_subjects`."""
-        for subject, asset in members:
-            _add(self.subjects[subject], asset)
-        return self.marks([subject for subject, _ in members])
+        return self._link(GroupKind.SUBJECT, members)
 
-    def marks(self, nodes: Sequence[bytes]) -> list[list[Mark]]:
+    def _link(self, kind: GroupKind, links: Sequence[tuple[bytes, bytes]]) -> list[Sequence[Mark]]:
+        for node, member in links:
+            _add(self.groups[Group(kind, node)], member)
+        return self.marks([node for node, _ in links])
+
+    def marks(self, nodes: Sequence[bytes]) -> list[Sequence[Mark]]:
         """See `ports.Index.marks`."""
-        return [
-            [
-                Mark(case, (marked.owner[:16], marked.widened[:16]), marked.reach, marked.digest, marked.clean_since)
-                for case, marked in self.marked.get(node, {}).items()
-            ]
-            for node in nodes
-        ]
+        return [[_mark(case, marked) for case, marked in self.marked.get(node, {}).items()] for node in nodes]
 
-    def set_clean(self, case_id: str, nodes: Sequence[bytes], since_ms: int) -> None:
-        """See `ports.Index.set_clean`."""
-        for node in nodes:
-            if case_id in self.marked[node]:
-                self.marked[node][case_id].clean_since = since_ms
+    def set_state(self, case_id: str, nodes: Sequence[bytes], state: MarkState, since_ms: int) -> list[bytes]:
+        """See `ports.Index.set_state`."""
+        returned = []
+        for node in sorted(set(nodes)):
+            mark = self.marked[node].get(case_id)
+            later = mark and state is mark.state is MarkState.GONE and mark.since_ms >= since_ms
+            if not mark or later or (state is MarkState.OPEN and mark.state is MarkState.RESTATED):
+                continue
+            if state is MarkState.GONE and mark.state is MarkState.RESTATED and mark.since_ms > since_ms:
+                returned.append(node)
+            mark.state, mark.since_ms = state, 0 if state is MarkState.OPEN else since_ms
+            if state is MarkState.GONE:
+                mark.owner = mark.widened = ""
+        return returned
 
-    def mark_roots(self, case_id: str, task_id: str, nodes: Sequence[bytes]) -> None:
+    def mark_roots(self, case_id: str, task_id: str, nodes: Sequence[bytes], until: int) -> None:
         """See `ports.Index.mark_roots`."""
         for node in nodes:
-            self.marked[node].setdefault(case_id, _Marked(task_id, Arrival.THROUGH, b""))
+            self.marked[node].setdefault(case_id, _Marked(task_id, Arrival.THROUGH, b"", until=until))
 
-    def subject_assets(self, subject: bytes) -> list[bytes]:
-        """See `ports.Index.subject_assets`."""
-        return list(self.subjects.get(subject, ()))
+    def sizes(self, group: Group) -> list[int]:
+        """See `ports.Index.sizes`."""
+        found = Counter(map(shard_of, self.groups.get(group, ())))
+        return [found[shard] for shard in range(SHARDS)]
 
-    def source_sizes(self, data_source: str) -> list[int]:
-        """See `ports.Index.source_sizes`."""
-        return [len(self.sources.get((data_source, shard), ())) for shard in range(SHARDS)]
+    def members(self, group: Group, shards: range) -> list[bytes]:
+        """See `ports.Index.members`."""
+        return [key for key in self.groups.get(group, ()) if shard_of(key) in shards]
 
-    def source_assets(self, data_source: str, shard: int) -> list[bytes]:
-        """See `ports.Index.source_assets`."""
-        return list(self.sources.get((data_source, shard), ()))
+    def visit(self, case_id: str, task_id: str, steps: Sequence[Step], rule: Rule) -> list[Visit]:
+        """See `ports.Index.visit`."""
+        if rule.lease_until_ms and self.now_ms > rule.lease_until_ms:
+            raise Fenced("the lease has passed")
+        return [self._visit(case_id, task_id, step, rule) for step in steps]
 
-    def visit(
-        self, case_id: str, task_id: str, steps: Sequence[Step], *, bounded: bool, again: bool, lease_until_ms: int
-    ) -> list[Visit]:
-        """See `ports.Index.visit`; memory has no clock, so a lease never passes."""
-        del lease_until_ms
-        return [self._visit(case_id, task_id, step, bounded=bounded, again=again) for step in steps]
-
-    def _visit(self, case_id: str, task_id: str, step: Step, *, bounded: bool, again: bool) -> Visit:
+    def _visit(self, case_id: str, task_id: str, step: Step, rule: Rule) -> Visit:
         key, arrival, own = step
         raw = self.raw.get(key)
-        flags = raw[DIGEST_BYTES] if raw else PASS_THROUGH_FLAG
-        if bounded and arrival is Arrival.CONTAINERS and not flags:
-            return Visit(key, seen=False, skipped=True, reach=arrival, row=None, children=())
-        mark = self._mark(case_id, task_id, key, reach_of(arrival, flags, bounded=bounded))
+        flags, collected = flags_of(raw), collected_of(raw) if raw else 0
+        if boundary(arrival, flags, collected, bounded=rule.bounded, until=rule.until):
+            return Visit(key, seen=False, skipped=True, reach=arrival, row=None)
+        known = case_id in self.marked[key]
+        mark = self._mark(case_id, task_id, key, reach_of(arrival, flags, bounded=rule.bounded))
         seen = task_id not in {mark.owner, mark.widened} and not own
+        digest = raw[:DIGEST_BYTES] if raw else b""
+        reread = rule.again and bool(flags & CONTAINER)
+        back = own and mark.state is MarkState.GONE and mark.since_ms < rule.returned
+        changed = mark.state is MarkState.GONE and not seen and mark.digest != digest
+        if back or changed or (reread and mark.state is MarkState.CLEAN):
+            mark.state, mark.since_ms, mark.owner = MarkState.OPEN, 0, mark.owner or task_id
         if not seen:
-            mark.digest = raw[:DIGEST_BYTES] if raw else b""
-        reread = again and bool(flags & CONTAINER_FLAG)
-        if reread:
-            mark.clean_since = 0
-        children = () if seen and not reread else tuple(self.children.get(key, ()))
-        row = Row.decode(raw) if raw else None
-        return Visit(key, seen=seen, skipped=False, reach=mark.reach, row=row, children=children)
+            mark.digest = digest
+        children = () if seen and not reread else self.groups.get(Group(GroupKind.CHILDREN, key), ())
+        hub = len(children) > HUB
+        packed = b"" if hub else b"".join(children)
+        return Visit(key, seen, False, mark.reach, raw, packed, known and not seen, hub)  # noqa: FBT003 - a tuple
 
     def _mark(self, case_id: str, task_id: str, key: bytes, reach: Arrival) -> _Marked:
         mark = self.marked[key].setdefault(case_id, _Marked(task_id, reach, b""))
         if reach.width > mark.reach.width:
             mark.reach = reach
-            mark.widened = mark.widened if mark.owner == task_id else task_id
+            if not mark.owner:
+                mark.owner = task_id
+            elif mark.owner != task_id:
+                mark.widened = task_id
         return mark
+
+    def peek(self, case_id: str, nodes: Sequence[bytes]) -> list[Peek]:
+        """See `ports.Index.peek`."""
+        found = []
+        for node in nodes:
+            raw, mark = self.raw.get(node), self.marked.get(node, {}).get(case_id)
+            flags = flags_of(raw)
+            found.append(Peek(flags, raw if flags & CONTAINER else None, _mark(case_id, mark) if mark else None))
+        return found
 
     def rows(self, keys: Sequence[bytes]) -> list[Row | None]:
         """See `ports.Index.rows`."""
-        return [Row.decode(self.raw[key]) if key in self.raw else None for key in keys]
+        found = (self.raw.get(key) for key in keys)
+        return [Row.decode(raw, self.combination(combination_of(raw))) if raw else None for raw in found]
+
+    def combination(self, digest: bytes) -> Combination:
+        """See `ports.Index.combination`."""
+        return self.combinations[digest]
 
     def add_holding(self, key: bytes) -> None:
         """See `ports.Index.add_holding`."""
@@ -149,15 +189,10 @@ class MemoryIndex:
         """See `ports.Index.excluded`."""
         return sorted(self.exclusions[case_id, container])
 
-    def stats(self) -> IndexStats:
-        """See `ports.Index.stats`."""
-        return IndexStats(
-            assets=len(self.raw),
-            edges=sum(map(len, self.children.values())),
-            subjects=len(self.subjects),
-            marks=sum(map(len, self.marked.values())),
-            buckets=1,
-        )
+
+def _mark(case_id: str, marked: _Marked) -> Mark:
+    tasks = (marked.owner[:8], marked.widened[:8])
+    return Mark(case_id, tasks, marked.reach, marked.digest, marked.state, marked.since_ms, marked.until)
 
 
 def _add(members: list[bytes], key: bytes) -> None:

@@ -18,7 +18,7 @@ from expunge.cli.common import NO, Json, console, installation, print_json, prin
 from expunge.domain import inlets
 from expunge.domain.digest import name
 from expunge.domain.events import MAX_PAYLOAD_BYTES, Event, Outgoing
-from expunge.domain.statement import Row
+from expunge.domain.row import Row
 from expunge.errors import ConfigurationError, InvalidMessage
 
 app = typer.Typer(help="The lineage index.", no_args_is_help=True)

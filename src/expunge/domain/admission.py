@@ -13,8 +13,9 @@ from expunge.domain.case.messages import Answered, Place, Receipted, Root, Seal
 from expunge.domain.events import CloudEvent, Record, stamp
 from expunge.domain.identity import EPOCH, Keys, normalise
 from expunge.domain.registry import Publisher, Registry
+from expunge.domain.row import Holding
 from expunge.domain.scope import Scope, ScopeKind, Subject
-from expunge.domain.statement import Holding, Named, Statement
+from expunge.domain.statement import Named, Statement
 from expunge.domain.vocabulary import Kind, Regime
 from expunge.errors import InvalidMessage
 
@@ -217,6 +218,7 @@ class Door:
             expected_by=receipt.expected_by,
             content=self.keys.content(_canonical(said)),
             place=self.place_of(record),
+            appended_ms=int(record.appended_at.timestamp() * 1000),
         )
         return receipt, taken
 

@@ -6,14 +6,15 @@ same obligations planned twice are the same chunk (PROTOCOLS 14), and a plan is 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from itertools import groupby
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache
+from operator import itemgetter
 from typing import NamedTuple
 
+import orjson
+
 from expunge.domain.digest import digest
-from expunge.domain.policy import Disposition
 from expunge.domain.registry import Registry
 from expunge.domain.scope import Hex, Value
 from expunge.domain.vocabulary import Action, Kind, stage_of
@@ -25,6 +26,8 @@ FRAME_BYTES = 32
 MAX_EXCLUDED = 1_000
 """Excluded assets in one command (CONTRACT); above that the obligation stays open (PROTOCOLS 49)."""
 MAX_EXCLUDED_BYTES = 300_000
+NAME_BYTES = 12
+"""Of an obligation's name, within one case: two of 10,000,000 do not meet by chance."""
 
 UNOWNED = "unowned"
 NOT_INTEGRATED = "not_integrated"
@@ -36,51 +39,74 @@ _ALONE = frozenset({Action.REBUILD_WITHOUT, Action.RETRAIN_WITHOUT})
 
 def encoded(text: str) -> int:
     """Bytes of a text in JSON, escapes included."""
-    return len(json.dumps(text, ensure_ascii=False).encode())
+    return len(orjson.dumps(text))
 
 
-class Target(Value):
-    """One asset in a chunk; its place in the chunk is its ordinal."""
+class Detail(Value):
+    """What a command says about a target beside its id: the owner's own words, and its handles for people."""
 
-    asset: str
     attributes: dict[str, str] = {}
     refs: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def words(self) -> list[tuple[str, str]]:
+        """All pairs, in order."""
+        return [*sorted(self.attributes.items()), ("", ""), *sorted(self.refs)]
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Obligation:
-    """One asset or holding in a case, with what must happen to it in one system."""
 
-    key: bytes
-    asset: str
-    kind: Kind
+class Lot(NamedTuple):
+    """What obligations have in common that can go into one command."""
+
     system: str
-    disposition: Disposition
+    action: Action
+    kind: Kind
+    purposes: tuple[str, ...] = ()
     holding: bool = False
     root: str = ""
     """For holdings, the subject's pseudonym (hexadecimal) or the data source that it must look for."""
-    attributes: tuple[tuple[str, str], ...] = ()
-    refs: frozenset[tuple[str, str]] = field(default=frozenset())
-    excluded: tuple[str, ...] = ()
+    returned: int = 0
+    """For assets that came back after they were purged: when (milliseconds since 1970). Each return is new work."""
 
     @property
-    def name(self) -> bytes:
+    def stage(self) -> int:
+        """The stage in which they are purged."""
+        return stage_of(self.kind, holding=self.holding)
+
+    @property
+    def alone(self) -> bool:
+        """Whether every obligation is a command of its own."""
+        return self.holding or self.action in _ALONE
+
+
+class Obligation(NamedTuple):
+    """One asset or holding of a lot: with the lot, what must happen to it in one system."""
+
+    key: bytes
+    asset: str
+    detail: Detail | None = None
+    excluded: tuple[str, ...] = ()
+
+    def name(self, lot: Lot) -> bytes:
         """A digest of all that it says. Whatever task plans it again, it stays in the chunk that has it already."""
-        people = [text for pair in sorted(self.refs) for text in pair]
-        facts = [text for pair in sorted(self.attributes) for text in pair]
-        lists = (self.disposition.purposes, self.excluded, people, facts)
-        flat = [word for words in lists for word in (len(words), *words)]
-        action = self.disposition.action
-        return digest(self.key, self.asset, self.kind, self.system, action, int(self.holding), self.root, *flat)
+        raw = self.key + _lot_digest(lot)
+        if self.detail is not None:
+            raw += digest(*(text for pair in self.detail.words for text in pair))
+        if self.excluded:
+            raw += digest(*self.excluded)
+        return hashlib.blake2b(raw, digest_size=NAME_BYTES).digest()
 
     @property
     def weight(self) -> int:
         """Bytes that it adds to a command, apart from the people whom every target names."""
-        return (
-            FRAME_BYTES
-            + encoded(self.asset)
-            + sum(FRAME_BYTES + encoded(left) + encoded(right) for left, right in (*self.attributes, *self.refs))
-        )
+        pairs = self.detail.words if self.detail else ()
+        return FRAME_BYTES + encoded(self.asset) + sum(FRAME_BYTES + encoded(a) + encoded(b) for a, b in pairs)
+
+
+@lru_cache(maxsize=4096)
+def _lot_digest(lot: Lot) -> bytes:
+    return digest(
+        lot.system, lot.action, lot.kind, int(lot.holding), lot.root, lot.returned, len(lot.purposes), *lot.purposes
+    )
 
 
 class ChunkSummary(Value):
@@ -93,12 +119,14 @@ class ChunkSummary(Value):
     kind: Kind
     size: int
     holding: bool = False
+    returned: bool = False
+    """Its assets came back after they had been purged."""
     reason: str = ""
     """Why no command can be sent for it; empty where one can."""
 
 
 class Chunk(Value):
-    """The targets of one command."""
+    """The targets of one command. An asset's place in `assets` is its ordinal."""
 
     case_id: Hex
     system: str
@@ -108,28 +136,18 @@ class Chunk(Value):
     purposes: tuple[str, ...] = ()
     holding: bool = False
     root: str = ""
+    returned: int = 0
+    """See `Lot.returned`."""
     excluded: tuple[str, ...] = ()
     reason: str = ""
-    targets: tuple[Target, ...]
+    assets: tuple[str, ...]
+    details: dict[int, Detail] = {}
+    """Ordinal -> what else is said of the asset, where something is."""
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """The name of the chunk: a digest of its whole content."""
-        head: tuple[str | int, ...] = (
-            self.case_id,
-            self.system,
-            self.stage,
-            self.action,
-            self.kind,
-            self.root,
-            self.reason,
-        )
-        lists: tuple[str | int, ...] = (len(self.purposes), *self.purposes, len(self.excluded), *self.excluded)
-        body: list[str] = []
-        for target in self.targets:
-            pairs = [*sorted(target.attributes.items()), *sorted(target.refs)]
-            body += [target.asset, str(len(pairs)), *(text for pair in pairs for text in pair)]
-        return digest(*head, *lists, *body).hex()
+        """The name of the chunk: a digest of its whole content, as JSON with sorted keys."""
+        return digest("chunk", orjson.dumps(self.model_dump(mode="json"), option=_CANONICAL)).hex()
 
     def summary(self) -> ChunkSummary:
         """What `planned` says of it."""
@@ -139,92 +157,93 @@ class Chunk(Value):
             stage=self.stage,
             action=self.action,
             kind=self.kind,
-            size=len(self.targets),
+            size=len(self.assets),
             holding=self.holding,
+            returned=bool(self.returned),
             reason=self.reason,
         )
 
 
-def why_open(registry: Registry, obligation: Obligation) -> str:
+_CANONICAL = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+
+
+def why_open(registry: Registry, lot: Lot, excluded: Sequence[str] = ()) -> str:
     """Why no command can go out for an obligation; empty where one can."""
-    system = registry.system(obligation.system)
+    system = registry.system(lot.system)
     if system is None:
         return UNOWNED
     if not system.integrated:
         return NOT_INTEGRATED
-    if obligation.disposition.action not in system.actions:
+    if lot.action not in system.actions:
         return NO_CAPABLE_ACTION
-    heavy = sum(encoded(asset) for asset in obligation.excluded) > MAX_EXCLUDED_BYTES
-    return TOO_MANY_EXCLUSIONS if len(obligation.excluded) > MAX_EXCLUDED or heavy else ""
+    heavy = sum(map(encoded, excluded)) > MAX_EXCLUDED_BYTES
+    return TOO_MANY_EXCLUSIONS if len(excluded) > MAX_EXCLUDED or heavy else ""
+
+
+Lots = Mapping[Lot, Sequence[Obligation]]
 
 
 class Cut(NamedTuple):
     """A chunk, and the obligations that went into it."""
 
     chunk: Chunk
-    obligations: tuple[Obligation, ...]
+    lot: Lot
+    obligations: list[Obligation]
+
+    @property
+    def names(self) -> list[bytes]:
+        """The names of its obligations."""
+        return [each.name(self.lot) for each in self.obligations]
 
 
-def cut(
-    case_id: str, obligations: Iterable[Obligation], registry: Registry, people_bytes: Mapping[str, int]
-) -> list[Cut]:
+def cut(case_id: str, lots: Lots, registry: Registry, people_bytes: Mapping[str, int]) -> list[Cut]:
     """Obligations as chunks, in an order that depends on nothing but their content.
 
     Args:
         case_id: the case.
-        obligations: what is to be done.
+        lots: what is to be done.
         registry: who exists and what they can do.
         people_bytes: system -> bytes that naming the case's people adds to each of its targets.
     """
-
-    def group(obligation: Obligation) -> tuple[str, ...]:
-        stage = stage_of(obligation.kind, holding=obligation.holding)
-        action, purposes = obligation.disposition
-        alone = obligation.asset if action in _ALONE or obligation.holding else ""
-        return (str(stage), obligation.system, action, obligation.kind, "\0".join(purposes), obligation.root, alone)
-
-    ordered = sorted(obligations, key=lambda obligation: (group(obligation), obligation.key))
-    return [
-        Cut(_chunk(case_id, part, registry), tuple(part))
-        for _, members in groupby(ordered, key=group)
-        for part in _parts(members, registry, people_bytes)
-    ]
+    cuts = []
+    for lot in sorted(lots, key=lambda lot: (lot.stage, lot)):
+        system = registry.system(lot.system)
+        limit = 1 if lot.alone else system.batch_size if system else MAX_EXCLUDED
+        for part in _parts(sorted(lots[lot], key=itemgetter(0)), limit, people_bytes.get(lot.system, 0)):
+            cuts.append(Cut(_chunk(case_id, lot, part, why_open(registry, lot, part[0].excluded)), lot, part))
+    return cuts
 
 
-def _parts(
-    members: Iterable[Obligation], registry: Registry, people_bytes: Mapping[str, int]
-) -> Iterator[list[Obligation]]:
+def _parts(obligations: Sequence[Obligation], limit: int, people: int) -> Iterator[list[Obligation]]:
+    """Runs of at most `limit` obligations and MAX_CHUNK_BYTES."""
     part: list[Obligation] = []
     weight = 0
-    for obligation in members:
-        system = registry.system(obligation.system)
-        full = len(part) >= (system.batch_size if system else MAX_EXCLUDED)
-        size = obligation.weight + people_bytes.get(obligation.system, 0)
-        if part and (full or weight + size > MAX_CHUNK_BYTES):
+    for obligation in obligations:
+        size = obligation.weight + people
+        if part and (len(part) >= limit or weight + size > MAX_CHUNK_BYTES):
             yield part
             part, weight = [], 0
         part.append(obligation)
         weight += size
-    yield part
+    if part:
+        yield part
 
 
-def _chunk(case_id: str, part: list[Obligation], registry: Registry) -> Chunk:
-    first = part[0]
-    reason = why_open(registry, first)
+def _chunk(case_id: str, lot: Lot, part: list[Obligation], reason: str) -> Chunk:
     return Chunk(
         case_id=case_id,
-        system=first.system,
-        stage=stage_of(first.kind, holding=first.holding),
-        action=first.disposition.action,
-        kind=first.kind,
-        purposes=first.disposition.purposes,
-        holding=first.holding,
-        root=first.root,
-        excluded=() if reason else first.excluded,
+        system=lot.system,
+        stage=lot.stage,
+        action=lot.action,
+        kind=lot.kind,
+        purposes=lot.purposes,
+        holding=lot.holding,
+        root=lot.root,
+        returned=lot.returned,
+        excluded=() if reason else part[0].excluded,
         reason=reason,
-        targets=tuple(
-            Target(asset=each.asset, attributes=dict(each.attributes), refs=tuple(sorted(each.refs))) for each in part
-        ),
+        assets=tuple(each.asset for each in part),
+        details={ordinal: each.detail for ordinal, each in enumerate(part) if each.detail is not None},
     )
 
 

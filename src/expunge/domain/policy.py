@@ -25,8 +25,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from expunge.domain.digest import name
+from expunge.domain.row import Combination
 from expunge.domain.scope import Scope, ScopeKind
-from expunge.domain.statement import Row
 from expunge.domain.vocabulary import CONTAINERS, STRICTNESS, Action, Kind
 
 DIGEST = name("expunge built-in policy", 1)
@@ -39,6 +39,14 @@ NOT_FOUND_MISSES = 10
 _SERVED = frozenset({Kind.MODEL, Kind.CHECKPOINT, Kind.DEPLOYMENT})
 
 
+class Nature(NamedTuple):
+    """What policy looks at in an asset."""
+
+    combination: Combination
+    shared: bool = False
+    container: bool = False
+
+
 class Disposition(NamedTuple):
     """What a system is told to do with an asset, limited to purposes where that is so."""
 
@@ -46,41 +54,45 @@ class Disposition(NamedTuple):
     purposes: tuple[str, ...] = ()
 
 
-def dispose(scope: Scope, row: Row, *, withdrawn: bool = False) -> Disposition | None:
+def dispose(scope: Scope, nature: Nature, *, withdrawn: bool = False) -> Disposition | None:
     """The disposition of one asset; None where the request does not touch it.
 
     Args:
         scope: what the case is about.
-        row: what is known about the asset.
+        nature: what the asset is.
         withdrawn: the asset itself was named in the request.
     """
-    if not row.kinds:
+    if not nature.combination.kinds:
         return None
     if withdrawn:
         return Disposition(Action.DELETE)
     if scope.kind is ScopeKind.REVOCATION:
-        return _for_purposes(scope, row)
-    return Disposition(_strictest(scope, row))
+        return _for_purposes(scope, nature)
+    return Disposition(_strictest(scope, nature))
 
 
-def dispose_holding(scope: Scope, row: Row) -> Disposition | None:
+def dispose_holding(scope: Scope, nature: Nature) -> Disposition | None:
     """The disposition of what a holding finds: its owner selects by the root, so nothing in it is shared."""
     if scope.kind is not ScopeKind.REVOCATION:
         return Disposition(Action.DELETE)
-    revoked = tuple(sorted(set(scope.purposes) & row.purposes)) if row.purposes else scope.purposes
+    carried = nature.combination.purposes
+    revoked = tuple(sorted(set(scope.purposes) & carried)) if carried else scope.purposes
     if not revoked:
         return None
-    return Disposition(Action.DELETE) if row.purposes and not row.purposes - set(revoked) else _restrict(revoked)
+    return Disposition(Action.DELETE) if carried and not carried - set(revoked) else _restrict(revoked)
 
 
-def _for_purposes(scope: Scope, row: Row) -> Disposition | None:
-    if not row.purposes:
+def _for_purposes(scope: Scope, nature: Nature) -> Disposition | None:
+    if not scope.purposes:
+        return None
+    carried = nature.combination.purposes
+    if not carried:
         return _restrict(scope.purposes)  # "unspecified": nobody said that the purpose does not apply
-    revoked = row.purposes & set(scope.purposes)
+    revoked = carried & set(scope.purposes)
     if not revoked:
         return None
-    if revoked == row.purposes:
-        return Disposition(_strictest(scope, row))
+    if revoked == carried:
+        return Disposition(_strictest(scope, nature))
     return _restrict(tuple(revoked))
 
 
@@ -88,30 +100,31 @@ def _restrict(purposes: tuple[str, ...]) -> Disposition:
     return Disposition(Action.RESTRICT, tuple(sorted(purposes)))
 
 
-def _strictest(scope: Scope, row: Row) -> Action:
-    actions = {_action(scope, row, Kind(kind)) for kind in row.kinds}
+def _strictest(scope: Scope, nature: Nature) -> Action:
+    actions = {_action(scope, nature, Kind(kind)) for kind in nature.combination.kinds}
     return min(actions, key=STRICTNESS.index)
 
 
-def _action(scope: Scope, row: Row, kind: Kind) -> Action:
+def _action(scope: Scope, nature: Nature, kind: Kind) -> Action:
     if kind is Kind.RECIPIENT_COPY:
         return Action.NOTIFY
     if scope.kind is ScopeKind.WITHDRAWAL:
-        return _for_data_source(scope, row, kind)
+        return _for_data_source(scope, nature, kind)
     if kind is Kind.MODEL:
         return Action.RETRAIN_WITHOUT
     if kind is Kind.CHECKPOINT:
         return Action.DELETE
     if kind in CONTAINERS:
         return Action.REBUILD_WITHOUT
-    shared = row.shared or row.container
+    shared = nature.shared or nature.container
     return Action.REDACT if shared and scope.kind is not ScopeKind.ASSET else Action.DELETE
 
 
-def _for_data_source(scope: Scope, row: Row, kind: Kind) -> Action:
+def _for_data_source(scope: Scope, nature: Nature, kind: Kind) -> Action:
     if kind in _SERVED:
         return Action.DELETE
-    others = bool(row.data_sources - set(scope.data_sources))
+    stated = nature.combination.data_sources
+    others = bool(stated - set(scope.data_sources))
     if kind in CONTAINERS:
-        return Action.REBUILD_WITHOUT if others or not row.data_sources else Action.DELETE
+        return Action.REBUILD_WITHOUT if others or not stated else Action.DELETE
     return Action.REDACT if others else Action.DELETE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
@@ -43,11 +43,13 @@ class Arrival(IntEnum):
     THROUGH = 0
     CONTAINERS = 1
     ROOT = 2
+    MEMBER = 3
+    """As THROUGH, from a person who is a root: only what was collected in time for the case (DESIGN 4.3)."""
 
     @property
     def width(self) -> int:
         """How much it lets a walk take: a wider arrival visits a node again."""
-        return (Arrival.CONTAINERS, Arrival.THROUGH, Arrival.ROOT).index(self)
+        return _WIDTH[self]
 
     @property
     def onward(self) -> Arrival:
@@ -55,11 +57,22 @@ class Arrival(IntEnum):
         return Arrival.CONTAINERS if self is Arrival.CONTAINERS else Arrival.THROUGH
 
 
+_WIDTH = {Arrival.CONTAINERS: 0, Arrival.MEMBER: 1, Arrival.THROUGH: 2, Arrival.ROOT: 3}
+
+
 class Subject(Value):
     """One identity of the person: its pseudonym, and its namespace where the publisher named it."""
 
     pseudonym: Hex
     namespace: str | None = None
+
+
+class Granted(Value):
+    """A revoked purpose that was granted again: what is collected from then on may be kept."""
+
+    purpose: str
+    since: int
+    """In seconds since 1970."""
 
 
 class Scope(Value):
@@ -70,11 +83,46 @@ class Scope(Value):
     data_sources: tuple[str, ...] = ()
     assets: tuple[str, ...] = ()
     purposes: tuple[str, ...] = ()
+    until: int = 0
+    """Of what names the person, only what was collected up to here, in seconds since 1970; 0: everything."""
+    granted: tuple[Granted, ...] = ()
+
+    def for_collected(self, collected: int) -> Scope:
+        """The scope as it holds for what was collected at a moment: without the purposes that were granted by then."""
+        again = {each.purpose for each in self.granted if collected >= each.since}
+        if not again:
+            return self
+        return self.model_copy(update={"purposes": tuple(p for p in self.purposes if p not in again), "granted": ()})
 
     @property
     def bounded(self) -> bool:
         """Whether containers are boundaries: for one person and for withdrawn assets, not for a data source."""
         return self.kind is not ScopeKind.WITHDRAWAL
+
+
+class GroupKind(StrEnum):
+    """What has members in the index."""
+
+    CHILDREN = "children"
+    SUBJECT = "subject"
+    SOURCE = "source"
+
+
+class Group(NamedTuple):
+    """Assets that belong together: what was made from an asset, what names a person, what came from a data source."""
+
+    kind: GroupKind
+    node: bytes
+    """The asset's key, the pseudonym, or the node of the data source."""
+
+
+SHARDS = 256
+"""Parts in which the members of a group can be read: by the second byte of their keys."""
+
+
+def shard_of(key: bytes) -> int:
+    """The shard of an asset: the second byte of its key (of pseudonyms the first says the epoch)."""
+    return key[1]
 
 
 def data_source_node(name: str) -> bytes:

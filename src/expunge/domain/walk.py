@@ -7,22 +7,32 @@ reads a node (PROTOCOLS 11), so a statement that comes later finds the mark, and
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
 from expunge.domain.digest import SIZE, digest
-from expunge.domain.plan import Obligation
-from expunge.domain.policy import Disposition, dispose, dispose_holding
-from expunge.domain.scope import Arrival, Hex, Scope, ScopeKind, Value
-from expunge.domain.statement import Row
+from expunge.domain.plan import MAX_EXCLUDED, Detail, Lot, Obligation
+from expunge.domain.policy import Disposition, Nature, dispose, dispose_holding
+from expunge.domain.row import (
+    CONTAINER,
+    DIGEST_BYTES,
+    EXTRA,
+    PASS_THROUGH,
+    SIGNATURE,
+    Combination,
+    Row,
+    asset_of,
+    combination_of,
+)
+from expunge.domain.scope import Arrival, GroupKind, Hex, Scope, ScopeKind, Value
 from expunge.domain.vocabulary import Action, Kind, stage_of
 
 MAX_FRONTIER = 40_000
 """Nodes in one task message (PROTOCOLS 20): 17 bytes each, below a topic's 1 MiB in base64."""
 
-_WITHOUT = frozenset({Action.REBUILD_WITHOUT, Action.RETRAIN_WITHOUT})
+_ANEW = frozenset({Action.REBUILD_WITHOUT, Action.RETRAIN_WITHOUT})
 
 
 class TaskKind(StrEnum):
@@ -47,10 +57,16 @@ class Task(Value):
     scope: Scope
     nodes: str = ""
     """A packed frontier, see `pack`."""
-    data_source: str = ""
+    returned: int = 0
+    """The nodes came back after they had been purged: when (milliseconds since 1970)."""
+    group: GroupKind = GroupKind.SOURCE
+    node: str = ""
+    """Whose members to visit: a group's node, in hexadecimal."""
+    arrival: Arrival = Arrival.THROUGH
+    """How the walk comes to those members."""
     shard: int = 0
     shard_end: int = 0
-    """Shards `shard` to `shard_end` (excluded) of the data source."""
+    """Shards `shard` to `shard_end` (excluded) of the group."""
     watermark: dict[str, dict[str, int]] = {}
     """End offsets of the registration inlets when the request arrived: topic -> partition -> offset."""
     people_bytes: dict[str, int] = {}
@@ -76,18 +92,33 @@ class PlannedStatus(StrEnum):
     NOT_READY = "not_ready"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Visit:
+class Visit(NamedTuple):
     """What the index answers for one node of a frontier."""
 
     key: bytes
     seen: bool
     """Another task of the same case has marked it before: it is that task's to plan. Own roots are never `seen`."""
     skipped: bool
-    """A boundary: the node was reached from a container and is none itself."""
+    """A boundary: the case does not reach the node on this way."""
     reach: Arrival
-    row: Row | None
-    children: tuple[bytes, ...]
+    row: bytes | None
+    children: bytes = b""
+    """Keys, packed."""
+    known: bool = False
+    """The case had marked it before."""
+    hub: bool = False
+    """Its children are too many to come along: they are read in shards."""
+
+
+class Verdict(NamedTuple):
+    """What all rows with the same flags and combination have in common, for one case."""
+
+    lots: tuple[Lot, ...] = ()
+    """Where an obligation of such an asset goes: one for each system."""
+    anew: bool = False
+    """It must be made anew without something: planned when the walk has ended."""
+    covered: bool = False
+    """It states a withdrawn data source itself: whoever leaves the source out leaves it out."""
 
 
 def reached(applied: Mapping[str, Mapping[str, int]], wanted: Mapping[str, Mapping[str, int]]) -> bool:
@@ -116,6 +147,30 @@ def unpack(text: str) -> dict[bytes, Arrival]:
     return {raw[at : at + SIZE]: Arrival(raw[at + SIZE]) for at in range(0, len(raw), step)}
 
 
+def reach_of(arrival: Arrival, flags: int, *, bounded: bool) -> Arrival:
+    """How a walk goes on from a node: by how it arrived and what the node's row says (PROTOCOLS 18).
+
+    `visit.lua` keeps the same rule on the server. A node without a row passes the arrival through.
+    """
+    if arrival is Arrival.ROOT:
+        return arrival
+    if not bounded:
+        return Arrival.THROUGH
+    if flags & CONTAINER:
+        return Arrival.CONTAINERS
+    return Arrival.CONTAINERS if flags & PASS_THROUGH and arrival is Arrival.CONTAINERS else Arrival.THROUGH
+
+
+def boundary(arrival: Arrival, flags: int, collected: int, *, bounded: bool, until: int) -> bool:
+    """Whether a walk does not take a node on this way; the other half of the rule of `visit.lua`.
+
+    From a container it takes only containers (PROTOCOLS 18), and from a person only what was collected in time.
+    """
+    if arrival is Arrival.MEMBER:
+        return bool(until and collected > until)
+    return bounded and arrival is Arrival.CONTAINERS and not flags & (CONTAINER | PASS_THROUGH)
+
+
 @dataclass(slots=True, repr=False)
 class Walk:
     """The state of one task's walk: what waits, what was found, which containers must be made anew without what."""
@@ -123,80 +178,156 @@ class Walk:
     scope: Scope
     roots: frozenset[bytes]
     """The task's own roots: planned even if another task has marked them."""
-    frontier: dict[bytes, Arrival] = field(default_factory=dict)
-    found: dict[tuple[bytes, str, str], Obligation] = field(default_factory=dict)
+    combination: Callable[[bytes], Combination]
+    """The combination of a digest."""
+    returned: int = 0
+    """The roots came back after they had been purged: when (milliseconds since 1970)."""
+    lots: dict[Lot, dict[bytes, Obligation]] = field(default_factory=dict)
     containers: set[bytes] = field(default_factory=set)
+    known: set[bytes] = field(default_factory=set)
+    """Nodes that the case had marked before: they may be planned already, or have been clean."""
+    hubs: list[tuple[bytes, Arrival, bool]] = field(default_factory=list)
+    """Nodes whose children are still to be read: key, how those are arrived at, whether it is `covered`."""
     visited: int = 0
+    _level: list[tuple[bytes, Arrival]] = field(default_factory=list)
+    _next: dict[bytes, Arrival] = field(default_factory=dict)
     _done: dict[bytes, Arrival] = field(default_factory=dict)
-    _parents: dict[bytes, set[bytes]] = field(default_factory=dict)
-    _covered: set[bytes] = field(default_factory=set)
-    """Nodes that state a withdrawn data source themselves: whoever leaves the source out leaves them out."""
+    _parents: dict[bytes, bytes] = field(default_factory=dict)
     _holders: set[bytes] = field(default_factory=set)
     """Containers met on the way."""
-
-    def reach(self, nodes: Iterable[bytes], arrival: Arrival, parent: bytes | None = None) -> None:
-        """Put nodes on the frontier; a wider arrival replaces a narrower one."""
-        for key in nodes:
-            if parent is not None:
-                self._parents.setdefault(key, set()).add(parent)
-            known = self._done.get(key, self.frontier.get(key))
-            if known is None or arrival.width > known.width:
-                self.frontier[key] = arrival
+    _verdicts: dict[tuple[bytes, bool], Verdict] = field(default_factory=dict)
 
     @property
-    def obligations(self) -> list[Obligation]:
-        """What was found to be done, each once however often its node was visited."""
-        return list(self.found.values())
+    def waiting(self) -> int:
+        """How many nodes are to be visited."""
+        return len(self._level) + len(self._next)
+
+    def reach(self, nodes: Iterable[bytes], arrival: Arrival, parent: bytes | None = None) -> None:
+        """Put nodes on the frontier; a wider arrival replaces a narrower one.
+
+        Args:
+            nodes: keys.
+            arrival: how the walk comes to them.
+            parent: what they were made from, where a container among them must be told to leave it out.
+        """
+        done, following, parents = self._done, self._next, self._parents
+        for key in nodes:
+            if parent is not None:
+                before = parents.get(key, b"")
+                if len(before) <= MAX_EXCLUDED * SIZE:
+                    parents[key] = before + parent
+            known = following.get(key)
+            if known is None:
+                known = done.get(key)
+            if known is None or (known is not arrival and arrival.width > known.width):
+                following[key] = arrival
 
     def take(self, limit: int, among: Collection[bytes] | None = None) -> list[Step]:
-        """The next nodes to visit, in order of their keys, at most `limit`; only those in `among`, if it is given."""
-        waiting = sorted(item for item in self.frontier.items() if among is None or item[0] in among)
-        chosen = waiting[:limit]
-        for key, arrival in chosen:
-            del self.frontier[key]
-            self._done[key] = arrival
-        return [Step(key, arrival, key in self.roots) for key, arrival in chosen]
+        """The next nodes to visit, level by level, at most `limit`; only those in `among`, if it is given."""
+        if among is not None:
+            return self._take_among(limit, among)
+        if not self._level:
+            self._level, self._next = list(self._next.items()), {}
+            self._done.update(self._level)
+        chosen = self._level[-limit:]
+        del self._level[-limit:]
+        roots = self.roots
+        return [Step(key, arrival, key in roots) for key, arrival in chosen]
+
+    def _take_among(self, limit: int, among: Collection[bytes]) -> list[Step]:
+        waiting = self.rest()
+        chosen = {key: waiting.pop(key) for key in sorted(waiting.keys() & set(among))[:limit]}
+        self._level, self._next = [], waiting
+        self._done.update(chosen)
+        return [Step(key, arrival, key in self.roots) for key, arrival in chosen.items()]
+
+    def rest(self) -> dict[bytes, Arrival]:
+        """Everything that waits."""
+        waiting = dict(self._level)
+        for key, arrival in self._next.items():
+            if key not in waiting or arrival.width > waiting[key].width:
+                waiting[key] = arrival
+        return waiting
 
     def absorb(self, visits: Iterable[Visit]) -> None:
         """Take in what the index answered: obligations of new nodes, and their children for the next level."""
-        for visit in visits:
+        for key, seen, skipped, reach, raw, children, known, hub in visits:
             self.visited += 1
-            if visit.skipped:
+            if skipped:
                 continue
-            if visit.row is not None and covered(self.scope, visit.row):
-                self._covered.add(visit.key)
-            if visit.seen:
-                self.meet(visit.key, visit.row)
-            elif visit.row is not None:
-                self._plan(visit.key, visit.row, withdrawn=visit.reach is Arrival.ROOT)
-            self.reach(visit.children, visit.reach.onward, parent=visit.key)
+            covered = False
+            if raw is not None:
+                covered = self._meet(key, raw, reach, seen=seen)
+                if known and not seen:
+                    self.known.add(key)
+            if hub:
+                self.hubs.append((key, reach.onward, covered))
+            elif children:
+                keys = [children[at : at + SIZE] for at in range(0, len(children), SIZE)]
+                self.reach(keys, reach.onward, None if covered else key)
 
-    def meet(self, key: bytes, row: Row | None) -> None:
-        """A node that is another task's: if it is a container, reached from here too, it has more to leave out."""
-        if row is None or not row.container:
-            return
-        self._holders.add(key)
-        disposition = dispose(self.scope, row)
-        if disposition is not None and disposition.action in _WITHOUT and row.holding is None:
+    def _meet(self, key: bytes, raw: bytes, reach: Arrival, *, seen: bool) -> bool:
+        """Plan a node, or note that another task does; whether it is covered."""
+        flags = raw[DIGEST_BYTES]
+        withdrawn = reach is Arrival.ROOT
+        if flags & EXTRA or self.returned or self.scope.granted:
+            return self._plan(key, self.decode(raw), withdrawn=withdrawn, seen=seen)
+        verdict = self._verdicts.get((raw[SIGNATURE], withdrawn))
+        if verdict is None:
+            verdict = self._verdicts[raw[SIGNATURE], withdrawn] = self._judge(self.decode(raw), withdrawn=withdrawn)
+        if flags & CONTAINER:
+            self._holders.add(key)
+        if verdict.anew:
             self.containers.add(key)
+        elif not seen and verdict.lots:
+            asset = asset_of(raw)
+            for lot in verdict.lots:
+                self.lots[lot][key] = Obligation(key, asset)
+        return verdict.covered
 
-    def exclusions(self) -> dict[bytes, set[bytes]]:
-        """What each container that was met must leave out, as far as this walk has come from there."""
-        found = {key: self._parents.get(key, set()) - self._covered for key in self._holders}
-        return {key: parents for key, parents in found.items() if parents}
-
-    def _plan(self, key: bytes, row: Row, *, withdrawn: bool) -> None:
+    def _plan(self, key: bytes, row: Row, *, withdrawn: bool, seen: bool) -> bool:
+        verdict = self._judge(row, withdrawn=withdrawn, returned=self.returned if key in self.roots else 0)
         if row.container:
             self._holders.add(key)
         if row.holding is not None and not withdrawn:
-            return  # holdings are planned by root, not by reach
-        disposition = dispose(self.scope, row, withdrawn=withdrawn)
-        if disposition is None:
-            return
-        if disposition.action in _WITHOUT:
+            return verdict.covered  # holdings are planned by root, not by reach
+        if verdict.anew:
             self.containers.add(key)
-            return
-        self._add(obligations_of(self.scope, key, row, disposition))
+        elif not seen:
+            self._owe(key, row, verdict.lots)
+        return verdict.covered
+
+    def decode(self, raw: bytes) -> Row:
+        """A whole row."""
+        return Row.decode(raw, self.combination(combination_of(raw)))
+
+    def meet(self, key: bytes, raw: bytes) -> None:
+        """A node that is left to another task: if it is a container, reached from here too, it has more to leave out."""
+        self._meet(key, raw, Arrival.THROUGH, seen=True)
+
+    def _judge(self, row: Row, *, withdrawn: bool, returned: int = 0) -> Verdict:
+        scope = self.scope.for_collected(row.collected)
+        covered = is_covered(self.scope, row)
+        disposition = dispose(scope, nature_of(row), withdrawn=withdrawn)
+        if disposition is None:
+            return Verdict(covered=covered)
+        lots = lots_of(row, disposition, returned=returned)
+        for lot in lots:
+            self.lots.setdefault(lot, {})
+        return Verdict(lots, disposition.action in _ANEW, covered)
+
+    def _owe(self, key: bytes, row: Row, lots: Iterable[Lot]) -> None:
+        for lot in lots:
+            self.lots.setdefault(lot, {})[key] = obligation_of(self.scope, key, row)
+
+    def exclusions(self) -> dict[bytes, set[bytes]]:
+        """What each container that was met must leave out, as far as this walk has come from there."""
+        packed = {key: self._parents.get(key, b"") for key in self._holders}
+        return {
+            key: {parents[at : at + SIZE] for at in range(0, len(parents), SIZE)}
+            for key, parents in packed.items()
+            if parents
+        }
 
     def plan_holding(self, key: bytes, row: Row) -> None:
         """One obligation for every root that a holding answers for; it becomes a node of the walk."""
@@ -206,48 +337,39 @@ class Walk:
         roots = [s.pseudonym for s in self.scope.subjects if holding.matches_namespace(s.namespace)]
         if self.scope.kind is ScopeKind.WITHDRAWAL:
             roots += [name for name in self.scope.data_sources if holding.matches_data_source(name)]
-        disposition = dispose_holding(self.scope, row)
+        disposition = dispose_holding(self.scope, nature_of(row))
         if not roots or disposition is None:
             return
         for root in roots:
-            self._add(obligations_of(self.scope, key, row, disposition, holding=True, root=root))
+            self._owe(key, row, lots_of(row, disposition, holding=True, root=root))
         self.reach([key], Arrival.THROUGH)
 
-    def _add(self, obligations: Iterable[Obligation]) -> None:
-        for each in obligations:
-            self.found[each.key, each.system, each.root] = each
+
+def nature_of(row: Row) -> Nature:
+    """What policy looks at in a row."""
+    return Nature(row.combination, row.shared, row.container)
 
 
-def covered(scope: Scope, row: Row) -> bool:
+def is_covered(scope: Scope, row: Row) -> bool:
     """Whether an asset need not be listed among what to leave out: its data source is."""
-    return bool(row.data_sources & set(scope.data_sources))
+    return bool(row.combination.data_sources & set(scope.data_sources))
 
 
-def obligations_of(
-    scope: Scope,
-    key: bytes,
-    row: Row,
-    disposition: Disposition,
-    *,
-    holding: bool = False,
-    root: str = "",
-    excluded: tuple[str, ...] = (),
-) -> list[Obligation]:
-    """One obligation for each system that is said to hold the asset: every named system is commanded."""
+def lots_of(
+    row: Row, disposition: Disposition, *, holding: bool = False, root: str = "", returned: int = 0
+) -> tuple[Lot, ...]:
+    """One lot for each system that is said to hold the asset: every named system is commanded."""
+    kinds = (Kind(kind) for kind in row.combination.kinds)
+    kind = min(kinds, key=lambda each: (stage_of(each, holding=holding), each))
+    action, purposes = disposition
+    return tuple(
+        Lot(system, action, kind, purposes, holding, root, returned) for system in sorted(row.combination.systems)
+    )
+
+
+def obligation_of(scope: Scope, key: bytes, row: Row, excluded: tuple[str, ...] = ()) -> Obligation:
+    """The obligation of one asset, with what its owner is told beside its id."""
     people = {subject.pseudonym for subject in scope.subjects}
-    kind = min((Kind(kind) for kind in row.kinds), key=lambda each: (stage_of(each, holding=holding), each))
-    return [
-        Obligation(
-            key=key,
-            asset=row.asset,
-            kind=kind,
-            system=system,
-            disposition=disposition,
-            holding=holding,
-            root=root,
-            attributes=row.attributes,
-            refs=frozenset(ref for ref in row.refs if ref[0] in people),
-            excluded=excluded,
-        )
-        for system in sorted(row.systems)
-    ]
+    refs = tuple(sorted(ref for ref in row.refs if ref[0] in people))
+    detail = Detail(attributes=dict(row.attributes), refs=refs) if row.attributes or refs else None
+    return Obligation(key, row.asset, detail, excluded)

@@ -5,19 +5,21 @@ Messages leave in two waves: what a fact or a confirmation speaks of is durable 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from expunge.domain.admission import Door
 from expunge.domain.case.decide import Decision
 from expunge.domain.case.facts import Fact
-from expunge.domain.case.messages import TYPE_OF, CaseMessage, Continue, Receipted, Root
+from expunge.domain.case.messages import TYPE_OF, CaseMessage, Continue, LateAsset, Receipted, Root
 from expunge.domain.case.state import Case
 from expunge.domain.case.turn import (
     Confirm,
     ContinueStage,
     Emission,
-    MarkClean,
+    LetBe,
+    NoteAnswers,
     Reject,
     SendCommand,
     SetAside,
@@ -27,12 +29,14 @@ from expunge.domain.case.turn import (
 )
 from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record, stamp
-from expunge.domain.plan import Chunk
-from expunge.domain.scope import ScopeKind
+from expunge.domain.marks import MarkState
+from expunge.domain.plan import Chunk, Detail
+from expunge.domain.scope import Arrival, ScopeKind
 from expunge.domain.vocabulary import Action
-from expunge.domain.walk import Task, TaskKind, covered
+from expunge.domain.walk import Task, TaskKind, is_covered
 from expunge.ports import Index, Topics
 from expunge.stages.dead_letters import DeadLetters
+from expunge.stages.indexer import late_messages
 from expunge.stages.intake import rejection
 from expunge.stages.resolver import plan_part, task_message
 
@@ -43,6 +47,7 @@ COMMAND_TYPE = "expunge.purge.commanded.v1"
 ROOT_TYPE = "expunge.plan.root.v1"
 CLAIMS_TYPE = "expunge.plan.claims.v1"
 
+_PLAIN = Detail()
 _WITHOUT = frozenset({Action.REBUILD_WITHOUT, Action.RETRAIN_WITHOUT, Action.REDACT, Action.RESTRICT})
 
 
@@ -74,6 +79,10 @@ class _Cause:
 
     record: Record
     event: CloudEvent
+
+    @property
+    def appended_ms(self) -> int:
+        return int(self.record.appended_at.timestamp() * 1000)
 
     def output(self, kind: str, *content: str | int) -> str:
         return name(self.event.source, self.event.id, kind, *content)
@@ -125,8 +134,10 @@ class Emitter:
             case WriteClaims(chunk, sequence):
                 said = message.model_dump(mode="json", exclude_defaults=True) if isinstance(message, Receipted) else {}
                 return [self._part(case_id, f"claims:{chunk}:{sequence}", CLAIMS_TYPE, said, cause)]
-            case MarkClean(chunk, assets):
-                self._mark_clean(bodies.root(case_id), bodies.body(case_id, chunk), assets, cause)
+            case NoteAnswers():
+                return self._note_answers(bodies.root(case_id), bodies.body(case_id, emission.chunk), emission, cause)
+            case LetBe(nodes):
+                self._set_state(case_id, map(bytes.fromhex, nodes), MarkState.CLEAN, cause.appended_ms)
                 return []
             case Confirm(milestone, data):
                 return [_confirmation(decision, milestone, data, cause)]
@@ -157,6 +168,7 @@ class Emitter:
             kind=start.kind,
             scope=root.scope if roots else root.scope.model_copy(update={"assets": ()}),
             nodes=start.nodes,
+            returned=start.returned,
             watermark=watermark,
             people_bytes=self._people_bytes(root),
             force=start.force or not roots,
@@ -198,17 +210,28 @@ class Emitter:
         )
         return Outgoing(f"commands.{summary.system}", send.chunk.command_id, event)
 
-    def _mark_clean(self, root: Root, chunk: Chunk, assets: tuple[str, ...], cause: _Cause) -> None:
+    def _note_answers(self, root: Root, chunk: Chunk, said: NoteAnswers, cause: _Cause) -> list[Outgoing]:
+        """What a receipt means for marks; what was stated again before the receipt was known has come back."""
+        key = self._door.keys.asset
+        self._mark_clean(root, chunk, [key(asset) for asset in said.clean], cause)
+        returned = self._set_state(root.case_id, map(key, said.gone), MarkState.GONE, said.at_ms)
+        late = {node: LateAsset(key=node.hex(), arrival=Arrival.THROUGH, returned=said.at_ms + 1) for node in returned}
+        return list(late_messages(root.case_id, late, cause.record.appended_at, SOURCE))
+
+    def _set_state(self, case_id: str, nodes: Iterable[bytes], state: MarkState, since_ms: int) -> list[bytes]:
+        found = list(nodes)
+        return self._index.set_state(case_id, found, state, since_ms) if found else []
+
+    def _mark_clean(self, root: Root, chunk: Chunk, nodes: Sequence[bytes], cause: _Cause) -> None:
         """Only what was told to leave out all that is known by now is clean; a newer command may be under way."""
-        moment = int(cause.record.appended_at.timestamp() * 1000)
         told = {self._door.keys.asset(asset) for asset in chunk.excluded}
 
         def clean(node: bytes) -> bool:
             rest = sorted(set(self._index.excluded(root.case_id, node)) - told)
-            return all(row is not None and covered(root.scope, row) for row in self._index.rows(rest))
+            return all(row is not None and is_covered(root.scope, row) for row in self._index.rows(rest))
 
-        nodes = [self._door.keys.asset(asset) for asset in assets]
-        self._index.set_clean(root.case_id, [node for node in nodes if clean(node)], moment)
+        found = [node for node in nodes if clean(node)]
+        self._set_state(root.case_id, found, MarkState.CLEAN, cause.appended_ms)
 
     def _reject(self, root: Root, reason: str, cause: _Cause) -> list[Outgoing]:
         data = {"source": root.source, "id": root.event_id, "request_id": root.request_id, "reason": reason}
@@ -255,16 +278,17 @@ def _targets(chunk: Chunk, root: Root) -> list[dict[str, Any]]:
     named = [s.pseudonym for s in root.scope.subjects if not chunk.holding or s.pseudonym == chunk.root]
     people = list(dict.fromkeys(named))
     targets = []
-    for target in chunk.targets:
+    for ordinal, asset in enumerate(chunk.assets):
+        detail = chunk.details.get(ordinal, _PLAIN)
         # A person may stand in an asset under several handles: one entry each.
         subjects = [
             {"pseudonym": pseudonym}
             | ({"ref": ref} if ref else {})
             | ({"sealed": sealed[pseudonym]} if pseudonym in sealed else {})
             for pseudonym in people
-            for ref in [handle for person, handle in target.refs if person == pseudonym] or [""]
+            for ref in [handle for person, handle in detail.refs if person == pseudonym] or [""]
         ]
-        data: dict[str, Any] = {"asset": target.asset, "kind": chunk.kind.value, "attributes": dict(target.attributes)}
+        data: dict[str, Any] = {"asset": asset, "kind": chunk.kind.value, "attributes": dict(detail.attributes)}
         if root.scope.kind is ScopeKind.WITHDRAWAL and chunk.holding:
             data["data_sources"] = [chunk.root]
         data["subjects"] = subjects

@@ -7,7 +7,7 @@ the case as late. Nothing here depends on whether a write changed something, so 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -15,42 +15,26 @@ from expunge.domain.admission import Door
 from expunge.domain.case.messages import TYPE_OF, HoldingDeclared, Late, LateAsset
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing, Record, decode
+from expunge.domain.marks import Met, Thing, has_returned, is_late
+from expunge.domain.row import CONTAINER, PARENTS, flags_of, moment, parents_of
 from expunge.domain.scope import Arrival, data_source_node
-from expunge.domain.statement import DIGEST_BYTES, Row, Statement
+from expunge.domain.statement import Statement, identity_of
 from expunge.errors import InvalidMessage
-from expunge.ports import Index, Mark, Metrics, Result, Topics, Vault
+from expunge.ports import Index, Mark, Metrics, Put, Result, Said, Topics, Vault
 from expunge.stages.dead_letters import DeadLetters
 
 SOURCE = "/expunge/indexer"
+STATED = "expunge.asset.stated.v1"
 ASSETS_PER_MESSAGE = 2000
 REGISTRATION_LAG = timedelta(days=7)
 """How long before its registration an asset may have been made, if nobody says when."""
 
 
-class _Said(NamedTuple):
+class _Stated(NamedTuple):
     key: bytes
     statement: Statement
     at: datetime
-
-
-class _Thing(NamedTuple):
-    """A node that may be late for a case: a stated asset, or an alias of one."""
-
-    key: bytes
-    row: Row | None
-    command_id: str = ""
-    derived_ms: int = 0
-    """When it was made, as far as known: what is not said was made long before it was registered."""
-
-
-class _Found(NamedTuple):
-    """A mark met by a thing, and how the walk would have come to it from there."""
-
-    thing: int
-    mark: Mark
-    arrival: Arrival
-    parent: bytes = b""
-    """Where the edge came from, if it was one."""
+    parents: tuple[bytes, ...]
 
 
 class Indexer:
@@ -65,17 +49,19 @@ class Indexer:
 
     def handle(self, batch: Sequence[Record]) -> Result:
         """Statements into the index, onto `assets`, and to the cases that they come too late for."""
-        said: list[_Said] = []
+        stated: list[_Stated] = []
         outgoing: list[Outgoing] = []
+        key = self._door.keys.asset
         for record in batch:
             try:
                 statements = self._door.statements(decode(record), record.appended_at)
             except InvalidMessage as error:
                 outgoing.append(self._dead.of(record, error))
                 continue
-            said += [_Said(self._door.keys.asset(each.asset), each, record.appended_at) for each in statements]
-        if said:
-            outgoing += self._add(said)
+            at = record.appended_at
+            stated += [_Stated(key(each.asset), each, at, tuple(map(key, each.parents))) for each in statements]
+        if stated:
+            outgoing += self._add(stated)
         return Result((tuple(outgoing),))
 
     def write(self, result: Result) -> None:
@@ -86,139 +72,167 @@ class Indexer:
         del partitions, now
         return ()
 
-    def _add(self, said: Sequence[_Said]) -> list[Outgoing]:
-        rows = self._index.put([(each.key, each.statement) for each in said])
-        outgoing = [self._canonical(each) for each in said]
-        outgoing += self._holdings(said)
-        things = self._things(said, rows)
-        found = [*self._link_edges(said, things), *self._link_subjects(said), *self._data_sources(said)]
-        return outgoing + self._late(things, found, max(each.at for each in said))
+    def _add(self, stated: Sequence[_Stated]) -> list[Outgoing]:
+        said = [Said(each.key, each.statement.row(each.parents), _millis(each.at)) for each in stated]
+        puts = self._index.put(said)
+        outgoing = [_canonical(each) for each in stated]
+        outgoing += self._holdings(stated)
+        met: dict[int, list[Met]] = defaultdict(list)
+        self._link_edges(stated, puts, met)
+        self._link_subjects(stated, met)
+        self._data_sources(stated, met)
+        things = {at: _thing(stated[at], puts[at]) for at in {*met, *(n for n, put in enumerate(puts) if put.marks)}}
+        own = {at: puts[at].marks for at in things}
+        self._link_aliases(stated, things, own, met)
+        return outgoing + self._late(things, own, met, max(each.at for each in stated))
 
-    def _things(self, said: Sequence[_Said], rows: Sequence[Row]) -> list[_Thing]:
-        """What was stated, in order, and then the aliases."""
-        stated = [
-            _Thing(each.key, row, each.statement.command_id, _derived(each))
-            for each, row in zip(said, rows, strict=True)
-        ]
-        aliases = sorted({self._door.keys.asset(alias) for each in said for alias in each.statement.aliases})
-        return stated + [_Thing(key, row) for key, row in zip(aliases, self._index.rows(aliases), strict=True)]
-
-    def _canonical(self, said: _Said) -> Outgoing:
-        identity = said.statement.identity()
-        kind = "expunge.asset.stated.v1"
-        event = Event(kind, SOURCE, name(kind, said.key, identity), said.at, said.statement.data())
-        return Outgoing("assets", f"{said.key.hex()}{identity}", event)
-
-    def _holdings(self, said: Sequence[_Said]) -> list[Outgoing]:
+    def _holdings(self, stated: Sequence[_Stated]) -> list[Outgoing]:
         """A holding is on the list before the open cases hear of it: root tasks that come later read the list."""
         outgoing = []
-        for each in said:
+        for each in stated:
             if each.statement.holding is None:
                 continue
             self._index.add_holding(each.key)
             kind = TYPE_OF[HoldingDeclared]
             data = HoldingDeclared(holding=each.key.hex()).model_dump(mode="json")
             for partition in range(self._topics.partitions("cases")):
-                event = Event(kind, SOURCE, name(kind, each.key, each.statement.identity(), partition), each.at, data)
+                identity = name(kind, each.key, identity_of(each.statement.data()), partition)
+                event = Event(kind, SOURCE, identity, each.at, data)
                 outgoing.append(Outgoing("cases", each.key.hex(), event, partition))
         return outgoing
 
-    def _link_edges(self, said: Sequence[_Said], things: Sequence[_Thing]) -> list[_Found]:
-        """Edges from parents, and both ways between aliases; then the marks of what each edge starts from."""
-        aliases = {thing.key: at for at, thing in enumerate(things) if at >= len(said)}
+    def _link_edges(self, stated: Sequence[_Stated], puts: Sequence[Put], met: dict[int, list[Met]]) -> None:
+        """Edges from parents; then the marks of what each edge starts from.
+
+        What has become a container counts as made from its earlier parents too: a walk for one person, which had passed
+        it by, must now take it.
+        """
         edges: list[tuple[bytes, bytes]] = []
         children: list[int] = []
-        for at, each in enumerate(said):
-            row = things[at].row
-            parents = sorted({*each.statement.parents, *(row.parents if row else ()), *each.statement.aliases})
-            edges += [(self._door.keys.asset(parent), each.key) for parent in parents]
-            children += [at] * len(parents)
-            for alias in map(self._door.keys.asset, each.statement.aliases):
-                edges.append((each.key, alias))
-                children.append(aliases[alias])
-        marks = self._index.link_children(edges)
-        return [
-            _Found(child, mark, mark.reach.onward, parent)
-            for child, (parent, _), found in zip(children, edges, marks, strict=True)
-            for mark in found
-        ]
+        for at, (key, _, _, parents) in enumerate(stated):
+            raw = puts[at].raw
+            known = {*parents, *parents_of(raw)} if flags_of(raw) & CONTAINER else parents
+            for parent in known:
+                edges.append((parent, key))
+                children.append(at)
+        for child, (parent, _), marks in zip(children, edges, self._index.link_children(edges), strict=True):
+            for mark in marks:
+                met[child].append(Met(mark, mark.reach.onward, parent))
 
-    def _link_subjects(self, said: Sequence[_Said]) -> list[_Found]:
-        members = [(named.pseudonym, at) for at, each in enumerate(said) for named in each.statement.subjects]
-        marks = self._index.link_subjects([(subject, said[at].key) for subject, at in members])
-        return _through(((at, found) for (_, at), found in zip(members, marks, strict=True)))
+    def _link_subjects(self, stated: Sequence[_Stated], met: dict[int, list[Met]]) -> None:
+        members: list[tuple[bytes, bytes]] = []
+        numbers: list[int] = []
+        for at, each in enumerate(stated):
+            for named in each.statement.subjects:
+                members.append((named.pseudonym, each.key))
+                numbers.append(at)
+        for at, marks in zip(numbers, self._index.link_subjects(members), strict=True):
+            met_here = [Met(mark, Arrival.MEMBER) for mark in marks]
+            if met_here:
+                met[at] += met_here
 
-    def _data_sources(self, said: Sequence[_Said]) -> list[_Found]:
+    def _data_sources(self, stated: Sequence[_Stated], met: dict[int, list[Met]]) -> None:
         """Memberships were written with the rows; the marks of the roots are read after."""
-        names = sorted({name for each in said for name in each.statement.data_sources})
-        marks = dict(zip(names, self._index.marks([data_source_node(name) for name in names]), strict=True))
-        return _through((at, marks[name]) for at, each in enumerate(said) for name in each.statement.data_sources)
+        names = sorted({name for each in stated for name in each.statement.data_sources})
+        found = dict(zip(names, self._index.marks([data_source_node(name) for name in names]), strict=True))
+        if not any(found.values()):
+            return
+        for at, each in enumerate(stated):
+            for source in each.statement.data_sources:
+                met[at] += [Met(mark, Arrival.THROUGH) for mark in found[source]]
 
-    def _late(self, things: Sequence[_Thing], found: Iterable[_Found], at: datetime) -> list[Outgoing]:
+    def _link_aliases(
+        self,
+        stated: Sequence[_Stated],
+        things: dict[int, Thing],
+        own: dict[int, Sequence[Mark]],
+        met: dict[int, list[Met]],
+    ) -> None:
+        """Edges both ways between an asset and its other names; those are things of their own, numbered behind."""
+        pairs = [(at, self._door.keys.asset(alias)) for at, each in enumerate(stated) for alias in each.statement.aliases]
+        if not pairs:
+            return
+        numbers = {key: len(stated) + number for number, key in enumerate(sorted({alias for _, alias in pairs}))}
+        forth = self._index.link_children([(stated[at].key, alias) for at, alias in pairs])
+        back = self._index.link_children([(alias, stated[at].key) for at, alias in pairs])
+        rows, marks = self._index.rows(list(numbers)), self._index.marks(list(numbers))
+        for (key, number), row, found in zip(numbers.items(), rows, marks, strict=True):
+            things[number] = Thing(key, row.encode() if row else None)
+            own[number] = found
+        for (at, alias), to_alias, to_asset in zip(pairs, forth, back, strict=True):
+            met[numbers[alias]] += [Met(mark, mark.reach.onward, stated[at].key) for mark in to_alias]
+            met[at] += [Met(mark, mark.reach.onward, alias) for mark in to_asset]
+
+    def _late(
+        self,
+        things: Mapping[int, Thing],
+        own: Mapping[int, Sequence[Mark]],
+        met: Mapping[int, Sequence[Met]],
+        at: datetime,
+    ) -> list[Outgoing]:
         """One message for each case and batch, listing what came too late for it (PROTOCOLS 19)."""
-        own = self._index.marks([thing.key for thing in things])
         cases: dict[str, dict[bytes, LateAsset]] = defaultdict(dict)
-        met = [*found, *(_Found(number, mark, mark.reach) for number, marks in enumerate(own) for mark in marks)]
-        late = [each for each in met if _is_late(things[each.thing], each, own[each.thing])]
-        self._note_exclusions(things, late)
-        for number, mark, arrival, _ in late:
-            thing, listed = things[number], cases[mark.case_id]
-            before = listed.get(thing.key)
-            widest = max(arrival, Arrival(before.arrival) if before else arrival, key=lambda each: each.width)
-            # Of several statements about one asset, one that no command asked for makes it late.
-            produced = thing.command_id if before is None or before.command_id else ""
-            listed[thing.key] = LateAsset(key=thing.key.hex(), arrival=widest, command_id=produced)
-        return [message for case_id, assets in cases.items() for message in _messages(case_id, assets, at)]
-
-    def _note_exclusions(self, things: Sequence[_Thing], late: Iterable[_Found]) -> None:
-        """A container that was made from something of a case must leave it out, whenever the edge was told of."""
-        parents: dict[str, dict[bytes, set[bytes]]] = defaultdict(lambda: defaultdict(set))
-        for number, mark, _, parent in late:
-            thing = things[number]
-            if parent and thing.row is not None and thing.row.container:
-                parents[mark.case_id][thing.key].add(parent)
-        for case_id, containers in parents.items():
+        exclusions: dict[str, dict[bytes, set[bytes]]] = defaultdict(lambda: defaultdict(set))
+        for number, thing in things.items():
+            mine = own[number]
+            back = {mark.case_id for mark in mine if has_returned(mark, thing.stated_ms)}
+            for each in (*met.get(number, ()), *(Met(mark, mark.reach) for mark in mine)):
+                case_id = each.mark.case_id
+                if case_id not in back and not is_late(thing, each, mine):
+                    continue
+                if each.parent and flags_of(thing.raw) & CONTAINER:
+                    exclusions[case_id][thing.key].add(each.parent)
+                asset = LateAsset(
+                    key=thing.key.hex(),
+                    arrival=each.arrival,
+                    command_id=thing.command_id,
+                    returned=thing.stated_ms if case_id in back else 0,
+                    collected=0 if each.parent or flags_of(thing.raw) & PARENTS else thing.collected,
+                )
+                listed = cases[case_id]
+                listed[thing.key] = _both(listed[thing.key], asset) if thing.key in listed else asset
+        for case_id, containers in exclusions.items():
+            # Whenever the edge was told of, a container must leave out what it was made from.
             self._index.exclude(case_id, containers)
+        return [message for case_id, assets in cases.items() for message in late_messages(case_id, assets, at, SOURCE)]
 
 
-def _through(pairs: Iterable[tuple[int, list[Mark]]]) -> list[_Found]:
-    return [_Found(at, mark, Arrival.THROUGH) for at, marks in pairs for mark in marks]
+def _canonical(said: _Stated) -> Outgoing:
+    data = said.statement.data()
+    identity = identity_of(data)
+    key = said.key.hex()
+    return Outgoing("assets", key + identity, Event(STATED, SOURCE, key + identity, said.at, data))
 
 
-def _is_late(thing: _Thing, found: _Found, own: Sequence[Mark]) -> bool:
-    """Whether a case must look at a thing again.
-
-    It must if it has not planned it, not as the row now says, or not so widely; and at a container whenever something
-    of the case is said to be in it, for it may not have been told to leave that out. It need not if the thing was made
-    from something after that something was clean (PROTOCOLS 16).
-    """
-    row, arrival, mark = thing.row, found.arrival, found.mark
-    if row is not None and arrival is Arrival.CONTAINERS and row.kinds and not row.container:
-        return False
-    if found.parent and mark.clean_since and thing.derived_ms > mark.clean_since:
-        return False
-    mine = next((known for known in own if known.case_id == mark.case_id), None)
-    if mine is None:
-        return True
-    container = row is not None and row.container
-    planned = row.encode()[:DIGEST_BYTES] if row else b""
-    wider = arrival.width > mine.reach.width and not container
-    return mine.digest != planned or wider or (container and bool(found.parent))
+def _thing(said: _Stated, put: Put) -> Thing:
+    statement, made = said.statement, said.statement.derived_at
+    derived = moment(made) if made else said.at - REGISTRATION_LAG
+    collected = int(moment(statement.collected_at).timestamp())
+    return Thing(said.key, put.raw, _millis(said.at), _millis(derived), collected, statement.command_id)
 
 
-def _derived(said: _Said) -> int:
-    made = said.statement.derived_at
-    moment = datetime.fromisoformat(made) if made else said.at - REGISTRATION_LAG
-    return int(moment.timestamp() * 1000)
+def _millis(at: datetime) -> int:
+    return int(at.timestamp() * 1000)
 
 
-def _messages(case_id: str, assets: dict[bytes, LateAsset], at: datetime) -> list[Outgoing]:
+def _both(left: LateAsset, right: LateAsset) -> LateAsset:
+    """Two reasons to look at one asset: the wider way there, and whatever keeps it late."""
+    return LateAsset(
+        key=left.key,
+        arrival=max(Arrival(left.arrival), Arrival(right.arrival), key=lambda each: each.width),
+        # Of several statements about one asset, one that no command asked for makes it late.
+        command_id=left.command_id if left.command_id == right.command_id else "",
+        returned=max(left.returned, right.returned),
+        collected=min(left.collected, right.collected),
+    )
+
+
+def late_messages(case_id: str, assets: Mapping[bytes, LateAsset], at: datetime, source: str) -> Iterable[Outgoing]:
+    """Late assets of a case, named by what they are, so that a repetition is the same event."""
     kind = TYPE_OF[Late]
     ordered = [assets[key] for key in sorted(assets)]
-    messages = []
     for start in range(0, len(ordered), ASSETS_PER_MESSAGE):
         late = Late(case_id=case_id, assets=tuple(ordered[start : start + ASSETS_PER_MESSAGE]))
-        content = [f"{asset.key}{asset.arrival}{asset.command_id}" for asset in late.assets]
-        event = Event(kind, SOURCE, name(kind, case_id, *content), at, late.model_dump(mode="json"))
-        messages.append(Outgoing("cases", case_id, event))
-    return messages
+        content = [asset.model_dump_json() for asset in late.assets]
+        event = Event(kind, source, name(kind, case_id, *content), at, late.model_dump(mode="json"))
+        yield Outgoing("cases", case_id, event)

@@ -1,54 +1,43 @@
-"""The walk: a task in, chunks of the plan out, in bounded steps that go to the back of the queue."""
+"""The resolver: a task in, chunks of the plan out, and the tasks that go on from it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from expunge.domain.admission import Door
 from expunge.domain.case.messages import TYPE_OF, Planned
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing, Record, decode
+from expunge.domain.marks import MarkState
 from expunge.domain.partition import partition_of
-from expunge.domain.plan import MAX_EXCLUDED, Chunk, Obligation, cut
+from expunge.domain.plan import MAX_EXCLUDED, Chunk, Lot, Lots, Obligation, cut
 from expunge.domain.policy import dispose
-from expunge.domain.scope import Arrival, data_source_node
-from expunge.domain.statement import PASS_THROUGH_FLAG, Row, reach_of
+from expunge.domain.scope import Arrival
 from expunge.domain.walk import (
-    MAX_FRONTIER,
     PlannedStatus,
     Task,
     TaskKind,
     Walk,
-    covered,
-    obligations_of,
-    pack,
+    is_covered,
+    lots_of,
+    nature_of,
+    obligation_of,
     reached,
-    task_id,
     unpack,
 )
 from expunge.errors import InvalidMessage
-from expunge.ports import SHARDS, ChunkStore, Index, Metrics, Progress, Result, Topics, Vault, Waiter
+from expunge.ports import ChunkStore, Index, Metrics, Progress, Result, Tenure, Topics, Vault, Waiter
 from expunge.stages.dead_letters import DeadLetters
+from expunge.stages.traversal import Bounds, Traversal
 
 SOURCE = "/expunge/resolver"
 TASK_TYPE = "expunge.walk.task.v1"
 CHUNK_TYPE = "expunge.plan.chunk.v1"
 RECHECK_SECONDS = 0.2
-SHARD_NODES = 5_000
-"""Members of a data source in one task, about."""
 CHUNKS_PER_ANSWER = 2_000
 """Chunks or containers in one answer; a longer one is cut, and only its last part ends the task."""
-LEVEL_NODES = 5_000
-"""Nodes in one round trip to the index."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """How much one task may do before it continues in another."""
-
-    step_nodes: int = 20_000
 
 
 class Resolver:
@@ -67,26 +56,40 @@ class Resolver:
         vault: Vault,
         metrics: Metrics,
         waiter: Waiter,
+        tenure: Tenure,
         bounds: Bounds = Bounds(),
     ) -> None:
         self._door, self._index, self._chunks, self._progress = door, index, chunks, progress
         self._topics, self._waiter, self._bounds = topics, waiter, bounds
+        self._traversal = Traversal(door.keys, index, tenure, bounds)
         self._dead = DeadLetters(self.name, door, vault, metrics)
 
     def handle(self, batch: Sequence[Record]) -> Result:
-        """Each task becomes chunks on `plans`, an answer on `cases`, and the tasks that go on from it."""
+        """Each task becomes chunks on `plans`, an answer on `cases`, and the tasks that go on from it.
+
+        Once enough nodes have been visited the rest of the batch is left for the next one, so that neither memory nor
+        the lease depend on how much work a batch of tasks happens to be.
+        """
         outgoing: list[Outgoing] = []
-        tasks: list[tuple[Record, Task]] = []
-        for record in batch:
-            try:
-                tasks.append((record, Task.model_validate(decode(record, max_bytes=1_048_576).data)))
-            except (InvalidMessage, ValueError):
-                outgoing.append(self._dead.of(record, InvalidMessage("bad_task")))
-        ready = self._ready([task for _, task in tasks])
+        tasks: list[tuple[Record, Task | None]] = [(record, self._task(record, outgoing)) for record in batch]
+        ready = self._ready([task for _, task in tasks if task])
+        visited = 0
         for at, (record, task) in enumerate(tasks):
+            if visited >= self._bounds.step_nodes:
+                return Result((tuple(outgoing),), taken=at)
+            if task is None:
+                continue
             answer = _Answer(self, task, record.appended_at)
-            outgoing += answer.make() if at in ready else answer.not_ready()
+            outgoing += answer.make() if task.task_id in ready else answer.not_ready()
+            visited += answer.visited
         return Result((tuple(outgoing),))
+
+    def _task(self, record: Record, outgoing: list[Outgoing]) -> Task | None:
+        try:
+            return Task.model_validate(decode(record, max_bytes=1_048_576).data)
+        except (InvalidMessage, ValueError):
+            outgoing.append(self._dead.of(record, InvalidMessage("bad_task")))
+            return None
 
     def write(self, result: Result) -> None:
         """Marks and chunks were added while the batch was handled."""
@@ -96,177 +99,74 @@ class Resolver:
         del partitions, now
         return ()
 
-    def _ready(self, tasks: Sequence[Task]) -> set[int]:
+    def _ready(self, tasks: Sequence[Task]) -> set[str]:
         """Which tasks' index is complete; the others are looked at once more before they are sent back."""
-        ready = {at for at, task in enumerate(tasks) if task.force or not task.watermark}
+        ready = {task.task_id for task in tasks if task.force or not task.watermark}
         for last in (False, True):
-            if len(ready) < len(tasks):
+            behind = [task for task in tasks if task.task_id not in ready]
+            if behind:
                 applied = self._progress.applied()
-                ready |= {at for at, task in enumerate(tasks) if reached(applied, task.watermark)}
-            if len(ready) == len(tasks) or last:
+                ready |= {task.task_id for task in behind if reached(applied, task.watermark)}
+            if last or all(task.task_id in ready for task in tasks):
                 break
             self._waiter.wait(RECHECK_SECONDS)
         return ready
 
-    def start(self, task: Task) -> tuple[Walk, list[Task]]:
-        """A task's walk with its roots on the frontier, and the tasks that it is split into at once."""
-        nodes = unpack(task.nodes)
-        if task.kind is TaskKind.ROOTS:
-            return self._start_roots(task)
-        walk = Walk(task.scope, frozenset(nodes))
-        if task.kind is TaskKind.SHARD:
-            shards = range(task.shard, task.shard_end)
-            members = [key for shard in shards for key in self._index.source_assets(task.data_source, shard)]
-            walk = Walk(task.scope, frozenset(members))
-            walk.reach(members, Arrival.THROUGH)
-        elif task.kind in {TaskKind.LATE, TaskKind.HOLDING}:
-            self._start_late(task.kind, walk, nodes)
-        else:
-            for key, arrival in nodes.items():
-                walk.reach([key], arrival)
-        return walk, []
+    def walk(self, task: Task) -> tuple[Walk, list[Task]]:
+        """A task's walk, as far as its step goes, and the tasks that go on from it."""
+        return self._traversal.run(task)
 
-    def _start_roots(self, task: Task) -> tuple[Walk, list[Task]]:
-        """Mark the roots, then read what belongs to them, holdings included (PROTOCOLS 11 and 47)."""
-        scope = task.scope
-        subjects = [bytes.fromhex(subject.pseudonym) for subject in scope.subjects]
-        sources = [data_source_node(each) for each in scope.data_sources]
-        self._index.mark_roots(task.case_id, task.task_id, [*subjects, *sources])
-        members = [asset for subject in subjects for asset in self._index.subject_assets(subject)]
-        withdrawn = [self._door.keys.asset(asset) for asset in scope.assets]
-        holdings = self._index.holdings()
-        walk = Walk(scope, frozenset([*members, *withdrawn, *holdings]))
-        walk.reach(members, Arrival.THROUGH)
-        walk.reach(withdrawn, Arrival.ROOT)
-        for key, row in zip(holdings, self._index.rows(holdings), strict=True):
-            if row is not None:
-                walk.plan_holding(key, row)
-        return walk, self._shards(task)
-
-    def _shards(self, task: Task) -> list[Task]:
-        """Tasks for the members of data sources, neighbouring shards together until a task is worth its message."""
-        tasks = []
-        for source in task.scope.data_sources:
-            start, members = 0, 0
-            for shard, size in enumerate(self._index.source_sizes(source)):
-                members += size
-                if members and (members >= SHARD_NODES or shard == SHARDS - 1):
-                    child = task_id(task.task_id, "shard", source, start, shard)
-                    fields = {"data_source": source, "shard": start, "shard_end": shard + 1}
-                    tasks.append(_child(task, child, TaskKind.SHARD, **fields))
-                    start, members = shard + 1, 0
-        return tasks
-
-    def _start_late(self, kind: TaskKind, walk: Walk, nodes: dict[bytes, Arrival]) -> None:
-        keys = sorted(nodes)
-        for key, row in zip(keys, self._index.rows(keys), strict=True):
-            if row is not None and row.holding is not None:
-                walk.plan_holding(key, row)
-            if kind is TaskKind.LATE:
-                walk.reach([key], nodes[key])
-
-    def go(self, task: Task, walk: Walk) -> None:
-        """Walk level by level until nothing is left or the step is full.
-
-        What only this task can finish is finished here, however full the step is: nodes that it marked before a crash,
-        and, after the first plan, containers that others have marked but in which something more was found.
-        """
-        while walk.frontier:
-            room = self._bounds.step_nodes - walk.visited
-            among = None if room > 0 else self._mine(task, walk)
-            steps = walk.take(min(room, LEVEL_NODES) if room > 0 else LEVEL_NODES, among)
-            if not steps:
-                return
-            walk.absorb(
-                self._index.visit(
-                    task.case_id,
-                    task.task_id,
-                    steps,
-                    bounded=task.scope.bounded,
-                    again=task.generation > 1,
-                    lease_until_ms=0,
-                )
-            )
-
-    def _mine(self, task: Task, walk: Walk) -> set[bytes]:
-        keys = sorted(walk.frontier)
-        mine = set()
-        for key, row, marks in zip(keys, self._index.rows(keys), self._index.marks(keys), strict=True):
-            known = [mark for mark in marks if mark.case_id == task.case_id]
-            again = task.generation > 1 and row is not None and row.container
-            if known and (again or any(task.task_id[:16] in mark.tasks for mark in known)):
-                mine.add(key)
-        return mine
-
-    def go_on(self, task: Task, walk: Walk) -> list[Task]:
-        """The tasks for what the step had no room for; then what the containers must leave out."""
-        rest = walk.frontier
-        found = sorted(rest)
-        rows = dict(zip(found, self._index.rows(found), strict=True))
-        keys = self._unplanned(task, rest, rows)
-        for key in found:
-            walk.meet(key, rows[key])
-        exclusions = walk.exclusions()
-        if exclusions:
-            self._index.exclude(task.case_id, exclusions)
-        tasks = []
-        for start in range(0, len(keys), MAX_FRONTIER):
-            nodes = pack({key: rest[key] for key in keys[start : start + MAX_FRONTIER]})
-            tasks.append(_child(task, task_id(task.task_id, "frontier", nodes), TaskKind.FRONTIER, nodes=nodes))
-        return tasks
-
-    def _unplanned(self, task: Task, rest: Mapping[bytes, Arrival], rows: Mapping[bytes, Row | None]) -> list[bytes]:
-        """What no other task of the case has marked as widely.
-
-        A task plans its own roots whatever their marks say, so a marked node that went on in a task of its own would
-        send a walk round a cycle for ever. (What this very task had marked, `go` has visited.)
-        """
-        keys = sorted(rest)
-        free = []
-        for key, marks in zip(keys, self._index.marks(keys), strict=True):
-            row = rows[key]
-            reach = reach_of(rest[key], row.flags if row else PASS_THROUGH_FLAG, bounded=task.scope.bounded)
-            others = [m for m in marks if m.case_id == task.case_id]
-            if all(mark.reach.width < reach.width for mark in others):
-                free.append(key)
-        return free
-
-    def containers(self, task: Task) -> list[Obligation]:
+    def containers(self, task: Task) -> dict[Lot, list[Obligation]]:
         """Containers to be made anew, each with what it must leave out: the walk has ended, so all of it is known."""
         keys = sorted(unpack(task.nodes))
-        obligations: list[Obligation] = []
-        for key, row, marks in zip(keys, self._index.rows(keys), self._index.marks(keys), strict=True):
-            disposition = dispose(task.scope, row) if row else None
-            withdrawn = any(m.case_id == task.case_id and m.reach is Arrival.ROOT for m in marks)
+        lots: dict[Lot, list[Obligation]] = defaultdict(list)
+        for key, row, peek in zip(keys, self._index.rows(keys), self._index.peek(task.case_id, keys), strict=True):
+            disposition = dispose(task.scope.for_collected(row.collected), nature_of(row)) if row else None
+            withdrawn = peek.mark is not None and peek.mark.reach is Arrival.ROOT
             if row is None or disposition is None or withdrawn:
                 continue  # a withdrawn container is deleted whole, not made anew
             left_out = [each for each in self._index.rows(self._index.excluded(task.case_id, key)) if each]
             whole = len(left_out) > MAX_EXCLUDED  # then the index did not keep all of them, and the list says so
-            excluded = tuple(sorted(each.asset for each in left_out if whole or not covered(task.scope, each)))
-            obligations += obligations_of(task.scope, key, row, disposition, excluded=excluded)
-        return obligations
+            excluded = tuple(sorted(each.asset for each in left_out if whole or not is_covered(task.scope, each)))
+            for lot in lots_of(row, disposition):
+                lots[lot].append(obligation_of(task.scope, key, row, excluded))
+        return lots
 
-    def plan(self, task: Task, obligations: Sequence[Obligation]) -> list[Chunk]:
+    def plan(self, task: Task, lots: Lots, known: Collection[bytes]) -> list[Chunk]:
         """Obligations as chunks, kept beside the coordinator's state.
 
         An obligation that was planned before, by this task before a crash or by another, stays in its chunk: that chunk
-        is named again, and nothing is counted twice.
+        is named again, and nothing is counted twice. Where nothing was marked before (`known`), nothing can be planned,
+        and the store is asked only if it says otherwise.
         """
         partition = partition_of(task.case_id, self._topics.partitions("cases"))
-        known: dict[str, Chunk] = {}
-        waiting = list(obligations)
-        while waiting:
-            owners = self._chunks.owners(partition, task.case_id, [each.name for each in waiting])
-            named = sorted({owner for owner in owners if owner} - known.keys())
-            known |= zip(named, self._chunks.bodies(partition, task.case_id, named), strict=True)
-            fresh = [each for each, owner in zip(waiting, owners, strict=True) if owner is None]
-            cuts = cut(task.case_id, fresh, self._door.registry, task.people_bytes)
-            # What must be done anew is not clean until it has been answered; first, so that a crash repeats it.
-            self._index.set_clean(task.case_id, [each.key for each in fresh], 0)
-            written = self._chunks.put_chunks(partition, [(c.chunk, [o.name for o in c.obligations]) for c in cuts])
-            known |= {c.chunk.digest: c.chunk for c, done in zip(cuts, written, strict=True) if done}
-            waiting = [each for c, done in zip(cuts, written, strict=True) if not done for each in c.obligations]
-        return [known[digest] for digest in sorted(known)]
+        planned: dict[str, Chunk] = {}
+        waiting = [(lot, each) for lot, obligations in lots.items() for each in obligations]
+        doubtful = [item for item in waiting if item[1].key in known]
+        waiting = [item for item in waiting if item[1].key not in known]
+        while waiting or doubtful:
+            named, fresh = self._sort_out(task.case_id, partition, doubtful)
+            planned |= zip(named, self._chunks.bodies(partition, task.case_id, named), strict=True)
+            # What must be done anew is neither clean nor gone until it has been answered; first, so that a crash
+            # repeats it.
+            self._index.set_state(task.case_id, [each.key for _, each in fresh], MarkState.OPEN, 0)
+            together: dict[Lot, list[Obligation]] = defaultdict(list)
+            for lot, each in [*waiting, *fresh]:
+                together[lot].append(each)
+            cuts = cut(task.case_id, together, self._door.registry, task.people_bytes)
+            written = self._chunks.put_chunks(partition, [(each.chunk, each.names) for each in cuts])
+            planned |= {each.chunk.digest: each.chunk for each, done in zip(cuts, written, strict=True) if done}
+            refused = [each for each, done in zip(cuts, written, strict=True) if not done]
+            waiting, doubtful = [], [(each.lot, one) for each in refused for one in each.obligations]
+        return [planned[digest] for digest in sorted(planned)]
+
+    def _sort_out(
+        self, case_id: str, partition: int, doubtful: Sequence[tuple[Lot, Obligation]]
+    ) -> tuple[list[str], list[tuple[Lot, Obligation]]]:
+        """The chunks that hold obligations already, and the obligations that none holds."""
+        owners = self._chunks.owners(partition, case_id, [each.name(lot) for lot, each in doubtful])
+        fresh = [item for item, owner in zip(doubtful, owners, strict=True) if owner is None]
+        return sorted({owner for owner in owners if owner}), fresh
 
 
 class _Answer:
@@ -274,6 +174,7 @@ class _Answer:
 
     def __init__(self, resolver: Resolver, task: Task, now: datetime) -> None:
         self._resolver, self._task, self._now = resolver, task, now
+        self.visited = 0
 
     def not_ready(self) -> list[Outgoing]:
         """The indexers are behind: a timer of the case asks again (PROTOCOLS 22)."""
@@ -283,11 +184,13 @@ class _Answer:
         """Walk, plan, and answer."""
         task, resolver = self._task, self._resolver
         if task.kind is TaskKind.CONTAINERS:
-            return self._answer(resolver.plan(task, resolver.containers(task)), [], [])
-        walk, spawned = resolver.start(task)
-        resolver.go(task, walk)
-        spawned = [*spawned, *resolver.go_on(task, walk)]
-        return self._answer(resolver.plan(task, walk.obligations), spawned, sorted(walk.containers))
+            lots = resolver.containers(task)
+            keys = {each.key for obligations in lots.values() for each in obligations}
+            return self._answer(resolver.plan(task, lots, keys), [], [])
+        walk, spawned = resolver.walk(task)
+        self.visited = walk.visited
+        lots = {lot: list(found.values()) for lot, found in walk.lots.items() if found}
+        return self._answer(resolver.plan(task, lots, walk.known), spawned, sorted(walk.containers))
 
     def _answer(self, chunks: Sequence[Chunk], spawned: Sequence[Task], containers: Sequence[bytes]) -> list[Outgoing]:
         out = [self._chunk(chunk) for chunk in chunks]
@@ -328,13 +231,6 @@ class _Answer:
         content = planned.model_dump(mode="json", exclude_defaults=True)
         event = Event(kind, SOURCE, name(kind, task.task_id, str(content)), self._now, content)
         return Outgoing("cases", task.case_id, event)
-
-
-def _child(task: Task, child: str, kind: TaskKind, **fields: object) -> Task:
-    """A task that goes on from another; the withdrawn assets are the roots' alone."""
-    scope = task.scope.model_copy(update={"assets": ()})
-    plain = {"task_id": child, "kind": kind, "scope": scope, "nodes": "", "watermark": {}, "force": True}
-    return task.model_copy(update=plain | fields)
 
 
 def task_message(task: Task, now: datetime, source: str) -> Outgoing:

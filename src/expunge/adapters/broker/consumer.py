@@ -18,6 +18,9 @@ from expunge.adapters.broker.client import common, translated
 from expunge.domain.events import Position, Record
 
 CALL_MS = 10_000
+FIRST_RECORDS = 32
+BATCH_BYTES = 2_000_000
+"""What a batch should hold at most, about: the number of records that a poll takes follows the size of the last ones."""
 
 log = structlog.get_logger()
 
@@ -40,13 +43,14 @@ class KafkaRecords:
         self._topics = [prefix + topic for topic in topics]
         self._committed: dict[TopicPartition, int] = {}
         self._silence = 2 * session_timeout_ms / 1000
+        self._most = max_records
+        self._records = min(FIRST_RECORDS, max_records)
         self._settings = common(bootstrap_servers, options) | {
             "group_id": prefix + group,
             "enable_auto_commit": False,
             "isolation_level": "read_committed",
             "auto_offset_reset": "earliest",
             "partition_assignment_strategy": [CooperativeStickyAssignor],
-            "max_poll_records": max_records,
             "max_poll_interval_ms": 300_000,
             "session_timeout_ms": session_timeout_ms,
             "heartbeat_interval_ms": max(1000, session_timeout_ms // 4),
@@ -91,8 +95,17 @@ class KafkaRecords:
         """See `runtime.Source.poll`."""
         self._watch()
         with translated("hand over records"):
-            polled = self._consumer.poll(timeout_ms=int(seconds * 1000))
-        return [self._record(record) for records in polled.values() for record in records]
+            polled = self._consumer.poll(timeout_ms=int(seconds * 1000), max_records=self._records)
+        batch = [self._record(record) for records in polled.values() for record in records]
+        if batch:
+            mean = max(1, sum(len(record.value or b"") for record in batch) // len(batch))
+            self._records = max(1, min(self._most, 2 * self._records, BATCH_BYTES // mean))
+        return batch
+
+    def silent_seconds(self) -> float:
+        """How long ago the group last answered this member's heartbeat."""
+        heartbeat = self._consumer._coordinator.heartbeat  # noqa: SLF001 - its metric counts what was sent, answered or not
+        return time.monotonic() - float(max(heartbeat.last_receive, heartbeat.last_reset))
 
     def _record(self, record: Any) -> Record:
         return as_record(record, self._prefix)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from expunge.adapters.store.server import TAGS, Server
+from expunge.adapters.store.server import TAGS, Call, Server
 from expunge.domain.case.messages import Root
 from expunge.domain.case.state import Case, ChunkState
 from expunge.domain.events import Position
@@ -16,6 +16,7 @@ from expunge.errors import Fenced, Unavailable
 from expunge.ports import Changes, Offsets, TimerKey
 
 Words = list[bytes | str | int | float]
+NAMES_PER_CALL = 1000
 
 
 class Keys:
@@ -158,9 +159,11 @@ class RedisCaseStore:
 
     def owners(self, partition: int, case_id: str, names: Sequence[bytes]) -> list[str | None]:
         """See `ports.ChunkStore.owners`."""
-        key = Keys(self._server, partition).of("owners", case_id)
-        found = self._server.guarded(lambda client: client.hmget(key, list(names))) if names else []
-        return [digest.hex() if digest else None for digest in found]
+        keys = Keys(self._server, partition)
+        where = [keys.of("owners", case_id)]
+        parts = [names[start : start + NAMES_PER_CALL] for start in range(0, len(names), NAMES_PER_CALL)]
+        replies = self._server.run([Call("owners", keys.tag, [b"".join(part)], where) for part in parts])
+        return [digest.hex() if digest else None for reply in replies for digest in reply]
 
     def bodies(self, partition: int, case_id: str, digests: Sequence[str]) -> list[Chunk]:
         """See `ports.ChunkStore.bodies`."""
@@ -174,8 +177,9 @@ class RedisCaseStore:
         for chunk, names in chunks:
             digest = chunk.digest
             where = [keys.of("owners", chunk.case_id), keys.of("chunk", chunk.case_id, digest)]
-            calls.append(("put_chunk", where, [chunk.model_dump_json(), bytes.fromhex(digest), *names]))
-        return [bool(written) for written in self._server.run(calls, [keys.tag] * len(calls))]
+            body = chunk.model_dump_json(exclude_defaults=True)
+            calls.append(Call("put_chunk", keys.tag, [body, bytes.fromhex(digest), b"".join(names)], where))
+        return [bool(written) for written in self._server.run(calls)]
 
 
 def _case_words(keys: Keys, case: Case) -> list[Words]:
@@ -264,6 +268,6 @@ def commit(
         Fenced: the stored position is not `before`.
     """
     arguments = [format_position(before), format_position(after), *flat(words)]
-    (written,) = server.run([("commit", [keys.of(name)], arguments)], [keys.tag])
+    (written,) = server.run([Call("commit", keys.tag, arguments, [keys.of(name)])])
     if not written:
         raise Fenced("the state of this partition is newer than this process believes")

@@ -3,56 +3,30 @@
 from __future__ import annotations
 
 import struct
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
-from expunge.adapters.store.server import TAGS, Server
-from expunge.domain.digest import SIZE, digest
+from expunge.adapters.store.server import Call, Server
+from expunge.domain.digest import SIZE
+from expunge.domain.marks import Mark, MarkState
 from expunge.domain.plan import MAX_EXCLUDED
-from expunge.domain.scope import Arrival
-from expunge.domain.statement import Row, Statement
+from expunge.domain.row import DIGEST_BYTES, Combination, Row, combination_of
+from expunge.domain.scope import SHARDS, Arrival, Group, GroupKind, data_source_node
 from expunge.domain.walk import Step, Visit
-from expunge.ports import SHARDS, IndexStats, Mark
+from expunge.errors import Unavailable
+from expunge.ports import Peek, Put, Rule, Said
 
-T = TypeVar("T")
-_MARK = 49
-_MARK_PARTS = struct.Struct(">16s8s8s1s8sQ")
-_SPILLED = b"S"
-
-
-class _Calls:
-    """One call of a script for each tag that is touched, and the way back to the order of the items."""
-
-    def __init__(self, server: Server, script: str, kinds: str, head: Sequence[Any]) -> None:
-        self._server, self._script, self._kinds, self._head = server, script, kinds, head
-        self._keys: dict[int, list[bytes]] = {}
-        self._first: dict[int, int] = {}
-        self._arguments: dict[int, list[Any]] = {}
-        self._items: dict[int, list[int]] = {}
-
-    def add(self, item: int, node: bytes, *arguments: Any) -> None:
-        """An item that concerns a node: its bucket's keys, then the node, then the arguments."""
-        bucket = self._server.bucket(node)
-        tag = bucket % TAGS
-        keys = self._keys.setdefault(tag, [])
-        if bucket not in self._first:
-            self._first[bucket] = len(keys) + 2
-            keys += [self._server.key(tag, f"{kind}:{bucket}") for kind in self._kinds]
-        self._arguments.setdefault(tag, list(self._head)).extend((self._first[bucket], node, *arguments))
-        self._items.setdefault(tag, []).append(item)
-
-    def send(self) -> list[Any]:
-        """Run the calls; one reply for each tag."""
-        calls = [(self._script, self._keys[tag], self._arguments[tag]) for tag in self._keys]
-        return self._server.run(calls, list(self._keys))
-
-    def run(self, width: int = 1) -> dict[int, list[Any]]:
-        """Item -> the `width` values that the script answered for it."""
-        answers: dict[int, list[Any]] = {}
-        for tag, reply in zip(self._keys, self.send(), strict=True):
-            for at, item in enumerate(self._items[tag]):
-                answers[item] = reply[at * width : (at + 1) * width]
-        return answers
+NODES_PER_CALL = 1000
+"""A script serves others while it does not run: about five milliseconds of work."""
+SOURCE_BYTES = 8
+_HUB = b"S"
+_NO_ROW = bytes(DIGEST_BYTES)
+_LETTERS = {GroupKind.CHILDREN: "c", GroupKind.SUBJECT: "s", GroupKind.SOURCE: "o"}
+_ARRIVALS = {str(int(arrival)).encode()[0]: arrival for arrival in Arrival}
+_SAID = struct.Struct(">I16s5s6sH")
+_OWNER, _WIDENED, _SINCE, _UNTIL = 16, 32, 64, 128
+_FRESH, _KNOWN, _SEEN, _BOUNDARY = b"fksb"
 
 
 class RedisIndex:
@@ -60,128 +34,229 @@ class RedisIndex:
 
     def __init__(self, server: Server) -> None:
         self._server = server
+        self._combinations: dict[bytes, Combination] = {}
 
-    def put(self, statements: Sequence[tuple[bytes, Statement]]) -> list[Row]:
-        """See `ports.Index.put`: read, merge, compare and set; whoever changed a row in between makes it read again."""
-        merged: dict[bytes, Row] = {}
-        grouped: dict[bytes, list[Statement]] = {}
-        for key, statement in statements:
-            grouped.setdefault(key, []).append(statement)
-        waiting = list(grouped)
-        while waiting:
-            calls = _Calls(self._server, "put", "ao", ())
-            for item, (key, raw) in enumerate(zip(waiting, self._raw_rows(waiting), strict=True)):
-                row = Row.decode(raw) if raw else Row(grouped[key][0].asset)
-                for statement in grouped[key]:
-                    row = row.merged(statement)
-                merged[key] = row
-                sources = [_source(name) for name in sorted(row.data_sources)]
-                calls.add(item, key, raw or b"", row.encode(), len(sources), *sources)
-            answers = calls.run()
-            waiting = [key for item, key in enumerate(waiting) if not answers[item][0]]
-        return [merged[key] for key, _ in statements]
+    def put(self, said: Sequence[Said]) -> list[Put]:
+        """See `ports.Index.put`: compare and set; whoever finds another row there merges with it and tries again."""
+        rows: dict[bytes, Row] = {}
+        stated: dict[bytes, int] = {}
+        for key, row, at_ms in said:
+            known = rows.get(key)
+            rows[key] = known.merged(row) if known else row
+            stated[key] = max(stated.get(key, 0), at_ms)
+        before = dict.fromkeys(rows, _NO_ROW)
+        written: dict[bytes, Put] = {}
+        while before:
+            self._keep_combinations({rows[key].combination for key in before})
+            raw = {key: rows[key].encode() for key in before}
+            found = self._put(before, raw, rows, stated)
+            written |= {key: Put(raw[key], found[key][1] if key in found else ()) for key in before}
+            before = {key: other[:DIGEST_BYTES] for key, (other, _) in found.items() if other}
+            for key in before:
+                rows[key] = rows[key].merged(self._decode(found[key][0]))
+        return [written[key] for key, _, _ in said]
 
-    def link_children(self, edges: Sequence[tuple[bytes, bytes]]) -> list[list[Mark]]:
+    def _put(
+        self,
+        before: Mapping[bytes, bytes],
+        raw: Mapping[bytes, bytes],
+        rows: Mapping[bytes, Row],
+        stated: Mapping[bytes, int],
+    ) -> dict[bytes, tuple[bytes, list[Mark]]]:
+        """Key -> the row that stands instead of the one expected, or the marks; only where there is either."""
+
+        def packed(key: bytes, bucket: int) -> bytes:
+            row, names = raw[key], rows[key].combination.data_sources
+            head = _SAID.pack(bucket, key, before[key], stated[key].to_bytes(6, "big"), len(row))
+            sources = b"".join(sorted(data_source_node(name)[:SOURCE_BYTES] for name in names))
+            return b"".join((head, row, bytes([len(names)]), sources))
+
+        found = {}
+        for keys, reply in self._on_nodes("put", (), list(raw), packed):
+            for at in range(0, len(reply), 3):
+                found[keys[reply[at] - 1]] = (reply[at + 1], _marks(reply[at + 2]))
+        return found
+
+    def _on_nodes(
+        self,
+        script: str,
+        head: Sequence[Any],
+        nodes: Sequence[bytes],
+        pack: Callable[[bytes, int], bytes],
+    ) -> list[tuple[list[bytes], Any]]:
+        """Run a script over nodes, those of one tag together and sorted by bucket: (nodes, reply) of each call."""
+        buckets: dict[int, list[bytes]] = defaultdict(list)
+        width = self._server.meta.buckets
+        for node in nodes:
+            buckets[int.from_bytes(node[1:5], "big") * width >> 32].append(node)
+        by_tag: dict[int, tuple[list[bytes], list[bytes]]] = defaultdict(lambda: ([], []))
+        for bucket in sorted(buckets):
+            for node in buckets[bucket]:
+                keys, blobs = by_tag[node[1]]
+                keys.append(node)
+                blobs.append(pack(node, bucket))
+        parts, calls = [], []
+        for tag, (keys, blobs) in by_tag.items():
+            for start in range(0, len(keys), NODES_PER_CALL):
+                parts.append(keys[start : start + NODES_PER_CALL])
+                calls.append(Call(script, tag, (*head, b"".join(blobs[start : start + NODES_PER_CALL]))))
+        return list(zip(parts, self._server.run(calls), strict=True))
+
+    def link_children(self, edges: Sequence[tuple[bytes, bytes]]) -> list[Sequence[Mark]]:
         """See `ports.Index.link_children`."""
-        return self._link("cm", edges)
+        return self._link("c", edges)
 
-    def link_subjects(self, members: Sequence[tuple[bytes, bytes]]) -> list[list[Mark]]:
+    def link_subjects(self, members: Sequence[tuple[bytes, bytes]]) -> list[Sequence[Mark]]:
         """See `ports.Index.link_subjects`."""
-        return self._link("sm", members)
+        return self._link("s", members)
 
-    def _link(self, kinds: str, links: Sequence[tuple[bytes, bytes]]) -> list[list[Mark]]:
-        """Write every link; the marks of a node are read once, with its last link."""
-        last = {node: item for item, (node, _) in enumerate(links)}
-        calls = _Calls(self._server, "link", kinds, ())
-        for item, (node, member) in enumerate(links):
-            calls.add(item, node, member, int(last[node] == item))
-        answers = calls.run()
-        marks = {node: _marks(answers[item][0]) for node, item in last.items()}
-        return [marks[node] for node, _ in links]
+    def _link(self, kind: str, links: Sequence[tuple[bytes, bytes]]) -> list[Sequence[Mark]]:
+        members: dict[int, tuple[list[int], list[bytes]]] = defaultdict(lambda: ([], []))
+        width = self._server.meta.buckets
+        for number, (node, member) in enumerate(links):
+            numbers, blobs = members[node[1]]
+            numbers.append(number)
+            bucket = int.from_bytes(node[1:5], "big") * width >> 32
+            blobs.append(bucket.to_bytes(4, "big") + node + member)
+        parts, calls = [], []
+        for tag, (numbers, blobs) in members.items():
+            for start in range(0, len(numbers), NODES_PER_CALL):
+                parts.append(numbers[start : start + NODES_PER_CALL])
+                calls.append(Call("link", tag, (kind, b"".join(blobs[start : start + NODES_PER_CALL]))))
+        found: list[Sequence[Mark]] = [()] * len(links)
+        for numbers, reply in zip(parts, self._server.run(calls), strict=True):
+            for at in range(0, len(reply), 2):
+                found[numbers[reply[at] - 1]] = _marks(reply[at + 1])
+        return found
 
-    def marks(self, nodes: Sequence[bytes]) -> list[list[Mark]]:
+    def marks(self, nodes: Sequence[bytes]) -> list[Sequence[Mark]]:
         """See `ports.Index.marks`."""
-        return self._members("m", "marks", nodes, _marks)
+        found = {
+            key: _marks(packed)
+            for keys, reply in self._on_nodes("marks", (), list(set(nodes)), _place)
+            for key, packed in zip(keys, reply, strict=True)
+        }
+        return [found[node] for node in nodes]
 
-    def _members(self, kind: str, what: str, nodes: Sequence[bytes], read: Callable[[bytes], T]) -> list[T]:
-        calls = _Calls(self._server, "members", kind, (what,))
-        for item, node in enumerate(nodes):
-            calls.add(item, node)
-        answers = calls.run()
-        return [read(answers[item][0]) for item in range(len(nodes))]
+    def set_state(self, case_id: str, nodes: Sequence[bytes], state: MarkState, since_ms: int) -> list[bytes]:
+        """See `ports.Index.set_state`."""
+        head = (bytes.fromhex(case_id), int(state), since_ms.to_bytes(6, "big"))
+        return [node for _, reply in self._on_nodes("set_state", head, list(set(nodes)), _place) for node in reply]
 
-    def mark_roots(self, case_id: str, task_id: str, nodes: Sequence[bytes]) -> None:
+    def mark_roots(self, case_id: str, task_id: str, nodes: Sequence[bytes], until: int) -> None:
         """See `ports.Index.mark_roots`."""
-        self._on_marks("mark_roots", (0, bytes.fromhex(case_id), _task(task_id)), nodes)
+        head = (0, bytes.fromhex(case_id), _task(task_id), until.to_bytes(5, "big") if until else b"")
+        self._on_nodes("mark_roots", head, nodes, _place)
 
-    def set_clean(self, case_id: str, nodes: Sequence[bytes], since_ms: int) -> None:
-        """See `ports.Index.set_clean`."""
-        self._on_marks("set_clean", (bytes.fromhex(case_id), since_ms.to_bytes(8, "big")), nodes)
+    def sizes(self, group: Group) -> list[int]:
+        """See `ports.Index.sizes`."""
+        sizes = [0] * SHARDS
+        for reply in self._server.run([Call("sizes", *self._group(group, tag)) for tag in self._tags(group)]):
+            for at in range(0, len(reply), 5):
+                sizes[reply[at]] += int.from_bytes(reply[at + 1 : at + 5], "big")
+        return sizes
 
-    def _on_marks(self, script: str, head: Sequence[Any], nodes: Sequence[bytes]) -> None:
-        calls = _Calls(self._server, script, "m", head)
-        for item, node in enumerate(nodes):
-            calls.add(item, node)
-        calls.send()
+    def members(self, group: Group, shards: range) -> list[bytes]:
+        """See `ports.Index.members`."""
+        calls = []
+        for tag in self._tags(group, shards):
+            place, arguments = self._group(group, tag)
+            calls.append(Call("members", place, (*arguments, shards.start, shards.stop - 1)))
+        return [key for packed in self._server.run(calls) for key in _unpacked(packed)]
 
-    def subject_assets(self, subject: bytes) -> list[bytes]:
-        """See `ports.Index.subject_assets`."""
-        return self._members("s", "members", [subject], _unpacked)[0]
+    def _tags(self, group: Group, shards: range = range(SHARDS)) -> Iterable[int]:
+        """The tags that hold members: of a data source those of its assets, of other groups that of the node."""
+        return shards if group.kind is GroupKind.SOURCE else (self._server.tag(group.node),)
 
-    def source_sizes(self, data_source: str) -> list[int]:
-        """See `ports.Index.source_sizes`."""
-        replies = self._server.run([self._source_call(data_source, shard) for shard in range(SHARDS)], range(SHARDS))
-        return [sum(len(packed) for packed in reply) // SIZE for reply in replies]
+    def _group(self, group: Group, tag: int) -> tuple[int, tuple[Any, ...]]:
+        """Where a group's members lie in a tag: the tag, and kind, field, first and last bucket for the scripts."""
+        if group.kind is GroupKind.SOURCE:
+            width = self._server.meta.buckets // SHARDS
+            return tag, ("o", group.node[:SOURCE_BYTES], tag * width, (tag + 1) * width - 1)
+        bucket = self._server.bucket(group.node)
+        return tag, (_LETTERS[group.kind], group.node, bucket, bucket)
 
-    def source_assets(self, data_source: str, shard: int) -> list[bytes]:
-        """See `ports.Index.source_assets`: a shard is the range of buckets that share a tag."""
-        (reply,) = self._server.run([self._source_call(data_source, shard)], [shard])
-        return [key for packed in reply for key in _unpacked(packed)]
-
-    def _source_call(self, data_source: str, shard: int) -> tuple[str, list[bytes], list[Any]]:
-        field = _source(data_source)
-        keys = [self._server.key(shard, f"o:{bucket}") for bucket in range(shard, self._server.meta.buckets, TAGS)]
-        arguments: list[Any] = ["members"]
-        for at in range(len(keys)):
-            arguments += [at + 2, field]
-        return "members", keys, arguments
-
-    def visit(
-        self, case_id: str, task_id: str, steps: Sequence[Step], *, bounded: bool, again: bool, lease_until_ms: int
-    ) -> list[Visit]:
+    def visit(self, case_id: str, task_id: str, steps: Sequence[Step], rule: Rule) -> list[Visit]:
         """See `ports.Index.visit`."""
-        head = (lease_until_ms, bytes.fromhex(case_id), _task(task_id), int(bounded), int(again))
-        calls = _Calls(self._server, "visit", "amc", head)
-        for item, step in enumerate(steps):
-            calls.add(item, step.key, int(step.arrival), int(step.own))
-        answers = calls.run(width=4)
-        return [_visit(step.key, answers[item]) for item, step in enumerate(steps)]
+        back = rule.returned.to_bytes(6, "big") if rule.returned else b""
+        bounds = (int(rule.bounded), int(rule.again), rule.until, back)
+        head = (rule.lease_until_ms, bytes.fromhex(case_id), _task(task_id), *bounds)
+        words = {key: bytes((arrival + 4 * own,)) for key, arrival, own in steps}
+        calls = self._on_nodes(
+            "visit", head, list(words), lambda key, bucket: bucket.to_bytes(4, "big") + key + words[key]
+        )
+        visits = []
+        for keys, reply in calls:
+            heads = iter(reply)
+            for key, said, children in zip(keys, heads, heads, strict=True):
+                word = said[0]
+                visits.append(
+                    Visit(
+                        key,
+                        word == _SEEN,
+                        word == _BOUNDARY,
+                        _ARRIVALS[said[1]],
+                        said[2:] or None,
+                        children if children != _HUB else b"",
+                        word == _KNOWN,
+                        children == _HUB,
+                    )
+                )
+        return visits
+
+    def peek(self, case_id: str, nodes: Sequence[bytes]) -> list[Peek]:
+        """See `ports.Index.peek`."""
+        found = {}
+        for keys, reply in self._on_nodes("peek", (bytes.fromhex(case_id),), list(set(nodes)), _place):
+            heads = iter(reply)
+            for key, head, row in zip(keys, heads, heads, strict=True):
+                mark = _marks(head[1:])
+                found[key] = Peek(head[0], row or None, mark[0] if mark else None)
+        return [found[node] for node in nodes]
 
     def rows(self, keys: Sequence[bytes]) -> list[Row | None]:
         """See `ports.Index.rows`."""
-        return [Row.decode(raw) if raw else None for raw in self._raw_rows(keys)]
-
-    def _raw_rows(self, keys: Sequence[bytes]) -> list[bytes | None]:
         server = self._server
 
         def read(client: Any) -> list[bytes | None]:
             pipe = client.pipeline(transaction=False)
             for key in keys:
-                bucket = server.bucket(key)
-                pipe.hget(server.key(bucket % TAGS, f"a:{bucket}"), key)
+                pipe.hget(server.key(server.tag(key), f"a:{server.bucket(key)}"), key)
             return list(pipe.execute())
 
-        found: list[bytes | None] = server.guarded(read)
-        return found
+        return [self._decode(raw) if raw else None for raw in server.guarded(read)]
 
-    def children(self, key: bytes) -> list[bytes]:
-        """What was made from an asset, for people."""
-        return self._members("c", "members", [key], _unpacked)[0]
+    def _decode(self, raw: bytes) -> Row:
+        return Row.decode(raw, self.combination(combination_of(raw)))
+
+    def combination(self, digest: bytes) -> Combination:
+        """See `ports.Index.combination`: few, and the same for ever, so they are remembered."""
+        known = self._combinations.get(digest)
+        if known is None:
+            raw = self._server.guarded(lambda client: client.hget(self._server.key(0, "combinations"), digest))
+            if raw is None:
+                raise Unavailable("a combination of the index is missing in Redis: it has forgotten; rebuild")
+            known = self._combinations[digest] = Combination.decode(raw)
+        return known
+
+    def _keep_combinations(self, combinations: Iterable[Combination]) -> None:
+        """Write combinations before rows that name them."""
+        fresh = [each for each in combinations if each.digest not in self._combinations]
+        if not fresh:
+            return
+        key = self._server.key(0, "combinations")
+        words: list[Any] = []
+        for each in fresh:
+            words += [4, b"HSETNX", key, each.digest, each.encode()]
+        self._server.run([Call("commit", 0, ["", "-", *words], [key])])
+        for each in fresh:
+            if self.combination(each.digest) != each:
+                raise RuntimeError("index: two combinations of names share a digest")
 
     def add_holding(self, key: bytes) -> None:
         """See `ports.Index.add_holding`."""
-        words = (3, b"SADD", self._server.key(0, "holdings"), key)
-        self._server.run([("commit", [self._server.key(0, "holdings")], ["", "-", *words])], [0])
+        place = self._server.key(0, "holdings")
+        self._server.run([Call("commit", 0, ["", "-", 3, b"SADD", place, key], [place])])
 
     def holdings(self) -> list[bytes]:
         """See `ports.Index.holdings`."""
@@ -190,12 +265,18 @@ class RedisIndex:
 
     def exclude(self, case_id: str, parents: Mapping[bytes, Iterable[bytes]]) -> None:
         """See `ports.Index.exclude`."""
-        items = [(container, sorted(keys)[: MAX_EXCLUDED + 1]) for container, keys in sorted(parents.items())]
-        calls = [
-            ("exclude", [self._exclusion_key(case_id, container)], [MAX_EXCLUDED + 1, *keys])
-            for container, keys in items
-        ]
-        self._server.run(calls, [self._server.bucket(container) % TAGS for container, _ in items])
+        bound = MAX_EXCLUDED + 1
+        self._server.run(
+            [
+                Call(
+                    "exclude",
+                    self._server.tag(container),
+                    [bound, *sorted(keys)[:bound]],
+                    [self._exclusion_key(case_id, container)],
+                )
+                for container, keys in sorted(parents.items())
+            ]
+        )
 
     def excluded(self, case_id: str, container: bytes) -> list[bytes]:
         """See `ports.Index.excluded`."""
@@ -203,60 +284,15 @@ class RedisIndex:
         return sorted(found)
 
     def _exclusion_key(self, case_id: str, container: bytes) -> bytes:
-        return self._server.key(self._server.bucket(container) % TAGS, f"x:{case_id}:") + container
-
-    def stats(self) -> IndexStats:
-        """See `ports.Index.stats`: reads every bucket once, so it is for people, not for loops."""
-        buckets = self._server.meta.buckets
-        counts = dict.fromkeys("asmc", 0)
-        step = 1024
-        for start in range(0, buckets, step):
-            for kind, number in self._count(range(start, min(start + step, buckets))):
-                counts[kind] += number
-        return IndexStats(
-            assets=counts["a"], edges=counts["c"], subjects=counts["s"], marks=counts["m"], buckets=buckets
-        )
-
-    def _count(self, buckets: range) -> list[tuple[str, int]]:
-        server = self._server
-        widths = {"c": SIZE, "m": _MARK}
-
-        def read(client: Any) -> list[Any]:
-            pipe = client.pipeline(transaction=False)
-            for bucket in buckets:
-                for kind in "as":
-                    pipe.hlen(server.key(bucket % TAGS, f"{kind}:{bucket}"))
-                for kind in "cm":
-                    pipe.hgetall(server.key(bucket % TAGS, f"{kind}:{bucket}"))
-            return list(pipe.execute())
-
-        replies = iter(server.guarded(read))
-        found: list[tuple[str, int]] = []
-        for bucket in buckets:
-            found += [(kind, next(replies)) for kind in "as"]
-            for kind in "cm":
-                packed = next(replies)
-                plain = sum(len(value) // widths[kind] for value in packed.values() if value != _SPILLED)
-                found.append((kind, plain + self._spilled(bucket, kind, packed)))
-        return found
-
-    def _spilled(self, bucket: int, kind: str, packed: Mapping[bytes, bytes]) -> int:
-        key = self._server.key(bucket % TAGS, f"{kind}:{bucket}")
-        nodes = [node for node, value in packed.items() if value == _SPILLED]
-        size = "scard" if kind == "c" else "hlen"
-
-        def read(client: Any) -> int:
-            return sum(getattr(client, size)(key + b":" + node) for node in nodes)
-
-        return int(self._server.guarded(read))
+        return self._server.key(self._server.tag(container), f"x:{case_id}:") + container
 
 
-def _source(name: str) -> bytes:
-    return digest("data-source", name)[:8]
+def _place(node: bytes, bucket: int) -> bytes:
+    return bucket.to_bytes(4, "big") + node
 
 
 def _task(task_id: str) -> bytes:
-    return bytes.fromhex(task_id)[:8]
+    return bytes.fromhex(task_id[:8])
 
 
 def _unpacked(packed: bytes) -> list[bytes]:
@@ -264,21 +300,25 @@ def _unpacked(packed: bytes) -> list[bytes]:
 
 
 def _marks(packed: bytes) -> list[Mark]:
-    found = []
-    for at in range(0, len(packed), _MARK):
-        case, owner, widened, reach, row, clean = _MARK_PARTS.unpack_from(packed, at)
-        tasks = (owner.hex(), widened.hex() if any(widened) else "")
-        found.append(Mark(case.hex(), tasks, Arrival(int(reach)), row if any(row) else b"", clean))
+    """The marks as `prelude.lua` packs them."""
+    found, at = [], 0
+    while at < len(packed):
+        flags, case, digest = packed[at], packed[at + 1 : at + 17], packed[at + 17 : at + 22]
+        at += 22
+        parts = []
+        for bit, size in ((_OWNER, 4), (_WIDENED, 4), (_SINCE, 6), (_UNTIL, 5)):
+            parts.append(packed[at : at + size] if flags & bit else b"")
+            at += len(parts[-1])
+        owner, widened, since, until = parts
+        found.append(
+            Mark(
+                case_id=case.hex(),
+                tasks=(owner.hex(), widened.hex()),
+                reach=Arrival(flags & 3),
+                digest=digest if any(digest) else b"",
+                state=MarkState(flags >> 2 & 3),
+                since_ms=int.from_bytes(since, "big"),
+                until=int.from_bytes(until, "big"),
+            )
+        )
     return found
-
-
-def _visit(key: bytes, answer: Sequence[bytes]) -> Visit:
-    word, reach, raw, children = answer
-    return Visit(
-        key=key,
-        seen=word == b"s",
-        skipped=word == b"b",
-        reach=Arrival(int(reach)),
-        row=Row.decode(raw) if raw else None,
-        children=tuple(_unpacked(children)),
-    )

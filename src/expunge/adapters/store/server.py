@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis
 from redis.backoff import ExponentialBackoff
@@ -16,10 +17,34 @@ from redis.retry import Retry
 from expunge.errors import ConfigurationError, Fenced, Unavailable
 
 TAGS = 256
-FORMAT = "1"
-SCRIPTS = ("put", "link", "members", "mark_roots", "set_clean", "visit", "exclude", "put_chunk", "commit")
+FORMAT = "2"
+SCRIPTS = (
+    "put",
+    "link",
+    "marks",
+    "mark_roots",
+    "set_state",
+    "visit",
+    "peek",
+    "sizes",
+    "members",
+    "exclude",
+    "put_chunk",
+    "owners",
+    "commit",
+)
 _PASSING = ("LOADING", "BUSY", "READONLY", "OOM", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "MISCONF", "NOREPLICAS")
 SOCKET_SECONDS = 5
+CALLS_PER_TRIP = 256
+
+
+ASSETS_PER_BUCKET = 64
+"""So many rows keep a bucket small enough for the compact encoding and large enough that its own cost does not count."""
+
+
+def buckets_for(assets: int) -> int:
+    """Into how many buckets an index for so many assets is cut: the same number for every hash tag."""
+    return max(1, -(-assets // (ASSETS_PER_BUCKET * TAGS))) * TAGS
 
 
 @contextmanager
@@ -31,13 +56,22 @@ def translated() -> Iterator[None]:
         raise Unavailable(f"Redis does not answer ({type(error).__name__})") from error
     except redis.ResponseError as error:
         text = str(error)
-        if text.startswith("EPOCH") or "EPOCH the sentinel" in text:
+        if "EPOCH the sentinel" in text:
             raise Unavailable("Redis has forgotten part of the index (no sentinel of this epoch): rebuild") from error
         if "LEASE this process" in text:
-            raise Fenced("this process polled too long ago to mark") from error
+            raise Fenced("this process was last a member of its group too long ago to mark") from error
         if any(word in text for word in _PASSING):
             raise Unavailable(f"Redis refuses for now ({text.split(maxsplit=1)[0]})") from error
         raise
+
+
+class Call(NamedTuple):
+    """One run of a script: keys behind the sentinel, arguments behind the epoch."""
+
+    script: str
+    tag: int
+    arguments: Sequence[Any]
+    keys: Sequence[bytes] = ()
 
 
 @dataclass(frozen=True)
@@ -62,9 +96,8 @@ class Server:
         self._prefix = prefix.encode()
         folder = resources.files("expunge.adapters.store") / "lua"
         prelude = (folder / "prelude.lua").read_text()
-        self._scripts = {
-            name: self.client.register_script(prelude + (folder / f"{name}.lua").read_text()) for name in SCRIPTS
-        }
+        self._sources = {name: prelude + (folder / f"{name}.lua").read_text() for name in SCRIPTS}
+        self._shas = {name: hashlib.sha1(text.encode()).hexdigest() for name, text in self._sources.items()}  # noqa: S324 - Redis names scripts so
 
     def key(self, tag: int, name: str) -> bytes:
         """A key in the slot of a tag."""
@@ -75,8 +108,12 @@ class Server:
         return self.key(tag, "sentinel")
 
     def bucket(self, node: bytes) -> int:
-        """The bucket of a node; its tag is `bucket % TAGS`."""
-        return int.from_bytes(node[:4], "big") % self.meta.buckets
+        """The bucket of a node, by the bytes behind the first (which in pseudonyms says the epoch)."""
+        return int.from_bytes(node[1:5], "big") * self.meta.buckets >> 32
+
+    def tag(self, node: bytes) -> int:
+        """The hash tag of a node's bucket: neighbouring buckets share one, and so do the members of a shard."""
+        return node[1]
 
     @cached_property
     def meta(self) -> Meta:
@@ -100,6 +137,12 @@ class Server:
         if not raw:
             return None
         return Meta(int(raw[b"buckets"]), raw[b"check"].decode(), raw[b"epoch"].decode())
+
+    def now_ms(self) -> int:
+        """The store's clock, in milliseconds since 1970."""
+        with translated():
+            seconds, micros = self.client.time()
+        return int(seconds) * 1000 + int(micros) // 1000
 
     def forget(self, prefix: str) -> None:
         """Delete every key of another deployment's prefix."""
@@ -126,15 +169,32 @@ class Server:
                 self.key(0, "meta"), mapping={"format": FORMAT, "buckets": buckets, "check": check, "epoch": "1"}
             )
 
-    def run(self, calls: Sequence[tuple[str, Sequence[bytes], Sequence[Any]]], tags: Sequence[int]) -> list[Any]:
-        """Run scripts in one round trip: (name, keys behind the sentinel, arguments behind the epoch), by tag."""
-        if not calls:
-            return []
+    def run(self, calls: Sequence[Call]) -> list[Any]:
+        """Run scripts in as few round trips as their size allows; their answers in order."""
         with translated():
-            pipe = self.client.pipeline(transaction=False)
-            for (name, keys, arguments), tag in zip(calls, tags, strict=True):
-                self._scripts[name](keys=[self.sentinel(tag), *keys], args=[self.meta.epoch, *arguments], client=pipe)
-            return list(pipe.execute())
+            answers: list[Any] = []
+            for start in range(0, len(calls), CALLS_PER_TRIP):
+                answers += self._trip(calls[start : start + CALLS_PER_TRIP])
+            return answers
+
+    def _trip(self, calls: Sequence[Call]) -> list[Any]:
+        answers = self._pipelined(calls)
+        if any(isinstance(answer, redis.exceptions.NoScriptError) for answer in answers):
+            # Scripts may be run twice: all of them only add, or compare before they set.
+            for text in self._sources.values():
+                self.client.script_load(text)
+            answers = self._pipelined(calls)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
+
+    def _pipelined(self, calls: Sequence[Call]) -> list[Any]:
+        epoch, pipe = self.meta.epoch, self.client.pipeline(transaction=False)
+        for call in calls:
+            keys = (self.sentinel(call.tag), *call.keys)
+            pipe.execute_command("EVALSHA", self._shas[call.script], len(keys), *keys, epoch, *call.arguments)
+        return list(pipe.execute(raise_on_error=False))
 
     def guarded(self, action: Callable[[Any], Any]) -> Any:
         """Run plain commands with the client's errors translated."""

@@ -41,7 +41,7 @@ session_timeout_ms = 6000
 
 [redis]
 url = "{redis}"
-buckets = 1024
+expected_assets = 50_000
 
 [[namespaces]]
 name = "user_id"

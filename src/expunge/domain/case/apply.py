@@ -60,6 +60,7 @@ def open_case(fact: Opened, root: Root, policy: str, now: datetime) -> Case:
         sequence=1,
         status=Status.RESOLVING,
         watermark=root.watermark,
+        until=root.scope.until,
     )
 
 
@@ -87,7 +88,8 @@ def _generation(case: Case, number: int) -> Generation:
 
 def _walk_announced(case: Case, _: Chunks, fact: WalkAnnounced) -> Case:
     if all(g.number != fact.generation for g in case.generations):
-        case = case.model_copy(update={"generations": (*case.generations, Generation(number=fact.generation))})
+        begun = Generation(number=fact.generation, settles_at=fact.settles_at)
+        case = case.model_copy(update={"generations": (*case.generations, begun)})
     generation = _generation(case, fact.generation)
     return _with_generation(
         case,

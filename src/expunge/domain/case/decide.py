@@ -90,6 +90,8 @@ def _fired(turn: Turn, timer: str) -> None:
     name, _, rest = timer.partition(":")
     if name == "walk":
         walking.walk_again(turn)
+    elif name == "settle":
+        walking.fix_if_walked(turn)
     elif name == "due":
         purging.due(turn)
     elif name == "stage":
@@ -104,6 +106,8 @@ def timers(case: Case) -> dict[str, datetime]:
     finished = case.status in {Status.COMPLETED, Status.COMPLETED_WITH_DEFERRALS}
     if not (case.overdue or finished or case.dry_run):
         wanted["due"] = case.due_at
+    if case.open_generation is not None:
+        wanted["settle"] = case.open_generation.settles_at
     for generation in case.generations:
         if generation.fixed and not generation.done:
             wanted[f"stage:{generation.number}"] = generation.stage_ends_at

@@ -40,6 +40,8 @@ class WalkAnnounced(Value):
     tasks: tuple[Hex, ...]
     sealed: tuple[Hex, ...] = ()
     """Containers that these tasks plan."""
+    settles_at: datetime | None = None
+    """Until when the generation that begins here collects what is late, before its plan is fixed."""
 
 
 class WalkWaits(Value):

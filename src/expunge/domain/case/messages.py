@@ -94,6 +94,8 @@ class Receipted(Value):
     watermark: dict[str, dict[str, int]] = {}
     """End offsets after assets that the system discovered were registered; empty where it found none."""
     place: Place
+    appended_ms: int = 0
+    """When the receipt was appended: what is stated later has come back."""
 
 
 class LateAsset(Value):
@@ -103,6 +105,10 @@ class LateAsset(Value):
     arrival: int
     command_id: str = ""
     """The command that produced it, as its registrar says: such an asset does not reopen the case (PROTOCOLS 16)."""
+    returned: int = 0
+    """It had been purged, and was stated again after that: when (milliseconds since 1970; PROTOCOLS 17)."""
+    collected: int = 0
+    """What the statement says of its collection (seconds since 1970), if nothing but the person leads to it."""
 
 
 class Late(Value):
@@ -121,7 +127,7 @@ class HoldingDeclared(Value):
 
 
 class TimerFired(Value):
-    """Something is due: `walk`, `due`, `stage` (of a generation) or `chunk` (a repetition or a deferral's end)."""
+    """Something is due: `walk`, `settle`, `due`, `stage` (of a generation) or `chunk` (a repetition or a deferral's end)."""
 
     case_id: Hex
     timer: str

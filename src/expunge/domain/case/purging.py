@@ -8,12 +8,14 @@ from expunge.domain.case import closing, facts
 from expunge.domain.case.messages import Continue, Receipted
 from expunge.domain.case.receipts import next_answers
 from expunge.domain.case.state import LETTERS, Case, ChunkState, Generation, Note
-from expunge.domain.case.turn import ContinueStage, MarkClean, SendCommand, SetAside, Turn, WriteClaims
+from expunge.domain.case.turn import ContinueStage, NoteAnswers, SendCommand, SetAside, Turn, WriteClaims
 from expunge.domain.registry import System
 from expunge.domain.vocabulary import Claim, Status
 
 COMMANDS_PER_MESSAGE = 200
 """Commands that one decision sends; longer work goes on in a message to oneself (PROTOCOLS 20)."""
+GONE = frozenset(LETTERS[claim] for claim in (Claim.DELETED, Claim.KEY_DESTROYED, Claim.NOT_FOUND))
+"""Answers after which an asset that is stated again has come back."""
 CLEAN = frozenset(LETTERS[claim] for claim in (Claim.REDACTED, Claim.REBUILT_WITHOUT, Claim.RETRAINED_WITHOUT))
 """Answers after which an asset goes on without the case's data."""
 DAY = timedelta(days=1)
@@ -157,9 +159,11 @@ def _answered(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
     )
     turn.record(fact, chunk)
     turn.emit(WriteClaims(chunk.summary.digest, turn.case.sequence))
-    clean = tuple(target.asset for target, letter in zip(body.targets, answers, strict=True) if letter in CLEAN)
-    if clean:
-        turn.emit(MarkClean(chunk.summary.digest, clean))
+    said = list(zip(body.assets, chunk.answers, answers, strict=True))
+    clean = tuple(asset for asset, _, letter in said if letter in CLEAN)
+    gone = tuple(asset for asset, before, letter in said if letter in GONE and letter != before and not body.holding)
+    if clean or gone:
+        turn.emit(NoteAnswers(chunk.summary.digest, clean, gone, message.appended_ms))
     answered = turn.chunks[chunk.summary.digest]
     if answered.open and message.attempt > _system(turn, chunk).retries and not answered.exhausted:
         turn.record(facts.Exhausted(chunk=chunk.summary.digest), answered)

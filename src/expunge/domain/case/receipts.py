@@ -66,8 +66,8 @@ def _claims(body: Chunk, receipt: Receipted) -> Iterator[tuple[int, str, str, st
         before = single.get(answer.asset)
         if before is None or _rank(LETTERS[answer.outcome.claim]) < _rank(LETTERS[before.claim]):
             single[answer.asset] = answer.outcome
-    for ordinal, target in enumerate(body.targets):
-        outcome = single.get(target.asset, receipt.all)
+    for ordinal, asset in enumerate(body.assets):
+        outcome = single.get(asset, receipt.all)
         if outcome is not None:
             yield ordinal, *_read(body, outcome)
         elif receipt.status == "failed":

@@ -127,6 +127,8 @@ class Generation(Value):
     answered: frozenset[str] = frozenset()
     pending: frozenset[str] = frozenset()
     """Containers to be made anew; planned when the walk has ended, so that all they must leave out is known."""
+    settles_at: datetime | None = None
+    """Until when it collects what is late; the first generation waits for nothing."""
     fixed: bool = False
     plan_digest: str = ""
     sizes: dict[int, int] = {}
@@ -173,6 +175,8 @@ class Case(Value):
     now: datetime
     sequence: int = 0
     status: Status = Status.RECEIVED
+    until: int = 0
+    """See `Scope.until`."""
     watermark: dict[str, dict[str, int]] = {}
     """What the indexers must still apply before the case may close; empty when they have."""
     walk_retry_at: datetime | None = None

@@ -30,6 +30,7 @@ class StartTask:
     task_id: str
     generation: int
     nodes: str = ""
+    returned: int = 0
     force: bool = False
 
 
@@ -50,11 +51,22 @@ class WriteClaims:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class MarkClean:
-    """Note on the marks of these targets that the case's data is out of them since `now` (PROTOCOLS 16)."""
+class NoteAnswers:
+    """Note on the marks of a chunk's targets what their system said of them, and when."""
 
     chunk: str
-    assets: tuple[str, ...]
+    clean: tuple[str, ...]
+    """The case's data is out of these (PROTOCOLS 16)."""
+    gone: tuple[str, ...]
+    """These are deleted: stated again, they have come back (PROTOCOLS 17)."""
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class LetBe:
+    """Note on the marks of these nodes that they hold only what the case does not reach: collected later."""
+
+    nodes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -90,7 +102,7 @@ class ContinueStage:
     stage: int
 
 
-Emission = WriteRoot | StartTask | SendCommand | WriteClaims | MarkClean | Confirm | Reject | SetAside | ContinueStage
+Emission = WriteRoot | StartTask | SendCommand | WriteClaims | NoteAnswers | LetBe | Confirm | Reject | SetAside | ContinueStage
 
 
 @dataclass(slots=True, repr=False)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from expunge.domain.case import confirm, facts, purging
-from expunge.domain.case.messages import Late, Opened, Planned, Root
-from expunge.domain.case.turn import Confirm, Reject, StartTask, Turn, WriteRoot
+from expunge.domain.case.messages import Late, LateAsset, Opened, Planned, Root
+from expunge.domain.case.turn import Confirm, LetBe, Reject, StartTask, Turn, WriteRoot
 from expunge.domain.digest import digest
 from expunge.domain.plan import plan_digest
 from expunge.domain.scope import Arrival
@@ -18,6 +18,10 @@ DUE = timedelta(days=30)
 PLAN_ANYWAY = timedelta(seconds=30)
 """After this the walk no longer waits for the indexers; closing still does (PROTOCOLS 22)."""
 MAX_WAIT_SECONDS = 15
+SETTLES = timedelta(seconds=1)
+"""How long the second generation collects what is late before its plan is fixed; each further one takes twice as long,
+so that a stream of late assets does not become a stream of plans (PROTOCOLS 19)."""
+SETTLES_AT_MOST = timedelta(hours=1)
 CONTAINERS_PER_TASK = 200
 
 
@@ -75,7 +79,7 @@ def planned(turn: Turn, message: Planned) -> None:
         turn.emit(Confirm("reopened", confirm.body(turn.case)))
     number = generation.number if generation else turn.case.generation.number + 1
     if generation is None:
-        turn.record(facts.WalkAnnounced(generation=number, tasks=(message.task_id,)))
+        _announce(turn, number, message.task_id)
     turn.record(
         facts.TaskAnswered(
             generation=number,
@@ -86,7 +90,7 @@ def planned(turn: Turn, message: Planned) -> None:
             last=message.status is PlannedStatus.DONE,
         )
     )
-    _fix_if_walked(turn)
+    fix_if_walked(turn)
 
 
 def _wait(turn: Turn, task: str) -> None:
@@ -97,9 +101,12 @@ def _wait(turn: Turn, task: str) -> None:
     turn.record(facts.WalkWaits(retry_at=turn.now + timedelta(seconds=seconds)))
 
 
-def _fix_if_walked(turn: Turn) -> None:
+def fix_if_walked(turn: Turn) -> None:
+    """Fix the open generation's plan once its walk has ended and it has collected what is late for long enough."""
     generation = turn.case.open_generation
     if generation is None or not generation.walked:
+        return
+    if generation.settles_at is not None and turn.now < generation.settles_at:
         return
     if generation.pending:
         _plan_containers(turn, generation.number, sorted(generation.pending))
@@ -135,21 +142,36 @@ def _fix(turn: Turn, number: int) -> None:
 def late(turn: Turn, message: Late, kind: TaskKind = TaskKind.LATE) -> None:
     """Assets that turned up under this case's marks: their walk belongs to the open or the next generation.
 
-    What a command of this very case produced (a rebuilt dataset, a retrained model) is not late (PROTOCOLS 16).
+    What a command of this very case produced (a rebuilt dataset, a retrained model) is not late (PROTOCOLS 16); what was
+    collected of the person after the case's reach is a new customer's, and is let be.
     """
     case = turn.case
     if case.dry_run or case.status in {Status.REFUSED, Status.CANCELLED}:
         return
-    nodes = {
-        bytes.fromhex(asset.key): Arrival(asset.arrival)
-        for asset in message.assets
-        if not (asset.command_id and turn.chunk_of(asset.command_id))
-    }
-    if not nodes:
+    concerned = [a for a in message.assets if not (a.command_id and turn.chunk_of(a.command_id))]
+    beyond = {a.key for a in concerned if case.until and a.collected > case.until}
+    if beyond:
+        turn.emit(LetBe(tuple(sorted(beyond))))
+    reached = [a for a in concerned if a.key not in beyond]
+    _walk(turn, kind, [a for a in reached if not a.returned])
+    _walk(turn, kind, [a for a in reached if a.returned], returned=max((a.returned for a in reached), default=0))
+
+
+def _walk(turn: Turn, kind: TaskKind, assets: list[LateAsset], returned: int = 0) -> None:
+    if not assets:
         return
-    packed = pack(nodes)
+    case = turn.case
+    packed = pack({bytes.fromhex(asset.key): Arrival(asset.arrival) for asset in assets})
     number = case.open_generation.number if case.open_generation else case.generation.number + 1
     # Said again it is walked again: what was known of an asset may have changed since the task before read it.
     task = task_id(case.case_id, kind, case.sequence, packed)
-    turn.record(facts.WalkAnnounced(generation=number, tasks=(task,)))
-    turn.emit(StartTask(kind, task, number, nodes=packed))
+    _announce(turn, number, task)
+    turn.emit(StartTask(kind, task, number, nodes=packed, returned=returned))
+
+
+def _announce(turn: Turn, number: int, task: str) -> None:
+    """A task of a later generation; the first of them says until when the generation collects what is late."""
+    case, settles_at = turn.case, None
+    if case.open_generation is None:
+        settles_at = turn.now + min(SETTLES * 2 ** min(number - 2, 20), SETTLES_AT_MOST)
+    turn.record(facts.WalkAnnounced(generation=number, tasks=(task,), settles_at=settles_at))

@@ -1,11 +1,13 @@
--- Writes a membership (a child of a parent, an asset of a subject) and then reads the marks of what it belongs to.
--- KEYS: sentinel, then the membership's key and m: of each bucket in turn.
--- ARGV: epoch, then for each link: index of its membership key, field (the parent or subject), member, and 1 where the
--- marks are wanted: with a node's last link. Answers, for each, the packed marks, or nothing.
-local answers = {}
-for at = 2, #ARGV, 4 do
-  local key, marks = KEYS[tonumber(ARGV[at])], KEYS[tonumber(ARGV[at]) + 1]
-  add_member(key, ARGV[at + 1], ARGV[at + 2])
-  answers[#answers + 1] = ARGV[at + 3] == '1' and all_marks(marks, ARGV[at + 1]) or ''
+-- Writes memberships (a child of a parent, an asset of a subject) and then reads the marks of what they belong to.
+-- ARGV: epoch, the membership's kind (c or s), then packed for each link: bucket (4), parent or subject (16), member (16).
+-- Answers two values for each link whose node is marked: its number from 1, the packed marks.
+local kind, blob, at, number, answers = ARGV[2], ARGV[3], 1, 0, {}
+while at <= #blob do
+  local bucket, node, member
+  bucket, node, member, at = struct.unpack('>I4c16c16', blob, at)
+  number = number + 1
+  add_member(key_of(kind, bucket), node, member)
+  local marks = all_marks(key_of('m', bucket), node)
+  if marks ~= '' then answers[#answers + 1], answers[#answers + 2] = number, marks end
 end
 return answers

@@ -4,100 +4,146 @@ if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then
   return redis.error_reply('EPOCH the sentinel of this tag is missing or of another epoch')
 end
 
--- A packed list of 16-byte keys; past SPILL_BYTES it moves to a set of its own, and the field holds 'S'.
+-- Every other key of a script lies in the sentinel's slot: its name begins as the sentinel's does. Buckets and nodes
+-- come packed in one argument, because packing many small ones costs a client more than the work itself.
+local SLOT = string.sub(KEYS[1], 1, -1 - #'sentinel')
+local function key_of(kind, bucket) return SLOT .. kind .. ':' .. bucket end
+
+-- Members (keys of 16 bytes) of a field, packed. Past SPILL_BYTES the field holds 'S' and the members move to a hash
+-- beside it, one field for each first byte that can occur in a shard; a part that grows past the bound as well moves to
+-- a plain set. So a hub of millions breaks nobody else's compact encoding, and no reply is larger than a part.
 local SPILL_BYTES = 1536
 local SPILLED = 'S'
 
-local function spill_key(key, field)
-  return key .. ':' .. field
+local function spill_key(key, field) return key .. ':' .. field end
+
+-- The part of a member: the second byte of its key, which also decides its shard (`shard_of` in domain/scope.py).
+local function part_of(member) return string.sub(member, 2, 2) end
+
+local function holds(packed, member)
+  local at = 1
+  while true do
+    at = string.find(packed, member, at, true)
+    if not at then return false end
+    if (at - 1) % 16 == 0 then return true end
+    at = at + 1
+  end
+end
+
+local function add_part(key, field, member)
+  local packed = redis.call('HGET', key, field) or ''
+  if packed == SPILLED then
+    redis.call('SADD', spill_key(key, field), member)
+  elseif not holds(packed, member) then
+    if #packed + 16 <= SPILL_BYTES then
+      redis.call('HSET', key, field, packed .. member)
+    else
+      for at = 1, #packed, 16 do redis.call('SADD', spill_key(key, field), string.sub(packed, at, at + 15)) end
+      redis.call('SADD', spill_key(key, field), member)
+      redis.call('HSET', key, field, SPILLED)
+    end
+  end
 end
 
 local function add_member(key, field, member)
-  local packed = redis.call('HGET', key, field)
+  local packed = redis.call('HGET', key, field) or ''
   if packed == SPILLED then
-    return redis.call('SADD', spill_key(key, field), member)
+    add_part(spill_key(key, field), part_of(member), member)
+  elseif not holds(packed, member) then
+    if #packed + 16 <= SPILL_BYTES then
+      redis.call('HSET', key, field, packed .. member)
+    else
+      for at = 1, #packed, 16 do
+        local old = string.sub(packed, at, at + 15)
+        add_part(spill_key(key, field), part_of(old), old)
+      end
+      add_part(spill_key(key, field), part_of(member), member)
+      redis.call('HSET', key, field, SPILLED)
+    end
+  end
+end
+
+-- Marks: flags (1), case (16), digest of the row as planned (5), then what the flags name: the task that marked first
+-- (4), the task that widened the reach (4), a moment in milliseconds (6), the end of the case's reach in seconds (5).
+-- Both tasks own the node: each of them, when it is repeated after a crash, walks on from it. Many cases on one node
+-- spill into a hash of their own. `domain/marks.py` says what the states mean.
+local REACH, STATE, OWNER, WIDENED, SINCE, UNTIL = 4, 4, 16, 32, 64, 128
+local OPEN, CLEAN, GONE, RESTATED = 0, 1, 2, 3
+local MARK_SPILL_BYTES = 1536
+local NO_ROW = string.rep('\0', 5)
+
+local function has(flags, bit) return flags % (2 * bit) >= bit end
+
+local function mark_size(flags)
+  return 22 + (has(flags, OWNER) and 4 or 0) + (has(flags, WIDENED) and 4 or 0)
+    + (has(flags, SINCE) and 6 or 0) + (has(flags, UNTIL) and 5 or 0)
+end
+
+local function read_mark(packed, at)
+  local flags = string.byte(packed, at)
+  local mark = {
+    reach = flags % REACH, state = math.floor(flags / REACH) % STATE,
+    case = string.sub(packed, at + 1, at + 16), digest = string.sub(packed, at + 17, at + 21),
+  }
+  at = at + 22
+  if has(flags, OWNER) then mark.owner = string.sub(packed, at, at + 3); at = at + 4 end
+  if has(flags, WIDENED) then mark.widened = string.sub(packed, at, at + 3); at = at + 4 end
+  if has(flags, SINCE) then mark.since = string.sub(packed, at, at + 5); at = at + 6 end
+  if has(flags, UNTIL) then mark.till = string.sub(packed, at, at + 4) end
+  return mark
+end
+
+local function packed_mark(mark)
+  local flags = mark.reach + REACH * mark.state + (mark.owner and OWNER or 0) + (mark.widened and WIDENED or 0)
+    + (mark.since and SINCE or 0) + (mark.till and UNTIL or 0)
+  return string.char(flags) .. mark.case .. mark.digest .. (mark.owner or '') .. (mark.widened or '')
+    .. (mark.since or '') .. (mark.till or '')
+end
+
+-- Where a case's mark begins and ends in packed marks; nothing if it has none.
+local function find_mark(packed, case)
+  local at = 1
+  while at <= #packed do
+    local size = mark_size(string.byte(packed, at))
+    if string.sub(packed, at + 1, at + 16) == case then return at, at + size - 1 end
+    at = at + size
+  end
+end
+
+-- A case's mark among the packed marks of a field (`packed` as the hash holds it).
+local function mark_in(key, field, packed, case)
+  if packed == SPILLED then
+    local own = redis.call('HGET', spill_key(key, field), case)
+    return own and read_mark(own, 1) or nil
+  end
+  local at = packed and find_mark(packed, case)
+  return at and read_mark(packed, at) or nil
+end
+
+-- The field's new value with one mark set; a spilled one is written at once.
+local function with_mark(key, field, packed, mark)
+  local body = packed_mark(mark)
+  if packed == SPILLED then
+    redis.call('HSET', spill_key(key, field), mark.case, body)
+    return packed
   end
   packed = packed or ''
-  for at = 1, #packed, 16 do
-    if string.sub(packed, at, at + 15) == member then return 0 end
+  local first, last = find_mark(packed, mark.case)
+  local all = first and string.sub(packed, 1, first - 1) .. body .. string.sub(packed, last + 1) or packed .. body
+  if #all <= MARK_SPILL_BYTES then return all end
+  local at = 1
+  while at <= #all do
+    local size = mark_size(string.byte(all, at))
+    redis.call('HSET', spill_key(key, field), string.sub(all, at + 1, at + 16), string.sub(all, at, at + size - 1))
+    at = at + size
   end
-  if #packed + 16 > SPILL_BYTES then
-    local spilled = spill_key(key, field)
-    for at = 1, #packed, 16 do
-      redis.call('SADD', spilled, string.sub(packed, at, at + 15))
-    end
-    redis.call('SADD', spilled, member)
-    redis.call('HSET', key, field, SPILLED)
-  else
-    redis.call('HSET', key, field, packed .. member)
-  end
-  return 1
+  return SPILLED
 end
-
-local function members(key, field)
-  local packed = redis.call('HGET', key, field)
-  if packed == SPILLED then
-    return table.concat(redis.call('SMEMBERS', spill_key(key, field)))
-  end
-  return packed or ''
-end
-
--- Marks: 49 bytes each: case (16), the task that marked first (8), the task that widened the reach (8, or zeros), reach
--- (1), digest of the row as planned (8), clean since (8: milliseconds since 1970, big-endian, 0 if not). Spilled into a
--- hash. Both tasks own the node: each of them, when it is repeated after a crash, walks on from it.
-local MARK = 49
-local MARK_SPILL_BYTES = 1568
-local NONE = string.rep('\0', 8)
-local NOT_CLEAN = string.rep('\0', 8)
 
 local function all_marks(key, field)
   local packed = redis.call('HGET', key, field)
-  if packed == SPILLED then
-    local flat = redis.call('HGETALL', spill_key(key, field))
-    local parts = {}
-    for at = 1, #flat, 2 do parts[#parts + 1] = flat[at] .. flat[at + 1] end
-    return table.concat(parts)
-  end
+  if packed == SPILLED then return table.concat(redis.call('HVALS', spill_key(key, field))) end
   return packed or ''
-end
-
-local function mark_of(key, field, case)
-  local packed = redis.call('HGET', key, field)
-  if packed == SPILLED then
-    return redis.call('HGET', spill_key(key, field), case)
-  end
-  packed = packed or ''
-  for at = 1, #packed, MARK do
-    if string.sub(packed, at, at + 15) == case then
-      return string.sub(packed, at + 16, at + MARK - 1)
-    end
-  end
-  return false
-end
-
-local function set_mark(key, field, case, body)
-  local packed = redis.call('HGET', key, field)
-  if packed == SPILLED then
-    redis.call('HSET', spill_key(key, field), case, body)
-    return
-  end
-  packed = packed or ''
-  for at = 1, #packed, MARK do
-    if string.sub(packed, at, at + 15) == case then
-      redis.call('HSET', key, field, string.sub(packed, 1, at - 1) .. case .. body .. string.sub(packed, at + MARK))
-      return
-    end
-  end
-  if #packed + MARK > MARK_SPILL_BYTES then
-    local spilled = spill_key(key, field)
-    for at = 1, #packed, MARK do
-      redis.call('HSET', spilled, string.sub(packed, at, at + 15), string.sub(packed, at + 16, at + MARK - 1))
-    end
-    redis.call('HSET', spilled, case, body)
-    redis.call('HSET', key, field, SPILLED)
-  else
-    redis.call('HSET', key, field, packed .. case .. body)
-  end
 end
 
 -- A lease that has passed: whoever lost its partition long ago must not mark any more. 0 means no lease.
@@ -106,3 +152,4 @@ local function lease_passed(until_ms)
   local now = redis.call('TIME')
   return tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000) > tonumber(until_ms)
 end
+local LEASE = 'LEASE this process may not mark any more: it was last a member of its group too long ago'

@@ -1,20 +1,48 @@
--- Writes rows by compare-and-set, and the data source memberships that belong to them.
--- KEYS: sentinel, then a: and o: of each bucket in turn.
--- ARGV: epoch, then for each row: index of its a: key, field, the row as read ('' for none), the row as merged,
---       number of data sources, their digests. Answers 1 for each row that was written, 0 where it had changed.
-local answers = {}
-local at = 2
-while at <= #ARGV do
-  local rows, sources = KEYS[tonumber(ARGV[at])], KEYS[tonumber(ARGV[at]) + 1]
-  local field, before, after, count = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], tonumber(ARGV[at + 4])
-  local known = redis.call('HGET', rows, field) or ''
-  if known == before then
-    if before ~= after then redis.call('HSET', rows, field, after) end
-    for source = 1, count do add_member(sources, ARGV[at + 4 + source], field) end
-    answers[#answers + 1] = 1
-  else
-    answers[#answers + 1] = 0
+-- Writes rows by compare-and-set, and the data source memberships that belong to them; then notes on the asset's open
+-- marks that it was stated again, and reads them: one step for each asset.
+-- ARGV: epoch, then packed for each row: bucket (4), asset (16), digest of the row that is replaced (5, zeros for none),
+-- when it was stated (6), length (2) and row, count (1) and digests (8 each) of its data sources.
+-- Answers three values for each row that is worth a word: its number from 1, the row that stands instead of the one
+-- expected ('' if this one was written), the packed marks.
+local blob, at, number, answers = ARGV[2], 1, 0, {}
+
+local function restated(marks, field, stated)
+  local packed = redis.call('HGET', marks, field)
+  if not packed then return '' end
+  local before = all_marks(marks, field)
+  local place, changed = 1, packed
+  while place <= #before do
+    local mark = read_mark(before, place)
+    if mark.state == OPEN or mark.state == RESTATED and mark.since < stated then
+      mark.state, mark.since = RESTATED, stated
+      changed = with_mark(marks, field, changed, mark)
+    end
+    place = place + mark_size(string.byte(before, place))
   end
-  at = at + 5 + count
+  if changed ~= packed then redis.call('HSET', marks, field, changed) end
+  return all_marks(marks, field)
+end
+
+while at <= #blob do
+  local bucket, field, before, stated, length, sources
+  bucket, field, before, stated, length, at = struct.unpack('>I4c16c5c6I2', blob, at)
+  local row = string.sub(blob, at, at + length - 1)
+  sources, at = string.byte(blob, at + length), at + length + 1
+  number = number + 1
+  local rows = key_of('a', bucket)
+  local known = redis.call('HGET', rows, field)
+  if known and known ~= row and string.sub(known, 1, 5) ~= before then
+    answers[#answers + 1], answers[#answers + 2], answers[#answers + 3] = number, known, ''
+  else
+    if known ~= row then redis.call('HSET', rows, field, row) end
+    for _ = 1, sources do
+      add_member(key_of('o', bucket), string.sub(blob, at, at + 7), field)
+      at = at + 8
+    end
+    local marks = restated(key_of('m', bucket), field, stated)
+    if marks ~= '' then answers[#answers + 1], answers[#answers + 2], answers[#answers + 3] = number, '', marks end
+    sources = 0
+  end
+  at = at + 8 * sources
 end
 return answers

@@ -1,58 +1,92 @@
--- Marks a node, then reads its row and children, in one step (PROTOCOLS 11). The rule is
--- `reach_of` of domain/statement.py.
--- KEYS: sentinel, then a:, m: and c: of each bucket in turn.
--- ARGV: epoch, lease, case, task (8 bytes), bounded (0 or 1), again (0 or 1), then for each node: index of its a: key,
---       field, arrival (0 through, 1 containers, 2 root), own (0 or 1).
--- With `again` (a walk after the first plan) a container that is met loses its word that it is clean, and its children
--- are read even if another task has marked it: what is found now may be in them.
--- A mark keeps the widest reach; a node that is reached more widely than before is visited again.
--- Answers four values for each node: 'f' fresh, 's' seen or 'b' boundary; reach; row; packed children.
-if lease_passed(ARGV[2]) then return redis.error_reply('LEASE this process polled too long ago to mark') end
+-- Marks nodes, then reads their rows and children: all of it in one step (PROTOCOLS 11). The rules are `reach_of` and
+-- `boundary` of domain/walk.py.
+-- ARGV: epoch, lease, case, task (4), bounded (0 or 1), again (0 or 1), end of the reach (seconds, 0 for none), moment at
+-- which the task's own nodes came back (6 bytes, or ''), then packed for each node: bucket (4), node (16), arrival (0
+-- through, 1 containers, 2 root, 3 member) with 4 added for the task's own. Neighbours in one bucket are read together.
+-- Answers two values for each node: what happened ('f' fresh, 'k' as fresh but marked before, 's' seen, 'b' boundary),
+-- the reach and the row; and the packed children, 'S' for a hub.
+-- A mark keeps the widest reach; a node that is reached more widely than before is visited again. With `again` a
+-- container that is met loses its word that it is clean, and its children are read even if another task marked it.
+if lease_passed(ARGV[2]) then return redis.error_reply(LEASE) end
 local case, task, bounded, again = ARGV[3], ARGV[4], ARGV[5] == '1', ARGV[6] == '1'
+local till, returned = tonumber(ARGV[7]), ARGV[8]
 local CONTAINER, PASS_THROUGH = 1, 2
+local THROUGH, CONTAINERS, ROOT, MEMBER = 0, 1, 2, 3
+local WIDTH = { [CONTAINERS] = 0, [THROUGH] = 2, [ROOT] = 3 }
 local answers = {}
 
-local WIDTH = {['1'] = 1, ['0'] = 2, ['2'] = 3}
-
 local function reach_of(arrival, flags)
-  if arrival == '2' then return '2' end
-  if not bounded then return '0' end
-  if flags % 2 == CONTAINER then return '1' end
-  if flags == PASS_THROUGH then return arrival end
-  return '0'
+  if arrival == ROOT then return ROOT end
+  if not bounded then return THROUGH end
+  if flags % 2 == CONTAINER then return CONTAINERS end
+  if has(flags, PASS_THROUGH) and arrival == CONTAINERS then return CONTAINERS end
+  return THROUGH
 end
 
-for at = 7, #ARGV, 4 do
-  local first = tonumber(ARGV[at])
-  local rows, marks, children = KEYS[first], KEYS[first + 1], KEYS[first + 2]
-  local field, arrival, own = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3] == '1'
-  local row = redis.call('HGET', rows, field)
-  local flags = row and string.byte(row, 9) or PASS_THROUGH
-  local container = flags % 2 == CONTAINER
-  if bounded and arrival == '1' and flags == 0 then
-    answers[#answers + 1] = 'b'
-    answers[#answers + 1] = arrival
-    answers[#answers + 1] = ''
-    answers[#answers + 1] = ''
-  else
-    local reach = reach_of(arrival, flags)
-    local mark = mark_of(marks, field, case)
-    local owner, widened, clean, seen = task, NONE, NOT_CLEAN, false
-    if mark then
-      local known = string.sub(mark, 17, 17)
-      local wider = WIDTH[reach] > WIDTH[known]
-      owner, widened = string.sub(mark, 1, 8), string.sub(mark, 9, 16)
-      seen = owner ~= task and widened ~= task and not wider and not own
-      if not wider then reach = known elseif owner ~= task then widened = task end
-      if not (again and container) then clean = string.sub(mark, 26, 33) end
-    end
-    local digest = seen and string.sub(mark, 18, 25) or row and string.sub(row, 1, 8) or NONE
-    local body = owner .. widened .. reach .. digest .. clean
-    if body ~= mark then set_mark(marks, field, case, body) end
-    answers[#answers + 1] = seen and 's' or 'f'
-    answers[#answers + 1] = reach
-    answers[#answers + 1] = row or ''
-    answers[#answers + 1] = seen and not (again and container) and '' or members(children, field)
-  end
+local function collected(row)
+  local a, b, c, d, e = string.byte(row, 13, 17)
+  return (((a * 256 + b) * 256 + c) * 256 + d) * 256 + e
 end
+
+local function is_boundary(arrival, flags, row)
+  if arrival == MEMBER then return till > 0 and row and collected(row) > till end
+  return bounded and arrival == CONTAINERS and flags % 4 == 0
+end
+
+-- The mark after the visit, whether the node is another task's, and whether the case had marked it.
+local function visited(mark, row, flags, reach, own)
+  local digest = row and string.sub(row, 1, 5) or NO_ROW
+  if not mark then
+    return { reach = reach, state = OPEN, case = case, digest = digest, owner = task }, false, false
+  end
+  local wider = WIDTH[reach] > WIDTH[mark.reach]
+  local seen = mark.owner ~= task and mark.widened ~= task and not wider and not own
+  if wider then
+    mark.reach = reach
+    if not mark.owner then mark.owner = task elseif mark.owner ~= task then mark.widened = task end
+  end
+  local back = own and returned ~= '' and mark.state == GONE and mark.since < returned
+  local changed = mark.state == GONE and not seen and mark.digest ~= digest
+  if (again and flags % 2 == CONTAINER and mark.state == CLEAN) or back or changed then
+    mark.state, mark.since, mark.owner = OPEN, nil, mark.owner or task
+  end
+  if not seen then mark.digest = digest end
+  return mark, seen, true
+end
+
+local function group(bucket, nodes, arrivals)
+  local rows, marks, kids = key_of('a', bucket), key_of('m', bucket), key_of('c', bucket)
+  local row_of, mark_of = redis.call('HMGET', rows, unpack(nodes)), redis.call('HMGET', marks, unpack(nodes))
+  local kids_of = redis.call('HMGET', kids, unpack(nodes))
+  local writes = {}
+  for number, node in ipairs(nodes) do
+    local row, arrival, own = row_of[number], arrivals[number] % 4, arrivals[number] >= 4
+    local flags = row and string.byte(row, 6) or PASS_THROUGH
+    if is_boundary(arrival, flags, row) then
+      answers[#answers + 1] = 'b' .. arrival
+      answers[#answers + 1] = ''
+    else
+      local packed = mark_of[number]
+      local mark, seen, known = visited(mark_in(marks, node, packed, case), row, flags, reach_of(arrival, flags), own)
+      local after = with_mark(marks, node, packed, mark)
+      if after ~= packed then writes[#writes + 1] = node; writes[#writes + 1] = after end
+      answers[#answers + 1] = (seen and 's' or known and 'k' or 'f') .. mark.reach .. (row or '')
+      answers[#answers + 1] = not (seen and not (again and flags % 2 == CONTAINER)) and kids_of[number] or ''
+    end
+  end
+  if #writes > 0 then redis.call('HSET', marks, unpack(writes)) end
+end
+
+local blob, at, current, nodes, arrivals = ARGV[9], 1, nil, {}, {}
+while at <= #blob do
+  local bucket, node, arrival
+  bucket, node, arrival, at = struct.unpack('>I4c16B', blob, at)
+  if current and (bucket ~= current or #nodes == 1000) then
+    group(current, nodes, arrivals)
+    nodes, arrivals = {}, {}
+  end
+  current = bucket
+  nodes[#nodes + 1], arrivals[#arrivals + 1] = node, arrival
+end
+if current then group(current, nodes, arrivals) end
 return answers

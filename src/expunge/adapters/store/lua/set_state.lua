@@ -1,0 +1,20 @@
+-- Notes on a case's marks what became of nodes. ARGV: epoch, case, state, moment (6), then packed: bucket (4), node (16).
+-- Answers the nodes that were stated after that moment: what was purged there has come back. A mark that is GONE needs
+-- no owners any more: the task that set it has been answered for.
+local case, state, moment, blob, at, answers = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], 1, {}
+while at <= #blob do
+  local bucket, node
+  bucket, node, at = struct.unpack('>I4c16', blob, at)
+  local key = key_of('m', bucket)
+  local packed = redis.call('HGET', key, node)
+  local mark = mark_in(key, node, packed, case)
+  local later = mark and state == GONE and mark.state == GONE and mark.since >= moment
+  -- That it was stated again is not forgotten by planning it once more: the receipt that is on its way must know.
+  if mark and not later and not (state == OPEN and mark.state == RESTATED) then
+    if state == GONE and mark.state == RESTATED and mark.since > moment then answers[#answers + 1] = node end
+    mark.state, mark.since = state, state ~= OPEN and moment or nil
+    if state == GONE then mark.owner, mark.widened = nil, nil end
+    redis.call('HSET', key, node, with_mark(key, node, packed, mark))
+  end
+end
+return answers

@@ -1,0 +1,301 @@
+"""Rows: what all statements about an asset add up to, and the bytes in which the index keeps it.
+
+Rows merge by union, minimum and maximum only, so any order gives the same bytes (PROTOCOLS 24). What repeats in
+millions of rows, the combination of kinds, systems, data sources, purposes and categories, is kept once under its own
+digest. The bytes, big-endian:
+
+    5  digest of all that follows: "has this row changed since it was planned?"
+    1  flags, below
+    6  digest of the combination
+    5  collected at, in seconds since 1970, rounded down; 0 for unknown
+    2  length of the asset id, and the id in UTF-8
+    then, each if its flag is set: first subject (16); derived at (6, milliseconds); a few parents' keys (count in one
+    byte, 16 each); extra (JSON): refs, attributes, holding.
+
+Scripts on the server read the first three fields and the moment, nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from expunge.domain.digest import SIZE
+from expunge.domain.vocabulary import CONTAINERS
+
+KEPT_PARENTS = 16
+KEPT_REFS = 1000
+KEPT_ATTRIBUTES = 32
+"""Bounds of what a row keeps for people and agents. The smallest are kept, so that any order keeps the same."""
+
+DIGEST_BYTES = 5
+COMBINATION_BYTES = 6
+CONTAINER, PASS_THROUGH, SHARED, REMOVED, SUBJECT, DERIVED, PARENTS, EXTRA = (1 << bit for bit in range(8))
+_HEAD = struct.Struct(">5sB6s5sH")
+SIGNATURE = slice(DIGEST_BYTES, DIGEST_BYTES + 1 + COMBINATION_BYTES)
+"""Of a row's bytes: flags and combination, all that policy needs to know of a row without EXTRA."""
+_FLAGS_AT = DIGEST_BYTES
+_ID_AT = _HEAD.size
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Holding:
+    """What a holding answers for; `declared` and `withdrawn` are the latest moments of each word (ISO, UTC)."""
+
+    namespaces: tuple[str, ...] = ()
+    data_sources: tuple[str, ...] = ()
+    declared: str = ""
+    withdrawn: str = ""
+
+    @property
+    def active(self) -> bool:
+        """Whether the latest word was a declaration; of two in one millisecond the declaration counts."""
+        return bool(self.declared) and self.declared >= self.withdrawn
+
+    def matches_namespace(self, namespace: str | None) -> bool:
+        """Whether it answers for a person of this namespace; a bare pseudonym may belong to any."""
+        return bool(self.namespaces) and (namespace is None or "*" in self.namespaces or namespace in self.namespaces)
+
+    def matches_data_source(self, data_source: str) -> bool:
+        """Whether it answers for this data source."""
+        return "*" in self.data_sources or data_source in self.data_sources
+
+    def merged(self, other: Holding) -> Holding:
+        """Both words: union, and the latest moments."""
+        return Holding(
+            namespaces=tuple(sorted({*self.namespaces, *other.namespaces})),
+            data_sources=tuple(sorted({*self.data_sources, *other.data_sources})),
+            declared=max(self.declared, other.declared),
+            withdrawn=max(self.withdrawn, other.withdrawn),
+        )
+
+    def data(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "namespaces": sorted(self.namespaces),
+            "data_sources": sorted(self.data_sources),
+            "declared": self.declared,
+            "withdrawn": self.withdrawn,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Combination:
+    """The names that millions of rows share. All of them are declared names, no secrets."""
+
+    kinds: frozenset[str] = frozenset()
+    systems: frozenset[str] = frozenset()
+    data_sources: frozenset[str] = frozenset()
+    purposes: frozenset[str] = frozenset()
+    categories: frozenset[str] = frozenset()
+
+    def merged(self, other: Combination) -> Combination:
+        """Everything that either names."""
+        if self == other:
+            return self
+        return combine(
+            self.kinds | other.kinds,
+            self.systems | other.systems,
+            self.data_sources | other.data_sources,
+            self.purposes | other.purposes,
+            self.categories | other.categories,
+        )
+
+    def encode(self) -> bytes:
+        """The same names are the same bytes, whatever order they came in."""
+        lists = (self.kinds, self.systems, self.data_sources, self.purposes, self.categories)
+        return orjson.dumps([sorted(names) for names in lists])
+
+    @staticmethod
+    def decode(raw: bytes) -> Combination:
+        """The combination of `encode`."""
+        return combine(*map(frozenset, orjson.loads(raw)))
+
+    @property
+    def digest(self) -> bytes:
+        """Its name: a digest of the names, never a counter (PROTOCOLS 24)."""
+        return _digest_of(self)
+
+
+@lru_cache(maxsize=8192)
+def combine(
+    kinds: frozenset[str],
+    systems: frozenset[str],
+    data_sources: frozenset[str],
+    purposes: frozenset[str],
+    categories: frozenset[str],
+) -> Combination:
+    """A combination; the same one object for the same names, as long as it is remembered."""
+    return Combination(kinds, systems, data_sources, purposes, categories)
+
+
+@lru_cache(maxsize=8192)
+def _digest_of(combination: Combination) -> bytes:
+    return hashlib.blake2b(combination.encode(), digest_size=COMBINATION_BYTES).digest()
+
+
+NOTHING = Combination()
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Row:
+    """All that is known about one asset, apart from its edges and memberships.
+
+    Attributes:
+        collected: the earliest moment at which anything in it was collected, in seconds since 1970; 0 for unknown.
+        derived_ms: the latest moment at which it was made, in milliseconds since 1970; 0 for unknown.
+        first_subject: the smallest pseudonym of those that it names; a second one makes it `shared`.
+        parents: keys of a few of the assets that it was made from: for people, not for walks.
+        refs: (pseudonym in hexadecimal, the system's own handle for that person).
+    """
+
+    asset: str
+    combination: Combination = NOTHING
+    collected: int = 0
+    derived_ms: int = 0
+    first_subject: bytes = b""
+    shared: bool = False
+    removed: bool = False
+    parents: tuple[bytes, ...] = ()
+    refs: frozenset[tuple[str, str]] = frozenset()
+    attributes: tuple[tuple[str, str], ...] = ()
+    holding: Holding | None = None
+
+    @property
+    def container(self) -> bool:
+        """Whether a walk for one person stops here, but for other containers (PROTOCOLS 18)."""
+        return self.holding is not None or bool(self.combination.kinds & CONTAINERS)
+
+    @property
+    def flags(self) -> int:
+        """What can be known without reading the whole row."""
+        return (
+            (CONTAINER if self.container else 0)
+            | (0 if self.combination.kinds else PASS_THROUGH)
+            | (SHARED if self.shared else 0)
+            | (REMOVED if self.removed else 0)
+            | (SUBJECT if self.first_subject else 0)
+            | (DERIVED if self.derived_ms else 0)
+            | (PARENTS if self.parents else 0)
+            | (EXTRA if self.refs or self.attributes or self.holding else 0)
+        )
+
+    def merged(self, other: Row) -> Row:
+        """Both rows of one asset: union, minimum and maximum only."""
+        subjects = {self.first_subject, other.first_subject} - {b""}
+        return Row(
+            asset=self.asset,
+            combination=self.combination.merged(other.combination),
+            collected=min(filter(None, (self.collected, other.collected)), default=0),
+            derived_ms=max(self.derived_ms, other.derived_ms),
+            first_subject=min(subjects, default=b""),
+            shared=self.shared or other.shared or len(subjects) > 1,
+            removed=self.removed or other.removed,
+            parents=tuple(sorted({*self.parents, *other.parents})[:KEPT_PARENTS]),
+            refs=frozenset(sorted(self.refs | other.refs)[:KEPT_REFS]),
+            attributes=_merged_attributes(self.attributes, other.attributes),
+            holding=self.holding.merged(other.holding)
+            if self.holding and other.holding
+            else self.holding or other.holding,
+        )
+
+    def encode(self) -> bytes:
+        """The bytes of the row; equal rows have equal bytes."""
+        asset, flags = self.asset.encode(), self.flags
+        parts = [asset, self.first_subject]
+        if flags & DERIVED:
+            parts.append(self.derived_ms.to_bytes(6, "big"))
+        if flags & PARENTS:
+            parts += [bytes([len(self.parents)]), *self.parents]
+        if flags & EXTRA:
+            parts.append(self._extra())
+        head = _HEAD.pack(b"", flags, self.combination.digest, self.collected.to_bytes(5, "big"), len(asset))
+        body = head[DIGEST_BYTES:] + b"".join(parts)
+        return hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest() + body
+
+    def _extra(self) -> bytes:
+        held = self.holding.data() if self.holding else None
+        return orjson.dumps([sorted(self.refs), sorted(self.attributes), held])
+
+    @staticmethod
+    def decode(raw: bytes, combination: Combination) -> Row:
+        """The row of `encode`; its combination is looked up by `combination_of`."""
+        _, flags, _, collected, length = _HEAD.unpack_from(raw)
+        at = _ID_AT + length
+        asset, first, derived, parents, extra = raw[_ID_AT:at].decode(), b"", 0, (), ([], [], None)
+        if flags & SUBJECT:
+            first, at = raw[at : at + SIZE], at + SIZE
+        if flags & DERIVED:
+            derived, at = int.from_bytes(raw[at : at + 6], "big"), at + 6
+        if flags & PARENTS:
+            end = at + 1 + SIZE * raw[at]
+            parents, at = tuple(raw[place : place + SIZE] for place in range(at + 1, end, SIZE)), end
+        if flags & EXTRA:
+            extra = orjson.loads(raw[at:])
+        refs, attributes, held = extra
+        return Row(
+            asset=asset,
+            combination=combination,
+            collected=int.from_bytes(collected, "big"),
+            derived_ms=derived,
+            first_subject=first,
+            shared=bool(flags & SHARED),
+            removed=bool(flags & REMOVED),
+            parents=parents,
+            refs=frozenset((pseudonym, ref) for pseudonym, ref in refs),
+            attributes=tuple((key, value) for key, value in attributes),
+            holding=Holding(tuple(held["namespaces"]), tuple(held["data_sources"]), held["declared"], held["withdrawn"])
+            if held
+            else None,
+        )
+
+
+def asset_of(raw: bytes) -> str:
+    """The asset id in a row's bytes."""
+    return raw[_ID_AT : _ID_AT + (raw[_ID_AT - 2] << 8 | raw[_ID_AT - 1])].decode()
+
+
+def flags_of(raw: bytes | None) -> int:
+    """The flags in a row's bytes; of no row, that a walk passes through."""
+    return raw[_FLAGS_AT] if raw else PASS_THROUGH
+
+
+def combination_of(raw: bytes) -> bytes:
+    """The digest of the combination in a row's bytes."""
+    return raw[_FLAGS_AT + 1 : _FLAGS_AT + 1 + COMBINATION_BYTES]
+
+
+def collected_of(raw: bytes) -> int:
+    """When something in it was first collected, in seconds since 1970; 0 for unknown."""
+    return int.from_bytes(raw[_ID_AT - 7 : _ID_AT - 2], "big")
+
+
+def parents_of(raw: bytes) -> list[bytes]:
+    """The parents' keys that a row keeps."""
+    flags = raw[_FLAGS_AT]
+    if not flags & PARENTS:
+        return []
+    at = _ID_AT + (raw[_ID_AT - 2] << 8 | raw[_ID_AT - 1])
+    at += (SIZE if flags & SUBJECT else 0) + (6 if flags & DERIVED else 0)
+    return [raw[place : place + SIZE] for place in range(at + 1, at + 1 + SIZE * raw[at], SIZE)]
+
+
+@lru_cache(maxsize=8192)
+def moment(text: str) -> datetime:
+    """The moment of a stamp."""
+    return datetime.fromisoformat(text) if text else datetime.fromtimestamp(0, UTC)
+
+
+def _merged_attributes(
+    left: tuple[tuple[str, str], ...], right: tuple[tuple[str, str], ...]
+) -> tuple[tuple[str, str], ...]:
+    merged = dict(left)
+    for key, value in right:
+        merged[key] = max(merged.get(key, ""), value)
+    return tuple(sorted(merged.items())[:KEPT_ATTRIBUTES])

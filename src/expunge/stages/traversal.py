@@ -1,0 +1,201 @@
+"""One task's walk through the index: from its roots, level by level, until nothing is left or its step is full."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from expunge.domain.identity import Keys
+from expunge.domain.row import CONTAINER
+from expunge.domain.scope import SHARDS, Arrival, Group, GroupKind, data_source_node
+from expunge.domain.walk import (
+    MAX_FRONTIER,
+    Task,
+    TaskKind,
+    Walk,
+    is_covered,
+    pack,
+    reach_of,
+    task_id,
+    unpack,
+)
+from expunge.ports import Index, Peek, Rule, Tenure
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much one task may do before it continues in others.
+
+    Attributes:
+        step_nodes: nodes visited; a large step needs far fewer commands for each node than many small ones.
+        frontier_nodes: nodes that wait; more go on in tasks of their own at once.
+        trip_nodes: nodes in one round trip to the index.
+        group_nodes: members of a group that come along with the task that meets it.
+    """
+
+    step_nodes: int = 250_000
+    frontier_nodes: int = 400_000
+    trip_nodes: int = 20_000
+    group_nodes: int = 5_000
+
+
+class Traversal:
+    """Feeds walks with what the index answers."""
+
+    def __init__(self, keys: Keys, index: Index, tenure: Tenure, bounds: Bounds) -> None:
+        self._keys, self._index, self._tenure, self._bounds = keys, index, tenure, bounds
+
+    def run(self, task: Task) -> tuple[Walk, list[Task]]:
+        """The walk of a task as far as its step goes, and the tasks that go on from it."""
+        walk, spawned = self._start(task)
+        more, peeks = self._go(task, walk)
+        return walk, [*spawned, *more, *self._go_on(task, walk, peeks)]
+
+    def _start(self, task: Task) -> tuple[Walk, list[Task]]:
+        """A task's walk with its roots on the frontier, and the tasks that it is split into at once."""
+        if task.kind is TaskKind.ROOTS:
+            return self._start_roots(task)
+        if task.kind is TaskKind.SHARD:
+            return self._start_shard(task), []
+        nodes = unpack(task.nodes)
+        walk = Walk(task.scope, frozenset(nodes), self._index.combination, task.returned)
+        if task.kind in {TaskKind.LATE, TaskKind.HOLDING}:
+            self._plan_holdings(walk, sorted(nodes))
+        if task.kind is not TaskKind.HOLDING:
+            for key, arrival in nodes.items():
+                walk.reach([key], arrival)
+        return walk, []
+
+    def _start_roots(self, task: Task) -> tuple[Walk, list[Task]]:
+        """Mark the roots, then read what belongs to them, holdings included (PROTOCOLS 11 and 47)."""
+        scope = task.scope
+        subjects = [bytes.fromhex(subject.pseudonym) for subject in scope.subjects]
+        sources = [data_source_node(each) for each in scope.data_sources]
+        self._index.mark_roots(task.case_id, task.task_id, [*subjects, *sources], scope.until)
+        groups = [(Group(GroupKind.SUBJECT, node), Arrival.MEMBER) for node in subjects]
+        groups += [(Group(GroupKind.SOURCE, node), Arrival.THROUGH) for node in sources]
+        members: dict[bytes, Arrival] = {}
+        spawned: list[Task] = []
+        for group, arrival in groups:
+            few, tasks = self._split(task, group, arrival)
+            members |= dict.fromkeys(few, arrival)
+            spawned += tasks
+        withdrawn = [self._keys.asset(asset) for asset in scope.assets]
+        holdings = self._index.holdings()
+        walk = Walk(scope, frozenset([*members, *withdrawn, *holdings]), self._index.combination)
+        for key, arrival in members.items():
+            walk.reach([key], arrival)
+        walk.reach(withdrawn, Arrival.ROOT)
+        self._plan_holdings(walk, holdings)
+        return walk, spawned
+
+    def _plan_holdings(self, walk: Walk, keys: Sequence[bytes]) -> None:
+        for key, row in zip(keys, self._index.rows(keys), strict=True):
+            if row is not None and row.holding is not None:
+                walk.plan_holding(key, row)
+
+    def _split(self, task: Task, group: Group, arrival: Arrival) -> tuple[list[bytes], list[Task]]:
+        """The members of a small group; for a large one tasks, of neighbouring shards until each is worth it."""
+        sizes = self._index.sizes(group)
+        if sum(sizes) <= self._bounds.group_nodes:
+            return self._index.members(group, range(SHARDS)) if any(sizes) else [], []
+        tasks = []
+        start, members = 0, 0
+        for shard, size in enumerate(sizes):
+            members += size
+            if members and (members + max(sizes) > self._bounds.step_nodes or shard == SHARDS - 1):
+                child = task_id(task.task_id, "shard", group.kind, group.node, start, shard)
+                place = {"group": group.kind, "node": group.node.hex(), "shard": start, "shard_end": shard + 1}
+                tasks.append(_child(task, child, TaskKind.SHARD, arrival=arrival, **place))
+                start, members = shard + 1, 0
+        return [], tasks
+
+    def _start_shard(self, task: Task) -> Walk:
+        group = Group(task.group, bytes.fromhex(task.node))
+        members = self._index.members(group, range(task.shard, task.shard_end))
+        walk = Walk(task.scope, frozenset(members), self._index.combination)
+        parent = None
+        if group.kind is GroupKind.CHILDREN:
+            (row,) = self._index.rows([group.node])
+            parent = None if row and is_covered(task.scope, row) else group.node
+        walk.reach(members, task.arrival, parent)
+        return walk
+
+    def _go(self, task: Task, walk: Walk) -> tuple[list[Task], Mapping[bytes, Peek]]:
+        """Walk on; the tasks that large groups of children are, and a last look at what waits.
+
+        What only this task can finish is finished here, however full the step is: nodes that it marked before a crash,
+        and, after the first plan, containers that others have marked but in which something more was found.
+        """
+        bounds = self._bounds
+        rule = Rule(
+            bounded=task.scope.bounded,
+            again=task.generation > 1,
+            until=task.scope.until,
+            returned=task.returned,
+            lease_until_ms=self._tenure.until_ms(),
+        )
+        spawned: list[Task] = []
+        peeks: Mapping[bytes, Peek] = {}
+        while walk.waiting:
+            room = bounds.step_nodes - walk.visited if walk.waiting < bounds.frontier_nodes else 0
+            if room > 0:
+                steps = walk.take(min(room, bounds.trip_nodes))
+            else:
+                peeks = self._peek(task, walk)
+                steps = walk.take(bounds.trip_nodes, [key for key, peek in peeks.items() if _is_mine(task, peek)])
+            if not steps:
+                break
+            walk.absorb(self._index.visit(task.case_id, task.task_id, steps, rule))
+            spawned += self._hubs(task, walk)
+        return spawned, peeks
+
+    def _peek(self, task: Task, walk: Walk) -> dict[bytes, Peek]:
+        keys = list(walk.rest())
+        return dict(zip(keys, self._index.peek(task.case_id, keys), strict=True))
+
+    def _hubs(self, task: Task, walk: Walk) -> list[Task]:
+        spawned: list[Task] = []
+        for key, arrival, covered in walk.hubs:
+            few, tasks = self._split(task, Group(GroupKind.CHILDREN, key), arrival)
+            walk.reach(few, arrival, None if covered else key)
+            spawned += tasks
+        walk.hubs.clear()
+        return spawned
+
+    def _go_on(self, task: Task, walk: Walk, peeks: Mapping[bytes, Peek]) -> list[Task]:
+        """The tasks for what the step had no room for; then what the containers must leave out.
+
+        What another task of the case has marked as widely goes nowhere: a task plans its own roots whatever their marks
+        say, so a marked node that went on in a task of its own would send a walk round a cycle for ever. (What this
+        very task had marked, `_go` has visited.)
+        """
+        rest = walk.rest()
+        free = []
+        for key in sorted(rest):
+            flags, row, mark = peeks[key]
+            reach = reach_of(rest[key], flags, bounded=task.scope.bounded)
+            if mark is None or mark.reach.width < reach.width:
+                free.append(key)
+            if row is not None:
+                walk.meet(key, row)
+        exclusions = walk.exclusions()
+        if exclusions:
+            self._index.exclude(task.case_id, exclusions)
+        tasks = []
+        for start in range(0, len(free), MAX_FRONTIER):
+            nodes = pack({key: rest[key] for key in free[start : start + MAX_FRONTIER]})
+            tasks.append(_child(task, task_id(task.task_id, "frontier", nodes), TaskKind.FRONTIER, nodes=nodes))
+        return tasks
+
+
+def _is_mine(task: Task, peek: Peek) -> bool:
+    again = task.generation > 1 and peek.flags & CONTAINER
+    return peek.mark is not None and bool(again or task.task_id[:8] in peek.mark.tasks)
+
+
+def _child(task: Task, child: str, kind: TaskKind, **fields: object) -> Task:
+    """A task that goes on from another; the withdrawn assets are the roots' alone."""
+    scope = task.scope.model_copy(update={"assets": ()})
+    plain = {"task_id": child, "kind": kind, "scope": scope, "nodes": "", "watermark": {}, "force": True, "returned": 0}
+    return task.model_copy(update=plain | fields)
