@@ -7,7 +7,7 @@ Adapters turn their client's exceptions into `Unavailable` (try again), `Fenced`
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, NamedTuple, Protocol
@@ -19,7 +19,7 @@ from expunge.domain.marks import Mark, MarkState
 from expunge.domain.plan import Chunk
 from expunge.domain.row import Combination, Row
 from expunge.domain.scope import Group
-from expunge.domain.walk import Step, Visit
+from expunge.domain.walk import Trip, Visit
 
 Offsets = dict[str, dict[str, int]]
 """Topic (without prefix) -> partition -> offset."""
@@ -117,8 +117,10 @@ class Index(Protocol):
     def members(self, group: Group, shards: range) -> list[bytes]:
         """The members of a group in some of its shards."""
 
-    def visit(self, case_id: str, task_id: str, steps: Sequence[Step], rule: Rule) -> list[Visit]:
+    def visit(self, case_id: str, task_id: str, trips: Sequence[Trip], rule: Rule) -> Iterator[list[Visit]]:
         """Mark nodes and read their rows and children, each node in one atomic step; answers in any order.
+
+        Trips are taken one ahead: the index works at the next while the caller looks at what this one brought.
 
         What the rule does not reach is neither marked nor read. A node that another task has marked is `seen`, unless
         it is this task's own root or is reached more widely now.
@@ -228,7 +230,7 @@ class ChunkStore(Protocol):
             Unavailable: one is not there: the store forgot.
         """
 
-    def put_chunks(self, partition: int, chunks: Sequence[tuple[Chunk, Sequence[bytes]]]) -> list[bool]:
+    def put_chunks(self, partition: int, chunks: Iterable[tuple[Chunk, Sequence[bytes]]]) -> list[bool]:
         """Keep chunks with the names of their obligations, each in one atomic step.
 
         False for a chunk of which another holds an obligation already; of that one nothing is written.

@@ -12,7 +12,8 @@ from expunge.adapters.store.cases import RedisCaseStore, RedisNotaryStore
 from expunge.domain.case.state import Case, ChunkState
 from expunge.domain.digest import name
 from expunge.domain.events import Position
-from expunge.domain.plan import Chunk, Target
+from expunge.domain.digest import digest
+from expunge.domain.plan import Chunk
 from expunge.domain.scope import ScopeKind
 from expunge.domain.vocabulary import Action, Kind, Regime, Status
 from expunge.errors import Fenced, Unavailable
@@ -51,8 +52,7 @@ def case(case_id: str = CASE, **fields: object) -> Case:
 
 
 def chunk(number: int = 0) -> Chunk:
-    target = Target(asset=f"a{number}")
-    return Chunk(case_id=CASE, system="s", stage=3, action=Action.DELETE, kind=Kind.OBJECT, targets=(target,))
+    return Chunk(case_id=CASE, system="s", stage=3, action=Action.DELETE, kind=Kind.OBJECT, assets=(f"a{number}",))
 
 
 def state(number: int = 0, **fields: object) -> ChunkState:
@@ -101,18 +101,27 @@ def test_chunks_are_found_by_digest_command_generation_and_stage(store: CaseStor
 def test_a_body_that_is_missing_means_that_the_store_forgot(store: MemoryCaseStore | RedisCaseStore) -> None:
     with pytest.raises(Unavailable):
         store.reader(3).body(CASE, chunk().digest)
-    assert store.put_chunks(3, [(chunk(), [b"1" * 16])]) == [True]
-    assert store.put_chunks(3, [(chunk(), [b"1" * 16])]) == [True]
+    assert store.put_chunks(3, [(chunk(), [b"1" * 12])]) == [True]
+    assert store.put_chunks(3, [(chunk(), [b"1" * 12])]) == [True]
     assert store.reader(3).body(CASE, chunk().digest) == chunk()
     assert store.bodies(3, CASE, [chunk().digest]) == [chunk()]
 
 
 def test_an_obligation_stays_in_its_chunk(store: MemoryCaseStore | RedisCaseStore) -> None:
-    one, two, three = b"1" * 16, b"2" * 16, b"3" * 16
+    one, two, three = b"1" * 12, b"2" * 12, b"3" * 12
     assert store.put_chunks(3, [(chunk(0), [one, two]), (chunk(1), [two, three])]) == [True, False]
     assert store.owners(3, CASE, [one, two, three]) == [chunk(0).digest, chunk(0).digest, None]
     with pytest.raises(Unavailable):
         store.reader(3).body(CASE, chunk(1).digest)
+
+
+def test_the_owners_of_a_large_case(store: MemoryCaseStore | RedisCaseStore) -> None:
+    names = [digest(number)[:12] for number in range(3000)]
+    parts = [names[start : start + 300] for start in range(0, 3000, 300)]
+    assert all(store.put_chunks(3, [(chunk(number), part) for number, part in enumerate(parts)]))
+    found = store.owners(3, CASE, names)
+    assert found == [chunk(number).digest for number, part in enumerate(parts) for _ in part]
+    assert store.put_chunks(3, [(chunk(99), [names[-1]])]) == [False]
 
 
 def test_timers_fire_in_order_and_go_away(store: CaseStore) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -24,7 +24,7 @@ from expunge.domain.row import (
 )
 from expunge.domain.scope import SHARDS, Arrival, Group, GroupKind, data_source_node, shard_of
 from expunge.domain.vocabulary import CLOSED
-from expunge.domain.walk import Step, Visit, boundary, reach_of
+from expunge.domain.walk import Trip, Visit, boundary, reach_of
 from expunge.errors import Fenced, Unavailable
 from expunge.ports import Changes, MetricName, Offsets, Peek, Put, Rule, Said, TimerKey
 
@@ -115,14 +115,21 @@ class MemoryIndex:
         """See `ports.Index.members`."""
         return [key for key in self.groups.get(group, ()) if shard_of(key) in shards]
 
-    def visit(self, case_id: str, task_id: str, steps: Sequence[Step], rule: Rule) -> list[Visit]:
-        """See `ports.Index.visit`."""
-        if rule.lease_until_ms and self.now_ms > rule.lease_until_ms:
-            raise Fenced("the lease has passed")
-        return [self._visit(case_id, task_id, step, rule) for step in steps]
+    def visit(self, case_id: str, task_id: str, trips: Sequence[Trip], rule: Rule) -> Iterator[list[Visit]]:
+        """See `ports.Index.visit`; nothing is gained by being ahead, but the order is that of the real index."""
+        under_way: list[Visit] | None = None
+        for trip in trips:
+            if rule.lease_until_ms and self.now_ms > rule.lease_until_ms:
+                raise Fenced("the lease has passed")
+            following = [self._visit(case_id, task_id, key, trip, rule) for key in trip.keys]
+            if under_way is not None:
+                yield under_way
+            under_way = following
+        if under_way is not None:
+            yield under_way
 
-    def _visit(self, case_id: str, task_id: str, step: Step, rule: Rule) -> Visit:
-        key, arrival, own = step
+    def _visit(self, case_id: str, task_id: str, key: bytes, trip: Trip, rule: Rule) -> Visit:
+        arrival, own, _ = trip
         raw = self.raw.get(key)
         flags, collected = flags_of(raw), collected_of(raw) if raw else 0
         if boundary(arrival, flags, collected, bounded=rule.bounded, until=rule.until):
@@ -311,7 +318,7 @@ class MemoryCaseStore:
         """See `ports.ChunkStore.bodies`."""
         return [self.reader(partition).body(case_id, digest) for digest in digests]
 
-    def put_chunks(self, partition: int, chunks: Sequence[tuple[Chunk, Sequence[bytes]]]) -> list[bool]:
+    def put_chunks(self, partition: int, chunks: Iterable[tuple[Chunk, Sequence[bytes]]]) -> list[bool]:
         """See `ports.ChunkStore.put_chunks`."""
         state = self.states[partition]
         written = []

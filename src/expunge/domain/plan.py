@@ -37,9 +37,9 @@ TOO_MANY_EXCLUSIONS = "too_many_exclusions"
 _ALONE = frozenset({Action.REBUILD_WITHOUT, Action.RETRAIN_WITHOUT})
 
 
-def encoded(text: str) -> int:
-    """Bytes of a text in JSON, escapes included."""
-    return len(orjson.dumps(text))
+def encoded(value: str | list[str]) -> int:
+    """Bytes of a value in JSON, escapes included."""
+    return len(orjson.dumps(value))
 
 
 class Detail(Value):
@@ -88,12 +88,14 @@ class Obligation(NamedTuple):
 
     def name(self, lot: Lot) -> bytes:
         """A digest of all that it says. Whatever task plans it again, it stays in the chunk that has it already."""
-        raw = self.key + _lot_digest(lot)
-        if self.detail is not None:
-            raw += digest(*(text for pair in self.detail.words for text in pair))
-        if self.excluded:
-            raw += digest(*self.excluded)
-        return hashlib.blake2b(raw, digest_size=NAME_BYTES).digest()
+        key, _, detail, excluded = self
+        raw = key + _lot_digest(lot)
+        if detail is not None:
+            raw += digest(*(text for pair in detail.words for text in pair))
+        if excluded:
+            raw += digest(*excluded)
+        # It begins as the asset's key does, so that neighbours in a chunk are neighbours where names are kept.
+        return key[:2] + hashlib.blake2b(raw, digest_size=NAME_BYTES - 2).digest()
 
     @property
     def weight(self) -> int:
@@ -193,10 +195,11 @@ class Cut(NamedTuple):
     @property
     def names(self) -> list[bytes]:
         """The names of its obligations."""
-        return [each.name(self.lot) for each in self.obligations]
+        lot = self.lot
+        return [each.name(lot) for each in self.obligations]
 
 
-def cut(case_id: str, lots: Lots, registry: Registry, people_bytes: Mapping[str, int]) -> list[Cut]:
+def cut(case_id: str, lots: Lots, registry: Registry, people_bytes: Mapping[str, int]) -> Iterator[Cut]:
     """Obligations as chunks, in an order that depends on nothing but their content.
 
     Args:
@@ -205,28 +208,35 @@ def cut(case_id: str, lots: Lots, registry: Registry, people_bytes: Mapping[str,
         registry: who exists and what they can do.
         people_bytes: system -> bytes that naming the case's people adds to each of its targets.
     """
-    cuts = []
     for lot in sorted(lots, key=lambda lot: (lot.stage, lot)):
         system = registry.system(lot.system)
         limit = 1 if lot.alone else system.batch_size if system else MAX_EXCLUDED
         for part in _parts(sorted(lots[lot], key=itemgetter(0)), limit, people_bytes.get(lot.system, 0)):
-            cuts.append(Cut(_chunk(case_id, lot, part, why_open(registry, lot, part[0].excluded)), lot, part))
-    return cuts
+            yield Cut(_chunk(case_id, lot, part, why_open(registry, lot, part[0].excluded)), lot, part)
 
 
 def _parts(obligations: Sequence[Obligation], limit: int, people: int) -> Iterator[list[Obligation]]:
     """Runs of at most `limit` obligations and MAX_CHUNK_BYTES."""
+    for start in range(0, len(obligations), limit):
+        run = list(obligations[start : start + limit])
+        plain = not any(each.detail for each in run)
+        if plain and encoded([each.asset for each in run]) + len(run) * (FRAME_BYTES + people) <= MAX_CHUNK_BYTES:
+            yield run
+        else:
+            yield from _light_parts(run, people)
+
+
+def _light_parts(obligations: Sequence[Obligation], people: int) -> Iterator[list[Obligation]]:
     part: list[Obligation] = []
     weight = 0
     for obligation in obligations:
-        size = obligation.weight + people
-        if part and (len(part) >= limit or weight + size > MAX_CHUNK_BYTES):
+        size = people + obligation.weight
+        if part and weight + size > MAX_CHUNK_BYTES:
             yield part
             part, weight = [], 0
         part.append(obligation)
         weight += size
-    if part:
-        yield part
+    yield part
 
 
 def _chunk(case_id: str, lot: Lot, part: list[Obligation], reason: str) -> Chunk:

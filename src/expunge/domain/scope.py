@@ -125,6 +125,11 @@ def shard_of(key: bytes) -> int:
     return key[1]
 
 
+def place_of(node: bytes) -> bytes:
+    """Where a node lies in the index: in this order, neighbours lie together."""
+    return node[1:5]
+
+
 def data_source_node(name: str) -> bytes:
     """The node that stands for a data source; names are no secrets, so the digest has no key."""
     return digest("data-source", name)

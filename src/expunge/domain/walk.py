@@ -7,9 +7,11 @@ reads a node (PROTOCOLS 11), so a statement that comes later finds the mark, and
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import islice
 from typing import NamedTuple
 
 from expunge.domain.digest import SIZE, digest
@@ -26,7 +28,7 @@ from expunge.domain.row import (
     asset_of,
     combination_of,
 )
-from expunge.domain.scope import Arrival, GroupKind, Hex, Scope, ScopeKind, Value
+from expunge.domain.scope import Arrival, GroupKind, Hex, Scope, ScopeKind, Value, place_of
 from expunge.domain.vocabulary import Action, Kind, stage_of
 
 MAX_FRONTIER = 40_000
@@ -75,12 +77,12 @@ class Task(Value):
     """Plan what is known, without waiting for the indexers any longer."""
 
 
-class Step(NamedTuple):
-    """A node to visit: how the walk came there, and whether it is one of the task's own roots."""
+class Trip(NamedTuple):
+    """Nodes to visit together: how the walk came there, and whether they are roots of the task's own."""
 
-    key: bytes
     arrival: Arrival
     own: bool
+    keys: Sequence[bytes]
 
 
 class PlannedStatus(StrEnum):
@@ -119,6 +121,8 @@ class Verdict(NamedTuple):
     """It must be made anew without something: planned when the walk has ended."""
     covered: bool = False
     """It states a withdrawn data source itself: whoever leaves the source out leaves it out."""
+    special: bool = False
+    """It is a container: there is more to note of it than its obligations."""
 
 
 def reached(applied: Mapping[str, Mapping[str, int]], wanted: Mapping[str, Mapping[str, int]]) -> bool:
@@ -189,18 +193,19 @@ class Walk:
     hubs: list[tuple[bytes, Arrival, bool]] = field(default_factory=list)
     """Nodes whose children are still to be read: key, how those are arrived at, whether it is `covered`."""
     visited: int = 0
-    _level: list[tuple[bytes, Arrival]] = field(default_factory=list)
-    _next: dict[bytes, Arrival] = field(default_factory=dict)
+    children: int = 0
+    """How many edges were followed."""
+    _waiting: dict[bytes, Arrival] = field(default_factory=dict)
     _done: dict[bytes, Arrival] = field(default_factory=dict)
     _parents: dict[bytes, bytes] = field(default_factory=dict)
     _holders: set[bytes] = field(default_factory=set)
     """Containers met on the way."""
-    _verdicts: dict[tuple[bytes, bool], Verdict] = field(default_factory=dict)
+    _verdicts: dict[tuple[bytes, Arrival], Verdict] = field(default_factory=dict)
 
     @property
     def waiting(self) -> int:
         """How many nodes are to be visited."""
-        return len(self._level) + len(self._next)
+        return len(self._waiting)
 
     def reach(self, nodes: Iterable[bytes], arrival: Arrival, parent: bytes | None = None) -> None:
         """Put nodes on the frontier; a wider arrival replaces a narrower one.
@@ -210,7 +215,7 @@ class Walk:
             arrival: how the walk comes to them.
             parent: what they were made from, where a container among them must be told to leave it out.
         """
-        done, following, parents = self._done, self._next, self._parents
+        done, following, parents = self._done, self._waiting, self._parents
         for key in nodes:
             if parent is not None:
                 before = parents.get(key, b"")
@@ -222,47 +227,53 @@ class Walk:
             if known is None or (known is not arrival and arrival.width > known.width):
                 following[key] = arrival
 
-    def take(self, limit: int, among: Collection[bytes] | None = None) -> list[Step]:
-        """The next nodes to visit, level by level, at most `limit`; only those in `among`, if it is given."""
-        if among is not None:
-            return self._take_among(limit, among)
-        if not self._level:
-            self._level, self._next = list(self._next.items()), {}
-            self._done.update(self._level)
-        chosen = self._level[-limit:]
-        del self._level[-limit:]
-        roots = self.roots
-        return [Step(key, arrival, key in roots) for key, arrival in chosen]
-
-    def _take_among(self, limit: int, among: Collection[bytes]) -> list[Step]:
-        waiting = self.rest()
-        chosen = {key: waiting.pop(key) for key in sorted(waiting.keys() & set(among))[:limit]}
-        self._level, self._next = [], waiting
+    def level(self, limit: int, trip: int, among: Collection[bytes] | None = None) -> list[Trip]:
+        """The next level to visit, or `limit` nodes of it, in trips; of those `among`, if that is given, all."""
+        if among is None:
+            chosen = dict(islice(self._waiting.items(), limit)) if limit < len(self._waiting) else self._waiting
+        else:
+            chosen = {key: self._waiting[key] for key in among}
+        self._waiting = {} if chosen is self._waiting else {
+            key: arrival for key, arrival in self._waiting.items() if key not in chosen
+        }
         self._done.update(chosen)
-        return [Step(key, arrival, key in self.roots) for key, arrival in chosen.items()]
+        alike: dict[tuple[Arrival, bool], list[bytes]] = defaultdict(list)
+        roots = self.roots
+        for key in sorted(chosen, key=place_of):  # neighbours in the index come together: one command serves many
+            alike[chosen[key], key in roots].append(key)
+        return [
+            Trip(arrival, own, keys[start : start + trip])
+            for (arrival, own), keys in sorted(alike.items())
+            for start in range(0, len(keys), trip)
+        ]
 
     def rest(self) -> dict[bytes, Arrival]:
         """Everything that waits."""
-        waiting = dict(self._level)
-        for key, arrival in self._next.items():
-            if key not in waiting or arrival.width > waiting[key].width:
-                waiting[key] = arrival
-        return waiting
+        return self._waiting
 
     def absorb(self, visits: Iterable[Visit]) -> None:
         """Take in what the index answered: obligations of new nodes, and their children for the next level."""
+        plain = not (self.returned or self.scope.granted)
+        verdicts, lots = self._verdicts, self.lots
         for key, seen, skipped, reach, raw, children, known, hub in visits:
             self.visited += 1
             if skipped:
                 continue
             covered = False
             if raw is not None:
-                covered = self._meet(key, raw, reach, seen=seen)
+                verdict = verdicts.get((raw[SIGNATURE], reach)) if plain else None
+                if verdict is None or verdict.special or seen:
+                    covered = self._meet(key, raw, reach, seen=seen)
+                else:  # the usual case, kept short
+                    covered = verdict.covered
+                    for lot in verdict.lots:
+                        lots[lot][key] = Obligation(key, asset_of(raw))
                 if known and not seen:
                     self.known.add(key)
             if hub:
                 self.hubs.append((key, reach.onward, covered))
             elif children:
+                self.children += len(children) // SIZE
                 keys = [children[at : at + SIZE] for at in range(0, len(children), SIZE)]
                 self.reach(keys, reach.onward, None if covered else key)
 
@@ -272,17 +283,16 @@ class Walk:
         withdrawn = reach is Arrival.ROOT
         if flags & EXTRA or self.returned or self.scope.granted:
             return self._plan(key, self.decode(raw), withdrawn=withdrawn, seen=seen)
-        verdict = self._verdicts.get((raw[SIGNATURE], withdrawn))
+        verdict = self._verdicts.get((raw[SIGNATURE], reach))
         if verdict is None:
-            verdict = self._verdicts[raw[SIGNATURE], withdrawn] = self._judge(self.decode(raw), withdrawn=withdrawn)
+            verdict = self._verdicts[raw[SIGNATURE], reach] = self._judge(self.decode(raw), withdrawn=withdrawn)
         if flags & CONTAINER:
             self._holders.add(key)
         if verdict.anew:
             self.containers.add(key)
-        elif not seen and verdict.lots:
-            asset = asset_of(raw)
+        elif not seen:
             for lot in verdict.lots:
-                self.lots[lot][key] = Obligation(key, asset)
+                self.lots[lot][key] = Obligation(key, asset_of(raw))
         return verdict.covered
 
     def _plan(self, key: bytes, row: Row, *, withdrawn: bool, seen: bool) -> bool:
@@ -310,11 +320,11 @@ class Walk:
         covered = is_covered(self.scope, row)
         disposition = dispose(scope, nature_of(row), withdrawn=withdrawn)
         if disposition is None:
-            return Verdict(covered=covered)
+            return Verdict(covered=covered, special=row.container)
         lots = lots_of(row, disposition, returned=returned)
         for lot in lots:
             self.lots.setdefault(lot, {})
-        return Verdict(lots, disposition.action in _ANEW, covered)
+        return Verdict(lots, disposition.action in _ANEW, covered, row.container)
 
     def _owe(self, key: bytes, row: Row, lots: Iterable[Lot]) -> None:
         for lot in lots:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 
 from expunge.domain.admission import Door
@@ -12,7 +12,7 @@ from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing, Record, decode
 from expunge.domain.marks import MarkState
 from expunge.domain.partition import partition_of
-from expunge.domain.plan import MAX_EXCLUDED, Chunk, Lot, Lots, Obligation, cut
+from expunge.domain.plan import MAX_EXCLUDED, Chunk, Cut, Lot, Lots, Obligation, cut
 from expunge.domain.policy import dispose
 from expunge.domain.scope import Arrival
 from expunge.domain.walk import (
@@ -141,24 +141,28 @@ class Resolver:
         """
         partition = partition_of(task.case_id, self._topics.partitions("cases"))
         planned: dict[str, Chunk] = {}
-        waiting = [(lot, each) for lot, obligations in lots.items() for each in obligations]
-        doubtful = [item for item in waiting if item[1].key in known]
-        waiting = [item for item in waiting if item[1].key not in known]
-        while waiting or doubtful:
+        doubtful = [(lot, each) for lot in lots if known for each in lots[lot] if each.key in known]
+        together = {lot: [each for each in lots[lot] if each.key not in known] for lot in lots} if known else dict(lots)
+        while doubtful or any(together.values()):
             named, fresh = self._sort_out(task.case_id, partition, doubtful)
             planned |= zip(named, self._chunks.bodies(partition, task.case_id, named), strict=True)
             # What must be done anew is neither clean nor gone until it has been answered; first, so that a crash
             # repeats it.
             self._index.set_state(task.case_id, [each.key for _, each in fresh], MarkState.OPEN, 0)
-            together: dict[Lot, list[Obligation]] = defaultdict(list)
-            for lot, each in [*waiting, *fresh]:
-                together[lot].append(each)
-            cuts = cut(task.case_id, together, self._door.registry, task.people_bytes)
-            written = self._chunks.put_chunks(partition, [(each.chunk, each.names) for each in cuts])
+            for lot, each in fresh:
+                together[lot] = [*together.get(lot, ()), each]
+            cuts: list[Cut] = []
+            written = self._chunks.put_chunks(partition, self._cut(task, together, cuts))
             planned |= {each.chunk.digest: each.chunk for each, done in zip(cuts, written, strict=True) if done}
             refused = [each for each, done in zip(cuts, written, strict=True) if not done]
-            waiting, doubtful = [], [(each.lot, one) for each in refused for one in each.obligations]
+            together, doubtful = {}, [(each.lot, one) for each in refused for one in each.obligations]
         return [planned[digest] for digest in sorted(planned)]
+
+    def _cut(self, task: Task, lots: Lots, cuts: list[Cut]) -> Iterator[tuple[Chunk, list[bytes]]]:
+        """Chunks with the names of their obligations, one after the other, so that the store works meanwhile."""
+        for each in cut(task.case_id, lots, self._door.registry, task.people_bytes):
+            cuts.append(each)
+            yield each.chunk, each.names
 
     def _sort_out(
         self, case_id: str, partition: int, doubtful: Sequence[tuple[Lot, Obligation]]

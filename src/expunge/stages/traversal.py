@@ -35,7 +35,7 @@ class Bounds:
 
     step_nodes: int = 250_000
     frontier_nodes: int = 400_000
-    trip_nodes: int = 20_000
+    trip_nodes: int = 12_000
     group_nodes: int = 5_000
 
 
@@ -95,7 +95,10 @@ class Traversal:
                 walk.plan_holding(key, row)
 
     def _split(self, task: Task, group: Group, arrival: Arrival) -> tuple[list[bytes], list[Task]]:
-        """The members of a small group; for a large one tasks, of neighbouring shards until each is worth it."""
+        """The members of a small group; for a large one tasks, of neighbouring shards until each is half a step.
+
+        The other half is for what was made from them: what has no room goes on in tasks of few nodes, which is slower.
+        """
         sizes = self._index.sizes(group)
         if sum(sizes) <= self._bounds.group_nodes:
             return self._index.members(group, range(SHARDS)) if any(sizes) else [], []
@@ -103,7 +106,7 @@ class Traversal:
         start, members = 0, 0
         for shard, size in enumerate(sizes):
             members += size
-            if members and (members + max(sizes) > self._bounds.step_nodes or shard == SHARDS - 1):
+            if members and (members + max(sizes) > self._bounds.step_nodes // 2 or shard == SHARDS - 1):
                 child = task_id(task.task_id, "shard", group.kind, group.node, start, shard)
                 place = {"group": group.kind, "node": group.node.hex(), "shard": start, "shard_end": shard + 1}
                 tasks.append(_child(task, child, TaskKind.SHARD, arrival=arrival, **place))
@@ -138,17 +141,26 @@ class Traversal:
         spawned: list[Task] = []
         peeks: Mapping[bytes, Peek] = {}
         while walk.waiting:
-            room = bounds.step_nodes - walk.visited if walk.waiting < bounds.frontier_nodes else 0
-            if room > 0:
-                steps = walk.take(min(room, bounds.trip_nodes))
-            else:
+            mine: list[bytes] | None = None
+            if walk.visited >= bounds.step_nodes or walk.waiting >= bounds.frontier_nodes:
                 peeks = self._peek(task, walk)
-                steps = walk.take(bounds.trip_nodes, [key for key, peek in peeks.items() if _is_mine(task, peek)])
-            if not steps:
-                break
-            walk.absorb(self._index.visit(task.case_id, task.task_id, steps, rule))
+                mine = [key for key, peek in peeks.items() if _is_mine(task, peek)]
+                if not mine:
+                    break
+            trips = walk.level(self._room(walk), bounds.trip_nodes, mine)
+            for visits in self._index.visit(task.case_id, task.task_id, trips, rule):
+                walk.absorb(visits)
             spawned += self._hubs(task, walk)
         return spawned, peeks
+
+    def _room(self, walk: Walk) -> int:
+        """How many nodes to visit before looking again: so few that their children, too, find room."""
+        bounds = self._bounds
+        left = bounds.step_nodes - walk.visited
+        if not walk.visited:
+            return min(left, bounds.trip_nodes)
+        children = 1 + walk.children // walk.visited
+        return min(left, max(bounds.trip_nodes // 20, (bounds.frontier_nodes - walk.waiting) // children, 1))
 
     def _peek(self, task: Task, walk: Walk) -> dict[bytes, Peek]:
         keys = list(walk.rest())

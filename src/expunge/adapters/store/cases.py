@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from expunge.adapters.store.server import TAGS, Call, Server
@@ -17,6 +18,7 @@ from expunge.ports import Changes, Offsets, TimerKey
 
 Words = list[bytes | str | int | float]
 NAMES_PER_CALL = 1000
+CHUNKS_PER_GROUP = 20
 
 
 class Keys:
@@ -162,7 +164,7 @@ class RedisCaseStore:
         keys = Keys(self._server, partition)
         where = [keys.of("owners", case_id)]
         parts = [names[start : start + NAMES_PER_CALL] for start in range(0, len(names), NAMES_PER_CALL)]
-        replies = self._server.run([Call("owners", keys.tag, [b"".join(part)], where) for part in parts])
+        replies = self._server.run([Call("owners", [keys.tag], [b"".join(part)], where) for part in parts])
         return [digest.hex() if digest else None for reply in replies for digest in reply]
 
     def bodies(self, partition: int, case_id: str, digests: Sequence[str]) -> list[Chunk]:
@@ -170,16 +172,19 @@ class RedisCaseStore:
         reader = self.reader(partition)
         return [reader.body(case_id, digest) for digest in digests]
 
-    def put_chunks(self, partition: int, chunks: Sequence[tuple[Chunk, Sequence[bytes]]]) -> list[bool]:
+    def put_chunks(self, partition: int, chunks: Iterable[tuple[Chunk, Sequence[bytes]]]) -> list[bool]:
         """See `ports.ChunkStore.put_chunks`."""
         keys = Keys(self._server, partition)
-        calls = []
-        for chunk, names in chunks:
+
+        def call(chunk: Chunk, names: Sequence[bytes]) -> Call:
             digest = chunk.digest
             where = [keys.of("owners", chunk.case_id), keys.of("chunk", chunk.case_id, digest)]
             body = chunk.model_dump_json(exclude_defaults=True)
-            calls.append(Call("put_chunk", keys.tag, [body, bytes.fromhex(digest), b"".join(names)], where))
-        return [bool(written) for written in self._server.run(calls)]
+            return Call("put_chunk", [keys.tag], [body, bytes.fromhex(digest), b"".join(names)], where)
+
+        calls = (call(*each) for each in chunks)
+        groups = iter(lambda: list(islice(calls, CHUNKS_PER_GROUP)), [])
+        return [bool(written) for answers in self._server.stream(groups, 2) for written in answers]
 
 
 def _case_words(keys: Keys, case: Case) -> list[Words]:
@@ -268,6 +273,6 @@ def commit(
         Fenced: the stored position is not `before`.
     """
     arguments = [format_position(before), format_position(after), *flat(words)]
-    (written,) = server.run([Call("commit", keys.tag, arguments, [keys.of(name)])])
+    (written,) = server.run([Call("commit", [keys.tag], arguments, [keys.of(name)])])
     if not written:
         raise Fenced("the state of this partition is newer than this process believes")

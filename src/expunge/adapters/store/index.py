@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import struct
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from expunge.adapters.store.server import Call, Server
@@ -12,8 +13,8 @@ from expunge.domain.digest import SIZE
 from expunge.domain.marks import Mark, MarkState
 from expunge.domain.plan import MAX_EXCLUDED
 from expunge.domain.row import DIGEST_BYTES, Combination, Row, combination_of
-from expunge.domain.scope import SHARDS, Arrival, Group, GroupKind, data_source_node
-from expunge.domain.walk import Step, Visit
+from expunge.domain.scope import SHARDS, Arrival, Group, GroupKind, data_source_node, place_of
+from expunge.domain.walk import Trip, Visit
 from expunge.errors import Unavailable
 from expunge.ports import Peek, Put, Rule, Said
 
@@ -24,6 +25,7 @@ _HUB = b"S"
 _NO_ROW = bytes(DIGEST_BYTES)
 _LETTERS = {GroupKind.CHILDREN: "c", GroupKind.SUBJECT: "s", GroupKind.SOURCE: "o"}
 _ARRIVALS = {str(int(arrival)).encode()[0]: arrival for arrival in Arrival}
+_ALIKE = struct.Struct(">IHB")
 _SAID = struct.Struct(">I16s5s6sH")
 _OWNER, _WIDENED, _SINCE, _UNTIL = 16, 32, 64, 128
 _FRESH, _KNOWN, _SEEN, _BOUNDARY = b"fksb"
@@ -77,30 +79,27 @@ class RedisIndex:
                 found[keys[reply[at] - 1]] = (reply[at + 1], _marks(reply[at + 2]))
         return found
 
+    def _calls(
+        self, script: str, head: Sequence[Any], nodes: Iterable[bytes], pack: Callable[[bytes, int], bytes]
+    ) -> tuple[list[list[bytes]], list[Call]]:
+        """Calls of a script over nodes, sorted by bucket; and the nodes of each call.
+
+        One server takes many tags in one call. (A cluster would need a call for each tag; every node is one step in one
+        slot either way.)
+        """
+        ordered = sorted(nodes, key=place_of)
+        parts = [ordered[start : start + NODES_PER_CALL] for start in range(0, len(ordered), NODES_PER_CALL)]
+        bucket = self._server.bucket
+        return parts, [
+            Call(script, _tags(part), (*head, b"".join([pack(node, bucket(node)) for node in part]))) for part in parts
+        ]
+
     def _on_nodes(
-        self,
-        script: str,
-        head: Sequence[Any],
-        nodes: Sequence[bytes],
-        pack: Callable[[bytes, int], bytes],
-    ) -> list[tuple[list[bytes], Any]]:
-        """Run a script over nodes, those of one tag together and sorted by bucket: (nodes, reply) of each call."""
-        buckets: dict[int, list[bytes]] = defaultdict(list)
-        width = self._server.meta.buckets
-        for node in nodes:
-            buckets[int.from_bytes(node[1:5], "big") * width >> 32].append(node)
-        by_tag: dict[int, tuple[list[bytes], list[bytes]]] = defaultdict(lambda: ([], []))
-        for bucket in sorted(buckets):
-            for node in buckets[bucket]:
-                keys, blobs = by_tag[node[1]]
-                keys.append(node)
-                blobs.append(pack(node, bucket))
-        parts, calls = [], []
-        for tag, (keys, blobs) in by_tag.items():
-            for start in range(0, len(keys), NODES_PER_CALL):
-                parts.append(keys[start : start + NODES_PER_CALL])
-                calls.append(Call(script, tag, (*head, b"".join(blobs[start : start + NODES_PER_CALL]))))
-        return list(zip(parts, self._server.run(calls), strict=True))
+        self, script: str, head: Sequence[Any], nodes: Sequence[bytes], pack: Callable[[bytes, int], bytes]
+    ) -> Iterable[tuple[list[bytes], Any]]:
+        """Run a script over nodes: (nodes, reply) of each call."""
+        parts, calls = self._calls(script, head, nodes, pack)
+        return zip(parts, self._server.run(calls), strict=True)
 
     def link_children(self, edges: Sequence[tuple[bytes, bytes]]) -> list[Sequence[Mark]]:
         """See `ports.Index.link_children`."""
@@ -111,19 +110,15 @@ class RedisIndex:
         return self._link("s", members)
 
     def _link(self, kind: str, links: Sequence[tuple[bytes, bytes]]) -> list[Sequence[Mark]]:
-        members: dict[int, tuple[list[int], list[bytes]]] = defaultdict(lambda: ([], []))
-        width = self._server.meta.buckets
-        for number, (node, member) in enumerate(links):
-            numbers, blobs = members[node[1]]
-            numbers.append(number)
-            bucket = int.from_bytes(node[1:5], "big") * width >> 32
-            blobs.append(bucket.to_bytes(4, "big") + node + member)
-        parts, calls = [], []
-        for tag, (numbers, blobs) in members.items():
-            for start in range(0, len(numbers), NODES_PER_CALL):
-                parts.append(numbers[start : start + NODES_PER_CALL])
-                calls.append(Call("link", tag, (kind, b"".join(blobs[start : start + NODES_PER_CALL]))))
         found: list[Sequence[Mark]] = [()] * len(links)
+        order = sorted(range(len(links)), key=lambda number: place_of(links[number][0]))
+        parts = [order[start : start + NODES_PER_CALL] for start in range(0, len(order), NODES_PER_CALL)]
+        bucket = self._server.bucket
+        calls = []
+        for part in parts:
+            few = [links[number] for number in part]
+            blob = b"".join([bucket(node).to_bytes(4, "big") + node + member for node, member in few])
+            calls.append(Call("link", _tags(node for node, _ in few), (kind, blob)))
         for numbers, reply in zip(parts, self._server.run(calls), strict=True):
             for at in range(0, len(reply), 2):
                 found[numbers[reply[at] - 1]] = _marks(reply[at + 1])
@@ -151,58 +146,57 @@ class RedisIndex:
     def sizes(self, group: Group) -> list[int]:
         """See `ports.Index.sizes`."""
         sizes = [0] * SHARDS
-        for reply in self._server.run([Call("sizes", *self._group(group, tag)) for tag in self._tags(group)]):
+        for reply in self._server.run([Call("sizes", [tag], place) for tag, place in self._places(group)]):
             for at in range(0, len(reply), 5):
                 sizes[reply[at]] += int.from_bytes(reply[at + 1 : at + 5], "big")
         return sizes
 
     def members(self, group: Group, shards: range) -> list[bytes]:
         """See `ports.Index.members`."""
-        calls = []
-        for tag in self._tags(group, shards):
-            place, arguments = self._group(group, tag)
-            calls.append(Call("members", place, (*arguments, shards.start, shards.stop - 1)))
+        wanted = (shards.start, shards.stop - 1)
+        calls = [Call("members", [tag], (*place, *wanted)) for tag, place in self._places(group, shards)]
         return [key for packed in self._server.run(calls) for key in _unpacked(packed)]
 
-    def _tags(self, group: Group, shards: range = range(SHARDS)) -> Iterable[int]:
-        """The tags that hold members: of a data source those of its assets, of other groups that of the node."""
-        return shards if group.kind is GroupKind.SOURCE else (self._server.tag(group.node),)
+    def _places(self, group: Group, shards: range = range(SHARDS)) -> Iterator[tuple[int, tuple[Any, ...]]]:
+        """Where a group's members lie: a tag each, and kind, field, first and last bucket for the scripts.
 
-    def _group(self, group: Group, tag: int) -> tuple[int, tuple[Any, ...]]:
-        """Where a group's members lie in a tag: the tag, and kind, field, first and last bucket for the scripts."""
+        Those of a data source lie in the buckets of its assets, those of other groups all in the bucket of the node.
+        """
         if group.kind is GroupKind.SOURCE:
-            width = self._server.meta.buckets // SHARDS
-            return tag, ("o", group.node[:SOURCE_BYTES], tag * width, (tag + 1) * width - 1)
-        bucket = self._server.bucket(group.node)
-        return tag, (_LETTERS[group.kind], group.node, bucket, bucket)
+            for tag in shards:
+                first = tag << 24
+                yield tag, ("o", group.node[:SOURCE_BYTES], first, first + self._server.width - 1)
+        else:
+            bucket = self._server.bucket(group.node)
+            yield group.node[1], (_LETTERS[group.kind], group.node, bucket, bucket)
 
-    def visit(self, case_id: str, task_id: str, steps: Sequence[Step], rule: Rule) -> list[Visit]:
+    def visit(self, case_id: str, task_id: str, trips: Sequence[Trip], rule: Rule) -> Iterator[list[Visit]]:
         """See `ports.Index.visit`."""
         back = rule.returned.to_bytes(6, "big") if rule.returned else b""
         bounds = (int(rule.bounded), int(rule.again), rule.until, back)
         head = (rule.lease_until_ms, bytes.fromhex(case_id), _task(task_id), *bounds)
-        words = {key: bytes((arrival + 4 * own,)) for key, arrival, own in steps}
-        calls = self._on_nodes(
-            "visit", head, list(words), lambda key, bucket: bucket.to_bytes(4, "big") + key + words[key]
-        )
-        visits = []
-        for keys, reply in calls:
-            heads = iter(reply)
-            for key, said, children in zip(keys, heads, heads, strict=True):
-                word = said[0]
-                visits.append(
-                    Visit(
-                        key,
-                        word == _SEEN,
-                        word == _BOUNDARY,
-                        _ARRIVALS[said[1]],
-                        said[2:] or None,
-                        children if children != _HUB else b"",
-                        word == _KNOWN,
-                        children == _HUB,
-                    )
-                )
-        return visits
+        sent: deque[list[list[bytes]]] = deque()
+
+        def calls(trip: Trip) -> list[Call]:
+            parts, made = self._visit_calls(trip, head)
+            sent.append(parts)
+            return made
+
+        for replies in self._server.stream(map(calls, trips), len(trips)):
+            yield [visit for nodes, reply in zip(sent.popleft(), replies, strict=True) for visit in _visits(nodes, reply)]
+
+    def _visit_calls(self, trip: Trip, head: Sequence[Any]) -> tuple[list[list[bytes]], list[Call]]:
+        """A trip packed for `visit.lua`: nodes of one bucket together; and the nodes of each call."""
+        word, bucket = trip.arrival + 4 * trip.own, self._server.bucket
+        parts = [list(trip.keys[start : start + NODES_PER_CALL]) for start in range(0, len(trip.keys), NODES_PER_CALL)]
+        calls = []
+        for part in parts:
+            blob: list[bytes] = []
+            for number, nodes in groupby(part, key=bucket):
+                few = list(nodes)
+                blob += [_ALIKE.pack(number, len(few), word), *few]
+            calls.append(Call("visit", _tags(part), (*head, b"".join(blob))))
+        return parts, calls
 
     def peek(self, case_id: str, nodes: Sequence[bytes]) -> list[Peek]:
         """See `ports.Index.peek`."""
@@ -221,7 +215,7 @@ class RedisIndex:
         def read(client: Any) -> list[bytes | None]:
             pipe = client.pipeline(transaction=False)
             for key in keys:
-                pipe.hget(server.key(server.tag(key), f"a:{server.bucket(key)}"), key)
+                pipe.hget(server.in_bucket("a", key), key)
             return list(pipe.execute())
 
         return [self._decode(raw) if raw else None for raw in server.guarded(read)]
@@ -248,7 +242,7 @@ class RedisIndex:
         words: list[Any] = []
         for each in fresh:
             words += [4, b"HSETNX", key, each.digest, each.encode()]
-        self._server.run([Call("commit", 0, ["", "-", *words], [key])])
+        self._server.run([Call("commit", [0], ["", "-", *words], [key])])
         for each in fresh:
             if self.combination(each.digest) != each:
                 raise RuntimeError("index: two combinations of names share a digest")
@@ -256,7 +250,7 @@ class RedisIndex:
     def add_holding(self, key: bytes) -> None:
         """See `ports.Index.add_holding`."""
         place = self._server.key(0, "holdings")
-        self._server.run([Call("commit", 0, ["", "-", 3, b"SADD", place, key], [place])])
+        self._server.run([Call("commit", [0], ["", "-", 3, b"SADD", place, key], [place])])
 
     def holdings(self) -> list[bytes]:
         """See `ports.Index.holdings`."""
@@ -270,7 +264,7 @@ class RedisIndex:
             [
                 Call(
                     "exclude",
-                    self._server.tag(container),
+                    [container[1]],
                     [bound, *sorted(keys)[:bound]],
                     [self._exclusion_key(case_id, container)],
                 )
@@ -284,7 +278,32 @@ class RedisIndex:
         return sorted(found)
 
     def _exclusion_key(self, case_id: str, container: bytes) -> bytes:
-        return self._server.key(self._server.tag(container), f"x:{case_id}:") + container
+        return self._server.key(container[1], f"x:{case_id}:") + container
+
+
+def _visits(nodes: Sequence[bytes], reply: tuple[bytes, Sequence[bytes | None], Sequence[Any]]) -> list[Visit]:
+    """The reply of `visit.lua`."""
+    words, rows, found = reply
+    children: list[bytes] = [b""] * len(nodes)
+    for at in range(0, len(found), 2):
+        children[found[at] - 1] = found[at + 1]
+    return [
+        Visit(
+            key,
+            word == _SEEN,
+            word == _BOUNDARY,
+            _ARRIVALS[reach],
+            row,
+            b"" if kids == _HUB else kids,
+            word == _KNOWN,
+            kids == _HUB,
+        )
+        for key, word, reach, row, kids in zip(nodes, words[::2], words[1::2], rows, children, strict=True)
+    ]
+
+
+def _tags(nodes: Iterable[bytes]) -> list[int]:
+    return sorted({node[1] for node in nodes})
 
 
 def _place(node: bytes, bucket: int) -> bytes:

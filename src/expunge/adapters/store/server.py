@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -66,10 +67,10 @@ def translated() -> Iterator[None]:
 
 
 class Call(NamedTuple):
-    """One run of a script: keys behind the sentinel, arguments behind the epoch."""
+    """One run of a script: the tags that it touches, arguments behind the epoch, keys behind the sentinels."""
 
     script: str
-    tag: int
+    tags: Collection[int]
     arguments: Sequence[Any]
     keys: Sequence[bytes] = ()
 
@@ -94,6 +95,8 @@ class Server:
             retry=Retry(ExponentialBackoff(cap=1, base=0.05), 3),
         )
         self._prefix = prefix.encode()
+        self._sentinels = [self.key(tag, "sentinel") for tag in range(TAGS)]
+        self._ahead = ThreadPoolExecutor(max_workers=1, thread_name_prefix="redis")
         folder = resources.files("expunge.adapters.store") / "lua"
         prelude = (folder / "prelude.lua").read_text()
         self._sources = {name: prelude + (folder / f"{name}.lua").read_text() for name in SCRIPTS}
@@ -105,15 +108,24 @@ class Server:
 
     def sentinel(self, tag: int) -> bytes:
         """The key that every script checks first."""
-        return self.key(tag, "sentinel")
+        return self._sentinels[tag]
 
     def bucket(self, node: bytes) -> int:
-        """The bucket of a node, by the bytes behind the first (which in pseudonyms says the epoch)."""
-        return int.from_bytes(node[1:5], "big") * self.meta.buckets >> 32
+        """The number of a node's bucket, as scripts take it: its tag times 2^24, and its place within the tag.
 
-    def tag(self, node: bytes) -> int:
-        """The hash tag of a node's bucket: neighbouring buckets share one, and so do the members of a shard."""
-        return node[1]
+        The tag is the second byte of a node (of pseudonyms the first says the epoch), so the members of a shard share
+        it; the place follows from the next three, so that nodes in order come bucket by bucket.
+        """
+        return node[1] << 24 | int.from_bytes(node[2:5], "big") * self.width >> 24
+
+    @cached_property
+    def width(self) -> int:
+        """Buckets in each tag."""
+        return self.meta.buckets // TAGS
+
+    def in_bucket(self, kind: str, node: bytes) -> bytes:
+        """The key of the hash that holds a node's field of some kind."""
+        return self.key(node[1], f"{kind}:{self.bucket(node) & 0xFFFFFF}")
 
     @cached_property
     def meta(self) -> Meta:
@@ -177,6 +189,25 @@ class Server:
                 answers += self._trip(calls[start : start + CALLS_PER_TRIP])
             return answers
 
+    def stream(self, groups: Iterable[Sequence[Call]], count: int) -> Iterator[list[Any]]:
+        """Run groups of scripts one after the other; the next group is made while the server works at this one.
+
+        Args:
+            groups: of calls.
+            count: how many groups there are; for a single one nothing is gained by another thread.
+        """
+        if count == 1:
+            yield from map(self.run, groups)
+            return
+        under_way: Future[list[Any]] | None = None
+        for calls in groups:
+            following = self._ahead.submit(self.run, calls)
+            if under_way is not None:
+                yield under_way.result()
+            under_way = following
+        if under_way is not None:
+            yield under_way.result()
+
     def _trip(self, calls: Sequence[Call]) -> list[Any]:
         answers = self._pipelined(calls)
         if any(isinstance(answer, redis.exceptions.NoScriptError) for answer in answers):
@@ -192,7 +223,7 @@ class Server:
     def _pipelined(self, calls: Sequence[Call]) -> list[Any]:
         epoch, pipe = self.meta.epoch, self.client.pipeline(transaction=False)
         for call in calls:
-            keys = (self.sentinel(call.tag), *call.keys)
+            keys = (*map(self.sentinel, call.tags), *call.keys)
             pipe.execute_command("EVALSHA", self._shas[call.script], len(keys), *keys, epoch, *call.arguments)
         return list(pipe.execute(raise_on_error=False))
 

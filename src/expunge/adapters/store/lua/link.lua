@@ -6,8 +6,9 @@ while at <= #blob do
   local bucket, node, member
   bucket, node, member, at = struct.unpack('>I4c16c16', blob, at)
   number = number + 1
-  add_member(key_of(kind, bucket), node, member)
-  local marks = all_marks(key_of('m', bucket), node)
+  local head, tail = ends_of(bucket)
+  add_member(head .. kind .. tail, node, member)
+  local marks = all_marks(head .. 'm' .. tail, node)
   if marks ~= '' then answers[#answers + 1], answers[#answers + 2] = number, marks end
 end
 return answers

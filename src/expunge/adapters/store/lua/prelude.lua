@@ -1,13 +1,24 @@
--- Shared by every script: the first key is the sentinel of the slot's tag, the first argument the epoch it must hold.
--- A tag whose sentinel is missing or of another epoch has forgotten something: nothing is read or written there.
-if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then
-  return redis.error_reply('EPOCH the sentinel of this tag is missing or of another epoch')
+-- Shared by every script: the first keys are the sentinels of all tags that it touches, the first argument the epoch
+-- that they must hold. A tag whose sentinel is missing or of another epoch has forgotten something: nothing is read or
+-- written there.
+for _, key in ipairs(KEYS) do
+  if string.sub(key, -8) ~= 'sentinel' then break end
+  if redis.call('HGET', key, 'epoch') ~= ARGV[1] then
+    return redis.error_reply('EPOCH the sentinel of this tag is missing or of another epoch')
+  end
 end
 
--- Every other key of a script lies in the sentinel's slot: its name begins as the sentinel's does. Buckets and nodes
--- come packed in one argument, because packing many small ones costs a client more than the work itself.
-local SLOT = string.sub(KEYS[1], 1, -1 - #'sentinel')
-local function key_of(kind, bucket) return SLOT .. kind .. ':' .. bucket end
+-- Buckets and nodes come packed in one argument, because packing many small ones costs a client more than the work
+-- itself. The number of a bucket is its tag, times 2^24, and its place within the tag.
+local PREFIX = string.match(KEYS[1], '^(.*){%d+}sentinel$')
+local function ends_of(bucket)
+  local place = bucket % 16777216
+  return PREFIX .. '{' .. (bucket - place) / 16777216 .. '}', ':' .. place
+end
+local function key_of(kind, bucket)
+  local head, tail = ends_of(bucket)
+  return head .. kind .. tail
+end
 
 -- Members (keys of 16 bytes) of a field, packed. Past SPILL_BYTES the field holds 'S' and the members move to a hash
 -- beside it, one field for each first byte that can occur in a shard; a part that grows past the bound as well moves to

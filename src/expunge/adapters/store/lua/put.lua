@@ -29,17 +29,18 @@ while at <= #blob do
   local row = string.sub(blob, at, at + length - 1)
   sources, at = string.byte(blob, at + length), at + length + 1
   number = number + 1
-  local rows = key_of('a', bucket)
+  local head, tail = ends_of(bucket)
+  local rows = head .. 'a' .. tail
   local known = redis.call('HGET', rows, field)
   if known and known ~= row and string.sub(known, 1, 5) ~= before then
     answers[#answers + 1], answers[#answers + 2], answers[#answers + 3] = number, known, ''
   else
     if known ~= row then redis.call('HSET', rows, field, row) end
     for _ = 1, sources do
-      add_member(key_of('o', bucket), string.sub(blob, at, at + 7), field)
+      add_member(head .. 'o' .. tail, string.sub(blob, at, at + 7), field)
       at = at + 8
     end
-    local marks = restated(key_of('m', bucket), field, stated)
+    local marks = restated(head .. 'm' .. tail, field, stated)
     if marks ~= '' then answers[#answers + 1], answers[#answers + 2], answers[#answers + 3] = number, '', marks end
     sources = 0
   end

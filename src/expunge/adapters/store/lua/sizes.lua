@@ -1,5 +1,5 @@
 -- How many members of a group lie in each of a range of parts. ARGV: epoch, kind (c, s or o), field, then for c and s
--- the bucket; for o, a data source, the number of the first bucket and of the last: all members of a bucket lie in the
+-- the bucket twice; for o, a data source, the first bucket of a tag and the last: all members of a bucket lie in the
 -- part of its tag. Answers packed pairs: part (1), size (4).
 local kind, field = ARGV[2], ARGV[3]
 local sizes, answers = {}, {}

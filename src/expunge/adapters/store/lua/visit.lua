@@ -1,10 +1,12 @@
 -- Marks nodes, then reads their rows and children: all of it in one step (PROTOCOLS 11). The rules are `reach_of` and
 -- `boundary` of domain/walk.py.
 -- ARGV: epoch, lease, case, task (4), bounded (0 or 1), again (0 or 1), end of the reach (seconds, 0 for none), moment at
--- which the task's own nodes came back (6 bytes, or ''), then packed for each node: bucket (4), node (16), arrival (0
--- through, 1 containers, 2 root, 3 member) with 4 added for the task's own. Neighbours in one bucket are read together.
--- Answers two values for each node: what happened ('f' fresh, 'k' as fresh but marked before, 's' seen, 'b' boundary),
--- the reach and the row; and the packed children, 'S' for a hub.
+-- which the task's own nodes came back (6 bytes, or ''), then packed for the nodes of a bucket that are alike: bucket
+-- (4), number of nodes (2), arrival (0 through, 1 containers, 2 root, 3 member) with 4 added for the task's own (1), nodes
+-- (16 each). Neighbours in one bucket are read together.
+-- Answers first, packed for each node, what happened ('f' fresh, 'k' as fresh but marked before, 's' seen, 'b' boundary)
+-- and the reach; then the row of each, or nothing; then for each that has children its number from 1 and the packed
+-- children, 'S' for a hub.
 -- A mark keeps the widest reach; a node that is reached more widely than before is visited again. With `again` a
 -- container that is met loses its word that it is clean, and its children are read even if another task marked it.
 if lease_passed(ARGV[2]) then return redis.error_reply(LEASE) end
@@ -13,7 +15,7 @@ local till, returned = tonumber(ARGV[7]), ARGV[8]
 local CONTAINER, PASS_THROUGH = 1, 2
 local THROUGH, CONTAINERS, ROOT, MEMBER = 0, 1, 2, 3
 local WIDTH = { [CONTAINERS] = 0, [THROUGH] = 2, [ROOT] = 3 }
-local answers = {}
+local words, found, children = {}, {}, {}
 
 local function reach_of(arrival, flags)
   if arrival == ROOT then return ROOT end
@@ -54,39 +56,59 @@ local function visited(mark, row, flags, reach, own)
   return mark, seen, true
 end
 
-local function group(bucket, nodes, arrivals)
-  local rows, marks, kids = key_of('a', bucket), key_of('m', bucket), key_of('c', bucket)
-  local row_of, mark_of = redis.call('HMGET', rows, unpack(nodes)), redis.call('HMGET', marks, unpack(nodes))
-  local kids_of = redis.call('HMGET', kids, unpack(nodes))
+-- The whole mark of a node that has none yet: the usual case, kept short.
+local function fresh_mark(reach, row)
+  return string.char(reach + OWNER) .. case .. (row and string.sub(row, 1, 5) or NO_ROW) .. task
+end
+
+local function answer(word, reach, row, kids)
+  local number = #words + 1
+  words[number] = word .. reach
+  found[number] = row
+  if kids then
+    children[#children + 1] = number
+    children[#children + 1] = kids
+  end
+end
+
+local function group(bucket, nodes, arrival, own)
+  local head, tail = ends_of(bucket)
+  local marks = head .. 'm' .. tail
+  local row_of, mark_of = redis.call('HMGET', head .. 'a' .. tail, unpack(nodes)), redis.call('HMGET', marks, unpack(nodes))
+  local kids_of = redis.call('HMGET', head .. 'c' .. tail, unpack(nodes))
   local writes = {}
-  for number, node in ipairs(nodes) do
-    local row, arrival, own = row_of[number], arrivals[number] % 4, arrivals[number] >= 4
+  for number = 1, #nodes do
+    local node, row, packed = nodes[number], row_of[number], mark_of[number]
     local flags = row and string.byte(row, 6) or PASS_THROUGH
+    local reach, after = reach_of(arrival, flags), packed
     if is_boundary(arrival, flags, row) then
-      answers[#answers + 1] = 'b' .. arrival
-      answers[#answers + 1] = ''
+      answer('b', arrival, false, false)
+    elseif not packed then
+      after = fresh_mark(reach, row)
+      answer('f', reach, row, kids_of[number])
     else
-      local packed = mark_of[number]
-      local mark, seen, known = visited(mark_in(marks, node, packed, case), row, flags, reach_of(arrival, flags), own)
-      local after = with_mark(marks, node, packed, mark)
-      if after ~= packed then writes[#writes + 1] = node; writes[#writes + 1] = after end
-      answers[#answers + 1] = (seen and 's' or known and 'k' or 'f') .. mark.reach .. (row or '')
-      answers[#answers + 1] = not (seen and not (again and flags % 2 == CONTAINER)) and kids_of[number] or ''
+      local mark, seen, known = visited(mark_in(marks, node, packed, case), row, flags, reach, own)
+      local reread = again and flags % 2 == CONTAINER
+      after = with_mark(marks, node, packed, mark)
+      answer(seen and 's' or known and 'k' or 'f', mark.reach, row, (not seen or reread) and kids_of[number])
+    end
+    if after ~= packed then
+      writes[#writes + 1] = node
+      writes[#writes + 1] = after
     end
   end
   if #writes > 0 then redis.call('HSET', marks, unpack(writes)) end
 end
 
-local blob, at, current, nodes, arrivals = ARGV[9], 1, nil, {}, {}
+local blob, at = ARGV[9], 1
 while at <= #blob do
-  local bucket, node, arrival
-  bucket, node, arrival, at = struct.unpack('>I4c16B', blob, at)
-  if current and (bucket ~= current or #nodes == 1000) then
-    group(current, nodes, arrivals)
-    nodes, arrivals = {}, {}
+  local bucket, count, word
+  bucket, count, word, at = struct.unpack('>I4I2B', blob, at)
+  local nodes = {}
+  for number = 1, count do
+    nodes[number] = string.sub(blob, at, at + 15)
+    at = at + 16
   end
-  current = bucket
-  nodes[#nodes + 1], arrivals[#arrivals + 1] = node, arrival
+  group(bucket, nodes, word % 4, word >= 4)
 end
-if current then group(current, nodes, arrivals) end
-return answers
+return { table.concat(words), found, children }
