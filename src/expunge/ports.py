@@ -7,10 +7,10 @@ Adapters turn their client's exceptions into `Unavailable` (try again), `Fenced`
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from expunge.domain.case.messages import Root
 from expunge.domain.case.state import Case, CaseReader, ChunkState
@@ -20,6 +20,8 @@ from expunge.domain.plan import Chunk
 from expunge.domain.row import Combination, Row
 from expunge.domain.scope import Group
 from expunge.domain.walk import Trip, Visit
+
+T = TypeVar("T")
 
 Offsets = dict[str, dict[str, int]]
 """Topic (without prefix) -> partition -> offset."""
@@ -86,6 +88,9 @@ class Rule:
 
 class Index(Protocol):
     """The lineage index. Every write only adds, and names its subject by digest, so it may be made twice."""
+
+    def begin(self, work: Callable[[], T]) -> Callable[[], T]:
+        """Begin work that is mostly waiting for the index; what is returned waits for its end and gives its result."""
 
     def put(self, said: Sequence[Said]) -> list[Put]:
         """Merge statements into the rows of their assets, with data source memberships.
@@ -302,9 +307,9 @@ class Topics(Protocol):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Result:
-    """What a stage makes of a batch. `waves` are produced in order, each flushed before the next."""
+    """What a stage makes of a batch. `waves` are produced in order, each flushed before the next is asked for."""
 
-    waves: tuple[tuple[Outgoing, ...], ...] = ()
+    waves: Iterable[tuple[Outgoing, ...]] = ()
     writes: Mapping[int, object] = field(default_factory=dict)
     """State to write after everything is produced, by partition; the stage knows its own form."""
     taken: int | None = None

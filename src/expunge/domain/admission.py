@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from datetime import datetime
 
 import rfc8785
@@ -234,7 +235,8 @@ class Door:
         said = inlets.read(model, event)
         if isinstance(said, inlets.RegisteredBatch):
             _check_batch(said)
-            return [self._asset(inlets.check(inlets.Registered, said.common | asset)) for asset in said.assets]
+            common = said.common
+            return [self._asset(inlets.check(inlets.Registered, common | asset)) for asset in said.assets]
         if isinstance(said, inlets.Registered):
             return [self._asset(said)]
         if isinstance(said, inlets.Removed):
@@ -244,23 +246,24 @@ class Door:
 
     def _asset(self, said: inlets.Registered) -> Statement:
         _check_sizes((said.asset, *said.parents, *said.aliases))
-        self._check_data_sources(said.data_sources)
+        if said.data_sources:
+            self._check_data_sources(said.data_sources)
         return Statement(
             asset=said.asset,
             kinds=(said.kind.value,),
             systems=(said.system,),
-            parents=tuple(sorted(set(said.parents) - {said.asset})),
-            subjects=tuple(Named(self.pseudonym(identity), identity.ref) for identity in said.subjects),
-            data_sources=tuple(sorted(set(said.data_sources))),
+            parents=tuple(sorted(set(said.parents) - {said.asset})) if said.parents else (),
+            subjects=tuple([Named(self.pseudonym(identity), identity.ref) for identity in said.subjects]),
+            data_sources=tuple(sorted(set(said.data_sources))) if said.data_sources else (),
             purposes=_declared(said.purposes, self.registry.purposes, "undeclared_purpose"),
             categories=_declared(said.categories, self.registry.categories, "undeclared_category"),
             collected_at=stamp(said.collected_at) if said.collected_at else "",
             derived_at=stamp(said.derived_at) if said.derived_at else "",
             content_digest=said.digest or "",
             shared=said.shared,
-            aliases=tuple(sorted(set(said.aliases) - {said.asset})),
+            aliases=tuple(sorted(set(said.aliases) - {said.asset})) if said.aliases else (),
             command_id=said.command_id or "",
-            attributes=tuple(sorted(said.attributes.items())),
+            attributes=tuple(sorted(said.attributes.items())) if said.attributes else (),
         )
 
     def _holding(self, said: inlets.Inlet, at: str) -> Statement:
@@ -305,7 +308,8 @@ def _canonical(value: object) -> bytes:
         raise InvalidMessage("bad_field", "a number or text that JSON cannot carry exactly") from None
 
 
-def _declared(names: Sequence[str], known: Sequence[str], reason: str) -> tuple[str, ...]:
+@lru_cache(maxsize=4096)
+def _declared(names: tuple[str, ...], known: tuple[str, ...], reason: str) -> tuple[str, ...]:
     if set(names) - set(known):
         raise InvalidMessage(reason)
     return tuple(sorted(set(names)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any, NamedTuple
 
 import orjson
@@ -85,7 +86,7 @@ class CloudEvent(BaseModel):
         return f"CloudEvent(type={self.type!r})"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Event:
     """An event that Expunge makes. `id` is a digest of its cause and content (PROTOCOLS 42), never an offset."""
 
@@ -102,15 +103,14 @@ class Event:
             "id": self.id,
             "source": self.source,
             "type": self.type,
-            "time": stamp(self.time),
+            "time": _stamped(self.time),
             "datacontenttype": "application/json",
             "data": self.data,
         }
         return orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)  # members of the closed vocabularies are keys, too
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """A message to be produced: `topic` without the prefix, `partition` only where the key does not say."""
 
     topic: str
@@ -121,7 +121,14 @@ class Outgoing:
 
 def stamp(moment: datetime) -> str:
     """RFC 3339 in UTC with milliseconds, the one spelling that Expunge writes."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return utc.isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+@lru_cache(maxsize=256)
+def _stamped(moment: datetime) -> str:
+    """The stamp of a moment that many events share."""
+    return stamp(moment)
 
 
 def decode(record: Record, max_bytes: int = MAX_PAYLOAD_BYTES) -> CloudEvent:

@@ -126,9 +126,7 @@ class Keys:
         Raises:
             InvalidMessage: see `normalise`.
         """
-        version = NORMALISERS[normaliser][0]
-        message = framed(tenant, namespace, version, normalise(normaliser, text))
-        return bytes([EPOCH]) + hmac.digest(self._subject, message, "sha256")[: SIZE - 1]
+        return _pseudonym(self._subject, tenant, namespace, normaliser, text)
 
     def asset(self, asset_id: str) -> bytes:
         """The 16-byte key of an asset: keyed BLAKE2b-128 of its id."""
@@ -141,6 +139,14 @@ class Keys:
     def content(self, raw: bytes) -> str:
         """A keyed digest of content: equal for equal content, and no use to guess it with."""
         return hashlib.blake2b(raw, key=self._content, digest_size=SIZE).hexdigest()
+
+
+@lru_cache(maxsize=65_536)
+def _pseudonym(key: bytes, tenant: str, namespace: str, normaliser: str, text: str) -> bytes:
+    """People recur in the records that lie next to each other, so the last ones are remembered, in memory alone."""
+    version = NORMALISERS[normaliser][0]
+    message = framed(tenant, namespace, version, normalise(normaliser, text))
+    return bytes([EPOCH]) + hmac.digest(key, message, "sha256")[: SIZE - 1]
 
 
 @lru_cache(maxsize=65_536)

@@ -136,7 +136,7 @@ class Registered(Inlet):
     shared: StrictBool = False
     aliases: Annotated[tuple[AssetId, ...], Field(max_length=64)] = ()
     command_id: Hex16 | None = None
-    attributes: Annotated[dict[Word, Short], Field(max_length=32)] = {}
+    attributes: Annotated[dict[Word, Short], Field(max_length=32, default_factory=dict)]
 
     @model_validator(mode="after")
     def _dated(self) -> Registered:

@@ -21,7 +21,7 @@ import hashlib
 import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import orjson
@@ -38,6 +38,7 @@ DIGEST_BYTES = 5
 COMBINATION_BYTES = 6
 CONTAINER, PASS_THROUGH, SHARED, REMOVED, SUBJECT, DERIVED, PARENTS, EXTRA = (1 << bit for bit in range(8))
 _HEAD = struct.Struct(">5sB6s5sH")
+_TAIL = struct.Struct(">B6s5sH")
 SIGNATURE = slice(DIGEST_BYTES, DIGEST_BYTES + 1 + COMBINATION_BYTES)
 """Of a row's bytes: flags and combination, all that policy needs to know of a row without EXTRA."""
 _FLAGS_AT = DIGEST_BYTES
@@ -85,7 +86,7 @@ class Holding:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Combination:
     """The names that millions of rows share. All of them are declared names, no secrets."""
 
@@ -95,16 +96,26 @@ class Combination:
     purposes: frozenset[str] = frozenset()
     categories: frozenset[str] = frozenset()
 
+    @cached_property
+    def digest(self) -> bytes:
+        """Its name: a digest of the names, never a counter (PROTOCOLS 24)."""
+        return hashlib.blake2b(self.encode(), digest_size=COMBINATION_BYTES).digest()
+
+    @cached_property
+    def container(self) -> bool:
+        """Whether one of its kinds holds many people's data."""
+        return bool(self.kinds & CONTAINERS)
+
     def merged(self, other: Combination) -> Combination:
         """Everything that either names."""
         if self == other:
             return self
         return combine(
-            self.kinds | other.kinds,
-            self.systems | other.systems,
-            self.data_sources | other.data_sources,
-            self.purposes | other.purposes,
-            self.categories | other.categories,
+            tuple(sorted(self.kinds | other.kinds)),
+            tuple(sorted(self.systems | other.systems)),
+            tuple(sorted(self.data_sources | other.data_sources)),
+            tuple(sorted(self.purposes | other.purposes)),
+            tuple(sorted(self.categories | other.categories)),
         )
 
     def encode(self) -> bytes:
@@ -115,37 +126,27 @@ class Combination:
     @staticmethod
     def decode(raw: bytes) -> Combination:
         """The combination of `encode`."""
-        return combine(*map(frozenset, orjson.loads(raw)))
-
-    @property
-    def digest(self) -> bytes:
-        """Its name: a digest of the names, never a counter (PROTOCOLS 24)."""
-        return _digest_of(self)
+        return combine(*map(tuple, orjson.loads(raw)))
 
 
 @lru_cache(maxsize=8192)
 def combine(
-    kinds: frozenset[str],
-    systems: frozenset[str],
-    data_sources: frozenset[str],
-    purposes: frozenset[str],
-    categories: frozenset[str],
+    kinds: tuple[str, ...],
+    systems: tuple[str, ...],
+    data_sources: tuple[str, ...],
+    purposes: tuple[str, ...],
+    categories: tuple[str, ...],
 ) -> Combination:
-    """A combination; the same one object for the same names, as long as it is remembered."""
-    return Combination(kinds, systems, data_sources, purposes, categories)
-
-
-@lru_cache(maxsize=8192)
-def _digest_of(combination: Combination) -> bytes:
-    return hashlib.blake2b(combination.encode(), digest_size=COMBINATION_BYTES).digest()
+    """A combination; one object for the same names, as long as it is remembered: they repeat in millions of rows."""
+    return Combination(*map(frozenset, (kinds, systems, data_sources, purposes, categories)))
 
 
 NOTHING = Combination()
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(slots=True, repr=False)
 class Row:
-    """All that is known about one asset, apart from its edges and memberships.
+    """All that is known about one asset, apart from its edges and memberships. Nobody changes one.
 
     Attributes:
         collected: the earliest moment at which anything in it was collected, in seconds since 1970; 0 for unknown.
@@ -170,7 +171,7 @@ class Row:
     @property
     def container(self) -> bool:
         """Whether a walk for one person stops here, but for other containers (PROTOCOLS 18)."""
-        return self.holding is not None or bool(self.combination.kinds & CONTAINERS)
+        return self.holding is not None or self.combination.container
 
     @property
     def flags(self) -> int:
@@ -208,20 +209,20 @@ class Row:
     def encode(self) -> bytes:
         """The bytes of the row; equal rows have equal bytes."""
         asset, flags = self.asset.encode(), self.flags
-        parts = [asset, self.first_subject]
+        parts = [
+            _TAIL.pack(flags, self.combination.digest, self.collected.to_bytes(5, "big"), len(asset)),
+            asset,
+            self.first_subject,
+        ]
         if flags & DERIVED:
             parts.append(self.derived_ms.to_bytes(6, "big"))
         if flags & PARENTS:
-            parts += [bytes([len(self.parents)]), *self.parents]
+            parts += [bytes((len(self.parents),)), *self.parents]
         if flags & EXTRA:
-            parts.append(self._extra())
-        head = _HEAD.pack(b"", flags, self.combination.digest, self.collected.to_bytes(5, "big"), len(asset))
-        body = head[DIGEST_BYTES:] + b"".join(parts)
+            held = self.holding.data() if self.holding else None
+            parts.append(orjson.dumps([sorted(self.refs), sorted(self.attributes), held]))
+        body = b"".join(parts)
         return hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest() + body
-
-    def _extra(self) -> bytes:
-        held = self.holding.data() if self.holding else None
-        return orjson.dumps([sorted(self.refs), sorted(self.attributes), held])
 
     @staticmethod
     def decode(raw: bytes, combination: Combination) -> Row:

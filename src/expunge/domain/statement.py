@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import orjson
 
-from expunge.domain.digest import digest
+from expunge.domain.digest import SIZE
 from expunge.domain.row import KEPT_ATTRIBUTES, KEPT_PARENTS, KEPT_REFS, Holding, Row, combine, moment
 
 
@@ -44,27 +45,41 @@ class Statement:
     holding: Holding | None = None
 
     def data(self) -> dict[str, Any]:
-        """The statement as it stands on the `assets` topic; empty fields are left out."""
-        fields: dict[str, Any] = {
-            "asset": self.asset,
-            "kinds": self.kinds,
-            "systems": self.systems,
-            "parents": self.parents,
-            "subjects": self.subjects and sorted((each.pseudonym.hex(), each.ref or "") for each in self.subjects),
-            "data_sources": self.data_sources,
-            "purposes": self.purposes,
-            "categories": self.categories,
-            "collected_at": self.collected_at,
-            "derived_at": self.derived_at,
-            "digest": self.content_digest,
-            "shared": self.shared,
-            "removed": self.removed,
-            "aliases": self.aliases,
-            "command_id": self.command_id,
-            "attributes": self.attributes and dict(self.attributes),
-            "holding": self.holding and self.holding.data(),
-        }
-        return {key: value for key, value in fields.items() if value}
+        """The statement as it stands on the `assets` topic, in the order of the keys; empty fields are left out."""
+        fields: dict[str, Any] = {"asset": self.asset}
+        if self.aliases:
+            fields["aliases"] = self.aliases
+        if self.attributes:
+            fields["attributes"] = dict(self.attributes)
+        if self.categories:
+            fields["categories"] = self.categories
+        if self.collected_at:
+            fields["collected_at"] = self.collected_at
+        if self.command_id:
+            fields["command_id"] = self.command_id
+        if self.data_sources:
+            fields["data_sources"] = self.data_sources
+        if self.derived_at:
+            fields["derived_at"] = self.derived_at
+        if self.content_digest:
+            fields["digest"] = self.content_digest
+        if self.holding:
+            fields["holding"] = self.holding.data()
+        if self.kinds:
+            fields["kinds"] = self.kinds
+        if self.parents:
+            fields["parents"] = self.parents
+        if self.purposes:
+            fields["purposes"] = self.purposes
+        if self.removed:
+            fields["removed"] = True
+        if self.shared:
+            fields["shared"] = True
+        if self.subjects:
+            fields["subjects"] = sorted({(each.pseudonym.hex(), each.ref or "") for each in self.subjects})
+        if self.systems:
+            fields["systems"] = self.systems
+        return fields
 
     def row(self, parents: tuple[bytes, ...]) -> Row:
         """What this statement alone says; rows of one asset are merged.
@@ -72,29 +87,27 @@ class Statement:
         Args:
             parents: the keys of `parents`.
         """
-        people = {each.pseudonym for each in self.subjects}
-        refs = sorted((each.pseudonym.hex(), each.ref) for each in self.subjects if each.ref)
+        people = {each.pseudonym for each in self.subjects} if self.subjects else ()
+        refs = [(each.pseudonym.hex(), each.ref) for each in self.subjects if each.ref]
         return Row(
-            asset=self.asset,
-            combination=combine(
-                frozenset(self.kinds),
-                frozenset(self.systems),
-                frozenset(self.data_sources),
-                frozenset(self.purposes),
-                frozenset(self.categories),
-            ),
-            collected=max(0, int(moment(self.collected_at).timestamp())),
-            derived_ms=max(0, int(moment(self.derived_at).timestamp() * 1000)),
-            first_subject=min(people, default=b""),
-            shared=self.shared or len(people) > 1,
-            removed=self.removed,
-            parents=tuple(sorted(set(parents))[:KEPT_PARENTS]),
-            refs=frozenset(refs[:KEPT_REFS]),
-            attributes=tuple(sorted(self.attributes)[:KEPT_ATTRIBUTES]),
-            holding=self.holding,
+            self.asset,
+            combine(self.kinds, self.systems, self.data_sources, self.purposes, self.categories),
+            max(0, int(moment(self.collected_at).timestamp())) if self.collected_at else 0,
+            max(0, int(moment(self.derived_at).timestamp() * 1000)) if self.derived_at else 0,
+            min(people, default=b""),
+            self.shared or len(people) > 1,
+            self.removed,
+            tuple(sorted(set(parents))[:KEPT_PARENTS]) if len(parents) > 1 else parents,
+            frozenset(sorted(refs)[:KEPT_REFS]) if refs else _NONE,
+            tuple(sorted(self.attributes)[:KEPT_ATTRIBUTES]) if self.attributes else (),
+            self.holding,
         )
+
+
+_NONE: frozenset[tuple[str, str]] = frozenset()
 
 
 def identity_of(data: dict[str, Any]) -> str:
     """The digest that names a statement on `assets`: said again, it is the same message."""
-    return digest(orjson.dumps(data, option=orjson.OPT_SORT_KEYS)).hex()
+    raw = orjson.dumps(data, option=orjson.OPT_SORT_KEYS)
+    return hashlib.blake2b(raw, digest_size=SIZE).hexdigest()

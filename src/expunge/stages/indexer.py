@@ -7,8 +7,9 @@ the case as late. Nothing here depends on whether a write changed something, so 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import NamedTuple
 
 from expunge.domain.admission import Door
@@ -26,6 +27,8 @@ from expunge.stages.dead_letters import DeadLetters
 SOURCE = "/expunge/indexer"
 STATED = "expunge.asset.stated.v1"
 ASSETS_PER_MESSAGE = 2000
+STATEMENTS_PER_PART = 2000
+START = datetime.fromtimestamp(0, UTC)
 REGISTRATION_LAG = timedelta(days=7)
 """How long before its registration an asset may have been made, if nobody says when."""
 
@@ -35,6 +38,10 @@ class _Stated(NamedTuple):
     statement: Statement
     at: datetime
     parents: tuple[bytes, ...]
+
+
+_Written = tuple[list[Put], dict[int, list[Met]]]
+"""What the index answered to a part: for each statement, and the marks that its edges met, by its number."""
 
 
 class Indexer:
@@ -49,20 +56,38 @@ class Indexer:
 
     def handle(self, batch: Sequence[Record]) -> Result:
         """Statements into the index, onto `assets`, and to the cases that they come too late for."""
+        return Result(self._waves(batch))
+
+    def _waves(self, batch: Sequence[Record]) -> Iterator[tuple[Outgoing, ...]]:
+        """What is said, part by part: while one part is written to the index, its messages and the next are made."""
+        writing: tuple[list[_Stated], Callable[[], _Written]] | None = None
+        for stated, dead in self._parts(batch):
+            begun = self._index.begin(partial(self._write, stated))
+            if writing:
+                yield self._found(*writing)
+            writing = (stated, begun)
+            partitions = self._topics.partitions("assets")
+            yield (*dead, *(_canonical(each, partitions) for each in stated))
+        if writing:
+            yield self._found(*writing)
+
+    def _parts(self, batch: Sequence[Record]) -> Iterator[tuple[list[_Stated], list[Outgoing]]]:
+        """Statements in parts of about STATEMENTS_PER_PART, each with the dead letters that were met on the way."""
         stated: list[_Stated] = []
-        outgoing: list[Outgoing] = []
+        dead: list[Outgoing] = []
         key = self._door.keys.asset
         for record in batch:
-            try:
-                statements = self._door.statements(decode(record), record.appended_at)
-            except InvalidMessage as error:
-                outgoing.append(self._dead.of(record, error))
-                continue
             at = record.appended_at
+            try:
+                statements = self._door.statements(decode(record), at)
+            except InvalidMessage as error:
+                dead.append(self._dead.of(record, error))
+                continue
             stated += [_Stated(key(each.asset), each, at, tuple(map(key, each.parents))) for each in statements]
-        if stated:
-            outgoing += self._add(stated)
-        return Result((tuple(outgoing),))
+            if len(stated) >= STATEMENTS_PER_PART:
+                yield stated, dead
+                stated, dead = [], []
+        yield stated, dead
 
     def write(self, result: Result) -> None:
         """Everything was added while the batch was handled; the committed offset is the only state."""
@@ -72,19 +97,23 @@ class Indexer:
         del partitions, now
         return ()
 
-    def _add(self, stated: Sequence[_Stated]) -> list[Outgoing]:
-        said = [Said(each.key, each.statement.row(each.parents), _millis(each.at)) for each in stated]
-        puts = self._index.put(said)
-        outgoing = [_canonical(each) for each in stated]
-        outgoing += self._holdings(stated)
+    def _found(self, stated: Sequence[_Stated], written: Callable[[], _Written]) -> tuple[Outgoing, ...]:
+        """What a part led to: holdings that cases must ask, and what came too late for them."""
+        puts, met = written()
+        holdings = self._holdings(stated)
+        things = {at: _thing(stated[at], puts[at]) for at in {*met, *(n for n, put in enumerate(puts) if put.marks)}}
+        own = {at: puts[at].marks for at in things}
+        self._link_aliases(stated, things, own, met)
+        return (*holdings, *self._late(things, own, met, max((each.at for each in stated), default=START)))
+
+    def _write(self, stated: Sequence[_Stated]) -> _Written:
+        """Rows, then edges and memberships; and the marks that they met, by number of the statement."""
+        puts = self._index.put([Said(each.key, each.statement.row(each.parents), _millis(each.at)) for each in stated])
         met: dict[int, list[Met]] = defaultdict(list)
         self._link_edges(stated, puts, met)
         self._link_subjects(stated, met)
         self._data_sources(stated, met)
-        things = {at: _thing(stated[at], puts[at]) for at in {*met, *(n for n, put in enumerate(puts) if put.marks)}}
-        own = {at: puts[at].marks for at in things}
-        self._link_aliases(stated, things, own, met)
-        return outgoing + self._late(things, own, met, max(each.at for each in stated))
+        return puts, met
 
     def _holdings(self, stated: Sequence[_Stated]) -> list[Outgoing]:
         """A holding is on the list before the open cases hear of it: root tasks that come later read the list."""
@@ -197,11 +226,12 @@ class Indexer:
         return [message for case_id, assets in cases.items() for message in late_messages(case_id, assets, at, SOURCE)]
 
 
-def _canonical(said: _Stated) -> Outgoing:
+def _canonical(said: _Stated, partitions: int) -> Outgoing:
+    """A statement on `assets`. All that is said of one asset lies on one partition, which its key decides."""
     data = said.statement.data()
-    identity = identity_of(data)
-    key = said.key.hex()
-    return Outgoing("assets", key + identity, Event(STATED, SOURCE, key + identity, said.at, data))
+    name = said.key.hex() + identity_of(data)
+    partition = int.from_bytes(said.key[-4:], "big") % partitions
+    return Outgoing("assets", name, Event(STATED, SOURCE, name, said.at, data), partition)
 
 
 def _thing(said: _Stated, put: Put) -> Thing:

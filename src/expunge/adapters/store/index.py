@@ -6,7 +6,7 @@ import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeVar
 
 from expunge.adapters.store.server import Call, Server
 from expunge.domain.digest import SIZE
@@ -18,6 +18,7 @@ from expunge.domain.walk import Trip, Visit
 from expunge.errors import Unavailable
 from expunge.ports import Peek, Put, Rule, Said
 
+T = TypeVar("T")
 NODES_PER_CALL = 1000
 """A script serves others while it does not run: about five milliseconds of work."""
 SOURCE_BYTES = 8
@@ -37,6 +38,10 @@ class RedisIndex:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._combinations: dict[bytes, Combination] = {}
+
+    def begin(self, work: Callable[[], T]) -> Callable[[], T]:
+        """See `ports.Index.begin`."""
+        return self._server.begin(work)
 
     def put(self, said: Sequence[Said]) -> list[Put]:
         """See `ports.Index.put`: compare and set; whoever finds another row there merges with it and tries again."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import redis
 from redis.backoff import ExponentialBackoff
@@ -17,6 +17,7 @@ from redis.retry import Retry
 
 from expunge.errors import ConfigurationError, Fenced, Unavailable
 
+T = TypeVar("T")
 TAGS = 256
 FORMAT = "2"
 SCRIPTS = (
@@ -188,6 +189,10 @@ class Server:
             for start in range(0, len(calls), CALLS_PER_TRIP):
                 answers += self._trip(calls[start : start + CALLS_PER_TRIP])
             return answers
+
+    def begin(self, work: Callable[[], T]) -> Callable[[], T]:
+        """Begin work that is mostly waiting for the server; see `ports.Index.begin`."""
+        return self._ahead.submit(work).result
 
     def stream(self, groups: Iterable[Sequence[Call]], count: int) -> Iterator[list[Any]]:
         """Run groups of scripts one after the other; the next group is made while the server works at this one.
