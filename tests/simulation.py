@@ -261,6 +261,10 @@ class World:
         subjects = [{"namespace": "user_id", "id": person}]
         return self.request("expunge.consent.revoked.v1", request, subjects=subjects, purposes=list(purposes), **fields)
 
+    def grant(self, person: str, *purposes: str, **fields: Any) -> None:
+        data = {"subjects": [{"namespace": "user_id", "id": person}], "purposes": list(purposes)}
+        self.publish("requests", "expunge.consent.granted.v1", data | {"received_at": "2026-11-01T11:30:00Z"} | fields)
+
     def withdraw(self, *sources: str, request: str = "r1", **fields: Any) -> str:
         return self.request("expunge.source.withdrawn.v1", request, data_sources=list(sources), **fields)
 

@@ -19,6 +19,7 @@ from expunge.domain.marks import Mark, MarkState
 from expunge.domain.plan import Chunk
 from expunge.domain.row import Combination, Row
 from expunge.domain.scope import Group
+from expunge.domain.suppression import Suppression
 from expunge.domain.walk import Trip, Visit
 
 T = TypeVar("T")
@@ -183,6 +184,7 @@ class Changes:
     roots: dict[str, Root] = field(default_factory=dict)
     chunks: dict[tuple[str, str], ChunkState] = field(default_factory=dict)
     timers: dict[TimerKey, datetime | None] = field(default_factory=dict)
+    suppressions: dict[str, Suppression] = field(default_factory=dict)
     flow: Counter[str] = field(default_factory=Counter)
     """System -> change in the number of commands without a final answer."""
 
@@ -214,6 +216,9 @@ class CaseStore(Protocol):
 
     def waiting_for_index(self, partition: int) -> list[tuple[str, Offsets]]:
         """Cases that wait for the indexers, with what they wait for."""
+
+    def suppression(self, partition: int, key: str) -> Suppression | None:
+        """What was said about one suppression."""
 
     def flow(self, partition: int) -> dict[str, int]:
         """System -> commands without a final answer."""

@@ -24,6 +24,7 @@ from expunge.domain.row import (
     flags_of,
 )
 from expunge.domain.scope import SHARDS, Arrival, Group, GroupKind, data_source_node, shard_of
+from expunge.domain.suppression import Suppression
 from expunge.domain.vocabulary import CLOSED
 from expunge.domain.walk import Trip, Visit, boundary, reach_of
 from expunge.errors import Fenced, Unavailable
@@ -224,6 +225,7 @@ class _Partition:
     owners: dict[tuple[str, bytes], str] = field(default_factory=dict)
     timers: dict[TimerKey, datetime] = field(default_factory=dict)
     flow: Counter[str] = field(default_factory=Counter)
+    suppressions: dict[str, Suppression] = field(default_factory=dict)
 
 
 class _Reader:
@@ -292,6 +294,7 @@ class MemoryCaseStore:
         state.roots |= changes.roots
         state.chunks |= changes.chunks
         state.flow.update(changes.flow)
+        state.suppressions |= changes.suppressions
         for key, at in changes.timers.items():
             if at is None:
                 state.timers.pop(key, None)
@@ -306,6 +309,10 @@ class MemoryCaseStore:
     def waiting_for_index(self, partition: int) -> list[tuple[str, Offsets]]:
         """See `ports.CaseStore.waiting_for_index`."""
         return [(case.case_id, case.watermark) for case in self.states[partition].cases.values() if case.watermark]
+
+    def suppression(self, partition: int, key: str) -> Suppression | None:
+        """See `ports.CaseStore.suppression`."""
+        return self.states[partition].suppressions.get(key)
 
     def flow(self, partition: int) -> dict[str, int]:
         """See `ports.CaseStore.flow`."""

@@ -13,10 +13,12 @@ from expunge.domain import inlets
 from expunge.domain.case.messages import Answered, Place, Receipted, Root, Seal
 from expunge.domain.events import CloudEvent, Record, stamp
 from expunge.domain.identity import EPOCH, Keys, normalise
+from expunge.domain.policy import ERASURE_TAIL, REACH_EVERYTHING
 from expunge.domain.registry import Publisher, Registry
 from expunge.domain.row import Holding
 from expunge.domain.scope import Scope, ScopeKind, Subject
 from expunge.domain.statement import Named, Statement
+from expunge.domain.suppression import Suppress, Word
 from expunge.domain.vocabulary import Kind, Regime
 from expunge.errors import InvalidMessage
 
@@ -92,6 +94,10 @@ class Door:
             raise InvalidMessage("unsigned", "a withdrawal of a data source must be signed, or allow_unsigned be set")
         request = inlets.read(model, event)
         scope = self._scope(name, request, publisher)
+        regime, received_at = _regime(request, publisher), min(request.received_at, record.appended_at)
+        if scope.kind is ScopeKind.ERASURE and regime not in REACH_EVERYTHING:
+            until = int((received_at + ERASURE_TAIL).timestamp())
+            scope = scope.model_copy(update={"until": until})
         case_id = self.keys.case(event.source, request.request_id)
         asked = request.model_dump(mode="json", exclude_none=True) | {"type": event.type}
         return Root(
@@ -101,18 +107,48 @@ class Door:
             event_id=event.id,
             publisher=publisher.name,
             scope=scope,
-            regime=_regime(request, publisher),
-            received_at=min(request.received_at, record.appended_at),
+            regime=regime,
+            received_at=received_at,
             clamped=request.received_at > record.appended_at,
             correlation_id=request.correlation_id,
             batch=request.batch,
             dry_run=request.dry_run,
             salt=salt,
             seals=self._seals(getattr(request, "subjects", ()), seal_for),
+            suppressions=self._suppressions(getattr(request, "subjects", ())),
             watermark=watermark,
             content=self.keys.content(_canonical(asked)),
             place=self.place_of(record),
         )
+
+    def granted(self, event: CloudEvent, publisher: Publisher, appended_at: datetime) -> list[Suppress]:
+        """Consent given again, as words for the person's suppressions.
+
+        Raises:
+            InvalidMessage: what is wrong, by field; a bare pseudonym is not enough to find a suppression.
+        """
+        if ScopeKind.REVOCATION not in publisher.may:
+            raise InvalidMessage("not_allowed", "type")
+        said = inlets.read(inlets.ConsentGranted, event)
+        for identity in said.subjects:
+            self._subject(identity, publisher)
+        keys = self._suppressions(said.subjects)
+        if not keys:
+            raise InvalidMessage("bad_identity", "data.subjects: namespace and id, not a pseudonym")
+        at_ms = int(min(said.received_at, appended_at).timestamp() * 1000)
+        purposes = _declared(said.purposes, self.registry.purposes, "undeclared_purpose")
+        words = tuple(Word(purpose=purpose, at_ms=at_ms, word="granted") for purpose in purposes)
+        return [Suppress(suppression=key, words=words) for key in keys]
+
+    def _suppressions(self, identities: Sequence[inlets.Identity]) -> tuple[str, ...]:
+        """The keys under which a person is suppressed, as far as the publisher says who it is."""
+        found = set()
+        for identity in identities:
+            space = self.registry.namespace(identity.namespace or "")
+            if space is not None and identity.id is not None:
+                tenant = identity.tenant or self.registry.tenant
+                found.add(self.keys.suppression.of(tenant, space.name, space.normaliser, identity.id))
+        return tuple(sorted(found))
 
     def _scope(self, name: str, request: inlets.Request, publisher: Publisher) -> Scope:
         subjects: list[Subject] = []

@@ -83,6 +83,28 @@ def framed(*parts: str | int) -> bytes:
     return b"".join(len(part).to_bytes(4, "big") + part for part in raw)
 
 
+class SuppressionKey:
+    """The key under which people are suppressed: a key of its own, so that ingesters may hold it (DESIGN 6)."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def __repr__(self) -> str:
+        return "SuppressionKey(...)"
+
+    def hex(self) -> str:
+        """The key itself, for whoever must hold it."""
+        return self._key.hex()
+
+    def of(self, tenant: str, namespace: str, normaliser: str, text: str) -> str:
+        """The suppression pseudonym of an id, in hexadecimal.
+
+        Raises:
+            InvalidMessage: see `normalise`.
+        """
+        return _pseudonym(self._key, tenant, namespace, normaliser, text).hex()
+
+
 class Keys:
     """The keys derived from one secret, by purpose and epoch (HKDF-SHA-256, RFC 5869). `repr` shows nothing."""
 
@@ -114,6 +136,11 @@ class Keys:
     @cached_property
     def _case(self) -> bytes:
         return self.derive("case")
+
+    @cached_property
+    def suppression(self) -> SuppressionKey:
+        """What suppressions are keyed with."""
+        return SuppressionKey(self.derive("suppression"))
 
     @cached_property
     def check(self) -> str:

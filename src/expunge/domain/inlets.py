@@ -107,6 +107,16 @@ class ConsentRevoked(Request):
     purposes: Annotated[tuple[Word, ...], Field(min_length=1, max_length=64)]
 
 
+class ConsentGranted(Strict):
+    """One person consents (again): suppression ends for what is collected from then on. It opens no case."""
+
+    subjects: Annotated[tuple[Identity, ...], Field(min_length=1, max_length=16)]
+    purposes: Annotated[tuple[Word, ...], Field(min_length=1, max_length=64)]
+    received_at: Instant
+    request_id: Id | None = None
+    correlation_id: Id | None = None
+
+
 class SourceWithdrawn(Request):
     """Everything that came from these sources must go, and everything made from it."""
 
@@ -254,11 +264,11 @@ REGISTRATIONS: dict[str, type[Inlet]] = {
     "expunge.holding.declared.v1": HoldingDeclared,
     "expunge.holding.withdrawn.v1": HoldingWithdrawn,
 }
+GRANT = "expunge.consent.granted.v1"
 RECEIPT = "expunge.purge.receipted.v1"
 
 LATER_TYPES = frozenset(
     {
-        "expunge.consent.granted.v1",
         "expunge.processing.restricted.v1",
         "expunge.processing.restriction_lifted.v1",
         "expunge.request.cancelled.v1",
@@ -287,7 +297,10 @@ def _fields(model: type[BaseModel]) -> set[str]:
 
 
 KNOWN_FIELDS: frozenset[str] = LATER_FIELDS.union(
-    *(_fields(model) for _, model in REQUESTS.values()), *map(_fields, REGISTRATIONS.values()), _fields(PurgeReceipted)
+    *(_fields(model) for _, model in REQUESTS.values()),
+    *map(_fields, REGISTRATIONS.values()),
+    _fields(PurgeReceipted),
+    _fields(ConsentGranted),
 )
 """Names that may be repeated in a rejection; any other may be personal."""
 

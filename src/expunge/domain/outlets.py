@@ -118,6 +118,24 @@ class RequestRejected(Outlet):
     offset: int
 
 
+class SuppressionEntry(Outlet):
+    """What must not be collected again for one purpose; `*` is every purpose."""
+
+    purpose: str
+    since_ms: int
+    until: int
+    """What was collected up to here, in seconds since 1970; 0: whenever it was collected."""
+
+
+class SuppressionSet(Outlet):
+    """Everything that is suppressed of one person or data source. A tombstone lifts it."""
+
+    pseudonym: Hex | None = None
+    data_source: str | None = None
+    sequence: int
+    entries: tuple[SuppressionEntry, ...]
+
+
 class MessageSetAside(Outlet):
     """A dead letter. `sealed` opens with the deployment's secret alone."""
 
@@ -196,6 +214,7 @@ OUTLETS: dict[str, type[Outlet]] = {
     "expunge.request.rejected.v1": RequestRejected,
     "expunge.message.set_aside.v1": MessageSetAside,
     "expunge.asset.stated.v1": AssetStated,
+    "expunge.suppression.set.v1": SuppressionSet,
 }
 """Event type -> data, for everything but ledger facts, whose types all carry `LedgerFact`."""
 

@@ -22,16 +22,21 @@ asset        the withdrawn asset itself              delete
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import NamedTuple
 
 from expunge.domain.digest import name
 from expunge.domain.row import Combination
 from expunge.domain.scope import Scope, ScopeKind
-from expunge.domain.vocabulary import CONTAINERS, STRICTNESS, Action, Kind
+from expunge.domain.vocabulary import CONTAINERS, STRICTNESS, Action, Kind, Regime
 
 DIGEST = name("expunge built-in policy", 1)
 """Pinned in a case at each generation (PROTOCOLS 31); it changes whenever the table does."""
 
+ERASURE_TAIL = timedelta(days=7)
+"""An erasure reaches what was collected up to the request and so much longer: systems that collect in batches."""
+REACH_EVERYTHING = frozenset({Regime.DROP, Regime.ORDER})
+"""Regimes under which an erasure reaches whatever is collected later, too."""
 NOT_FOUND_SHARE = 0.01
 """Above this share of a system's assets answered `not_found`, from NOT_FOUND_MISSES on, an operator must look."""
 NOT_FOUND_MISSES = 10

@@ -233,9 +233,11 @@ class Walk:
             chosen = dict(islice(self._waiting.items(), limit)) if limit < len(self._waiting) else self._waiting
         else:
             chosen = {key: self._waiting[key] for key in among}
-        self._waiting = {} if chosen is self._waiting else {
-            key: arrival for key, arrival in self._waiting.items() if key not in chosen
-        }
+        self._waiting = (
+            {}
+            if chosen is self._waiting
+            else {key: arrival for key, arrival in self._waiting.items() if key not in chosen}
+        )
         self._done.update(chosen)
         alike: dict[tuple[Arrival, bool], list[bytes]] = defaultdict(list)
         roots = self.roots

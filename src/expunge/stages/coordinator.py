@@ -14,6 +14,7 @@ from expunge.domain.case.messages import (
     Applied,
     CaseMessage,
     HoldingDeclared,
+    Message,
     Opened,
     Root,
     TimerFired,
@@ -22,14 +23,17 @@ from expunge.domain.case.state import Case, CaseReader, ChunkState
 from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Position, Record, decode, stamp
 from expunge.domain.plan import Chunk
+from expunge.domain import suppression
+from expunge.domain.suppression import Published, Suppress
 from expunge.domain.walk import reached
 from expunge.errors import InvalidMessage, Unavailable
 from expunge.ports import CaseStore, Changes, Index, Metrics, Progress, Result, TimerKey, Topics, Vault
 from expunge.stages.dead_letters import DeadLetters
-from expunge.stages.emissions import SOURCE, Emitter, Waves
+from expunge.stages.emissions import SOURCE, Emitter, Waves, granted_again, published
 
 TIMERS_PER_TICK = 200
 CASES_PER_BROADCAST = 200
+_OF_NO_CASE = (HoldingDeclared, Suppress, Published)
 FIRE_AGAIN = timedelta(seconds=10)
 """After this a timer that is still due is sent again: its event may never have become durable."""
 MAX_CASE_EVENT_BYTES = 1_048_576
@@ -149,17 +153,31 @@ class Coordinator:
 
     def _partition(self, view: _View, records: Sequence[Record], waves: Waves) -> None:
         read = [self._read(record) for record in records]
-        view.load(message.case_id for _, message in read if message and not isinstance(message, HoldingDeclared))
+        view.load(message.case_id for _, message in read if message and not isinstance(message, _OF_NO_CASE))
         for record, (event, message) in zip(records, read, strict=True):
             if message is None or event is None:
                 waves.last.append(self._dead.of(record, InvalidMessage("bad_case_event")))
             elif isinstance(message, HoldingDeclared):
                 self._broadcast(view, message, record, event, waves)
+            elif isinstance(message, Suppress | Published):
+                self._suppress(view, message, record, event, waves)
             else:
                 self._one(view, message, record, event, waves)
             view.after = record.position
 
-    def _read(self, record: Record) -> tuple[CloudEvent | None, CaseMessage | None]:
+    def _suppress(
+        self, view: _View, message: Suppress | Published, record: Record, event: CloudEvent, waves: Waves
+    ) -> None:
+        """A suppression is its own aggregate; what it leads to names no case but those whose purposes came back."""
+        key = message.suppression
+        before = view.changes.suppressions.get(key) or self._store.suppression(view.partition, key)
+        outcome = suppression.decide(before, message)
+        view.changes.suppressions[key] = outcome.after
+        if outcome.publish:
+            waves.first.append(published(outcome.after, record, event))
+        waves.last += [granted_again(case_id, granted, record, event) for case_id, granted in outcome.granted]
+
+    def _read(self, record: Record) -> tuple[CloudEvent | None, Message | None]:
         try:
             event = decode(record, max_bytes=MAX_CASE_EVENT_BYTES)
             return event, TYPES[event.type].model_validate(event.data)

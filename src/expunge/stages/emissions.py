@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 
 from expunge.domain.admission import Door
 from expunge.domain.case.decide import Decision
 from expunge.domain.case.facts import Fact
-from expunge.domain.case.messages import TYPE_OF, CaseMessage, Continue, LateAsset, Receipted, Root
+from expunge.domain.case.messages import TYPE_OF, CaseMessage, Continue, GrantedAgain, LateAsset, Receipted, Root
 from expunge.domain.case.state import Case
 from expunge.domain.case.turn import (
     Confirm,
@@ -24,6 +25,7 @@ from expunge.domain.case.turn import (
     SendCommand,
     SetAside,
     StartTask,
+    SuppressAgain,
     WriteClaims,
     WriteRoot,
 )
@@ -31,13 +33,14 @@ from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record, stamp
 from expunge.domain.marks import MarkState
 from expunge.domain.plan import Chunk, Detail
-from expunge.domain.scope import Arrival, ScopeKind
+from expunge.domain.scope import Arrival, Granted, Scope, ScopeKind
+from expunge.domain.suppression import EVERYTHING, Suppress, Suppression, Word, source_key
 from expunge.domain.vocabulary import Action
 from expunge.domain.walk import Task, TaskKind, is_covered
 from expunge.ports import Index, Topics
 from expunge.stages.dead_letters import DeadLetters
 from expunge.stages.indexer import late_messages
-from expunge.stages.intake import rejection
+from expunge.stages.intake import rejection, suppress_message
 from expunge.stages.resolver import plan_part, task_message
 
 SOURCE = "/expunge/coordinator"
@@ -45,6 +48,7 @@ PERSON_BYTES = 64
 """A pseudonym with its field name in JSON."""
 COMMAND_TYPE = "expunge.purge.commanded.v1"
 ROOT_TYPE = "expunge.plan.root.v1"
+SUPPRESSION_TYPE = "expunge.suppression.set.v1"
 CLAIMS_TYPE = "expunge.plan.claims.v1"
 
 _PLAIN = Detail()
@@ -127,6 +131,8 @@ class Emitter:
         match emission:
             case WriteRoot(root):
                 return [self._part(case_id, "root", ROOT_TYPE, root.model_dump(mode="json"), cause)]
+            case SuppressAgain(root):
+                return suppress(root, cause.record.appended_at)
             case StartTask():
                 return [self._task(bodies, decision, emission, case_id, cause)]
             case SendCommand():
@@ -166,7 +172,7 @@ class Emitter:
             task_id=start.task_id,
             generation=start.generation,
             kind=start.kind,
-            scope=root.scope if roots else root.scope.model_copy(update={"assets": ()}),
+            scope=_scope(root, decision.case, roots=roots),
             nodes=start.nodes,
             returned=start.returned,
             watermark=watermark,
@@ -239,6 +245,39 @@ class Emitter:
             root.publisher, key=root.case_id, time=cause.record.appended_at, data=data | root.place.model_dump()
         )
         return [told, self._dead.at(root.place, reason, root.content, cause.record.appended_at)]
+
+
+def _scope(root: Root, case: Case | None, *, roots: bool) -> Scope:
+    """What a task is about: the withdrawn assets are the roots' alone, and grants change what the case reaches."""
+    granted = case.granted if case else ()
+    return root.scope.model_copy(update={"granted": granted} | ({} if roots else {"assets": ()}))
+
+
+def suppress(root: Root, time: datetime) -> list[Outgoing]:
+    """Words for the suppressions of a request, each to the aggregate that decides on it (PROTOCOLS 27)."""
+    scope, at_ms = root.scope, int(root.received_at.timestamp() * 1000)
+    words = tuple(
+        Word(purpose=purpose, at_ms=at_ms, word="revoked", until=scope.until, case_id=root.case_id)
+        for purpose in scope.purposes or (EVERYTHING,)
+    )
+    people = [Suppress(suppression=key, words=words) for key in root.suppressions]
+    sources = [Suppress(suppression=source_key(name), data_source=name, words=words) for name in scope.data_sources]
+    return [suppress_message(each, time, SOURCE) for each in (*people, *sources)]
+
+
+def published(state: Suppression, record: Record, event: CloudEvent) -> Outgoing:
+    """A suppression as ingesters see it: the newest message of a key holds everything."""
+    identity = name(event.source, event.id, SUPPRESSION_TYPE, state.suppression, state.sequence)
+    told = Event(SUPPRESSION_TYPE, SOURCE, identity, record.appended_at, state.data())
+    return Outgoing("suppressions", state.suppression, told)
+
+
+def granted_again(case_id: str, granted: Granted, record: Record, event: CloudEvent) -> Outgoing:
+    """Tell a case that a purpose which it revoked was granted again."""
+    kind = TYPE_OF[GrantedAgain]
+    message = GrantedAgain(case_id=case_id, granted=granted)
+    identity = name(event.source, event.id, kind, case_id, granted.purpose)
+    return Outgoing("cases", case_id, Event(kind, SOURCE, identity, record.appended_at, message.model_dump()))
 
 
 def _confirmation(decision: Decision, milestone: str, data: dict[str, Any], cause: _Cause) -> Outgoing:

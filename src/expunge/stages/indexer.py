@@ -178,7 +178,9 @@ class Indexer:
         met: dict[int, list[Met]],
     ) -> None:
         """Edges both ways between an asset and its other names; those are things of their own, numbered behind."""
-        pairs = [(at, self._door.keys.asset(alias)) for at, each in enumerate(stated) for alias in each.statement.aliases]
+        pairs = [
+            (at, self._door.keys.asset(alias)) for at, each in enumerate(stated) for alias in each.statement.aliases
+        ]
         if not pairs:
             return
         numbers = {key: len(stated) + number for number, key in enumerate(sorted({alias for _, alias in pairs}))}

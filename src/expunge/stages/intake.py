@@ -10,12 +10,14 @@ from expunge.domain.admission import Door, discovered
 from expunge.domain.case.messages import TYPE_OF, Opened, Receipted
 from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record, decode
+from expunge.domain.suppression import Published, Suppress
 from expunge.errors import InvalidMessage
 from expunge.ports import Metrics, Progress, Result, Sender, Vault
 from expunge.stages.dead_letters import DeadLetters
 
 SOURCE = "/expunge/intake"
 RECEIPTS = "receipts."
+SUPPRESSIONS = "suppressions"
 MAX_ID_CHARACTERS = 256
 
 
@@ -28,7 +30,7 @@ class Intake:
         self._door, self._progress, self._vault, self._sender = door, progress, vault, sender
         self._dead = DeadLetters(self.name, door, vault, metrics)
         receipts = (f"{RECEIPTS}{system.name}" for system in door.registry.systems if system.integrated)
-        self.topics = ("requests", "controls", *receipts)
+        self.topics = ("requests", "controls", SUPPRESSIONS, *receipts)
 
     def handle(self, batch: Sequence[Record]) -> Result:
         """Every record becomes an event of a case, or a dead letter and, where somebody can be told, a rejection."""
@@ -37,6 +39,8 @@ class Intake:
         for record in batch:
             if record.topic.startswith(RECEIPTS):
                 outgoing += self._receipt(record)
+            elif record.topic == SUPPRESSIONS:
+                outgoing += _read_back(record)
             else:
                 outgoing += self._request(record, watermark)
         return Result((tuple(outgoing),))
@@ -58,6 +62,11 @@ class Intake:
             publisher = self._door.publisher(event)
             if record.topic == "controls":
                 raise InvalidMessage("not_carried_out" if event.type in inlets.LATER_TYPES else "unknown_type")
+            if event.type == inlets.GRANT:
+                return [
+                    suppress_message(each, record.appended_at, SOURCE)
+                    for each in self._door.granted(event, publisher, record.appended_at)
+                ]
             root = self._door.request(
                 event,
                 publisher,
@@ -129,6 +138,32 @@ class Intake:
             ]
         )
         return taken.model_copy(update={"watermark": self._progress.end_offsets()})
+
+
+def _read_back(record: Record) -> list[Outgoing]:
+    """What stands on `suppressions`, told to its owner, who may know more (PROTOCOLS 4).
+
+    Expunge alone writes there, but a process that has lost its partition may still write something old; what cannot be
+    read is older than anything.
+    """
+    try:
+        read = Published.model_validate({"suppression": (record.key or b"").decode(), "sequence": 0})
+        if record.value is not None:
+            read = read.model_copy(update={"sequence": int(decode(record).data["sequence"])})
+    except (ValueError, KeyError, TypeError, InvalidMessage):
+        return []
+    kind = TYPE_OF[Published]
+    identity = name(kind, read.suppression, record.place)
+    event = Event(kind, SOURCE, identity, record.appended_at, read.model_dump())
+    return [Outgoing("cases", read.suppression, event)]
+
+
+def suppress_message(message: Suppress, time: datetime, source: str) -> Outgoing:
+    """Words for a suppression, to the one process that decides on it."""
+    kind = TYPE_OF[Suppress]
+    data = message.model_dump(mode="json", exclude_defaults=True)
+    identity = name(kind, message.suppression, *(str(sorted(word.model_dump().items())) for word in message.words))
+    return Outgoing("cases", message.suppression, Event(kind, source, identity, time, data))
 
 
 def _is_text(value: str) -> bool:

@@ -12,6 +12,7 @@ from expunge.domain.case.messages import Root
 from expunge.domain.case.state import Case, ChunkState
 from expunge.domain.events import Position
 from expunge.domain.plan import Chunk
+from expunge.domain.suppression import Suppression
 from expunge.domain.vocabulary import CLOSED
 from expunge.errors import Fenced, Unavailable
 from expunge.ports import Changes, Offsets, TimerKey
@@ -117,6 +118,8 @@ class RedisCaseStore:
                 words.append(["ZREM", keys.of("timers"), member])
             else:
                 words.append(["ZADD", keys.of("timers"), int(at.timestamp() * 1000), member])
+        for key, suppression in changes.suppressions.items():
+            words.append(["SET", keys.of("suppression", key), suppression.model_dump_json()])
         for system, difference in changes.flow.items():
             if difference:
                 words.append(["HINCRBY", keys.of("flow"), system, difference])
@@ -139,6 +142,11 @@ class RedisCaseStore:
         key = Keys(self._server, partition).of("unapplied")
         ids = sorted(case_id.decode() for case_id in self._server.guarded(lambda client: client.smembers(key)))
         return [(case_id, case.watermark) for case_id, case in self.cases(partition, ids).items()]
+
+    def suppression(self, partition: int, key: str) -> Suppression | None:
+        """See `ports.CaseStore.suppression`."""
+        raw = self._get(partition, "suppression", key)
+        return Suppression.model_validate_json(raw) if raw else None
 
     def flow(self, partition: int) -> dict[str, int]:
         """See `ports.CaseStore.flow`."""

@@ -188,7 +188,9 @@ class RedisIndex:
             return made
 
         for replies in self._server.stream(map(calls, trips), len(trips)):
-            yield [visit for nodes, reply in zip(sent.popleft(), replies, strict=True) for visit in _visits(nodes, reply)]
+            yield [
+                visit for nodes, reply in zip(sent.popleft(), replies, strict=True) for visit in _visits(nodes, reply)
+            ]
 
     def _visit_calls(self, trip: Trip, head: Sequence[Any]) -> tuple[list[list[bytes]], list[Call]]:
         """A trip packed for `visit.lua`: nodes of one bucket together; and the nodes of each call."""

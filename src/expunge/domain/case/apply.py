@@ -19,6 +19,7 @@ from expunge.domain.case.facts import (
     Opened,
     Overdue,
     PlanFixed,
+    PurposeGranted,
     Purged,
     Reopened,
     StageEnded,
@@ -227,6 +228,11 @@ def _index_applied(case: Case, _: Chunks, __: IndexApplied) -> Case:
     return case.model_copy(update={"watermark": {}})
 
 
+def _purpose_granted(case: Case, _: Chunks, fact: PurposeGranted) -> Case:
+    others = tuple(each for each in case.granted if each.purpose != fact.granted.purpose)
+    return case.model_copy(update={"granted": (*others, fact.granted)})
+
+
 def _overdue(case: Case, _: Chunks, __: Overdue) -> Case:
     return case.model_copy(update={"overdue": True})
 
@@ -254,6 +260,7 @@ _APPLY: dict[type[Any], Callable[[Case, Chunks, Any], Case | tuple[Case, Chunks]
     Answered: _answered,
     WatermarkRaised: _watermark_raised,
     IndexApplied: _index_applied,
+    PurposeGranted: _purpose_granted,
     Overdue: _overdue,
     Closed: _closed,
     Reopened: _reopened,

@@ -11,6 +11,7 @@ from expunge.domain.case.messages import (
     Applied,
     CaseMessage,
     Continue,
+    GrantedAgain,
     HoldingDeclared,
     Late,
     LateAsset,
@@ -76,6 +77,8 @@ def _known(turn: Turn, message: CaseMessage) -> None:
             _fired(turn, message.timer)
         case Continue():
             purging.go_on(turn, message)
+        case GrantedAgain():
+            walking.granted(turn, message)
         case Applied():
             if closing.applied(turn, message):
                 purging.advance(turn)

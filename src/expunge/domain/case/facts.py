@@ -13,7 +13,7 @@ from pydantic import Field
 
 from expunge.domain.case.state import Note
 from expunge.domain.plan import ChunkSummary
-from expunge.domain.scope import Hex, ScopeKind, Value
+from expunge.domain.scope import Granted, Hex, ScopeKind, Value
 from expunge.domain.vocabulary import Regime, Status
 
 
@@ -160,6 +160,13 @@ class IndexApplied(Value):
     fact: Literal["index_applied"] = "index_applied"
 
 
+class PurposeGranted(Value):
+    """A revoked purpose was granted again: what is collected from then on is not the case's."""
+
+    fact: Literal["purpose_granted"] = "purpose_granted"
+    granted: Granted
+
+
 class Overdue(Value):
     """The due date passed while something was open."""
 
@@ -196,6 +203,7 @@ Fact = Annotated[
     | Answered
     | WatermarkRaised
     | IndexApplied
+    | PurposeGranted
     | Overdue
     | Closed
     | Reopened,
@@ -218,6 +226,7 @@ ALL: tuple[type[Value], ...] = (
     Answered,
     WatermarkRaised,
     IndexApplied,
+    PurposeGranted,
     Overdue,
     Closed,
     Reopened,

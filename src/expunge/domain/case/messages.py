@@ -7,7 +7,8 @@ from typing import Literal
 
 from expunge.domain.inlets import Outcome
 from expunge.domain.plan import ChunkSummary
-from expunge.domain.scope import Hex, Scope, Value
+from expunge.domain.scope import Granted, Hex, Scope, Value
+from expunge.domain.suppression import Published, Suppress
 from expunge.domain.vocabulary import Regime
 from expunge.domain.walk import PlannedStatus
 
@@ -46,6 +47,9 @@ class Root(Value):
     dry_run: bool = False
     salt: str
     seals: tuple[Seal, ...] = ()
+    suppressions: tuple[Hex, ...] = ()
+    """The keys under which the person must not be collected again: under a key of their own, so that ingesters can
+    compute them; none for somebody whom the publisher names by pseudonym alone."""
     watermark: dict[str, dict[str, int]]
     content: Hex
     """Keyed digest of what was asked; salt, seals and watermark are no part of it (PROTOCOLS 37)."""
@@ -141,6 +145,13 @@ class Continue(Value):
     stage: int
 
 
+class GrantedAgain(Value):
+    """A purpose that this case revoked was granted again: what is collected from then on is not the case's."""
+
+    case_id: Hex
+    granted: Granted
+
+
 class Applied(Value):
     """The indexers have applied every statement that was there when the request arrived."""
 
@@ -148,9 +159,10 @@ class Applied(Value):
     watermark: dict[str, dict[str, int]]
 
 
-CaseMessage = Opened | Planned | Receipted | Late | HoldingDeclared | TimerFired | Continue | Applied
+CaseMessage = Opened | Planned | Receipted | Late | HoldingDeclared | TimerFired | Continue | Applied | GrantedAgain
+Message = CaseMessage | Suppress | Published
 
-TYPES: dict[str, type[CaseMessage]] = {
+TYPES: dict[str, type[Message]] = {
     "expunge.internal.opened.v1": Opened,
     "expunge.internal.planned.v1": Planned,
     "expunge.internal.receipted.v1": Receipted,
@@ -159,5 +171,8 @@ TYPES: dict[str, type[CaseMessage]] = {
     "expunge.internal.timer.v1": TimerFired,
     "expunge.internal.continue.v1": Continue,
     "expunge.internal.applied.v1": Applied,
+    "expunge.internal.granted.v1": GrantedAgain,
+    "expunge.internal.suppress.v1": Suppress,
+    "expunge.internal.published.v1": Published,
 }
 TYPE_OF: dict[type[Value], str] = {model: name for name, model in TYPES.items()}

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 from pydantic import field_serializer
 
 from expunge.domain.plan import Chunk, ChunkSummary
-from expunge.domain.scope import Hex, ScopeKind, Value
+from expunge.domain.scope import Granted, Hex, ScopeKind, Value
 from expunge.domain.vocabulary import DEFERRALS, OPEN, UNDONE, Claim, Regime, Status
 
 LETTERS: dict[str, str] = {
@@ -177,6 +177,8 @@ class Case(Value):
     status: Status = Status.RECEIVED
     until: int = 0
     """See `Scope.until`."""
+    granted: tuple[Granted, ...] = ()
+    """Revoked purposes that were granted again since."""
     watermark: dict[str, dict[str, int]] = {}
     """What the indexers must still apply before the case may close; empty when they have."""
     walk_retry_at: datetime | None = None

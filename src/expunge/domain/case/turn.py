@@ -23,6 +23,13 @@ class WriteRoot:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class SuppressAgain:
+    """Say what must not be collected again."""
+
+    root: Root
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class StartTask:
     """Give a task to the resolvers."""
 
@@ -102,7 +109,19 @@ class ContinueStage:
     stage: int
 
 
-Emission = WriteRoot | StartTask | SendCommand | WriteClaims | NoteAnswers | LetBe | Confirm | Reject | SetAside | ContinueStage
+Emission = (
+    WriteRoot
+    | SuppressAgain
+    | StartTask
+    | SendCommand
+    | WriteClaims
+    | NoteAnswers
+    | LetBe
+    | Confirm
+    | Reject
+    | SetAside
+    | ContinueStage
+)
 
 
 @dataclass(slots=True, repr=False)

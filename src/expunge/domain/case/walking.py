@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from expunge.domain.case import confirm, facts, purging
-from expunge.domain.case.messages import Late, LateAsset, Opened, Planned, Root
-from expunge.domain.case.turn import Confirm, LetBe, Reject, StartTask, Turn, WriteRoot
+from expunge.domain.case.messages import GrantedAgain, Late, LateAsset, Opened, Planned, Root
+from expunge.domain.case.turn import Confirm, LetBe, Reject, StartTask, SuppressAgain, Turn, WriteRoot
 from expunge.domain.digest import digest
 from expunge.domain.plan import plan_digest
 from expunge.domain.scope import Arrival
@@ -34,6 +34,8 @@ def opened(turn: Turn, message: Opened) -> None:
         return
     turn.open(_first_fact(root), root)
     turn.emit(WriteRoot(root))
+    if not root.dry_run:
+        turn.emit(SuppressAgain(root))
     turn.emit(Confirm("acknowledged", confirm.body(turn.case)))
     task = task_id(root.case_id, "roots")
     turn.record(facts.WalkAnnounced(generation=1, tasks=(task,)))
@@ -137,6 +139,12 @@ def _fix(turn: Turn, number: int) -> None:
     )
     turn.emit(Confirm("planned", confirm.body(turn.case, plan_digest=plan)))
     purging.advance(turn)
+
+
+def granted(turn: Turn, message: GrantedAgain) -> None:
+    """A revoked purpose was granted again: walks from here on leave alone what was collected since."""
+    if message.granted not in turn.case.granted:
+        turn.record(facts.PurposeGranted(granted=message.granted))
 
 
 def late(turn: Turn, message: Late, kind: TaskKind = TaskKind.LATE) -> None:

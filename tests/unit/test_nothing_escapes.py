@@ -1,0 +1,266 @@
+"""PROTOCOLS 11 to 22 and 27: each rule with the history that breaks a simpler one, on the whole core in memory."""
+
+from __future__ import annotations
+
+import pytest
+
+from expunge.domain.marks import MarkState
+from tests.simulation import PARTITIONS, World, receipt
+
+JANUARY, MARCH = "2026-01-01T00:00:00Z", "2026-12-01T00:00:00Z"
+
+
+def erased(world: World, *assets: str) -> str:
+    """A person's assets, registered and erased; the id of the case."""
+    for asset in assets:
+        world.register(asset, subjects=["ann"])
+    world.settle()
+    case_id = world.erase("ann")
+    world.settle()
+    assert world.status(case_id) == "completed"
+    return case_id
+
+
+def commands(world: World, case_id: str, asset: str) -> int:
+    return sum(1 for _, named, _ in world.commanded[case_id] if named == asset)
+
+
+def test_an_asset_restored_from_a_backup_is_commanded_again_and_reported() -> None:
+    """PROTOCOLS 17, with DESIGN 4.3: marks outlive the case."""
+    world = World()
+    case_id = erased(world, "photo")
+    world.tick(3 * 365 * 86_400)
+    world.publish("registrations", "expunge.asset.registered.v1", restored("photo"), event="restore-job-7")
+    world.settle()
+    assert commands(world, case_id, "photo") == 2
+    assert len(world.confirmations("reopened", case_id=case_id)) == 1
+    assert len(world.confirmations("completed", case_id=case_id)) == 2
+
+
+def restored(asset: str, **fields: object) -> dict[str, object]:
+    return {
+        "asset": asset,
+        "kind": "object",
+        "system": "photos",
+        "subjects": [{"namespace": "user_id", "id": "ann"}],
+        "collected_at": JANUARY,
+    } | fields
+
+
+def test_a_rewound_indexer_is_no_resurrection() -> None:
+    world = World()
+    case_id = erased(world, "photo")
+    world.tick(60)
+    for partition in range(PARTITIONS):
+        world.replay("indexer", "registrations", partition, 99)
+    world.settle()
+    assert commands(world, case_id, "photo") == 1
+    assert not world.confirmations("reopened", case_id=case_id)
+
+
+def test_an_inventory_repeated_before_the_receipt_is_no_resurrection() -> None:
+    world = World()
+    world.register("photo", subjects=["ann"])
+    world.settle()
+    case_id = world.erase("ann")
+    while not any(world.broker.events("commands.photos")):
+        for role in world.stages:
+            world.step(role)
+        world.tick(0.1)
+    world.publish("registrations", "expunge.asset.registered.v1", restored("photo"), event="nightly")
+    world.tick(5)
+    world.settle()
+    assert world.status(case_id) == "completed"
+    assert commands(world, case_id, "photo") == 1
+
+
+def test_what_comes_back_before_its_receipt_was_handled_is_still_caught() -> None:
+    """The statement is indexed while the receipt waits on its topic: whichever comes second sees the other."""
+    world = World()
+    world.register("photo", subjects=["ann"])
+    world.settle()
+    case_id = world.erase("ann")
+    while not world.answer_all():
+        for role in world.stages:
+            world.step(role)
+        world.tick(0.1)
+    world.tick(60)
+    world.publish("registrations", "expunge.asset.registered.v1", restored("photo"), event="restore-job-7")
+    assert world.step("indexer")
+    world.settle()
+    assert commands(world, case_id, "photo") == 2
+    assert world.status(case_id) == "completed"
+
+
+def test_an_asset_that_nobody_found_and_that_turns_up_later_is_commanded_again() -> None:
+    world = World()
+    world.answers["photos"] = lambda command: [receipt(command, all={"claim": "not_found"})]
+    case_id = erased(world, "photo")
+    del world.answers["photos"]
+    world.tick(60)
+    world.publish("registrations", "expunge.asset.registered.v1", restored("photo"), event="found-it")
+    world.settle()
+    assert commands(world, case_id, "photo") == 2
+
+
+def test_what_came_back_may_come_back_again() -> None:
+    world = World()
+    case_id = erased(world, "photo")
+    for number in range(3):
+        world.tick(86_400)
+        world.publish("registrations", "expunge.asset.registered.v1", restored("photo"), event=f"restore-{number}")
+        world.settle(ticks=40)
+    assert commands(world, case_id, "photo") == 4
+    ((mark,),) = world.index.marks([world.keys.asset("photo")])
+    assert mark.state is MarkState.GONE
+
+
+def test_a_person_who_signs_up_again_is_not_purged() -> None:
+    """DESIGN 4.3: an erasure reaches what was collected up to the request and a tail of seven days."""
+    world = World()
+    case_id = erased(world, "photo", "users/ann")
+    world.tick(60 * 86_400)
+    world.register("users/ann-2", subjects=["ann"], collected_at=MARCH)  # a new record
+    world.register("users/ann", subjects=["ann"], collected_at=MARCH)  # the very same id
+    world.settle()
+    world.register("users/ann", subjects=["ann"], collected_at=MARCH, purposes=["training"])
+    world.register("vector", "embedding", "ml", parents=["users/ann"], derived_at="2027-01-01T12:00:00Z")
+    world.settle()
+    assert commands(world, case_id, "users/ann-2") == 0
+    assert commands(world, case_id, "users/ann") == 1
+    assert commands(world, case_id, "vector") == 0
+    assert world.status(case_id) == "completed"
+
+
+def test_what_was_collected_in_the_tail_is_purged_and_what_was_made_from_the_old_is_too() -> None:
+    world = World()
+    case_id = erased(world, "photo")
+    world.register("batch-upload", subjects=["ann"], collected_at="2026-11-03T00:00:00Z")
+    world.register("crop", parents=["photo"], subjects=["ann"], collected_at=MARCH)
+    world.settle()
+    assert commands(world, case_id, "batch-upload") == commands(world, case_id, "crop") == 1
+
+
+@pytest.mark.parametrize("regime", ["order", "drop"])
+def test_some_regimes_reach_everything(regime: str) -> None:
+    world = World()
+    case_id = world.erase("ann", regime=regime)
+    world.settle()
+    world.register("later", subjects=["ann"], collected_at=MARCH)
+    world.settle()
+    assert commands(world, case_id, "later") == 1
+
+
+def test_late_assets_are_collected_for_a_while_and_the_while_grows() -> None:
+    """PROTOCOLS 19: a stream of late assets is not a stream of plans."""
+    world = World()
+    case_id = erased(world, "photo")
+    for number in range(60):
+        world.register(f"crop-{number}", parents=["photo"])
+        for _ in range(4):
+            for role in world.stages:
+                world.step(role, 50)
+            world.answer_all()
+        world.tick(1)
+    world.settle(ticks=40)
+    assert {asset for _, asset, _ in world.commanded[case_id]} >= {f"crop-{number}" for number in range(60)}
+    plans = len(world.confirmations("planned", case_id=case_id))
+    assert 2 < plans < 9
+
+
+def test_consent_granted_again_lets_be_what_is_collected_from_then_on() -> None:
+    world = World()
+    world.register("old", subjects=["ann"], purposes=["marketing"])
+    world.settle()
+    case_id = world.revoke("ann", "marketing")
+    world.settle()
+    world.grant("ann", "marketing", received_at="2026-11-20T00:00:00Z")
+    world.tick(30 * 86_400)
+    world.settle()
+    world.register("new", subjects=["ann"], purposes=["marketing"], collected_at=MARCH)
+    world.register("from-before", subjects=["ann"], purposes=["marketing"], collected_at="2026-11-10T00:00:00Z")
+    world.settle()
+    assert {asset for _, asset, _ in world.commanded[case_id]} == {"old", "from-before"}
+
+
+def entries(world: World, key: str) -> list[dict[str, object]]:
+    found = [e["data"] for e in world.broker.events("suppressions") if key in e["data"].values()]
+    return max(found, key=lambda data: data["sequence"])["entries"] if found else []
+
+
+def suppression_of(world: World, person: str) -> str:
+    return world.keys.suppression.of("default", "user_id", "exact", person)
+
+
+def test_an_erasure_suppresses_what_was_collected_in_its_reach() -> None:
+    world = World()
+    world.erase("ann")
+    world.settle()
+    (entry,) = entries(world, suppression_of(world, "ann"))
+    assert (entry["purpose"], entry["until"]) == ("*", 1793530800 + 7 * 86_400)
+    assert not entries(world, suppression_of(world, "bob"))
+
+
+def test_a_dry_run_suppresses_nothing() -> None:
+    world = World()
+    world.erase("ann", dry_run=True)
+    world.settle()
+    assert not world.broker.events("suppressions")
+
+
+def test_a_withdrawn_source_is_suppressed() -> None:
+    world = World()
+    world.withdraw("supplier-a")
+    world.settle()
+    (entry,) = entries(world, "supplier-a")
+    assert (entry["purpose"], entry["until"]) == ("*", 0)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0), (0, 1, 0), (1, 0, 1)])
+def test_of_two_words_about_a_purpose_the_later_counts_in_any_order(order: tuple[int, ...]) -> None:
+    world = World()
+    words = [
+        lambda: world.revoke("ann", "marketing", received_at="2026-10-01T00:00:00Z"),
+        lambda: world.grant("ann", "marketing", received_at="2026-10-10T00:00:00Z"),
+    ]
+    for number in order:
+        words[number]()
+        world.settle()
+    (entry,) = entries(world, suppression_of(world, "ann"))
+    assert (entry["purpose"], entry["until"]) == ("marketing", 1791590399)  # the second before the grant
+
+
+def test_revocation_wins_a_tie() -> None:
+    world = World()
+    world.grant("ann", "marketing", received_at="2026-10-01T00:00:00Z")
+    world.revoke("ann", "marketing", received_at="2026-10-01T00:00:00Z")
+    world.settle()
+    (entry,) = entries(world, suppression_of(world, "ann"))
+    assert entry["until"] == 0
+
+
+def test_a_zombies_late_write_to_suppressions_is_written_over_again() -> None:
+    """PROTOCOLS 4: a process that lost its partition may still write what was true before."""
+    world = World()
+    world.revoke("ann", "marketing", request="r1")
+    world.settle()
+    key = suppression_of(world, "ann")
+    (old,) = [log[-1] for (topic, _), log in world.broker.logs.items() if topic == "suppressions" and log]
+    world.revoke("ann", "training", request="r2")
+    world.settle()
+    world.broker.append("suppressions", key, old.value)
+    world.settle()
+    last = [log[-1] for (topic, _), log in world.broker.logs.items() if topic == "suppressions" and log][0]
+    assert b"training" in (last.value or b"")
+    world.broker.append("suppressions", key, None)  # nor does a tombstone that nobody decided on stand
+    world.settle()
+    last = [log[-1] for (topic, _), log in world.broker.logs.items() if topic == "suppressions" and log][0]
+    assert b"training" in (last.value or b"")
+
+
+def test_a_grant_for_a_bare_pseudonym_is_rejected() -> None:
+    world = World()
+    data = {"subjects": [{"pseudonym": "01" + "ab" * 15}], "purposes": ["marketing"], "received_at": JANUARY}
+    world.publish("requests", "expunge.consent.granted.v1", data)
+    world.settle()
+    assert [each["reason"] for each in world.rejections()] == ["bad_identity"]
