@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,6 +21,8 @@ from expunge.adapters.memory import (
     NoWait,
     UnsafeMemoryVault,
 )
+from expunge.adapters.store.cases import RedisCaseStore
+from expunge.adapters.store.index import RedisIndex
 from expunge.domain.admission import Door
 from expunge.domain.digest import name
 from expunge.domain.events import CONTENT_TYPE, Event, Outgoing, Position, Record
@@ -28,6 +30,7 @@ from expunge.domain.identity import Keys
 from expunge.domain.partition import partition_of
 from expunge.domain.registry import Namespace, Publisher, Registry, System
 from expunge.domain.vocabulary import Action, Regime
+from expunge.errors import Fenced
 from expunge.ports import Offsets, Stage
 from expunge.stages.coordinator import Coordinator
 from expunge.stages.indexer import Indexer
@@ -39,6 +42,7 @@ from expunge.stages.traversal import Bounds
 START = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 PARTITIONS = 2
 ALL_ACTIONS = tuple(Action)
+SESSION_MS = 10_000
 
 REGISTRY = Registry(
     namespaces=(Namespace(name="user_id"), Namespace(name="email", normaliser="email")),
@@ -94,7 +98,7 @@ class Broker:
 
 
 class Dying:
-    """A port that crashes the process at a chosen call."""
+    """A port at whose calls the process may die, or lose the processor to another."""
 
     def __init__(self, port: object, world: World) -> None:
         self._port, self._world = port, world
@@ -115,18 +119,27 @@ class Dying:
 
 @dataclass
 class World:
-    """The deployment. `breaths` counts down to a crash; None never crashes."""
+    """The deployment. `breaths` counts down to a crash, or to a turn of somebody else; None: to nothing."""
 
     registry: Registry = REGISTRY
     step_nodes: int = 20_000
     broker: Broker = field(default_factory=Broker)
     breaths: int | None = None
+    intruder: Callable[[], object] | None = None
+    """Takes its turn when the breaths are used up, instead of a crash."""
+    real: Any = None
+    """A real Redis (`adapters.store.server.Server`) instead of memory."""
     committed: dict[tuple[str, str, int], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.keys = Keys(b"s" * 32)
         self.door = Door(self.registry, self.keys, "t.", allow_unsigned=True)
-        self.index, self.store, self.seen = MemoryIndex(), MemoryCaseStore(), MemoryNotaryStore()
+        self.index: Any = RedisIndex(self.real) if self.real else MemoryIndex()
+        self.store: Any = RedisCaseStore(self.real) if self.real else MemoryCaseStore()
+        self.seen = MemoryNotaryStore()
+        self.lease_clock, self.lease_until = 1_000_000, 0
+        if not self.real:
+            self.index.now_ms = self.lease_clock
         self.metrics, self.vault = MemoryMetrics(), UnsafeMemoryVault()
         index: Any = Dying(self.index, self)
         store: Any = Dying(self.store, self)
@@ -138,7 +151,7 @@ class World:
             "resolver": Resolver(
                 self.door, index, store, self, self.broker, self.vault, self.metrics, NoWait(), self, bounds
             ),
-            "coordinator": Coordinator(self.door, store, index, self, self.broker, self.vault, self.metrics),
+            "coordinator": Coordinator(self.door, store, index, self, self.broker, self.vault, self.metrics, self),
             "notary": Notary(self.door, self.seen, self.vault, self.metrics),
         }
         self.answered: dict[tuple[str, int], int] = defaultdict(int)
@@ -149,7 +162,7 @@ class World:
     # ports.Tenure
 
     def until_ms(self) -> int:
-        return 0
+        return 0 if self.real else self.lease_until
 
     # ports.Progress
 
@@ -170,30 +183,56 @@ class World:
     def breathe(self) -> None:
         if self.breaths is not None:
             self.breaths -= 1
-            if self.breaths < 0:
+            if self.breaths >= 0:
+                return
+            self.breaths = None
+            if self.intruder is None:
                 raise Crash
+            intruder, self.intruder = self.intruder, None
+            intruder()
 
-    def step(self, role: str, limit: int = 3, crash_after: int | None = None) -> bool:
+    def step(
+        self, role: str, limit: int = 3, crash_after: int | None = None, partitions: Collection[int] | None = None
+    ) -> bool:
         """One turn of a role's loop: up to `limit` records a partition. True if there was something to do."""
         stage = self.stages[role]
         batch = [
             record
             for (topic, partition), log in sorted(self.broker.logs.items())
-            if topic in stage.topics
+            if topic in stage.topics and (partitions is None or partition in partitions)
             for record in log[self.committed.get((role, topic, partition), 0) :][:limit]
         ]
         if not batch:
             return False
-        self.breaths = crash_after
+        before, lease = dict(self.committed), self.lease_until
+        self.breaths, self.lease_until = crash_after, self.lease_clock + SESSION_MS
         try:
-            self._turn(role, stage, batch)
-        except Crash:
+            self._turn(role, stage, batch, before)
+        except (Crash, Fenced):
             pass
         finally:
-            self.breaths = None
+            self.breaths = self.intruder = None
+            self.lease_until = lease
         return True
 
-    def _turn(self, role: str, stage: Stage, batch: list[Record]) -> None:
+    def beside(self, role: str, partition: int, after: int, other: str, limit: int) -> None:
+        """One process's turn on one partition, and in the middle of it a whole turn of another on all partitions.
+
+        If both are of one role, the first has lost its partition to the second: it goes on with what it had read, its
+        lease has passed, and what it would commit is refused.
+        """
+
+        def take_turn() -> None:
+            if other == role and not self.real:
+                self.lease_clock += 2 * SESSION_MS
+                self.index.now_ms = self.lease_clock
+            mine = [number for number in range(PARTITIONS) if other != role or number == partition]
+            self.step(other, limit, partitions=mine)
+
+        self.intruder = take_turn
+        self.step(role, limit, after, partitions=[partition])
+
+    def _turn(self, role: str, stage: Stage, batch: list[Record], before: dict[tuple[str, str, int], int]) -> None:
         result = stage.handle(batch)
         for wave in result.waves:
             for message in wave:
@@ -203,6 +242,10 @@ class World:
         stage.write(result)
         self.breathe()
         for record in batch[: result.taken]:
+            place = (role, record.topic, record.partition)
+            if self.committed.get(place) != before.get(place, self.committed.get(place)):
+                continue  # somebody else owns the partition: the group refuses the commit
+            before[place] = record.position.offset + 1
             self.committed[role, record.topic, record.partition] = record.position.offset + 1
             self.breathe()
 
@@ -238,13 +281,15 @@ class World:
         self.broker.append(topic, identity, value)
         return identity
 
-    def register(self, asset: str, kind: str = "object", system: str = "photos", **fields: Any) -> None:
+    def register(
+        self, asset: str, kind: str = "object", system: str = "photos", *, event: str = "", **fields: Any
+    ) -> None:
         data = {"asset": asset, "kind": kind, "system": system} | fields
         if "subjects" in data:
             data["subjects"] = [{"namespace": "user_id", "id": person} for person in data["subjects"]]
         if "subjects" in data or "data_sources" in data:
             data.setdefault("collected_at", "2026-01-01T00:00:00Z")
-        self.publish("registrations", "expunge.asset.registered.v1", data)
+        self.publish("registrations", "expunge.asset.registered.v1", data, event=event)
 
     def declare_holding(self, holding: str, system: str = "users", **fields: Any) -> None:
         self.publish(
@@ -321,14 +366,15 @@ class World:
 
     def returned(self, case_id: str) -> int:
         """Obligations of a case for assets that came back after they had been purged."""
-        chunks = (c for state in self.store.states.values() for (case, _), c in state.chunks.items() if case == case_id)
-        return sum(chunk.summary.size for chunk in chunks if chunk.summary.returned)
+        partition = partition_of(case_id, PARTITIONS)
+        reader = self.store.reader(partition)
+        case = self.store.cases(partition, [case_id])[case_id]
+        names = [digest for each in case.generations for digest in reader.digests(case_id, each.number)]
+        return sum(chunk.summary.size for name in names if (chunk := reader.chunk(case_id, name)).summary.returned)
 
     def status(self, case_id: str) -> str:
-        for state in self.store.states.values():
-            if case_id in state.cases:
-                return state.cases[case_id].status.value
-        return "none"
+        found = self.store.cases(partition_of(case_id, PARTITIONS), [case_id])
+        return str(found[case_id].status.value) if found else "none"
 
 
 ANSWER_OF = {

@@ -133,7 +133,7 @@ class Installation:
                 waiter = StopWaiter(stop)
                 return Resolver(door, self.index, self.cases, topics, topics, vault, metrics, waiter, tenure, bounds)
             case "coordinator":
-                return Coordinator(door, self.cases, self.index, topics, topics, vault, metrics)
+                return Coordinator(door, self.cases, self.index, topics, topics, vault, metrics, tenure)
             case "notary":
                 return Notary(door, RedisNotaryStore(self.server), vault, metrics)
             case _:

@@ -108,14 +108,25 @@ class Index(Protocol):
     def marks(self, nodes: Sequence[bytes]) -> list[Sequence[Mark]]:
         """The marks of nodes."""
 
-    def set_state(self, case_id: str, nodes: Sequence[bytes], state: MarkState, since_ms: int) -> list[bytes]:
+    def set_state(
+        self, case_id: str, nodes: Sequence[bytes], state: MarkState, since_ms: int, lease_until_ms: int = 0
+    ) -> list[bytes]:
         """Note on a case's marks that nodes are clean, gone or open again.
 
         Of GONE, the later moment stands. Answers which nodes were stated after that moment: they have come back.
+
+        Raises:
+            Fenced: the lease has passed; see `Rule`.
         """
 
-    def mark_roots(self, case_id: str, task_id: str, nodes: Sequence[bytes], until: int) -> None:
-        """Mark root nodes (subjects, data sources) before their members are read; see `Mark.until`."""
+    def mark_roots(
+        self, case_id: str, task_id: str, nodes: Sequence[bytes], until: int, lease_until_ms: int = 0
+    ) -> None:
+        """Mark root nodes (subjects, data sources) before their members are read; see `Mark.until`.
+
+        Raises:
+            Fenced: the lease has passed; see `Rule`.
+        """
 
     def sizes(self, group: Group) -> list[int]:
         """How many members each of the SHARDS shards of a group holds."""

@@ -213,6 +213,11 @@ def test_what_a_person_had_collected_too_late_is_not_reached(index: Index) -> No
     old, new = visit(index, "old", "new", arrival=Arrival.MEMBER, until=until)
     assert (old.skipped, old.reach, new.skipped) == (False, Arrival.THROUGH, True)
     assert index.marks([key("new")]) in ([()], [[]])
+    assert visit(index, "new", arrival=Arrival.EITHER, until=until)[0].skipped
+    assert not visit(index, "old", arrival=Arrival.EITHER, until=until)[0].skipped
+    put(index, "new set", "dataset", collected_at="2026-03-01T00:00:00.000Z")
+    (container,) = visit(index, "new set", arrival=Arrival.EITHER, until=until)
+    assert (container.skipped, container.reach) == (False, Arrival.CONTAINERS)
     (derived,) = visit(index, "new", arrival=Arrival.THROUGH, until=until)  # made from something old, it is reached
     assert not derived.skipped
 

@@ -84,7 +84,7 @@ def test_what_comes_back_before_its_receipt_was_handled_is_still_caught() -> Non
         for role in world.stages:
             world.step(role)
         world.tick(0.1)
-    world.tick(60)
+    world.tick(30)
     world.publish("registrations", "expunge.asset.registered.v1", restored("photo"), event="restore-job-7")
     assert world.step("indexer")
     world.settle()
@@ -174,8 +174,8 @@ def test_consent_granted_again_lets_be_what_is_collected_from_then_on() -> None:
     world.settle()
     case_id = world.revoke("ann", "marketing")
     world.settle()
-    world.grant("ann", "marketing", received_at="2026-11-20T00:00:00Z")
     world.tick(30 * 86_400)
+    world.grant("ann", "marketing", received_at="2026-11-20T00:00:00Z")
     world.settle()
     world.register("new", subjects=["ann"], purposes=["marketing"], collected_at=MARCH)
     world.register("from-before", subjects=["ann"], purposes=["marketing"], collected_at="2026-11-10T00:00:00Z")

@@ -94,8 +94,15 @@ class MemoryIndex:
         """See `ports.Index.marks`."""
         return [[_mark(case, marked) for case, marked in self.marked.get(node, {}).items()] for node in nodes]
 
-    def set_state(self, case_id: str, nodes: Sequence[bytes], state: MarkState, since_ms: int) -> list[bytes]:
+    def _lease(self, until_ms: int) -> None:
+        if until_ms and self.now_ms > until_ms:
+            raise Fenced("the lease has passed")
+
+    def set_state(
+        self, case_id: str, nodes: Sequence[bytes], state: MarkState, since_ms: int, lease_until_ms: int = 0
+    ) -> list[bytes]:
         """See `ports.Index.set_state`."""
+        self._lease(lease_until_ms)
         returned = []
         for node in sorted(set(nodes)):
             mark = self.marked[node].get(case_id)
@@ -109,8 +116,11 @@ class MemoryIndex:
                 mark.owner = mark.widened = ""
         return returned
 
-    def mark_roots(self, case_id: str, task_id: str, nodes: Sequence[bytes], until: int) -> None:
+    def mark_roots(
+        self, case_id: str, task_id: str, nodes: Sequence[bytes], until: int, lease_until_ms: int = 0
+    ) -> None:
         """See `ports.Index.mark_roots`."""
+        self._lease(lease_until_ms)
         for node in nodes:
             self.marked[node].setdefault(case_id, _Marked(task_id, Arrival.THROUGH, b"", until=until))
 
@@ -127,8 +137,7 @@ class MemoryIndex:
         """See `ports.Index.visit`; nothing is gained by being ahead, but the order is that of the real index."""
         under_way: list[Visit] | None = None
         for trip in trips:
-            if rule.lease_until_ms and self.now_ms > rule.lease_until_ms:
-                raise Fenced("the lease has passed")
+            self._lease(rule.lease_until_ms)
             following = [self._visit(case_id, task_id, key, trip, rule) for key in trip.keys]
             if under_way is not None:
                 yield under_way

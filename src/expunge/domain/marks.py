@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from expunge.domain.row import CONTAINER, DIGEST_BYTES, collected_of, flags_of
 from expunge.domain.scope import Arrival
-from expunge.domain.walk import boundary
+from expunge.domain.walk import boundary, reach_of
 
 
 class MarkState(IntEnum):
@@ -88,9 +88,8 @@ def is_late(thing: Thing, met: Met, own: Sequence[Mark]) -> bool:
     mine = next((known for known in own if known.case_id == mark.case_id), None)
     if mine is None:
         return True
-    container = bool(flags & CONTAINER)
-    wider = arrival.width > mine.reach.width and not container
-    return mine.digest != thing.digest or wider or (container and bool(met.parent))
+    wider = reach_of(arrival, flags, bounded=True).width > mine.reach.width
+    return mine.digest != thing.digest or wider or bool(flags & CONTAINER and met.parent)
 
 
 def has_returned(mark: Mark, stated_ms: int) -> bool:

@@ -45,10 +45,18 @@ class Arrival(IntEnum):
     ROOT = 2
     MEMBER = 3
     """As THROUGH, from a person who is a root: only what was collected in time for the case (DESIGN 4.3)."""
+    EITHER = 4
+    """Both as MEMBER and as CONTAINERS: neither of them takes all that the other does."""
+
+    def joined(self, other: Arrival) -> Arrival:
+        """The way that takes whatever either of two ways takes."""
+        if {self, other} == {Arrival.MEMBER, Arrival.CONTAINERS}:
+            return Arrival.EITHER
+        return self if self.width >= other.width else other
 
     @property
     def width(self) -> int:
-        """How much it lets a walk take: a wider arrival visits a node again."""
+        """How much it lets a walk take."""
         return _WIDTH[self]
 
     @property
@@ -57,7 +65,7 @@ class Arrival(IntEnum):
         return Arrival.CONTAINERS if self is Arrival.CONTAINERS else Arrival.THROUGH
 
 
-_WIDTH = {Arrival.CONTAINERS: 0, Arrival.MEMBER: 1, Arrival.THROUGH: 2, Arrival.ROOT: 3}
+_WIDTH = {Arrival.CONTAINERS: 0, Arrival.MEMBER: 0, Arrival.EITHER: 1, Arrival.THROUGH: 2, Arrival.ROOT: 3}
 
 
 class Subject(Value):

@@ -170,9 +170,11 @@ def boundary(arrival: Arrival, flags: int, collected: int, *, bounded: bool, unt
 
     From a container it takes only containers (PROTOCOLS 18), and from a person only what was collected in time.
     """
-    if arrival is Arrival.MEMBER:
-        return bool(until and collected > until)
-    return bounded and arrival is Arrival.CONTAINERS and not flags & (CONTAINER | PASS_THROUGH)
+    too_late = bool(until and collected > until)
+    inside = bounded and not flags & (CONTAINER | PASS_THROUGH)
+    if arrival is Arrival.EITHER:
+        return too_late and inside
+    return too_late if arrival is Arrival.MEMBER else inside and arrival is Arrival.CONTAINERS
 
 
 @dataclass(slots=True, repr=False)
@@ -208,7 +210,7 @@ class Walk:
         return len(self._waiting)
 
     def reach(self, nodes: Iterable[bytes], arrival: Arrival, parent: bytes | None = None) -> None:
-        """Put nodes on the frontier; a wider arrival replaces a narrower one.
+        """Put nodes on the frontier; what is reached more widely than before is visited again.
 
         Args:
             nodes: keys.
@@ -224,8 +226,10 @@ class Walk:
             known = following.get(key)
             if known is None:
                 known = done.get(key)
-            if known is None or (known is not arrival and arrival.width > known.width):
+            if known is None:
                 following[key] = arrival
+            elif known is not arrival and (wider := known.joined(arrival)) is not known:
+                following[key] = wider
 
     def level(self, limit: int, trip: int, among: Collection[bytes] | None = None) -> list[Trip]:
         """The next level to visit, or `limit` nodes of it, in trips; of those `among`, if that is given, all."""

@@ -27,7 +27,7 @@ from expunge.domain import suppression
 from expunge.domain.suppression import Published, Suppress
 from expunge.domain.walk import reached
 from expunge.errors import InvalidMessage, Unavailable
-from expunge.ports import CaseStore, Changes, Index, Metrics, Progress, Result, TimerKey, Topics, Vault
+from expunge.ports import CaseStore, Changes, Index, Metrics, Progress, Result, Tenure, TimerKey, Topics, Vault
 from expunge.stages.dead_letters import DeadLetters
 from expunge.stages.emissions import SOURCE, Emitter, Waves, granted_again, published
 
@@ -130,10 +130,11 @@ class Coordinator:
         topics: Topics,
         vault: Vault,
         metrics: Metrics,
+        tenure: Tenure,
     ) -> None:
         self._door, self._store, self._progress = door, store, progress
         dead = DeadLetters(self.name, door, vault, metrics)
-        self._dead, self._emitter = dead, Emitter(door, index, topics, dead)
+        self._dead, self._emitter = dead, Emitter(door, index, topics, dead, tenure)
         self._fired: dict[TimerKey, datetime] = {}
 
     def handle(self, batch: Sequence[Record]) -> Result:

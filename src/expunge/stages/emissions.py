@@ -37,7 +37,7 @@ from expunge.domain.scope import Arrival, Granted, Scope, ScopeKind
 from expunge.domain.suppression import EVERYTHING, Suppress, Suppression, Word, source_key
 from expunge.domain.vocabulary import Action
 from expunge.domain.walk import Task, TaskKind, is_covered
-from expunge.ports import Index, Topics
+from expunge.ports import Index, Tenure, Topics
 from expunge.stages.dead_letters import DeadLetters
 from expunge.stages.indexer import late_messages
 from expunge.stages.intake import rejection, suppress_message
@@ -95,8 +95,8 @@ class _Cause:
 class Emitter:
     """Makes the messages of a decision."""
 
-    def __init__(self, door: Door, index: Index, topics: Topics, dead: DeadLetters) -> None:
-        self._door, self._index, self._topics, self._dead = door, index, topics, dead
+    def __init__(self, door: Door, index: Index, topics: Topics, dead: DeadLetters, tenure: Tenure) -> None:
+        self._door, self._index, self._topics, self._dead, self._tenure = door, index, topics, dead, tenure
 
     def emit(
         self,
@@ -226,7 +226,7 @@ class Emitter:
 
     def _set_state(self, case_id: str, nodes: Iterable[bytes], state: MarkState, since_ms: int) -> list[bytes]:
         found = list(nodes)
-        return self._index.set_state(case_id, found, state, since_ms) if found else []
+        return self._index.set_state(case_id, found, state, since_ms, self._tenure.until_ms()) if found else []
 
     def _mark_clean(self, root: Root, chunk: Chunk, nodes: Sequence[bytes], cause: _Cause) -> None:
         """Only what was told to leave out all that is known by now is clean; a newer command may be under way."""

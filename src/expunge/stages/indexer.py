@@ -251,7 +251,7 @@ def _both(left: LateAsset, right: LateAsset) -> LateAsset:
     """Two reasons to look at one asset: the wider way there, and whatever keeps it late."""
     return LateAsset(
         key=left.key,
-        arrival=max(Arrival(left.arrival), Arrival(right.arrival), key=lambda each: each.width),
+        arrival=Arrival(left.arrival).joined(Arrival(right.arrival)),
         # Of several statements about one asset, one that no command asked for makes it late.
         command_id=left.command_id if left.command_id == right.command_id else "",
         returned=max(left.returned, right.returned),

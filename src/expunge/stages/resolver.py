@@ -60,7 +60,7 @@ class Resolver:
         bounds: Bounds = Bounds(),
     ) -> None:
         self._door, self._index, self._chunks, self._progress = door, index, chunks, progress
-        self._topics, self._waiter, self._bounds = topics, waiter, bounds
+        self._topics, self._waiter, self._tenure, self._bounds = topics, waiter, tenure, bounds
         self._traversal = Traversal(door.keys, index, tenure, bounds)
         self._dead = DeadLetters(self.name, door, vault, metrics)
 
@@ -148,7 +148,8 @@ class Resolver:
             planned |= zip(named, self._chunks.bodies(partition, task.case_id, named), strict=True)
             # What must be done anew is neither clean nor gone until it has been answered; first, so that a crash
             # repeats it.
-            self._index.set_state(task.case_id, [each.key for _, each in fresh], MarkState.OPEN, 0)
+            keys, lease = [each.key for _, each in fresh], self._tenure.until_ms()
+            self._index.set_state(task.case_id, keys, MarkState.OPEN, 0, lease)
             for lot, each in fresh:
                 together[lot] = [*together.get(lot, ()), each]
             cuts: list[Cut] = []

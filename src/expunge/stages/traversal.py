@@ -71,7 +71,8 @@ class Traversal:
         scope = task.scope
         subjects = [bytes.fromhex(subject.pseudonym) for subject in scope.subjects]
         sources = [data_source_node(each) for each in scope.data_sources]
-        self._index.mark_roots(task.case_id, task.task_id, [*subjects, *sources], scope.until)
+        lease = self._tenure.until_ms()
+        self._index.mark_roots(task.case_id, task.task_id, [*subjects, *sources], scope.until, lease)
         groups = [(Group(GroupKind.SUBJECT, node), Arrival.MEMBER) for node in subjects]
         groups += [(Group(GroupKind.SOURCE, node), Arrival.THROUGH) for node in sources]
         members: dict[bytes, Arrival] = {}

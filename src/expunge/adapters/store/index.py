@@ -138,14 +138,18 @@ class RedisIndex:
         }
         return [found[node] for node in nodes]
 
-    def set_state(self, case_id: str, nodes: Sequence[bytes], state: MarkState, since_ms: int) -> list[bytes]:
+    def set_state(
+        self, case_id: str, nodes: Sequence[bytes], state: MarkState, since_ms: int, lease_until_ms: int = 0
+    ) -> list[bytes]:
         """See `ports.Index.set_state`."""
-        head = (bytes.fromhex(case_id), int(state), since_ms.to_bytes(6, "big"))
+        head = (lease_until_ms, bytes.fromhex(case_id), int(state), since_ms.to_bytes(6, "big"))
         return [node for _, reply in self._on_nodes("set_state", head, list(set(nodes)), _place) for node in reply]
 
-    def mark_roots(self, case_id: str, task_id: str, nodes: Sequence[bytes], until: int) -> None:
+    def mark_roots(
+        self, case_id: str, task_id: str, nodes: Sequence[bytes], until: int, lease_until_ms: int = 0
+    ) -> None:
         """See `ports.Index.mark_roots`."""
-        head = (0, bytes.fromhex(case_id), _task(task_id), until.to_bytes(5, "big") if until else b"")
+        head = (lease_until_ms, bytes.fromhex(case_id), _task(task_id), until.to_bytes(5, "big") if until else b"")
         self._on_nodes("mark_roots", head, nodes, _place)
 
     def sizes(self, group: Group) -> list[int]:
@@ -194,7 +198,7 @@ class RedisIndex:
 
     def _visit_calls(self, trip: Trip, head: Sequence[Any]) -> tuple[list[list[bytes]], list[Call]]:
         """A trip packed for `visit.lua`: nodes of one bucket together; and the nodes of each call."""
-        word, bucket = trip.arrival + 4 * trip.own, self._server.bucket
+        word, bucket = trip.arrival + 8 * trip.own, self._server.bucket
         parts = [list(trip.keys[start : start + NODES_PER_CALL]) for start in range(0, len(trip.keys), NODES_PER_CALL)]
         calls = []
         for part in parts:

@@ -103,6 +103,11 @@ class Server:
         self._sources = {name: prelude + (folder / f"{name}.lua").read_text() for name in SCRIPTS}
         self._shas = {name: hashlib.sha1(text.encode()).hexdigest() for name, text in self._sources.items()}  # noqa: S324 - Redis names scripts so
 
+    @property
+    def prefix(self) -> str:
+        """What every key of this deployment begins with."""
+        return self._prefix.decode()
+
     def key(self, tag: int, name: str) -> bytes:
         """A key in the slot of a tag."""
         return self._prefix + f"{{{tag}}}{name}".encode()

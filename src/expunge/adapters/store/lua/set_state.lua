@@ -1,7 +1,9 @@
--- Notes on a case's marks what became of nodes. ARGV: epoch, case, state, moment (6), then packed: bucket (4), node (16).
+-- Notes on a case's marks what became of nodes. ARGV: epoch, lease, case, state, moment (6), then packed: bucket (4),
+-- node (16).
 -- Answers the nodes that were stated after that moment: what was purged there has come back. A mark that is GONE needs
 -- no owners any more: the task that set it has been answered for.
-local case, state, moment, blob, at, answers = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], 1, {}
+if lease_passed(ARGV[2]) then return redis.error_reply(LEASE) end
+local case, state, moment, blob, at, answers = ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6], 1, {}
 while at <= #blob do
   local bucket, node
   bucket, node, at = struct.unpack('>I4c16', blob, at)

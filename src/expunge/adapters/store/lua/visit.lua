@@ -2,7 +2,7 @@
 -- `boundary` of domain/walk.py.
 -- ARGV: epoch, lease, case, task (4), bounded (0 or 1), again (0 or 1), end of the reach (seconds, 0 for none), moment at
 -- which the task's own nodes came back (6 bytes, or ''), then packed for the nodes of a bucket that are alike: bucket
--- (4), number of nodes (2), arrival (0 through, 1 containers, 2 root, 3 member) with 4 added for the task's own (1), nodes
+-- (4), number of nodes (2), arrival (0 through, 1 containers, 2 root, 3 member, 4 either) with 8 added for the task's own (1), nodes
 -- (16 each). Neighbours in one bucket are read together.
 -- Answers first, packed for each node, what happened ('f' fresh, 'k' as fresh but marked before, 's' seen, 'b' boundary)
 -- and the reach; then the row of each, or nothing; then for each that has children its number from 1 and the packed
@@ -13,7 +13,7 @@ if lease_passed(ARGV[2]) then return redis.error_reply(LEASE) end
 local case, task, bounded, again = ARGV[3], ARGV[4], ARGV[5] == '1', ARGV[6] == '1'
 local till, returned = tonumber(ARGV[7]), ARGV[8]
 local CONTAINER, PASS_THROUGH = 1, 2
-local THROUGH, CONTAINERS, ROOT, MEMBER = 0, 1, 2, 3
+local THROUGH, CONTAINERS, ROOT, MEMBER, EITHER = 0, 1, 2, 3, 4
 local WIDTH = { [CONTAINERS] = 0, [THROUGH] = 2, [ROOT] = 3 }
 local words, found, children = {}, {}, {}
 
@@ -31,8 +31,12 @@ local function collected(row)
 end
 
 local function is_boundary(arrival, flags, row)
-  if arrival == MEMBER then return till > 0 and row and collected(row) > till end
-  return bounded and arrival == CONTAINERS and flags % 4 == 0
+  if arrival == THROUGH or arrival == ROOT then return false end
+  local too_late = till > 0 and row and collected(row) > till
+  local inside = bounded and flags % 4 == 0
+  if arrival == EITHER then return too_late and inside end
+  if arrival == MEMBER then return too_late end
+  return inside
 end
 
 -- The mark after the visit, whether the node is another task's, and whether the case had marked it.
@@ -109,6 +113,6 @@ while at <= #blob do
     nodes[number] = string.sub(blob, at, at + 15)
     at = at + 16
   end
-  group(bucket, nodes, word % 4, word >= 4)
+  group(bucket, nodes, word % 8, word >= 8)
 end
 return { table.concat(words), found, children }
