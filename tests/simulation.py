@@ -15,12 +15,12 @@ from typing import Any
 
 from expunge.adapters.memory import (
     MemoryCaseStore,
-    MemoryIndex,
     MemoryMetrics,
     MemoryNotaryStore,
     NoWait,
     UnsafeMemoryVault,
 )
+from expunge.adapters.memory_index import MemoryIndex
 from expunge.adapters.store.cases import RedisCaseStore
 from expunge.adapters.store.index import RedisIndex
 from expunge.domain.admission import Door
@@ -134,11 +134,11 @@ class World:
     def __post_init__(self) -> None:
         self.keys = Keys(b"s" * 32)
         self.door = Door(self.registry, self.keys, "t.", allow_unsigned=True)
-        self.index: Any = RedisIndex(self.real) if self.real else MemoryIndex()
+        self.index: Any = RedisIndex(self.real) if self.real is not None else MemoryIndex()
         self.store: Any = RedisCaseStore(self.real) if self.real else MemoryCaseStore()
         self.seen = MemoryNotaryStore()
         self.lease_clock, self.lease_until = 1_000_000, 0
-        if not self.real:
+        if isinstance(self.index, MemoryIndex):
             self.index.now_ms = self.lease_clock
         self.metrics, self.vault = MemoryMetrics(), UnsafeMemoryVault()
         index: Any = Dying(self.index, self)

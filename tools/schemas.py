@@ -49,7 +49,7 @@ WRITERS = {
     "tasks": ("coordinator, resolver", "resolver"),
     "plans": ("coordinator, resolver", "rebuilding"),
     "holds": ("nobody yet", "nobody yet"),
-    "suppressions": ("nobody yet", "nobody yet"),
+    "suppressions": ("coordinator", "ingesters, intake (to tell the owner)"),
     "commands": ("coordinator", "the system's agent"),
     "confirmations": ("coordinator, intake (rejected)", "the publisher"),
     "ledger": ("coordinator", "notary"),
@@ -109,6 +109,10 @@ def story() -> World:
     world.answers["photos"] = _finds_a_copy
     world.withdraw("supplier-b", request="large")
     world.settle(ticks=1)
+    world.revoke("bob", "training", request="taken-back", received_at="2026-10-01T00:00:00Z")
+    world.settle()
+    world.grant("bob", "training")
+    world.settle()
     return world
 
 
@@ -125,6 +129,7 @@ def _finds_a_copy(command: dict[str, Any]) -> list[dict[str, Any]]:
 def types() -> dict[str, type[BaseModel]]:
     """Every event type that is read or written, with the model of its data."""
     found: dict[str, type[BaseModel]] = {kind: model for kind, (_, model) in inlets.REQUESTS.items()}
+    found[inlets.GRANT] = inlets.ConsentGranted
     found |= inlets.REGISTRATIONS | {inlets.RECEIPT: inlets.PurgeReceipted} | INTERNAL
     from expunge.domain.case import facts  # noqa: PLC0415 - only its class names are needed
     from expunge.domain.outlets import OUTLETS  # noqa: PLC0415

@@ -176,8 +176,10 @@ class Tenure(Protocol):
     """How long this process may take its partitions for its own."""
 
     def until_ms(self) -> int:
-        """Until when, by the store's clock (milliseconds since 1970): its last heartbeat and less than the session
-        time-out. 0: for ever."""
+        """Until when, by the store's clock (milliseconds since 1970); 0: for ever.
+
+        That is its last heartbeat, and less than the session time-out.
+        """
 
 
 class TimerKey(NamedTuple):

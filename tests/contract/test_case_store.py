@@ -10,9 +10,8 @@ import pytest
 from expunge.adapters.memory import MemoryCaseStore, MemoryNotaryStore
 from expunge.adapters.store.cases import RedisCaseStore, RedisNotaryStore
 from expunge.domain.case.state import Case, ChunkState
-from expunge.domain.digest import name
+from expunge.domain.digest import digest, name
 from expunge.domain.events import Position
-from expunge.domain.digest import digest
 from expunge.domain.plan import Chunk
 from expunge.domain.scope import ScopeKind
 from expunge.domain.vocabulary import Action, Kind, Regime, Status

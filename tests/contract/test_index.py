@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from expunge.adapters.memory import MemoryIndex
+from expunge.adapters.memory_index import MemoryIndex
 from expunge.adapters.store.index import RedisIndex
 from expunge.adapters.store.server import Server
 from expunge.domain.digest import digest, name
-from expunge.domain.marks import MarkState
+from expunge.domain.marks import Mark, MarkState
 from expunge.domain.row import DIGEST_BYTES, Row
 from expunge.domain.scope import SHARDS, Arrival, Group, GroupKind, data_source_node, shard_of
 from expunge.domain.statement import Named, Statement
 from expunge.domain.walk import Trip, Visit
 from expunge.errors import Fenced, Unavailable
-from expunge.ports import Index, Mark, Rule, Said
+from expunge.ports import Index, Rule, Said
 
 CASE, OTHER = name("case"), name("other")
 TASK, TASK2 = name("task"), name("task2")
@@ -35,12 +36,12 @@ def index(request: pytest.FixtureRequest) -> Index:
     return RedisIndex(request.getfixturevalue("server"))
 
 
-def said(asset: str, kind: str = "object", *, at: int = NOW, **fields: object) -> Said:
-    statement = Statement(asset, kinds=(kind,) if kind else (), systems=("s",), **fields)  # type: ignore[arg-type]
+def said(asset: str, kind: str = "object", *, at: int = NOW, **fields: Any) -> Said:
+    statement = Statement(asset, kinds=(kind,) if kind else (), systems=("s",), **fields)
     return Said(key(asset), statement.row(tuple(map(key, statement.parents))), at)
 
 
-def put(index: Index, asset: str, kind: str = "object", *, at: int = NOW, **fields: object) -> Row:
+def put(index: Index, asset: str, kind: str = "object", *, at: int = NOW, **fields: Any) -> Row:
     index.put([said(asset, kind, at=at, **fields)])
     (row,) = index.rows([key(asset)])
     assert row is not None
@@ -70,8 +71,12 @@ def only(index: Index, asset: str) -> Mark:
 
 
 def test_statements_add_up_in_any_order(index: Index) -> None:
-    first = {"purposes": ("training",), "collected_at": "2026-02-01T00:00:00.000Z", "subjects": (Named(b"1" * 16),)}
-    second = {
+    first: dict[str, Any] = {
+        "purposes": ("training",),
+        "collected_at": "2026-02-01T00:00:00.000Z",
+        "subjects": (Named(b"1" * 16),),
+    }
+    second: dict[str, Any] = {
         "data_sources": ("x",),
         "collected_at": "2026-01-01T00:00:00.000Z",
         "subjects": (Named(b"2" * 16, "her-id"),),
@@ -84,7 +89,8 @@ def test_statements_add_up_in_any_order(index: Index) -> None:
     assert row.combination.kinds == {"object", "record"}
     assert (row.collected, row.shared, row.first_subject) == (1767225600, True, b"1" * 16)
     assert row.parents == tuple(sorted((key("p"), key("q"))))
-    assert (row.refs, row.attributes, row.derived_ms) == ({((b"2" * 16).hex(), "her-id")}, (("a", "b"),), 1767312000000)
+    assert row.refs == {((b"2" * 16).hex(), "her-id")}
+    assert (row.attributes, row.derived_ms) == ((("a", "b"),), 1767312000000)
     other = MemoryIndex()
     put(other, "a", "record", **second)
     assert put(other, "a", **first) == row
@@ -109,7 +115,7 @@ def test_members_of_subjects_and_data_sources(index: Index, size: int) -> None:
     index.put([said(asset, data_sources=("supplier",)) for asset in assets])
     members = [(b"p" * 16, key(asset)) for asset in assets]
     for _ in range(2):  # twice: nothing doubles
-        assert index.link_subjects(members) == [()] * size or index.link_subjects(members) == [[]] * size
+        assert not any(index.link_subjects(members))
     expected = {key(asset) for asset in assets}
     for group in (Group(GroupKind.SUBJECT, b"p" * 16), Group(GroupKind.SOURCE, data_source_node("supplier"))):
         sizes, found = index.sizes(group), index.members(group, EVERYWHERE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from tests.simulation import PARTITIONS, World, honest
 
@@ -196,7 +197,7 @@ def test_two_cases_do_not_send_each_others_retrained_models_back_for_ever() -> N
             made.append(f"model-{len(made) + 1}")
             world.broker.now += timedelta(seconds=1)  # training takes time
             at = world.broker.now.isoformat()
-            fields = {"derived_at": at, "command_id": command["command_id"]}
+            fields: dict[str, Any] = {"derived_at": at, "command_id": command["command_id"]}
             world.register(made[-1], "model", "ml", parents=["set"], **fields)
         return honest(command)
 

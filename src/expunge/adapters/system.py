@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 import threading
@@ -12,6 +13,17 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
 
 from expunge.ports import MetricName
+
+
+def tune_process() -> None:
+    """Settings of the interpreter for a process that handles large batches of short-lived objects.
+
+    Most of them die by reference counting, so the collector of cycles looks rarely (measured: a quarter of a walk's
+    time otherwise). A thread that comes back from the network gets its turn soon, for it has the next work to hand out.
+    """
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+    sys.setswitchinterval(0.0005)
 
 
 class SystemClock:

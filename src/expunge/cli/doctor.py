@@ -34,6 +34,10 @@ def doctor(json_output: Json = False) -> None:
         raise typer.Exit(NO)
 
 
+COMPACT = {"hash-max-ziplist-entries": 512, "hash-max-ziplist-value": 2048}
+"""What keeps buckets in the compact encoding; newer servers take these names, too."""
+
+
 def examine(expunge: Installation) -> list[Finding]:
     """Everything that is wrong; a check that cannot run is a finding itself."""
     checks: list[Callable[[], list[Finding]]] = [
@@ -42,6 +46,7 @@ def examine(expunge: Installation) -> list[Finding]:
         lambda: expunge.topics.check(expunge.settings.topics()),
         expunge.index_findings,
         lambda: _eviction(expunge),
+        lambda: _encodings(expunge),
         lambda: _declarations(expunge),
     ]
     findings: list[Finding] = []
@@ -70,10 +75,21 @@ def _checksums() -> list[Finding]:
 
 
 def _eviction(expunge: Installation) -> list[Finding]:
-    policy = expunge.server.eviction_policy()
+    policy = expunge.server.setting("maxmemory-policy")
     if policy not in ("", "noeviction"):
         return [Finding(f"Redis may evict keys (maxmemory-policy {policy})", "CONFIG SET maxmemory-policy noeviction")]
     return []
+
+
+def _encodings(expunge: Installation) -> list[Finding]:
+    """Buckets that Redis does not keep compact take several times the memory; nothing else is wrong with them."""
+    found = []
+    for setting, least in COMPACT.items():
+        value = expunge.server.setting(setting)
+        if value.isdigit() and int(value) < least:
+            mend = f"CONFIG SET {setting} {least}, and in the server's configuration file"
+            found.append(Finding(f"Redis keeps the index in several times the memory ({setting} is {value})", mend))
+    return found
 
 
 def _declarations(expunge: Installation) -> list[Finding]:

@@ -1,31 +1,30 @@
-"""`expunge index import|lookup|stats`."""
+"""`expunge index import|lookup|list|stats|check`."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import Progress
-from rich.tree import Tree
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from expunge.adapters.store.survey import Survey
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
-from expunge.cli.common import NO, Json, console, installation, print_json, print_table, say_error
+from expunge.cli.common import NO, Json, console, identity, installation, print_json, print_table, say_error
+from expunge.cli.imports import Bookmark, batches
+from expunge.cli.lineage import Lineage
 from expunge.domain import inlets
 from expunge.domain.digest import name
-from expunge.domain.events import MAX_PAYLOAD_BYTES, Event, Outgoing
+from expunge.domain.events import Event, Outgoing
 from expunge.domain.row import Row
+from expunge.domain.scope import SHARDS, Group, GroupKind
 from expunge.errors import ConfigurationError, InvalidMessage
 
 app = typer.Typer(help="The lineage index.", no_args_is_help=True)
-BATCH_ASSETS = 500
-BATCH_BYTES = MAX_PAYLOAD_BYTES // 2
 MESSAGES_PER_SEND = 20
-MAX_DRAWN = 20
 
 
 @app.callback()
@@ -35,58 +34,52 @@ def root() -> None:
 
 @app.command("import")
 def import_files(
-    files: Annotated[list[Path], typer.Argument(help="JSON Lines: one registration (asset, kind, ...) a line.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="JSON Lines, one registration a line; or CSV, its columns on the first line.")
+    ],
     source: Annotated[str, typer.Option(help="CloudEvents source to register as.")] = "/expunge/import",
+    restart: Annotated[bool, typer.Option("--restart", help="From the start, even if part was imported.")] = False,
 ) -> None:
-    """Register assets from files, through Kafka; every line is checked before anything of its batch is sent."""
+    """Register assets from files, through Kafka. Interrupted, it goes on where it was."""
     for file in files:
         if not file.is_file():
             raise ConfigurationError(f"no such file: {file}")
     expunge = installation()
-    total = sum(file.stat().st_size for file in files)
     count = 0
-    with Progress(console=console, disable=not sys.stdout.isatty(), transient=True) as progress:
-        task = progress.add_task("registering", total=total)
-        waiting: list[Outgoing] = []
-        for batch, size in _batches(files):
-            waiting.append(_message(source, batch))
-            count += len(batch)
-            progress.advance(task, size)
-            if len(waiting) >= MESSAGES_PER_SEND:
-                expunge.sender.send(waiting)
-                waiting = []
-        expunge.sender.send(waiting)
-    console.print(f"{count} registrations published")
+    columns = (
+        "{task.description}",
+        BarColumn(),
+        "{task.percentage:>3.0f}%",
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    bars = [TextColumn(each) if isinstance(each, str) else each for each in columns]
+    with Progress(*bars, console=console, disable=not sys.stdout.isatty(), transient=True) as progress:
+        for file in files:
+            count += _import(expunge, file, source, progress, restart=restart)
+    console.print(f"{count:,} registrations published")
     expunge.close()
 
 
-def _batches(files: list[Path]) -> Iterator[tuple[list[dict[str, Any]], int]]:
-    batch: list[dict[str, Any]] = []
-    size = 0
-    for file in files:
-        with file.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                if not line.strip():
-                    continue
-                batch.append(_checked(line, file, number))
-                size += len(line)
-                if len(batch) >= BATCH_ASSETS or size >= BATCH_BYTES:
-                    yield batch, size
-                    batch, size = [], 0
-    if batch:
-        yield batch, size
-
-
-def _checked(line: bytes, file: Path, number: int) -> dict[str, Any]:
-    try:
-        entry = json.loads(line)
-        inlets.check(inlets.Registered, entry)
-    except ValueError:
-        raise ConfigurationError(f"{file}:{number}: not JSON; nothing of this batch was registered") from None
-    except InvalidMessage as error:
-        raise ConfigurationError(f"{file}:{number}: {error}; nothing of this batch was registered") from None
-    else:
-        return dict(entry)
+def _import(expunge: Installation, file: Path, source: str, progress: Progress, *, restart: bool) -> int:
+    mark = Bookmark(file)
+    start, lines = (0, 0) if restart else mark.read()
+    if start:
+        console.print(f"{file}: going on behind line {lines:,}")
+    task = progress.add_task(file.name, total=file.stat().st_size, completed=start)
+    count = 0
+    waiting: list[Outgoing] = []
+    for batch in batches(file, start, lines):
+        waiting.append(_message(source, batch.assets))
+        count += len(batch.assets)
+        if len(waiting) >= MESSAGES_PER_SEND:
+            expunge.sender.send(waiting)
+            waiting = []
+            mark.write(batch.end, batch.lines)
+            progress.update(task, completed=batch.end)
+    expunge.sender.send(waiting)
+    mark.remove()
+    return count
 
 
 def _message(source: str, batch: list[dict[str, Any]]) -> Outgoing:
@@ -97,82 +90,145 @@ def _message(source: str, batch: list[dict[str, Any]]) -> Outgoing:
 
 
 @app.command()
-def lookup(asset: Annotated[str, typer.Argument(help="The asset's id.")], json_output: Json = False) -> None:
-    """Show what is known about an asset, what it was made from, and what was made from it."""
+def lookup(
+    asset: Annotated[str | None, typer.Argument(help="The asset's id.")] = None,
+    subject: Annotated[str | None, typer.Option(help="- to read NAMESPACE:ID from standard input.")] = None,
+    json_output: Json = False,
+    mermaid: Annotated[bool, typer.Option("--mermaid", help="A Mermaid chart, for documents.")] = False,
+) -> None:
+    """Show what an asset was made from, what was made from it, and the cases that touched it; or a person's assets."""
+    if (asset is None) == (subject is None):
+        raise ConfigurationError("lookup takes an asset, or --subject -")
     expunge = installation()
-    key = expunge.keys.asset(asset)
-    (row,) = expunge.index.rows([key])
+    if subject is not None:
+        _lookup_person(expunge, subject, as_json=json_output)
+        return
+    lineage, key = Lineage(expunge), expunge.keys.asset(asset or "")
+    row = lineage.row(key)
     if row is None:
         say_error("that asset is not in the index")
         raise typer.Exit(NO)
-    children = expunge.index.children(key)
     if json_output:
-        print_json(_row(row) | {"children": [_name(child) for child in expunge.index.rows(children)]})
-        return
-    tree = Tree(f"[bold]{row.asset}[/bold] ({_kinds(row)})")
-    about = [
-        ("systems", row.systems),
-        ("data sources", row.data_sources),
-        ("purposes", row.purposes),
-        ("categories", row.categories),
-        ("made from (as far as kept)", row.parents),
-    ]
-    for title, values in about:
-        if values:
-            tree.add(f"{title}: {', '.join(sorted(values))}")
-    if row.shared or row.container:
-        tree.add("shared by several people")
-    made = tree.add(f"made from it: {len(children)}") if children else tree
-    grow(expunge, made, children, {key})
-    console.print(tree)
+        print_json(lineage.data(key, row))
+    elif mermaid:
+        sys.stdout.write(lineage.mermaid(key, row) + "\n")
+    else:
+        console.print(lineage.tree(key, row))
 
 
-def grow(expunge: Installation, tree: Tree, keys: list[bytes], seen: set[bytes]) -> None:
-    """Draw what was made from assets, each once, up to a bound per level."""
-    rows = expunge.index.rows(keys)
-    for key, row in list(zip(keys, rows, strict=True))[:MAX_DRAWN]:
-        label = f"{row.asset} ({_kinds(row)})" if row else "an asset that nobody has registered"
-        branch = tree.add(label + (" (see above)" if key in seen else ""))
-        if key not in seen:
-            seen.add(key)
-            grow(expunge, branch, expunge.index.children(key), seen)
-    if len(keys) > MAX_DRAWN:
-        tree.add(f"and {len(keys) - MAX_DRAWN} more")
+def _lookup_person(expunge: Installation, subject: str, *, as_json: bool) -> None:
+    if subject != "-":
+        raise ConfigurationError("--subject takes - alone: an identity on the command line would be kept in histories")
+    try:
+        person = expunge.door.pseudonym(inlets.Identity.model_validate(identity("-")))
+    except InvalidMessage as error:
+        raise ConfigurationError(f"that is no identity here: {error}") from None
+    keys = expunge.index.members(Group(GroupKind.SUBJECT, person), range(SHARDS))
+    rows = [row for row in expunge.index.rows(sorted(keys)) if row]
+    if as_json:
+        for row in rows:
+            print_json(_brief(row))
+    else:
+        print_table("Assets that name this person", _COLUMNS, map(_cells, rows), empty="no asset names this person")
+    if not rows:
+        raise typer.Exit(NO)
 
 
-def _kinds(row: Row) -> str:
-    return ", ".join(sorted(row.kinds)) or "unknown"
+_COLUMNS = ("asset", "kind", "system", "data source", "purposes")
 
 
-def _name(row: Row | None) -> str | None:
-    return row.asset if row else None
-
-
-def _row(row: Row) -> dict[str, Any]:
+def _brief(row: Row) -> dict[str, Any]:
+    names = row.combination
     return {
         "asset": row.asset,
-        "kinds": sorted(row.kinds),
-        "systems": sorted(row.systems),
-        "data_sources": sorted(row.data_sources),
-        "purposes": sorted(row.purposes),
-        "categories": sorted(row.categories),
-        "parents": list(row.parents),
-        "shared": row.shared or row.container,
+        "kinds": sorted(names.kinds),
+        "systems": sorted(names.systems),
+        "data_sources": sorted(names.data_sources),
+        "purposes": sorted(names.purposes),
     }
+
+
+def _cells(row: Row) -> list[str]:
+    return [text if isinstance(text, str) else ", ".join(text) for text in _brief(row).values()]
+
+
+@app.command("list")
+def list_assets(
+    unproven: Annotated[bool, typer.Option("--unproven", help="Only assets of unproven origin.")] = False,
+    unowned: Annotated[bool, typer.Option("--unowned", help="Only assets of systems that are not declared.")] = False,
+    limit: Annotated[int, typer.Option(help="How many to show; 0: all.")] = 100,
+    json_output: Json = False,
+) -> None:
+    """List assets, one after the other; with --json one document a line."""
+    expunge = installation()
+    found: list[Row] = []
+    for number, row in enumerate(_survey(expunge).assets(unproven=unproven, unowned=unowned)):
+        if limit and number >= limit:
+            break
+        if json_output:
+            print_json(_brief(row))
+        else:
+            found.append(row)
+    if not json_output:
+        print_table("Assets", _COLUMNS, map(_cells, found), empty="no such assets")
+
+
+def _survey(expunge: Installation) -> Survey:
+    return Survey(expunge.server, expunge.index, {system.name for system in expunge.settings.systems})
 
 
 @app.command()
 def stats(json_output: Json = False) -> None:
-    """Count assets, edges, subjects and marks."""
-    found = installation().index.stats()
-    data = {
-        "assets": found.assets,
-        "edges": found.edges,
-        "subjects": found.subjects,
-        "marks": found.marks,
+    """Count the index, weigh it, and say when it should be cut anew."""
+    found = _survey(installation()).stats()
+    counted = {part: found.counts[part] for part in ("assets", "edges", "subjects", "marks")}
+    data: dict[str, Any] = counted | {
         "buckets": found.buckets,
+        "combinations": found.combinations,
+        "bytes_per_asset": round(found.bytes_per_asset, 1),
+        "bytes": found.bytes_by_part,
+        "fullest_buckets": dict(found.fullest),
+        "unowned": found.unowned,
+        "unproven_origin": found.unproven,
+        "advice": found.advice,
     }
     if json_output:
         print_json(data)
         return
-    print_table("Index", ("what", "how many"), [(key, f"{value:,}") for key, value in data.items()], empty="")
+    rows = [(part, f"{number:,}") for part, number in counted.items()]
+    rows += [
+        ("of undeclared systems (index list --unowned)", f"{found.unowned:,}"),
+        ("of unproven origin (index list --unproven)", f"{found.unproven:,}"),
+        ("bytes per asset, marks apart", f"{found.bytes_per_asset:,.0f}"),
+        *((f"  bytes of {part}", f"{size:,}") for part, size in found.bytes_by_part.items()),
+        ("combinations of names", f"{found.combinations:,}"),
+        ("buckets", f"{found.buckets:,}"),
+        ("fullest bucket", ", ".join(f"{size} assets" for _, size in found.fullest[:1])),
+    ]
+    print_table("Index", ("what", "how many"), rows, empty="")
+    if found.advice:
+        console.print(f"[yellow]{found.advice}[/yellow]")
+
+
+@app.command()
+def check(json_output: Json = False) -> None:
+    """Find what does not fit together, and compute the checksum that a rebuilt index must have."""
+    found = _survey(installation()).check()
+    whats = {
+        "disagreeing": "statements name different kinds (the strictest rule holds)",
+        "dangling": "something was made from an asset that nobody has registered",
+        "unowned": "its system is not declared: nobody can be told to purge it",
+    }
+    numbers = {what: getattr(found, what) for what in whats}
+    if json_output:
+        print_json({"checksum": found.checksum, **numbers, "examples": found.examples})
+    else:
+        for what, meaning in whats.items():
+            if numbers[what]:
+                rows = [(example,) for example in found.examples[what]]
+                print_table(f"{numbers[what]:,} {what}: {meaning}", ("for example",), rows, empty="")
+        if not any(numbers.values()):
+            console.print("[green]everything fits together[/green]")
+        console.print(f"checksum [bold]{found.checksum}[/bold]")
+    if any(numbers.values()):
+        raise typer.Exit(NO)

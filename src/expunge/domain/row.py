@@ -229,7 +229,9 @@ class Row:
         """The row of `encode`; its combination is looked up by `combination_of`."""
         _, flags, _, collected, length = _HEAD.unpack_from(raw)
         at = _ID_AT + length
-        asset, first, derived, parents, extra = raw[_ID_AT:at].decode(), b"", 0, (), ([], [], None)
+        asset, first, derived = raw[_ID_AT:at].decode(), b"", 0
+        parents: tuple[bytes, ...] = ()
+        extra: list[Any] = [[], [], None]
         if flags & SUBJECT:
             first, at = raw[at : at + SIZE], at + SIZE
         if flags & DERIVED:

@@ -45,40 +45,20 @@ class Statement:
     holding: Holding | None = None
 
     def data(self) -> dict[str, Any]:
-        """The statement as it stands on the `assets` topic, in the order of the keys; empty fields are left out."""
+        """The statement as it stands on the `assets` topic; empty fields are left out."""
         fields: dict[str, Any] = {"asset": self.asset}
-        if self.aliases:
-            fields["aliases"] = self.aliases
+        for field in _PLAIN_FIELDS:
+            value = getattr(self, field)
+            if value:
+                fields[field] = value
         if self.attributes:
             fields["attributes"] = dict(self.attributes)
-        if self.categories:
-            fields["categories"] = self.categories
-        if self.collected_at:
-            fields["collected_at"] = self.collected_at
-        if self.command_id:
-            fields["command_id"] = self.command_id
-        if self.data_sources:
-            fields["data_sources"] = self.data_sources
-        if self.derived_at:
-            fields["derived_at"] = self.derived_at
         if self.content_digest:
             fields["digest"] = self.content_digest
         if self.holding:
             fields["holding"] = self.holding.data()
-        if self.kinds:
-            fields["kinds"] = self.kinds
-        if self.parents:
-            fields["parents"] = self.parents
-        if self.purposes:
-            fields["purposes"] = self.purposes
-        if self.removed:
-            fields["removed"] = True
-        if self.shared:
-            fields["shared"] = True
         if self.subjects:
             fields["subjects"] = sorted({(each.pseudonym.hex(), each.ref or "") for each in self.subjects})
-        if self.systems:
-            fields["systems"] = self.systems
         return fields
 
     def row(self, parents: tuple[bytes, ...]) -> Row:
@@ -104,6 +84,20 @@ class Statement:
         )
 
 
+_PLAIN_FIELDS = (
+    "aliases",
+    "categories",
+    "collected_at",
+    "command_id",
+    "data_sources",
+    "derived_at",
+    "kinds",
+    "parents",
+    "purposes",
+    "removed",
+    "shared",
+    "systems",
+)
 _NONE: frozenset[tuple[str, str]] = frozenset()
 
 

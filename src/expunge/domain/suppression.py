@@ -1,7 +1,7 @@
 """Suppressions: what must not be collected again, as an aggregate of its own for each person and each data source.
 
-One writer decides on each (PROTOCOLS 27): every message for a suppression passes through `cases` under its key. What was
-said is kept as latest moments only, so any order of the same words ends in the same state; revocation wins ties.
+One writer decides on each (PROTOCOLS 27): every message for a suppression passes through `cases` under its key. What
+was said is kept as latest moments only, so any order of the same words ends in the same state; revocation wins ties.
 """
 
 from __future__ import annotations

@@ -318,7 +318,7 @@ class Walk:
         return Row.decode(raw, self.combination(combination_of(raw)))
 
     def meet(self, key: bytes, raw: bytes) -> None:
-        """A node that is left to another task: if it is a container, reached from here too, it has more to leave out."""
+        """A node that is left to another task: a container that is reached from here, too, has more to leave out."""
         self._meet(key, raw, Arrival.THROUGH, seen=True)
 
     def _judge(self, row: Row, *, withdrawn: bool, returned: int = 0) -> Verdict:

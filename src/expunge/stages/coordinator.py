@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
+from expunge.domain import suppression
 from expunge.domain.admission import Door
 from expunge.domain.case.decide import Decision, decide, timers
 from expunge.domain.case.messages import (
@@ -23,7 +24,6 @@ from expunge.domain.case.state import Case, CaseReader, ChunkState
 from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Position, Record, decode, stamp
 from expunge.domain.plan import Chunk
-from expunge.domain import suppression
 from expunge.domain.suppression import Published, Suppress
 from expunge.domain.walk import reached
 from expunge.errors import InvalidMessage, Unavailable

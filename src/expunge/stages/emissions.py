@@ -119,7 +119,7 @@ class Emitter:
         if decision.case is not None:
             waves.last.extend(_fact(decision.case, sequence, fact, cause) for sequence, fact in decision.facts)
 
-    def _make(  # noqa: PLR0911 - a table of emissions
+    def _make(  # noqa: C901, PLR0911 - a table of emissions
         self,
         bodies: Bodies,
         decision: Decision,

@@ -16,12 +16,12 @@ from expunge.domain.admission import Door
 from expunge.domain.case.messages import TYPE_OF, HoldingDeclared, Late, LateAsset
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing, Record, decode
-from expunge.domain.marks import Met, Thing, has_returned, is_late
+from expunge.domain.marks import Mark, Met, Thing, has_returned, is_late
 from expunge.domain.row import CONTAINER, PARENTS, flags_of, moment, parents_of
 from expunge.domain.scope import Arrival, data_source_node
 from expunge.domain.statement import Statement, identity_of
 from expunge.errors import InvalidMessage
-from expunge.ports import Index, Mark, Metrics, Put, Result, Said, Topics, Vault
+from expunge.ports import Index, Metrics, Put, Result, Said, Topics, Vault
 from expunge.stages.dead_letters import DeadLetters
 
 SOURCE = "/expunge/indexer"

@@ -57,7 +57,7 @@ class Resolver:
         metrics: Metrics,
         waiter: Waiter,
         tenure: Tenure,
-        bounds: Bounds = Bounds(),
+        bounds: Bounds,
     ) -> None:
         self._door, self._index, self._chunks, self._progress = door, index, chunks, progress
         self._topics, self._waiter, self._tenure, self._bounds = topics, waiter, tenure, bounds

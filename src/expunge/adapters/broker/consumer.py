@@ -20,7 +20,7 @@ from expunge.domain.events import Position, Record
 CALL_MS = 10_000
 FIRST_RECORDS = 32
 BATCH_BYTES = 2_000_000
-"""What a batch should hold at most, about: the number of records that a poll takes follows the size of the last ones."""
+"""What a batch should hold at most, about: how many records a poll takes follows the size of the last ones."""
 
 log = structlog.get_logger()
 
@@ -213,6 +213,13 @@ class KafkaReader:
         with translated("hand over records"):
             polled = self._consumer.poll(timeout_ms=int(seconds * 1000))
         return [as_record(record, self._prefix) for records in polled.values() for record in records]
+
+    def behind(self) -> bool:
+        """Whether more lies on the topics than was handed over."""
+        with translated("say how far it is"):
+            held = self._consumer.assignment()
+            ends = self._consumer.end_offsets(list(held))
+            return any(self._consumer.position(each, timeout_ms=CALL_MS) < end for each, end in ends.items())
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -81,7 +81,7 @@ class RedisIndex:
         found = {}
         for keys, reply in self._on_nodes("put", (), list(raw), packed):
             for at in range(0, len(reply), 3):
-                found[keys[reply[at] - 1]] = (reply[at + 1], _marks(reply[at + 2]))
+                found[keys[reply[at] - 1]] = (reply[at + 1], unpack_marks(reply[at + 2]))
         return found
 
     def _calls(
@@ -126,13 +126,13 @@ class RedisIndex:
             calls.append(Call("link", _tags(node for node, _ in few), (kind, blob)))
         for numbers, reply in zip(parts, self._server.run(calls), strict=True):
             for at in range(0, len(reply), 2):
-                found[numbers[reply[at] - 1]] = _marks(reply[at + 1])
+                found[numbers[reply[at] - 1]] = unpack_marks(reply[at + 1])
         return found
 
     def marks(self, nodes: Sequence[bytes]) -> list[Sequence[Mark]]:
         """See `ports.Index.marks`."""
         found = {
-            key: _marks(packed)
+            key: unpack_marks(packed)
             for keys, reply in self._on_nodes("marks", (), list(set(nodes)), _place)
             for key, packed in zip(keys, reply, strict=True)
         }
@@ -215,7 +215,7 @@ class RedisIndex:
         for keys, reply in self._on_nodes("peek", (bytes.fromhex(case_id),), list(set(nodes)), _place):
             heads = iter(reply)
             for key, head, row in zip(keys, heads, heads, strict=True):
-                mark = _marks(head[1:])
+                mark = unpack_marks(head[1:])
                 found[key] = Peek(head[0], row or None, mark[0] if mark else None)
         return [found[node] for node in nodes]
 
@@ -329,7 +329,7 @@ def _unpacked(packed: bytes) -> list[bytes]:
     return [packed[at : at + SIZE] for at in range(0, len(packed), SIZE)]
 
 
-def _marks(packed: bytes) -> list[Mark]:
+def unpack_marks(packed: bytes) -> list[Mark]:
     """The marks as `prelude.lua` packs them."""
     found, at = [], 0
     while at < len(packed):

@@ -41,7 +41,7 @@ CALLS_PER_TRIP = 256
 
 
 ASSETS_PER_BUCKET = 64
-"""So many rows keep a bucket small enough for the compact encoding and large enough that its own cost does not count."""
+"""So many rows keep a bucket small enough for the compact encoding, and large enough that its own cost is small."""
 
 
 def buckets_for(assets: int) -> int:
@@ -168,11 +168,11 @@ class Server:
             for key in self.client.scan_iter(match=f"{prefix}{{*", count=1000):
                 self.client.unlink(key)
 
-    def eviction_policy(self) -> str:
-        """What the server does when its memory is full; empty where it does not say (managed services)."""
+    def setting(self, name: str) -> str:
+        """A setting of the server; empty where it does not say (managed services)."""
         try:
             with translated():
-                return str(self.client.config_get("maxmemory-policy").get("maxmemory-policy", ""))
+                return str(self.client.config_get(name).get(name, ""))
         except redis.ResponseError:
             return ""
 

@@ -24,6 +24,7 @@ from expunge.cli.submit import Kind, confirmations, publish
 from expunge.config import load
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing, stamp
+from expunge.domain.scope import SHARDS, Group, GroupKind
 from expunge.errors import ExpungeError
 
 READY_SECONDS = 60
@@ -222,11 +223,13 @@ def _remove_old_runs(expunge: Installation) -> None:
 
 
 def _grow(expunge: Installation, tree: Tree, key: bytes, seen: set[bytes]) -> None:
-    children = expunge.index.children(key)
+    children = sorted(expunge.index.members(Group(GroupKind.CHILDREN, key), range(SHARDS)))
     for child, row in zip(children, expunge.index.rows(children), strict=True):
         if row is None:
             continue
-        label = f"{row.asset} [dim]({', '.join(sorted(row.kinds)).replace('_', ' ')}, {', '.join(row.systems)})[/dim]"
+        names = row.combination
+        about = f"{', '.join(sorted(names.kinds)).replace('_', ' ')}, {', '.join(sorted(names.systems))}"
+        label = f"{row.asset} [dim]({about})[/dim]"
         branch = tree.add(label + (" [dim]see above[/dim]" if child in seen else ""))
         if child not in seen:
             seen.add(child)

@@ -131,7 +131,7 @@ class HoldingDeclared(Value):
 
 
 class TimerFired(Value):
-    """Something is due: `walk`, `settle`, `due`, `stage` (of a generation) or `chunk` (a repetition or a deferral's end)."""
+    """Something is due: `walk`, `settle`, `due`, `stage` (of a generation), `chunk` (repetition, end of deferral)."""
 
     case_id: Hex
     timer: str

@@ -150,8 +150,8 @@ def granted(turn: Turn, message: GrantedAgain) -> None:
 def late(turn: Turn, message: Late, kind: TaskKind = TaskKind.LATE) -> None:
     """Assets that turned up under this case's marks: their walk belongs to the open or the next generation.
 
-    What a command of this very case produced (a rebuilt dataset, a retrained model) is not late (PROTOCOLS 16); what was
-    collected of the person after the case's reach is a new customer's, and is let be.
+    What a command of this very case produced (a rebuilt dataset, a retrained model) is not late (PROTOCOLS 16); what
+    was collected of the person after the case's reach is a new customer's, and is let be.
     """
     case = turn.case
     if case.dry_run or case.status in {Status.REFUSED, Status.CANCELLED}:

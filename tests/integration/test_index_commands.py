@@ -1,0 +1,181 @@
+"""`expunge index`, `keys` and the suppression filter on a real Kafka and a real Redis."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from expunge.cli.app import app
+from expunge.cli.imports import Bookmark
+from expunge.errors import ConfigurationError
+from expunge.suppression import Filter
+from tests.deployment import Deployment, deployed, until
+from tests.servers import ROOT, Servers
+
+
+@pytest.fixture(scope="module")
+def world(real: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    with deployed(tmp_path_factory.mktemp("index") / "d", real.kafka, real.redis) as deployment:
+        deployment.start("roles", "run")
+        deployment.start("agent", "agent", "run", "files")
+        yield deployment
+
+
+def expunge(*arguments: str, text: str = "") -> Result:
+    return CliRunner().invoke(app, list(arguments), input=text)
+
+
+def documents(result: Result) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+CSV = """\
+asset,kind,system,subjects,parents,purposes,collected_at,attributes.bucket
+files:a.jpg,object,files,user_id:ann,,training|marketing,2026-01-01T00:00:00Z,eu
+"files:b, and c.jpg",object,files,user_id:ann|user_id:bob,,training,2026-01-01T00:00:00Z,
+files:v.npy,embedding,files,,files:a.jpg|files:never-said.jpg,,,
+files:lost.bin,object,nobody,,,,,
+"""
+
+
+def test_a_csv_file_is_registered_and_looked_up(world: Deployment, tmp_path: Path) -> None:
+    file = tmp_path / "assets.csv"
+    file.write_text(CSV)
+    result = expunge("index", "import", str(file))
+    assert (result.exit_code, result.stdout) == (0, "4 registrations published\n")
+    assert not list(tmp_path.glob("*.imported"))
+    world.await_indexed()
+    (found,) = documents(expunge("index", "lookup", "files:a.jpg", "--json"))
+    assert found["children"] == ["files:v.npy"]
+    assert (found["purposes"], found["collected_at"]) == (["marketing", "training"], "2026-01-01T00:00:00+00:00")
+    (derived,) = documents(expunge("index", "lookup", "files:v.npy", "--json"))
+    assert set(derived["parents"]) == {"files:a.jpg", "an asset that nobody has registered"}
+    drawn = expunge("index", "lookup", "files:v.npy").stdout
+    assert "made from (as far as kept)" in drawn
+    chart = expunge("index", "lookup", "files:a.jpg", "--mermaid").stdout
+    assert chart.startswith("flowchart LR")
+    assert "n0 --> n1" in chart
+    hers = documents(expunge("index", "lookup", "--subject", "-", "--json", text="user_id:ann\n"))
+    assert {each["asset"] for each in hers} == {"files:a.jpg", "files:b, and c.jpg"}
+    assert expunge("index", "lookup", "--subject", "-", text="user_id:zoe\n").exit_code == 1
+    assert expunge("index", "lookup", "files:unknown").exit_code == 1
+
+
+@pytest.mark.usefixtures("world")
+def test_an_identity_is_not_taken_from_the_command_line() -> None:
+    result = expunge("index", "lookup", "--subject", "user_id:ann")
+    assert isinstance(result.exception, ConfigurationError)
+    assert "ann" not in str(result.exception)
+
+
+def test_stats_and_check_say_what_is_there_and_what_is_wrong(world: Deployment, tmp_path: Path) -> None:
+    (stats,) = documents(expunge("index", "stats", "--json"))
+    assert (stats["assets"], stats["edges"], stats["subjects"]) == (4, 2, 2)
+    assert (stats["unowned"], stats["unproven_origin"], stats["advice"]) == (1, 3, "")
+    unproven = documents(expunge("index", "list", "--unproven", "--json"))
+    assert {each["asset"] for each in unproven} == {"files:a.jpg", "files:b, and c.jpg", "files:lost.bin"}
+    result = expunge("index", "check", "--json")
+    (before,) = documents(result)
+    assert result.exit_code == 1
+    assert (before["disagreeing"], before["dangling"], before["unowned"]) == (0, 1, 1)
+    assert "dangling" in expunge("index", "check").stdout
+    file = tmp_path / "more.jsonl"
+    file.write_text(json.dumps({"asset": "files:a.jpg", "kind": "record", "system": "files"}) + "\n")
+    assert expunge("index", "import", str(file)).exit_code == 0
+    world.await_indexed()
+    (after,) = documents(expunge("index", "check", "--json"))
+    assert after["disagreeing"] == 1
+    assert after["checksum"] != before["checksum"]
+
+
+def test_the_checksum_does_not_depend_on_the_order_of_statements(real: Servers, tmp_path: Path) -> None:
+    lines = [
+        json.dumps({"asset": f"files:{n}", "kind": "object", "system": "files", "parents": [f"files:{n % 7}"]})
+        for n in range(300)
+    ]
+    sums = []
+    for number, order in enumerate((lines, lines[::-1])):
+        with deployed(tmp_path / f"order{number}", real.kafka, real.redis) as other:
+            file = tmp_path / f"{number}.jsonl"
+            file.write_text("\n".join(order))
+            other.start("indexer", "run", "--role", "indexer")
+            assert expunge("index", "import", str(file)).exit_code == 0
+            other.await_indexed()
+            sums += [each["checksum"] for each in documents(expunge("index", "check", "--json"))]
+    assert sums[0] == sums[1]
+
+
+@pytest.mark.usefixtures("world")
+def test_an_interrupted_import_goes_on_where_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "many.jsonl"
+    line = '{{"asset": "files:many-{}", "kind": "object", "system": "files"}}\n'
+    file.write_text("".join(line.format(number) for number in range(12_000)) + '{"asset": 7}\n')
+    result = expunge("index", "import", str(file))
+    assert isinstance(result.exception, ConfigurationError)
+    assert str(file) + ":12001" in str(result.exception)
+    assert Bookmark(file).read()[1] == 10_000
+    file.write_text("".join(line.format(number) for number in range(12_000)) + '{"asset": 8}\n')
+    again = expunge("index", "import", str(file))  # the same size and the same head: it goes on
+    assert "going on behind line 10,000" in again.stdout.replace("\n", "")
+    file.write_text("".join(line.format(number) for number in range(11_000)))
+    done = expunge("index", "import", str(file))  # another file by now: from the start
+    assert "11,000 registrations published" in done.stdout
+    assert Bookmark(file).read() == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "where"),
+    [
+        ("a.csv", "asset,colour\nx,red\n", ":1: no field colour"),
+        ("b.csv", "kind,system\nobject,files\n", ":1: no column asset"),
+        ("c.csv", "asset,kind,system\nx,object\n", ":2: 2 cells under 3 columns"),
+        ("d.csv", "asset,kind,system\nx,banana,files\n", ":2: bad_field: data.kind"),
+        ("e.jsonl", '{"asset": "x"', ":1: not JSON"),
+        ("f.jsonl", '{"asset": "x", "kind": "object"}', ":1: missing_field: data.system"),
+    ],
+)
+@pytest.mark.usefixtures("world")
+def test_a_wrong_file_says_where(tmp_path: Path, name: str, content: str, where: str) -> None:
+    (tmp_path / name).write_text(content)
+    result = expunge("index", "import", str(tmp_path / name))
+    assert isinstance(result.exception, ConfigurationError)
+    assert where in str(result.exception)
+
+
+def test_ingesters_ask_the_filter(world: Deployment, tmp_path: Path) -> None:
+    key = expunge("keys", "show", "suppression").stdout.strip()
+    early, late = datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 6, 1, tzinfo=UTC)
+    world.await_milestone(world.erase("kim", "forget-kim"))
+    with Filter(world.kafka, key, namespaces={"user_id": "exact"}, prefix=world.prefix) as suppressed:
+
+        def refused() -> bool:
+            suppressed.refresh()
+            return not suppressed.purposes_left("user_id", "kim", ["ads"], early)
+
+        until(refused, 20, world)
+        assert suppressed.purposes_left("user_id", "kim", ["ads"], late) == ["ads"]
+        assert suppressed.purposes_left("user_id", "lee", ["ads"], early) == ["ads"]
+        with pytest.raises(ValueError, match="namespace"):
+            suppressed.purposes_left("e-mail", "kim", ["ads"], early)
+    lines = [
+        {"user_id": "kim", "collected_at": "2026-01-01T00:00:00Z", "purposes": ["ads"]},
+        {"user_id": "lee", "collected_at": "2026-01-01T00:00:00Z", "purposes": ["ads"]},
+    ]
+    (tmp_path / "key").write_text(key)
+    kept = subprocess.run(
+        [sys.executable, str(ROOT / "examples/ingest.py"), world.kafka, str(tmp_path / "key"), world.prefix],
+        input="\n".join(map(json.dumps, lines)),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(kept.stdout)["user_id"] == "lee"
+    assert "1 of 2 kept" in kept.stderr
