@@ -3,7 +3,8 @@
 What is measured, each on one Kafka broker and one Redis on the same machine:
 
 - floor: what kafka-python and redis-py do alone with messages of the same size;
-- registrations/s: an indexer process reading batches of 500 that lie on the topic already;
+- registrations/s: an indexer process reading batches of 500 that lie on the topic already, into Redis and onto `assets`;
+- import/s: `expunge index import` of a JSON Lines file of a million lines;
 - planned/s: publishing the withdrawal of a data source (a dry run) until `planned` is confirmed;
 - small requests: a person with three files each; a burst until all are completed, and one at a time for the latency;
 - resident memory of every role at the end.
@@ -30,13 +31,17 @@ sys.path.insert(0, str(ROOT))
 
 from expunge.adapters.system import SystemClock  # noqa: E402 - the tree is not installed as a package
 from tests.deployment import Deployment, deployed, until  # noqa: E402 - the tree is not installed as a package
+from benchmarks.picture import plot  # noqa: E402
+from expunge.adapters.broker.producer import HEADERS  # noqa: E402
 from tests.servers import servers  # noqa: E402
 
-ASSETS = 100_000
+ASSETS = 200_000
+LINES = 1_000_000
 BATCH = 500
 BURST = 500
 SINGLE = 100
 RUNS = 3
+SIZES = (1_000_000, 5_000_000)
 ROLES = ("intake", "indexer", "resolver", "coordinator", "notary")
 COMMAND = "make bench"
 
@@ -51,13 +56,26 @@ def timed(work: Callable[[], int]) -> float:
 def floor(world: Deployment) -> dict[str, float]:
     """The raw clients: 200-byte messages, acks=all, and pipelined hash writes of the same size."""
     value, count = b"x" * 200, 50_000
-    producer = KafkaProducer(bootstrap_servers=world.kafka, acks="all", linger_ms=5, batch_size=131_072)
+    settings = {"acks": "all", "linger_ms": 5, "batch_size": 131_072, "max_request_size": 4_194_304}
+    producer = KafkaProducer(bootstrap_servers=world.kafka, enable_idempotence=True, **settings)
     topic = f"{world.prefix}certificates"
 
     def produce() -> int:
         for number in range(count):
             producer.send(topic, value, partition=number % 2)
         producer.flush()
+        return count
+
+    def produce_statements() -> int:
+        """As the indexer must: 510 bytes under a key, compressed, with the content type."""
+        compressed = KafkaProducer(
+            bootstrap_servers=world.kafka, enable_idempotence=True, compression_type="lz4", **settings
+        )
+        statement = os.urandom(255).hex().encode()
+        for number in range(count):
+            compressed.send(topic, statement, key=b"k" * 64, partition=number % 2, headers=HEADERS)
+        compressed.flush()
+        compressed.close()
         return count
 
     def consume() -> int:
@@ -84,6 +102,7 @@ def floor(world: Deployment) -> dict[str, float]:
     rates = {
         "kafka-python produce": timed(produce),
         "kafka-python consume": timed(consume),
+        "kafka-python produce statements": timed(produce_statements),
         "redis-py HSET": timed(write),
     }
     producer.close()
@@ -98,14 +117,10 @@ def registrations(world: Deployment) -> float:
         for number in range(start, start + BATCH // 2):
             person = {"namespace": "user_id", "id": f"p{number // 10}"}
             fields = {"subjects": [person], "data_sources": ["supplier-bench"], "purposes": ["training"]}
-            batch.append({"asset": f"files:bench/{number:07}.jpg", "categories": ["biometric"]} | fields)
-            batch.append(
-                {
-                    "asset": f"files:vectors/{number:07}.npy",
-                    "kind": "embedding",
-                    "parents": [f"files:bench/{number:07}.jpg"],
-                }
-            )
+            photo = f"files:bench/photos/2026/{number:011}.jpeg"
+            batch.append({"asset": photo, "categories": ["biometric"]} | fields)
+            vector = {"asset": f"files:vectors/face/2026/{number:012}.npy", "kind": "embedding", "parents": [photo]}
+            batch.append(vector)
         world.register(batch)
     topics = world.installation.topics
     total = sum(topics.end_offsets()["registrations"].values())
@@ -118,6 +133,19 @@ def registrations(world: Deployment) -> float:
     first, start_at = applied(), time.perf_counter()
     until(lambda: applied() >= total, 600, world)
     return (total - first) * BATCH / (time.perf_counter() - start_at)
+
+
+def imported(world: Deployment) -> float:
+    """Lines a second of a file that is checked and published."""
+    file = world.directory / "million.jsonl"
+    line = '{"asset":"files:import/%09d.jpg","kind":"object","system":"files","attributes":{"shelf":"%d"}}\n'
+    with file.open("w") as stream:
+        stream.writelines(line % (number, number % 977) for number in range(LINES))
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "expunge", "index", "import", str(file)]
+    subprocess.run(command, check=True, env=os.environ | {"EXPUNGE_CONFIG": str(world.config)}, capture_output=True)
+    file.unlink()
+    return LINES / (time.perf_counter() - start)
 
 
 def planned(world: Deployment) -> float:
@@ -194,6 +222,8 @@ def run(kafka: str, redis: str) -> dict[str, float]:
         found["small requests"], found["median ms"], found["p99 ms"] = small_requests(world)
         for role in ROLES:
             found[f"memory {role}"] = resident(world.processes[role].pid)
+        world.kill("indexer")
+        found["imported"] = imported(world)
         world.installation.server.forget(world.prefix)
         world.installation.topics.delete([t for t in world.installation.topics.all() if t.startswith(world.prefix)])
     return found
@@ -212,8 +242,15 @@ def report(runs: list[dict[str, float]]) -> str:
     lines = [
         line("kafka-python produce, 200 bytes, acks=all (floor)", "kafka-python produce", "/s"),
         line("kafka-python consume (floor)", "kafka-python consume", "/s"),
+        line(
+            "kafka-python produce, 510 bytes keyed, lz4, as statements are (floor)",
+            "kafka-python produce statements",
+            "/s",
+        ),
         line("redis-py HSET, pipelines of 1,000 (floor)", "redis-py HSET", "/s"),
-        line("registrations indexed, one indexer", "registrations", "assets/s", "kafka-python produce"),
+        line("registrations indexed, one indexer", "registrations", "assets/s", "kafka-python produce statements"),
+        line("the same, against 200 bytes", "registrations", "assets/s", "kafka-python produce"),
+        line(f"import of {LINES:,} lines of JSON", "imported", "lines/s"),
         line(f"assets planned, withdrawal of {ASSETS:,}, one resolver", "planned", "assets/s", "redis-py HSET"),
         line(
             f"small requests completed (3 files each), burst of {BURST}", "small requests", "/s", "kafka-python produce"
@@ -237,14 +274,69 @@ def report(runs: list[dict[str, float]]) -> str:
     )
 
 
+INDEX_ROWS = (
+    ("resident Redis memory per asset, marks apart", "resident", "bytes"),
+    ("the same as Redis counts it", "used", "bytes"),
+    ("marks, per asset, after a walk over all", "mark bytes", "bytes"),
+    ("written to the index (rows, edges, memberships)", "load", "assets/s"),
+    ("walked: marks, rows, children, chunks, messages", "walk", "assets/s"),
+    ("walked from a hub of 500,000 children", "hub walk", "assets/s"),
+    ("one person's 1,000 assets, six deep, walked", "closure ms", "ms"),
+    ("the same, walked and planned", "closure and plan ms", "ms"),
+    ("the process that walked, at its largest", "resolver MB", "MB"),
+)
+
+
+def index_runs(assets: int) -> list[dict[str, Any]]:
+    """Runs of benchmarks/index.py, each in a process of its own."""
+    command = [sys.executable, str(ROOT / "benchmarks" / "index.py"), "--assets", str(assets)]
+    runs = []
+    for number in range(RUNS):
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        runs.append(json.loads(done.stdout))
+        print(f"index of {assets:,}, run {number + 1}: {done.stdout.strip()}", flush=True)
+    return runs
+
+
+def index_report(sizes: dict[int, list[dict[str, Any]]]) -> str:
+    """The index by itself, a column for each size; and its memory by part."""
+    heads = [f"{assets:,} assets" for assets in sizes]
+    lines = ["| what | " + " | ".join(heads) + " |", "|---|" + "---|" * len(heads)]
+    for label, key, unit in INDEX_ROWS:
+        cells = []
+        for runs in sizes.values():
+            values = sorted(each[key] for each in runs)
+            cells.append(f"{statistics.median(values):,.0f} {unit} ({values[0]:,.0f} to {values[-1]:,.0f})")
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    for part in next(iter(sizes.values()))[0]["parts"]:
+        if part != "marks":
+            cells = [f"{statistics.median(each['parts'][part] for each in runs):,.0f} bytes" for runs in sizes.values()]
+            lines.append(f"| of that: {part} (estimated) | " + " | ".join(cells) + " |")
+    version = next(iter(sizes.values()))[0]["redis"]
+    return (
+        f"\n## The index by itself\n\n`python benchmarks/index.py --assets N`, {RUNS} runs each, on a Redis {version} "
+        "of its own without persistence;\nhalf photos with one person, one data source, two purposes and a category, "
+        "half embeddings with one parent; ids of\n40 bytes. Resident memory is what the server adds to its empty self, "
+        "after it has given back free pages.\n\n" + "\n".join(lines) + "\n"
+    )
+
+
 def main() -> None:
-    """Measure and write."""
-    with servers() as (kafka, redis):
+    """Measure and write; with `--flow` or `--index` only that part, and the other as it was."""
+    page = ROOT / "benchmarks" / "RESULTS.md"
+    flow, mark, index = page.read_text().partition("\n## The index by itself")
+    if "--index" not in sys.argv:
         runs = []
-        for number in range(RUNS):
-            runs.append(run(kafka, redis))
-            print(f"run {number + 1}: { ({key: round(value) for key, value in runs[-1].items()}) }", flush=True)
-    (ROOT / "benchmarks" / "RESULTS.md").write_text(report(runs))
+        with servers() as (kafka, redis):
+            for number in range(RUNS):
+                runs.append(run(kafka, redis))
+                print(f"run {number + 1}: { ({key: round(value) for key, value in runs[-1].items()}) }", flush=True)
+        flow = report(runs)
+        page.write_text(flow + mark + index)
+    if "--flow" not in sys.argv:
+        sizes = {assets: index_runs(assets) for assets in SIZES}
+        page.write_text(flow + index_report(sizes))
+        plot(sizes[SIZES[-1]], ROOT / "docs" / "index-memory.svg")
     print("written to benchmarks/RESULTS.md")
 
 

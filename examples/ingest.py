@@ -19,9 +19,10 @@ from expunge.suppression import Filter
 def main(bootstrap_servers: str, key_file: str, prefix: str = "expunge.") -> None:
     """Copy lines, without the purposes that a person has taken back; drop those of whom nothing may be kept."""
     key = Path(key_file).read_text().strip()
-    kept = number = 0
+    kept = seen = 0
     with Filter(bootstrap_servers, key, namespaces={"user_id": "exact"}, prefix=prefix) as suppressed:
-        for number, line in enumerate(sys.stdin, 1):
+        for line in sys.stdin:
+            seen += 1
             upload = json.loads(line)
             collected_at = datetime.fromisoformat(upload["collected_at"])
             upload["purposes"] = suppressed.purposes_left(
@@ -30,7 +31,7 @@ def main(bootstrap_servers: str, key_file: str, prefix: str = "expunge.") -> Non
             if upload["purposes"]:
                 kept += 1
                 print(json.dumps(upload))
-        print(f"{kept} of {number} kept", file=sys.stderr)
+        print(f"{kept} of {seen} kept", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ class Redis(_Section):
 
     url: str = "redis://127.0.0.1:6379/0"
     expected_assets: int = Field(1_000_000, ge=1)
-    """Decides, when the index is created, into how many buckets it is cut: about one for every 64 assets."""
+    """Decides, when the index is created, into how many buckets it is cut: about one for every 80 assets."""
 
 
 class Metrics(_Section):

@@ -86,7 +86,7 @@ def test_what_is_no_event_becomes_a_dead_letter(
 
 REJECTED: list[tuple[str, str, Any, str]] = [
     ("unknown type", "expunge.everything.deleted.v1", GOOD, "unknown_type"),
-    ("a type for later", "expunge.consent.granted.v1", GOOD, "not_carried_out"),
+    ("a type for later", "expunge.processing.restricted.v1", GOOD, "not_carried_out"),
     ("missing field", ERASURE, {"request_id": "r", "subjects": [PERSON]}, "missing_field"),
     ("unknown field", ERASURE, GOOD | {"windwo": CANARY}, "unknown_field"),
     ("a field for later", WITHDRAWAL, GOOD | {"data_sources": ["supplier-a"], "window": {}}, "unknown_field"),
@@ -111,7 +111,7 @@ REJECTED: list[tuple[str, str, Any, str]] = [
     ),
     ("an id of 10,000 characters", ERASURE, GOOD | {"subjects": [PERSON | {"id": CANARY * 900}]}, "id_too_long"),
     ("not an e-mail", ERASURE, GOOD | {"subjects": [{"namespace": "email", "id": CANARY}]}, "bad_identity"),
-    ("half a character", ERASURE, GOOD | {"subjects": [PERSON | {"id": CANARY + "\ud800"}]}, "bad_identity"),
+    ("half a character", ERASURE, GOOD | {"subjects": [PERSON | {"id": CANARY + "\ud800"}]}, "wrong_type"),
     ("unknown jurisdiction", ERASURE, GOOD | {"jurisdiction": "XX"}, "bad_field"),
 ]
 

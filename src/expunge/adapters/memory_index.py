@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from expunge.domain.marks import Mark, MarkState
+from expunge.domain.marks import TASK_DIGITS, Mark, MarkState
 from expunge.domain.plan import MAX_EXCLUDED
 from expunge.domain.row import (
     CONTAINER,
@@ -24,7 +24,7 @@ from expunge.errors import Fenced
 from expunge.ports import Peek, Put, Rule, Said
 
 T = TypeVar("T")
-HUB = 96
+HUB = 128
 """Children that come along with a visit; more are read in shards."""
 
 
@@ -208,7 +208,7 @@ class MemoryIndex:
 
 
 def _mark(case_id: str, marked: _Marked) -> Mark:
-    tasks = (marked.owner[:8], marked.widened[:8])
+    tasks = (marked.owner[:TASK_DIGITS], marked.widened[:TASK_DIGITS])
     return Mark(case_id, tasks, marked.reach, marked.digest, marked.state, marked.since_ms, marked.until)
 
 

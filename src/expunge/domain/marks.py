@@ -15,6 +15,10 @@ from expunge.domain.scope import Arrival
 from expunge.domain.walk import boundary, reach_of
 
 
+TASK_DIGITS = 4
+"""Of a task's id, in a mark: a task that takes another's node for its own walks a little further, and no less."""
+
+
 class MarkState(IntEnum):
     """What is known of a node's obligation. `since` of a mark says since when."""
 
@@ -32,7 +36,7 @@ class Mark(NamedTuple):
 
     case_id: str
     tasks: tuple[str, str]
-    """The first 8 digits of the ids of the tasks that own the node: who marked it first, and who widened its reach."""
+    """The first TASK_DIGITS of the ids of the tasks that own the node: who marked it first, and who widened its reach."""
     reach: Arrival
     digest: bytes
     """The digest of the row as it was planned; empty for roots and for nodes without a row."""

@@ -9,7 +9,7 @@ digest. The bytes, big-endian:
     6  digest of the combination
     5  collected at, in seconds since 1970, rounded down; 0 for unknown
     2  length of the asset id, and the id in UTF-8
-    then, each if its flag is set: first subject (16); derived at (6, milliseconds); a few parents' keys (count in one
+    then, each if its flag is set: first subject (8 bytes of the pseudonym); derived at (6, milliseconds); a few parents' keys (count in one
     byte, 16 each); extra (JSON): refs, attributes, holding.
 
 Scripts on the server read the first three fields and the moment, nothing else.
@@ -36,6 +36,8 @@ KEPT_ATTRIBUTES = 32
 
 DIGEST_BYTES = 5
 COMBINATION_BYTES = 6
+SUBJECT_BYTES = 8
+"""Of a pseudonym, in a row: only whether another person is named matters there."""
 CONTAINER, PASS_THROUGH, SHARED, REMOVED, SUBJECT, DERIVED, PARENTS, EXTRA = (1 << bit for bit in range(8))
 _HEAD = struct.Struct(">5sB6s5sH")
 _TAIL = struct.Struct(">B6s5sH")
@@ -151,7 +153,7 @@ class Row:
     Attributes:
         collected: the earliest moment at which anything in it was collected, in seconds since 1970; 0 for unknown.
         derived_ms: the latest moment at which it was made, in milliseconds since 1970; 0 for unknown.
-        first_subject: the smallest pseudonym of those that it names; a second one makes it `shared`.
+        first_subject: the beginning of the smallest pseudonym that it names; a second person makes it `shared`.
         parents: keys of a few of the assets that it was made from: for people, not for walks.
         refs: (pseudonym in hexadecimal, the system's own handle for that person).
     """
@@ -233,7 +235,7 @@ class Row:
         parents: tuple[bytes, ...] = ()
         extra: list[Any] = [[], [], None]
         if flags & SUBJECT:
-            first, at = raw[at : at + SIZE], at + SIZE
+            first, at = raw[at : at + SUBJECT_BYTES], at + SUBJECT_BYTES
         if flags & DERIVED:
             derived, at = int.from_bytes(raw[at : at + 6], "big"), at + 6
         if flags & PARENTS:
@@ -285,7 +287,7 @@ def parents_of(raw: bytes) -> list[bytes]:
     if not flags & PARENTS:
         return []
     at = _ID_AT + (raw[_ID_AT - 2] << 8 | raw[_ID_AT - 1])
-    at += (SIZE if flags & SUBJECT else 0) + (6 if flags & DERIVED else 0)
+    at += (SUBJECT_BYTES if flags & SUBJECT else 0) + (6 if flags & DERIVED else 0)
     return [raw[place : place + SIZE] for place in range(at + 1, at + 1 + SIZE * raw[at], SIZE)]
 
 

@@ -9,7 +9,16 @@ from typing import Any, NamedTuple
 import orjson
 
 from expunge.domain.digest import SIZE
-from expunge.domain.row import KEPT_ATTRIBUTES, KEPT_PARENTS, KEPT_REFS, Holding, Row, combine, moment
+from expunge.domain.row import (
+    KEPT_ATTRIBUTES,
+    KEPT_PARENTS,
+    KEPT_REFS,
+    SUBJECT_BYTES,
+    Holding,
+    Row,
+    combine,
+    moment,
+)
 
 
 class Named(NamedTuple):
@@ -74,7 +83,7 @@ class Statement:
             combine(self.kinds, self.systems, self.data_sources, self.purposes, self.categories),
             max(0, int(moment(self.collected_at).timestamp())) if self.collected_at else 0,
             max(0, int(moment(self.derived_at).timestamp() * 1000)) if self.derived_at else 0,
-            min(people, default=b""),
+            min(people, default=b"")[:SUBJECT_BYTES],
             self.shared or len(people) > 1,
             self.removed,
             tuple(sorted(set(parents))[:KEPT_PARENTS]) if len(parents) > 1 else parents,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from expunge.domain.identity import Keys
+from expunge.domain.marks import TASK_DIGITS
 from expunge.domain.row import CONTAINER
 from expunge.domain.scope import SHARDS, Arrival, Group, GroupKind, data_source_node
 from expunge.domain.walk import (
@@ -204,7 +205,7 @@ class Traversal:
 
 def _is_mine(task: Task, peek: Peek) -> bool:
     again = task.generation > 1 and peek.flags & CONTAINER
-    return peek.mark is not None and bool(again or task.task_id[:8] in peek.mark.tasks)
+    return peek.mark is not None and bool(again or task.task_id[:TASK_DIGITS] in peek.mark.tasks)
 
 
 def _child(task: Task, child: str, kind: TaskKind, **fields: object) -> Task:

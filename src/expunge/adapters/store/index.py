@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from expunge.adapters.store.server import Call, Server
 from expunge.domain.digest import SIZE
-from expunge.domain.marks import Mark, MarkState
+from expunge.domain.marks import TASK_DIGITS, Mark, MarkState
 from expunge.domain.plan import MAX_EXCLUDED
 from expunge.domain.row import DIGEST_BYTES, Combination, Row, combination_of
 from expunge.domain.scope import SHARDS, Arrival, Group, GroupKind, data_source_node, place_of
@@ -322,7 +322,7 @@ def _place(node: bytes, bucket: int) -> bytes:
 
 
 def _task(task_id: str) -> bytes:
-    return bytes.fromhex(task_id[:8])
+    return bytes.fromhex(task_id[:TASK_DIGITS])
 
 
 def _unpacked(packed: bytes) -> list[bytes]:
@@ -336,7 +336,7 @@ def unpack_marks(packed: bytes) -> list[Mark]:
         flags, case, digest = packed[at], packed[at + 1 : at + 17], packed[at + 17 : at + 22]
         at += 22
         parts = []
-        for bit, size in ((_OWNER, 4), (_WIDENED, 4), (_SINCE, 6), (_UNTIL, 5)):
+        for bit, size in ((_OWNER, 2), (_WIDENED, 2), (_SINCE, 6), (_UNTIL, 5)):
             parts.append(packed[at : at + size] if flags & bit else b"")
             at += len(parts[-1])
         owner, widened, since, until = parts

@@ -40,7 +40,7 @@ SOCKET_SECONDS = 5
 CALLS_PER_TRIP = 256
 
 
-ASSETS_PER_BUCKET = 64
+ASSETS_PER_BUCKET = 80
 """So many rows keep a bucket small enough for the compact encoding, and large enough that its own cost is small."""
 
 

@@ -1,4 +1,4 @@
--- Marks roots. ARGV: epoch, lease, case, task (4), end of the reach (5 bytes, or ''), then packed: bucket (4), node (16).
+-- Marks roots. ARGV: epoch, lease, case, task (2), end of the reach (5 bytes, or ''), then packed: bucket (4), node (16).
 if lease_passed(ARGV[2]) then return redis.error_reply(LEASE) end
 local blob, at = ARGV[6], 1
 while at <= #blob do

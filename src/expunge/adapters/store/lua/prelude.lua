@@ -23,7 +23,7 @@ end
 -- Members (keys of 16 bytes) of a field, packed. Past SPILL_BYTES the field holds 'S' and the members move to a hash
 -- beside it, one field for each first byte that can occur in a shard; a part that grows past the bound as well moves to
 -- a plain set. So a hub of millions breaks nobody else's compact encoding, and no reply is larger than a part.
-local SPILL_BYTES = 1536
+local SPILL_BYTES = 2048
 local SPILLED = 'S'
 
 local function spill_key(key, field) return key .. ':' .. field end
@@ -75,8 +75,9 @@ local function add_member(key, field, member)
 end
 
 -- Marks: flags (1), case (16), digest of the row as planned (5), then what the flags name: the task that marked first
--- (4), the task that widened the reach (4), a moment in milliseconds (6), the end of the case's reach in seconds (5).
--- Both tasks own the node: each of them, when it is repeated after a crash, walks on from it. Many cases on one node
+-- (2), the task that widened the reach (2), a moment in milliseconds (6), the end of the case's reach in seconds (5).
+-- Both tasks own the node: each of them, when it is repeated after a crash, walks on from it. Two bytes of their ids are
+-- enough: a task that takes another's node for its own walks a little further, and no less. Many cases on one node
 -- spill into a hash of their own. `domain/marks.py` says what the states mean.
 local REACH, STATE, OWNER, WIDENED, SINCE, UNTIL = 4, 4, 16, 32, 64, 128
 local OPEN, CLEAN, GONE, RESTATED = 0, 1, 2, 3
@@ -86,7 +87,7 @@ local NO_ROW = string.rep('\0', 5)
 local function has(flags, bit) return flags % (2 * bit) >= bit end
 
 local function mark_size(flags)
-  return 22 + (has(flags, OWNER) and 4 or 0) + (has(flags, WIDENED) and 4 or 0)
+  return 22 + (has(flags, OWNER) and 2 or 0) + (has(flags, WIDENED) and 2 or 0)
     + (has(flags, SINCE) and 6 or 0) + (has(flags, UNTIL) and 5 or 0)
 end
 
@@ -97,8 +98,8 @@ local function read_mark(packed, at)
     case = string.sub(packed, at + 1, at + 16), digest = string.sub(packed, at + 17, at + 21),
   }
   at = at + 22
-  if has(flags, OWNER) then mark.owner = string.sub(packed, at, at + 3); at = at + 4 end
-  if has(flags, WIDENED) then mark.widened = string.sub(packed, at, at + 3); at = at + 4 end
+  if has(flags, OWNER) then mark.owner = string.sub(packed, at, at + 1); at = at + 2 end
+  if has(flags, WIDENED) then mark.widened = string.sub(packed, at, at + 1); at = at + 2 end
   if has(flags, SINCE) then mark.since = string.sub(packed, at, at + 5); at = at + 6 end
   if has(flags, UNTIL) then mark.till = string.sub(packed, at, at + 4) end
   return mark

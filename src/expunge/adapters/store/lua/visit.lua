@@ -1,6 +1,6 @@
 -- Marks nodes, then reads their rows and children: all of it in one step (PROTOCOLS 11). The rules are `reach_of` and
 -- `boundary` of domain/walk.py.
--- ARGV: epoch, lease, case, task (4), bounded (0 or 1), again (0 or 1), end of the reach (seconds, 0 for none), moment at
+-- ARGV: epoch, lease, case, task (2), bounded (0 or 1), again (0 or 1), end of the reach (seconds, 0 for none), moment at
 -- which the task's own nodes came back (6 bytes, or ''), then packed for the nodes of a bucket that are alike: bucket
 -- (4), number of nodes (2), arrival (0 through, 1 containers, 2 root, 3 member, 4 either) with 8 added for the task's own (1), nodes
 -- (16 each). Neighbours in one bucket are read together.
@@ -75,11 +75,17 @@ local function answer(word, reach, row, kids)
   end
 end
 
+-- Fields of a hash; small walks mostly find one node in a bucket.
+local function read(key, nodes)
+  if #nodes == 1 then return { redis.call('HGET', key, nodes[1]) } end
+  return redis.call('HMGET', key, unpack(nodes))
+end
+
 local function group(bucket, nodes, arrival, own)
   local head, tail = ends_of(bucket)
   local marks = head .. 'm' .. tail
-  local row_of, mark_of = redis.call('HMGET', head .. 'a' .. tail, unpack(nodes)), redis.call('HMGET', marks, unpack(nodes))
-  local kids_of = redis.call('HMGET', head .. 'c' .. tail, unpack(nodes))
+  local row_of, mark_of = read(head .. 'a' .. tail, nodes), read(marks, nodes)
+  local kids_of = read(head .. 'c' .. tail, nodes)
   local writes = {}
   for number = 1, #nodes do
     local node, row, packed = nodes[number], row_of[number], mark_of[number]

@@ -1,0 +1,52 @@
+"""A picture of the index's memory by part, as SVG."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("svg")
+from matplotlib import pyplot as plt  # noqa: E402 - after the back end is chosen
+
+MEANING = {
+    "rows": "rows: what is known of each asset",
+    "edges": "edges: what was made from it",
+    "subjects": "people: the assets that name them",
+    "data sources": "data sources: the assets that came from them",
+    "free": "slack of the allocator and of Redis' own tables",
+}
+COLOURS = {"rows": "#31688e", "edges": "#35b779", "subjects": "#fde725", "data sources": "#90d743", "free": "#c9c9c9"}
+TARGET = 180
+
+
+def plot(runs: list[dict[str, Any]], file: Path) -> None:
+    """One bar: bytes of resident memory per asset, by part, with the target; and marks beside it."""
+    parts = {part: statistics.median(run["parts"][part] for run in runs) for part in MEANING if part != "free"}
+    resident = statistics.median(run["resident"] for run in runs)
+    parts["free"] = max(0.0, resident - sum(parts.values()))
+    marks = statistics.median(run["mark bytes"] for run in runs)
+    plt.rcParams.update({"font.family": "sans-serif", "svg.hashsalt": "expunge", "font.size": 11})
+    figure, axes = plt.subplots(figsize=(9.5, 3.9), layout="constrained")
+    left = 0.0
+    for part, size in parts.items():
+        axes.barh("index", size, left=left, color=COLOURS[part], edgecolor="white", label=MEANING[part])
+        if size > 6:
+            dark = part in {"rows", "edges"}
+            axes.text(left + size / 2, 0, f"{size:.0f}", ha="center", va="center", color="white" if dark else "black")
+        left += size
+    axes.barh("marks", marks, color="#440154", edgecolor="white", label="marks, once a case has walked over all of it")
+    axes.text(marks / 2, 1, f"{marks:.0f}", ha="center", va="center", color="white")
+    axes.axvline(TARGET, color="black", linestyle="--", linewidth=1)
+    axes.text(TARGET - 1.5, 0.5, f"target {TARGET}", rotation=90, ha="right", va="center", fontsize=9)
+    axes.invert_yaxis()
+    axes.set_xlim(0, TARGET + 12)
+    axes.set_xlabel("bytes of resident Redis memory per registered asset")
+    axes.set_title(f"Where {runs[0]['assets']:,} assets lie: {resident:.0f} bytes each", loc="left", fontweight="bold")
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2, frameon=False, fontsize=9.5)
+    figure.savefig(file, metadata={"Date": None})
+    plt.close(figure)
