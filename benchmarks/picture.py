@@ -9,7 +9,7 @@ from typing import Any
 import matplotlib as mpl
 
 mpl.use("svg")
-from matplotlib import pyplot as plt  # noqa: E402 - after the back end is chosen
+from matplotlib import pyplot as plt
 
 MEANING = {
     "rows": "rows: what is known of each asset",

@@ -3,7 +3,7 @@
 What is measured, each on one Kafka broker and one Redis on the same machine:
 
 - floor: what kafka-python and redis-py do alone with messages of the same size;
-- registrations/s: an indexer process reading batches of 500 that lie on the topic already, into Redis and onto `assets`;
+- registrations/s: an indexer process reading batches of 500 that lie on the topic, into Redis and onto `assets`;
 - import/s: `expunge index import` of a JSON Lines file of a million lines;
 - planned/s: publishing the withdrawal of a data source (a dry run) until `planned` is confirmed;
 - small requests: a person with three files each; a burst until all are completed, and one at a time for the latency;
@@ -29,10 +29,10 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from expunge.adapters.system import SystemClock  # noqa: E402 - the tree is not installed as a package
-from tests.deployment import Deployment, deployed, until  # noqa: E402 - the tree is not installed as a package
 from benchmarks.picture import plot  # noqa: E402
 from expunge.adapters.broker.producer import HEADERS  # noqa: E402
+from expunge.adapters.system import SystemClock  # noqa: E402 - the tree is not installed as a package
+from tests.deployment import Deployment, deployed, until  # noqa: E402 - the tree is not installed as a package
 from tests.servers import servers  # noqa: E402
 
 ASSETS = 200_000

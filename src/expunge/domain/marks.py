@@ -14,7 +14,6 @@ from expunge.domain.row import CONTAINER, DIGEST_BYTES, collected_of, flags_of
 from expunge.domain.scope import Arrival
 from expunge.domain.walk import boundary, reach_of
 
-
 TASK_DIGITS = 4
 """Of a task's id, in a mark: a task that takes another's node for its own walks a little further, and no less."""
 
@@ -36,7 +35,7 @@ class Mark(NamedTuple):
 
     case_id: str
     tasks: tuple[str, str]
-    """The first TASK_DIGITS of the ids of the tasks that own the node: who marked it first, and who widened its reach."""
+    """The first TASK_DIGITS of the ids of the tasks that own the node: who marked it first, who widened its reach."""
     reach: Arrival
     digest: bytes
     """The digest of the row as it was planned; empty for roots and for nodes without a row."""

@@ -9,8 +9,8 @@ digest. The bytes, big-endian:
     6  digest of the combination
     5  collected at, in seconds since 1970, rounded down; 0 for unknown
     2  length of the asset id, and the id in UTF-8
-    then, each if its flag is set: first subject (8 bytes of the pseudonym); derived at (6, milliseconds); a few parents' keys (count in one
-    byte, 16 each); extra (JSON): refs, attributes, holding.
+    then, each if its flag is set: first subject (8 bytes of the pseudonym); derived at (6, milliseconds); a few
+    parents' keys (count in one byte, 16 each); extra (JSON): refs, attributes, holding.
 
 Scripts on the server read the first three fields and the moment, nothing else.
 """

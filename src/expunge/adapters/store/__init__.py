@@ -1,33 +1,38 @@
 """The index and the state on Redis (6.2 commands only, so Valkey and managed services work).
 
-Every key Expunge uses. <t> is one of 256 hash tags, <b> a bucket (of tag b mod 256), <p> a partition of `cases` (of tag
-p mod 256). Names stand behind the deployment's prefix.
+Every key Expunge uses. <t> is one of 256 hash tags, <b> a bucket within its tag, <p> a partition of `cases` (of tag p mod
+256). Names stand behind the deployment's prefix. docs/index.md says why each is as it is.
 
-    key                          type    field -> value
-    {0}meta                      hash    format, buckets, check value of the secret, epoch
-    {0}holdings                  set     keys of holdings
-    {<t>}sentinel                hash    epoch; every script checks it first
-    {<t>}a:<b>                   hash    asset -> row: digest (8), flags (1), body
-    {<t>}c:<b>                   hash    node -> packed children, or 'S': see the set beside it
-    {<t>}c:<b>:<node>            set     children of a node with many
-    {<t>}s:<b>                   hash    subject -> packed assets, spilled likewise
-    {<t>}o:<b>                   hash    digest of a data source -> its assets in this bucket, spilled likewise
-    {<t>}m:<b>                   hash    node -> packed marks: case, tasks, reach, row's digest, clean since; spilled
-    {<t>}x:<case>:<node>         set     what a container of a case must leave out (bounded)
-    {<t>}pos:<p>                 string  position of `cases` that the state below includes
-    {<t>}case:<p>:<case>         string  the case, JSON
-    {<t>}root:<p>:<case>         string  what it was opened with, JSON
-    {<t>}chunks:<p>:<case>       hash    chunk digest -> its state, JSON
-    {<t>}commands:<p>:<case>     hash    command id -> chunk digest
-    {<t>}plan:<p>:<case>:<g>     set     chunks of a generation
-    {<t>}ready:<p>:<case>:<g>:<s> zset   chunks of a stage without a command yet, in lexical order
-    {<t>}chunk:<p>:<case>:<d>    string  body of a chunk, JSON
-    {<t>}owners:<p>:<case>       hash    name of an obligation -> digest of the chunk that holds it
-    {<t>}timers:<p>              zset    case|timer -> due, in milliseconds
-    {<t>}unapplied:<p>           set     cases that wait for the indexers
-    {<t>}open:<p>                zset    cases that are not final, in lexical order
-    {<t>}list:<p>                set     all cases
-    {<t>}flow:<p>                hash    system -> commands without a final answer
-    {<t>}notary-pos:<p>          string  position of `ledger` that the notary includes
-    {<t>}facts:<p>:<case>        hash    sequence -> digest of the fact (tag of the ledger's partition)
+    key                            type    field -> value
+    {0}meta                        hash    format, buckets, check value of the secret, epoch
+    {0}holdings                    set     keys of holdings
+    {0}combinations                hash    digest (6) -> kinds, systems, data sources, purposes, categories, JSON
+    {<t>}sentinel                  hash    epoch; every script checks it first
+    {<t>}a:<b>                     hash    asset -> row (domain/row.py)
+    {<t>}c:<b>                     hash    node -> packed children, or 'S': see the hash beside it
+    {<t>}s:<b>                     hash    subject -> packed assets, spilled likewise
+    {<t>}o:<b>                     hash    data source (8) -> its assets in this bucket, spilled likewise
+    {<t>}c:<b>:<node>              hash    part (second byte of a member) -> packed members, or 'S'; also s:, o:
+    {<t>}c:<b>:<node>:<part>       set     members of a part with many
+    {<t>}m:<b>                     hash    node -> packed marks, or 'S' (prelude.lua)
+    {<t>}m:<b>:<node>              hash    case -> mark, of a node with many
+    {<t>}x:<case>:<node>           set     what a container of a case must leave out (bounded)
+    {<t>}pos:<p>                   string  position of `cases` that the state below includes
+    {<t>}case:<p>:<case>           string  the case, JSON
+    {<t>}root:<p>:<case>           string  what it was opened with, JSON
+    {<t>}suppression:<p>:<key>     string  what was said of one suppression, JSON
+    {<t>}chunks:<p>:<case>         hash    chunk digest -> its state, JSON
+    {<t>}commands:<p>:<case>       hash    command id -> chunk digest
+    {<t>}plan:<p>:<case>:<g>       set     chunks of a generation
+    {<t>}ready:<p>:<case>:<g>:<s>  zset    chunks of a stage without a command yet, in lexical order
+    {<t>}chunk:<p>:<case>:<d>      string  body of a chunk, JSON
+    {<t>}owners:<p>:<case>         hash    name of an obligation (12) -> digest of the chunk that holds it
+    {<t>}owners:<p>:<case>:<xx>    hash    the same, of a large case: by the first two bytes of the name
+    {<t>}timers:<p>                zset    case|timer -> due, in milliseconds
+    {<t>}unapplied:<p>             set     cases that wait for the indexers
+    {<t>}open:<p>                  zset    cases that are not final, in lexical order
+    {<t>}list:<p>                  set     all cases
+    {<t>}flow:<p>                  hash    system -> commands without a final answer
+    {<t>}notary-pos:<p>            string  position of `ledger` that the notary includes
+    {<t>}facts:<p>:<case>          hash    sequence -> digest of the fact (tag of the ledger's partition)
 """

@@ -40,7 +40,7 @@ _DEFERRED_LETTERS = frozenset(LETTERS[claim] for claim in DEFERRALS)
 
 
 class Tally(NamedTuple):
-    """What is counted of a case: one obligation each."""
+    """What is counted of a case: one obligation each. `holding` is `holding`, or `returned` for what came back."""
 
     system: str
     kind: str
@@ -115,7 +115,7 @@ class ChunkState(Value):
 
     def _line(self, claim: str, reason: str, until: str) -> Tally:
         summary = self.summary
-        holding = "holding" if summary.holding else ""
+        holding = "holding" if summary.holding else "returned" if summary.returned else ""
         return Tally(summary.system, summary.kind, holding, summary.action, claim, reason, until)
 
 
