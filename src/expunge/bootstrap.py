@@ -13,7 +13,7 @@ from expunge.adapters.broker.consumer import KafkaReader, KafkaRecords
 from expunge.adapters.broker.producer import KafkaSender
 from expunge.adapters.store.cases import RedisCaseStore, RedisNotaryStore
 from expunge.adapters.store.index import RedisIndex
-from expunge.adapters.store.server import Server, buckets_for
+from expunge.adapters.store.server import FORMAT, Server, buckets_for
 from expunge.adapters.system import PrometheusMetrics, StopWaiter, SystemClock
 from expunge.adapters.vault import LibraryVault
 from expunge.config import Settings
@@ -166,6 +166,9 @@ class Installation:
         if meta is None:
             mend = "run `expunge topics create` on a new installation, `expunge rebuild` if the topics hold data"
             return [Finding("Redis holds no index", mend)]
+        if meta.layout != FORMAT:
+            mend = "run the version that made it, or rebuild the index into an empty Redis"
+            return [Finding(f"the index has layout {meta.layout}, this version reads {FORMAT}", mend)]
         if meta.check != self.keys.check:
             return [Finding("the index was made with another secret", "set secret_file to the secret it was made with")]
         return []

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from expunge.adapters.store.server import FORMAT
 from expunge.domain.registry import Namespace, Publisher, Registry, System
 from expunge.domain.vocabulary import Regime
 from tests.deployment import Deployment, deployed
@@ -60,6 +61,14 @@ def test_a_role_refuses_another_secret(world: Deployment, tmp_path: Path) -> Non
     (tmp_path / "other").write_text("o" * 40)
     done = expunge(world, "run", "--role", "intake", EXPUNGE_SECRET_FILE=str(tmp_path / "other"))
     assert (done.returncode, "another secret" in done.stderr) == (2, True)
+
+
+def test_a_role_refuses_an_index_of_another_layout(world: Deployment) -> None:
+    server = world.installation.server
+    server.client.hset(server.key(0, "meta"), "format", "1")
+    done = expunge(world, "run", "--role", "intake")
+    server.client.hset(server.key(0, "meta"), "format", FORMAT)
+    assert (done.returncode, "layout 1" in done.stderr) == (2, True)
 
 
 def test_an_empty_redis_beside_full_topics_is_refused(world: Deployment) -> None:

@@ -1,7 +1,7 @@
 """The index and the state on Redis (6.2 commands only, so Valkey and managed services work).
 
-Every key Expunge uses. <t> is one of 256 hash tags, <b> a bucket within its tag, <p> a partition of `cases` (of tag p mod
-256). Names stand behind the deployment's prefix. docs/index.md says why each is as it is.
+Every key Expunge uses. <t> is one of 256 hash tags, <b> a bucket within its tag, <p> a partition of `cases` (of tag p
+mod 256). Names stand behind the deployment's prefix. docs/index.md says why each is as it is.
 
     key                            type    field -> value
     {0}meta                        hash    format, buckets, check value of the secret, epoch

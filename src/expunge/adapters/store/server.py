@@ -83,6 +83,8 @@ class Meta:
     buckets: int
     check: str
     epoch: str
+    layout: str
+    """Which version of the keys' encodings this is; see FORMAT."""
 
 
 class Server:
@@ -154,7 +156,7 @@ class Server:
             raw = self.client.hgetall(self.key(0, "meta"))
         if not raw:
             return None
-        return Meta(int(raw[b"buckets"]), raw[b"check"].decode(), raw[b"epoch"].decode())
+        return Meta(int(raw[b"buckets"]), raw[b"check"].decode(), raw[b"epoch"].decode(), raw[b"format"].decode())
 
     def now_ms(self) -> int:
         """The store's clock, in milliseconds since 1970."""

@@ -1,0 +1,67 @@
+"""Suppressions: the same state and the same message in any order of words."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from expunge.domain.suppression import Published, Suppress, Suppression, Word, decide
+from expunge.suppression import _Entry
+
+KEY = "ab" * 16
+WORDS = st.builds(
+    Word,
+    purpose=st.sampled_from(["*", "training"]),
+    at_ms=st.integers(1, 4).map(lambda second: second * 1000),
+    word=st.sampled_from(["revoked", "granted"]),
+    until=st.sampled_from([0, 7, 9]),
+    case_id=st.sampled_from(["", "c" * 32]),
+)
+
+
+def after(words: list[Word]) -> Suppression:
+    state = Suppression(suppression=KEY)
+    for word in words:
+        state = decide(state, Suppress(suppression=KEY, words=(word,))).after
+    return state
+
+
+@given(st.lists(WORDS, max_size=6), st.randoms())
+def test_any_order_and_any_repetition_of_words_ends_alike(words: list[Word], random: object) -> None:
+    again = [*words, *words]
+    random.shuffle(again)  # type: ignore[attr-defined]
+    assert after(words).purposes == after(again).purposes
+
+
+def test_what_was_read_back_lower_is_published_again_and_nothing_else() -> None:
+    state = after([Word(purpose="*", at_ms=1, word="revoked")])
+    assert decide(state, Published(suppression=KEY, sequence=0)).publish
+    assert not decide(state, Published(suppression=KEY, sequence=state.sequence)).publish
+    assert not decide(None, Published(suppression=KEY, sequence=0)).publish
+
+
+@pytest.mark.parametrize(
+    ("words", "limit"),
+    [
+        ([], None),
+        ([("granted", 5000)], None),
+        ([("revoked", 5000)], 0),
+        ([("revoked", 5000), ("granted", 5000)], 0),
+        ([("revoked", 5000), ("granted", 9000)], 8),
+        ([("granted", 9000), ("revoked", 12_000)], 0),
+    ],
+)
+def test_the_limit_of_a_purpose(words: list[tuple[str, int]], limit: int | None) -> None:
+    said = [Word(purpose="p", at_ms=at, word=word) for word, at in words]  # type: ignore[arg-type]
+    state = after(said)
+    assert (state.purposes["p"].limit if words else None) == limit
+
+
+def test_an_entry_covers_what_was_collected_up_to_its_end() -> None:
+    end = datetime(2026, 11, 1, tzinfo=UTC).timestamp()
+    assert _Entry(0, int(end)).covers(end + 0.5)
+    assert not _Entry(0, int(end)).covers(end + 1)
+    assert _Entry(0, 0).covers(end + 10**9)
