@@ -139,7 +139,7 @@ class World:
         self.seen = MemoryNotaryStore()
         self.lease_clock, self.lease_until = 1_000_000, 0
         if isinstance(self.index, MemoryIndex):
-            self.index.now_ms = self.lease_clock
+            self.index.now_ms, self.index.hub = self.lease_clock, min(self.index.hub, self.step_nodes)
         self.metrics, self.vault = MemoryMetrics(), UnsafeMemoryVault()
         index: Any = Dying(self.index, self)
         store: Any = Dying(self.store, self)

@@ -142,6 +142,19 @@ def test_children_of_a_hub_are_read_in_shards(index: Index, size: int) -> None:
     assert len(index.members(group, range(1))) == index.sizes(group)[0]
 
 
+def test_the_children_of_a_hub_are_read_by_who_owns_its_mark(index: Index) -> None:
+    """Or a walk would go round a cycle of hubs for ever, in ever new tasks."""
+    put(index, "hub", "dataset")
+    index.link_children([(key("hub"), key(f"c{number}")) for number in range(200)])
+    assert visit(index, "hub")[0].hub
+    assert visit(index, "hub")[0].hub  # the same task, repeated after a crash
+    assert not visit(index, "hub", task=TASK2, own=True)[0].hub
+    assert not visit(index, "hub", task=TASK2, again=True)[0].hub
+    index.set_state(CASE, [key("hub")], MarkState.CLEAN, NOW)
+    assert visit(index, "hub", task=TASK2, again=True)[0].hub  # what is found now may be in them
+    assert not visit(index, "hub", task=TASK2, again=True)[0].hub
+
+
 def test_mark_first_read_after_and_edge_first_mark_after(index: Index) -> None:
     put(index, "parent")
     (first,) = visit(index, "parent")

@@ -269,3 +269,21 @@ def test_a_grant_for_a_bare_pseudonym_is_rejected() -> None:
     world.publish("requests", "expunge.consent.granted.v1", data)
     world.settle()
     assert [each["reason"] for each in world.rejections()] == ["bad_identity"]
+
+
+def test_a_hub_that_is_its_own_descendant_is_walked_to_an_end() -> None:
+    """A data set of many children, one of which is another name of it: a later generation reads all of them again."""
+    world = World(step_nodes=1)
+    world.register("photo", subjects=["ann"])
+    world.register("set", "dataset", "ml", parents=["photo"], aliases=["set:latest"])
+    world.register("set:latest", "dataset", "ml", aliases=["set"])
+    for number in range(5):
+        world.register(f"version-{number}", "dataset_version", "ml", parents=["set"])
+    world.settle()
+    case_id = world.erase("ann")
+    world.settle()
+    world.register("crop", parents=["photo"])
+    world.register("set", "dataset", "ml", parents=["crop"])
+    world.settle(ticks=40)
+    assert world.status(case_id) == "completed"
+    assert {asset for _, asset, _ in world.commanded[case_id]} >= {"crop", "set", "set:latest", "version-4"}

@@ -21,9 +21,7 @@ from expunge.domain.row import (
 )
 
 NAMES = st.lists(st.sampled_from(["a", "b", "c"]), max_size=3).map(lambda names: tuple(sorted(set(names))))
-KEYS = st.lists(st.integers(0, 40).map(lambda number: digest(number)), max_size=25).map(
-    lambda keys: tuple(sorted(set(keys))[:16])
-)
+KEYS = st.lists(st.integers(0, 40).map(digest), max_size=25).map(lambda keys: tuple(sorted(set(keys))[:16]))
 ROWS = st.builds(
     Row,
     asset=st.just("s3://photos/ü/1.jpg"),

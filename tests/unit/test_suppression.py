@@ -55,7 +55,7 @@ def test_what_was_read_back_lower_is_published_again_and_nothing_else() -> None:
     ],
 )
 def test_the_limit_of_a_purpose(words: list[tuple[str, int]], limit: int | None) -> None:
-    said = [Word(purpose="p", at_ms=at, word=word) for word, at in words]  # type: ignore[arg-type]
+    said = [Word(purpose="p", at_ms=at, word=word) for word, at in words]
     state = after(said)
     assert (state.purposes["p"].limit if words else None) == limit
 

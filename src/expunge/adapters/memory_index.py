@@ -43,7 +43,7 @@ class MemoryIndex:
     """The lineage index as dictionaries. Its clock stands at `now_ms`, for leases."""
 
     def __init__(self) -> None:
-        self.now_ms = 1
+        self.now_ms, self.hub = 1, HUB
         self.raw: dict[bytes, bytes] = {}
         self.combinations: dict[bytes, Combination] = {}
         self.groups: dict[Group, list[bytes]] = defaultdict(list)
@@ -149,14 +149,17 @@ class MemoryIndex:
         seen = task_id not in {mark.owner, mark.widened} and not own
         digest = raw[:DIGEST_BYTES] if raw else b""
         reread = rule.again and bool(flags & CONTAINER)
+        was_clean = reread and mark.state is MarkState.CLEAN
         back = own and mark.state is MarkState.GONE and mark.since_ms < rule.returned
         changed = mark.state is MarkState.GONE and not seen and mark.digest != digest
-        if back or changed or (reread and mark.state is MarkState.CLEAN):
+        if back or changed or was_clean:
             mark.state, mark.since_ms, mark.owner = MarkState.OPEN, 0, mark.owner or task_id
         if not seen:
             mark.digest = digest
         children = () if seen and not reread else self.groups.get(Group(GroupKind.CHILDREN, key), ())
-        hub = len(children) > HUB
+        hub = len(children) > self.hub
+        if hub and not (was_clean or task_id in {mark.owner, mark.widened}):
+            hub, children = False, ()  # whoever owns the mark reads them; others would go round a cycle of hubs
         packed = b"" if hub else b"".join(children)
         return Visit(key, seen, False, mark.reach, raw, packed, known and not seen, hub)  # noqa: FBT003 - a tuple
 

@@ -39,11 +39,13 @@ local function is_boundary(arrival, flags, row)
   return inside
 end
 
--- The mark after the visit, whether the node is another task's, and whether the case had marked it.
+-- The mark after the visit, whether the node is another task's to plan, and whether its children, if it is a hub, are
+-- this task's to read: they are read by who owns the mark, and once more when a clean container is clean no longer.
+-- (Whoever else met it would send the walk round a cycle of hubs for ever.)
 local function visited(mark, row, flags, reach, own)
   local digest = row and string.sub(row, 1, 5) or NO_ROW
   if not mark then
-    return { reach = reach, state = OPEN, case = case, digest = digest, owner = task }, false, false
+    return { reach = reach, state = OPEN, case = case, digest = digest, owner = task }, false, true
   end
   local wider = WIDTH[reach] > WIDTH[mark.reach]
   local seen = mark.owner ~= task and mark.widened ~= task and not wider and not own
@@ -51,13 +53,14 @@ local function visited(mark, row, flags, reach, own)
     mark.reach = reach
     if not mark.owner then mark.owner = task elseif mark.owner ~= task then mark.widened = task end
   end
+  local was_clean = again and flags % 2 == CONTAINER and mark.state == CLEAN
   local back = own and returned ~= '' and mark.state == GONE and mark.since < returned
   local changed = mark.state == GONE and not seen and mark.digest ~= digest
-  if (again and flags % 2 == CONTAINER and mark.state == CLEAN) or back or changed then
+  if was_clean or back or changed then
     mark.state, mark.since, mark.owner = OPEN, nil, mark.owner or task
   end
   if not seen then mark.digest = digest end
-  return mark, seen, true
+  return mark, seen, was_clean or mark.owner == task or mark.widened == task
 end
 
 -- The whole mark of a node that has none yet: the usual case, kept short.
@@ -97,10 +100,11 @@ local function group(bucket, nodes, arrival, own)
       after = fresh_mark(reach, row)
       answer('f', reach, row, kids_of[number])
     else
-      local mark, seen, known = visited(mark_in(marks, node, packed, case), row, flags, reach, own)
-      local reread = again and flags % 2 == CONTAINER
+      local before = mark_in(marks, node, packed, case)
+      local mark, seen, owned = visited(before, row, flags, reach, own)
+      local kids = (not seen or again and flags % 2 == CONTAINER) and kids_of[number]
       after = with_mark(marks, node, packed, mark)
-      answer(seen and 's' or known and 'k' or 'f', mark.reach, row, (not seen or reread) and kids_of[number])
+      answer(seen and 's' or before and 'k' or 'f', mark.reach, row, (kids ~= SPILLED or owned) and kids)
     end
     if after ~= packed then
       writes[#writes + 1] = node
