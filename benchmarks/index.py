@@ -34,6 +34,7 @@ from expunge.adapters.store.survey import Survey  # noqa: E402
 from expunge.adapters.system import SystemClock, tune_process  # noqa: E402
 from expunge.domain.admission import Door  # noqa: E402
 from expunge.domain.digest import digest  # noqa: E402
+from expunge.domain.events import Outgoing  # noqa: E402
 from expunge.domain.identity import Keys  # noqa: E402
 from expunge.domain.registry import Registry, System  # noqa: E402
 from expunge.domain.scope import Scope, ScopeKind, Subject  # noqa: E402
@@ -147,7 +148,8 @@ def carry_out(stage: Resolver, task: Task) -> int:
     waiting, visited = [task], 0
     while waiting:
         answer = _Answer(stage, waiting.pop(0), SystemClock().now())
-        for message in answer.make():
+        announced: list[Outgoing] = []
+        for message in (*answer.make(announced), *announced):
             raw = message.event.encode()
             if message.topic == "tasks":
                 waiting.append(Task.model_validate(json.loads(raw)["data"]))

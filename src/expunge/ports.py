@@ -44,7 +44,7 @@ class Metrics(Protocol):
 
 
 class Said(NamedTuple):
-    """What one statement says of an asset: its row alone, and when it was appended."""
+    """What one statement says of an asset: its row alone, and when it was appended; 0: it says that it is not there."""
 
     key: bytes
     row: Row
@@ -113,7 +113,8 @@ class Index(Protocol):
     ) -> list[bytes]:
         """Note on a case's marks that nodes are clean, gone or open again.
 
-        Of GONE, the later moment stands. Answers which nodes were stated after that moment: they have come back.
+        Of GONE, the later moment stands. Answers which nodes were stated after that moment: they have come back, and
+        are not gone, so that asking again answers the same.
 
         Raises:
             Fenced: the lease has passed; see `Rule`.

@@ -62,6 +62,7 @@ class Filter:
     ) -> None:
         self._key, self._namespaces, self._tenant = SuppressionKey(bytes.fromhex(key)), dict(namespaces), tenant
         self._known: dict[str, dict[str, _Entry]] = {}
+        self._sequences: dict[str, int] = {}
         start = datetime.fromtimestamp(0, UTC)
         self._reader = KafkaReader(bootstrap_servers, dict(options or {}), prefix, [TOPIC], start)
         self.refresh()
@@ -85,6 +86,9 @@ class Filter:
             self._known.pop(key, None)
             return
         data = decode(record).data
+        if data["sequence"] < self._sequences.get(key, 0):
+            return  # a process that had lost its partition: the owner will say so, too
+        self._sequences[key] = data["sequence"]
         self._known[key] = {each["purpose"]: _Entry(each["since_ms"], each["until"]) for each in data["entries"]}
 
     def purposes_left(

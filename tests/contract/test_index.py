@@ -97,6 +97,14 @@ def test_statements_add_up_in_any_order(index: Index) -> None:
     assert other.raw[key("a")] == row.encode()
 
 
+def test_the_largest_row_that_statements_may_add_up_to(index: Index) -> None:
+    people = tuple(Named(digest("person", number), "r" * 256) for number in range(1000))
+    put(index, "a", subjects=people, data_sources=tuple(f"s{number}" for number in range(64)))
+    row = put(index, "a", data_sources=tuple(f"t{number}" for number in range(300)))
+    assert (len(row.refs), len(row.combination.data_sources)) == (1000, 364)
+    assert index.members(Group(GroupKind.SOURCE, data_source_node("t299")), EVERYWHERE) == [key("a")]
+
+
 def test_an_unknown_asset_has_no_row(index: Index) -> None:
     assert index.rows([key("nobody")]) == [None]
 
@@ -265,8 +273,9 @@ def test_what_was_stated_after_its_purge_has_come_back(index: Index) -> None:
     index.put([said("a", at=NOW + 10), said("b", at=NOW + 30), said("b", at=NOW + 10)])
     nodes = [key("a"), key("b")]
     assert index.set_state(CASE, nodes, MarkState.GONE, NOW + 20) == [key("b")]
-    assert {only(index, "a").state, only(index, "b").state} == {MarkState.GONE}
-    assert index.set_state(CASE, nodes, MarkState.GONE, NOW + 5) == []  # a process that lost its partition
+    assert index.set_state(CASE, nodes, MarkState.GONE, NOW + 20) == [key("b")]  # repeated after a crash
+    assert (only(index, "a").state, only(index, "b").state) == (MarkState.GONE, MarkState.RESTATED)
+    assert index.set_state(CASE, [key("a")], MarkState.GONE, NOW + 5) == []  # a process that lost its partition
     assert only(index, "a").since_ms == NOW + 20
     (again,) = index.put([said("a", at=NOW + 40)])
     assert [(mark.state, mark.since_ms) for mark in again.marks] == [(MarkState.GONE, NOW + 20)]

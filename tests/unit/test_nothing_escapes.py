@@ -287,3 +287,98 @@ def test_a_hub_that_is_its_own_descendant_is_walked_to_an_end() -> None:
     world.settle(ticks=40)
     assert world.status(case_id) == "completed"
     assert {asset for _, asset, _ in world.commanded[case_id]} >= {"crop", "set", "set:latest", "version-4"}
+
+
+@pytest.mark.parametrize("crash", range(24))
+def test_a_return_is_not_lost_when_the_coordinator_dies_while_it_takes_the_receipt(crash: int) -> None:
+    world = World()
+    world.register("photo", subjects=["ann"])
+    world.settle()
+    case_id = world.erase("ann")
+    while not world.answer_all():
+        for role in world.stages:
+            world.step(role)
+        world.tick(0.1)
+    world.tick(30)
+    world.publish("registrations", "expunge.asset.registered.v1", restored("photo"), event="restore-job-7")
+    world.step("indexer")
+    world.step("intake")
+    world.step("coordinator", crash_after=crash)
+    world.settle()
+    assert commands(world, case_id, "photo") == 2
+    assert world.status(case_id) == "completed"
+
+
+def test_an_old_backup_restored_over_a_returned_customers_record_is_commanded() -> None:
+    world = World()
+    case_id = erased(world, "users/ann")
+    world.tick(60 * 86_400)
+    world.register("users/ann", subjects=["ann"], collected_at=MARCH)
+    world.settle()
+    assert commands(world, case_id, "users/ann") == 1
+    world.publish("registrations", "expunge.asset.registered.v1", restored("users/ann"), event="restore-job-7")
+    world.settle()
+    assert commands(world, case_id, "users/ann") == 2
+
+
+def test_what_a_returned_customer_leads_to_is_let_be_whatever_comes_first() -> None:
+    world = World()
+    case_id = erased(world, "users/ann")
+    world.tick(60 * 86_400)
+    world.register("vector", "embedding", "ml", parents=["users/ann"], derived_at="2026-12-30T00:00:00Z")
+    world.register("users/ann", subjects=["ann"], collected_at=MARCH)
+    world.settle()
+    assert commands(world, case_id, "vector") == 0
+
+
+def test_a_system_that_says_itself_that_an_asset_is_gone_brings_nothing_back() -> None:
+    world = World()
+    case_id = erased(world, "photo")
+    world.tick(60)
+    world.publish("registrations", "expunge.asset.removed.v1", {"asset": "photo", "system": "photos"})
+    world.settle()
+    assert commands(world, case_id, "photo") == 1
+    assert not world.confirmations("reopened", case_id=case_id)
+
+
+def test_nothing_is_out_of_reach_because_it_says_that_it_comes_from_the_future() -> None:
+    world = World()
+    world.register("photo", subjects=["ann"], collected_at="2099-01-01T00:00:00Z")
+    world.settle()
+    case_id = world.erase("ann")
+    world.settle()
+    assert commands(world, case_id, "photo") == 1
+
+
+def test_a_parent_that_is_met_twice_takes_one_place_among_what_to_leave_out() -> None:
+    world = World()
+    for number in range(600):
+        world.register(f"crop-{number}", subjects=["ann"], parents=["base"])
+    world.register("base", subjects=["ann"])
+    for number, parent in enumerate(("crop-1", "t-0", "t-1")):
+        world.register(f"t-{number}", parents=[parent])
+    world.register("set", "dataset", "ml", parents=[*(f"crop-{number}" for number in range(600)), "t-2"])
+    for _ in range(20):
+        world.step("indexer", 100)
+    case_id = world.erase("ann")
+    world.settle()
+    assert world.excluded[case_id, "set"] == {*(f"crop-{number}" for number in range(600)), "t-2"}
+
+
+def test_what_an_answer_announces_is_durable_before_it_is_said() -> None:
+    """Else a task that is repeated on a larger index goes on in other tasks, and the first are awaited for ever."""
+    for crash in range(0, 60, 2):
+        world = World(step_nodes=4)
+        for number in range(12):
+            world.register(f"photo-{number}", subjects=["ann"])
+        world.settle()
+        case_id = world.erase("ann")
+        world.step("intake")
+        world.step("coordinator")
+        world.step("resolver", 50, crash)
+        for number in range(12, 18):
+            world.register(f"photo-{number}", subjects=["ann"])
+        world.step("indexer", 50)
+        world.settle(ticks=40)
+        assert world.status(case_id) == "completed", crash
+        assert len(world.commanded[case_id]) == 18

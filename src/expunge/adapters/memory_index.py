@@ -66,7 +66,7 @@ class MemoryIndex:
             for source in row.combination.data_sources:
                 _add(self.groups[Group(GroupKind.SOURCE, data_source_node(source))], key)
             for mark in self.marked[key].values():
-                if mark.state in {MarkState.OPEN, MarkState.RESTATED}:
+                if at_ms and mark.state in {MarkState.OPEN, MarkState.RESTATED}:
                     mark.state, mark.since_ms = MarkState.RESTATED, max(mark.since_ms, at_ms)
         return [Put(self.raw[key], self.marks([key])[0]) for key, _, _ in said]
 
@@ -104,6 +104,7 @@ class MemoryIndex:
                 continue
             if state is MarkState.GONE and mark.state is MarkState.RESTATED and mark.since_ms > since_ms:
                 returned.append(node)
+                continue
             mark.state, mark.since_ms = state, 0 if state is MarkState.OPEN else since_ms
             if state is MarkState.GONE:
                 mark.owner = mark.widened = ""

@@ -35,10 +35,10 @@ class Batch(NamedTuple):
 
 
 class Bookmark:
-    """How far a file has been imported, in `FILE.imported` beside it."""
+    """How far a file has been imported into a deployment, in `FILE.imported` beside it."""
 
-    def __init__(self, file: Path) -> None:
-        self._file, self._mark = file, file.with_name(file.name + ".imported")
+    def __init__(self, file: Path, into: str) -> None:
+        self._file, self._into, self._mark = file, into, file.with_name(file.name + ".imported")
 
     def read(self) -> tuple[int, int]:
         """(bytes, lines) that are imported; from the start if the file has changed since."""
@@ -61,9 +61,12 @@ class Bookmark:
         self._mark.unlink(missing_ok=True)
 
     def _head(self) -> str:
-        """A name for the file as it is: its size and how it begins."""
+        """A name for the file as it is, and for where it goes: its size, how it begins and how it ends."""
+        size = self._file.stat().st_size
         with self._file.open("rb") as stream:
-            return name(self._file.stat().st_size, stream.read(HEAD_BYTES))
+            head = stream.read(HEAD_BYTES)
+            stream.seek(max(0, size - HEAD_BYTES))
+            return name(self._into, size, head, stream.read())
 
 
 def batches(file: Path, start: int, lines: int) -> Iterator[Batch]:
@@ -98,7 +101,7 @@ def _entry(line: bytes, columns: list[str] | None, file: Path, number: int) -> d
     try:
         entry = _from_csv(line, columns) if columns else orjson.loads(line)
         inlets.check(inlets.Registered, entry)
-    except ValueError as error:
+    except (ValueError, csv.Error) as error:
         what = str(error) if columns else "not JSON"
         raise ConfigurationError(f"{file}:{number}: {what}; nothing of this batch was registered") from None
     except InvalidMessage as error:
@@ -112,19 +115,27 @@ def _columns(stream: BinaryIO, file: Path) -> list[str]:
         columns = next(csv.reader([stream.readline().decode("utf-8-sig")]), [])
     except UnicodeDecodeError:
         raise ConfigurationError(f"{file}:1: not UTF-8") from None
-    unknown = [each for each in columns if each not in inlets.Registered.model_fields and "attributes." not in each]
+    fields = inlets.Registered.model_fields
+    unknown = [each for each in columns if each not in fields and not each.startswith("attributes.")]
     if unknown or "asset" not in columns:
         wrong = f"no field {unknown[0]}" if unknown else "no column asset"
-        fields = ", ".join(inlets.Registered.model_fields)
-        raise ConfigurationError(f"{file}:1: {wrong}; the first line names the columns: {fields}, attributes.NAME")
+        known = ", ".join(fields)
+        raise ConfigurationError(f"{file}:1: {wrong}; the first line names the columns: {known}, attributes.NAME")
     return columns
+
+
+def _truth(cell: str) -> bool:
+    if cell.lower() not in {"true", "false"}:
+        raise ValueError("shared is true or false")
+    return cell.lower() == "true"
 
 
 def _from_csv(line: bytes, columns: list[str]) -> dict[str, Any]:
     """A row of one line. Lists are separated by `|`, people are NAMESPACE:ID, empty cells say nothing."""
-    cells = next(csv.reader(io.StringIO(line.decode(), newline="")))
-    if len(cells) != len(columns):
-        raise ValueError(f"{len(cells)} cells under {len(columns)} columns (a cell may not span lines)")
+    rows = list(csv.reader(io.StringIO(line.decode(), newline="")))
+    cells = rows[0]
+    if len(rows) > 1 or len(cells) != len(columns):
+        raise ValueError(f"{sum(map(len, rows))} cells under {len(columns)} columns (a cell may not span lines)")
     entry: dict[str, Any] = {}
     for column, cell in zip(columns, cells, strict=True):
         if not cell:
@@ -137,5 +148,5 @@ def _from_csv(line: bytes, columns: list[str]) -> dict[str, Any]:
         elif column.startswith("attributes."):
             entry.setdefault("attributes", {})[column.removeprefix("attributes.")] = cell
         else:
-            entry[column] = cell.lower() == "true" if column == "shared" else cell
+            entry[column] = _truth(cell) if column == "shared" else cell
     return entry

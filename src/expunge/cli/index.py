@@ -62,7 +62,7 @@ def import_files(
 
 
 def _import(expunge: Installation, file: Path, source: str, progress: Progress, *, restart: bool) -> int:
-    mark = Bookmark(file)
+    mark = Bookmark(file, f"{expunge.settings.kafka.bootstrap_servers} {expunge.settings.prefix} {source}")
     start, lines = (0, 0) if restart else mark.read()
     if start:
         console.print(f"{file}: going on behind line {lines:,}")

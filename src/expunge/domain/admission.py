@@ -272,15 +272,16 @@ class Door:
         if isinstance(said, inlets.RegisteredBatch):
             _check_batch(said)
             common = said.common
-            return [self._asset(inlets.check(inlets.Registered, common | asset)) for asset in said.assets]
+            return [self._asset(inlets.check(inlets.Registered, common | asset), appended_at) for asset in said.assets]
         if isinstance(said, inlets.Registered):
-            return [self._asset(said)]
+            return [self._asset(said, appended_at)]
         if isinstance(said, inlets.Removed):
             _check_sizes((said.asset,))
             return [Statement(asset=said.asset, systems=(said.system,), removed=True)]
         return [self._holding(said, stamp(appended_at))]
 
-    def _asset(self, said: inlets.Registered) -> Statement:
+    def _asset(self, said: inlets.Registered, appended_at: datetime) -> Statement:
+        """A registration; nothing was collected or made after it was told of, and nothing is out of reach for ever."""
         _check_sizes((said.asset, *said.parents, *said.aliases))
         if said.data_sources:
             self._check_data_sources(said.data_sources)
@@ -293,8 +294,8 @@ class Door:
             data_sources=tuple(sorted(set(said.data_sources))) if said.data_sources else (),
             purposes=_declared(said.purposes, self.registry.purposes, "undeclared_purpose"),
             categories=_declared(said.categories, self.registry.categories, "undeclared_category"),
-            collected_at=stamp(said.collected_at) if said.collected_at else "",
-            derived_at=stamp(said.derived_at) if said.derived_at else "",
+            collected_at=stamp(min(said.collected_at, appended_at)) if said.collected_at else "",
+            derived_at=stamp(min(said.derived_at, appended_at)) if said.derived_at else "",
             content_digest=said.digest or "",
             shared=said.shared,
             aliases=tuple(sorted(set(said.aliases) - {said.asset})) if said.aliases else (),

@@ -80,13 +80,15 @@ def is_late(thing: Thing, met: Met, own: Sequence[Mark]) -> bool:
 
     It must if it has not planned it, not as the row now says, or not so widely; and at a container whenever something
     of the case is said to be in it, for it may not have been told to leave that out. It need not if the thing was made
-    from something after that something was clean (PROTOCOLS 16), or lies beyond the case's reach.
+    from something after that something was clean (PROTOCOLS 16) or gone (what came back is walked on from), or lies
+    beyond the case's reach.
     """
     mark, arrival, raw = met.mark, met.arrival, thing.raw
     flags = flags_of(raw)
     if raw and boundary(arrival, flags, collected_of(raw), bounded=True, until=mark.until):
         return False
-    if met.parent and mark.state is MarkState.CLEAN and thing.derived_ms > mark.since_ms:
+    done = mark.state in {MarkState.CLEAN, MarkState.GONE}
+    if met.parent and done and thing.derived_ms > mark.since_ms:
         return False
     mine = next((known for known in own if known.case_id == mark.case_id), None)
     if mine is None:

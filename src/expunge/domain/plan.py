@@ -65,7 +65,8 @@ class Lot(NamedTuple):
     root: str = ""
     """For holdings, the subject's pseudonym (hexadecimal) or the data source that it must look for."""
     returned: int = 0
-    """For assets that came back after they were purged: when (milliseconds since 1970). Each return is new work."""
+    """For assets that came back after they were purged: when, or just after the receipt where the statement was handled
+    before it (milliseconds since 1970). Each return is new work."""
 
     @property
     def stage(self) -> int:

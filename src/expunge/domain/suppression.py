@@ -13,7 +13,7 @@ from expunge.domain.scope import Granted, Hex, Value
 
 EVERYTHING = "*"
 """The purpose of an erasure or of a withdrawn source: no purpose may be served with this."""
-KEPT_CASES = 16
+KEPT_CASES = 256
 
 
 def source_key(data_source: str) -> str:

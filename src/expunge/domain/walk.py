@@ -221,7 +221,7 @@ class Walk:
         for key in nodes:
             if parent is not None:
                 before = parents.get(key, b"")
-                if len(before) <= MAX_EXCLUDED * SIZE:
+                if parent not in before and len(before) <= MAX_EXCLUDED * SIZE:
                     parents[key] = before + parent
             known = following.get(key)
             if known is None:

@@ -19,7 +19,6 @@ from expunge.domain.case.turn import (
     Confirm,
     ContinueStage,
     Emission,
-    LetBe,
     NoteAnswers,
     Reject,
     SendCommand,
@@ -142,9 +141,6 @@ class Emitter:
                 return [self._part(case_id, f"claims:{chunk}:{sequence}", CLAIMS_TYPE, said, cause)]
             case NoteAnswers():
                 return self._note_answers(bodies.root(case_id), bodies.body(case_id, emission.chunk), emission, cause)
-            case LetBe(nodes):
-                self._set_state(case_id, map(bytes.fromhex, nodes), MarkState.CLEAN, cause.appended_ms)
-                return []
             case Confirm(milestone, data):
                 return [_confirmation(decision, milestone, data, cause)]
             case Reject(root, reason):

@@ -108,7 +108,7 @@ class Indexer:
 
     def _write(self, stated: Sequence[_Stated]) -> _Written:
         """Rows, then edges and memberships; and the marks that they met, by number of the statement."""
-        puts = self._index.put([Said(each.key, each.statement.row(each.parents), _millis(each.at)) for each in stated])
+        puts = self._index.put([Said(each.key, each.statement.row(each.parents), _stated_ms(each)) for each in stated])
         met: dict[int, list[Met]] = defaultdict(list)
         self._link_edges(stated, puts, met)
         self._link_subjects(stated, met)
@@ -240,7 +240,12 @@ def _thing(said: _Stated, put: Put) -> Thing:
     statement, made = said.statement, said.statement.derived_at
     derived = moment(made) if made else said.at - REGISTRATION_LAG
     collected = int(moment(statement.collected_at).timestamp())
-    return Thing(said.key, put.raw, _millis(said.at), _millis(derived), collected, statement.command_id)
+    return Thing(said.key, put.raw, _stated_ms(said), _millis(derived), collected, statement.command_id)
+
+
+def _stated_ms(said: _Stated) -> int:
+    """When it was stated that the asset is there; 0 where the statement says that it is not."""
+    return 0 if said.statement.removed else _millis(said.at)
 
 
 def _millis(at: datetime) -> int:

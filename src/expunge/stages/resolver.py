@@ -65,24 +65,28 @@ class Resolver:
         self._dead = DeadLetters(self.name, door, vault, metrics)
 
     def handle(self, batch: Sequence[Record]) -> Result:
-        """Each task becomes chunks on `plans`, an answer on `cases`, and the tasks that go on from it.
+        """Each task becomes chunks on `plans` and the tasks that go on from it; then an answer on `cases`.
+
+        What an answer announces is durable before it is said: a task that is repeated may go on in other tasks, and one
+        that was announced but never sent would be awaited for ever.
 
         Once enough nodes have been visited the rest of the batch is left for the next one, so that neither memory nor
         the lease depend on how much work a batch of tasks happens to be.
         """
         outgoing: list[Outgoing] = []
+        answers: list[Outgoing] = []
         tasks: list[tuple[Record, Task | None]] = [(record, self._task(record, outgoing)) for record in batch]
         ready = self._ready([task for _, task in tasks if task])
         visited = 0
         for at, (record, task) in enumerate(tasks):
             if visited >= self._bounds.step_nodes:
-                return Result((tuple(outgoing),), taken=at)
+                return Result((tuple(outgoing), tuple(answers)), taken=at)
             if task is None:
                 continue
             answer = _Answer(self, task, record.appended_at)
-            outgoing += answer.make() if task.task_id in ready else answer.not_ready()
+            answers += answer.make(outgoing) if task.task_id in ready else answer.not_ready()
             visited += answer.visited
-        return Result((tuple(outgoing),))
+        return Result((tuple(outgoing), tuple(answers)))
 
     def _task(self, record: Record, outgoing: list[Outgoing]) -> Task | None:
         try:
@@ -185,26 +189,28 @@ class _Answer:
         """The indexers are behind: a timer of the case asks again (PROTOCOLS 22)."""
         return [self._planned(PlannedStatus.NOT_READY)]
 
-    def make(self) -> list[Outgoing]:
-        """Walk, plan, and answer."""
+    def make(self, outgoing: list[Outgoing]) -> list[Outgoing]:
+        """Walk, plan, and answer; what the answer announces goes to `outgoing`."""
         task, resolver = self._task, self._resolver
         if task.kind is TaskKind.CONTAINERS:
             lots = resolver.containers(task)
             keys = {each.key for obligations in lots.values() for each in obligations}
-            return self._answer(resolver.plan(task, lots, keys), [], [])
+            return self._answer(outgoing, resolver.plan(task, lots, keys), [], [])
         walk, spawned = resolver.walk(task)
         self.visited = walk.visited
         lots = {lot: list(found.values()) for lot, found in walk.lots.items() if found}
-        return self._answer(resolver.plan(task, lots, walk.known), spawned, sorted(walk.containers))
+        return self._answer(outgoing, resolver.plan(task, lots, walk.known), spawned, sorted(walk.containers))
 
-    def _answer(self, chunks: Sequence[Chunk], spawned: Sequence[Task], containers: Sequence[bytes]) -> list[Outgoing]:
-        out = [self._chunk(chunk) for chunk in chunks]
-        rest, left = list(chunks), list(containers)
+    def _answer(
+        self, outgoing: list[Outgoing], chunks: Sequence[Chunk], spawned: Sequence[Task], containers: Sequence[bytes]
+    ) -> list[Outgoing]:
+        outgoing += [self._chunk(chunk) for chunk in chunks]
+        outgoing += [task_message(task, self._now, SOURCE) for task in spawned]
+        rest, left, said = list(chunks), list(containers), []
         while len(rest) > CHUNKS_PER_ANSWER or len(left) > CHUNKS_PER_ANSWER:
-            out.append(self._planned(PlannedStatus.PART, rest[:CHUNKS_PER_ANSWER], (), left[:CHUNKS_PER_ANSWER]))
+            said.append(self._planned(PlannedStatus.PART, rest[:CHUNKS_PER_ANSWER], (), left[:CHUNKS_PER_ANSWER]))
             rest, left = rest[CHUNKS_PER_ANSWER:], left[CHUNKS_PER_ANSWER:]
-        out.append(self._planned(PlannedStatus.DONE, rest, spawned, left))
-        return out + [task_message(task, self._now, SOURCE) for task in spawned]
+        return [*said, self._planned(PlannedStatus.DONE, rest, spawned, left)]
 
     def _chunk(self, chunk: Chunk) -> Outgoing:
         event = Event(

@@ -27,7 +27,7 @@ _NO_ROW = bytes(DIGEST_BYTES)
 _LETTERS = {GroupKind.CHILDREN: "c", GroupKind.SUBJECT: "s", GroupKind.SOURCE: "o"}
 _ARRIVALS = {str(int(arrival)).encode()[0]: arrival for arrival in Arrival}
 _ALIKE = struct.Struct(">IHB")
-_SAID = struct.Struct(">I16s5s6sH")
+_SAID = struct.Struct(">I16s5s6sI")
 _OWNER, _WIDENED, _SINCE, _UNTIL = 16, 32, 64, 128
 _FRESH, _KNOWN, _SEEN, _BOUNDARY = b"fksb"
 
@@ -76,7 +76,7 @@ class RedisIndex:
             row, names = raw[key], rows[key].combination.data_sources
             head = _SAID.pack(bucket, key, before[key], stated[key].to_bytes(6, "big"), len(row))
             sources = b"".join(sorted(data_source_node(name)[:SOURCE_BYTES] for name in names))
-            return b"".join((head, row, bytes([len(names)]), sources))
+            return b"".join((head, row, len(names).to_bytes(2, "big"), sources))
 
         found = {}
         for keys, reply in self._on_nodes("put", (), list(raw), packed):

@@ -210,8 +210,9 @@ class Survey:
         """The cases' states, as the coordinator keeps them."""
 
         def read(client: Any) -> list[tuple[bytes, bytes]]:
-            keys = list(client.scan_iter(match=f"{self._server.prefix}{{*}}case:*", count=1000))
-            return list(zip(keys, client.mget(keys), strict=True)) if keys else []
+            keys = sorted(set(client.scan_iter(match=f"{self._server.prefix}{{*}}case:*", count=1000)))
+            parts = (keys[start : start + 1000] for start in range(0, len(keys), 1000))
+            return [each for part in parts for each in zip(part, client.mget(part), strict=True)]
 
         found = self._server.guarded(read)
         return sum(_digest(Field("case", key.rpartition(b":")[2], value)) for key, value in found if value)
@@ -231,7 +232,7 @@ def _digest(each: Field) -> int:
         value = b"".join(sorted(value[at : at + SIZE] for at in range(0, len(value), SIZE)))
     if part == "m":
         marks = [
-            (m.case_id, int(m.reach), m.digest, m.state if m.state in _LASTING else 0, m.until)
+            (m.case_id, int(m.reach), m.digest, *((m.state, m.since_ms) if m.state in _LASTING else ()), m.until)
             for m in unpack_marks(value)
         ]
         value = repr(sorted(marks)).encode()

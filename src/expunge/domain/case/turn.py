@@ -70,13 +70,6 @@ class NoteAnswers:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class LetBe:
-    """Note on the marks of these nodes that they hold only what the case does not reach: collected later."""
-
-    nodes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, repr=False)
 class Confirm:
     """Tell the publisher about a milestone."""
 
@@ -116,7 +109,6 @@ Emission = (
     | SendCommand
     | WriteClaims
     | NoteAnswers
-    | LetBe
     | Confirm
     | Reject
     | SetAside

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from expunge.domain.case import confirm, facts, purging
 from expunge.domain.case.messages import GrantedAgain, Late, LateAsset, Opened, Planned, Root
-from expunge.domain.case.turn import Confirm, LetBe, Reject, StartTask, SuppressAgain, Turn, WriteRoot
+from expunge.domain.case.turn import Confirm, Reject, StartTask, SuppressAgain, Turn, WriteRoot
 from expunge.domain.digest import digest
 from expunge.domain.plan import plan_digest
 from expunge.domain.scope import Arrival
@@ -158,16 +158,12 @@ def late(turn: Turn, message: Late, kind: TaskKind = TaskKind.LATE) -> None:
         return
     concerned = [a for a in message.assets if not (a.command_id and turn.chunk_of(a.command_id))]
     beyond = {a.key for a in concerned if case.until and a.collected > case.until}
-    if beyond:
-        turn.emit(LetBe(tuple(sorted(beyond))))
     reached = [a for a in concerned if a.key not in beyond]
-    _walk(turn, kind, [a for a in reached if not a.returned])
-    _walk(turn, kind, [a for a in reached if a.returned], returned=max((a.returned for a in reached), default=0))
+    for returned in sorted({a.returned for a in reached}):
+        _walk(turn, kind, [a for a in reached if a.returned == returned], returned)
 
 
-def _walk(turn: Turn, kind: TaskKind, assets: list[LateAsset], returned: int = 0) -> None:
-    if not assets:
-        return
+def _walk(turn: Turn, kind: TaskKind, assets: list[LateAsset], returned: int) -> None:
     case = turn.case
     packed = pack({bytes.fromhex(asset.key): Arrival(asset.arrival) for asset in assets})
     number = case.open_generation.number if case.open_generation else case.generation.number + 1

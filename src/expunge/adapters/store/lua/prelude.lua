@@ -84,6 +84,12 @@ local OPEN, CLEAN, GONE, RESTATED = 0, 1, 2, 3
 local MARK_SPILL_BYTES = 1536
 local NO_ROW = string.rep('\0', 5)
 
+-- Moments are compared as numbers: Lua compares strings as the server's locale would sort them.
+local function millis(moment)
+  local a, b, c, d, e, f = string.byte(moment, 1, 6)
+  return ((((a * 256 + b) * 256 + c) * 256 + d) * 256 + e) * 256 + f
+end
+
 local function has(flags, bit) return flags % (2 * bit) >= bit end
 
 local function mark_size(flags)

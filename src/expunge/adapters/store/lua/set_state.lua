@@ -1,7 +1,8 @@
 -- Notes on a case's marks what became of nodes. ARGV: epoch, lease, case, state, moment (6), then packed: bucket (4),
 -- node (16).
--- Answers the nodes that were stated after that moment: what was purged there has come back. A mark that is GONE needs
--- no owners any more: the task that set it has been answered for.
+-- Answers the nodes that were stated after that moment: what was purged there has come back. Their marks stay as they
+-- are, so that asking again (after a crash) answers the same. A mark that is GONE needs no owners any more: the task that
+-- set it has been answered for.
 if lease_passed(ARGV[2]) then return redis.error_reply(LEASE) end
 local case, state, moment, blob, at, answers = ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6], 1, {}
 while at <= #blob do
@@ -10,10 +11,11 @@ while at <= #blob do
   local key = key_of('m', bucket)
   local packed = redis.call('HGET', key, node)
   local mark = mark_in(key, node, packed, case)
-  local later = mark and state == GONE and mark.state == GONE and mark.since >= moment
+  local later = mark and state == GONE and mark.state == GONE and millis(mark.since) >= millis(moment)
+  local back = mark and state == GONE and mark.state == RESTATED and millis(mark.since) > millis(moment)
+  if back then answers[#answers + 1] = node end
   -- That it was stated again is not forgotten by planning it once more: the receipt that is on its way must know.
-  if mark and not later and not (state == OPEN and mark.state == RESTATED) then
-    if state == GONE and mark.state == RESTATED and mark.since > moment then answers[#answers + 1] = node end
+  if mark and not later and not back and not (state == OPEN and mark.state == RESTATED) then
     mark.state, mark.since = state, state ~= OPEN and moment or nil
     if state == GONE then mark.owner, mark.widened = nil, nil end
     redis.call('HSET', key, node, with_mark(key, node, packed, mark))

@@ -54,7 +54,7 @@ local function visited(mark, row, flags, reach, own)
     if not mark.owner then mark.owner = task elseif mark.owner ~= task then mark.widened = task end
   end
   local was_clean = again and flags % 2 == CONTAINER and mark.state == CLEAN
-  local back = own and returned ~= '' and mark.state == GONE and mark.since < returned
+  local back = own and returned ~= '' and mark.state == GONE and millis(mark.since) < millis(returned)
   local changed = mark.state == GONE and not seen and mark.digest ~= digest
   if was_clean or back or changed then
     mark.state, mark.since, mark.owner = OPEN, nil, mark.owner or task
