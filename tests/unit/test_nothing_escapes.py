@@ -382,3 +382,15 @@ def test_what_an_answer_announces_is_durable_before_it_is_said() -> None:
         world.settle(ticks=40)
         assert world.status(case_id) == "completed", crash
         assert len(world.commanded[case_id]) == 18
+
+
+def test_a_task_plans_its_own_roots_however_full_its_step_is() -> None:
+    """PROTOCOLS 13: what came back is marked already, so nobody else would plan what this task leaves."""
+    world = World(step_nodes=1)
+    case_id = erased(world, "photo-1", "photo-2")
+    world.tick(60)
+    for asset in ("photo-1", "photo-2"):
+        world.publish("registrations", "expunge.asset.registered.v1", restored(asset), event=f"restore {asset}")
+    world.step("indexer", 50)
+    world.settle()
+    assert commands(world, case_id, "photo-1") == commands(world, case_id, "photo-2") == 2

@@ -129,8 +129,9 @@ class Traversal:
     def _go(self, task: Task, walk: Walk) -> tuple[list[Task], Mapping[bytes, Peek]]:
         """Walk on; the tasks that large groups of children are, and a last look at what waits.
 
-        What only this task can finish is finished here, however full the step is: nodes that it marked before a crash,
-        and, after the first plan, containers that others have marked but in which something more was found.
+        What only this task can finish is finished here, however full the step is: its own roots, nodes that it marked
+        before a crash, and, after the first plan, containers that others have marked but in which something more was
+        found.
         """
         bounds = self._bounds
         rule = Rule(
@@ -146,7 +147,7 @@ class Traversal:
             mine: list[bytes] | None = None
             if walk.visited >= bounds.step_nodes or walk.waiting >= bounds.frontier_nodes:
                 peeks = self._peek(task, walk)
-                mine = [key for key, peek in peeks.items() if _is_mine(task, peek)]
+                mine = [key for key, peek in peeks.items() if key in walk.roots or _is_mine(task, peek)]
                 if not mine:
                     break
             trips = walk.level(self._room(walk), bounds.trip_nodes, mine)
