@@ -40,7 +40,7 @@ def plot(runs: list[dict[str, Any]], file: Path) -> None:
     axes.barh("marks", marks, color="#440154", edgecolor="white", label="marks, once a case has walked over all of it")
     axes.text(marks / 2, 1, f"{marks:.0f}", ha="center", va="center", color="white")
     axes.axvline(TARGET, color="black", linestyle="--", linewidth=1)
-    axes.text(TARGET - 1.5, 0.5, f"target {TARGET}", rotation=90, ha="right", va="center", fontsize=9)
+    axes.text(TARGET + 1.5, 0.5, f"target {TARGET}", rotation=90, ha="left", va="center", fontsize=9)
     axes.invert_yaxis()
     axes.set_xlim(0, TARGET + 12)
     axes.set_xlabel("bytes of resident Redis memory per registered asset")

@@ -203,7 +203,7 @@ def stats(json_output: Json = False) -> None:
         *((f"  bytes of {part}", f"{size:,}") for part, size in found.bytes_by_part.items()),
         ("combinations of names", f"{found.combinations:,}"),
         ("buckets", f"{found.buckets:,}"),
-        ("fullest bucket", ", ".join(f"{size} assets" for _, size in found.fullest[:1])),
+        ("assets in the fullest bucket", ", ".join(str(size) for _, size in found.fullest[:1])),
     ]
     print_table("Index", ("what", "how many"), rows, empty="")
     if found.advice:
@@ -225,8 +225,9 @@ def check(json_output: Json = False) -> None:
     else:
         for what, meaning in whats.items():
             if numbers[what]:
+                console.print(f"[bold]{numbers[what]:,} {what}:[/bold] {meaning}")
                 rows = [(example,) for example in found.examples[what]]
-                print_table(f"{numbers[what]:,} {what}: {meaning}", ("for example",), rows, empty="")
+                print_table("", ("for example",), rows, empty="")
         if not any(numbers.values()):
             console.print("[green]everything fits together[/green]")
         console.print(f"checksum [bold]{found.checksum}[/bold]")

@@ -53,7 +53,8 @@ class Lineage:
             found += sizes[shard]
             shard += 1
         keys = self.expunge.index.members(group, range(shard)) if found else []
-        return Children(sorted(keys)[:limit], sum(sizes))
+        known = zip(keys, self.names(keys), strict=True)
+        return Children([key for key, _ in sorted(known, key=lambda each: each[1])][:limit], sum(sizes))
 
     def names(self, keys: Sequence[bytes]) -> list[str]:
         """Ids of assets, as far as they are registered."""
@@ -100,7 +101,7 @@ class Lineage:
             for parent, known in zip(row.parents, self.expunge.index.rows(row.parents), strict=True):
                 made_from.add(_label(known) if known else f"[dim]{UNKNOWN} ({parent.hex()[:8]})[/dim]")
         for title, values in _about(row):
-            tree.add(f"[dim]{title}[/dim] {escape(values)}")
+            tree.add(f"[dim]{title}:[/dim] {escape(values)}")
         cases = self.cases(key)
         if cases:
             touched = tree.add("[dim]cases that touched it[/dim]")
