@@ -98,7 +98,7 @@ def story() -> World:
     world.tick(31 * 86_400)
     world.settle(ticks=4)
     world.publish("requests", "expunge.erasure.requested.v1", {"request_id": "bad"})
-    world.register("set", "dataset", "ml", parents=["photo-1"])  # a nightly inventory, nothing new in it
+    world.register("letter", subjects=["ann"], purposes=["marketing"])  # late for the revocation, but not touched by it
     many = [
         {"asset": f"photo-b{number}", "kind": "object", "system": "photos", "data_sources": ["supplier-b"]}
         for number in range(620)
