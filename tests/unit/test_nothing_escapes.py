@@ -40,6 +40,21 @@ def test_an_asset_restored_from_a_backup_is_commanded_again_and_reported() -> No
     assert len(world.confirmations("completed", case_id=case_id)) == 2
 
 
+def restored_before_its_receipt_is_handled() -> tuple[World, str]:
+    """A photo is purged, its receipt lies on its topic, and then a restored copy is registered."""
+    world = World()
+    world.register("photo", subjects=["ann"])
+    world.settle()
+    case_id = world.erase("ann")
+    while not world.answer_all():
+        for role in world.stages:
+            world.step(role)
+        world.tick(0.1)
+    world.tick(30)
+    world.publish("registrations", "expunge.asset.registered.v1", restored("photo"), event="restore-job-7")
+    return world, case_id
+
+
 def restored(asset: str, **fields: object) -> dict[str, object]:
     return {
         "asset": asset,
@@ -79,16 +94,7 @@ def test_an_inventory_repeated_before_the_receipt_is_no_resurrection() -> None:
 
 def test_what_comes_back_before_its_receipt_was_handled_is_still_caught() -> None:
     """The statement is indexed while the receipt waits on its topic: whichever comes second sees the other."""
-    world = World()
-    world.register("photo", subjects=["ann"])
-    world.settle()
-    case_id = world.erase("ann")
-    while not world.answer_all():
-        for role in world.stages:
-            world.step(role)
-        world.tick(0.1)
-    world.tick(30)
-    world.publish("registrations", "expunge.asset.registered.v1", restored("photo"), event="restore-job-7")
+    world, case_id = restored_before_its_receipt_is_handled()
     assert world.step("indexer")
     world.settle()
     assert commands(world, case_id, "photo") == 2
@@ -291,16 +297,7 @@ def test_a_hub_that_is_its_own_descendant_is_walked_to_an_end() -> None:
 
 @pytest.mark.parametrize("crash", range(24))
 def test_a_return_is_not_lost_when_the_coordinator_dies_while_it_takes_the_receipt(crash: int) -> None:
-    world = World()
-    world.register("photo", subjects=["ann"])
-    world.settle()
-    case_id = world.erase("ann")
-    while not world.answer_all():
-        for role in world.stages:
-            world.step(role)
-        world.tick(0.1)
-    world.tick(30)
-    world.publish("registrations", "expunge.asset.registered.v1", restored("photo"), event="restore-job-7")
+    world, case_id = restored_before_its_receipt_is_handled()
     world.step("indexer")
     world.step("intake")
     world.step("coordinator", crash_after=crash)

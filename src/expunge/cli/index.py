@@ -15,7 +15,7 @@ from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
 from expunge.cli.common import NO, Json, console, identity, installation, print_json, print_table, say_error
 from expunge.cli.imports import Bookmark, batches
-from expunge.cli.lineage import Lineage
+from expunge.cli.lineage import Lineage, brief
 from expunge.domain import inlets
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing
@@ -127,29 +127,18 @@ def _lookup_person(expunge: Installation, subject: str, *, as_json: bool) -> Non
     rows = [row for row in expunge.index.rows(sorted(keys)) if row]
     if as_json:
         for row in rows:
-            print_json(_brief(row))
+            print_json(brief(row))
     else:
         print_table("Assets that name this person", _COLUMNS, map(_cells, rows), empty="no asset names this person")
     if not rows:
         raise typer.Exit(NO)
 
 
-_COLUMNS = ("asset", "kind", "system", "data source", "purposes")
-
-
-def _brief(row: Row) -> dict[str, Any]:
-    names = row.combination
-    return {
-        "asset": row.asset,
-        "kinds": sorted(names.kinds),
-        "systems": sorted(names.systems),
-        "data_sources": sorted(names.data_sources),
-        "purposes": sorted(names.purposes),
-    }
+_COLUMNS = ("asset", "kind", "system", "data source", "purposes", "categories")
 
 
 def _cells(row: Row) -> list[str]:
-    return [text if isinstance(text, str) else ", ".join(text) for text in _brief(row).values()]
+    return [text if isinstance(text, str) else ", ".join(text) for text in brief(row).values()]
 
 
 @app.command("list")
@@ -166,7 +155,7 @@ def list_assets(
         if limit and number >= limit:
             break
         if json_output:
-            print_json(_brief(row))
+            print_json(brief(row))
         else:
             found.append(row)
     if not json_output:

@@ -77,14 +77,7 @@ class Lineage:
     def data(self, key: bytes, row: Row) -> dict[str, Any]:
         """Everything, for programs."""
         children = self.children(key, limit=1000)
-        names = row.combination
-        return {
-            "asset": row.asset,
-            "kinds": sorted(names.kinds),
-            "systems": sorted(names.systems),
-            "data_sources": sorted(names.data_sources),
-            "purposes": sorted(names.purposes),
-            "categories": sorted(names.categories),
+        return brief(row) | {
             "collected_at": moment(row.collected) or None,
             "shared": row.shared or row.container,
             "parents": self.names(row.parents),
@@ -147,6 +140,19 @@ class Lineage:
         if children.total > len(children.keys):
             more = f"m{len(edges)}([and {children.total - len(children.keys):,} more])"
             edges.append(f"{_id(names[key])} -.-> {more}")
+
+
+def brief(row: Row) -> dict[str, Any]:
+    """What statements say of an asset itself."""
+    names = row.combination
+    return {
+        "asset": row.asset,
+        "kinds": sorted(names.kinds),
+        "systems": sorted(names.systems),
+        "data_sources": sorted(names.data_sources),
+        "purposes": sorted(names.purposes),
+        "categories": sorted(names.categories),
+    }
 
 
 def moment(seconds: int) -> str:
