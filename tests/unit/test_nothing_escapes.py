@@ -391,3 +391,22 @@ def test_a_task_plans_its_own_roots_however_full_its_step_is() -> None:
     world.step("indexer", 50)
     world.settle()
     assert commands(world, case_id, "photo-1") == commands(world, case_id, "photo-2") == 2
+
+
+@pytest.mark.parametrize("after", range(12))
+def test_a_state_that_changes_while_it_is_read_is_not_decided_on(after: int) -> None:
+    """A coordinator that lost its partition reads the old position and the new case: its facts would be nobody's."""
+    world = World()
+    world.register("photo", subjects=["ann"])
+    world.settle()
+    case_id = world.erase("ann")
+    world.step("intake")
+    for _ in range(40):
+        for partition in range(PARTITIONS):
+            world.beside("coordinator", partition, after, "coordinator", 1)
+        for role in ("resolver", "intake", "notary"):
+            world.step(role)
+        world.answer_all()
+    world.settle()
+    assert world.status(case_id) == "completed"
+    assert not any(name == "ledger_alarms" for name, _ in world.metrics.counts)

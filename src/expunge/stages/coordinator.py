@@ -26,7 +26,7 @@ from expunge.domain.events import CloudEvent, Event, Outgoing, Position, Record,
 from expunge.domain.plan import Chunk
 from expunge.domain.suppression import Published, Suppress
 from expunge.domain.walk import reached
-from expunge.errors import InvalidMessage, Unavailable
+from expunge.errors import Fenced, InvalidMessage, Unavailable
 from expunge.ports import CaseStore, Changes, Index, Metrics, Progress, Result, Tenure, TimerKey, Topics, Vault
 from expunge.stages.dead_letters import DeadLetters
 from expunge.stages.emissions import SOURCE, Emitter, Waves, granted_again, published
@@ -49,6 +49,17 @@ class _View:
         self.after: Position | None = None
         self.changes = Changes()
         self._loaded: dict[str, Case] = {}
+
+    def check(self) -> None:
+        """See that nobody wrote while this was read: a decision on a state of two moments is nobody's decision.
+
+        The write would be refused anyway, but messages leave before it, and the ledger can never be amended.
+
+        Raises:
+            Fenced: somebody did: another process owns the partition.
+        """
+        if self._store.position(self.partition) != self.before:
+            raise Fenced("the state of this partition changed while it was read")
 
     def load(self, case_ids: Iterable[str]) -> None:
         """Fetch the cases that a batch concerns in one round trip."""
@@ -149,6 +160,7 @@ class Coordinator:
             fresh = [record for record in records if view.before is None or record.position > view.before]
             if fresh:
                 self._partition(view, fresh, waves)
+                view.check()
                 views[partition] = view
         return Result(waves.all(), views)
 
