@@ -410,3 +410,18 @@ def test_a_state_that_changes_while_it_is_read_is_not_decided_on(after: int) -> 
     world.settle()
     assert world.status(case_id) == "completed"
     assert not any(name == "ledger_alarms" for name, _ in world.metrics.counts)
+
+
+def test_an_asset_that_is_late_through_another_name_alone_is_commanded() -> None:
+    """The other name is marked and unchanged; nothing else leads to the asset."""
+    world = World()
+    case_id = erased(world, "photo")
+    world.register("mirror", "recipient_copy", "ml", parents=["photo"])
+    world.settle()
+    world.publish(
+        "registrations",
+        "expunge.asset.registered.v1",
+        {"asset": "copy", "kind": "object", "system": "photos", "aliases": ["mirror"]},
+    )
+    world.settle()
+    assert commands(world, case_id, "copy") == 1

@@ -101,9 +101,12 @@ class Indexer:
         """What a part led to: holdings that cases must ask, and what came too late for them."""
         puts, met = written()
         holdings = self._holdings(stated)
-        things = {at: _thing(stated[at], puts[at]) for at in {*met, *(n for n, put in enumerate(puts) if put.marks)}}
-        own = {at: puts[at].marks for at in things}
+        things: dict[int, Thing] = {}
+        own: dict[int, Sequence[Mark]] = {}
         self._link_aliases(stated, things, own, met)
+        for at, put in enumerate(puts):
+            if put.marks or at in met:
+                things[at], own[at] = _thing(stated[at], put), put.marks
         return (*holdings, *self._late(things, own, met, max((each.at for each in stated), default=START)))
 
     def _write(self, stated: Sequence[_Stated]) -> _Written:
