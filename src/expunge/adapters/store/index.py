@@ -60,7 +60,7 @@ class RedisIndex:
             written |= {key: Put(raw[key], found[key][1] if key in found else ()) for key in before}
             before = {key: other[:DIGEST_BYTES] for key, (other, _) in found.items() if other}
             for key in before:
-                rows[key] = rows[key].merged(self._decode(found[key][0]))
+                rows[key] = rows[key].merged(self.decode(found[key][0]))
         return [written[key] for key, _, _ in said]
 
     def _put(
@@ -229,9 +229,10 @@ class RedisIndex:
                 pipe.hget(server.in_bucket("a", key), key)
             return list(pipe.execute())
 
-        return [self._decode(raw) if raw else None for raw in server.guarded(read)]
+        return [self.decode(raw) if raw else None for raw in server.guarded(read)]
 
-    def _decode(self, raw: bytes) -> Row:
+    def decode(self, raw: bytes) -> Row:
+        """The row that the index holds as these bytes."""
         return Row.decode(raw, self.combination(combination_of(raw)))
 
     def combination(self, digest: bytes) -> Combination:

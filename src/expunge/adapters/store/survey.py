@@ -16,7 +16,7 @@ from expunge.adapters.store.index import RedisIndex, unpack_marks
 from expunge.adapters.store.server import ASSETS_PER_BUCKET, TAGS, Server
 from expunge.domain.digest import SIZE
 from expunge.domain.marks import MarkState
-from expunge.domain.row import Row, combination_of
+from expunge.domain.row import Row
 
 BUCKETS_PER_TRIP = 64
 SAMPLES = 256
@@ -96,12 +96,12 @@ class Survey:
         stats = Stats(self._server.meta.buckets, bytes_by_part=self._bytes())
         fullest: Counter[str] = Counter()
         for place, fields in self._buckets("acsom"):
-            for part, node, value in fields:
+            for part, _, value in fields:
                 stats.counts[{"a": "assets", "s": "subjects"}.get(part, "")] += 1
                 stats.counts["edges"] += len(value) // SIZE if part == "c" else 0
                 stats.counts["marks"] += len(unpack_marks(value)) if part == "m" else 0
                 if part == "a":
-                    row = self._row(node, value)
+                    row = self._index.decode(value)
                     stats.unowned += self._is_unowned(row)
                     stats.unproven += is_unproven(row)
             fullest[place] = sum(1 for each in fields if each.part == "a")
@@ -114,8 +114,8 @@ class Survey:
     def assets(self, *, unproven: bool = False, unowned: bool = False) -> Iterator[Row]:
         """All rows; only those of unproven origin or of undeclared systems, if that is asked for."""
         for _, fields in self._buckets("a"):
-            for _, node, value in fields:
-                row = self._row(node, value)
+            for _, _, value in fields:
+                row = self._index.decode(value)
                 if (is_unproven(row) or not unproven) and (self._is_unowned(row) or not unowned):
                     yield row
 
@@ -138,7 +138,7 @@ class Survey:
                 check.examples[what].append(example)
 
         if each.part == "a":
-            row = self._row(each.node, each.value)
+            row = self._index.decode(each.value)
             if len(row.combination.kinds) > 1:
                 note("disagreeing", row.asset)
             if self._is_unowned(row):
@@ -146,10 +146,6 @@ class Survey:
         if each.part == "c" and each.node not in known:  # a node's row lies beside its children
             children = [child for child in self._index.rows([each.value[:SIZE]]) if child]
             note("dangling", f"a parent of {children[0].asset}" if children else "a parent of nothing known")
-
-    def _row(self, node: bytes, value: bytes) -> Row:
-        del node
-        return Row.decode(value, self._index.combination(combination_of(value)))
 
     def _is_unowned(self, row: Row) -> bool:
         return bool(row.combination.systems - self._systems)
