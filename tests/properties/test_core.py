@@ -23,6 +23,8 @@ from tests.servers import Servers
 from tests.simulation import PARTITIONS, World, honest, receipt
 
 PEOPLE = ("ann", "bob")
+NAMES = ("name-0", "name-1")
+"""Names under which nothing is registered, but that assets may have, and under which others may name them."""
 ROLES = ("intake", "indexer", "resolver", "coordinator", "notary")
 INPUTS = {
     "intake": ("requests", "receipts.photos", "receipts.ml", "receipts.users"),
@@ -35,11 +37,13 @@ INPUTS = {
 
 @dataclass(frozen=True)
 class Asset:
-    """An asset of the model: number, kind, parents by number, whether it names somebody or came from a source."""
+    """An asset of the model: number, kind, what it was made from, whether it names somebody or came from a source."""
 
     number: int
     container: bool
-    parents: tuple[int, ...]
+    parents: tuple[str, ...]
+    """Ids of assets, or other names of assets."""
+    aliases: tuple[str, ...]
     people: tuple[str, ...]
     source: bool
     fresh: bool
@@ -56,12 +60,15 @@ def lineages(draw: st.DrawFn) -> list[Asset]:
     assets = []
     for number in range(size):
         # A parent may have a higher number: it is registered later, and cycles are possible.
-        parents = draw(st.sets(st.integers(0, size - 1), max_size=2))
+        ids = st.integers(0, size - 1).map("asset-{}".format)
+        parents = draw(st.sets(ids | st.sampled_from(NAMES), max_size=2))
+        aliases = draw(st.sets(st.sampled_from(NAMES) | ids, max_size=1)) if draw(st.integers(0, 3)) == 0 else set()
         assets.append(
             Asset(
                 number,
                 container=draw(st.booleans()),
-                parents=tuple(sorted(parents - {number})),
+                parents=tuple(sorted(parents - {f"asset-{number}"})),
+                aliases=tuple(sorted(aliases - {f"asset-{number}"})),
                 people=tuple(sorted(draw(st.sets(st.sampled_from(PEOPLE), max_size=1)))),
                 source=draw(st.booleans()),
                 fresh=draw(st.sampled_from([False, False, True])),
@@ -70,21 +77,27 @@ def lineages(draw: st.DrawFn) -> list[Asset]:
     return assets
 
 
-def reachable(assets: list[Asset], roots: set[int], asked: Asked) -> set[int]:
-    """The plain model: everything derived from the roots; from a container only containers, unless it is withdrawn."""
+def reachable(assets: list[Asset], roots: set[int], asked: Asked) -> set[str]:
+    """The plain model: everything derived from the roots, under any of its names; from a container only containers,
+    unless it is withdrawn."""
+    known = {asset.id: asset for asset in assets}
+    edges = {(parent, asset.id) for asset in assets for parent in asset.parents}
+    edges |= {edge for asset in assets for alias in asset.aliases for edge in ((asset.id, alias), (alias, asset.id))}
     bounded = asked.kind != "withdrawal"
-    whole = roots if asked.kind == "asset" else set()
-    found, waiting = set(roots), list(roots)
+    whole = {f"asset-{number}" for number in roots} if asked.kind == "asset" else set()
+    waiting = [(f"asset-{number}", False) for number in roots]
+    found = set(waiting)
     while waiting:
-        current = assets[waiting.pop()]
-        for child in assets:
-            if current.number not in child.parents or child.number in found:
-                continue
-            if bounded and current.container and current.number not in whole and not child.container:
-                continue
-            found.add(child.number)
-            waiting.append(child.number)
-    return found
+        current, inside = waiting.pop()
+        asset = known.get(current)
+        if asset is not None:
+            inside = bounded and asset.container and current not in whole
+        for parent, child in sorted(edges):
+            refused = inside and child in known and not known[child].container
+            if parent == current and not refused and (child, inside) not in found:
+                found.add((child, inside))
+                waiting.append((child, inside))
+    return {name for name, _ in found}
 
 
 moves = st.one_of(
@@ -159,7 +172,7 @@ class Script:
         """Register an asset, for the first time or again as a nightly inventory does, perhaps by another system."""
         self.systems.setdefault(number, set()).add(system)
         asset = self.assets[number]
-        fields: dict[str, object] = {"parents": [f"asset-{parent}" for parent in asset.parents]}
+        fields: dict[str, object] = {"parents": list(asset.parents), "aliases": list(asset.aliases)}
         if asset.people:
             fields["subjects"] = list(asset.people)
         if asset.source:
@@ -290,8 +303,7 @@ def judge(script: Script, asked: Asked, case_id: str) -> None:
     """One case against the plain model."""
     world, assets = script.world, script.assets
     expected = reachable(assets, roots(assets, asked), asked)
-    named = {f"asset-{number}" for number in expected}
-    owners = {(system, f"asset-{number}") for number in expected for system in script.systems[number]}
+    owners = {(system, asset.id) for asset in assets if asset.id in expected for system in script.systems[asset.number]}
     commanded = {(system, asset) for system, asset, _ in world.commanded[case_id]}
     asked_holding = {("users", "users.db")} if asked.person and script.holding <= asked.at else set()
     assert owners | asked_holding <= commanded  # one that is declared later is asked if the case is open by then
@@ -308,10 +320,20 @@ def judge(script: Script, asked: Asked, case_id: str) -> None:
     assert counted >= len(owners)
     for _, asset, action in world.commanded[case_id]:
         if action == "rebuild_without":
-            parents = {f"asset-{parent}" for parent in assets[int(asset.split("-")[1])].parents}
-            whole = {f"asset-{other.number}" for other in assets if asked.kind == "withdrawal" and other.source}
-            assert world.excluded[case_id, asset] >= (parents & named) - whole
-            assert world.excluded[case_id, asset] <= parents & named
+            same = names(assets, asset)
+            containers = [other for other in assets if other.container and other.id in same]
+            parents = {parent for other in containers for parent in other.parents} - same
+            whole = {other.id for other in assets if asked.kind == "withdrawal" and other.source}
+            assert world.excluded[case_id, asset] >= (parents & expected) - whole
+            assert world.excluded[case_id, asset] <= parents & expected
+
+
+def names(assets: list[Asset], name: str) -> set[str]:
+    """All names of an asset, those that its other names have among them."""
+    same: set[str] = {name}
+    for _ in range(len(assets) + len(NAMES)):
+        same |= {other for asset in assets if {asset.id, *asset.aliases} & same for other in (asset.id, *asset.aliases)}
+    return same
 
 
 def roots(assets: list[Asset], asked: Asked) -> set[int]:

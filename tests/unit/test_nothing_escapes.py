@@ -295,6 +295,40 @@ def test_a_hub_that_is_its_own_descendant_is_walked_to_an_end() -> None:
     assert {asset for _, asset, _ in world.commanded[case_id]} >= {"crop", "set", "set:latest", "version-4"}
 
 
+def test_a_data_set_made_from_another_name_of_a_photo_is_told_to_leave_out_that_name() -> None:
+    """The set knows the photo by a name of its own; nobody registered it, but the photo says that it is called so."""
+    world = World()
+    world.register("s3://a/photo", subjects=["ann"], aliases=["https://cdn/photo"])
+    world.register("set", "dataset", "ml", parents=["https://cdn/photo"])
+    world.settle()
+    case_id = world.erase("ann")
+    world.settle()
+    assert world.excluded[case_id, "set"] == {"https://cdn/photo"}
+    assert world.status(case_id) == "completed"
+
+
+def test_a_data_set_made_from_a_withdrawn_asset_that_nobody_registered_is_told_to_leave_it_out() -> None:
+    world = World()
+    world.register("set", "dataset", "ml", parents=["photo"])
+    world.settle()
+    case_id = world.withdraw_assets("photo")
+    world.settle()
+    assert world.excluded[case_id, "set"] == {"photo"}
+    assert world.status(case_id) == "completed"
+
+
+def test_what_a_data_set_must_leave_out_is_known_under_each_of_its_names_and_they_are_not_among_it() -> None:
+    world = World()
+    world.register("photo", subjects=["ann"])
+    world.register("set", "dataset", "ml", parents=["photo"])
+    world.register("set:latest", "dataset", "ml", aliases=["set"])
+    world.settle()
+    case_id = world.erase("ann")
+    world.settle()
+    assert world.excluded[case_id, "set"] == world.excluded[case_id, "set:latest"] == {"photo"}
+    assert world.status(case_id) == "completed"
+
+
 @pytest.mark.parametrize("crash", range(24))
 def test_a_return_is_not_lost_when_the_coordinator_dies_while_it_takes_the_receipt(crash: int) -> None:
     world, case_id = restored_before_its_receipt_is_handled()

@@ -42,6 +42,7 @@ ROWS = st.builds(
     refs=st.sets(st.tuples(st.sampled_from(["00", "11"]), st.text(max_size=4)), max_size=3).map(frozenset),
     attributes=st.dictionaries(st.sampled_from("xyz"), st.text(max_size=4)).map(lambda d: tuple(sorted(d.items()))),
     holding=st.none() | st.builds(Holding, NAMES, NAMES, st.sampled_from(["", "2026"]), st.sampled_from(["", "2027"])),
+    aliases=NAMES,
 )
 
 

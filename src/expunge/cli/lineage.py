@@ -147,6 +147,7 @@ def brief(row: Row) -> dict[str, Any]:
     names = row.combination
     return {
         "asset": row.asset,
+        "aliases": list(row.aliases),
         "kinds": sorted(names.kinds),
         "systems": sorted(names.systems),
         "data_sources": sorted(names.data_sources),
@@ -168,6 +169,8 @@ def _about(row: Row) -> Iterator[tuple[str, str]]:
     ):
         if values:
             yield title, ", ".join(sorted(values))
+    if row.aliases:
+        yield "also called", ", ".join(row.aliases)
     if row.collected:
         yield "collected", moment(row.collected)
     if row.holding is not None:
@@ -178,7 +181,9 @@ def _about(row: Row) -> Iterator[tuple[str, str]]:
 
 def _label(row: Row, *, bold: bool = False) -> str:
     name = f"[bold]{escape(row.asset)}[/bold]" if bold else escape(row.asset)
-    kinds = ", ".join(sorted(row.combination.kinds)).replace("_", " ") or "not registered yet"
+    kinds = ", ".join(sorted(row.combination.kinds)).replace("_", " ") or (
+        "another name" if row.aliases else "not registered yet"
+    )
     systems = ", ".join(sorted(row.combination.systems))
     return f"{name} [dim]({kinds}{'; ' if systems else ''}{systems})[/dim]"
 

@@ -10,7 +10,7 @@ digest. The bytes, big-endian:
     5  collected at, in seconds since 1970, rounded down; 0 for unknown
     2  length of the asset id, and the id in UTF-8
     then, each if its flag is set: first subject (8 bytes of the pseudonym); derived at (6, milliseconds); a few
-    parents' keys (count in one byte, 16 each); extra (JSON): refs, attributes, holding.
+    parents' keys (count in one byte, 16 each); extra (JSON): refs, attributes, holding, aliases.
 
 Scripts on the server read the first three fields and the moment, nothing else.
 """
@@ -32,6 +32,7 @@ from expunge.domain.vocabulary import CONTAINERS
 KEPT_PARENTS = 16
 KEPT_REFS = 1000
 KEPT_ATTRIBUTES = 32
+KEPT_ALIASES = 64
 """Bounds of what a row keeps for people and agents. The smallest are kept, so that any order keeps the same."""
 
 DIGEST_BYTES = 5
@@ -156,6 +157,7 @@ class Row:
         first_subject: the beginning of the smallest pseudonym that it names; a second person makes it `shared`.
         parents: keys of a few of the assets that it was made from: for people, not for walks.
         refs: (pseudonym in hexadecimal, the system's own handle for that person).
+        aliases: other ids of the same asset; a row of that id, perhaps with nothing else in it, names this one.
     """
 
     asset: str
@@ -169,6 +171,7 @@ class Row:
     refs: frozenset[tuple[str, str]] = frozenset()
     attributes: tuple[tuple[str, str], ...] = ()
     holding: Holding | None = None
+    aliases: tuple[str, ...] = ()
 
     @property
     def container(self) -> bool:
@@ -186,7 +189,7 @@ class Row:
             | (SUBJECT if self.first_subject else 0)
             | (DERIVED if self.derived_ms else 0)
             | (PARENTS if self.parents else 0)
-            | (EXTRA if self.refs or self.attributes or self.holding else 0)
+            | (EXTRA if self.refs or self.attributes or self.holding or self.aliases else 0)
         )
 
     def merged(self, other: Row) -> Row:
@@ -206,6 +209,7 @@ class Row:
             holding=self.holding.merged(other.holding)
             if self.holding and other.holding
             else self.holding or other.holding,
+            aliases=tuple(sorted({*self.aliases, *other.aliases})[:KEPT_ALIASES]),
         )
 
     def encode(self) -> bytes:
@@ -222,7 +226,7 @@ class Row:
             parts += [bytes((len(self.parents),)), *self.parents]
         if flags & EXTRA:
             held = self.holding.data() if self.holding else None
-            parts.append(orjson.dumps([sorted(self.refs), sorted(self.attributes), held]))
+            parts.append(orjson.dumps([sorted(self.refs), sorted(self.attributes), held, self.aliases]))
         body = b"".join(parts)
         return hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest() + body
 
@@ -233,7 +237,7 @@ class Row:
         at = _ID_AT + length
         asset, first, derived = raw[_ID_AT:at].decode(), b"", 0
         parents: tuple[bytes, ...] = ()
-        extra: list[Any] = [[], [], None]
+        extra: list[Any] = [[], [], None, []]
         if flags & SUBJECT:
             first, at = raw[at : at + SUBJECT_BYTES], at + SUBJECT_BYTES
         if flags & DERIVED:
@@ -243,7 +247,7 @@ class Row:
             parents, at = tuple(raw[place : place + SIZE] for place in range(at + 1, end, SIZE)), end
         if flags & EXTRA:
             extra = orjson.loads(raw[at:])
-        refs, attributes, held = extra
+        refs, attributes, held, aliases = extra
         return Row(
             asset=asset,
             combination=combination,
@@ -258,6 +262,7 @@ class Row:
             holding=Holding(tuple(held["namespaces"]), tuple(held["data_sources"]), held["declared"], held["withdrawn"])
             if held
             else None,
+            aliases=tuple(aliases),
         )
 
 

@@ -10,6 +10,7 @@ import orjson
 
 from expunge.domain.digest import SIZE
 from expunge.domain.row import (
+    KEPT_ALIASES,
     KEPT_ATTRIBUTES,
     KEPT_PARENTS,
     KEPT_REFS,
@@ -110,6 +111,7 @@ class Statement:
             frozenset(sorted(refs)[:KEPT_REFS]) if refs else _NONE,
             tuple(sorted(self.attributes)[:KEPT_ATTRIBUTES]) if self.attributes else (),
             self.holding,
+            self.aliases[:KEPT_ALIASES],
         )
 
 

@@ -35,9 +35,10 @@ from expunge.domain.plan import Chunk, Detail
 from expunge.domain.scope import Arrival, Granted, Scope, ScopeKind
 from expunge.domain.suppression import EVERYTHING, Suppress, Suppression, Word, source_key
 from expunge.domain.vocabulary import Action
-from expunge.domain.walk import Task, TaskKind, is_covered
+from expunge.domain.walk import Task, TaskKind
 from expunge.ports import Index, Tenure, Topics
 from expunge.stages.dead_letters import DeadLetters
+from expunge.stages.exclusions import left_out
 from expunge.stages.indexer import late_messages
 from expunge.stages.intake import rejection, suppress_message
 from expunge.stages.resolver import plan_part, task_message
@@ -168,7 +169,7 @@ class Emitter:
             task_id=start.task_id,
             generation=start.generation,
             kind=start.kind,
-            scope=_scope(root, decision.case, roots=roots),
+            scope=_scope(root, decision.case, named=roots or start.kind is TaskKind.CONTAINERS),
             nodes=start.nodes,
             returned=start.returned,
             watermark=watermark,
@@ -229,8 +230,8 @@ class Emitter:
         told = {self._door.keys.asset(asset) for asset in chunk.excluded}
 
         def clean(node: bytes) -> bool:
-            rest = sorted(set(self._index.excluded(root.case_id, node)) - told)
-            return all(row is not None and is_covered(root.scope, row) for row in self._index.rows(rest))
+            found = left_out(self._index, self._door.keys, root.case_id, root.scope, node)
+            return all(each.covered or each.key in told for each in found)
 
         found = [node for node in nodes if clean(node)]
         self._set_state(root.case_id, found, MarkState.CLEAN, cause.appended_ms)
@@ -243,10 +244,10 @@ class Emitter:
         return [told, self._dead.at(root.place, reason, root.content, cause.record.appended_at)]
 
 
-def _scope(root: Root, case: Case | None, *, roots: bool) -> Scope:
-    """What a task is about: the withdrawn assets are the roots' alone, and grants change what the case reaches."""
+def _scope(root: Root, case: Case | None, *, named: bool) -> Scope:
+    """What a task is about; the withdrawn assets where they are `named`. Grants change what the case reaches."""
     granted = case.granted if case else ()
-    return root.scope.model_copy(update={"granted": granted} | ({} if roots else {"assets": ()}))
+    return root.scope.model_copy(update={"granted": granted} | ({} if named else {"assets": ()}))
 
 
 def suppress(root: Root, time: datetime) -> list[Outgoing]:

@@ -17,7 +17,7 @@ from expunge.domain.case.messages import TYPE_OF, HoldingDeclared, Late, LateAss
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing, Record, decode
 from expunge.domain.marks import Mark, Met, Thing, has_returned, is_late
-from expunge.domain.row import CONTAINER, PARENTS, flags_of, moment, parents_of
+from expunge.domain.row import CONTAINER, PARENTS, Row, flags_of, moment, parents_of
 from expunge.domain.scope import Arrival, data_source_node
 from expunge.domain.statement import Statement, identity_of
 from expunge.errors import InvalidMessage
@@ -111,12 +111,22 @@ class Indexer:
 
     def _write(self, stated: Sequence[_Stated]) -> _Written:
         """Rows, then edges and memberships; and the marks that they met, by number of the statement."""
-        puts = self._index.put([Said(each.key, each.statement.row(each.parents), _stated_ms(each)) for each in stated])
+        said = [Said(each.key, each.statement.row(each.parents), _stated_ms(each)) for each in stated]
+        puts = self._index.put(said + self._names(stated))[: len(said)]
         met: dict[int, list[Met]] = defaultdict(list)
         self._link_edges(stated, puts, met)
         self._link_subjects(stated, met)
         self._data_sources(stated, met)
         return puts, met
+
+    def _names(self, stated: Sequence[_Stated]) -> list[Said]:
+        """A row for each alias, so that what was made from it under that name can be told to leave it out."""
+        key = self._door.keys.asset
+        return [
+            Said(key(alias), Row(alias, aliases=(each.statement.asset,)), 0)
+            for each in stated
+            for alias in each.statement.aliases
+        ]
 
     def _holdings(self, stated: Sequence[_Stated]) -> list[Outgoing]:
         """A holding is on the list before the open cases hear of it: root tasks that come later read the list."""

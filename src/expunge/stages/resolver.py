@@ -20,7 +20,6 @@ from expunge.domain.walk import (
     Task,
     TaskKind,
     Walk,
-    is_covered,
     lots_of,
     nature_of,
     obligation_of,
@@ -30,6 +29,7 @@ from expunge.domain.walk import (
 from expunge.errors import InvalidMessage
 from expunge.ports import ChunkStore, Index, Metrics, Progress, Result, Tenure, Topics, Vault, Waiter
 from expunge.stages.dead_letters import DeadLetters
+from expunge.stages.exclusions import left_out
 from expunge.stages.traversal import Bounds, Traversal
 
 SOURCE = "/expunge/resolver"
@@ -129,9 +129,9 @@ class Resolver:
             withdrawn = peek.mark is not None and peek.mark.reach is Arrival.ROOT
             if row is None or disposition is None or withdrawn:
                 continue  # a withdrawn container is deleted whole, not made anew
-            left_out = [each for each in self._index.rows(self._index.excluded(task.case_id, key)) if each]
-            whole = len(left_out) > MAX_EXCLUDED  # then the index did not keep all of them, and the list says so
-            excluded = tuple(sorted(each.asset for each in left_out if whole or not is_covered(task.scope, each)))
+            found = left_out(self._index, self._door.keys, task.case_id, task.scope, key)
+            whole = len(found) > MAX_EXCLUDED  # then the index did not keep all of them, and the list says so
+            excluded = tuple(sorted(each.asset for each in found if whole or not each.covered))
             for lot in lots_of(row, disposition):
                 lots[lot].append(obligation_of(task.scope, key, row, excluded))
         return lots
