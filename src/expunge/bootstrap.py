@@ -14,7 +14,7 @@ from expunge.adapters.broker.producer import KafkaSender
 from expunge.adapters.store.cases import RedisCaseStore, RedisNotaryStore
 from expunge.adapters.store.index import RedisIndex
 from expunge.adapters.store.server import FORMAT, Server, buckets_for
-from expunge.adapters.system import PrometheusMetrics, StopWaiter, SystemClock
+from expunge.adapters.system import PrometheusMetrics, StopWaiter, SystemClock, tune_process
 from expunge.adapters.vault import LibraryVault
 from expunge.config import Settings
 from expunge.domain.admission import Door
@@ -146,6 +146,7 @@ class Installation:
             ConfigurationError: topics, settings or the index are not as they must be.
         """
         self.refuse_if_wrong()
+        tune_process()
         port = self.settings.metrics.port
         metrics = PrometheusMetrics(port + ROLES.index(role) if port else 0)
         tenure = StoreTenure(self.server, self.settings.kafka.session_timeout_ms)

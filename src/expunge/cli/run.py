@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import structlog
 import typer
 
-from expunge.adapters.system import configure_logs, tune_process
+from expunge.adapters.system import configure_logs
 from expunge.bootstrap import Installation
 from expunge.cli.common import NO_SERVER, WRONG, installation, say_error
 from expunge.config import Settings
@@ -127,7 +127,6 @@ def _role(settings: Settings, role: str, pipe: Connection) -> None:
     stop_on_signals(stop)
     threading.Thread(target=_follow, args=(pipe, stop), daemon=True).start()
     configure_logs(settings.log_level)
-    tune_process()
     try:
         Installation(settings).run(role, stop)
     except ConfigurationError as error:

@@ -177,8 +177,9 @@ class Door:
         )
 
     def _check_data_sources(self, names: Sequence[str]) -> None:
-        if not all(self.registry.knows_data_source(name) for name in names):
-            raise InvalidMessage("undeclared_data_source", "data.data_sources")
+        for name in names:
+            if not self.registry.knows_data_source(name):
+                raise InvalidMessage("undeclared_data_source", "data.data_sources")
 
     def _subject(self, identity: inlets.Identity, publisher: Publisher) -> Subject:
         allowed = publisher.namespaces

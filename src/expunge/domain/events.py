@@ -104,7 +104,7 @@ class Event:
             "id": self.id,
             "source": self.source,
             "type": self.type,
-            "time": _stamped(self.time),
+            "time": stamp(self.time),
             "datacontenttype": "application/json",
             "data": self.data,
         }
@@ -120,16 +120,11 @@ class Outgoing(NamedTuple):
     partition: int | None = None
 
 
+@lru_cache(maxsize=4096)
 def stamp(moment: datetime) -> str:
-    """RFC 3339 in UTC with milliseconds, the one spelling that Expunge writes."""
+    """RFC 3339 in UTC with milliseconds, the one spelling that Expunge writes; many events share their moments."""
     utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
     return utc.isoformat(timespec="milliseconds")[:-6] + "Z"
-
-
-@lru_cache(maxsize=256)
-def _stamped(moment: datetime) -> str:
-    """The stamp of a moment that many events share."""
-    return stamp(moment)
 
 
 def decode(record: Record, max_bytes: int = MAX_PAYLOAD_BYTES) -> CloudEvent:

@@ -88,7 +88,8 @@ class Statement:
         if self.holding:
             fields["holding"] = self.holding.data()
         if self.subjects:
-            fields["subjects"] = sorted({(each.pseudonym.hex(), each.ref or "") for each in self.subjects})
+            named = [(pseudonym.hex(), ref or "") for pseudonym, ref in self.subjects]
+            fields["subjects"] = sorted(set(named)) if len(named) > 1 else named
         return fields
 
     def row(self, parents: tuple[bytes, ...]) -> Row:

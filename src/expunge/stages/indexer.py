@@ -27,7 +27,7 @@ from expunge.stages.dead_letters import DeadLetters
 SOURCE = "/expunge/indexer"
 STATED = "expunge.asset.stated.v1"
 ASSETS_PER_MESSAGE = 2000
-STATEMENTS_PER_PART = 2000
+STATEMENTS_PER_PART = 4000
 START = datetime.fromtimestamp(0, UTC)
 REGISTRATION_LAG = timedelta(days=7)
 """How long before its registration an asset may have been made, if nobody says when."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, TypeVar
 
@@ -73,10 +74,9 @@ class RedisIndex:
         """Key -> the row that stands instead of the one expected, or the marks; only where there is either."""
 
         def packed(key: bytes, bucket: int) -> bytes:
-            row, names = raw[key], rows[key].combination.data_sources
+            row = raw[key]
             head = _SAID.pack(bucket, key, before[key], stated[key].to_bytes(6, "big"), len(row))
-            sources = b"".join(sorted(data_source_node(name)[:SOURCE_BYTES] for name in names))
-            return b"".join((head, row, len(names).to_bytes(2, "big"), sources))
+            return head + row + _packed_sources(rows[key].combination.data_sources)
 
         found = {}
         for keys, reply in self._on_nodes("put", (), list(raw), packed):
@@ -312,6 +312,12 @@ def _visits(nodes: Sequence[bytes], reply: tuple[bytes, Sequence[bytes | None], 
         )
         for key, word, reach, row, kids in zip(nodes, words[::2], words[1::2], rows, children, strict=True)
     ]
+
+
+@lru_cache(maxsize=4096)
+def _packed_sources(names: frozenset[str]) -> bytes:
+    """How many, and their digests."""
+    return len(names).to_bytes(2, "big") + b"".join(sorted(data_source_node(name)[:SOURCE_BYTES] for name in names))
 
 
 def _tags(nodes: Iterable[bytes]) -> list[int]:

@@ -19,7 +19,7 @@ from expunge.errors import ConfigurationError, Fenced, Unavailable
 
 T = TypeVar("T")
 TAGS = 256
-FORMAT = "2"
+FORMAT = "3"
 SCRIPTS = (
     "put",
     "link",
