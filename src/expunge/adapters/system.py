@@ -23,7 +23,7 @@ def tune_process() -> None:
     """
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
-    sys.setswitchinterval(0.002)
+    sys.setswitchinterval(0.0005)
 
 
 class SystemClock:
