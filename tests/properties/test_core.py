@@ -283,8 +283,9 @@ def purged(script: Script, asked: Asked, number: int, case_id: str) -> bool:
     """Whether a case had an asset deleted, so that it must not come back; what names the person anew is let be."""
     assets, name = script.assets, f"asset-{number}"
     deleted = any(asset == name and action == "delete" for _, asset, action in script.world.commanded[case_id])
-    anew = asked.person and assets[number].fresh and assets[number].people and not assets[number].parents
-    return deleted and not anew
+    asset = assets[number]
+    origin = bool(asset.parents or asset.aliases or any(name in other.aliases for other in assets))
+    return deleted and not (asked.person and asset.fresh and asset.people and not origin)
 
 
 def lying(command: dict[str, Any], lies: list[str]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -314,6 +315,23 @@ def test_a_data_set_made_from_a_withdrawn_asset_that_nobody_registered_is_told_t
     case_id = world.withdraw_assets("photo")
     world.settle()
     assert world.excluded[case_id, "set"] == {"photo"}
+    assert world.status(case_id) == "completed"
+
+
+def test_another_name_of_what_was_purged_is_purged_again_when_it_is_restored() -> None:
+    """It names the person and was collected later, but it is the same thing as what the case was about."""
+    world = World()
+    world.broker.now += timedelta(days=8)
+    world.register("photo", subjects=["ann"], aliases=["photo:new"])
+    world.register("photo:new", subjects=["ann"], collected_at="2026-11-09T00:00:00Z")
+    world.settle()
+    case_id = world.erase("ann")
+    world.settle()
+    assert commands(world, case_id, "photo:new") == 1
+    world.tick(60)
+    world.register("photo:new", subjects=["ann"], collected_at="2026-11-09T00:00:00Z", event="restored")
+    world.settle()
+    assert commands(world, case_id, "photo:new") == 2
     assert world.status(case_id) == "completed"
 
 

@@ -17,7 +17,7 @@ from expunge.domain.case.messages import TYPE_OF, HoldingDeclared, Late, LateAss
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing, Record, decode
 from expunge.domain.marks import Mark, Met, Thing, has_returned, is_late
-from expunge.domain.row import CONTAINER, PARENTS, Row, flags_of, moment, parents_of
+from expunge.domain.row import CONTAINER, Row, flags_of, has_origin, moment, parents_of
 from expunge.domain.scope import Arrival, data_source_node
 from expunge.domain.statement import Statement, identity_of
 from expunge.errors import InvalidMessage
@@ -231,7 +231,7 @@ class Indexer:
                     arrival=each.arrival,
                     command_id=thing.command_id,
                     returned=thing.stated_ms if case_id in back else 0,
-                    collected=0 if each.parent or flags_of(thing.raw) & PARENTS else thing.collected,
+                    collected=0 if each.parent or has_origin(thing.raw) else thing.collected,
                 )
                 listed = cases[case_id]
                 listed[thing.key] = _both(listed[thing.key], asset) if thing.key in listed else asset
