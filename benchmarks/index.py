@@ -26,7 +26,8 @@ from redis import ResponseError
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from expunge.adapters.memory import MemoryMetrics, NoWait, UnsafeMemoryVault  # noqa: E402 - not installed as a package
+from expunge.adapters.memory import MemoryMetrics, MemoryPolicies, NoWait, UnsafeMemoryVault  # noqa: E402 - not installed as a package
+from expunge.adapters.policy_file import load_policy  # noqa: E402
 from expunge.adapters.store.cases import RedisCaseStore  # noqa: E402
 from expunge.adapters.store.index import RedisIndex  # noqa: E402
 from expunge.adapters.store.server import Server, buckets_for  # noqa: E402
@@ -39,7 +40,7 @@ from expunge.domain.identity import Keys  # noqa: E402
 from expunge.domain.registry import Registry, System  # noqa: E402
 from expunge.domain.scope import Scope, ScopeKind, Subject  # noqa: E402
 from expunge.domain.statement import Named, Statement  # noqa: E402
-from expunge.domain.vocabulary import Action  # noqa: E402
+from expunge.domain.vocabulary import Action, Regime  # noqa: E402
 from expunge.domain.walk import Task, TaskKind, task_id  # noqa: E402
 from expunge.ports import Said  # noqa: E402
 from expunge.stages.resolver import Resolver, _Answer  # noqa: E402
@@ -138,7 +139,7 @@ def resolver(server: Server, index: RedisIndex, keys: Keys) -> Resolver:
     systems = tuple(System(name=name, actions=tuple(Action)) for name in ("photos", "vectors"))
     registry = Registry(data_sources=("*",), systems=systems)
     alone: Any = Alone()
-    door = Door(registry, keys, "bench.")
+    door = Door(registry, keys, MemoryPolicies(load_policy(None)), "bench.")
     metrics, vault = MemoryMetrics(), UnsafeMemoryVault()
     return Resolver(door, index, RedisCaseStore(server), alone, alone, vault, metrics, NoWait(), alone, Bounds())
 
@@ -160,7 +161,7 @@ def carry_out(stage: Resolver, task: Task) -> int:
 def roots(case: str, scope: Scope) -> Task:
     """The first task of a case."""
     return Task(
-        case_id=case, task_id=task_id(case, "roots"), generation=1, kind=TaskKind.ROOTS, scope=scope, force=True
+        case_id=case, task_id=task_id(case, "roots"), generation=1, kind=TaskKind.ROOTS, scope=scope, regime=Regime.GDPR, policy=load_policy(None).digest, force=True
     )
 
 

@@ -17,10 +17,12 @@ from expunge.adapters.memory import (
     MemoryCaseStore,
     MemoryMetrics,
     MemoryNotaryStore,
+    MemoryPolicies,
     NoWait,
     UnsafeMemoryVault,
 )
 from expunge.adapters.memory_index import MemoryIndex
+from expunge.adapters.policy_file import load_policy
 from expunge.adapters.store.cases import RedisCaseStore
 from expunge.adapters.store.index import RedisIndex
 from expunge.domain.admission import Door
@@ -133,7 +135,8 @@ class World:
 
     def __post_init__(self) -> None:
         self.keys = Keys(b"s" * 32)
-        self.door = Door(self.registry, self.keys, "t.", allow_unsigned=True)
+        self.policies = MemoryPolicies(load_policy(None))
+        self.door = Door(self.registry, self.keys, self.policies, "t.", allow_unsigned=True)
         self.index: Any = RedisIndex(self.real) if self.real is not None else MemoryIndex()
         self.store: Any = RedisCaseStore(self.real) if self.real else MemoryCaseStore()
         self.seen = MemoryNotaryStore()
@@ -315,6 +318,11 @@ class World:
 
     def withdraw_assets(self, *assets: str, request: str = "r1", **fields: Any) -> str:
         return self.request("expunge.asset.withdrawn.v1", request, assets=list(assets), **fields)
+
+    def say(self, kind: str, case_id: str, operator: str = "olga", **fields: Any) -> None:
+        """An operator's word about a case."""
+        data = {"case_id": case_id, "operator": operator} | fields
+        self.publish("controls", f"expunge.{kind}.v1", data, source=f"/operators/{operator}")
 
     def request(self, kind: str, request: str, **fields: Any) -> str:
         """Publish a request; the id of its case."""

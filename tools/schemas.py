@@ -23,19 +23,23 @@ from expunge.domain import inlets  # noqa: E402 - the tree is not installed as a
 from expunge.domain.case import messages  # noqa: E402
 from expunge.domain.outlets import LedgerFact, outlet_of  # noqa: E402
 from expunge.domain.plan import Chunk  # noqa: E402
-from expunge.domain.registry import Publisher, Registry, System  # noqa: E402
+from expunge.domain.policy.rules import KeptPolicy, Threshold  # noqa: E402
+from expunge.domain.registry import Operator, Publisher, Registry, System  # noqa: E402
 from expunge.domain.topics import all_topics  # noqa: E402
 from expunge.domain.vocabulary import Regime  # noqa: E402
 from expunge.domain.walk import Task  # noqa: E402
-from tests.simulation import World, honest, receipt  # noqa: E402
+from expunge.stages.emissions import policy_part  # noqa: E402
+from tests.simulation import REGISTRY, World, honest, receipt  # noqa: E402
 
 SCHEMAS = ROOT / "schemas"
+OPERATOR = Operator(name="olga", roles=("approve", "decide"))
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 INTERNAL: dict[str, type[BaseModel]] = {
     **messages.TYPES,
     "expunge.walk.task.v1": Task,
     "expunge.plan.root.v1": messages.Root,
     "expunge.plan.chunk.v1": Chunk,
+    "expunge.plan.policy.v1": KeptPolicy,
     "expunge.plan.claims.v1": messages.Receipted,
 }
 WRITERS = {
@@ -60,7 +64,7 @@ WRITERS = {
 
 def story() -> World:
     """A deployment in which every event type is said at least once."""
-    world = World()
+    world = World(registry=REGISTRY.model_copy(update={"operators": (OPERATOR,)}))
     world.register("photo-1", subjects=["ann"], data_sources=["supplier-a"], purposes=["training"])
     world.publish(
         "registrations",
@@ -113,7 +117,25 @@ def story() -> World:
     world.settle()
     world.grant("bob", "training")
     world.settle()
+    _guarded(world)
     return world
+
+
+def _guarded(world: World) -> None:
+    """Plans that wait for an operator: one is approved and put off, one rejected."""
+    world.broker.send([policy_part(world, world.policies.current, world.broker.now)])
+    guard = (Threshold(id="anything", more_than=0),)
+    world.policies.change(world.policies.current.model_copy(update={"guard": guard}))
+    world.register("portrait", subjects=["cleo"])
+    world.register("sketch", subjects=["dora"])
+    cases = [world.erase("cleo", request="guarded"), world.erase("dora", request="rejected")]
+    world.settle(ticks=1)
+    plans = {said["case_id"]: said["plan_digest"] for said in world.confirmations("awaiting_approval")}
+    world.tick(25 * 86_400)
+    world.say("deadline.extended", cases[0], reason="many requests")
+    world.say("plan.approved", cases[0], plan_digest=plans[cases[0]])
+    world.say("plan.rejected", cases[1], plan_digest=plans[cases[1]], reason="another person")
+    world.settle()
 
 
 def _finds_a_copy(command: dict[str, Any]) -> list[dict[str, Any]]:
@@ -129,6 +151,7 @@ def _finds_a_copy(command: dict[str, Any]) -> list[dict[str, Any]]:
 def types() -> dict[str, type[BaseModel]]:
     """Every event type that is read or written, with the model of its data."""
     found: dict[str, type[BaseModel]] = {kind: model for kind, (_, model) in inlets.REQUESTS.items()}
+    found |= {kind: model for kind, (_, model) in inlets.CONTROLS.items()}
     found[inlets.GRANT] = inlets.ConsentGranted
     found |= inlets.REGISTRATIONS | {inlets.RECEIPT: inlets.PurgeReceipted} | INTERNAL
     from expunge.domain.case import facts  # noqa: PLC0415 - only its class names are needed

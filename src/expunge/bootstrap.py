@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -11,21 +11,25 @@ from functools import cached_property
 from expunge.adapters.broker.admin import Finding, KafkaTopics
 from expunge.adapters.broker.consumer import KafkaReader, KafkaRecords
 from expunge.adapters.broker.producer import KafkaSender
+from expunge.adapters.policy_file import load_policy
 from expunge.adapters.store.cases import RedisCaseStore, RedisNotaryStore
 from expunge.adapters.store.index import RedisIndex
+from expunge.adapters.store.policies import RedisPolicies
 from expunge.adapters.store.server import FORMAT, Server, buckets_for
 from expunge.adapters.system import PrometheusMetrics, StopWaiter, SystemClock, tune_process
 from expunge.adapters.vault import LibraryVault
 from expunge.config import Settings
 from expunge.domain.admission import Door
-from expunge.domain.case.state import Case
+from expunge.domain.case.state import Case, ChunkState
 from expunge.domain.identity import Keys
 from expunge.domain.partition import partition_of
+from expunge.domain.policy.rules import Policy
 from expunge.errors import ConfigurationError
 from expunge.ports import Stage
 from expunge.runtime import Loop
 from expunge.stages import ROLES
 from expunge.stages.coordinator import Coordinator
+from expunge.stages.emissions import policy_part
 from expunge.stages.indexer import Indexer
 from expunge.stages.intake import Intake
 from expunge.stages.notary import Notary
@@ -63,7 +67,17 @@ class Installation:
     def door(self) -> Door:
         """Who exists, and the keys."""
         settings = self.settings
-        return Door(settings.registry(), self.keys, settings.prefix, settings.allow_unsigned)
+        return Door(settings.registry(), self.keys, self.policies, settings.prefix, settings.allow_unsigned)
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The rules of this installation."""
+        return load_policy(self.settings.policy_file)
+
+    @cached_property
+    def policies(self) -> RedisPolicies:
+        """Those rules, and those that cases are bound to."""
+        return RedisPolicies(self.server, self.policy)
 
     @cached_property
     def topics(self) -> KafkaTopics:
@@ -101,6 +115,10 @@ class Installation:
         """A case as it stands, for people."""
         partition = partition_of(case_id, self.settings.kafka.partitions)
         return self.cases.cases(partition, [case_id]).get(case_id)
+
+    def chunks(self, case_id: str) -> Iterator[ChunkState]:
+        """The chunks of a case, for people."""
+        return self.cases.chunks(partition_of(case_id, self.settings.kafka.partitions), case_id)
 
     def records(self, group: str, topics: Sequence[str]) -> KafkaRecords:
         """A member of a group."""
@@ -151,6 +169,9 @@ class Installation:
         metrics = PrometheusMetrics(port + ROLES.index(role) if port else 0)
         tenure = StoreTenure(self.server, self.settings.kafka.session_timeout_ms)
         stage = self.stage(role, metrics, stop, tenure)
+        if role == "coordinator":
+            self.policies.keep()
+            self.sender.send([policy_part(self.topics, self.policy, SystemClock().now())])
         source = tenure.source = self.records(role, stage.topics)
         Loop(stage, source, self.sender, SystemClock(), metrics).run(stop.is_set)
 

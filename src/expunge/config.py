@@ -15,7 +15,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from expunge.domain.registry import Name, Namespace, Publisher, Registry, System
+from expunge.domain.registry import Name, Namespace, Operator, Publisher, Registry, System
 from expunge.domain.topics import Topic, all_topics
 from expunge.errors import ConfigurationError
 
@@ -71,14 +71,6 @@ class _Pattern(_Section):
     pattern: str
 
 
-class Operator(_Section):
-    """Who may speak on `controls`."""
-
-    name: Name
-    key: str = ""
-    roles: tuple[Literal["approve", "hold", "replay", "decide", "pause"], ...] = ()
-
-
 class AgentTable(_Section):
     """A table in which an SQLite agent finds people."""
 
@@ -115,6 +107,8 @@ class Settings(BaseSettings):
 
     prefix: str = Field("expunge.", pattern=r"^[a-zA-Z0-9._-]{1,64}$")
     secret_file: Path = Path("expunge.secret")
+    policy_file: Path | None = None
+    """YAML; none: the policy that comes with Expunge."""
     tenant: str = "default"
     allow_unsigned: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -156,6 +150,7 @@ class Settings(BaseSettings):
             categories=tuple(each.name for each in self.categories),
             systems=self.systems,
             publishers=self.publishers,
+            operators=self.operators,
         )
 
     def topics(self) -> list[Topic]:

@@ -12,6 +12,7 @@ from expunge.domain.case.state import Case, ChunkState
 from expunge.domain.digest import digest, name
 from expunge.domain.events import Position
 from expunge.domain.plan import Chunk
+from expunge.domain.policy.rules import Policy
 from expunge.domain.suppression import Suppression
 from expunge.domain.vocabulary import CLOSED
 from expunge.errors import Fenced, Unavailable
@@ -211,3 +212,20 @@ class NoWait:
 
     def wait(self, seconds: float) -> None:
         """See `ports.Waiter.wait`."""
+
+
+class MemoryPolicies:
+    """Policies by digest, all in memory. See `domain.policy.rules.Policies`."""
+
+    def __init__(self, current: Policy, *pinned: Policy) -> None:
+        self.current = current
+        self._known = {policy.digest: policy for policy in (current, *pinned)}
+
+    def change(self, policy: Policy) -> None:
+        """From now on, this one."""
+        self.current = policy
+        self._known[policy.digest] = policy
+
+    def of(self, digest: str) -> Policy:
+        """A policy by its digest."""
+        return self._known[digest]

@@ -1,18 +1,24 @@
-"""`expunge case list|show`."""
+"""`expunge case list|show`; plans and words about them are in `plan`."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
 
+from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
-from expunge.cli.common import NO, Json, console, installation, print_json, print_table, say_error, status_text
+from expunge.cli import plan as plans
+from expunge.cli.common import Json, console, installation, print_json, print_table, status_text
 from expunge.domain.case import confirm
 from expunge.domain.case.state import Case
 from expunge.domain.events import stamp
+from expunge.domain.vocabulary import CLOSED
 
 app = typer.Typer(help="Cases: requests being carried out.", no_args_is_help=True)
+for command in (plans.plan, plans.approve, plans.reject, plans.extend):
+    app.command()(command)
 
 
 @app.callback()
@@ -28,10 +34,21 @@ def all_cases(expunge: Installation) -> list[Case]:
 
 @app.command("list")
 def list_cases(
-    status: Annotated[str | None, typer.Option(help="Only cases in this state.")] = None, json_output: Json = False
+    status: Annotated[str | None, typer.Option(help="Only cases in this state.")] = None,
+    due_within: Annotated[
+        str | None,
+        typer.Option(help="Only open cases that are due within this time: 7d, 36h, 2w; what is overdue, too."),
+    ] = None,
+    json_output: Json = False,
 ) -> None:
     """List cases, oldest first."""
-    cases = [case for case in all_cases(installation()) if status in (None, case.status.value)]
+    until = SystemClock().now() + _span(due_within) if due_within else None
+
+    def wanted(case: Case) -> bool:
+        near = until is None or (case.due_at <= until and case.status not in CLOSED)
+        return near and status in (None, case.status.value)
+
+    cases = [case for case in all_cases(installation()) if wanted(case)]
     if json_output:
         for case in cases:
             print_json(_line(case))
@@ -42,6 +59,16 @@ def list_cases(
     ]
     columns = ("case", "request", "state", "publisher", "obligations", "open", "due")
     print_table("Cases", columns, rows, empty="no cases")
+
+
+UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+
+
+def _span(text: str) -> timedelta:
+    number, unit = text[:-1], UNITS.get(text[-1:])
+    if unit is None or not number.isdecimal():
+        raise typer.BadParameter(f"{text!r} is no time: 36h, 7d, 2w", param_hint="--due-within")
+    return timedelta(**{unit: int(number)})
 
 
 def _numbers(case: Case) -> tuple[int, int]:
@@ -61,7 +88,8 @@ def _line(case: Case) -> dict[str, Any]:
         "publisher": case.publisher,
         "regime": case.regime.value,
         "received_at": stamp(case.received_at),
-        "due_at": stamp(case.due_at),
+        "due_at": case.due_at.isoformat(timespec="seconds"),
+        "clock": case.clock,
         "dry_run": case.dry_run,
         "counts": confirm.counts(case),
     }
@@ -71,10 +99,7 @@ def _line(case: Case) -> dict[str, Any]:
 def show(case_id: Annotated[str, typer.Argument(help="The case.")], json_output: Json = False) -> None:
     """Show one case: its plan, and what was answered."""
     expunge = installation()
-    case = expunge.case(case_id)
-    if case is None:
-        say_error(f"no case {case_id}: `expunge case list` shows those that exist")
-        raise typer.Exit(NO)
+    case = plans.find(expunge, case_id)
     body = _line(case) | confirm.body(case, outcome=confirm.outcome_of(case))
     if json_output:
         generations = [

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 
 import rfc8785
 
 from expunge.domain import inlets
-from expunge.domain.case.messages import Answered, Place, Receipted, Root, Seal
+from expunge.domain.case.messages import Answered, Approved, Control, Extended, Place, Receipted, Rejected, Root, Seal
 from expunge.domain.events import CloudEvent, Record, stamp
 from expunge.domain.identity import EPOCH, Keys, normalise
-from expunge.domain.policy import ERASURE_TAIL, REACH_EVERYTHING
+from expunge.domain.policy.rules import Policies
 from expunge.domain.registry import Publisher, Registry
 from expunge.domain.row import Holding
 from expunge.domain.scope import Scope, ScopeKind, Subject
@@ -48,10 +48,11 @@ SealFor = Callable[[str, bytes], str]
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Door:
-    """Who exists, the keys, the prefix of the deployment's topics, and whether unsigned orders are believed."""
+    """Who exists, the keys, the rules, the prefix of all topics, and whether unsigned orders are believed."""
 
     registry: Registry
     keys: Keys
+    policies: Policies
     prefix: str = ""
     allow_unsigned: bool = False
 
@@ -95,8 +96,9 @@ class Door:
         request = inlets.read(model, event)
         scope = self._scope(name, request, publisher)
         regime, received_at = _regime(request, publisher), min(request.received_at, record.appended_at)
-        if scope.kind is ScopeKind.ERASURE and regime not in REACH_EVERYTHING:
-            until = int((received_at + ERASURE_TAIL).timestamp())
+        reach = self.policies.current.reach
+        if scope.kind is ScopeKind.ERASURE and regime not in reach.everything:
+            until = int((received_at + timedelta(days=reach.tail_days)).timestamp())
             scope = scope.model_copy(update={"until": until})
         case_id = self.keys.case(event.source, request.request_id)
         asked = request.model_dump(mode="json", exclude_none=True) | {"type": event.type}
@@ -108,6 +110,7 @@ class Door:
             publisher=publisher.name,
             scope=scope,
             regime=regime,
+            jurisdiction=request.jurisdiction.upper() if request.jurisdiction else None,
             received_at=received_at,
             clamped=request.received_at > record.appended_at,
             correlation_id=request.correlation_id,
@@ -139,6 +142,39 @@ class Door:
         purposes = _declared(said.purposes, self.registry.purposes, "undeclared_purpose")
         words = tuple(Word(purpose=purpose, at_ms=at_ms, word="granted") for purpose in purposes)
         return [Suppress(suppression=key, words=words) for key in keys]
+
+    def control(self, event: CloudEvent, record: Record) -> Control:
+        """An operator's word about one case.
+
+        Raises:
+            InvalidMessage: what is wrong, by field; or the operator is not declared, or not for this.
+        """
+        if event.type not in inlets.CONTROLS:
+            raise InvalidMessage("not_carried_out" if event.type in inlets.LATER_TYPES else "unknown_type")
+        if not self.allow_unsigned:
+            raise InvalidMessage("unsigned", "controls must be signed, or allow_unsigned be set")
+        role, model = inlets.CONTROLS[event.type]
+        said = inlets.read(model, event)
+        operator = self.registry.operator(said.operator)
+        if operator is None:
+            raise InvalidMessage("undeclared_operator", "data.operator")
+        if role not in operator.roles:
+            raise InvalidMessage("not_allowed", "data.operator")
+        content = self.keys.content(_canonical(said.model_dump(mode="json") | {"type": event.type, "id": event.id}))
+        spoken = {
+            "case_id": said.case_id,
+            "operator": operator.name,
+            "content": content,
+            "place": self.place_of(record),
+        }
+        match said:
+            case inlets.PlanApproved(plan_digest=plan):
+                return Approved(plan_digest=plan, **spoken)
+            case inlets.PlanRejected(plan_digest=plan, reason=reason):
+                return Rejected(plan_digest=plan, reason=reason, **spoken)
+            case inlets.DeadlineExtended(reason=reason):
+                return Extended(reason=reason, **spoken)
+        raise InvalidMessage("unknown_type")
 
     def _suppressions(self, identities: Sequence[inlets.Identity]) -> tuple[str, ...]:
         """The keys under which a person is suppressed, as far as the publisher says who it is."""

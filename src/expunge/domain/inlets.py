@@ -117,6 +117,33 @@ class ConsentGranted(Strict):
     correlation_id: Id | None = None
 
 
+class Control(Strict):
+    """What an operator says of one case."""
+
+    case_id: Hex16
+    operator: Word
+
+
+class PlanApproved(Control):
+    """What this very plan says may be done."""
+
+    plan_digest: Hex16
+    reason: Short | None = None
+
+
+class PlanRejected(Control):
+    """What this very plan says must not be done."""
+
+    plan_digest: Hex16
+    reason: Annotated[Short, Field(min_length=1)]
+
+
+class DeadlineExtended(Control):
+    """More time is taken, as far as the law lets it be, and the requester is told why."""
+
+    reason: Annotated[Short, Field(min_length=1)]
+
+
 class SourceWithdrawn(Request):
     """Everything that came from these sources must go, and everything made from it."""
 
@@ -264,6 +291,12 @@ REGISTRATIONS: dict[str, type[Inlet]] = {
     "expunge.holding.declared.v1": HoldingDeclared,
     "expunge.holding.withdrawn.v1": HoldingWithdrawn,
 }
+CONTROLS: dict[str, tuple[str, type[Control]]] = {
+    "expunge.plan.approved.v1": ("approve", PlanApproved),
+    "expunge.plan.rejected.v1": ("approve", PlanRejected),
+    "expunge.deadline.extended.v1": ("decide", DeadlineExtended),
+}
+"""Event type -> the role that an operator needs for it, and its data."""
 GRANT = "expunge.consent.granted.v1"
 RECEIPT = "expunge.purge.receipted.v1"
 
@@ -272,11 +305,8 @@ LATER_TYPES = frozenset(
         "expunge.processing.restricted.v1",
         "expunge.processing.restriction_lifted.v1",
         "expunge.request.cancelled.v1",
-        "expunge.plan.approved.v1",
-        "expunge.plan.rejected.v1",
         "expunge.hold.placed.v1",
         "expunge.hold.released.v1",
-        "expunge.deadline.extended.v1",
         "expunge.obligation.decided.v1",
         "expunge.emission.paused.v1",
         "expunge.emission.resumed.v1",
@@ -301,6 +331,7 @@ KNOWN_FIELDS: frozenset[str] = LATER_FIELDS.union(
     *map(_fields, REGISTRATIONS.values()),
     _fields(PurgeReceipted),
     _fields(ConsentGranted),
+    *(_fields(model) for _, model in CONTROLS.values()),
 )
 """Names that may be repeated in a rejection; any other may be personal."""
 

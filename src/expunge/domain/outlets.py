@@ -92,6 +92,11 @@ class CaseConfirmed(Outlet):
     received_at: datetime
     received_at_clamped: bool
     due_at: datetime
+    clock: str
+    """The rule of policy that the dates come from."""
+    extended: bool
+    reason: str | None = None
+    """An operator's, for an extension or a refusal."""
     dry_run: bool
     outcome: str | None = None
     plan_digest: Hex | None = None
@@ -201,6 +206,9 @@ class AssetStated(Outlet):
 MILESTONES = (
     "acknowledged",
     "planned",
+    "awaiting_approval",
+    "extended",
+    "refused",
     "completed",
     "completed_with_deferrals",
     "partially_completed",

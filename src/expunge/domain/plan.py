@@ -17,7 +17,7 @@ import orjson
 from expunge.domain.digest import digest
 from expunge.domain.registry import Registry
 from expunge.domain.scope import Hex, Value
-from expunge.domain.vocabulary import Action, Kind, stage_of
+from expunge.domain.vocabulary import Action, Kind
 
 MAX_CHUNK_BYTES = 300_000
 """Bytes of ids and attributes in one chunk, so that a command stays far below a topic's 1 MiB."""
@@ -60,6 +60,9 @@ class Lot(NamedTuple):
     system: str
     action: Action
     kind: Kind
+    stage: int
+    rule: str = ""
+    """The id of the rule of policy that asks for it."""
     purposes: tuple[str, ...] = ()
     holding: bool = False
     root: str = ""
@@ -67,11 +70,6 @@ class Lot(NamedTuple):
     returned: int = 0
     """For assets that came back after they were purged: when, or just after the receipt where the statement was handled
     before it (milliseconds since 1970). Each return is new work."""
-
-    @property
-    def stage(self) -> int:
-        """The stage in which they are purged."""
-        return stage_of(self.kind, holding=self.holding)
 
     @property
     def alone(self) -> bool:
@@ -107,6 +105,7 @@ class Obligation(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def _lot_digest(lot: Lot) -> bytes:
+    """What is to be done, whatever rule asks for it and in whatever stage: under another policy it is no new work."""
     return digest(
         lot.system, lot.action, lot.kind, int(lot.holding), lot.root, lot.returned, len(lot.purposes), *lot.purposes
     )
@@ -120,6 +119,7 @@ class ChunkSummary(Value):
     stage: int
     action: Action
     kind: Kind
+    rule: str = ""
     size: int
     holding: bool = False
     returned: bool = False
@@ -136,6 +136,7 @@ class Chunk(Value):
     stage: int
     action: Action
     kind: Kind
+    rule: str = ""
     purposes: tuple[str, ...] = ()
     holding: bool = False
     root: str = ""
@@ -160,6 +161,7 @@ class Chunk(Value):
             stage=self.stage,
             action=self.action,
             kind=self.kind,
+            rule=self.rule,
             size=len(self.assets),
             holding=self.holding,
             returned=bool(self.returned),
@@ -247,6 +249,7 @@ def _chunk(case_id: str, lot: Lot, part: list[Obligation], reason: str) -> Chunk
         stage=lot.stage,
         action=lot.action,
         kind=lot.kind,
+        rule=lot.rule,
         purposes=lot.purposes,
         holding=lot.holding,
         root=lot.root,

@@ -80,6 +80,14 @@ class Publisher(_Declared):
         return not rest or self.source[-1] in "/:#?" or rest[0] in "/:#?"
 
 
+class Operator(_Declared):
+    """Somebody who may speak on `controls`, and about what."""
+
+    name: Name
+    key: str = ""
+    roles: tuple[Literal["approve", "hold", "replay", "decide", "pause"], ...] = ()
+
+
 class Registry(_Declared):
     """Everything declared."""
 
@@ -91,10 +99,11 @@ class Registry(_Declared):
     categories: tuple[Name, ...] = ()
     systems: tuple[System, ...] = ()
     publishers: tuple[Publisher, ...] = ()
+    operators: tuple[Operator, ...] = ()
 
     @model_validator(mode="after")
     def _unique(self) -> Registry:
-        for kind in ("namespaces", "systems", "publishers"):
+        for kind in ("namespaces", "systems", "publishers", "operators"):
             names = [entry.name for entry in getattr(self, kind)]
             twice = {name for name in names if names.count(name) > 1}
             if twice:
@@ -117,6 +126,10 @@ class Registry(_Declared):
     def system(self, name: str) -> System | None:
         """The declared system of that name; None for assets that nobody owns."""
         return next((system for system in self.systems if system.name == name), None)
+
+    def operator(self, name: str) -> Operator | None:
+        """The declared operator of that name."""
+        return next((operator for operator in self.operators if operator.name == name), None)
 
     def publisher_of(self, source: str) -> Publisher | None:
         """The publisher whose source prefix is the longest that fits."""

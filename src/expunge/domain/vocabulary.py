@@ -39,26 +39,6 @@ CONTAINERS = frozenset(
 )
 """Kinds that hold many people's data; for one person the walk goes on only to other containers (PROTOCOLS 18)."""
 
-STAGES: tuple[frozenset[Kind], ...] = (
-    frozenset({Kind.MODEL, Kind.CHECKPOINT, Kind.DEPLOYMENT}),
-    frozenset(
-        {Kind.DATASET, Kind.DATASET_VERSION, Kind.INDEX, Kind.EMBEDDING, Kind.FEATURE, Kind.ANNOTATION},
-    ),
-    frozenset({Kind.RECORD, Kind.OBJECT, Kind.LOG}),
-    frozenset({Kind.CACHE}),
-    frozenset({Kind.BACKUP, Kind.RECIPIENT_COPY}),
-)
-"""The order of purging (PROTOCOLS 54): derived before authoritative, caches after primaries, copies last."""
-
-HOLDING_STAGE = 3
-
-
-def stage_of(kind: Kind, *, holding: bool) -> int:
-    """The stage, from 1, in which an asset of this kind is purged."""
-    if holding:
-        return HOLDING_STAGE
-    return next(number for number, kinds in enumerate(STAGES, 1) if kind in kinds)
-
 
 class Action(StrEnum):
     """What a system is told to do."""

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from expunge.domain.digest import SIZE, digest
 from expunge.domain.plan import MAX_EXCLUDED, Detail, Lot, Obligation
-from expunge.domain.policy import Disposition, Nature, dispose, dispose_holding
+from expunge.domain.policy.dispose import Disposition, Judge, Nature
 from expunge.domain.row import (
     CONTAINER,
     DIGEST_BYTES,
@@ -29,7 +29,7 @@ from expunge.domain.row import (
     combination_of,
 )
 from expunge.domain.scope import Arrival, GroupKind, Hex, Scope, ScopeKind, Value, place_of
-from expunge.domain.vocabulary import Action, Kind, stage_of
+from expunge.domain.vocabulary import Action, Kind, Regime
 
 MAX_FRONTIER = 40_000
 """Nodes in one task message (PROTOCOLS 20): 17 bytes each, below a topic's 1 MiB in base64."""
@@ -57,6 +57,9 @@ class Task(Value):
     generation: int
     kind: TaskKind
     scope: Scope
+    regime: Regime
+    policy: Hex
+    """The digest of the policy that is pinned in its generation."""
     nodes: str = ""
     """A packed frontier, see `pack`."""
     returned: int = 0
@@ -181,7 +184,7 @@ def boundary(arrival: Arrival, flags: int, collected: int, *, bounded: bool, unt
 class Walk:
     """The state of one task's walk: what waits, what was found, which containers must be made anew without what."""
 
-    scope: Scope
+    judge: Judge
     roots: frozenset[bytes]
     """The task's own roots: planned even if another task has marked them."""
     combination: Callable[[bytes], Combination]
@@ -203,6 +206,11 @@ class Walk:
     _holders: set[bytes] = field(default_factory=set)
     """Containers met on the way."""
     _verdicts: dict[tuple[bytes, Arrival], Verdict] = field(default_factory=dict)
+
+    @property
+    def scope(self) -> Scope:
+        """What the case is about."""
+        return self.judge.scope
 
     @property
     def waiting(self) -> int:
@@ -322,12 +330,11 @@ class Walk:
         self._meet(key, raw, Arrival.THROUGH, seen=True)
 
     def _judge(self, row: Row, *, withdrawn: bool, returned: int = 0) -> Verdict:
-        scope = self.scope.for_collected(row.collected)
         covered = is_covered(self.scope, row)
-        disposition = dispose(scope, nature_of(row), withdrawn=withdrawn)
+        disposition = self.judge.dispose(nature_of(row), collected=row.collected, named=withdrawn)
         if disposition is None:
             return Verdict(covered=covered, special=row.container)
-        lots = lots_of(row, disposition, returned=returned)
+        lots = lots_of(row, disposition, self.judge, returned=returned)
         for lot in lots:
             self.lots.setdefault(lot, {})
         return Verdict(lots, disposition.action in _ANEW, covered, row.container)
@@ -353,11 +360,11 @@ class Walk:
         roots = [s.pseudonym for s in self.scope.subjects if holding.matches_namespace(s.namespace)]
         if self.scope.kind is ScopeKind.WITHDRAWAL:
             roots += [name for name in self.scope.data_sources if holding.matches_data_source(name)]
-        disposition = dispose_holding(self.scope, nature_of(row))
+        disposition = self.judge.dispose(nature_of(row)._replace(holding=True))
         if not roots or disposition is None:
             return
         for root in roots:
-            self._owe(key, row, lots_of(row, disposition, holding=True, root=root))
+            self._owe(key, row, lots_of(row, disposition, self.judge, holding=True, root=root))
         self.reach([key], Arrival.THROUGH)
 
 
@@ -372,14 +379,15 @@ def is_covered(scope: Scope, row: Row) -> bool:
 
 
 def lots_of(
-    row: Row, disposition: Disposition, *, holding: bool = False, root: str = "", returned: int = 0
+    row: Row, disposition: Disposition, judge: Judge, *, holding: bool = False, root: str = "", returned: int = 0
 ) -> tuple[Lot, ...]:
     """One lot for each system that is said to hold the asset: every named system is commanded."""
     kinds = (Kind(kind) for kind in row.combination.kinds)
-    kind = min(kinds, key=lambda each: (stage_of(each, holding=holding), each))
-    action, purposes = disposition
+    stage, kind = min((judge.stage_of(each, holding=holding), each) for each in kinds)
+    action, rule, purposes = disposition
     return tuple(
-        Lot(system, action, kind, purposes, holding, root, returned) for system in sorted(row.combination.systems)
+        Lot(system, action, kind, stage, rule, purposes, holding, root, returned)
+        for system in sorted(row.combination.systems)
     )
 
 

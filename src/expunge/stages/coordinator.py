@@ -203,7 +203,7 @@ class Coordinator:
         if isinstance(message, TimerFired):
             self._fired.pop(TimerKey(message.case_id, message.timer), None)
         before = view.case(message.case_id)
-        decision = decide(before, view, message, record.appended_at, self._door.registry)
+        decision = decide(before, view, message, record.appended_at, self._door.registry, self._door.policies)
         if before is None and decision.case is not None and isinstance(message, Opened):
             view.changes.roots[message.case_id] = message.root
         view.take(decision, before)
@@ -219,7 +219,7 @@ class Coordinator:
         view.load(page)
         for case_id in page:
             before = view.case(case_id)
-            decision = decide(before, view, message, record.appended_at, self._door.registry)
+            decision = decide(before, view, message, record.appended_at, self._door.registry, self._door.policies)
             view.take(decision, before)
             self._emitter.emit(view, decision, message, record, event, waves, case_id=case_id)
         if len(page) == CASES_PER_BROADCAST:

@@ -31,7 +31,9 @@ from expunge.domain.case.turn import (
 from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record, stamp
 from expunge.domain.marks import MarkState
+from expunge.domain.partition import partition_of
 from expunge.domain.plan import Chunk, Detail
+from expunge.domain.policy.rules import Policy
 from expunge.domain.scope import Arrival, Granted, Scope, ScopeKind
 from expunge.domain.suppression import EVERYTHING, Suppress, Suppression, Word, source_key
 from expunge.domain.vocabulary import Action
@@ -50,6 +52,7 @@ COMMAND_TYPE = "expunge.purge.commanded.v1"
 ROOT_TYPE = "expunge.plan.root.v1"
 SUPPRESSION_TYPE = "expunge.suppression.set.v1"
 CLAIMS_TYPE = "expunge.plan.claims.v1"
+POLICY_TYPE = "expunge.plan.policy.v1"
 
 _PLAIN = Detail()
 _WITHOUT = frozenset({Action.REBUILD_WITHOUT, Action.RETRAIN_WITHOUT, Action.REDACT, Action.RESTRICT})
@@ -163,16 +166,20 @@ class Emitter:
     def _task(self, bodies: Bodies, decision: Decision, start: StartTask, case_id: str, cause: _Cause) -> Outgoing:
         root = bodies.root(case_id)
         roots = start.kind is TaskKind.ROOTS
-        watermark = decision.case.watermark if decision.case and roots else {}
+        case = decision.case
+        if case is None:
+            raise RuntimeError("emissions: a task without a case")
         task = Task(
             case_id=case_id,
             task_id=start.task_id,
             generation=start.generation,
             kind=start.kind,
-            scope=_scope(root, decision.case, named=roots or start.kind is TaskKind.CONTAINERS),
+            scope=_scope(root, case, named=roots or start.kind is TaskKind.CONTAINERS),
+            regime=root.regime,
+            policy=next(each.policy for each in case.generations if each.number == start.generation),
             nodes=start.nodes,
             returned=start.returned,
-            watermark=watermark,
+            watermark=case.watermark if roots else {},
             people_bytes=self._people_bytes(root),
             force=start.force or not roots,
         )
@@ -244,10 +251,16 @@ class Emitter:
         return [told, self._dead.at(root.place, reason, root.content, cause.record.appended_at)]
 
 
-def _scope(root: Root, case: Case | None, *, named: bool) -> Scope:
+def policy_part(topics: Topics, policy: Policy, time: datetime) -> Outgoing:
+    """A policy on `plans`, before anything is decided under it: a rebuild finds there what cases are bound to."""
+    data = {"policy": policy.digest, "rules": policy.model_dump(mode="json")}
+    event = Event(POLICY_TYPE, SOURCE, name(POLICY_TYPE, policy.digest), time, data)
+    return Outgoing("plans", f"policy:{policy.digest}", event, partition_of(policy.digest, topics.partitions("plans")))
+
+
+def _scope(root: Root, case: Case, *, named: bool) -> Scope:
     """What a task is about; the withdrawn assets where they are `named`. Grants change what the case reaches."""
-    granted = case.granted if case else ()
-    return root.scope.model_copy(update={"granted": granted} | ({} if named else {"assets": ()}))
+    return root.scope.model_copy(update={"granted": case.granted} | ({} if named else {"assets": ()}))
 
 
 def suppress(root: Root, time: datetime) -> list[Outgoing]:

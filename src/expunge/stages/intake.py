@@ -7,7 +7,7 @@ from datetime import datetime
 
 from expunge.domain import inlets
 from expunge.domain.admission import Door, discovered
-from expunge.domain.case.messages import TYPE_OF, Opened, Receipted
+from expunge.domain.case.messages import TYPE_OF, Control, Opened, Receipted
 from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record, decode
 from expunge.domain.suppression import Published, Suppress
@@ -59,9 +59,9 @@ class Intake:
             event = decode(record)
             if not _is_text(event.source + event.id):
                 raise InvalidMessage("not_a_cloudevent", "source and id")
-            publisher = self._door.publisher(event)
             if record.topic == "controls":
-                raise InvalidMessage("not_carried_out" if event.type in inlets.LATER_TYPES else "unknown_type")
+                return [to_case(self._door.control(event, record), record.appended_at, event.source, event.id)]
+            publisher = self._door.publisher(event)
             if event.type == inlets.GRANT:
                 return [
                     suppress_message(each, record.appended_at, SOURCE)
@@ -171,7 +171,7 @@ def _is_text(value: str) -> bool:
     return not any(0xD800 <= ord(character) <= 0xDFFF for character in value)  # noqa: PLR2004 - the surrogates
 
 
-def to_case(message: Opened | Receipted, time: datetime, source: str, cause: str) -> Outgoing:
+def to_case(message: Opened | Receipted | Control, time: datetime, source: str, cause: str) -> Outgoing:
     """An event on `cases`, named by what caused it (PROTOCOLS 42)."""
     kind = TYPE_OF[type(message)]
     event = Event(

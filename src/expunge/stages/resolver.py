@@ -13,7 +13,6 @@ from expunge.domain.events import Event, Outgoing, Record, decode
 from expunge.domain.marks import MarkState
 from expunge.domain.partition import partition_of
 from expunge.domain.plan import MAX_EXCLUDED, Chunk, Cut, Lot, Lots, Obligation, cut
-from expunge.domain.policy import dispose
 from expunge.domain.scope import Arrival
 from expunge.domain.walk import (
     PlannedStatus,
@@ -61,7 +60,7 @@ class Resolver:
     ) -> None:
         self._door, self._index, self._chunks, self._progress = door, index, chunks, progress
         self._topics, self._waiter, self._tenure, self._bounds = topics, waiter, tenure, bounds
-        self._traversal = Traversal(door.keys, index, tenure, bounds)
+        self._traversal = Traversal(door, index, tenure, bounds)
         self._dead = DeadLetters(self.name, door, vault, metrics)
 
     def handle(self, batch: Sequence[Record]) -> Result:
@@ -122,17 +121,17 @@ class Resolver:
 
     def containers(self, task: Task) -> dict[Lot, list[Obligation]]:
         """Containers to be made anew, each with what it must leave out: the walk has ended, so all of it is known."""
-        keys = sorted(unpack(task.nodes))
+        keys, judge = sorted(unpack(task.nodes)), self._traversal.judge(task)
         lots: dict[Lot, list[Obligation]] = defaultdict(list)
         for key, row, peek in zip(keys, self._index.rows(keys), self._index.peek(task.case_id, keys), strict=True):
-            disposition = dispose(task.scope.for_collected(row.collected), nature_of(row)) if row else None
+            disposition = judge.dispose(nature_of(row), collected=row.collected) if row else None
             withdrawn = peek.mark is not None and peek.mark.reach is Arrival.ROOT
             if row is None or disposition is None or withdrawn:
                 continue  # a withdrawn container is deleted whole, not made anew
             found = left_out(self._index, self._door.keys, task.case_id, task.scope, key)
             whole = len(found) > MAX_EXCLUDED  # then the index did not keep all of them, and the list says so
             excluded = tuple(sorted(each.asset for each in found if whole or not each.covered))
-            for lot in lots_of(row, disposition):
+            for lot in lots_of(row, disposition, judge):
                 lots[lot].append(obligation_of(task.scope, key, row, excluded))
         return lots
 

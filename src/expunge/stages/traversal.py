@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from expunge.domain.identity import Keys
+from expunge.domain.admission import Door
 from expunge.domain.marks import TASK_DIGITS
+from expunge.domain.policy.dispose import Judge
 from expunge.domain.row import CONTAINER
 from expunge.domain.scope import SHARDS, Arrival, Group, GroupKind, data_source_node
 from expunge.domain.walk import (
@@ -43,8 +44,12 @@ class Bounds:
 class Traversal:
     """Feeds walks with what the index answers."""
 
-    def __init__(self, keys: Keys, index: Index, tenure: Tenure, bounds: Bounds) -> None:
-        self._keys, self._index, self._tenure, self._bounds = keys, index, tenure, bounds
+    def __init__(self, door: Door, index: Index, tenure: Tenure, bounds: Bounds) -> None:
+        self._door, self._index, self._tenure, self._bounds = door, index, tenure, bounds
+
+    def judge(self, task: Task) -> Judge:
+        """The policy that is pinned in a task's generation, as it applies to the case."""
+        return Judge(self._door.policies.of(task.policy), task.scope, task.regime)
 
     def run(self, task: Task) -> tuple[Walk, list[Task]]:
         """The walk of a task as far as its step goes, and the tasks that go on from it."""
@@ -59,7 +64,7 @@ class Traversal:
         if task.kind is TaskKind.SHARD:
             return self._start_shard(task), []
         nodes = unpack(task.nodes)
-        walk = Walk(task.scope, frozenset(nodes), self._index.combination, task.returned)
+        walk = Walk(self.judge(task), frozenset(nodes), self._index.combination, task.returned)
         if task.kind in {TaskKind.LATE, TaskKind.HOLDING}:
             self._plan_holdings(walk, sorted(nodes))
         if task.kind is not TaskKind.HOLDING:
@@ -82,9 +87,9 @@ class Traversal:
             few, tasks = self._split(task, group, arrival)
             members |= dict.fromkeys(few, arrival)
             spawned += tasks
-        withdrawn = [self._keys.asset(asset) for asset in scope.assets]
+        withdrawn = [self._door.keys.asset(asset) for asset in scope.assets]
         holdings = self._index.holdings()
-        walk = Walk(scope, frozenset([*members, *withdrawn, *holdings]), self._index.combination)
+        walk = Walk(self.judge(task), frozenset([*members, *withdrawn, *holdings]), self._index.combination)
         for key, arrival in members.items():
             walk.reach([key], arrival)
         walk.reach(withdrawn, Arrival.ROOT)
@@ -118,7 +123,7 @@ class Traversal:
     def _start_shard(self, task: Task) -> Walk:
         group = Group(task.group, bytes.fromhex(task.node))
         members = self._index.members(group, range(task.shard, task.shard_end))
-        walk = Walk(task.scope, frozenset(members), self._index.combination)
+        walk = Walk(self.judge(task), frozenset(members), self._index.combination)
         parent = None
         if group.kind is GroupKind.CHILDREN:
             (row,) = self._index.rows([group.node])

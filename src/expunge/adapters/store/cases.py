@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -166,6 +166,16 @@ class RedisCaseStore:
         key = Keys(self._server, partition).of("list")
         ids = sorted(case_id.decode() for case_id in self._server.guarded(lambda client: client.smembers(key)))
         return list(self.cases(partition, ids).values())
+
+    def chunks(self, partition: int, case_id: str) -> Iterator[ChunkState]:
+        """Every chunk of a case, for people; read in pages, so that a large plan holds nobody up."""
+        key, cursor = Keys(self._server, partition).of("chunks", case_id), 0
+        while True:
+            start = cursor
+            cursor, found = self._server.guarded(lambda client, at=start: client.hscan(key, at, count=1000))
+            yield from map(ChunkState.model_validate_json, found.values())
+            if not cursor:
+                return
 
     def owners(self, partition: int, case_id: str, names: Sequence[bytes]) -> list[str | None]:
         """See `ports.ChunkStore.owners`."""

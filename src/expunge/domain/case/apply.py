@@ -10,15 +10,19 @@ from typing import Any
 from expunge.domain.case.facts import (
     Accepted,
     Answered,
+    AwaitsApproval,
     Closed,
     Commanded,
     Exhausted,
+    Extended,
     Fact,
     IndexApplied,
     NothingFound,
     Opened,
     Overdue,
+    PlanApproved,
     PlanFixed,
+    PlanRejected,
     Purged,
     PurposeGranted,
     Reopened,
@@ -27,6 +31,7 @@ from expunge.domain.case.facts import (
     TaskAnswered,
     WalkAnnounced,
     WalkWaits,
+    Warned,
     WatermarkRaised,
 )
 from expunge.domain.case.messages import Root
@@ -39,7 +44,7 @@ Chunks = dict[str, ChunkState]
 """Chunk states that a fact changes, by digest."""
 
 
-def open_case(fact: Opened, root: Root, policy: str, now: datetime) -> Case:
+def open_case(fact: Opened, root: Root, now: datetime) -> Case:
     """The state after the first fact; what may not stand in the ledger comes from the root part in `plans`."""
     return Case(
         case_id=root.case_id,
@@ -50,13 +55,15 @@ def open_case(fact: Opened, root: Root, policy: str, now: datetime) -> Case:
         regime=fact.regime,
         received_at=fact.received_at,
         clamped=fact.clamped,
+        clock=fact.clock,
         due_at=fact.due_at,
+        warn_at=fact.warn_at,
+        extendable_to=fact.extendable_to,
         opened_at=now,
         dry_run=fact.dry_run,
         correlation_id=root.correlation_id,
         batch=root.batch,
         content=root.content,
-        policy=policy,
         now=now,
         sequence=1,
         status=Status.RESOLVING,
@@ -83,15 +90,11 @@ def _with_generation(case: Case, number: int, **changes: Any) -> Case:
     return case.model_copy(update={"generations": generations})
 
 
-def _generation(case: Case, number: int) -> Generation:
-    return next(g for g in case.generations if g.number == number)
-
-
 def _walk_announced(case: Case, _: Chunks, fact: WalkAnnounced) -> Case:
     if all(g.number != fact.generation for g in case.generations):
-        begun = Generation(number=fact.generation, settles_at=fact.settles_at)
+        begun = Generation(number=fact.generation, policy=fact.policy or case.policy, settles_at=fact.settles_at)
         case = case.model_copy(update={"generations": (*case.generations, begun)})
-    generation = _generation(case, fact.generation)
+    generation = case.numbered(fact.generation)
     return _with_generation(
         case,
         fact.generation,
@@ -105,7 +108,7 @@ def _walk_waits(case: Case, _: Chunks, fact: WalkWaits) -> Case:
 
 
 def _task_answered(case: Case, _: Chunks, fact: TaskAnswered) -> tuple[Case, Chunks]:
-    generation = _generation(case, fact.generation)
+    generation = case.numbered(fact.generation)
     new = {summary.digest: _new_chunk(case.case_id, fact.generation, summary) for summary in fact.chunks}
     sizes, unsettled = Counter(generation.sizes), Counter(generation.unsettled)
     for chunk in new.values():
@@ -122,10 +125,18 @@ def _task_answered(case: Case, _: Chunks, fact: TaskAnswered) -> tuple[Case, Chu
         unsettled=dict(unsettled),
         chunks=generation.chunks + len(new),
         obligations=generation.obligations + sum(summary.size for summary in fact.chunks),
+        by_kind=dict(sorted((Counter(generation.by_kind) + _kinds(fact.chunks)).items())),
     )
     if fact.task == task_id(case.case_id, "roots"):
         case = case.model_copy(update={"walk_retry_at": None})
     return _recount(case, [], list(new.values())), new
+
+
+def _kinds(chunks: tuple[ChunkSummary, ...]) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for summary in chunks:
+        found[summary.kind.value] += summary.size
+    return found
 
 
 def _new_chunk(case_id: str, generation: int, summary: ChunkSummary) -> ChunkState:
@@ -142,6 +153,22 @@ def _plan_fixed(case: Case, _: Chunks, fact: PlanFixed) -> Case:
     return _forward(case, Status.PLANNED)
 
 
+def _awaits_approval(case: Case, _: Chunks, fact: AwaitsApproval) -> Case:
+    case = _with_generation(case, fact.generation, approvals=fact.approvals, guard=fact.rules)
+    return _forward(case, Status.AWAITING_APPROVAL)
+
+
+def _plan_approved(case: Case, _: Chunks, fact: PlanApproved) -> Case:
+    return _with_generation(
+        case, fact.generation, approved_by=(*case.numbered(fact.generation).approved_by, fact.operator)
+    )
+
+
+def _plan_rejected(case: Case, _: Chunks, fact: PlanRejected) -> Case:
+    """What it had to do stays open; nobody will do it."""
+    return _with_generation(case, fact.generation, rejected=True, done=True)
+
+
 def _nothing_found(case: Case, _: Chunks, fact: NothingFound) -> Case:
     kept = tuple(g for g in case.generations if g.number != fact.generation)
     return case.model_copy(update={"generations": kept})
@@ -154,7 +181,7 @@ def _stage_started(case: Case, _: Chunks, fact: StageStarted) -> Case:
 
 def _forward(case: Case, status: Status) -> Case:
     """A later generation does not take the case back to a state that it has passed."""
-    order = (Status.RESOLVING, Status.PLANNED, Status.PURGING)
+    order = (Status.RESOLVING, Status.PLANNED, Status.AWAITING_APPROVAL, Status.PURGING)
     ahead = case.status in order and order.index(status) > order.index(case.status)
     return case.model_copy(update={"status": status}) if ahead else case
 
@@ -170,7 +197,7 @@ def _purged(case: Case, _: Chunks, fact: Purged) -> Case:
 def _commanded(case: Case, chunks: Chunks, fact: Commanded) -> tuple[Case, Chunks]:
     before = chunks[fact.chunk]
     if before.attempt == 0:
-        generation = _generation(case, before.generation)
+        generation = case.numbered(before.generation)
         sent = Counter(generation.sent) + Counter({before.summary.stage: 1})
         case = _with_generation(case, before.generation, sent=dict(sent))
     return _changed(case, before, attempt=fact.attempt, next_at=fact.next_at)
@@ -200,7 +227,7 @@ def _answered(case: Case, chunks: Chunks, fact: Answered) -> tuple[Case, Chunks]
 def _changed(case: Case, before: ChunkState, **changes: Any) -> tuple[Case, Chunks]:
     after = before.model_copy(update=changes)
     if before.settled != after.settled:
-        generation = _generation(case, before.generation)
+        generation = case.numbered(before.generation)
         unsettled = Counter(generation.unsettled)
         unsettled[before.summary.stage] += 1 if before.settled else -1
         case = _with_generation(case, before.generation, unsettled=dict(unsettled))
@@ -233,6 +260,15 @@ def _purpose_granted(case: Case, _: Chunks, fact: PurposeGranted) -> Case:
     return case.model_copy(update={"granted": (*others, fact.granted)})
 
 
+def _warned(case: Case, _: Chunks, __: Warned) -> Case:
+    return case.model_copy(update={"warned": True})
+
+
+def _extended(case: Case, _: Chunks, fact: Extended) -> Case:
+    put_off = {"due_at": fact.due_at, "warn_at": fact.warn_at, "extended": True, "warned": False}
+    return case.model_copy(update=put_off)
+
+
 def _overdue(case: Case, _: Chunks, __: Overdue) -> Case:
     return case.model_copy(update={"overdue": True})
 
@@ -250,6 +286,9 @@ _APPLY: dict[type[Any], Callable[[Case, Chunks, Any], Case | tuple[Case, Chunks]
     WalkWaits: _walk_waits,
     TaskAnswered: _task_answered,
     PlanFixed: _plan_fixed,
+    AwaitsApproval: _awaits_approval,
+    PlanApproved: _plan_approved,
+    PlanRejected: _plan_rejected,
     NothingFound: _nothing_found,
     StageStarted: _stage_started,
     StageEnded: _stage_ended,
@@ -261,6 +300,8 @@ _APPLY: dict[type[Any], Callable[[Case, Chunks, Any], Case | tuple[Case, Chunks]
     WatermarkRaised: _watermark_raised,
     IndexApplied: _index_applied,
     PurposeGranted: _purpose_granted,
+    Warned: _warned,
+    Extended: _extended,
     Overdue: _overdue,
     Closed: _closed,
     Reopened: _reopened,

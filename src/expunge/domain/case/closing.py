@@ -8,7 +8,7 @@ from expunge.domain.case import confirm, facts
 from expunge.domain.case.messages import Applied
 from expunge.domain.case.state import Case
 from expunge.domain.case.turn import Confirm, Turn
-from expunge.domain.policy import NOT_FOUND_MISSES, NOT_FOUND_SHARE
+from expunge.domain.policy.rules import NotFound
 from expunge.domain.vocabulary import DEFERRALS, OPEN, UNDONE, Claim, Status
 from expunge.domain.walk import reached
 
@@ -17,7 +17,7 @@ _DONE = frozenset({Status.COMPLETED, Status.COMPLETED_WITH_DEFERRALS})
 
 def conclude(turn: Turn) -> None:
     """Close the case if nothing stands in the way, or say at the due date what is missing."""
-    status = _status(turn.case)
+    status = _status(turn.case, turn.policy.not_found)
     if status is None and turn.case.status in _DONE and turn.case.count(UNDONE):
         turn.record(facts.Reopened(status=Status.PURGING))
         turn.emit(Confirm("reopened", confirm.body(turn.case)))
@@ -27,12 +27,12 @@ def conclude(turn: Turn) -> None:
     turn.emit(Confirm(status.value, confirm.body(turn.case, outcome=confirm.outcome_of(turn.case))))
 
 
-def _status(case: Case) -> Status | None:
+def _status(case: Case, misses: NotFound) -> Status | None:
     """The final state that holds now; None while the case must go on."""
     walking = case.open_generation is not None or not all(generation.done for generation in case.generations)
     if case.dry_run or ((walking or case.watermark) and not case.overdue):
         return None
-    if walking or case.watermark or case.count(UNDONE) or too_many_misses(case):
+    if walking or case.watermark or case.count(UNDONE) or too_many_misses(case, misses):
         failed = not case.unfinished and _answerable(case)
         return Status.PARTIALLY_COMPLETED if case.overdue or failed else None
     return Status.COMPLETED_WITH_DEFERRALS if case.count(DEFERRALS) else Status.COMPLETED
@@ -43,7 +43,7 @@ def _answerable(case: Case) -> bool:
     return any(line.claim == Claim.FAILED or (line.claim == OPEN and not line.reason) for line, _ in case.counts)
 
 
-def too_many_misses(case: Case) -> list[str]:
+def too_many_misses(case: Case, allowed: NotFound) -> list[str]:
     """Systems that say `not_found` of more of their own assets than policy lets pass without an operator."""
     misses: Counter[str] = Counter()
     answered: Counter[str] = Counter()
@@ -51,7 +51,7 @@ def too_many_misses(case: Case) -> list[str]:
         if not line.holding and line.claim not in UNDONE:
             answered[line.system] += number
             misses[line.system] += number if line.claim == Claim.NOT_FOUND else 0
-    return sorted(s for s, n in misses.items() if n >= NOT_FOUND_MISSES and n > NOT_FOUND_SHARE * answered[s])
+    return sorted(s for s, n in misses.items() if n >= allowed.misses and n > allowed.share * answered[s])
 
 
 def say_overdue(turn: Turn) -> None:

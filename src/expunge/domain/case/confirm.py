@@ -20,7 +20,7 @@ MAX_LINES = 200
 _SERVED = frozenset({Kind.MODEL, Kind.CHECKPOINT, Kind.DEPLOYMENT})
 
 
-def body(case: Case, *, plan_digest: str = "", outcome: str = "") -> dict[str, Any]:
+def body(case: Case, *, plan_digest: str = "", outcome: str = "", reason: str = "") -> dict[str, Any]:
     """The data of a confirmation, all milestones alike."""
     data: dict[str, Any] = {
         "case_id": case.case_id,
@@ -31,6 +31,9 @@ def body(case: Case, *, plan_digest: str = "", outcome: str = "") -> dict[str, A
         "received_at": stamp(case.received_at),
         "received_at_clamped": case.clamped,
         "due_at": stamp(case.due_at),
+        "clock": case.clock,
+        "extended": case.extended,
+        "reason": reason or None,
         "dry_run": case.dry_run,
         "outcome": outcome or None,
         "plan_digest": plan_digest or (case.generations[-1].plan_digest if case.generations else "") or None,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from expunge.domain.case import closing, purging, walking
+from expunge.domain.case import closing, dates, guarding, purging, walking
 from expunge.domain.case.facts import Fact
 from expunge.domain.case.messages import (
     Applied,
+    Approved,
     CaseMessage,
     Continue,
+    Extended,
     GrantedAgain,
     HoldingDeclared,
     Late,
@@ -18,14 +22,18 @@ from expunge.domain.case.messages import (
     Opened,
     Planned,
     Receipted,
+    Rejected,
     TimerFired,
 )
 from expunge.domain.case.state import Case, CaseReader, ChunkState
 from expunge.domain.case.turn import Emission, SetAside, Turn
+from expunge.domain.policy.rules import Policies
 from expunge.domain.registry import Registry
 from expunge.domain.scope import Arrival
-from expunge.domain.vocabulary import Status
+from expunge.domain.vocabulary import CLOSED, Status
 from expunge.domain.walk import TaskKind
+
+_OVER = frozenset({Status.REFUSED, Status.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -40,7 +48,12 @@ class Decision:
 
 
 def decide(
-    case: Case | None, reader: CaseReader, message: CaseMessage, appended_at: datetime, registry: Registry
+    case: Case | None,
+    reader: CaseReader,
+    message: CaseMessage,
+    appended_at: datetime,
+    registry: Registry,
+    policies: Policies,
 ) -> Decision:
     """The decision on one message.
 
@@ -50,38 +63,33 @@ def decide(
         message: what happened.
         appended_at: when the broker took the message: the only clock there is.
         registry: who exists and what they can do.
+        policies: what should happen, and by when.
     """
     now = max(case.now, appended_at) if case else appended_at
-    turn = Turn(case.model_copy(update={"now": now}) if case else None, now, reader, registry)
+    turn = Turn(case.model_copy(update={"now": now}) if case else None, now, reader, registry, policies)
     if isinstance(message, Opened):
         walking.opened(turn, message)
     elif case is not None:
         _known(turn, message)
     elif isinstance(message, Receipted):
         turn.emit(SetAside(message.place, message.content, "receipt_without_case"))
+    elif isinstance(message, Approved | Rejected | Extended):
+        turn.emit(SetAside(message.place, message.content, "control_without_case"))
     after = turn.case_or_none if turn.facts else case
     return Decision(after, turn.chunks, tuple(turn.facts), tuple(turn.emissions))
 
 
 def _known(turn: Turn, message: CaseMessage) -> None:
-    match message:
-        case Planned():
-            walking.planned(turn, message)
-        case Receipted():
-            purging.receipted(turn, message)
-        case Late():
-            walking.late(turn, message)
-        case HoldingDeclared():
-            _ask_holding(turn, message)
-        case TimerFired():
-            _fired(turn, message.timer)
-        case Continue():
-            purging.go_on(turn, message)
-        case GrantedAgain():
-            walking.granted(turn, message)
-        case Applied():
-            if closing.applied(turn, message):
-                purging.advance(turn)
+    if turn.case.status in _OVER and not isinstance(message, Receipted | Approved | Rejected | Extended):
+        return  # nothing is planned, found or repeated any more
+    handler = _HANDLERS.get(type(message))
+    if handler is not None:
+        handler(turn, message)
+
+
+def _applied(turn: Turn, message: Applied) -> None:
+    if closing.applied(turn, message):
+        purging.advance(turn)
 
 
 def _ask_holding(turn: Turn, message: HoldingDeclared) -> None:
@@ -89,26 +97,44 @@ def _ask_holding(turn: Turn, message: HoldingDeclared) -> None:
     walking.late(turn, Late(case_id=turn.case.case_id, assets=(asset,)), TaskKind.HOLDING)
 
 
-def _fired(turn: Turn, timer: str) -> None:
-    name, _, rest = timer.partition(":")
+def _fired(turn: Turn, message: TimerFired) -> None:
+    name, _, rest = message.timer.partition(":")
     if name == "walk":
         walking.walk_again(turn)
     elif name == "settle":
         walking.fix_if_walked(turn)
     elif name == "due":
-        purging.due(turn)
+        dates.due(turn)
+    elif name == "warn":
+        dates.warn(turn)
     elif name == "stage":
         purging.advance(turn)
     elif name == "chunk":
         purging.repeat(turn, rest)
 
 
+_HANDLERS: dict[type[Any], Callable[[Turn, Any], None]] = {
+    Planned: walking.planned,
+    Receipted: purging.receipted,
+    Late: walking.late,
+    HoldingDeclared: _ask_holding,
+    TimerFired: _fired,
+    Continue: purging.go_on,
+    GrantedAgain: walking.granted,
+    Approved: guarding.approved,
+    Rejected: guarding.rejected,
+    Extended: dates.extended,
+    Applied: _applied,
+}
+
+
 def timers(case: Case) -> dict[str, datetime]:
     """When the case must be looked at again, by timer: a function of its state, so a rebuild has them too."""
+    if case.status in _OVER:
+        return {}
     wanted = {"walk": case.walk_retry_at}
-    finished = case.status in {Status.COMPLETED, Status.COMPLETED_WITH_DEFERRALS}
-    if not (case.overdue or finished or case.dry_run):
-        wanted["due"] = case.due_at
+    if case.status not in CLOSED and not case.dry_run:
+        wanted |= {"due": None if case.overdue else case.due_at, "warn": None if case.warned else case.warn_at}
     if case.open_generation is not None:
         wanted["settle"] = case.open_generation.settles_at
     for generation in case.generations:

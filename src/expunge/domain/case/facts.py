@@ -26,7 +26,11 @@ class Opened(Value):
     publisher: str
     received_at: datetime
     clamped: bool
+    clock: str
+    """The rule of policy that the dates come from; they stand in the zone where its days begin."""
     due_at: datetime
+    warn_at: datetime
+    extendable_to: datetime | None = None
     dry_run: bool
     commitment: Hex
     """Digest of salt and content: it binds the ledger to the request without telling what it was."""
@@ -38,6 +42,8 @@ class WalkAnnounced(Value):
     fact: Literal["walk_announced"] = "walk_announced"
     generation: int
     tasks: tuple[Hex, ...]
+    policy: Hex | None = None
+    """The policy of the generation that begins here (PROTOCOLS 31)."""
     sealed: tuple[Hex, ...] = ()
     """Containers that these tasks plan."""
     settles_at: datetime | None = None
@@ -72,6 +78,35 @@ class PlanFixed(Value):
     plan_digest: Hex
     chunks: int
     obligations: int
+
+
+class AwaitsApproval(Value):
+    """A plan lies above thresholds of its policy: no command leaves until so many operators have approved it."""
+
+    fact: Literal["awaits_approval"] = "awaits_approval"
+    generation: int
+    plan_digest: Hex
+    rules: tuple[str, ...]
+    approvals: int
+
+
+class PlanApproved(Value):
+    """An operator approved a plan."""
+
+    fact: Literal["plan_approved"] = "plan_approved"
+    generation: int
+    operator: str
+    control: Hex
+    """Keyed digest of the operator's word."""
+
+
+class PlanRejected(Value):
+    """An operator rejected a plan: it is not carried out."""
+
+    fact: Literal["plan_rejected"] = "plan_rejected"
+    generation: int
+    operator: str
+    control: Hex
 
 
 class NothingFound(Value):
@@ -167,6 +202,22 @@ class PurposeGranted(Value):
     granted: Granted
 
 
+class Warned(Value):
+    """The due date came near while something was open."""
+
+    fact: Literal["warned"] = "warned"
+
+
+class Extended(Value):
+    """An operator put the due date off, and the requester was told why."""
+
+    fact: Literal["extended"] = "extended"
+    due_at: datetime
+    warn_at: datetime
+    operator: str
+    control: Hex
+
+
 class Overdue(Value):
     """The due date passed while something was open."""
 
@@ -193,6 +244,9 @@ Fact = Annotated[
     | WalkWaits
     | TaskAnswered
     | PlanFixed
+    | AwaitsApproval
+    | PlanApproved
+    | PlanRejected
     | NothingFound
     | StageStarted
     | StageEnded
@@ -204,6 +258,8 @@ Fact = Annotated[
     | WatermarkRaised
     | IndexApplied
     | PurposeGranted
+    | Warned
+    | Extended
     | Overdue
     | Closed
     | Reopened,
@@ -216,6 +272,9 @@ ALL: tuple[type[Value], ...] = (
     WalkWaits,
     TaskAnswered,
     PlanFixed,
+    AwaitsApproval,
+    PlanApproved,
+    PlanRejected,
     NothingFound,
     StageStarted,
     StageEnded,
@@ -227,6 +286,8 @@ ALL: tuple[type[Value], ...] = (
     WatermarkRaised,
     IndexApplied,
     PurposeGranted,
+    Warned,
+    Extended,
     Overdue,
     Closed,
     Reopened,

@@ -39,6 +39,7 @@ class Root(Value):
     publisher: str
     scope: Scope
     regime: Regime
+    jurisdiction: str | None = None
     received_at: datetime
     clamped: bool = False
     """`received_at` lay in the future and was set to the append time (PROTOCOLS 53)."""
@@ -131,7 +132,7 @@ class HoldingDeclared(Value):
 
 
 class TimerFired(Value):
-    """Something is due: `walk`, `settle`, `due`, `stage` (of a generation), `chunk` (repetition, end of deferral)."""
+    """Something is due: `walk`, `settle`, `warn`, `due`, `stage` (of a generation), `chunk` (it is asked again)."""
 
     case_id: Hex
     timer: str
@@ -152,6 +153,37 @@ class GrantedAgain(Value):
     granted: Granted
 
 
+class Approved(Value):
+    """An operator approved a plan."""
+
+    case_id: Hex
+    operator: str
+    plan_digest: Hex
+    content: Hex
+    place: Place
+
+
+class Rejected(Value):
+    """An operator rejected a plan."""
+
+    case_id: Hex
+    operator: str
+    plan_digest: Hex
+    reason: str
+    content: Hex
+    place: Place
+
+
+class Extended(Value):
+    """An operator takes more time."""
+
+    case_id: Hex
+    operator: str
+    reason: str
+    content: Hex
+    place: Place
+
+
 class Applied(Value):
     """The indexers have applied every statement that was there when the request arrived."""
 
@@ -159,7 +191,10 @@ class Applied(Value):
     watermark: dict[str, dict[str, int]]
 
 
-CaseMessage = Opened | Planned | Receipted | Late | HoldingDeclared | TimerFired | Continue | Applied | GrantedAgain
+Control = Approved | Rejected | Extended
+CaseMessage = (
+    Opened | Planned | Receipted | Late | HoldingDeclared | TimerFired | Continue | Applied | GrantedAgain | Control
+)
 Message = CaseMessage | Suppress | Published
 
 TYPES: dict[str, type[Message]] = {
@@ -172,6 +207,9 @@ TYPES: dict[str, type[Message]] = {
     "expunge.internal.continue.v1": Continue,
     "expunge.internal.applied.v1": Applied,
     "expunge.internal.granted.v1": GrantedAgain,
+    "expunge.internal.approved.v1": Approved,
+    "expunge.internal.rejected.v1": Rejected,
+    "expunge.internal.extended.v1": Extended,
     "expunge.internal.suppress.v1": Suppress,
     "expunge.internal.published.v1": Published,
 }

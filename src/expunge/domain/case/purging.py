@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from expunge.domain.case import closing, facts
 from expunge.domain.case.messages import Continue, Receipted
 from expunge.domain.case.receipts import next_answers
-from expunge.domain.case.state import LETTERS, Case, ChunkState, Generation, Note
+from expunge.domain.case.state import LETTERS, ChunkState, Generation, Note
 from expunge.domain.case.turn import ContinueStage, NoteAnswers, SendCommand, SetAside, Turn, WriteClaims
 from expunge.domain.registry import System
-from expunge.domain.vocabulary import Claim, Status
+from expunge.domain.vocabulary import Claim
 
 COMMANDS_PER_MESSAGE = 200
 """Commands that one decision sends; longer work goes on in a message to oneself (PROTOCOLS 20)."""
@@ -27,19 +27,15 @@ def advance(turn: Turn) -> None:
     """Start what can start and end what has ended, in every generation, then see whether the case can close."""
     if turn.case.dry_run:
         return
-    for number in [g.number for g in turn.case.generations if g.fixed and not g.done]:
+    for number in [g.number for g in turn.case.generations if g.fixed and not g.done and not g.awaiting]:
         while _step(turn, number):
             pass
     closing.conclude(turn)
 
 
-def _of(case: Case, number: int) -> Generation:
-    return next(generation for generation in case.generations if generation.number == number)
-
-
 def _step(turn: Turn, number: int) -> bool:
     """Move a generation by one stage; False when it must wait or has ended."""
-    generation = _of(turn.case, number)
+    generation = turn.case.numbered(number)
     stage = generation.stage
     if stage and generation.stage_ends_at is not None:
         if generation.sent.get(stage, 0) < generation.sizes.get(stage, 0):
@@ -52,10 +48,18 @@ def _step(turn: Turn, number: int) -> bool:
     if not later:
         turn.record(facts.Purged(generation=number))
         return False
-    share = max(turn.case.due_at - turn.now, DAY) / len(later)
-    turn.record(facts.StageStarted(generation=number, stage=later[0], ends_at=turn.now + share))
+    turn.record(
+        facts.StageStarted(generation=number, stage=later[0], ends_at=turn.now + _share(turn, generation, later))
+    )
     _send(turn, number, later[0])
     return True
+
+
+def _share(turn: Turn, generation: Generation, stages: list[int]) -> timedelta:
+    """The first stage's part of the time that is left, beside those that come after it."""
+    rules = turn.policies.of(generation.policy).stages
+    shares = [rules[stage - 1].share for stage in stages]
+    return max(turn.case.due_at - turn.now, DAY) * shares[0] / sum(shares)
 
 
 def _send(turn: Turn, number: int, stage: int) -> None:
@@ -83,7 +87,7 @@ def _system(turn: Turn, chunk: ChunkState) -> System:
 
 def go_on(turn: Turn, message: Continue) -> None:
     """Send the next commands of a stage."""
-    if _of(turn.case, message.generation).stage == message.stage:
+    if turn.case.numbered(message.generation).stage == message.stage:
         _send(turn, message.generation, message.stage)
         advance(turn)
 
@@ -183,14 +187,3 @@ def _next(turn: Turn, chunk: ChunkState, attempt: int) -> datetime | None:
 
 def _end_of_deferral(notes: tuple[Note, ...]) -> datetime | None:
     return min((datetime.fromisoformat(note.until).replace(tzinfo=UTC) for note in notes if note.until), default=None)
-
-
-def due(turn: Turn) -> None:
-    """The due date: what is missing now is said."""
-    case = turn.case
-    finished = case.status in {Status.COMPLETED, Status.COMPLETED_WITH_DEFERRALS}
-    if case.overdue or finished or case.dry_run or turn.now < case.due_at:
-        return
-    turn.record(facts.Overdue())
-    closing.say_overdue(turn)
-    advance(turn)

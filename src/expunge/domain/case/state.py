@@ -123,6 +123,8 @@ class Generation(Value):
     """One plan of a case: its walk, and how far its purge has come. What is found later is the next generation."""
 
     number: int
+    policy: Hex
+    """Pinned: everything in this generation is planned and carried out under it (PROTOCOLS 31)."""
     announced: frozenset[str] = frozenset()
     answered: frozenset[str] = frozenset()
     pending: frozenset[str] = frozenset()
@@ -137,6 +139,14 @@ class Generation(Value):
     unsettled: dict[int, int] = {}
     chunks: int = 0
     obligations: int = 0
+    by_kind: dict[str, int] = {}
+    """Kind -> obligations."""
+    approvals: int = 0
+    """Distinct operators who must approve the plan; 0: it need not wait."""
+    approved_by: tuple[str, ...] = ()
+    rejected: bool = False
+    guard: tuple[str, ...] = ()
+    """The thresholds that it lies above."""
     stage: int = 0
     """The stage under way; 0 before the first."""
     stage_ends_at: datetime | None = None
@@ -147,6 +157,11 @@ class Generation(Value):
     def _sorted(self, ids: frozenset[str]) -> list[str]:
         """The same state is the same bytes in every process."""
         return sorted(ids)
+
+    @property
+    def awaiting(self) -> bool:
+        """Whether it waits for operators."""
+        return len(self.approved_by) < self.approvals and not self.rejected
 
     @property
     def walked(self) -> bool:
@@ -165,13 +180,16 @@ class Case(Value):
     regime: Regime
     received_at: datetime
     clamped: bool
+    clock: str
     due_at: datetime
+    warn_at: datetime
+    extendable_to: datetime | None
+    """Until when an operator may put the due date off; None where the law knows no extension."""
     opened_at: datetime
     dry_run: bool
     correlation_id: str | None
     batch: str | None
     content: Hex
-    policy: Hex
     now: datetime
     sequence: int = 0
     status: Status = Status.RECEIVED
@@ -187,6 +205,8 @@ class Case(Value):
     counts: tuple[tuple[Tally, int], ...] = ()
     unfinished: int = 0
     """Commandable chunks from which something may still come."""
+    warned: bool = False
+    extended: bool = False
     overdue: bool = False
 
     @property
@@ -199,6 +219,15 @@ class Case(Value):
     def generation(self) -> Generation:
         """The newest generation."""
         return self.generations[-1]
+
+    def numbered(self, number: int) -> Generation:
+        """A generation by its number."""
+        return next(generation for generation in self.generations if generation.number == number)
+
+    @property
+    def policy(self) -> str:
+        """The policy of the newest generation."""
+        return self.generations[-1].policy if self.generations else ""
 
     def count(self, claims: frozenset[str]) -> int:
         """Obligations whose claim is one of these."""

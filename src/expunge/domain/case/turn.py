@@ -10,7 +10,7 @@ from expunge.domain.case import apply as replay
 from expunge.domain.case import facts as ledger
 from expunge.domain.case.messages import Place, Root
 from expunge.domain.case.state import Case, CaseReader, ChunkState
-from expunge.domain.policy import DIGEST
+from expunge.domain.policy.rules import Policies, Policy
 from expunge.domain.registry import Registry
 from expunge.domain.walk import TaskKind
 
@@ -129,6 +129,7 @@ class Turn:
     now: datetime
     reader: CaseReader
     registry: Registry
+    policies: Policies
     chunks: dict[str, ChunkState] = field(default_factory=dict)
     facts: list[tuple[int, ledger.Fact]] = field(default_factory=list)
     emissions: list[Emission] = field(default_factory=list)
@@ -142,7 +143,7 @@ class Turn:
 
     def open(self, fact: ledger.Opened, root: Root) -> None:
         """Record the first fact."""
-        self.case_or_none = replay.open_case(fact, root, DIGEST, self.now)
+        self.case_or_none = replay.open_case(fact, root, self.now)
         self.facts.append((1, fact))
 
     def record(self, fact: ledger.Fact, *named: ChunkState) -> None:
@@ -151,6 +152,11 @@ class Turn:
         self.case_or_none, touched = replay.apply(self.case, known, fact)
         self.chunks.update(touched)
         self.facts.append((self.case.sequence, fact))
+
+    @property
+    def policy(self) -> Policy:
+        """The policy that is pinned in the newest generation."""
+        return self.policies.of(self.case.policy)
 
     def emit(self, emission: Emission) -> None:
         """Put an emission behind those that wait."""

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from expunge.domain.case import confirm, facts, purging
+from expunge.domain.case import confirm, facts, guarding, purging
 from expunge.domain.case.messages import GrantedAgain, Late, LateAsset, Opened, Planned, Root
 from expunge.domain.case.turn import Confirm, Reject, StartTask, SuppressAgain, Turn, WriteRoot
 from expunge.domain.digest import digest
 from expunge.domain.plan import plan_digest
+from expunge.domain.policy.clocks import deadlines
+from expunge.domain.policy.rules import Policy
 from expunge.domain.scope import Arrival
-from expunge.domain.vocabulary import FINAL, Status
+from expunge.domain.vocabulary import FINAL
 from expunge.domain.walk import PlannedStatus, TaskKind, pack, task_id
 
-DUE = timedelta(days=30)
-"""Until clocks are policy: due 30 days after the request was received (PROTOCOLS 53)."""
 PLAN_ANYWAY = timedelta(seconds=30)
 """After this the walk no longer waits for the indexers; closing still does (PROTOCOLS 22)."""
 MAX_WAIT_SECONDS = 15
@@ -32,24 +32,29 @@ def opened(turn: Turn, message: Opened) -> None:
         if turn.case.content != root.content:
             turn.emit(Reject(root, "request_id_reused"))
         return
-    turn.open(_first_fact(root), root)
+    policy = turn.policies.current
+    turn.open(_first_fact(root, policy), root)
     turn.emit(WriteRoot(root))
     if not root.dry_run:
         turn.emit(SuppressAgain(root))
     turn.emit(Confirm("acknowledged", confirm.body(turn.case)))
     task = task_id(root.case_id, "roots")
-    turn.record(facts.WalkAnnounced(generation=1, tasks=(task,)))
+    turn.record(facts.WalkAnnounced(generation=1, tasks=(task,), policy=policy.digest))
     turn.emit(StartTask(TaskKind.ROOTS, task, 1))
 
 
-def _first_fact(root: Root) -> facts.Opened:
+def _first_fact(root: Root, policy: Policy) -> facts.Opened:
+    dates = deadlines(policy, root.regime, root.jurisdiction, root.received_at)
     return facts.Opened(
         scope=root.scope.kind,
         regime=root.regime,
         publisher=root.publisher,
         received_at=root.received_at,
         clamped=root.clamped,
-        due_at=root.received_at + DUE,
+        clock=dates.clock,
+        due_at=dates.due,
+        warn_at=dates.warn,
+        extendable_to=dates.extended,
         dry_run=root.dry_run,
         commitment=digest("commitment", root.salt, root.content).hex(),
     )
@@ -138,6 +143,7 @@ def _fix(turn: Turn, number: int) -> None:
         )
     )
     turn.emit(Confirm("planned", confirm.body(turn.case, plan_digest=plan)))
+    guarding.hold_back(turn, number)
     purging.advance(turn)
 
 
@@ -154,7 +160,7 @@ def late(turn: Turn, message: Late, kind: TaskKind = TaskKind.LATE) -> None:
     was collected of the person after the case's reach is a new customer's, and is let be.
     """
     case = turn.case
-    if case.dry_run or case.status in {Status.REFUSED, Status.CANCELLED}:
+    if case.dry_run:
         return
     concerned = [a for a in message.assets if not (a.command_id and turn.chunk_of(a.command_id))]
     beyond = {a.key for a in concerned if case.until and a.collected > case.until}
@@ -175,7 +181,8 @@ def _walk(turn: Turn, kind: TaskKind, assets: list[LateAsset], returned: int) ->
 
 def _announce(turn: Turn, number: int, task: str) -> None:
     """A task of a later generation; the first of them says until when the generation collects what is late."""
-    case, settles_at = turn.case, None
+    case, settles_at, policy = turn.case, None, None
     if case.open_generation is None:
         settles_at = turn.now + min(SETTLES * 2 ** min(number - 2, 20), SETTLES_AT_MOST)
-    turn.record(facts.WalkAnnounced(generation=number, tasks=(task,), settles_at=settles_at))
+        policy = turn.policies.current.digest
+    turn.record(facts.WalkAnnounced(generation=number, tasks=(task,), policy=policy, settles_at=settles_at))

@@ -1,0 +1,38 @@
+"""Policies by digest, beside the index: the one of this process, and those that cases are bound to."""
+
+from __future__ import annotations
+
+from expunge.adapters.store.server import Server
+from expunge.domain.policy.rules import Policy
+from expunge.errors import Unavailable
+
+
+class RedisPolicies:
+    """See `domain.policy.rules.Policies`."""
+
+    def __init__(self, server: Server, current: Policy) -> None:
+        self._server, self._current = server, current
+        self._known = {current.digest: current}
+
+    @property
+    def current(self) -> Policy:
+        """The policy of this process."""
+        return self._current
+
+    def keep(self) -> None:
+        """Put the policy of this process where others find it, before anything is decided under it."""
+        key = self._server.key(0, "policies")
+        self._server.guarded(lambda client: client.hset(key, self._current.digest, self._current.encode()))
+
+    def of(self, digest: str) -> Policy:
+        """A policy by its digest.
+
+        Raises:
+            Unavailable: Redis does not have it: it has forgotten.
+        """
+        if digest not in self._known:
+            raw = self._server.guarded(lambda client: client.hget(self._server.key(0, "policies"), digest))
+            if raw is None:
+                raise Unavailable("a policy that a case is bound to is missing in Redis: it has forgotten; rebuild")
+            self._known[digest] = Policy.model_validate_json(raw)
+        return self._known[digest]

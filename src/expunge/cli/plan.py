@@ -1,0 +1,179 @@
+"""`expunge case plan|approve|reject|extend`: what would be done, and an operator's word about it."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+from expunge.adapters.system import SystemClock
+from expunge.bootstrap import Installation
+from expunge.cli.common import NO, Json, console, installation, print_json, print_table, say_error, status_text
+from expunge.domain.case.state import Case, Generation
+from expunge.domain.events import Event, Outgoing
+from expunge.errors import ConfigurationError
+
+Operator = Annotated[str, typer.Option(help="The declared name of who says so.")]
+PlanDigest = Annotated[str, typer.Option("--plan", help="The digest of the plan, as `expunge case plan` shows it.")]
+CaseId = Annotated[str, typer.Argument(help="The case.")]
+
+
+class Line(NamedTuple):
+    """What many obligations of a plan have in common."""
+
+    generation: int
+    stage: int
+    system: str
+    kind: str
+    action: str
+    rule: str
+    open_because: str
+
+
+def find(expunge: Installation, case_id: str) -> Case:
+    """A case, or an error for people."""
+    case = expunge.case(case_id)
+    if case is None:
+        say_error(f"no case {case_id}: `expunge case list` shows those that exist")
+        raise typer.Exit(NO)
+    return case
+
+
+def plan(case_id: CaseId, json_output: Json = False) -> None:
+    """Show what a case is going to do: what, where, how much, and which rule says so."""
+    expunge = installation()
+    case = find(expunge, case_id)
+    lines: Counter[Line] = Counter()
+    for chunk in expunge.chunks(case_id):
+        each = chunk.summary
+        line = Line(chunk.generation, each.stage, each.system, each.kind, each.action, each.rule, each.reason)
+        lines[line] += each.size
+    plans = [_plan(expunge, generation, lines) for generation in case.generations]
+    if json_output:
+        print_json({"case_id": case_id, "status": case.status.value, "plans": plans})
+        return
+    console.print(f"case [bold]{case_id}[/bold] ({case.scope}, {case.regime})", status_text(case.status.value))
+    for each in plans:
+        _show(case_id, each)
+
+
+def _plan(expunge: Installation, generation: Generation, lines: Counter[Line]) -> dict[str, Any]:
+    policy = expunge.policies.of(generation.policy)
+    return {
+        "generation": generation.number,
+        "plan_digest": generation.plan_digest or None,
+        "policy": {"name": policy.name, "digest": policy.digest},
+        "awaiting_approval": generation.awaiting,
+        "rejected": generation.rejected,
+        "thresholds": list(generation.guard),
+        "approvals_needed": generation.approvals,
+        "approved_by": list(generation.approved_by),
+        "obligations": generation.obligations,
+        "lines": [
+            {
+                "stage": policy.stages[line.stage - 1].name,
+                "system": line.system,
+                "kind": line.kind,
+                "action": line.action,
+                "rule": line.rule,
+                "obligations": number,
+                "open_because": line.open_because or None,
+            }
+            for line, number in sorted(lines.items())
+            if line.generation == generation.number
+        ],
+    }
+
+
+def _show(case_id: str, plan: dict[str, Any]) -> None:
+    console.print()
+    digest = plan["plan_digest"]
+    state = f"digest {digest}" if digest else "not fixed yet: its walk goes on"
+    policy = plan["policy"]
+    console.print(f"[bold]plan {plan['generation']}[/bold]: {plan['obligations']:,} obligations, {state}")
+    console.print(f"under policy {policy['name']} ({policy['digest']})", style="dim")
+    if plan["rejected"]:
+        console.print("rejected: it is not carried out", style="red")
+    elif plan["approvals_needed"]:
+        console.print(
+            f"above {', '.join(plan['thresholds'])}; approved by {', '.join(plan['approved_by']) or 'nobody'}"
+        )
+    if plan["awaiting_approval"]:
+        left = plan["approvals_needed"] - len(plan["approved_by"])
+        console.print(
+            f"waits for {left} operator{'s' * (left > 1)}: no command has left. To let it go:", style="yellow"
+        )
+        console.print(f"expunge case approve {case_id} --plan {digest} --operator NAME", soft_wrap=True)
+    rows = [
+        (
+            line["stage"],
+            line["system"],
+            line["kind"].replace("_", " "),
+            line["action"].replace("_", " "),
+            line["rule"],
+            f"{line['obligations']:,}",
+            (line["open_because"] or "").replace("_", " "),
+        )
+        for line in plan["lines"]
+    ]
+    columns = ("stage", "system", "kind", "action", "rule", "obligations", "open because")
+    print_table(
+        "", columns if any(row[-1] for row in rows) else columns[:-1], _cut(rows), empty="nothing is to be done"
+    )
+
+
+def _cut(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Without the last column where it says nothing."""
+    return rows if any(row[-1] for row in rows) else [row[:-1] for row in rows]
+
+
+def approve(case_id: CaseId, plan_digest: PlanDigest, operator: Operator, json_output: Json = False) -> None:
+    """Approve a plan that waits; with the last approval it is carried out."""
+    _say("expunge.plan.approved.v1", case_id, operator, "approve", {"plan_digest": plan_digest}, as_json=json_output)
+
+
+def reject(
+    case_id: CaseId,
+    plan_digest: PlanDigest,
+    operator: Operator,
+    reason: Annotated[str, typer.Option(help="Why; the requester is told.")],
+    json_output: Json = False,
+) -> None:
+    """Reject a plan that waits; it is not carried out."""
+    data = {"plan_digest": plan_digest, "reason": reason}
+    _say("expunge.plan.rejected.v1", case_id, operator, "approve", data, as_json=json_output)
+
+
+def extend(
+    case_id: CaseId,
+    operator: Operator,
+    reason: Annotated[str, typer.Option(help="Why; the requester is told.")],
+    json_output: Json = False,
+) -> None:
+    """Take as much more time as the law lets, once, before the first term has ended."""
+    case = find(installation(), case_id)
+    if case.extendable_to is None:
+        raise ConfigurationError(f"clock {case.clock} of this case knows no extension")
+    _say("expunge.deadline.extended.v1", case_id, operator, "decide", {"reason": reason}, as_json=json_output)
+
+
+def _say(kind: str, case_id: str, operator: str, role: str, data: dict[str, Any], *, as_json: bool) -> None:
+    """Publish an operator's word; what does not fit the case is set aside and counted, and changes nothing."""
+    expunge = installation()
+    find(expunge, case_id)
+    declared = expunge.settings.registry().operator(operator)
+    if declared is None or role not in declared.roles:
+        known = ", ".join(each.name for each in expunge.settings.operators if role in each.roles) or "nobody"
+        raise ConfigurationError(f"operator {operator} is not declared with role {role} in [[operators]]: {known} is")
+    identity = f"cli-{uuid.uuid4()}"
+    event = Event(
+        kind, f"/operators/{operator}", identity, SystemClock().now(), data | {"case_id": case_id, "operator": operator}
+    )
+    expunge.sender.send([Outgoing("controls", case_id, event)])
+    expunge.close()
+    if as_json:
+        print_json({"control_id": identity, "case_id": case_id})
+    else:
+        console.print(f"said; `expunge case plan {case_id}` shows what came of it")

@@ -1,0 +1,57 @@
+"""The dates of a case: what is said when they come near or pass, and how they are put off."""
+
+from __future__ import annotations
+
+from expunge.domain.case import closing, confirm, facts, purging
+from expunge.domain.case.messages import Extended
+from expunge.domain.case.turn import Confirm, SetAside, Turn
+from expunge.domain.vocabulary import Status
+
+_FINISHED = frozenset({Status.COMPLETED, Status.COMPLETED_WITH_DEFERRALS, Status.REFUSED, Status.CANCELLED})
+
+
+def warn(turn: Turn) -> None:
+    """The due date comes near while something is open."""
+    case = turn.case
+    if case.warned or case.status in _FINISHED or case.dry_run or turn.now < case.warn_at:
+        return
+    turn.record(facts.Warned())
+
+
+def due(turn: Turn) -> None:
+    """The due date: what is missing now is said."""
+    case = turn.case
+    if case.overdue or case.status in _FINISHED or case.dry_run or turn.now < case.due_at:
+        return
+    turn.record(facts.Overdue())
+    closing.say_overdue(turn)
+    purging.advance(turn)
+
+
+def extended(turn: Turn, message: Extended) -> None:
+    """More time, once, and only inside the first term: after that it is too late to tell the requester (GDPR 12(3))."""
+    case = turn.case
+    reason = _why_not(turn)
+    if reason or case.extendable_to is None:
+        turn.emit(SetAside(message.place, message.content, reason))
+        return
+    turn.record(
+        facts.Extended(
+            due_at=case.extendable_to,
+            warn_at=case.extendable_to - (case.due_at - case.warn_at),
+            operator=message.operator,
+            control=message.content,
+        )
+    )
+    turn.emit(Confirm("extended", confirm.body(turn.case, reason=message.reason)))
+
+
+def _why_not(turn: Turn) -> str:
+    case = turn.case
+    if case.extended:
+        return "extended_already"
+    if case.extendable_to is None:
+        return "no_extension_in_this_regime"
+    if case.status in _FINISHED:
+        return "case_has_ended"
+    return "too_late_to_extend" if case.overdue or turn.now >= case.due_at else ""

@@ -1,0 +1,143 @@
+"""What a policy means for one asset: the rule that decides, and the action that it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from expunge.domain.policy.rules import About, Basis, DispositionRule, Policy, Sources, When
+from expunge.domain.row import Combination
+from expunge.domain.scope import Scope, ScopeKind
+from expunge.domain.vocabulary import STRICTNESS, Action, Kind, Regime
+
+ABOUT = {
+    ScopeKind.ERASURE: About.SUBJECT,
+    ScopeKind.REVOCATION: About.PURPOSE,
+    ScopeKind.WITHDRAWAL: About.DATA_SOURCE,
+    ScopeKind.ASSET: About.ASSET,
+}
+_FOR_PURPOSES = frozenset({Action.RESTRICT})
+
+
+class Nature(NamedTuple):
+    """What policy looks at in an asset."""
+
+    combination: Combination
+    shared: bool = False
+    container: bool = False
+    holding: bool = False
+
+
+class Disposition(NamedTuple):
+    """What a system is told to do with an asset, limited to purposes where that is so, and which rule says so."""
+
+    action: Action
+    rule: str
+    purposes: tuple[str, ...] = ()
+
+
+class Circumstances(NamedTuple):
+    """One asset under one request, as the conditions of rules see it."""
+
+    scope: About
+    kind: Kind
+    regime: Regime
+    categories: frozenset[str] = frozenset()
+    basis: Basis | None = None
+    sources: Sources | None = None
+    holding: bool = False
+    named: bool = False
+    shared: bool = False
+
+
+def decide(policy: Policy, circumstances: Circumstances) -> DispositionRule:
+    """The first rule whose conditions are met; the last rule of a policy has none."""
+    return next(rule for rule in policy.dispositions if meets(circumstances, rule.when))
+
+
+def meets(circumstances: Circumstances, when: When) -> bool:
+    """Whether every condition is met."""
+    at = circumstances
+    listed: tuple[tuple[Collection[object], Iterable[object]], ...] = (
+        (when.scope, (at.scope,)),
+        (when.kind, (at.kind,)),
+        (when.category, at.categories),
+        (when.regime, (at.regime,)),
+        (when.basis, (at.basis,)),
+        (when.sources, (at.sources,)),
+    )
+    exact = ((when.holding, at.holding), (when.named, at.named), (when.shared, at.shared))
+    return all(not wanted or any(each in wanted for each in found) for wanted, found in listed) and all(
+        wanted is None or wanted is found for wanted, found in exact
+    )
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Judge:
+    """A policy as it applies to one case."""
+
+    policy: Policy
+    scope: Scope
+    regime: Regime
+
+    def dispose(self, nature: Nature, *, collected: int = 0, named: bool = False) -> Disposition | None:
+        """The disposition of one asset or holding; None where the request does not touch it.
+
+        Where statements disagree about its kind, the strictest action that any of its kinds asks for holds.
+
+        Args:
+            nature: what it is.
+            collected: when something in it was first collected (seconds since 1970), if that is known.
+            named: the asset itself is named in the request.
+        """
+        scope = self.scope.for_collected(collected)
+        revoked: tuple[str, ...] = ()
+        basis: Basis | None = None
+        if scope.kind is ScopeKind.REVOCATION:
+            revoked, basis = _revoked(scope, nature.combination.purposes)
+            if not revoked:
+                return None
+        rules = [
+            decide(
+                self.policy,
+                Circumstances(
+                    scope=ABOUT[scope.kind],
+                    kind=Kind(kind),
+                    regime=self.regime,
+                    categories=nature.combination.categories,
+                    basis=basis,
+                    sources=_sources(scope, nature),
+                    holding=nature.holding,
+                    named=named,
+                    shared=nature.shared or nature.container,
+                ),
+            )
+            for kind in sorted(nature.combination.kinds)
+        ]
+        if not rules:
+            return None
+        rule = min(rules, key=lambda each: STRICTNESS.index(each.then))
+        return Disposition(rule.then, rule.id, revoked if rule.then in _FOR_PURPOSES else ())
+
+    def stage_of(self, kind: Kind, *, holding: bool) -> int:
+        """The stage, from 1, in which an asset of this kind is purged."""
+        stages = enumerate(self.policy.stages, 1)
+        return next(number for number, stage in stages if (stage.holdings if holding else kind in stage.kinds))
+
+
+def _revoked(scope: Scope, carried: frozenset[str]) -> tuple[tuple[str, ...], Basis]:
+    """The purposes for which an asset may no longer be used, and what is left."""
+    if not carried:
+        return tuple(sorted(scope.purposes)), Basis.UNSTATED
+    revoked = carried & set(scope.purposes)
+    return tuple(sorted(revoked)), Basis.NONE if revoked == carried else Basis.OTHER
+
+
+def _sources(scope: Scope, nature: Nature) -> Sources | None:
+    if scope.kind is not ScopeKind.WITHDRAWAL:
+        return None
+    stated = nature.combination.data_sources
+    if not stated:
+        return Sources.UNSTATED
+    return Sources.OTHERS if stated - set(scope.data_sources) else Sources.ONLY

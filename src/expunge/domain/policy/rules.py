@@ -1,0 +1,290 @@
+"""The form of a policy file: every rule is a row with an id, so that whatever is done can name its rule."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import date
+from enum import StrEnum
+from functools import cached_property
+from itertools import pairwise
+from typing import Annotated, Literal, Protocol
+
+import orjson
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+
+from expunge.domain.digest import digest
+from expunge.domain.vocabulary import Action, Kind, Regime
+
+RuleId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class About(StrEnum):
+    """What a request is about, in the words of a policy."""
+
+    SUBJECT = "subject"
+    PURPOSE = "purpose"
+    DATA_SOURCE = "data_source"
+    ASSET = "asset"
+
+
+class Basis(StrEnum):
+    """What is left of the purposes of an asset when the revoked ones are taken away."""
+
+    NONE = "none"
+    OTHER = "other"
+    UNSTATED = "unstated"
+    """Nobody said for what the asset is used, so nobody said that another purpose does not remain."""
+
+
+class Sources(StrEnum):
+    """Which data sources an asset states when some are withdrawn."""
+
+    ONLY = "only"
+    """None but the withdrawn ones."""
+    OTHERS = "others"
+    UNSTATED = "unstated"
+
+
+def _many(value: object) -> object:
+    """One word stands for a list of one."""
+    return (value,) if isinstance(value, str) else value
+
+
+class When(_Row):
+    """On what a rule depends: all of its conditions together. One that is left out is met by everything.
+
+    Attributes:
+        holding: whether the owner finds the data itself when it is asked.
+        named: whether the request names this very asset.
+        shared: whether other people's data is in it, too; containers and holdings of many people always are.
+    """
+
+    scope: Annotated[tuple[About, ...], BeforeValidator(_many)] = ()
+    kind: Annotated[tuple[Kind, ...], BeforeValidator(_many)] = ()
+    category: Annotated[tuple[str, ...], BeforeValidator(_many)] = ()
+    regime: Annotated[tuple[Regime, ...], BeforeValidator(_many)] = ()
+    basis: Annotated[tuple[Basis, ...], BeforeValidator(_many)] = ()
+    sources: Annotated[tuple[Sources, ...], BeforeValidator(_many)] = ()
+    holding: bool | None = None
+    named: bool | None = None
+    shared: bool | None = None
+
+    @property
+    def unconditional(self) -> bool:
+        """Whether it is met by everything."""
+        return self == When()
+
+
+DISPOSITIONS = (
+    Action.DELETE,
+    Action.DESTROY_KEY,
+    Action.RETRAIN_WITHOUT,
+    Action.REBUILD_WITHOUT,
+    Action.REDACT,
+    Action.DISABLE,
+    Action.RESTRICT,
+    Action.NOTIFY,
+)
+
+
+class DispositionRule(_Row):
+    """What must happen to an asset. Of all rules the first whose conditions are met decides."""
+
+    id: RuleId
+    when: When = When()
+    then: Literal[*DISPOSITIONS]  # type: ignore[valid-type]
+    why: str = ""
+    """For people who read a preview or a report."""
+
+
+class StageRule(_Row):
+    """Kinds that are purged together, and their share of the time until the due date."""
+
+    name: RuleId
+    kinds: tuple[Kind, ...] = Field(min_length=1)
+    holdings: bool = False
+    """Whether holdings are purged in this stage, whatever their kind."""
+    share: int = Field(ge=1, le=100)
+    """Per cent. Stages in which nothing is to be done leave their share to the others."""
+
+
+class Term(_Row):
+    """A length of time as laws count it: exactly one of the three."""
+
+    months: int = Field(0, ge=0, le=24)
+    days: int = Field(0, ge=0, le=730)
+    business_days: int = Field(0, ge=0, le=250)
+
+    @model_validator(mode="after")
+    def _one(self) -> Term:
+        if sum(map(bool, (self.months, self.days, self.business_days))) != 1:
+            raise ValueError("give one of months, days, business_days")
+        return self
+
+
+class Clock(_Row):
+    """A term of a law, in force for requests received from one day to another."""
+
+    id: RuleId
+    regime: Annotated[tuple[Regime, ...], BeforeValidator(_many)] = Field(min_length=1)
+    effective_from: date = date.min
+    effective_to: date = date.max
+    """The last day."""
+    zone: str
+    """IANA name: where the days of this clock begin, unless the request's jurisdiction has a zone of its own."""
+    calendar: str = ""
+    """Country and perhaps subdivision (`US-CA`) whose holidays are no business days."""
+    acknowledge: Term | None = None
+    respond: Term
+    extend: Term | None = None
+    """By how much an operator may extend, once and with reasons, before the first term has ended."""
+    warn_days: int = Field(7, ge=0, le=365)
+    """So many days before the due date a case that is still open is pointed out."""
+    why: str = ""
+
+    @model_validator(mode="after")
+    def _counts(self) -> Clock:
+        terms = [term for term in (self.acknowledge, self.respond, self.extend) if term]
+        if any(term.business_days for term in terms) and not self.calendar:
+            raise ValueError("business_days need a calendar")
+        if self.extend and [bool(self.extend.months), bool(self.extend.days)] != [
+            bool(self.respond.months),
+            bool(self.respond.days),
+        ]:
+            raise ValueError("extend counts in another unit than respond")
+        if self.effective_to < self.effective_from:
+            raise ValueError("effective_to lies before effective_from")
+        return self
+
+    def in_force(self, day: date) -> bool:
+        """Whether it holds for a request received on this day."""
+        return self.effective_from <= day <= self.effective_to
+
+
+class Reach(_Row):
+    """How far an erasure reaches what is collected after it was asked for."""
+
+    everything: tuple[Regime, ...] = ()
+    """Regimes under which it reaches whatever is collected later, too."""
+    tail_days: int = Field(7, ge=0, le=365)
+    """Elsewhere it reaches what was collected up to the request and so much longer: for systems that collect in
+    batches. Who signs up again after that is a new customer."""
+
+
+class NotFound(_Row):
+    """From when on an operator must look at a system that does not find what it registered itself."""
+
+    share: float = Field(0.01, ge=0, le=1)
+    misses: int = Field(10, ge=1)
+
+
+class Threshold(_Row):
+    """A plan with more than this waits for operators."""
+
+    id: RuleId
+    kind: Annotated[tuple[Kind, ...], BeforeValidator(_many)] = ()
+    """Only obligations of these kinds count; none: all."""
+    scope: Annotated[tuple[About, ...], BeforeValidator(_many)] = ()
+    """Only requests about these; none: all."""
+    more_than: int = Field(ge=0)
+    approvals: int = Field(1, ge=1, le=10)
+    """Distinct operators who must approve the plan."""
+    why: str = ""
+
+
+class Policy(_Row):
+    """A whole policy. It is pinned, by its digest, in each generation of a case (PROTOCOLS 31)."""
+
+    policy: Literal[1]
+    """The version of this form."""
+    name: str
+    dispositions: tuple[DispositionRule, ...] = Field(min_length=1)
+    stages: tuple[StageRule, ...] = Field(min_length=1)
+    clocks: tuple[Clock, ...] = Field(min_length=1)
+    zones: dict[str, str] = {}
+    """Jurisdiction (ISO 3166) -> zone, where it is not the clock's."""
+    guard: tuple[Threshold, ...] = Field(min_length=1)
+    """There is always one: no switch turns the guard off."""
+    reach: Reach = Reach()
+    not_found: NotFound = NotFound()
+
+    @cached_property
+    def digest(self) -> str:
+        """The name of this policy: a digest of all that it says; comments and order of keys are no part of it."""
+        return digest("policy", self.encode()).hex()
+
+    def encode(self) -> bytes:
+        """The policy as JSON, as it is kept."""
+        return orjson.dumps(self.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Policy:
+        self._check_ids()
+        self._check_dispositions()
+        self._check_stages()
+        self._check_clocks()
+        return self
+
+    def _check_ids(self) -> None:
+        ids = [rule.id for rule in (*self.dispositions, *self.clocks, *self.guard)]
+        twice = sorted(name for name, number in Counter(ids).items() if number > 1)
+        if twice:
+            raise ValueError(f"two rules have the id {twice[0]}")
+
+    def _check_dispositions(self) -> None:
+        *others, last = self.dispositions
+        if not last.when.unconditional:
+            raise ValueError(
+                f"dispositions: the last rule ({last.id}) must have no `when`, so that nothing falls through"
+            )
+        early = next((rule.id for rule in others if rule.when.unconditional), None)
+        if early:
+            raise ValueError(f"dispositions: no rule behind {early} can ever be met, for it has no `when`")
+
+    def _check_stages(self) -> None:
+        kinds = Counter(kind for stage in self.stages for kind in stage.kinds)
+        wrong = [kind for kind in Kind if kinds[kind] != 1]
+        if wrong:
+            raise ValueError(f"stages: kind {wrong[0]} stands in {kinds[wrong[0]]} stages, it must stand in one")
+        if sum(stage.holdings for stage in self.stages) != 1:
+            raise ValueError("stages: exactly one of them must have holdings: true")
+        if sum(stage.share for stage in self.stages) != 100:  # noqa: PLR2004 - per cent
+            raise ValueError("stages: the shares must add up to 100")
+
+    def _check_clocks(self) -> None:
+        for regime in Regime:
+            rows = sorted((row for row in self.clocks if regime in row.regime), key=lambda row: row.effective_from)
+            if not rows:
+                raise ValueError(f"clocks: none for regime {regime}")
+            if rows[-1].effective_to != date.max:
+                raise ValueError(f"clocks: for regime {regime} none is in force after {rows[-1].effective_to}")
+            for before, after in pairwise(rows):
+                if before.effective_to.toordinal() + 1 != after.effective_from.toordinal():
+                    raise ValueError(f"clocks: {before.id} and {after.id} overlap or leave days between them")
+
+
+class KeptPolicy(_Row):
+    """A policy as it stands on `plans`, for whoever must find what cases are bound to."""
+
+    policy: str
+    """Its digest."""
+    rules: Policy
+
+
+class Policies(Protocol):
+    """Policies by digest: the current one, and those that are pinned in cases."""
+
+    @property
+    def current(self) -> Policy:
+        """The policy of this process: new generations are planned under it."""
+
+    def of(self, digest: str) -> Policy:
+        """A policy by its digest.
+
+        Raises:
+            Unavailable: nobody kept it where this process looks.
+        """
