@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from pydantic import BaseModel, TypeAdapter
@@ -21,6 +21,7 @@ sys.path.insert(0, str(ROOT))
 
 from expunge.domain import inlets  # noqa: E402 - the tree is not installed as a package
 from expunge.domain.case import messages  # noqa: E402
+from expunge.domain.events import stamp  # noqa: E402
 from expunge.domain.outlets import LedgerFact, outlet_of  # noqa: E402
 from expunge.domain.plan import Chunk  # noqa: E402
 from expunge.domain.policy.rules import KeptPolicy, Threshold  # noqa: E402
@@ -28,6 +29,7 @@ from expunge.domain.registry import Operator, Publisher, Registry, System  # noq
 from expunge.domain.topics import all_topics  # noqa: E402
 from expunge.domain.vocabulary import Regime  # noqa: E402
 from expunge.domain.walk import Task  # noqa: E402
+from expunge.ports import Topics  # noqa: E402
 from expunge.stages.emissions import policy_part  # noqa: E402
 from tests.simulation import REGISTRY, World, honest, receipt  # noqa: E402
 
@@ -123,12 +125,13 @@ def story() -> World:
 
 def _guarded(world: World) -> None:
     """Plans that wait for an operator: one is approved and put off, one rejected."""
-    world.broker.send([policy_part(world, world.policies.current, world.broker.now)])
+    world.broker.send([policy_part(cast("Topics", world.broker), world.policies.current, world.broker.now)])
     guard = (Threshold(id="anything", more_than=0),)
     world.policies.change(world.policies.current.model_copy(update={"guard": guard}))
     world.register("portrait", subjects=["cleo"])
     world.register("sketch", subjects=["dora"])
-    cases = [world.erase("cleo", request="guarded"), world.erase("dora", request="rejected")]
+    now = stamp(world.broker.now)
+    cases = [world.erase(each, request=f"guarded-{each}", received_at=now) for each in ("cleo", "dora")]
     world.settle(ticks=1)
     plans = {said["case_id"]: said["plan_digest"] for said in world.confirmations("awaiting_approval")}
     world.tick(25 * 86_400)

@@ -55,8 +55,8 @@ def plan(case_id: CaseId, json_output: Json = False) -> None:
         print_json({"case_id": case_id, "status": case.status.value, "plans": plans})
         return
     console.print(f"case [bold]{case_id}[/bold] ({case.scope}, {case.regime})", status_text(case.status.value))
-    for each in plans:
-        _show(case_id, each)
+    for made in plans:
+        _show(case_id, made)
 
 
 def _plan(expunge: Installation, generation: Generation, lines: Counter[Line]) -> dict[str, Any]:
@@ -119,14 +119,8 @@ def _show(case_id: str, plan: dict[str, Any]) -> None:
         for line in plan["lines"]
     ]
     columns = ("stage", "system", "kind", "action", "rule", "obligations", "open because")
-    print_table(
-        "", columns if any(row[-1] for row in rows) else columns[:-1], _cut(rows), empty="nothing is to be done"
-    )
-
-
-def _cut(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Without the last column where it says nothing."""
-    return rows if any(row[-1] for row in rows) else [row[:-1] for row in rows]
+    width = len(columns) if any(row[-1] for row in rows) else len(columns) - 1
+    print_table("", columns[:width], [row[:width] for row in rows], empty="nothing is to be done")
 
 
 def approve(case_id: CaseId, plan_digest: PlanDigest, operator: Operator, json_output: Json = False) -> None:

@@ -170,9 +170,13 @@ class RedisCaseStore:
     def chunks(self, partition: int, case_id: str) -> Iterator[ChunkState]:
         """Every chunk of a case, for people; read in pages, so that a large plan holds nobody up."""
         key, cursor = Keys(self._server, partition).of("chunks", case_id), 0
+
+
+        def page(client: Any) -> Any:
+            return client.hscan(key, cursor, count=1000)
+
         while True:
-            start = cursor
-            cursor, found = self._server.guarded(lambda client, at=start: client.hscan(key, at, count=1000))
+            cursor, found = self._server.guarded(page)
             yield from map(ChunkState.model_validate_json, found.values())
             if not cursor:
                 return

@@ -230,7 +230,11 @@ class Policy(_Row):
         return self
 
     def _check_ids(self) -> None:
-        ids = [rule.id for rule in (*self.dispositions, *self.clocks, *self.guard)]
+        ids = [
+            *(rule.id for rule in self.dispositions),
+            *(clock.id for clock in self.clocks),
+            *(threshold.id for threshold in self.guard),
+        ]
         twice = sorted(name for name, number in Counter(ids).items() if number > 1)
         if twice:
             raise ValueError(f"two rules have the id {twice[0]}")
