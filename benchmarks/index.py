@@ -161,7 +161,14 @@ def carry_out(stage: Resolver, task: Task) -> int:
 def roots(case: str, scope: Scope) -> Task:
     """The first task of a case."""
     return Task(
-        case_id=case, task_id=task_id(case, "roots"), generation=1, kind=TaskKind.ROOTS, scope=scope, regime=Regime.GDPR, policy=load_policy(None).digest, force=True
+        case_id=case,
+        task_id=task_id(case, "roots"),
+        generation=1,
+        kind=TaskKind.ROOTS,
+        scope=scope,
+        regime=Regime.GDPR,
+        policy=load_policy(None).digest,
+        force=True,
     )
 
 

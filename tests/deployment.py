@@ -19,6 +19,7 @@ from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
+from expunge.adapters.policy_file import shipped
 from expunge.bootstrap import Installation
 from expunge.config import load
 from expunge.domain.events import CONTENT_TYPE
@@ -28,6 +29,7 @@ from expunge.errors import Unavailable
 CONFIG = """
 prefix = "{prefix}"
 secret_file = "{directory}/secret"
+policy_file = "{directory}/policy.yaml"
 allow_unsigned = true
 [kafka]
 bootstrap_servers = "{kafka}"
@@ -66,6 +68,12 @@ source = "/narrow"
 may = ["erasure"]
 namespaces = ["user_id"]
 default_regime = "ccpa"
+[[operators]]
+name = "olga"
+roles = ["approve", "decide"]
+[[operators]]
+name = "omar"
+roles = ["approve"]
 [[agents]]
 system = "files"
 type = "filesystem"
@@ -83,6 +91,8 @@ class Deployment:
     kafka: str
     redis: str
     batch_size: int = 500
+    policy: str = ""
+    """YAML; none: the shipped one."""
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -90,6 +100,7 @@ class Deployment:
         (self.directory / "files").mkdir(parents=True)
         (self.directory / "secret").write_text("t" * 40)
         (self.directory / "secret").chmod(0o600)
+        (self.directory / "policy.yaml").write_text(self.policy or shipped())
         self.config = self.directory / "expunge.toml"
         self.config.write_text(
             CONFIG.format(

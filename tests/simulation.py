@@ -30,7 +30,7 @@ from expunge.domain.digest import name
 from expunge.domain.events import CONTENT_TYPE, Event, Outgoing, Position, Record
 from expunge.domain.identity import Keys
 from expunge.domain.partition import partition_of
-from expunge.domain.registry import Namespace, Publisher, Registry, System
+from expunge.domain.registry import Namespace, Operator, Publisher, Registry, System
 from expunge.domain.vocabulary import Action, Regime
 from expunge.errors import Fenced
 from expunge.ports import Offsets, Stage
@@ -60,6 +60,11 @@ REGISTRY = Registry(
     publishers=(
         Publisher(name="app", source="/app", default_regime=Regime.GDPR),
         Publisher(name="limited", source="/app/limited", may=("erasure",), default_regime=Regime.GDPR),
+    ),
+    operators=(
+        Operator(name="olga", roles=("approve", "decide")),
+        Operator(name="omar", roles=("approve",)),
+        Operator(name="pia", roles=("pause",)),
     ),
 )
 
@@ -333,6 +338,15 @@ class World:
             event=f"{request}-event",
         )
         return self.keys.case("/app", request)
+
+    def approve_all(self) -> bool:
+        """An operator approves every plan that waits; False if none did."""
+        told = sorted({said["case_id"] for said in self.confirmations("awaiting_approval")})
+        cases = [self.store.cases(partition_of(case_id, PARTITIONS), [case_id])[case_id] for case_id in told]
+        plans = [(case.case_id, each.plan_digest) for case in cases for each in case.generations if each.awaiting]
+        for case_id, plan in plans:
+            self.say("plan.approved", case_id, plan_digest=plan)
+        return bool(plans)
 
     def answer_all(self) -> bool:
         """Every system answers the commands that it has not answered yet."""

@@ -25,16 +25,15 @@ from expunge.domain.events import stamp  # noqa: E402
 from expunge.domain.outlets import LedgerFact, outlet_of  # noqa: E402
 from expunge.domain.plan import Chunk  # noqa: E402
 from expunge.domain.policy.rules import KeptPolicy, Threshold  # noqa: E402
-from expunge.domain.registry import Operator, Publisher, Registry, System  # noqa: E402
+from expunge.domain.registry import Publisher, Registry, System  # noqa: E402
 from expunge.domain.topics import all_topics  # noqa: E402
 from expunge.domain.vocabulary import Regime  # noqa: E402
 from expunge.domain.walk import Task  # noqa: E402
 from expunge.ports import Topics  # noqa: E402
 from expunge.stages.emissions import policy_part  # noqa: E402
-from tests.simulation import REGISTRY, World, honest, receipt  # noqa: E402
+from tests.simulation import World, honest, receipt  # noqa: E402
 
 SCHEMAS = ROOT / "schemas"
-OPERATOR = Operator(name="olga", roles=("approve", "decide"))
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 INTERNAL: dict[str, type[BaseModel]] = {
     **messages.TYPES,
@@ -66,7 +65,7 @@ WRITERS = {
 
 def story() -> World:
     """A deployment in which every event type is said at least once."""
-    world = World(registry=REGISTRY.model_copy(update={"operators": (OPERATOR,)}))
+    world = World()
     world.register("photo-1", subjects=["ann"], data_sources=["supplier-a"], purposes=["training"])
     world.publish(
         "registrations",

@@ -2,7 +2,8 @@
 
 A history is a list of moves: publish something, let a role take a step, crash it after so many breaths, let another
 process take its turn in the middle (also one that has taken the partition over), let a role read again, let systems
-answer or time pass. However it goes, once the world comes to rest everything that was reachable under the rules was
+answer or time pass. Plans above a guard wait until somebody approves
+them. However it goes, once the world comes to rest everything that was reachable under the rules was
 commanded in some generation, nothing else was, and every case says so exactly once; and what is restored after that is
 commanded again.
 """
@@ -19,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from expunge.adapters.store.server import Server
+from expunge.domain.policy.rules import Threshold
 from tests.servers import Servers
 from tests.simulation import PARTITIONS, World, honest, receipt
 
@@ -205,6 +207,8 @@ def play(script: Script, history: list[tuple[object, ...]]) -> None:
     while script.next():
         pass
     world.settle(ticks=40)
+    while world.approve_all():
+        world.settle(ticks=40)
 
 
 history_of = {
@@ -214,6 +218,7 @@ history_of = {
     ),
     "holding": st.sampled_from([0, 2, 99]),
     "step_nodes": st.sampled_from([1, 2, 20_000]),
+    "guard": st.sampled_from([0, 2, 100]),
     "lies": st.lists(st.sampled_from(["silent", "failed", "empty", "twice"]), max_size=2),
     "history": st.lists(moves, max_size=60),
     "restored": st.integers(0, 6),
@@ -248,6 +253,7 @@ def try_out(
     assets: list[Asset],
     requests: list[Asked],
     holding: int,
+    guard: int,
     lies: list[str],
     history: list[tuple[object, ...]],
     restored: int,
@@ -255,6 +261,8 @@ def try_out(
 ) -> None:
     """Play a history and hold its end to the plain model; then restore an asset, and hold it to the model again."""
     lies = list(lies)
+    threshold = (Threshold(id="guard", more_than=guard),)
+    world.policies.change(world.policies.current.model_copy(update={"guard": threshold}))
     world.broker.now += timedelta(days=8)  # past the tail of every erasure, so that something can be collected after it
     for system in ("photos", "ml", "users"):
         world.answers[system] = lambda command: lying(command, lies)

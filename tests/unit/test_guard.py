@@ -9,16 +9,11 @@ import pytest
 
 from expunge.adapters.policy_file import load_policy
 from expunge.domain.partition import partition_of
-from expunge.domain.policy.rules import Policy, Threshold
-from expunge.domain.registry import Operator
-from tests.simulation import PARTITIONS, REGISTRY, World
+from expunge.domain.policy.rules import About, Policy, Threshold
+from expunge.domain.vocabulary import Kind
+from tests.simulation import PARTITIONS, World
 
 SHIPPED = load_policy(None)
-OPERATORS = (
-    Operator(name="olga", roles=("approve", "decide")),
-    Operator(name="omar", roles=("approve",)),
-    Operator(name="pia", roles=("pause",)),
-)
 
 
 def guarded(*rows: Threshold) -> Policy:
@@ -27,7 +22,7 @@ def guarded(*rows: Threshold) -> Policy:
 
 def world_of(photos: int, policy: Policy | None = None) -> tuple[World, str]:
     """A person with so many photos, and their erasure."""
-    world = World(registry=REGISTRY.model_copy(update={"operators": OPERATORS}))
+    world = World()
     world.policies.change(policy or guarded())
     for number in range(photos):
         world.register(f"photo-{number}", subjects=["ann"])
@@ -151,9 +146,8 @@ def test_a_rejected_part_stays_open_and_the_rest_is_done() -> None:
 
 
 def test_a_threshold_counts_only_its_kinds_and_scopes() -> None:
-    policy = guarded(
-        Threshold(id="models", kind=("model",), more_than=0), Threshold(id="sources", scope=("data_source",), more_than=0)
-    )
+    models = Threshold(id="models", kind=(Kind.MODEL,), more_than=0)
+    policy = guarded(models, Threshold(id="sources", scope=(About.DATA_SOURCE,), more_than=0))
     world, case_id = world_of(3, policy)
     assert world.status(case_id) == "completed"
     world.register("model", "model", "ml", parents=["photo-0"])

@@ -171,7 +171,6 @@ class RedisCaseStore:
         """Every chunk of a case, for people; read in pages, so that a large plan holds nobody up."""
         key, cursor = Keys(self._server, partition).of("chunks", case_id), 0
 
-
         def page(client: Any) -> Any:
             return client.hscan(key, cursor, count=1000)
 
