@@ -92,8 +92,10 @@ def _show(case_id: str, plan: dict[str, Any]) -> None:
     digest = plan["plan_digest"]
     state = f"digest {digest}" if digest else "not fixed yet: its walk goes on"
     policy = plan["policy"]
-    console.print(f"[bold]plan {plan['generation']}[/bold]: {plan['obligations']:,} obligations, {state}")
-    console.print(f"under policy {policy['name']} ({policy['digest']})", style="dim")
+    console.print(
+        f"[bold]plan {plan['generation']}[/bold]: {plan['obligations']:,} obligations, {state}", highlight=False
+    )
+    console.print(f"under policy {policy['name']} ({policy['digest']})", style="dim", highlight=False)
     if plan["rejected"]:
         console.print("rejected: it is not carried out", style="red")
     elif plan["approvals_needed"]:

@@ -41,9 +41,13 @@ def check(file: File = None, json_output: Json = False) -> None:
     if json_output:
         print_json({"file": str(path or SHIPPED), "name": policy.name, "digest": policy.digest})
         return
-    console.print(f"{path or SHIPPED}: policy [bold]{policy.name}[/bold] is in order, digest {policy.digest}")
-    sizes = (f"{len(getattr(policy, part))} {part}" for part in ("dispositions", "stages", "clocks", "guard"))
-    console.print(", ".join(sizes), style="dim")
+    console.print(
+        f"{path or SHIPPED}: policy [bold]{policy.name}[/bold] is in order, digest {policy.digest}", highlight=False
+    )
+    rows = (policy.dispositions, policy.stages, policy.clocks, policy.guard)
+    names = ("dispositions", "stages", "clocks", "thresholds")
+    sizes = ", ".join(f"{len(part)} {name}" for name, part in zip(names, rows, strict=True))
+    console.print(sizes, style="dim", highlight=False)
 
 
 @app.command()
@@ -81,11 +85,13 @@ def explain(
         )
         for each in found
     ]
+    columns = ("if", "then", "rule", "stage", "why")
+    width = len(columns) if any(row[-1] for row in rows) else len(columns) - 1
     title = f"{kind.replace('_', ' ')}, request about a {scope.replace('-', ' ').replace('_', ' ')}"
-    print_table(title + (f", {regime}" if regime else ""), ("if", "then", "rule", "stage", "why"), rows, empty="")
+    print_table(title + (f", {regime}" if regime else ""), columns[:width], [row[:width] for row in rows], empty="")
     if dates:
         for name, value in _dates(dates).items():
-            console.print(f"{name.replace('_', ' ')}: {value}")
+            console.print(f"{name.replace('_', ' ')}: {value}", highlight=False)
 
 
 def _about(text: str) -> About:

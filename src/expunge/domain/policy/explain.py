@@ -102,4 +102,4 @@ def _implies(left: Open, before: Open) -> bool:
 def _words(name: str, wanted: frozenset[str]) -> str:
     if wanted <= {"true", "false"}:
         return name if "true" in wanted else f"not {name}"
-    return f"{name} is {' or '.join(sorted(wanted))}"
+    return f"{name}: {' or '.join(sorted(wanted))}"

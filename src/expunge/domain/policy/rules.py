@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Annotated, Literal, Protocol
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from expunge.domain.digest import digest
 from expunge.domain.vocabulary import Action, Kind, Regime
@@ -91,12 +91,18 @@ DISPOSITIONS = (
 )
 
 
+def _disposition(action: Action) -> Action:
+    if action not in DISPOSITIONS:
+        raise ValueError(f"{action} is nothing that a policy can ask for: one of {', '.join(DISPOSITIONS)}")
+    return action
+
+
 class DispositionRule(_Row):
     """What must happen to an asset. Of all rules the first whose conditions are met decides."""
 
     id: RuleId
     when: When = When()
-    then: Literal[*DISPOSITIONS]  # type: ignore[valid-type]
+    then: Annotated[Action, AfterValidator(_disposition)]
     why: str = ""
     """For people who read a preview or a report."""
 
