@@ -283,6 +283,9 @@ def try_out(
                 assert came_back
             elif not any(move[0] == "again" for move in aftermath):  # what another system has now is new work, too
                 assert not came_back
+    for case_id in script.cases.values():  # nobody extended anything
+        events = world.broker.events("confirmations.app")
+        assert len({each["data"]["due_at"] for each in events if each["data"]["case_id"] == case_id}) == 1
     assert not world.dead_letters()
     assert not any(name == "ledger_alarms" for name, _ in world.metrics.counts)
 

@@ -109,8 +109,16 @@ def test_a_rejected_plan_is_never_carried_out_and_the_requester_is_told_why() ->
     world.settle(ticks=40)
     assert world.status(case_id) == "refused"
     assert not world.commanded[case_id]
+    assert not world.broker.events("suppressions")
     (said,) = world.confirmations("refused")
     assert (said["outcome"], said["reason"]) == ("refused", "wrong person")
+
+
+def test_nothing_is_suppressed_before_it_is_settled_that_the_request_is_carried_out() -> None:
+    world, case_id = world_of(3)
+    assert not world.broker.events("suppressions")
+    approve(world, case_id)
+    assert len(world.broker.events("suppressions")) == 1
 
 
 def test_what_comes_late_has_a_guard_of_its_own() -> None:

@@ -134,8 +134,8 @@ class Emitter:
         match emission:
             case WriteRoot(root):
                 return [self._part(case_id, "root", ROOT_TYPE, root.model_dump(mode="json"), cause)]
-            case SuppressAgain(root):
-                return suppress(root, cause.record.appended_at)
+            case SuppressAgain():
+                return suppress(bodies.root(case_id), cause.record.appended_at)
             case StartTask():
                 return [self._task(bodies, decision, emission, case_id, cause)]
             case SendCommand():

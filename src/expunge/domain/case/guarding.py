@@ -7,7 +7,7 @@ from collections import Counter
 from expunge.domain.case import closing, confirm, facts, purging
 from expunge.domain.case.messages import Approved, Rejected
 from expunge.domain.case.state import Case, Generation
-from expunge.domain.case.turn import Confirm, SetAside, Turn
+from expunge.domain.case.turn import Confirm, SetAside, SuppressAgain, Turn
 from expunge.domain.policy.dispose import ABOUT
 from expunge.domain.policy.rules import Threshold
 from expunge.domain.vocabulary import Status
@@ -31,12 +31,23 @@ def passed(case: Case, generation: Generation, guard: tuple[Threshold, ...]) -> 
     ]
 
 
-def hold_back(turn: Turn, number: int) -> None:
-    """Let a plan that has just been fixed wait, if the guard of its policy says so. A dry run never goes on anyway."""
+def let_go(turn: Turn, number: int) -> None:
+    """Carry a plan out; a dry run ends here.
+
+    With the first plan it is settled that the request is carried out: from then on, what it is about must not be
+    collected again.
+    """
+    if number == 1 and not turn.case.dry_run:
+        turn.emit(SuppressAgain())
+    purging.advance(turn)
+
+
+def held_back(turn: Turn, number: int) -> bool:
+    """Let a plan that has just been fixed wait, if the guard of its policy says so; whether it waits."""
     generation = turn.case.numbered(number)
     above = passed(turn.case, generation, turn.policies.of(generation.policy).guard)
     if not above or turn.case.dry_run:
-        return
+        return False
     turn.record(
         facts.AwaitsApproval(
             generation=number,
@@ -46,6 +57,8 @@ def hold_back(turn: Turn, number: int) -> None:
         )
     )
     turn.emit(Confirm("awaiting_approval", confirm.body(turn.case, plan_digest=generation.plan_digest)))
+    purging.advance(turn)
+    return True
 
 
 def approved(turn: Turn, message: Approved) -> None:
@@ -54,7 +67,8 @@ def approved(turn: Turn, message: Approved) -> None:
     if generation is None or message.operator in generation.approved_by:
         return
     turn.record(facts.PlanApproved(generation=generation.number, operator=message.operator, control=message.content))
-    purging.advance(turn)
+    if not turn.case.numbered(generation.number).awaiting:
+        let_go(turn, generation.number)
 
 
 def rejected(turn: Turn, message: Rejected) -> None:

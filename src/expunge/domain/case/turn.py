@@ -26,8 +26,6 @@ class WriteRoot:
 class SuppressAgain:
     """Say what must not be collected again."""
 
-    root: Root
-
 
 @dataclass(frozen=True, slots=True, repr=False)
 class StartTask:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from expunge.domain.case import confirm, facts, guarding, purging
 from expunge.domain.case.messages import GrantedAgain, Late, LateAsset, Opened, Planned, Root
-from expunge.domain.case.turn import Confirm, Reject, StartTask, SuppressAgain, Turn, WriteRoot
+from expunge.domain.case.turn import Confirm, Reject, StartTask, Turn, WriteRoot
 from expunge.domain.digest import digest
 from expunge.domain.plan import plan_digest
 from expunge.domain.policy.clocks import deadlines
@@ -35,8 +35,6 @@ def opened(turn: Turn, message: Opened) -> None:
     policy = turn.policies.current
     turn.open(_first_fact(root, policy), root)
     turn.emit(WriteRoot(root))
-    if not root.dry_run:
-        turn.emit(SuppressAgain(root))
     turn.emit(Confirm("acknowledged", confirm.body(turn.case)))
     task = task_id(root.case_id, "roots")
     turn.record(facts.WalkAnnounced(generation=1, tasks=(task,), policy=policy.digest))
@@ -143,8 +141,8 @@ def _fix(turn: Turn, number: int) -> None:
         )
     )
     turn.emit(Confirm("planned", confirm.body(turn.case, plan_digest=plan)))
-    guarding.hold_back(turn, number)
-    purging.advance(turn)
+    if not guarding.held_back(turn, number):
+        guarding.let_go(turn, number)
 
 
 def granted(turn: Turn, message: GrantedAgain) -> None:
