@@ -128,6 +128,7 @@ def _guarded(world: World) -> None:
     guard = (Threshold(id="anything", more_than=0),)
     world.policies.change(world.policies.current.model_copy(update={"guard": guard}))
     world.register("portrait", subjects=["cleo"])
+    world.register("tape", "backup", "ml", parents=["portrait"])
     world.register("sketch", subjects=["dora"])
     now = stamp(world.broker.now)
     cases = [world.erase(each, request=f"guarded-{each}", received_at=now) for each in ("cleo", "dora")]

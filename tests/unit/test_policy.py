@@ -72,7 +72,7 @@ ERASURE, REVOCATION, WITHDRAWAL, ASSET = (
         ("index", "rebuild_without", "rebuild_without"),
         ("log", "rebuild_without", "rebuild_without"),
         ("deployment", "rebuild_without", "rebuild_without"),
-        ("backup", "rebuild_without", "rebuild_without"),
+        ("backup", "delete", "delete"),
         ("model", "retrain_without", "retrain_without"),
         ("checkpoint", "delete", "delete"),
         ("recipient_copy", "notify", "notify"),

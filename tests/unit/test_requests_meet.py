@@ -40,9 +40,9 @@ def both_names(world: World, request: str) -> str:
 def furnished() -> World:
     """Ann's portrait, a group photo of Ann and Bob, a set of both from a supplier, a model of the set, Ann's letter."""
     world = World()
-    service = {"purposes": ["training", "marketing"]}
+    both = ["training", "marketing"]
     world.register("portrait", subjects=["ann"], data_sources=["supplier-a"], purposes=["training"])
-    world.register("group", subjects=["ann", "bob"], data_sources=["supplier-a"], **service)
+    world.register("group", subjects=["ann", "bob"], data_sources=["supplier-a"], purposes=both)
     world.register("set", "dataset", "ml", parents=["portrait", "group"])
     world.register("model", "model", "ml", parents=["set"])
     world.register("letter", subjects=["ann"], purposes=["marketing"])

@@ -59,9 +59,7 @@ class _Reader:
         return sorted(
             d
             for (case, d), chunk in self._state.chunks.items()
-            if (case, chunk.generation, chunk.summary.stage) == (case_id, generation, stage)
-            and chunk.commandable
-            and not chunk.attempt
+            if (case, chunk.generation, chunk.summary.stage) == (case_id, generation, stage) and chunk.waits
         )[:limit]
 
 

@@ -70,6 +70,8 @@ class Lot(NamedTuple):
     returned: int = 0
     """For assets that came back after they were purged: when, or just after the receipt where the statement was handled
     before it (milliseconds since 1970). Each return is new work."""
+    defer_days: int = 0
+    """The command leaves so many days after the plan."""
 
     @property
     def alone(self) -> bool:
@@ -124,6 +126,7 @@ class ChunkSummary(Value):
     holding: bool = False
     returned: bool = False
     """Its assets came back after they had been purged."""
+    defer_days: int = 0
     reason: str = ""
     """Why no command can be sent for it; empty where one can."""
 
@@ -142,6 +145,7 @@ class Chunk(Value):
     root: str = ""
     returned: int = 0
     """See `Lot.returned`."""
+    defer_days: int = 0
     excluded: tuple[str, ...] = ()
     reason: str = ""
     assets: tuple[str, ...]
@@ -165,6 +169,7 @@ class Chunk(Value):
             size=len(self.assets),
             holding=self.holding,
             returned=bool(self.returned),
+            defer_days=self.defer_days,
             reason=self.reason,
         )
 
@@ -254,6 +259,7 @@ def _chunk(case_id: str, lot: Lot, part: list[Obligation], reason: str) -> Chunk
         holding=lot.holding,
         root=lot.root,
         returned=lot.returned,
+        defer_days=lot.defer_days,
         excluded=() if reason else part[0].excluded,
         reason=reason,
         assets=tuple(each.asset for each in part),

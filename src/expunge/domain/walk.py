@@ -384,9 +384,9 @@ def lots_of(
     """One lot for each system that is said to hold the asset: every named system is commanded."""
     kinds = (Kind(kind) for kind in row.combination.kinds)
     stage, kind = min((judge.stage_of(each, holding=holding), each) for each in kinds)
-    action, rule, purposes = disposition
+    action, rule, purposes, defer_days = disposition
     return tuple(
-        Lot(system, action, kind, stage, rule, purposes, holding, root, returned)
+        Lot(system, action, kind, stage, rule, purposes, holding, root, returned, defer_days)
         for system in sorted(row.combination.systems)
     )
 

@@ -103,7 +103,7 @@ class _View:
         fresh = [
             d
             for d, chunk in mine.items()
-            if (chunk.generation, chunk.summary.stage, chunk.attempt) == (generation, stage, 0) and chunk.commandable
+            if (chunk.generation, chunk.summary.stage) == (generation, stage) and chunk.waits
         ]
         return sorted({*fresh, *(d for d in stored if d not in mine)})[:limit]
 

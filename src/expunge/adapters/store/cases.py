@@ -221,12 +221,11 @@ def _case_words(keys: Keys, case: Case) -> list[Words]:
 
 def _chunk_words(keys: Keys, case_id: str, digest: str, chunk: ChunkState) -> list[Words]:
     ready = keys.of("ready", case_id, chunk.generation, chunk.summary.stage)
-    waits = chunk.commandable and not chunk.attempt
     return [
         ["HSET", keys.of("chunks", case_id), digest, chunk.model_dump_json()],
         ["HSET", keys.of("commands", case_id), chunk.command_id, digest],
         ["SADD", keys.of("plan", case_id, chunk.generation), digest],
-        ["ZADD", ready, 0, digest] if waits else ["ZREM", ready, digest],
+        ["ZADD", ready, 0, digest] if chunk.waits else ["ZREM", ready, digest],
     ]
 
 

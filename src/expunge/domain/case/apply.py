@@ -13,6 +13,7 @@ from expunge.domain.case.facts import (
     AwaitsApproval,
     Closed,
     Commanded,
+    Deferred,
     Exhausted,
     Extended,
     Fact,
@@ -35,11 +36,12 @@ from expunge.domain.case.facts import (
     WatermarkRaised,
 )
 from expunge.domain.case.messages import Root
-from expunge.domain.case.state import LETTERS, Case, ChunkState, Generation, Tally
+from expunge.domain.case.state import LETTERS, Case, ChunkState, Generation, Note, Tally
 from expunge.domain.plan import ChunkSummary, command_id
-from expunge.domain.vocabulary import OPEN, Status
+from expunge.domain.vocabulary import OPEN, Claim, Status
 from expunge.domain.walk import task_id
 
+BY_POLICY = "by_policy"
 Chunks = dict[str, ChunkState]
 """Chunk states that a fact changes, by digest."""
 
@@ -196,11 +198,23 @@ def _purged(case: Case, _: Chunks, fact: Purged) -> Case:
 
 def _commanded(case: Case, chunks: Chunks, fact: Commanded) -> tuple[Case, Chunks]:
     before = chunks[fact.chunk]
-    if before.attempt == 0:
-        generation = case.numbered(before.generation)
-        sent = Counter(generation.sent) + Counter({before.summary.stage: 1})
-        case = _with_generation(case, before.generation, sent=dict(sent))
-    return _changed(case, before, attempt=fact.attempt, next_at=fact.next_at)
+    return _changed(_sent(case, before), before, attempt=fact.attempt, next_at=fact.next_at)
+
+
+def _sent(case: Case, chunk: ChunkState) -> Case:
+    """One chunk fewer for which its stage must still do something."""
+    if not chunk.waits:
+        return case
+    sent = Counter(case.numbered(chunk.generation).sent) + Counter({chunk.summary.stage: 1})
+    return _with_generation(case, chunk.generation, sent=dict(sent))
+
+
+def _deferred(case: Case, chunks: Chunks, fact: Deferred) -> tuple[Case, Chunks]:
+    before = chunks[fact.chunk]
+    size, until = before.summary.size, fact.until.date().isoformat()
+    note = Note(reason=BY_POLICY, until=until, ordinals=tuple(range(size)))
+    answers = LETTERS[Claim.DEFERRED] * size
+    return _changed(_sent(case, before), before, answers=answers, notes=(note,), next_at=fact.until)
 
 
 def _exhausted(case: Case, chunks: Chunks, fact: Exhausted) -> tuple[Case, Chunks]:
@@ -294,6 +308,7 @@ _APPLY: dict[type[Any], Callable[[Case, Chunks, Any], Case | tuple[Case, Chunks]
     StageEnded: _stage_ended,
     Purged: _purged,
     Commanded: _commanded,
+    Deferred: _deferred,
     Exhausted: _exhausted,
     Accepted: _accepted,
     Answered: _answered,

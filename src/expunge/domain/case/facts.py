@@ -151,6 +151,14 @@ class Commanded(Value):
     next_at: datetime
 
 
+class Deferred(Value):
+    """Policy puts a command off, for what a schedule replaces anyway."""
+
+    fact: Literal["deferred"] = "deferred"
+    chunk: Hex
+    until: datetime
+
+
 class Exhausted(Value):
     """All repetitions of a command are used up; it goes on once a day."""
 
@@ -252,6 +260,7 @@ Fact = Annotated[
     | StageEnded
     | Purged
     | Commanded
+    | Deferred
     | Exhausted
     | Accepted
     | Answered
@@ -280,6 +289,7 @@ ALL: tuple[type[Value], ...] = (
     StageEnded,
     Purged,
     Commanded,
+    Deferred,
     Exhausted,
     Accepted,
     Answered,

@@ -65,7 +65,11 @@ def _share(turn: Turn, generation: Generation, stages: list[int]) -> timedelta:
 def _send(turn: Turn, number: int, stage: int) -> None:
     chunks = turn.waiting(number, stage, COMMANDS_PER_MESSAGE + 1)
     for chunk in chunks[:COMMANDS_PER_MESSAGE]:
-        _command(turn, chunk)
+        if chunk.summary.defer_days:
+            until = turn.now + timedelta(days=chunk.summary.defer_days)
+            turn.record(facts.Deferred(chunk=chunk.summary.digest, until=until), chunk)
+        else:
+            _command(turn, chunk)
     if len(chunks) > COMMANDS_PER_MESSAGE:
         turn.emit(ContinueStage(number, stage))
 

@@ -83,6 +83,11 @@ class ChunkState(Value):
         return not self.summary.reason
 
     @property
+    def waits(self) -> bool:
+        """Whether it is its stage's turn to send its command, or to put it off."""
+        return self.commandable and not self.attempt and self.next_at is None
+
+    @property
     def open(self) -> int:
         """Targets without an answer that counts."""
         return sum(self.answers.count(letter) for letter in _OPEN_LETTERS)

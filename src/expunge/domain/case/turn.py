@@ -179,4 +179,4 @@ class Turn:
         mine = {d for d, c in self.chunks.items() if c.generation == generation and c.summary.stage == stage}
         stored = self.reader.waiting(self.case.case_id, generation, stage, limit + len(mine))
         found = [chunk for digest in sorted({*stored, *mine}) if (chunk := self.chunk(digest))]
-        return [chunk for chunk in found if chunk.commandable and not chunk.attempt][:limit]
+        return [chunk for chunk in found if chunk.waits][:limit]

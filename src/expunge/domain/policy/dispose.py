@@ -35,6 +35,7 @@ class Disposition(NamedTuple):
     action: Action
     rule: str
     purposes: tuple[str, ...] = ()
+    defer_days: int = 0
 
 
 class Circumstances(NamedTuple):
@@ -118,7 +119,7 @@ class Judge:
         if not rules:
             return None
         rule = min(rules, key=lambda each: STRICTNESS.index(each.then))
-        return Disposition(rule.then, rule.id, revoked if rule.then in _FOR_PURPOSES else ())
+        return Disposition(rule.then, rule.id, revoked if rule.then in _FOR_PURPOSES else (), rule.defer_days)
 
     def stage_of(self, kind: Kind, *, holding: bool) -> int:
         """The stage, from 1, in which an asset of this kind is purged."""

@@ -103,6 +103,8 @@ class DispositionRule(_Row):
     id: RuleId
     when: When = When()
     then: Annotated[Action, AfterValidator(_disposition)]
+    defer_days: int = Field(0, ge=0, le=3650)
+    """Only so many days after the plan is let go: what a schedule replaces anyway. Until then it is `deferred`."""
     why: str = ""
     """For people who read a preview or a report."""
 
