@@ -305,7 +305,7 @@ def test_what_is_no_yaml_is_refused_with_its_line() -> None:
         ([("share: 40", "share: 50")], "add up to 100"),
         ([(", holdings: true", "")], "holdings: true"),
         ([("id: checkpoint", "id: model")], "two rules have the id model"),
-        ([("    regime: bipa\n", "    regime: order\n")], "none for regime bipa"),
+        ([("id: bipa-15\n    regime: bipa", "id: bipa-15\n    regime: order")], "none for regime bipa"),
         ([("effective_from: 2027-01-01", "effective_from: 2027-01-02")], "overlap or leave days"),
         ([("    calendar: US-CA\n    acknowledge", "    acknowledge")], "business_days need a calendar"),
         ([("respond: {months: 1}", "respond: {months: 1, days: 2}")], "one of months, days"),

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from expunge.domain.case import closing, facts
 from expunge.domain.case.messages import Continue, Receipted
-from expunge.domain.case.receipts import next_answers
+from expunge.domain.case.receipts import Standard, next_answers
 from expunge.domain.case.state import LETTERS, ChunkState, Generation, Note
 from expunge.domain.case.turn import ContinueStage, NoteAnswers, SendCommand, SetAside, Turn, WriteClaims
 from expunge.domain.registry import System
@@ -151,7 +151,8 @@ def _accepted(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
 
 def _answered(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
     body = turn.reader.body(turn.case.case_id, chunk.summary.digest)
-    answers, notes = next_answers(chunk, body, message)
+    policy = turn.policies.of(turn.case.numbered(chunk.generation).policy)
+    answers, notes = next_answers(chunk, body, message, Standard(policy.refusals, turn.case.regime))
     place = (message.attempt, message.sequence)
     if (answers, notes) == (chunk.answers, chunk.notes) and place <= chunk.receipt:
         return

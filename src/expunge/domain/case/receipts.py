@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from expunge.domain.case.messages import Receipted
 from expunge.domain.case.state import LETTERS, ChunkState, Note
 from expunge.domain.events import stamp
 from expunge.domain.inlets import Outcome
 from expunge.domain.plan import Chunk
-from expunge.domain.vocabulary import ANSWERS, DEFERRALS, OPEN, Claim
+from expunge.domain.policy.rules import Refusal
+from expunge.domain.vocabulary import ANSWERS, DEFERRALS, OPEN, Claim, Regime
 
 _BAD_TO_GOOD = (Claim.FAILED, OPEN, *sorted(DEFERRALS), Claim.IMPOSSIBLE, Claim.INSTRUCTED_ONLY, Claim.NOT_FOUND)
 _BADNESS = {LETTERS[claim]: rank for rank, claim in enumerate(_BAD_TO_GOOD)}
@@ -23,7 +25,22 @@ _OPEN_LETTER = LETTERS[OPEN]
 _NOT_FOUND = LETTERS[Claim.NOT_FOUND]
 
 
-def next_answers(chunk: ChunkState, body: Chunk, receipt: Receipted) -> tuple[str, tuple[Note, ...]]:
+@dataclass(frozen=True, slots=True)
+class Standard:
+    """What policy does not let count as done in one case."""
+
+    refusals: tuple[Refusal, ...]
+    regime: Regime
+
+    def refused(self, body: Chunk, outcome: Outcome) -> str:
+        """The id of the row that refuses an answer; empty where none does."""
+        found = (row.id for row in self.refusals if row.covers(body.kind, self.regime, outcome.claim, outcome.method))
+        return next(found, "")
+
+
+def next_answers(
+    chunk: ChunkState, body: Chunk, receipt: Receipted, standard: Standard
+) -> tuple[str, tuple[Note, ...]]:
     """The answers of a chunk after one more receipt.
 
     The later (attempt, sequence) stands; an earlier one only fills what is open; of two different receipts with the
@@ -33,7 +50,7 @@ def next_answers(chunk: ChunkState, body: Chunk, receipt: Receipted) -> tuple[st
     contradiction = place == chunk.receipt and receipt.content != chunk.receipt_content and bool(chunk.receipt_content)
     letters = list(chunk.answers)
     said = {ordinal: (note.reason, note.until) for note in chunk.notes for ordinal in note.ordinals}
-    for ordinal, letter, reason, until in _claims(body, receipt):
+    for ordinal, letter, reason, until in _claims(body, receipt, standard):
         if _stands(letters[ordinal], letter, later=place > chunk.receipt, contradiction=contradiction):
             letters[ordinal] = letter
             said[ordinal] = (reason, until)
@@ -59,7 +76,7 @@ def _rank(letter: str) -> int:
     return _BADNESS.get(letter, _DONE_RANK)
 
 
-def _claims(body: Chunk, receipt: Receipted) -> Iterator[tuple[int, str, str, str]]:
+def _claims(body: Chunk, receipt: Receipted, standard: Standard) -> Iterator[tuple[int, str, str, str]]:
     """(ordinal, letter, reason, until) for every target that the receipt speaks of."""
     single: dict[str, Outcome] = {}
     for answer in receipt.answers:  # of two answers for one asset the worse stands
@@ -69,15 +86,17 @@ def _claims(body: Chunk, receipt: Receipted) -> Iterator[tuple[int, str, str, st
     for ordinal, asset in enumerate(body.assets):
         outcome = single.get(asset, receipt.all)
         if outcome is not None:
-            yield ordinal, *_read(body, outcome)
+            yield ordinal, *_read(body, outcome, standard)
         elif receipt.status == "failed":
             yield ordinal, LETTERS[Claim.FAILED], "failed", ""
 
 
-def _read(body: Chunk, outcome: Outcome) -> tuple[str, str, str]:
+def _read(body: Chunk, outcome: Outcome, standard: Standard) -> tuple[str, str, str]:
     claim, reason = outcome.claim, outcome.reason_code or ""
     if claim not in ANSWERS[body.action]:
         claim, reason = Claim.FAILED, "claim_does_not_answer"
+    elif rule := standard.refused(body, outcome):
+        claim, reason = Claim.FAILED, rule
     elif body.holding and claim is not Claim.FAILED and outcome.matched is not None:
         claim, reason = _counted(claim, reason, outcome)
     # The day is enough for people and keeps the counts of a case few; Expunge asks again at its beginning.

@@ -13,7 +13,7 @@ import orjson
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from expunge.domain.digest import digest
-from expunge.domain.vocabulary import Action, Kind, Regime
+from expunge.domain.vocabulary import Action, Claim, Kind, Regime
 
 RuleId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 
@@ -190,6 +190,33 @@ class NotFound(_Row):
     misses: int = Field(10, ge=1)
 
 
+class Refusal(_Row):
+    """An answer that does not count as done: it is read as `failed`, with the id of this row as its reason."""
+
+    id: RuleId
+    kind: Annotated[tuple[Kind, ...], BeforeValidator(_many)] = ()
+    regime: Annotated[tuple[Regime, ...], BeforeValidator(_many)] = ()
+    claim: Annotated[tuple[Claim, ...], BeforeValidator(_many)] = ()
+    method: Annotated[tuple[str, ...], BeforeValidator(_many)] = ()
+    """What the system says of how it did it."""
+    why: str = ""
+
+    @model_validator(mode="after")
+    def _names_something(self) -> Refusal:
+        if not (self.claim or self.method):
+            raise ValueError("name a claim or a method")
+        return self
+
+    def covers(self, kind: Kind, regime: Regime, claim: Claim, method: str | None) -> bool:
+        """Whether it refuses this answer."""
+        return (
+            (not self.kind or kind in self.kind)
+            and (not self.regime or regime in self.regime)
+            and (not self.claim or claim in self.claim)
+            and (not self.method or method in self.method)
+        )
+
+
 class Threshold(_Row):
     """A plan with more than this waits for operators."""
 
@@ -215,6 +242,7 @@ class Policy(_Row):
     clocks: tuple[Clock, ...] = Field(min_length=1)
     zones: dict[str, str] = {}
     """Jurisdiction (ISO 3166) -> zone, where it is not the clock's."""
+    refusals: tuple[Refusal, ...] = ()
     guard: tuple[Threshold, ...] = Field(min_length=1)
     """There is always one: no switch turns the guard off."""
     reach: Reach = Reach()
@@ -242,6 +270,7 @@ class Policy(_Row):
             *(rule.id for rule in self.dispositions),
             *(clock.id for clock in self.clocks),
             *(threshold.id for threshold in self.guard),
+            *(refusal.id for refusal in self.refusals),
         ]
         twice = sorted(name for name, number in Counter(ids).items() if number > 1)
         if twice:
