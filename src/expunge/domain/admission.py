@@ -16,7 +16,7 @@ from expunge.domain.identity import EPOCH, Keys, normalise
 from expunge.domain.policy.rules import Policies
 from expunge.domain.registry import Publisher, Registry
 from expunge.domain.row import Holding
-from expunge.domain.scope import Scope, ScopeKind, Subject
+from expunge.domain.scope import Provision, Scope, ScopeKind, Subject
 from expunge.domain.statement import Named, Statement
 from expunge.domain.suppression import Suppress, Word
 from expunge.domain.vocabulary import Kind, Regime
@@ -119,6 +119,7 @@ class Door:
             salt=salt,
             seals=self._seals(getattr(request, "subjects", ()), seal_for),
             suppressions=self._suppressions(getattr(request, "subjects", ())),
+            matter=request.matter,
             watermark=watermark,
             content=self.keys.content(_canonical(asked)),
             place=self.place_of(record),
@@ -210,6 +211,18 @@ class Door:
             purposes=purposes,
             data_sources=data_sources,
             assets=assets,
+            provisions=self._provisions(request.matter) if request.matter else (),
+        )
+
+    def _provisions(self, matter: inlets.Matter) -> tuple[Provision, ...]:
+        return tuple(
+            Provision(
+                id=each.id,
+                due_at=each.deadline,
+                kinds=each.kinds,
+                categories=_declared(each.categories, self.registry.categories, "undeclared_category"),
+            )
+            for each in matter.provisions
         )
 
     def _check_data_sources(self, names: Sequence[str]) -> None:
@@ -410,6 +423,10 @@ def _check_sizes(assets: Sequence[str]) -> None:
 
 
 def _regime(request: inlets.Request, publisher: Publisher) -> Regime:
+    if request.matter is not None and request.regime not in {None, Regime.ORDER}:
+        raise InvalidMessage("bad_field", "data.regime: a matter is an order's")
+    if request.matter is not None:
+        return Regime.ORDER
     if request.regime is not None:
         return request.regime
     if request.jurisdiction is not None:

@@ -81,6 +81,35 @@ class Requester(Strict):
     verified: dict[str, StrictStr] | None = None
 
 
+class Provision(Strict):
+    """A part of an order with a deadline of its own: perhaps of some kinds of assets, perhaps of some categories."""
+
+    id: Annotated[StrictStr, StringConstraints(pattern=r"^[A-Za-z0-9().,_-]{1,64}$")]
+    """As the order numbers it (`III(A)`); it stands in the ledger for ever."""
+    deadline: Instant
+    obligation: Short = ""
+    """Its words, for reports."""
+    kinds: Annotated[tuple[Kind, ...], Field(max_length=16)] = ()
+    categories: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
+
+
+class Matter(Strict):
+    """The order of a court or an authority that a request carries out."""
+
+    authority: Word
+    docket: Word
+    order_date: Word
+    provisions: Annotated[tuple[Provision, ...], Field(min_length=1, max_length=32)]
+    expected_count: Annotated[StrictInt, Field(ge=0)] | None = None
+    manifest_digest: Word | None = None
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Matter:
+        if len({each.id for each in self.provisions}) < len(self.provisions):
+            raise ValueError("two provisions have the same id")
+        return self
+
+
 class Request(Strict):
     """What every request says."""
 
@@ -92,6 +121,7 @@ class Request(Strict):
     batch: Id | None = None
     dry_run: StrictBool = False
     requester: Requester | None = None
+    matter: Matter | None = None
 
 
 class ErasureRequested(Request):
@@ -314,14 +344,14 @@ LATER_TYPES = frozenset(
 )
 """Types of the contract that this version does not carry out: refused by name, never ignored."""
 
-LATER_FIELDS = frozenset({"window", "matter"})
+LATER_FIELDS = frozenset({"window"})
 """Fields of requests that this version does not carry out."""
 
 
 def _fields(model: type[BaseModel]) -> set[str]:
     """Names of the fields of a model and of the models within."""
     names = set(model.model_fields)
-    for inner in (Identity, NamedIdentity, Requester, Answer, Outcome, Replacement, Discovered):
+    for inner in (Identity, NamedIdentity, Requester, Matter, Provision, Answer, Outcome, Replacement, Discovered):
         names |= set(inner.model_fields)
     return names
 

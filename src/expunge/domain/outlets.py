@@ -81,6 +81,14 @@ class Line(Outlet):
     """In the last line of a list that was cut: how many lines follow."""
 
 
+class ProvisionLine(Outlet):
+    """How a provision of an order stands."""
+
+    provision: str
+    due_at: datetime
+    open: int
+
+
 class CaseConfirmed(Outlet):
     """A milestone of a case, the same fields for every milestone."""
 
@@ -97,6 +105,9 @@ class CaseConfirmed(Outlet):
     extended: bool
     reason: str | None = None
     """An operator's, for an extension or a refusal."""
+    provision: str | None = None
+    """Of an order: whose deadline has passed."""
+    provisions: tuple[ProvisionLine, ...] = ()
     dry_run: bool
     outcome: str | None = None
     plan_digest: Hex | None = None

@@ -72,6 +72,8 @@ class Lot(NamedTuple):
     before it (milliseconds since 1970). Each return is new work."""
     defer_days: int = 0
     """The command leaves so many days after the plan."""
+    provision: str = ""
+    """Of an order: whose deadline holds."""
 
     @property
     def alone(self) -> bool:
@@ -127,6 +129,7 @@ class ChunkSummary(Value):
     returned: bool = False
     """Its assets came back after they had been purged."""
     defer_days: int = 0
+    provision: str = ""
     reason: str = ""
     """Why no command can be sent for it; empty where one can."""
 
@@ -146,6 +149,7 @@ class Chunk(Value):
     returned: int = 0
     """See `Lot.returned`."""
     defer_days: int = 0
+    provision: str = ""
     excluded: tuple[str, ...] = ()
     reason: str = ""
     assets: tuple[str, ...]
@@ -170,6 +174,7 @@ class Chunk(Value):
             holding=self.holding,
             returned=bool(self.returned),
             defer_days=self.defer_days,
+            provision=self.provision,
             reason=self.reason,
         )
 
@@ -260,6 +265,7 @@ def _chunk(case_id: str, lot: Lot, part: list[Obligation], reason: str) -> Chunk
         root=lot.root,
         returned=lot.returned,
         defer_days=lot.defer_days,
+        provision=lot.provision,
         excluded=() if reason else part[0].excluded,
         reason=reason,
         assets=tuple(each.asset for each in part),

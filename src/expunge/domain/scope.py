@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from expunge.domain.digest import digest
+from expunge.domain.vocabulary import Kind
 
 Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 """A 16-byte key or id in hexadecimal."""
@@ -83,6 +85,20 @@ class Granted(Value):
     """In seconds since 1970."""
 
 
+class Provision(Value):
+    """A part of an order with a deadline of its own; where several fit an asset, the first of them counts."""
+
+    id: str
+    due_at: datetime
+    kinds: tuple[Kind, ...] = ()
+    categories: tuple[str, ...] = ()
+
+    def covers(self, kind: Kind, categories: frozenset[str]) -> bool:
+        """Whether it is about an asset; without kinds it is about all, and so with categories."""
+        of_category = not self.categories or not categories.isdisjoint(self.categories)
+        return (not self.kinds or kind in self.kinds) and of_category
+
+
 class Scope(Value):
     """The roots of a case and the purposes it is limited to."""
 
@@ -94,6 +110,12 @@ class Scope(Value):
     until: int = 0
     """Of what names the person, only what was collected up to here, in seconds since 1970; 0: everything."""
     granted: tuple[Granted, ...] = ()
+    provisions: tuple[Provision, ...] = ()
+    """Of an order."""
+
+    def provision_of(self, kind: Kind, categories: frozenset[str]) -> str:
+        """The id of the provision that an asset falls under; empty where none is about it."""
+        return next((each.id for each in self.provisions if each.covers(kind, categories)), "")
 
     def for_collected(self, collected: int) -> Scope:
         """The scope as it holds for what was collected at a moment: without the purposes that were granted by then."""

@@ -385,8 +385,9 @@ def lots_of(
     kinds = (Kind(kind) for kind in row.combination.kinds)
     stage, kind = min((judge.stage_of(each, holding=holding), each) for each in kinds)
     action, rule, purposes, defer_days = disposition
+    provision = judge.scope.provision_of(kind, row.combination.categories)
     return tuple(
-        Lot(system, action, kind, stage, rule, purposes, holding, root, returned, defer_days)
+        Lot(system, action, kind, stage, rule, purposes, holding, root, returned, defer_days, provision)
         for system in sorted(row.combination.systems)
     )
 

@@ -204,7 +204,7 @@ class Emitter:
             "stage": chunk.stage,
             "generation": send.chunk.generation,
             "attempt": send.attempt,
-            "due_at": stamp(case.due_at) if case else "",
+            "due_at": stamp(case.due_of(summary.provision)) if case else "",
             "regime": root.regime.value,
             "minimum_grade": "E1",
             "purposes": list(chunk.purposes),

@@ -24,6 +24,7 @@ from expunge.domain.case.facts import (
     PlanApproved,
     PlanFixed,
     PlanRejected,
+    ProvisionEnded,
     Purged,
     PurposeGranted,
     Reopened,
@@ -36,7 +37,7 @@ from expunge.domain.case.facts import (
     WatermarkRaised,
 )
 from expunge.domain.case.messages import Root
-from expunge.domain.case.state import LETTERS, Case, ChunkState, Generation, Note, Tally
+from expunge.domain.case.state import LETTERS, Case, ChunkState, Deadline, Generation, Note, Tally
 from expunge.domain.plan import ChunkSummary, command_id
 from expunge.domain.vocabulary import OPEN, Claim, Status
 from expunge.domain.walk import task_id
@@ -61,6 +62,7 @@ def open_case(fact: Opened, root: Root, now: datetime) -> Case:
         due_at=fact.due_at,
         warn_at=fact.warn_at,
         extendable_to=fact.extendable_to,
+        deadlines=tuple(Deadline(provision=provision, due_at=due_at) for provision, due_at in fact.provisions),
         opened_at=now,
         dry_run=fact.dry_run,
         correlation_id=root.correlation_id,
@@ -127,11 +129,21 @@ def _task_answered(case: Case, _: Chunks, fact: TaskAnswered) -> tuple[Case, Chu
         unsettled=dict(unsettled),
         chunks=generation.chunks + len(new),
         obligations=generation.obligations + sum(summary.size for summary in fact.chunks),
+        dues=_dues(case, generation, fact.chunks),
         by_kind=dict(sorted((Counter(generation.by_kind) + _kinds(fact.chunks)).items())),
     )
     if fact.task == task_id(case.case_id, "roots"):
         case = case.model_copy(update={"walk_retry_at": None})
     return _recount(case, [], list(new.values())), new
+
+
+def _dues(case: Case, generation: Generation, chunks: tuple[ChunkSummary, ...]) -> dict[int, datetime]:
+    dues = dict(generation.dues)
+    for summary in chunks:
+        if summary.provision:
+            due = case.due_of(summary.provision)
+            dues[summary.stage] = min(dues.get(summary.stage, due), due)
+    return dues
 
 
 def _kinds(chunks: tuple[ChunkSummary, ...]) -> Counter[str]:
@@ -287,6 +299,13 @@ def _overdue(case: Case, _: Chunks, __: Overdue) -> Case:
     return case.model_copy(update={"overdue": True})
 
 
+def _provision_ended(case: Case, _: Chunks, fact: ProvisionEnded) -> Case:
+    ended = (
+        each.model_copy(update={"ended": True}) if each.provision == fact.provision else each for each in case.deadlines
+    )
+    return case.model_copy(update={"deadlines": tuple(ended)})
+
+
 def _closed(case: Case, _: Chunks, fact: Closed) -> Case:
     return case.model_copy(update={"status": fact.status})
 
@@ -318,6 +337,7 @@ _APPLY: dict[type[Any], Callable[[Case, Chunks, Any], Case | tuple[Case, Chunks]
     Warned: _warned,
     Extended: _extended,
     Overdue: _overdue,
+    ProvisionEnded: _provision_ended,
     Closed: _closed,
     Reopened: _reopened,
 }

@@ -38,6 +38,12 @@ def _status(case: Case, misses: NotFound) -> Status | None:
     return Status.COMPLETED_WITH_DEFERRALS if case.count(DEFERRALS) else Status.COMPLETED
 
 
+def planned_whole(case: Case) -> bool:
+    """Whether every walk has ended, and nothing waits for the indexers or for operators."""
+    fixed = case.open_generation is None and not any(each.awaiting for each in case.generations)
+    return fixed and not case.watermark
+
+
 def _answerable(case: Case) -> bool:
     """Whether something open could have been answered: `unowned` and the like wait for the due date."""
     return any(line.claim == Claim.FAILED or (line.claim == OPEN and not line.reason) for line, _ in case.counts)

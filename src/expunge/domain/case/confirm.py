@@ -8,7 +8,7 @@ from typing import Any
 
 from expunge.domain.case.state import Case, Tally
 from expunge.domain.events import stamp
-from expunge.domain.vocabulary import DEFERRALS, OPEN, Claim, Kind, Status
+from expunge.domain.vocabulary import DEFERRALS, OPEN, UNDONE, Claim, Kind, Status
 
 RECORD_NOTICE = (
     "A record of this request and of what was done is kept as evidence. It holds counts and digests, "
@@ -20,7 +20,9 @@ MAX_LINES = 200
 _SERVED = frozenset({Kind.MODEL, Kind.CHECKPOINT, Kind.DEPLOYMENT})
 
 
-def body(case: Case, *, plan_digest: str = "", outcome: str = "", reason: str = "") -> dict[str, Any]:
+def body(
+    case: Case, *, plan_digest: str = "", outcome: str = "", reason: str = "", provision: str = ""
+) -> dict[str, Any]:
     """The data of a confirmation, all milestones alike."""
     data: dict[str, Any] = {
         "case_id": case.case_id,
@@ -34,6 +36,8 @@ def body(case: Case, *, plan_digest: str = "", outcome: str = "", reason: str = 
         "clock": case.clock,
         "extended": case.extended,
         "reason": reason or None,
+        "provision": provision or None,
+        "provisions": provisions(case),
         "dry_run": case.dry_run,
         "outcome": outcome or None,
         "plan_digest": plan_digest or (case.generations[-1].plan_digest if case.generations else "") or None,
@@ -55,6 +59,17 @@ def counts(case: Case) -> dict[str, dict[str, int]]:
     for line, number in case.counts:
         table.setdefault(line.kind, Counter())[line.claim] += number
     return {kind: dict(sorted(claims.items())) for kind, claims in sorted(table.items())}
+
+
+def provisions(case: Case) -> list[dict[str, Any]]:
+    """The provisions of an order with their deadlines, and how many obligations under each are open."""
+    left = Counter[str]()
+    for line, number in case.counts:
+        left[line.provision] += number if line.claim in UNDONE else 0
+    return [
+        {"provision": each.provision, "due_at": stamp(each.due_at), "open": left[each.provision]}
+        for each in case.deadlines
+    ]
 
 
 def outcome_of(case: Case) -> str:

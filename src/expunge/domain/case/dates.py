@@ -5,7 +5,7 @@ from __future__ import annotations
 from expunge.domain.case import closing, confirm, facts, purging
 from expunge.domain.case.messages import Extended
 from expunge.domain.case.turn import Confirm, SetAside, Turn
-from expunge.domain.vocabulary import Status
+from expunge.domain.vocabulary import UNDONE, Status
 
 _FINISHED = frozenset({Status.COMPLETED, Status.COMPLETED_WITH_DEFERRALS, Status.REFUSED, Status.CANCELLED})
 
@@ -26,6 +26,18 @@ def due(turn: Turn) -> None:
     turn.record(facts.Overdue())
     closing.say_overdue(turn)
     purging.advance(turn)
+
+
+def provision_due(turn: Turn, provision: str) -> None:
+    """The deadline of a provision of the order: what is open under it is said, or may yet be found."""
+    case = turn.case
+    deadline = next((each for each in case.deadlines if each.provision == provision), None)
+    if deadline is None or deadline.ended or case.dry_run or turn.now < deadline.due_at:
+        return
+    left = sum(number for line, number in case.counts if line.provision == provision and line.claim in UNDONE)
+    turn.record(facts.ProvisionEnded(provision=provision, open=left))
+    if left or not closing.planned_whole(case):
+        turn.emit(Confirm("overdue", confirm.body(turn.case, provision=provision)))
 
 
 def extended(turn: Turn, message: Extended) -> None:

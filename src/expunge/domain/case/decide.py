@@ -99,6 +99,9 @@ def _ask_holding(turn: Turn, message: HoldingDeclared) -> None:
 
 def _fired(turn: Turn, message: TimerFired) -> None:
     name, _, rest = message.timer.partition(":")
+    if name == "due" and rest:
+        dates.provision_due(turn, rest)
+        return
     if name == "walk":
         walking.walk_again(turn)
     elif name == "settle":
@@ -135,6 +138,7 @@ def timers(case: Case) -> dict[str, datetime]:
     wanted = {"walk": case.walk_retry_at}
     if case.status not in CLOSED and not case.dry_run:
         wanted |= {"due": None if case.overdue else case.due_at, "warn": None if case.warned else case.warn_at}
+        wanted |= {f"due:{each.provision}": None if each.ended else each.due_at for each in case.deadlines}
     if case.open_generation is not None:
         wanted["settle"] = case.open_generation.settles_at
     for generation in case.generations:

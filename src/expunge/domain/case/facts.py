@@ -31,6 +31,8 @@ class Opened(Value):
     due_at: datetime
     warn_at: datetime
     extendable_to: datetime | None = None
+    provisions: tuple[tuple[str, datetime], ...] = ()
+    """Of an order: id and deadline of each."""
     dry_run: bool
     commitment: Hex
     """Digest of salt and content: it binds the ledger to the request without telling what it was."""
@@ -232,6 +234,14 @@ class Overdue(Value):
     fact: Literal["overdue"] = "overdue"
 
 
+class ProvisionEnded(Value):
+    """The deadline of an order's provision passed, with so many obligations open."""
+
+    fact: Literal["provision_ended"] = "provision_ended"
+    provision: str
+    open: int
+
+
 class Closed(Value):
     """The case reached one of its final states."""
 
@@ -270,6 +280,7 @@ Fact = Annotated[
     | Warned
     | Extended
     | Overdue
+    | ProvisionEnded
     | Closed
     | Reopened,
     Field(discriminator="fact"),
@@ -299,6 +310,7 @@ ALL: tuple[type[Value], ...] = (
     Warned,
     Extended,
     Overdue,
+    ProvisionEnded,
     Closed,
     Reopened,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from expunge.domain.inlets import Outcome
+from expunge.domain.inlets import Matter, Outcome
 from expunge.domain.plan import ChunkSummary
 from expunge.domain.scope import Granted, Hex, Scope, Value
 from expunge.domain.suppression import Published, Suppress
@@ -47,6 +47,8 @@ class Root(Value):
     batch: str | None = None
     dry_run: bool = False
     salt: str
+    matter: Matter | None = None
+    """The order that the request carries out, in its own words."""
     seals: tuple[Seal, ...] = ()
     suppressions: tuple[Hex, ...] = ()
     """The keys under which the person must not be collected again: under a key of their own, so that ingesters can

@@ -59,7 +59,8 @@ def _share(turn: Turn, generation: Generation, stages: list[int]) -> timedelta:
     """The first stage's part of the time that is left, beside those that come after it."""
     rules = turn.policies.of(generation.policy).stages
     shares = [rules[stage - 1].share for stage in stages]
-    return max(turn.case.due_at - turn.now, DAY) * shares[0] / sum(shares)
+    due = min((generation.dues[stage] for stage in stages if stage in generation.dues), default=turn.case.due_at)
+    return max(due - turn.now, DAY) * shares[0] / sum(shares)
 
 
 def _send(turn: Turn, number: int, stage: int) -> None:

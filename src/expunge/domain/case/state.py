@@ -49,6 +49,7 @@ class Tally(NamedTuple):
     claim: str
     reason: str
     until: str
+    provision: str = ""
 
 
 class Note(Value):
@@ -121,7 +122,7 @@ class ChunkState(Value):
     def _line(self, claim: str, reason: str, until: str) -> Tally:
         summary = self.summary
         holding = "holding" if summary.holding else "returned" if summary.returned else ""
-        return Tally(summary.system, summary.kind, holding, summary.action, claim, reason, until)
+        return Tally(summary.system, summary.kind, holding, summary.action, claim, reason, until, summary.provision)
 
 
 class Generation(Value):
@@ -144,6 +145,8 @@ class Generation(Value):
     unsettled: dict[int, int] = {}
     chunks: int = 0
     obligations: int = 0
+    dues: dict[int, datetime] = {}
+    """Stage -> the earliest due date of what is in it, where an order sets one."""
     by_kind: dict[str, int] = {}
     """Kind -> obligations."""
     approvals: int = 0
@@ -174,6 +177,14 @@ class Generation(Value):
         return bool(self.announced) and self.announced == self.answered
 
 
+class Deadline(Value):
+    """The deadline of a provision of an order."""
+
+    provision: str
+    due_at: datetime
+    ended: bool = False
+
+
 class Case(Value):
     """Expunge's record of carrying a request out. Its size does not grow with the number of assets."""
 
@@ -190,6 +201,7 @@ class Case(Value):
     warn_at: datetime
     extendable_to: datetime | None
     """Until when an operator may put the due date off; None where the law knows no extension."""
+    deadlines: tuple[Deadline, ...] = ()
     opened_at: datetime
     dry_run: bool
     correlation_id: str | None
@@ -224,6 +236,10 @@ class Case(Value):
     def generation(self) -> Generation:
         """The newest generation."""
         return self.generations[-1]
+
+    def due_of(self, provision: str) -> datetime:
+        """The due date of what falls under a provision of the order; the case's, where none is named."""
+        return next((each.due_at for each in self.deadlines if each.provision == provision), self.due_at)
 
     def numbered(self, number: int) -> Generation:
         """A generation by its number."""

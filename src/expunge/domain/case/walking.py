@@ -50,9 +50,10 @@ def _first_fact(root: Root, policy: Policy) -> facts.Opened:
         received_at=root.received_at,
         clamped=root.clamped,
         clock=dates.clock,
-        due_at=dates.due,
-        warn_at=dates.warn,
+        due_at=max((each.due_at for each in root.scope.provisions), default=dates.due),
+        warn_at=min((each.due_at for each in root.scope.provisions), default=dates.due) - dates.warning,
         extendable_to=dates.extended,
+        provisions=tuple((each.id, each.due_at) for each in root.scope.provisions),
         dry_run=root.dry_run,
         commitment=digest("commitment", root.salt, root.content).hex(),
     )

@@ -26,7 +26,8 @@ class Deadlines(NamedTuple):
 
     clock: str
     due: datetime
-    warn: datetime
+    warning: timedelta
+    """How long before the due date an open case is pointed out."""
     acknowledge: datetime | None
     extended: datetime | None
     """The due date after an extension; None where the law knows none."""
@@ -47,7 +48,7 @@ def deadlines(policy: Policy, regime: Regime, jurisdiction: str | None, received
     return Deadlines(
         clock=clock.id,
         due=due,
-        warn=max(received, due - timedelta(days=clock.warn_days)),
+        warning=timedelta(days=clock.warn_days),
         acknowledge=after(received, clock.acknowledge, clock.calendar) if clock.acknowledge else None,
         extended=after(received, _both(clock.respond, clock.extend), clock.calendar) if clock.extend else None,
     )
