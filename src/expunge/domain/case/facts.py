@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from expunge.domain.case.state import Note
+from expunge.domain.case.state import Held, Note
 from expunge.domain.plan import ChunkSummary
 from expunge.domain.scope import Granted, Hex, ScopeKind, Value
 from expunge.domain.vocabulary import Regime, Status
@@ -59,7 +59,8 @@ class TaskAnswered(Value):
     task: Hex
     spawned: tuple[Hex, ...] = ()
     chunks: tuple[ChunkSummary, ...] = ()
-    containers: tuple[Hex, ...] = ()
+    containers: tuple[tuple[Hex, int], ...] = ()
+    """With when they came back after they had been purged (milliseconds since 1970), or 0."""
     last: bool = True
     """Whether the answer ends the task; a long one comes in parts."""
 
@@ -72,6 +73,13 @@ class PlanFixed(Value):
     plan_digest: Hex
     chunks: int
     obligations: int
+
+
+class LateHeld(Value):
+    """Late assets wait for the next generation: the open one has collected for long enough."""
+
+    fact: Literal["late_held"] = "late_held"
+    assets: tuple[Held, ...]
 
 
 class NothingFound(Value):
@@ -193,6 +201,7 @@ Fact = Annotated[
     | WalkWaits
     | TaskAnswered
     | PlanFixed
+    | LateHeld
     | NothingFound
     | StageStarted
     | StageEnded
@@ -216,6 +225,7 @@ ALL: tuple[type[Value], ...] = (
     WalkWaits,
     TaskAnswered,
     PlanFixed,
+    LateHeld,
     NothingFound,
     StageStarted,
     StageEnded,
