@@ -109,9 +109,15 @@ class Index(Protocol):
         """The marks of nodes."""
 
     def set_state(
-        self, case_id: str, nodes: Sequence[bytes], state: MarkState, since_ms: int, lease_until_ms: int = 0
+        self,
+        case_id: str,
+        nodes: Sequence[bytes],
+        state: MarkState,
+        since_ms: int,
+        lease_until_ms: int = 0,
+        task_id: str = "",
     ) -> list[bytes]:
-        """Note on a case's marks that nodes are clean, gone or open again.
+        """Note on a case's marks that nodes are clean, gone or open again: a task that opens one becomes an owner.
 
         Of GONE, the later moment stands. Answers which nodes were stated after that moment: they have come back, and
         are not gone, so that asking again answers the same.

@@ -11,7 +11,7 @@ from expunge.adapters.memory_index import MemoryIndex
 from expunge.adapters.store.index import RedisIndex
 from expunge.adapters.store.server import Server
 from expunge.domain.digest import digest, name
-from expunge.domain.marks import Mark, MarkState
+from expunge.domain.marks import TASK_DIGITS, Mark, MarkState
 from expunge.domain.row import DIGEST_BYTES, Row
 from expunge.domain.scope import SHARDS, Arrival, Group, GroupKind, data_source_node, shard_of
 from expunge.domain.statement import Named, Statement
@@ -159,8 +159,10 @@ def test_the_children_of_a_hub_are_read_by_who_owns_its_mark(index: Index) -> No
     assert not visit(index, "hub", task=TASK2, own=True)[0].hub
     assert not visit(index, "hub", task=TASK2, again=True)[0].hub
     index.set_state(CASE, [key("hub")], MarkState.CLEAN, NOW)
-    assert visit(index, "hub", task=TASK2, again=True)[0].hub  # what is found now may be in them
-    assert not visit(index, "hub", task=TASK2, again=True)[0].hub
+    assert not visit(index, "hub", again=True)[0].hub  # nobody reads them while it is clean
+    index.set_state(CASE, [key("hub")], MarkState.OPEN, 0, task_id=TASK2)
+    assert visit(index, "hub", task=TASK2, again=True)[0].hub
+    assert not visit(index, "hub", task=name("third"), again=True)[0].hub
 
 
 def test_mark_first_read_after_and_edge_first_mark_after(index: Index) -> None:
@@ -296,26 +298,31 @@ def test_planning_again_does_not_forget_that_something_was_stated_again(index: I
     assert index.set_state(CASE, [key("a")], MarkState.GONE, NOW + 20) == [key("a")]
 
 
-def test_a_purged_asset_whose_row_has_changed_is_open_again(index: Index) -> None:
+def test_a_purged_asset_whose_row_has_changed_stays_gone_until_it_is_planned_again(index: Index) -> None:
+    """Opened by being visited it would stay open for ever if there was nothing to plan, and its next return be lost."""
     put(index, "a")
     visit(index, "a")
     index.set_state(CASE, [key("a")], MarkState.GONE, NOW + 20)
     put(index, "a", purposes=("x",))
-    visit(index, "a", task=TASK2)
-    assert only(index, "a").state is MarkState.GONE
     visit(index, "a", task=TASK2, own=True)
+    assert only(index, "a").state is MarkState.GONE
+    index.set_state(CASE, [key("a")], MarkState.OPEN, 0, task_id=TASK2)
     assert only(index, "a").state is MarkState.OPEN
+    assert TASK2[:TASK_DIGITS] in only(index, "a").tasks
 
 
-def test_a_clean_container_that_is_met_again_is_clean_no_longer(index: Index) -> None:
+def test_a_clean_container_stays_clean_until_it_is_planned_again(index: Index) -> None:
+    """An inventory that says it again must not take it back; nor are its children read for that."""
     put(index, "set", "dataset")
     index.link_children([(key("set"), key("child"))])
     visit(index, "set")
     index.set_state(CASE, [key("set")], MarkState.CLEAN, NOW)
     assert visit(index, "set", task=TASK2)[0].children == b""
     assert only(index, "set").state is MarkState.CLEAN
-    assert visit(index, "set", task=TASK2, again=True)[0].children == key("child")
-    assert only(index, "set").state is MarkState.OPEN
+    assert visit(index, "set", task=TASK2, again=True, own=True)[0].children == b""
+    assert only(index, "set").state is MarkState.CLEAN
+    index.set_state(CASE, [key("set")], MarkState.OPEN, 0, task_id=TASK2)
+    assert visit(index, "set", task=name("third"), again=True)[0].children == key("child")
 
 
 def test_holdings_and_exclusions(index: Index) -> None:

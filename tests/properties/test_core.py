@@ -294,9 +294,8 @@ def purged(script: Script, asked: Asked, number: int, case_id: str) -> bool:
     """Whether a case had an asset deleted, so that it must not come back; what names the person anew is let be."""
     assets, name = script.assets, f"asset-{number}"
     deleted = any(asset == name and action == "delete" for _, asset, action in script.world.commanded[case_id])
-    asset = assets[number]
-    origin = bool(asset.parents or asset.aliases or any(name in other.aliases for other in assets))
-    return deleted and not (asked.person and asset.fresh and asset.people and not origin)
+    anew = asked.kind in assets[number].people and assets[number].fresh and not assets[number].parents
+    return deleted and not anew
 
 
 def lying(command: dict[str, Any], lies: list[str]) -> list[dict[str, Any]]:
@@ -314,12 +313,16 @@ def lying(command: dict[str, Any], lies: list[str]) -> list[dict[str, Any]]:
 def judge(script: Script, asked: Asked, case_id: str) -> None:
     """One case against the plain model."""
     world, assets = script.world, script.assets
-    expected = reachable(assets, roots(assets, asked), asked)
-    owners = {(system, asset.id) for asset in assets if asset.id in expected for system in script.systems[asset.number]}
+    least = reachable(assets, roots(assets, asked), asked)
+    # Other names of a withdrawn asset that are known in time are withdrawn with it, whole.
+    same = names(assets, "asset-0") if asked.kind == "asset" else set()
+    expected = reachable(assets, roots(assets, asked) | {each.number for each in assets if each.id in same}, asked)
+    owners = {(system, asset.id) for asset in assets if asset.id in least for system in script.systems[asset.number]}
+    most = {(system, asset.id) for asset in assets if asset.id in expected for system in script.systems[asset.number]}
     commanded = {(system, asset) for system, asset, _ in world.commanded[case_id]}
     asked_holding = {("users", "users.db")} if asked.person and script.holding <= asked.at else set()
     assert owners | asked_holding <= commanded  # one that is declared later is asked if the case is open by then
-    assert commanded <= owners | ({("users", "users.db")} if asked.person and script.declared else set())
+    assert commanded <= most | ({("users", "users.db")} if asked.person and script.declared else set())
     owners = commanded
     assert world.status(case_id) == "completed"
     final = world.confirmations("completed", case_id=case_id)
@@ -333,11 +336,13 @@ def judge(script: Script, asked: Asked, case_id: str) -> None:
     for _, asset, action in world.commanded[case_id]:
         if action == "rebuild_without":
             same = names(assets, asset)
+            others = same - {parent for other in assets if other.id == asset for parent in other.parents} | {asset}
             containers = [other for other in assets if other.container and other.id in same]
-            parents = {parent for other in containers for parent in other.parents} - same
+            told = {parent for other in containers for parent in other.parents} - others
+            known = {parent for other in assets if other.id in same for parent in other.parents} - others
             whole = {other.id for other in assets if asked.kind == "withdrawal" and other.source}
-            assert world.excluded[case_id, asset] >= (parents & expected) - whole
-            assert world.excluded[case_id, asset] <= parents & expected
+            assert world.excluded[case_id, asset] >= (told & least) - whole
+            assert world.excluded[case_id, asset] <= known & expected
 
 
 def names(assets: list[Asset], name: str) -> set[str]:

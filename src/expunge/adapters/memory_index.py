@@ -92,7 +92,13 @@ class MemoryIndex:
             raise Fenced("the lease has passed")
 
     def set_state(
-        self, case_id: str, nodes: Sequence[bytes], state: MarkState, since_ms: int, lease_until_ms: int = 0
+        self,
+        case_id: str,
+        nodes: Sequence[bytes],
+        state: MarkState,
+        since_ms: int,
+        lease_until_ms: int = 0,
+        task_id: str = "",
     ) -> list[bytes]:
         """See `ports.Index.set_state`."""
         self._lease(lease_until_ms)
@@ -105,6 +111,8 @@ class MemoryIndex:
             if state is MarkState.GONE and mark.state is MarkState.RESTATED and mark.since_ms > since_ms:
                 returned.append(node)
                 continue
+            if task_id and mark.state is not state:
+                mark.widened = task_id
             mark.state, mark.since_ms = state, 0 if state is MarkState.OPEN else since_ms
             if state is MarkState.GONE:
                 mark.owner = mark.widened = ""
@@ -146,20 +154,23 @@ class MemoryIndex:
         if boundary(arrival, flags, collected, bounded=rule.bounded, until=rule.until):
             return Visit(key, seen=False, skipped=True, reach=arrival, row=None)
         known = case_id in self.marked[key]
-        mark = self._mark(case_id, task_id, key, reach_of(arrival, flags, bounded=rule.bounded))
+        reach = reach_of(arrival, flags, bounded=rule.bounded)
+        wider = known and reach.width > self.marked[key][case_id].reach.width
+        mark = self._mark(case_id, task_id, key, reach)
         seen = task_id not in {mark.owner, mark.widened} and not own
         digest = raw[:DIGEST_BYTES] if raw else b""
+        clean = rule.again and bool(flags & CONTAINER) and mark.state is MarkState.CLEAN and not wider
         reread = rule.again and bool(flags & CONTAINER)
-        was_clean = reread and mark.state is MarkState.CLEAN
         back = own and mark.state is MarkState.GONE and mark.since_ms < rule.returned
-        changed = mark.state is MarkState.GONE and not seen and mark.digest != digest
-        if back or changed or was_clean:
+        if back:
             mark.state, mark.since_ms, mark.owner = MarkState.OPEN, 0, mark.owner or task_id
+            if mark.owner != task_id:
+                mark.widened = task_id  # should this task die now, it finds again that the children are its to read
         if not seen:
             mark.digest = digest
-        children = () if seen and not reread else self.groups.get(Group(GroupKind.CHILDREN, key), ())
+        children = () if clean or (seen and not reread) else self.groups.get(Group(GroupKind.CHILDREN, key), ())
         hub = len(children) > self.hub
-        if hub and not (was_clean or task_id in {mark.owner, mark.widened}):
+        if hub and task_id not in {mark.owner, mark.widened}:
             hub, children = False, ()  # whoever owns the mark reads them; others would go round a cycle of hubs
         packed = b"" if hub else b"".join(children)
         return Visit(key, seen, False, mark.reach, raw, packed, known and not seen, hub)  # noqa: FBT003 - a tuple

@@ -59,6 +59,8 @@ class Thing(NamedTuple):
     collected: int = 0
     """What the statement itself says of its collection, in seconds since 1970; 0: nothing."""
     command_id: str = ""
+    made_ms: int = 0
+    """When the statement itself says that it was made; 0: it does not say."""
 
     @property
     def digest(self) -> bytes:
@@ -87,8 +89,7 @@ def is_late(thing: Thing, met: Met, own: Sequence[Mark]) -> bool:
     flags = flags_of(raw)
     if raw and boundary(arrival, flags, collected_of(raw), bounded=True, until=mark.until):
         return False
-    done = mark.state in {MarkState.CLEAN, MarkState.GONE}
-    if met.parent and done and thing.derived_ms > mark.since_ms:
+    if met.parent and mark.state is MarkState.CLEAN and thing.derived_ms > mark.since_ms:
         return False
     mine = next((known for known in own if known.case_id == mark.case_id), None)
     if mine is None:

@@ -88,15 +88,17 @@ class Obligation(NamedTuple):
     asset: str
     detail: Detail | None = None
     excluded: tuple[str, ...] = ()
+    cut: bool = False
+    """There is more to leave out than `excluded` says, so nothing can be told."""
 
     def name(self, lot: Lot) -> bytes:
         """A digest of all that it says. Whatever task plans it again, it stays in the chunk that has it already."""
-        key, _, detail, excluded = self
+        key, _, detail, excluded, cut = self
         raw = key + _lot_digest(lot)
         if detail is not None:
             raw += digest(*(text for pair in detail.words for text in pair))
         if excluded:
-            raw += digest(*excluded)
+            raw += digest(*excluded, int(cut)) if cut else digest(*excluded)
         # It begins as the asset's key does, so that neighbours in a chunk are neighbours where names are kept.
         return key[:2] + hashlib.blake2b(raw, digest_size=NAME_BYTES - 2).digest()
 
@@ -182,7 +184,7 @@ class Chunk(Value):
 _CANONICAL = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 
 
-def why_open(registry: Registry, lot: Lot, excluded: Sequence[str] = ()) -> str:
+def why_open(registry: Registry, lot: Lot, obligation: Obligation) -> str:
     """Why no command can go out for an obligation; empty where one can."""
     system = registry.system(lot.system)
     if system is None:
@@ -191,8 +193,9 @@ def why_open(registry: Registry, lot: Lot, excluded: Sequence[str] = ()) -> str:
         return NOT_INTEGRATED
     if lot.action not in system.actions:
         return NO_CAPABLE_ACTION
+    excluded = obligation.excluded
     heavy = sum(map(encoded, excluded)) > MAX_EXCLUDED_BYTES
-    return TOO_MANY_EXCLUSIONS if len(excluded) > MAX_EXCLUDED or heavy else ""
+    return TOO_MANY_EXCLUSIONS if obligation.cut or len(excluded) > MAX_EXCLUDED or heavy else ""
 
 
 Lots = Mapping[Lot, Sequence[Obligation]]
@@ -225,7 +228,7 @@ def cut(case_id: str, lots: Lots, registry: Registry, people_bytes: Mapping[str,
         system = registry.system(lot.system)
         limit = 1 if lot.alone else system.batch_size if system else MAX_EXCLUDED
         for part in _parts(sorted(lots[lot], key=itemgetter(0)), limit, people_bytes.get(lot.system, 0)):
-            yield Cut(_chunk(case_id, lot, part, why_open(registry, lot, part[0].excluded)), lot, part)
+            yield Cut(_chunk(case_id, lot, part, why_open(registry, lot, part[0])), lot, part)
 
 
 def _parts(obligations: Sequence[Obligation], limit: int, people: int) -> Iterator[list[Obligation]]:

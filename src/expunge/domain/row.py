@@ -276,12 +276,6 @@ def flags_of(raw: bytes | None) -> int:
     return raw[_FLAGS_AT] if raw else PASS_THROUGH
 
 
-def has_origin(raw: bytes | None) -> bool:
-    """Whether more leads to an asset than the people whom it names: what it was made from, or another name of it."""
-    flags = flags_of(raw)
-    return bool(flags & PARENTS or (raw and flags & EXTRA and Row.decode(raw, NOTHING).aliases))
-
-
 def combination_of(raw: bytes) -> bytes:
     """The digest of the combination in a row's bytes."""
     return raw[_FLAGS_AT + 1 : _FLAGS_AT + 1 + COMBINATION_BYTES]

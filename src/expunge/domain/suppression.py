@@ -6,7 +6,9 @@ was said is kept as latest moments only, so any order of the same words ends in 
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field
 
 from expunge.domain.digest import name
 from expunge.domain.scope import Granted, Hex, Value
@@ -14,6 +16,7 @@ from expunge.domain.scope import Granted, Hex, Value
 EVERYTHING = "*"
 """The purpose of an erasure or of a withdrawn source: no purpose may be served with this."""
 KEPT_CASES = 256
+KEPT_GRANTS = 64
 
 
 def source_key(data_source: str) -> str:
@@ -47,7 +50,7 @@ class Published(Value):
     """What was read back from `suppressions`: whoever finds less there than it knows publishes again (PROTOCOLS 4)."""
 
     suppression: Hex
-    sequence: int
+    sequence: Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Purpose(Value):
@@ -55,15 +58,21 @@ class Purpose(Value):
 
     revoked_ms: int = 0
     until: int = 0
-    granted_ms: int = 0
+    grants: tuple[int, ...] = ()
+    """Moments of grants after the revocation, in order: the first ends it. At most KEPT_GRANTS, the earliest."""
     cases: tuple[str, ...] = ()
+
+    @property
+    def granted_ms(self) -> int | None:
+        """The first grant after the revocation: consent that is confirmed later takes nothing back."""
+        return next((at for at in self.grants if at > self.revoked_ms), None)
 
     @property
     def limit(self) -> int | None:
         """What was collected up to here (seconds since 1970) is suppressed; 0: everything; None: nothing is."""
         if not self.revoked_ms:
             return None
-        if self.granted_ms <= self.revoked_ms:
+        if self.granted_ms is None:
             return self.until
         again = max(1, self.granted_ms // 1000 - 1)
         return min(again, self.until) if self.until else again
@@ -71,13 +80,14 @@ class Purpose(Value):
     def with_word(self, word: Word) -> Purpose:
         """The same with one more word."""
         if word.word == "granted":
-            return self.model_copy(update={"granted_ms": max(self.granted_ms, word.at_ms)})
+            later = sorted(each for each in {*self.grants, word.at_ms} if each > self.revoked_ms)
+            return self.model_copy(update={"grants": tuple(later[:KEPT_GRANTS])})
         cases = tuple(sorted({*self.cases, word.case_id} - {""})[:KEPT_CASES])
         ends = {word.until, self.until} if self.revoked_ms else {word.until}
         until = 0 if 0 in ends else max(ends)  # what reaches further stands
-        return Purpose(
-            revoked_ms=max(self.revoked_ms, word.at_ms), until=until, granted_ms=self.granted_ms, cases=cases
-        )
+        revoked = max(self.revoked_ms, word.at_ms)
+        grants = tuple(each for each in self.grants if each > revoked)
+        return Purpose(revoked_ms=revoked, until=until, grants=grants, cases=cases)
 
 
 class Suppression(Value):
@@ -125,7 +135,7 @@ def decide(before: Suppression | None, message: Suppress | Published) -> Outcome
     granted = tuple(
         (case_id, Granted(purpose=purpose, since=each.granted_ms // 1000))
         for purpose, each in sorted(purposes.items())
-        if each.granted_ms > each.revoked_ms
+        if each.granted_ms is not None
         for case_id in each.cases
     )
     return Outcome(after, after.data() != state.data() | {"sequence": after.sequence}, granted)

@@ -204,7 +204,7 @@ class Walk:
     _done: dict[bytes, Arrival] = field(default_factory=dict)
     _parents: dict[bytes, bytes] = field(default_factory=dict)
     _holders: set[bytes] = field(default_factory=set)
-    """Containers met on the way."""
+    """Containers met on the way, and names that may be names of containers."""
     _verdicts: dict[tuple[bytes, Arrival], Verdict] = field(default_factory=dict)
 
     @property
@@ -311,7 +311,7 @@ class Walk:
 
     def _plan(self, key: bytes, row: Row, *, withdrawn: bool, seen: bool) -> bool:
         verdict = self._judge(row, withdrawn=withdrawn, returned=self.returned if key in self.roots else 0)
-        if row.container:
+        if row.container or row.aliases:  # what is found under one name of a container is in it under all
             self._holders.add(key)
         if row.holding is not None and not withdrawn:
             return verdict.covered  # holdings are planned by root, not by reach
@@ -392,9 +392,11 @@ def lots_of(
     )
 
 
-def obligation_of(scope: Scope, key: bytes, row: Row, excluded: tuple[str, ...] = ()) -> Obligation:
+def obligation_of(
+    scope: Scope, key: bytes, row: Row, excluded: tuple[str, ...] = (), *, cut: bool = False
+) -> Obligation:
     """The obligation of one asset, with what its owner is told beside its id."""
     people = {subject.pseudonym for subject in scope.subjects}
     refs = tuple(sorted(ref for ref in row.refs if ref[0] in people))
     detail = Detail(attributes=dict(row.attributes), refs=refs) if row.attributes or refs else None
-    return Obligation(key, row.asset, detail, excluded)
+    return Obligation(key, row.asset, detail, excluded, cut)

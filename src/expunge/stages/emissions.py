@@ -34,6 +34,7 @@ from expunge.domain.marks import MarkState
 from expunge.domain.partition import partition_of
 from expunge.domain.plan import Chunk, Detail
 from expunge.domain.policy.rules import Policy
+from expunge.domain.row import Row
 from expunge.domain.scope import Arrival, Granted, Scope, ScopeKind
 from expunge.domain.suppression import EVERYTHING, Suppress, Suppression, Word, source_key
 from expunge.domain.vocabulary import Action
@@ -236,11 +237,11 @@ class Emitter:
         """Only what was told to leave out all that is known by now is clean; a newer command may be under way."""
         told = {self._door.keys.asset(asset) for asset in chunk.excluded}
 
-        def clean(node: bytes) -> bool:
-            found = left_out(self._index, self._door.keys, root.case_id, root.scope, node)
-            return all(each.covered or each.key in told for each in found)
+        def clean(node: bytes, row: Row | None) -> bool:
+            found = left_out(self._index, self._door.keys, root.case_id, root.scope, node, row)
+            return not found.cut and told.issuperset(found.others)
 
-        found = [node for node in nodes if clean(node)]
+        found = [node for node, row in zip(nodes, self._index.rows(nodes), strict=True) if clean(node, row)]
         self._set_state(root.case_id, found, MarkState.CLEAN, cause.appended_ms)
 
     def _reject(self, root: Root, reason: str, cause: _Cause) -> list[Outgoing]:

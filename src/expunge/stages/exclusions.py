@@ -2,42 +2,56 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from expunge.domain.identity import Keys
-from expunge.domain.row import KEPT_ALIASES
+from expunge.domain.plan import MAX_EXCLUDED
+from expunge.domain.row import KEPT_ALIASES, Row
 from expunge.domain.scope import Scope
 from expunge.domain.walk import is_covered
 from expunge.ports import Index
 
 
-class LeftOut(NamedTuple):
-    """An asset that a container must leave out; `covered` if leaving out the withdrawn data sources does it."""
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What a case found in a container.
 
-    key: bytes
-    asset: str
-    covered: bool
+    Attributes:
+        others: key -> id, but for what is left out by leaving out the withdrawn data sources.
+        cut: there was more than the index keeps, so this is not all.
+    """
+
+    others: dict[bytes, str]
+    cut: bool
+
+    def __repr__(self) -> str:
+        return "LeftOut(...)"
 
 
-def left_out(index: Index, keys: Keys, case_id: str, scope: Scope, container: bytes) -> list[LeftOut]:
+def left_out(index: Index, keys: Keys, case_id: str, scope: Scope, container: bytes, row: Row | None) -> LeftOut:
     """Everything that a case found in a container under any of its names, and not those names themselves.
 
-    A withdrawn asset that nobody has registered yet is known by what the request calls it.
+    A name that it was made from, too ("latest", before it moved on), is none of its own. A withdrawn asset that nobody
+    has registered yet is known by what the request calls it.
     """
-    same = _names(index, keys, container)
-    found = sorted({key for name in same for key in index.excluded(case_id, name)} - same)
+    names = names_of(index, keys, [container])
+    lists = [index.excluded(case_id, name) for name in sorted(names)]
+    same = names - set(row.parents if row else ()) | {container}
+    found = sorted({key for each in lists for key in each} - same)
     asked = {keys.asset(asset): asset for asset in scope.assets}
-    named = [
-        (key, row.asset if row else asked.get(key), row) for key, row in zip(found, index.rows(found), strict=True)
-    ]
-    return [LeftOut(key, asset, bool(row and is_covered(scope, row))) for key, asset, row in named if asset is not None]
+    others = {}
+    for key, known in zip(found, index.rows(found), strict=True):
+        asset = known.asset if known else asked.get(key)
+        if asset is not None and not (known and is_covered(scope, known)):
+            others[key] = asset
+    return LeftOut(others, any(len(each) > MAX_EXCLUDED for each in lists))
 
 
-def _names(index: Index, keys: Keys, asset: bytes) -> set[bytes]:
-    """The keys of all names of an asset, those of its aliases' aliases among them."""
-    same, waiting = {asset}, [asset]
-    while waiting and len(same) <= KEPT_ALIASES:
-        rows = index.rows(waiting)
-        waiting = sorted({keys.asset(name) for row in rows if row for name in row.aliases} - same)
+def names_of(index: Index, keys: Keys, assets: list[bytes]) -> set[bytes]:
+    """The keys of all names of assets, those of their aliases' aliases among them, up to a bound for each."""
+    same, waiting = set(assets), list(assets)
+    most = len(same) * KEPT_ALIASES
+    while waiting and len(same) <= most:
+        waiting = sorted({keys.asset(name) for row in index.rows(waiting) if row for name in row.aliases} - same)
         same.update(waiting)
     return same

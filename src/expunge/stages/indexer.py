@@ -16,8 +16,8 @@ from expunge.domain.admission import Door
 from expunge.domain.case.messages import TYPE_OF, HoldingDeclared, Late, LateAsset
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing, Record, decode
-from expunge.domain.marks import Mark, Met, Thing, has_returned, is_late
-from expunge.domain.row import CONTAINER, Row, flags_of, has_origin, moment, parents_of
+from expunge.domain.marks import Mark, MarkState, Met, Thing, has_returned, is_late
+from expunge.domain.row import CONTAINER, EXTRA, PARENTS, Row, flags_of, moment, parents_of
 from expunge.domain.scope import Arrival, data_source_node
 from expunge.domain.statement import Statement, identity_of
 from expunge.errors import InvalidMessage
@@ -220,25 +220,38 @@ class Indexer:
         for number, thing in things.items():
             mine = own[number]
             back = {mark.case_id for mark in mine if has_returned(mark, thing.stated_ms)}
+            named = {each.mark.case_id for each in met.get(number, ()) if each.arrival is Arrival.MEMBER}
             for each in (*met.get(number, ()), *(Met(mark, mark.reach) for mark in mine)):
                 case_id = each.mark.case_id
                 if case_id not in back and not is_late(thing, each, mine):
                     continue
-                if each.parent and flags_of(thing.raw) & CONTAINER:
+                if each.parent and flags_of(thing.raw) & (CONTAINER | EXTRA):  # perhaps a name of a container
                     exclusions[case_id][thing.key].add(each.parent)
                 asset = LateAsset(
                     key=thing.key.hex(),
                     arrival=each.arrival,
                     command_id=thing.command_id,
                     returned=thing.stated_ms if case_id in back else 0,
-                    collected=0 if each.parent or has_origin(thing.raw) else thing.collected,
+                    collected=_collected(thing, each, named=case_id in named, back=case_id in back),
                 )
                 listed = cases[case_id]
                 listed[thing.key] = _both(listed[thing.key], asset) if thing.key in listed else asset
         for case_id, containers in exclusions.items():
             # Whenever the edge was told of, a container must leave out what it was made from.
-            self._index.exclude(case_id, containers)
+            self._index.exclude(case_id, self._uncovered(case_id, containers))
         return [message for case_id, assets in cases.items() for message in late_messages(case_id, assets, at, SOURCE)]
+
+    def _uncovered(self, case_id: str, containers: Mapping[bytes, set[bytes]]) -> dict[bytes, set[bytes]]:
+        """Without parents that state a data source which the case withdraws: whoever leaves it out leaves them out."""
+        parents = sorted({parent for each in containers.values() for parent in each})
+        stated = [row.combination.data_sources if row else frozenset() for row in self._index.rows(parents)]
+        names = sorted({name for each in stated for name in each})
+        found = self._index.marks([data_source_node(name) for name in names])
+        withdrawn = {
+            name for name, marks in zip(names, found, strict=True) if any(mark.case_id == case_id for mark in marks)
+        }
+        covered = {parent for parent, each in zip(parents, stated, strict=True) if each & withdrawn}
+        return {key: each - covered for key, each in containers.items() if each - covered}
 
 
 def _canonical(said: _Stated, partitions: int) -> Outgoing:
@@ -253,7 +266,20 @@ def _thing(said: _Stated, put: Put) -> Thing:
     statement, made = said.statement, said.statement.derived_at
     derived = moment(made) if made else said.at - REGISTRATION_LAG
     collected = int(moment(statement.collected_at).timestamp())
-    return Thing(said.key, put.raw, _stated_ms(said), _millis(derived), collected, statement.command_id)
+    said_ms = _millis(derived) if made else 0
+    return Thing(said.key, put.raw, _stated_ms(said), _millis(derived), collected, statement.command_id, said_ms)
+
+
+def _collected(thing: Thing, met: Met, *, named: bool, back: bool) -> int:
+    """Since when a thing may be a new customer's (seconds since 1970), for the case to let that be; 0: it is not.
+
+    It may be if the statement names the person and nothing else leads here: no parents, and no other name unless it
+    has been purged before. What was made from something that is gone was made of what came after, if it says when.
+    """
+    if met.parent and not back:
+        gone = met.mark.state is MarkState.GONE and thing.made_ms > met.mark.since_ms
+        return thing.made_ms // 1000 if gone else 0
+    return thing.collected if named and not flags_of(thing.raw) & PARENTS else 0
 
 
 def _stated_ms(said: _Stated) -> int:

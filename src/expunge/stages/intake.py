@@ -149,7 +149,9 @@ def _read_back(record: Record) -> list[Outgoing]:
     try:
         read = Published.model_validate({"suppression": (record.key or b"").decode(), "sequence": 0})
         if record.value is not None:
-            read = read.model_copy(update={"sequence": int(decode(record).data["sequence"])})
+            read = Published.model_validate(
+                {"suppression": read.suppression, "sequence": decode(record).data["sequence"]}, strict=True
+            )
     except (ValueError, KeyError, TypeError, InvalidMessage):
         return []
     kind = TYPE_OF[Published]

@@ -12,7 +12,7 @@ from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing, Record, decode
 from expunge.domain.marks import MarkState
 from expunge.domain.partition import partition_of
-from expunge.domain.plan import MAX_EXCLUDED, Chunk, Cut, Lot, Lots, Obligation, cut
+from expunge.domain.plan import Chunk, Cut, Lot, Lots, Obligation, cut
 from expunge.domain.scope import Arrival
 from expunge.domain.walk import (
     PlannedStatus,
@@ -29,7 +29,7 @@ from expunge.errors import InvalidMessage
 from expunge.ports import ChunkStore, Index, Metrics, Progress, Result, Tenure, Topics, Vault, Waiter
 from expunge.stages.dead_letters import DeadLetters
 from expunge.stages.exclusions import left_out
-from expunge.stages.traversal import Bounds, Traversal
+from expunge.stages.traversal import Bounds, Traversal, is_mine
 
 SOURCE = "/expunge/resolver"
 TASK_TYPE = "expunge.walk.task.v1"
@@ -128,12 +128,27 @@ class Resolver:
             withdrawn = peek.mark is not None and peek.mark.reach is Arrival.ROOT
             if row is None or disposition is None or withdrawn:
                 continue  # a withdrawn container is deleted whole, not made anew
-            found = left_out(self._index, self._door.keys, task.case_id, task.scope, key)
-            whole = len(found) > MAX_EXCLUDED  # then the index did not keep all of them, and the list says so
-            excluded = tuple(sorted(each.asset for each in found if whole or not each.covered))
-            for lot in lots_of(row, disposition, judge):
-                lots[lot].append(obligation_of(task.scope, key, row, excluded))
+            found = left_out(self._index, self._door.keys, task.case_id, task.scope, key, row)
+            excluded = tuple(sorted(found.others.values()))
+            for lot in lots_of(row, disposition, judge, returned=task.returned):
+                lots[lot].append(obligation_of(task.scope, key, row, excluded, cut=found.cut))
         return lots
+
+    def reopened(self, task: Task, containers: Sequence[bytes]) -> list[Task]:
+        """Tasks for what was made from containers that this task has found to be clean no longer.
+
+        Made after they were clean, it was nobody's concern; now it is. That they were opened by this task stands in
+        their marks, so that a repetition after a crash says the same.
+        """
+        if task.generation == 1:
+            return []
+        marks = [peek.mark for peek in self._index.peek(task.case_id, containers)]
+        return [
+            child
+            for key, mark in zip(containers, marks, strict=True)
+            if mark is not None and is_mine(task, mark) and mark.state is not MarkState.CLEAN
+            for child in self._traversal.children(task, key, mark.reach.onward)
+        ]
 
     def plan(self, task: Task, lots: Lots, known: Collection[bytes]) -> list[Chunk]:
         """Obligations as chunks, kept beside the coordinator's state.
@@ -152,7 +167,7 @@ class Resolver:
             # What must be done anew is neither clean nor gone until it has been answered; first, so that a crash
             # repeats it.
             keys, lease = [each.key for _, each in fresh], self._tenure.until_ms()
-            self._index.set_state(task.case_id, keys, MarkState.OPEN, 0, lease)
+            self._index.set_state(task.case_id, keys, MarkState.OPEN, 0, lease, task.task_id)
             for lot, each in fresh:
                 together[lot] = [*together.get(lot, ()), each]
             cuts: list[Cut] = []
@@ -177,6 +192,10 @@ class Resolver:
         return sorted({owner for owner in owners if owner}), fresh
 
 
+Back = tuple[bytes, int]
+"""A container, and when it came back after it had been purged (milliseconds since 1970); 0: it did not."""
+
+
 class _Answer:
     """What one task leads to, as messages."""
 
@@ -194,14 +213,16 @@ class _Answer:
         if task.kind is TaskKind.CONTAINERS:
             lots = resolver.containers(task)
             keys = {each.key for obligations in lots.values() for each in obligations}
-            return self._answer(outgoing, resolver.plan(task, lots, keys), [], [])
+            chunks = resolver.plan(task, lots, keys)
+            return self._answer(outgoing, chunks, resolver.reopened(task, sorted(keys)), [])
         walk, spawned = resolver.walk(task)
         self.visited = walk.visited
         lots = {lot: list(found.values()) for lot, found in walk.lots.items() if found}
-        return self._answer(outgoing, resolver.plan(task, lots, walk.known), spawned, sorted(walk.containers))
+        back = {key: task.returned if key in walk.roots else 0 for key in walk.containers}
+        return self._answer(outgoing, resolver.plan(task, lots, walk.known), spawned, sorted(back.items()))
 
     def _answer(
-        self, outgoing: list[Outgoing], chunks: Sequence[Chunk], spawned: Sequence[Task], containers: Sequence[bytes]
+        self, outgoing: list[Outgoing], chunks: Sequence[Chunk], spawned: Sequence[Task], containers: Sequence[Back]
     ) -> list[Outgoing]:
         outgoing += [self._chunk(chunk) for chunk in chunks]
         outgoing += [task_message(task, self._now, SOURCE) for task in spawned]
@@ -226,7 +247,7 @@ class _Answer:
         status: PlannedStatus,
         chunks: Sequence[Chunk] = (),
         spawned: Sequence[Task] = (),
-        containers: Sequence[bytes] = (),
+        containers: Sequence[Back] = (),
     ) -> Outgoing:
         task, kind = self._task, TYPE_OF[Planned]
         planned = Planned(
@@ -236,7 +257,7 @@ class _Answer:
             status=status,
             spawned=tuple(child.task_id for child in spawned),
             chunks=tuple(chunk.summary() for chunk in chunks),
-            containers=tuple(key.hex() for key in containers),
+            containers=tuple((key.hex(), returned) for key, returned in containers),
         )
         content = planned.model_dump(mode="json", exclude_defaults=True)
         event = Event(kind, SOURCE, name(kind, task.task_id, str(content)), self._now, content)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from expunge.domain.admission import Door
-from expunge.domain.marks import TASK_DIGITS
+from expunge.domain.marks import TASK_DIGITS, Mark
 from expunge.domain.policy.dispose import Judge
 from expunge.domain.row import CONTAINER
 from expunge.domain.scope import SHARDS, Arrival, Group, GroupKind, data_source_node
@@ -22,6 +22,7 @@ from expunge.domain.walk import (
     unpack,
 )
 from expunge.ports import Index, Peek, Rule, Tenure
+from expunge.stages.exclusions import names_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,8 @@ class Traversal:
             few, tasks = self._split(task, group, arrival)
             members |= dict.fromkeys(few, arrival)
             spawned += tasks
-        withdrawn = [self._door.keys.asset(asset) for asset in scope.assets]
+        keys = self._door.keys
+        withdrawn = sorted(names_of(self._index, keys, [keys.asset(asset) for asset in scope.assets]))
         holdings = self._index.holdings()
         walk = Walk(self.judge(task), frozenset([*members, *withdrawn, *holdings]), self._index.combination)
         for key, arrival in members.items():
@@ -109,6 +111,14 @@ class Traversal:
         sizes = self._index.sizes(group)
         if sum(sizes) <= self._bounds.group_nodes:
             return self._index.members(group, range(SHARDS)) if any(sizes) else [], []
+        return [], self._shards(task, group, arrival, sizes)
+
+    def children(self, task: Task, node: bytes, arrival: Arrival) -> list[Task]:
+        """Tasks for what was made from a node."""
+        group = Group(GroupKind.CHILDREN, node)
+        return self._shards(task, group, arrival, self._index.sizes(group))
+
+    def _shards(self, task: Task, group: Group, arrival: Arrival, sizes: Sequence[int]) -> list[Task]:
         tasks = []
         start, members = 0, 0
         for shard, size in enumerate(sizes):
@@ -118,7 +128,7 @@ class Traversal:
                 place = {"group": group.kind, "node": group.node.hex(), "shard": start, "shard_end": shard + 1}
                 tasks.append(_child(task, child, TaskKind.SHARD, arrival=arrival, **place))
                 start, members = shard + 1, 0
-        return [], tasks
+        return tasks
 
     def _start_shard(self, task: Task) -> Walk:
         group = Group(task.group, bytes.fromhex(task.node))
@@ -152,7 +162,7 @@ class Traversal:
             mine: list[bytes] | None = None
             if walk.visited >= bounds.step_nodes or walk.waiting >= bounds.frontier_nodes:
                 peeks = self._peek(task, walk)
-                mine = [key for key, peek in peeks.items() if key in walk.roots or _is_mine(task, peek)]
+                mine = [key for key, peek in peeks.items() if key in walk.roots or _is_to_finish(task, peek)]
                 if not mine:
                     break
             trips = walk.level(self._room(walk), bounds.trip_nodes, mine)
@@ -209,9 +219,14 @@ class Traversal:
         return tasks
 
 
-def _is_mine(task: Task, peek: Peek) -> bool:
+def is_mine(task: Task, mark: Mark) -> bool:
+    """Whether a task is an owner of a mark."""
+    return task.task_id[:TASK_DIGITS] in mark.tasks
+
+
+def _is_to_finish(task: Task, peek: Peek) -> bool:
     again = task.generation > 1 and peek.flags & CONTAINER
-    return peek.mark is not None and bool(again or task.task_id[:TASK_DIGITS] in peek.mark.tasks)
+    return peek.mark is not None and bool(again or is_mine(task, peek.mark))
 
 
 def _child(task: Task, child: str, kind: TaskKind, **fields: object) -> Task:

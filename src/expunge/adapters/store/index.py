@@ -139,10 +139,17 @@ class RedisIndex:
         return [found[node] for node in nodes]
 
     def set_state(
-        self, case_id: str, nodes: Sequence[bytes], state: MarkState, since_ms: int, lease_until_ms: int = 0
+        self,
+        case_id: str,
+        nodes: Sequence[bytes],
+        state: MarkState,
+        since_ms: int,
+        lease_until_ms: int = 0,
+        task_id: str = "",
     ) -> list[bytes]:
         """See `ports.Index.set_state`."""
-        head = (lease_until_ms, bytes.fromhex(case_id), int(state), since_ms.to_bytes(6, "big"))
+        owner = _task(task_id) if task_id else b""
+        head = (lease_until_ms, bytes.fromhex(case_id), int(state), since_ms.to_bytes(6, "big"), owner)
         return [node for _, reply in self._on_nodes("set_state", head, list(set(nodes)), _place) for node in reply]
 
     def mark_roots(

@@ -18,6 +18,7 @@ from expunge.domain.case.facts import (
     Extended,
     Fact,
     IndexApplied,
+    LateHeld,
     NothingFound,
     Opened,
     Overdue,
@@ -103,7 +104,7 @@ def _walk_announced(case: Case, _: Chunks, fact: WalkAnnounced) -> Case:
         case,
         fact.generation,
         announced=generation.announced | set(fact.tasks),
-        pending=generation.pending - set(fact.sealed),
+        pending={key: returned for key, returned in generation.pending.items() if key not in fact.sealed},
     )
 
 
@@ -124,7 +125,7 @@ def _task_answered(case: Case, _: Chunks, fact: TaskAnswered) -> tuple[Case, Chu
         fact.generation,
         announced=generation.announced | {fact.task} | set(fact.spawned),
         answered=generation.answered | ({fact.task} if fact.last else set()),
-        pending=generation.pending | set(fact.containers),
+        pending=_pending(generation, fact),
         sizes=dict(sizes),
         unsettled=dict(unsettled),
         chunks=generation.chunks + len(new),
@@ -153,6 +154,13 @@ def _kinds(chunks: tuple[ChunkSummary, ...]) -> Counter[str]:
     return found
 
 
+def _pending(generation: Generation, fact: TaskAnswered) -> dict[str, int]:
+    pending = dict(generation.pending)
+    for key, returned in fact.containers:
+        pending[key] = max(pending.get(key, 0), returned)
+    return dict(sorted(pending.items()))
+
+
 def _new_chunk(case_id: str, generation: int, summary: ChunkSummary) -> ChunkState:
     return ChunkState(
         summary=summary,
@@ -164,7 +172,12 @@ def _new_chunk(case_id: str, generation: int, summary: ChunkSummary) -> ChunkSta
 
 def _plan_fixed(case: Case, _: Chunks, fact: PlanFixed) -> Case:
     case = _with_generation(case, fact.generation, fixed=True, plan_digest=fact.plan_digest)
-    return _forward(case, Status.PLANNED)
+    return _forward(case.model_copy(update={"held": ()}), Status.PLANNED)
+
+
+def _late_held(case: Case, _: Chunks, fact: LateHeld) -> Case:
+    known = {each.key: each for each in (*case.held, *fact.assets)}
+    return case.model_copy(update={"held": tuple(known[key] for key in sorted(known))})
 
 
 def _awaits_approval(case: Case, _: Chunks, fact: AwaitsApproval) -> Case:
@@ -185,7 +198,7 @@ def _plan_rejected(case: Case, _: Chunks, fact: PlanRejected) -> Case:
 
 def _nothing_found(case: Case, _: Chunks, fact: NothingFound) -> Case:
     kept = tuple(g for g in case.generations if g.number != fact.generation)
-    return case.model_copy(update={"generations": kept})
+    return case.model_copy(update={"generations": kept, "held": ()})
 
 
 def _stage_started(case: Case, _: Chunks, fact: StageStarted) -> Case:
@@ -322,6 +335,7 @@ _APPLY: dict[type[Any], Callable[[Case, Chunks, Any], Case | tuple[Case, Chunks]
     AwaitsApproval: _awaits_approval,
     PlanApproved: _plan_approved,
     PlanRejected: _plan_rejected,
+    LateHeld: _late_held,
     NothingFound: _nothing_found,
     StageStarted: _stage_started,
     StageEnded: _stage_ended,

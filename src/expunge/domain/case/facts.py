@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from expunge.domain.case.state import Note
+from expunge.domain.case.state import Held, Note
 from expunge.domain.plan import ChunkSummary
 from expunge.domain.scope import Granted, Hex, ScopeKind, Value
 from expunge.domain.vocabulary import Regime, Status
@@ -67,7 +67,8 @@ class TaskAnswered(Value):
     task: Hex
     spawned: tuple[Hex, ...] = ()
     chunks: tuple[ChunkSummary, ...] = ()
-    containers: tuple[Hex, ...] = ()
+    containers: tuple[tuple[Hex, int], ...] = ()
+    """With when they came back after they had been purged (milliseconds since 1970), or 0."""
     last: bool = True
     """Whether the answer ends the task; a long one comes in parts."""
 
@@ -109,6 +110,13 @@ class PlanRejected(Value):
     generation: int
     operator: str
     control: Hex
+
+
+class LateHeld(Value):
+    """Late assets wait for the next generation: the open one has collected for long enough."""
+
+    fact: Literal["late_held"] = "late_held"
+    assets: tuple[Held, ...]
 
 
 class NothingFound(Value):
@@ -265,6 +273,7 @@ Fact = Annotated[
     | AwaitsApproval
     | PlanApproved
     | PlanRejected
+    | LateHeld
     | NothingFound
     | StageStarted
     | StageEnded
@@ -295,6 +304,7 @@ ALL: tuple[type[Value], ...] = (
     AwaitsApproval,
     PlanApproved,
     PlanRejected,
+    LateHeld,
     NothingFound,
     StageStarted,
     StageEnded,

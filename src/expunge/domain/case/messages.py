@@ -75,7 +75,8 @@ class Planned(Value):
     status: PlannedStatus
     spawned: tuple[Hex, ...] = ()
     chunks: tuple[ChunkSummary, ...] = ()
-    containers: tuple[Hex, ...] = ()
+    containers: tuple[tuple[Hex, int], ...] = ()
+    """To be planned when the walk has ended; with when they came back (milliseconds since 1970), or 0."""
 
 
 class Answered(Value):

@@ -125,6 +125,18 @@ class ChunkState(Value):
         return Tally(summary.system, summary.kind, holding, summary.action, claim, reason, until, summary.provision)
 
 
+MAX_HELD = 4_000
+
+
+class Held(Value):
+    """A late asset that waits for the next generation."""
+
+    key: Hex
+    arrival: int
+    holding: bool = False
+    returned: int = 0
+
+
 class Generation(Value):
     """One plan of a case: its walk, and how far its purge has come. What is found later is the next generation."""
 
@@ -133,8 +145,9 @@ class Generation(Value):
     """Pinned: everything in this generation is planned and carried out under it (PROTOCOLS 31)."""
     announced: frozenset[str] = frozenset()
     answered: frozenset[str] = frozenset()
-    pending: frozenset[str] = frozenset()
-    """Containers to be made anew; planned when the walk has ended, so that all they must leave out is known."""
+    pending: dict[str, int] = {}
+    """Containers to be made anew, and when they came back (milliseconds since 1970; 0: they were never gone). They are
+    planned when the walk has ended, so that all they must leave out is known."""
     settles_at: datetime | None = None
     """Until when it collects what is late; the first generation waits for nothing."""
     fixed: bool = False
@@ -161,7 +174,7 @@ class Generation(Value):
     done: bool = False
     """Every stage has ended."""
 
-    @field_serializer("announced", "answered", "pending")
+    @field_serializer("announced", "answered")
     def _sorted(self, ids: frozenset[str]) -> list[str]:
         """The same state is the same bytes in every process."""
         return sorted(ids)
@@ -214,6 +227,8 @@ class Case(Value):
     """See `Scope.until`."""
     granted: tuple[Granted, ...] = ()
     """Revoked purposes that were granted again since."""
+    held: tuple[Held, ...] = ()
+    """Late assets that wait for the next generation, at most MAX_HELD."""
     watermark: dict[str, dict[str, int]] = {}
     """What the indexers must still apply before the case may close; empty when they have."""
     walk_retry_at: datetime | None = None

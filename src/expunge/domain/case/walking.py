@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from expunge.domain.case import confirm, facts, guarding, purging
 from expunge.domain.case.messages import GrantedAgain, Late, LateAsset, Opened, Planned, Root
+from expunge.domain.case.state import MAX_HELD, Held
 from expunge.domain.case.turn import Confirm, Reject, StartTask, Turn, WriteRoot
 from expunge.domain.digest import digest
 from expunge.domain.plan import plan_digest
@@ -115,21 +116,35 @@ def fix_if_walked(turn: Turn) -> None:
     if generation.settles_at is not None and turn.now < generation.settles_at:
         return
     if generation.pending:
-        _plan_containers(turn, generation.number, sorted(generation.pending))
-    elif generation.number > 1 and not generation.chunks:
+        _plan_containers(turn, generation.number, generation.pending)
+        return
+    held = turn.case.held
+    if generation.number > 1 and not generation.chunks:
         turn.record(facts.NothingFound(generation=generation.number))
-        purging.advance(turn)
     else:
         _fix(turn, generation.number)
+    _walk_held(turn, held)
+    purging.advance(turn)
 
 
-def _plan_containers(turn: Turn, number: int, pending: list[str]) -> None:
-    for start in range(0, len(pending), CONTAINERS_PER_TASK):
-        part = pending[start : start + CONTAINERS_PER_TASK]
-        task = task_id(turn.case.case_id, "containers", number, turn.case.sequence, *part)
-        turn.record(facts.WalkAnnounced(generation=number, tasks=(task,), sealed=tuple(part)))
-        nodes = pack({bytes.fromhex(key): Arrival.CONTAINERS for key in part})
-        turn.emit(StartTask(TaskKind.CONTAINERS, task, number, nodes=nodes))
+def _walk_held(turn: Turn, held: tuple[Held, ...]) -> None:
+    """Begin the next generation with what waited for it."""
+    for kind, holding in ((TaskKind.LATE, False), (TaskKind.HOLDING, True)):
+        for back in (False, True):
+            alike = [each for each in held if each.holding is holding and bool(each.returned) is back]
+            if alike:
+                _start(turn, kind, {each.key: each.arrival for each in alike}, max(each.returned for each in alike))
+
+
+def _plan_containers(turn: Turn, number: int, pending: dict[str, int]) -> None:
+    for returned in sorted(set(pending.values())):
+        alike = [key for key in pending if pending[key] == returned]
+        for start in range(0, len(alike), CONTAINERS_PER_TASK):
+            part = alike[start : start + CONTAINERS_PER_TASK]
+            task = task_id(turn.case.case_id, "containers", number, turn.case.sequence, *part)
+            turn.record(facts.WalkAnnounced(generation=number, tasks=(task,), sealed=tuple(part)))
+            nodes = pack({bytes.fromhex(key): Arrival.CONTAINERS for key in part})
+            turn.emit(StartTask(TaskKind.CONTAINERS, task, number, nodes=nodes, returned=returned))
 
 
 def _fix(turn: Turn, number: int) -> None:
@@ -164,13 +179,38 @@ def late(turn: Turn, message: Late, kind: TaskKind = TaskKind.LATE) -> None:
     concerned = [a for a in message.assets if not (a.command_id and turn.chunk_of(a.command_id))]
     beyond = {a.key for a in concerned if case.until and a.collected > case.until}
     reached = [a for a in concerned if a.key not in beyond]
-    for returned in sorted({a.returned for a in reached}):
-        _walk(turn, kind, [a for a in reached if a.returned == returned], returned)
+    for back in (False, True):  # what came back at several moments is one task, as of the last of them
+        alike = [a for a in reached if bool(a.returned) is back]
+        if alike:
+            _walk(turn, kind, alike, max(a.returned for a in alike))
 
 
 def _walk(turn: Turn, kind: TaskKind, assets: list[LateAsset], returned: int) -> None:
+    """Walk in the open generation as long as it collects, else in the next: a stream of late assets starves nothing."""
+    case, generation = turn.case, turn.case.open_generation
+    collects = generation is None or turn.now < (generation.settles_at or case.opened_at + PLAN_ANYWAY)
+    if collects or len(case.held) + len(assets) > MAX_HELD:
+        _start(turn, kind, {asset.key: asset.arrival for asset in assets}, returned)
+        return
+    holding = kind is TaskKind.HOLDING
+    known = {each.key: each for each in case.held}
+    turn.record(
+        facts.LateHeld(
+            assets=tuple(
+                Held(key=a.key, arrival=_wider(known.get(a.key), a.arrival), holding=holding, returned=a.returned)
+                for a in assets
+            )
+        )
+    )
+
+
+def _wider(held: Held | None, arrival: int) -> int:
+    return Arrival(held.arrival).joined(Arrival(arrival)) if held else arrival
+
+
+def _start(turn: Turn, kind: TaskKind, nodes: dict[str, int], returned: int) -> None:
     case = turn.case
-    packed = pack({bytes.fromhex(asset.key): Arrival(asset.arrival) for asset in assets})
+    packed = pack({bytes.fromhex(key): Arrival(arrival) for key, arrival in nodes.items()})
     number = case.open_generation.number if case.open_generation else case.generation.number + 1
     # Said again it is walked again: what was known of an asset may have changed since the task before read it.
     task = task_id(case.case_id, kind, case.sequence, packed)

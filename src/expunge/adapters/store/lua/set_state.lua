@@ -1,10 +1,10 @@
--- Notes on a case's marks what became of nodes. ARGV: epoch, lease, case, state, moment (6), then packed: bucket (4),
--- node (16).
+-- Notes on a case's marks what became of nodes. ARGV: epoch, lease, case, state, moment (6), task that becomes an owner (2,
+-- or ''), then packed: bucket (4), node (16).
 -- Answers the nodes that were stated after that moment: what was purged there has come back. Their marks stay as they
 -- are, so that asking again (after a crash) answers the same. A mark that is GONE needs no owners any more: the task that
 -- set it has been answered for.
 if lease_passed(ARGV[2]) then return redis.error_reply(LEASE) end
-local case, state, moment, blob, at, answers = ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6], 1, {}
+local case, state, moment, blob, at, answers = ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[7], 1, {}
 while at <= #blob do
   local bucket, node
   bucket, node, at = struct.unpack('>I4c16', blob, at)
@@ -16,6 +16,7 @@ while at <= #blob do
   if back then answers[#answers + 1] = node end
   -- That it was stated again is not forgotten by planning it once more: the receipt that is on its way must know.
   if mark and not later and not back and not (state == OPEN and mark.state == RESTATED) then
+    if ARGV[6] ~= '' and mark.state ~= state then mark.widened = ARGV[6] end
     mark.state, mark.since = state, state ~= OPEN and moment or nil
     if state == GONE then mark.owner, mark.widened = nil, nil end
     redis.call('HSET', key, node, with_mark(key, node, packed, mark))

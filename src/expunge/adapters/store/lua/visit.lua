@@ -7,8 +7,8 @@
 -- Answers first, packed for each node, what happened ('f' fresh, 'k' as fresh but marked before, 's' seen, 'b' boundary)
 -- and the reach; then the row of each, or nothing; then for each that has children its number from 1 and the packed
 -- children, 'S' for a hub.
--- A mark keeps the widest reach; a node that is reached more widely than before is visited again. With `again` a
--- container that is met loses its word that it is clean, and its children are read even if another task marked it.
+-- A mark keeps the widest reach; a node that is reached more widely than before is visited again. With `again` the
+-- children of a container are read even if another task marked it, unless it is clean.
 if lease_passed(ARGV[2]) then return redis.error_reply(LEASE) end
 local case, task, bounded, again = ARGV[3], ARGV[4], ARGV[5] == '1', ARGV[6] == '1'
 local till, returned = tonumber(ARGV[7]), ARGV[8]
@@ -39,13 +39,13 @@ local function is_boundary(arrival, flags, row)
   return inside
 end
 
--- The mark after the visit, whether the node is another task's to plan, and whether its children, if it is a hub, are
--- this task's to read: they are read by who owns the mark, and once more when a clean container is clean no longer.
--- (Whoever else met it would send the walk round a cycle of hubs for ever.)
+-- The mark after the visit; whether the node is another task's to plan; whether its children, if it is a hub, are this
+-- task's to read: they are read by who owns the mark (whoever else met it would send the walk round a cycle of hubs for
+-- ever); and whether it is a clean container, whose children are read when it is found to be clean no longer.
 local function visited(mark, row, flags, reach, own)
   local digest = row and string.sub(row, 1, 5) or NO_ROW
   if not mark then
-    return { reach = reach, state = OPEN, case = case, digest = digest, owner = task }, false, true
+    return { reach = reach, state = OPEN, case = case, digest = digest, owner = task }, false, true, false
   end
   local wider = WIDTH[reach] > WIDTH[mark.reach]
   local seen = mark.owner ~= task and mark.widened ~= task and not wider and not own
@@ -53,14 +53,15 @@ local function visited(mark, row, flags, reach, own)
     mark.reach = reach
     if not mark.owner then mark.owner = task elseif mark.owner ~= task then mark.widened = task end
   end
-  local was_clean = again and flags % 2 == CONTAINER and mark.state == CLEAN
+  local clean = again and flags % 2 == CONTAINER and mark.state == CLEAN and not wider
   local back = own and returned ~= '' and mark.state == GONE and millis(mark.since) < millis(returned)
-  local changed = mark.state == GONE and not seen and mark.digest ~= digest
-  if was_clean or back or changed then
+  if back then
     mark.state, mark.since, mark.owner = OPEN, nil, mark.owner or task
+    -- Should this task die now, it finds again that the children are its to read.
+    if mark.owner ~= task then mark.widened = task end
   end
   if not seen then mark.digest = digest end
-  return mark, seen, was_clean or mark.owner == task or mark.widened == task
+  return mark, seen, mark.owner == task or mark.widened == task, clean
 end
 
 -- The whole mark of a node that has none yet: the usual case, kept short.
@@ -101,8 +102,8 @@ local function group(bucket, nodes, arrival, own)
       answer('f', reach, row, kids_of[number])
     else
       local before = mark_in(marks, node, packed, case)
-      local mark, seen, owned = visited(before, row, flags, reach, own)
-      local kids = (not seen or again and flags % 2 == CONTAINER) and kids_of[number]
+      local mark, seen, owned, clean = visited(before, row, flags, reach, own)
+      local kids = not clean and (not seen or again and flags % 2 == CONTAINER) and kids_of[number]
       after = with_mark(marks, node, packed, mark)
       answer(seen and 's' or before and 'k' or 'f', mark.reach, row, (kids ~= SPILLED or owned) and kids)
     end
