@@ -169,7 +169,7 @@ class Installation:
         metrics = PrometheusMetrics(port + ROLES.index(role) if port else 0)
         tenure = StoreTenure(self.server, self.settings.kafka.session_timeout_ms)
         stage = self.stage(role, metrics, stop, tenure)
-        if role == "coordinator":
+        if role == "intake":  # requests that it takes are bound to this policy: others must find it
             self.policies.keep()
             self.sender.send([policy_part(self.topics, self.policy, SystemClock().now())])
         source = tenure.source = self.records(role, stage.topics)

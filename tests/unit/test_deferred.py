@@ -45,7 +45,7 @@ def test_a_backup_waits_for_its_schedule_and_the_requester_is_told() -> None:
     assert len(actions(world, case_id)) == 1
     world.tick(2 * DAY)
     world.settle(ticks=2)
-    assert actions(world, case_id) == [("photo", "delete"), ("tape", "delete")]
+    assert actions(world, case_id) == [("photo", "delete"), ("tape", "rebuild_without")]
     assert world.status(case_id) == "completed"
     assert not world.confirmations("overdue")
 
@@ -83,5 +83,40 @@ def test_a_crash_while_a_deferral_ends_loses_nothing(crash: int) -> None:
     world.tick(36 * DAY)
     world.step("coordinator", crash_after=crash)
     world.settle(ticks=2)
-    assert set(actions(world, case_id)) == {("photo", "delete"), ("tape", "delete")}
+    assert set(actions(world, case_id)) == {("photo", "delete"), ("tape", "rebuild_without")}
     assert world.status(case_id) == "completed"
+
+
+def test_a_system_that_is_silent_when_its_deferral_has_ended_is_missing_and_not_deferred() -> None:
+    world = World()
+    world.answers["ml"] = lambda _: []
+    world.register("tape", "backup", "ml", subjects=["ann"])
+    world.settle()
+    case_id = world.erase("ann")
+    world.settle(ticks=2)
+    assert world.status(case_id) == "completed_with_deferrals"
+    world.tick(60 * DAY)
+    world.settle(ticks=12)
+    assert world.status(case_id) == "partially_completed"
+    failures = world.confirmations("partially_completed")[-1]["failures"]
+    assert [line["claim"] for line in failures] == ["open"]
+    del world.answers["ml"]
+    world.tick(DAY)
+    world.settle(ticks=2)
+    assert world.status(case_id) == "completed"
+
+
+def test_a_deferral_is_counted_from_the_plan_and_not_from_its_stage() -> None:
+    """A silent model holds the stages up for most of the month; the tape goes on its day all the same."""
+    world = World()
+    world.answers["ml"] = lambda _: []
+    world.register("photo", subjects=["ann"])
+    world.register("model", "model", "ml", parents=["photo"])
+    world.register("tape", "backup", "users", parents=["photo"])
+    world.settle()
+    case_id = world.erase("ann")
+    for _ in range(37):
+        world.settle(ticks=2)
+        world.tick(DAY)
+    world.settle(ticks=2)
+    assert ("tape", "rebuild_without") in actions(world, case_id)

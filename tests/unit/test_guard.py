@@ -82,7 +82,10 @@ def test_an_approval_that_comes_twice_is_one() -> None:
     assert world.status(case_id) == "awaiting_approval"
     approve(world, case_id, "omar")
     assert world.status(case_id) == "completed"
-    approve(world, case_id, "olga")
+    approve(world, case_id, "omar")  # the same word once more
+    assert not reasons(world)
+    world.say("plan.approved", case_id, "olga", plan_digest=digest(world, case_id), reason="another word")
+    world.settle(ticks=2)
     assert reasons(world) == ["plan_does_not_wait"]
 
 
@@ -174,17 +177,70 @@ def test_a_crash_while_an_approval_is_taken_loses_and_doubles_nothing(crash: int
     assert len(set(world.commanded[case_id])) == 3  # a command may be sent twice; agents do it once
 
 
-def test_a_generation_keeps_the_policy_that_it_was_planned_under() -> None:
-    """PROTOCOLS 31: a policy that lets more pass does not let go what already waits; it holds for what comes later."""
+def test_a_case_keeps_the_policy_that_it_was_taken_under() -> None:
+    """PROTOCOLS 31: a policy that lets more pass does not let go what waits, nor what comes late to the same case."""
     world, case_id = world_of(3)
     world.policies.change(guarded(Threshold(id="many", more_than=100)))
     world.settle(ticks=2)
     assert world.status(case_id) == "awaiting_approval"
     approve(world, case_id)
-    world.register("more", subjects=["ann"])
+    for number in range(3):
+        world.register(f"more-{number}", subjects=["ann"])
     world.settle(ticks=2)
+    assert len(world.confirmations("awaiting_approval")) == 2
     case = world.store.cases(partition_of(case_id, PARTITIONS), [case_id])[case_id]
-    assert case.generations[0].policy != case.generations[1].policy
+    assert case.generations[0].policy == case.generations[1].policy
+    other = world.erase("ann", request="r2")
+    world.settle(ticks=2)
+    assert world.status(other) == "completed"
+
+
+def test_a_rejected_request_takes_its_other_plans_with_it() -> None:
+    world, case_id = world_of(3)
+    world.register("late", subjects=["ann"])
+    world.settle(ticks=2)
+    plans = [digest(world, case_id, number) for number in (1, 2)]
+    say(world, "plan.rejected", case_id, plan_digest=plans[0], reason="wrong person")
+    approve(world, case_id, plan=plans[1])
+    assert reasons(world) == ["case_has_ended"]
+    world.tick(100 * 86_400)
+    world.settle(ticks=2)
+    assert (world.status(case_id), world.commanded[case_id]) == ("refused", [])
+
+
+def test_a_later_plan_does_not_overtake_one_that_waits() -> None:
+    world, case_id = world_of(3)
+    world.register("late", subjects=["ann"])
+    world.settle(ticks=2)
+    approve(world, case_id, plan=digest(world, case_id, 2))
+    assert not world.commanded[case_id]
+    assert not world.broker.events("suppressions")
+    approve(world, case_id, plan=digest(world, case_id, 1))
+    assert len(world.commanded[case_id]) == 4
+    assert len(world.broker.events("suppressions")) == 1
+
+
+def test_a_clock_that_was_never_set_is_told_so() -> None:
+    world, _ = world_of(0)
+    world.erase("bob", request="zero", received_at="0001-01-01T00:00:00Z", regime="ccpa")
+    world.settle()
+    assert [each["reason"] for each in world.rejections()] == ["bad_field"]
+
+
+def test_a_coordinator_that_dies_and_comes_back_with_another_policy_says_the_same() -> None:
+    """Fewer stages, other rules: what the case was taken under decides, so nothing is said twice."""
+    for crash in range(0, 40, 3):
+        world = World()
+        world.register("photo", subjects=["ann"])
+        world.settle()
+        case_id = world.erase("ann")
+        world.step("intake")
+        world.step("coordinator", crash_after=crash)
+        stage = SHIPPED.stages[0].model_copy(update={"kinds": tuple(Kind), "holdings": True, "share": 100})
+        world.policies.change(SHIPPED.model_copy(update={"stages": (stage,)}))
+        world.settle()
+        assert world.status(case_id) == "completed"
+        assert not any(name == "ledger_alarms" for name, _ in world.metrics.counts)
 
 
 # -- Dates

@@ -72,7 +72,7 @@ ERASURE, REVOCATION, WITHDRAWAL, ASSET = (
         ("index", "rebuild_without", "rebuild_without"),
         ("log", "rebuild_without", "rebuild_without"),
         ("deployment", "rebuild_without", "rebuild_without"),
-        ("backup", "delete", "delete"),
+        ("backup", "rebuild_without", "rebuild_without"),
         ("model", "retrain_without", "retrain_without"),
         ("checkpoint", "delete", "delete"),
         ("recipient_copy", "notify", "notify"),
@@ -172,10 +172,11 @@ def test_an_explanation_names_the_rule_that_decides_whatever_is_left_out(at: Cir
 def test_every_rule_of_the_default_policy_can_decide() -> None:
     met = set()
     flags = [False, True]
-    for about, kind, basis, sources, holding, named, shared in product(
-        About, Kind, [None, *Basis], [None, *Sources], flags, flags, flags
+    regimes = [Regime.GDPR, Regime.BIPA]
+    for about, kind, regime, basis, sources, holding, named, shared in product(
+        About, Kind, regimes, [None, *Basis], [None, *Sources], flags, flags, flags
     ):
-        at = Circumstances(about, kind, Regime.GDPR, frozenset(), basis, sources, holding, named, shared)
+        at = Circumstances(about, kind, regime, frozenset(), basis, sources, holding, named, shared)
         met.add(decide(POLICY, at).id)
     assert met == {rule.id for rule in POLICY.dispositions}
 
@@ -286,6 +287,32 @@ def test_a_wrong_value_is_named_by_line_and_key() -> None:
 def test_a_mistyped_key_is_named() -> None:
     said = broken(("    when: {kind: recipient_copy}", "    wen: {kind: recipient_copy}"))
     assert said.startswith(f"policy.yaml:{line_of('when: {kind: recipient_copy}')}: dispositions.recipient.wen: ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ([("    zone: Europe/London\n", "    zone: Europe/Londres\n")], "no time zone"),
+        ([("  GB: Europe/London", "  GB: London")], "no time zone"),
+        ([("    calendar: US-CA\n", "    calendar: US-XX\n")], "no holidays are known"),
+        ([("    regime: bipa\n    zone", "    regime: bipa\n    effective_from: 2008-10-03\n    zone")], "before 2008"),
+        ([("effective_to: 2026-12-31", "effective_to: 2026-02-30")], "day is out of range"),
+        ([("    more_than: 100000\n", "    more_than: true\n")], "valid integer"),
+        ([("  - id: many\n", "  - id: many\n    kind: model\n")], "guard: at least one row"),
+        ([("    then: redact\n", "    then: rebuild_without\n")], "makes anew"),
+    ],
+)
+def test_what_would_fail_later_is_refused_now(changes: list[tuple[str, str]], message: str) -> None:
+    assert message in broken(*changes)
+
+
+def test_an_extension_may_be_longer_than_any_single_term() -> None:
+    text = shipped().replace(
+        "respond: {months: 1}\n    extend: {months: 2}", "respond: {months: 12}\n    extend: {months: 24}", 1
+    )
+    found = deadlines(parse_policy(text, "x"), Regime.GDPR, None, datetime(2026, 1, 31, 12, tzinfo=UTC))
+    assert found.extended is not None
+    assert found.extended.date() == date(2029, 1, 31)
 
 
 def test_a_key_that_stands_twice_is_refused() -> None:

@@ -21,6 +21,8 @@ def answered(regime: Regime, claim: str, method: str | None) -> tuple[World, str
     return world, case_id
 
 
+NO_ANSWER = "claim_does_not_answer"
+"""Under BIPA a model is told to be deleted; making it anew is no answer to that."""
 SHARD, UNLEARN, FILTER = "exact_shard_retrain", "approximate_unlearning", "output_filter"
 
 
@@ -29,14 +31,14 @@ SHARD, UNLEARN, FILTER = "exact_shard_retrain", "approximate_unlearning", "outpu
     ("claim", "method", "refused_by"),
     [
         ("deleted", None, {}),
-        ("retrained_without", None, {Regime.BIPA: "no-retrain-for-biometrics"}),
+        ("retrained_without", None, {Regime.BIPA: NO_ANSWER}),
         (
             "retrained_without",
             SHARD,
-            {Regime.ORDER: "no-shard-retrain-for-orders", Regime.BIPA: "no-retrain-for-biometrics"},
+            {Regime.ORDER: "no-shard-retrain-for-orders", Regime.BIPA: NO_ANSWER},
         ),
-        ("retrained_without", UNLEARN, dict.fromkeys(Regime, "no-approximate-unlearning")),
-        ("retrained_without", FILTER, dict.fromkeys(Regime, "no-output-filter")),
+        ("retrained_without", UNLEARN, dict.fromkeys(Regime, "no-approximate-unlearning") | {Regime.BIPA: NO_ANSWER}),
+        ("retrained_without", FILTER, dict.fromkeys(Regime, "no-output-filter") | {Regime.BIPA: NO_ANSWER}),
         ("deleted", "masking", dict.fromkeys(Regime, "no-masking")),
     ],
 )

@@ -45,6 +45,9 @@ def parse_policy(text: str, where: str) -> Policy:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigurationError(f"{where}:{line}: not YAML: {error.problem}") from None
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        said = str(error).partition("\n")[0] or "it refers to itself"
+        raise ConfigurationError(f"{where}: not YAML that a policy may be written in: {said}") from None
     if not isinstance(data, dict):
         raise ConfigurationError(f"{where}:1: a policy is a mapping that begins with `policy: 1`")
     try:

@@ -101,6 +101,11 @@ def _declarations(expunge: Installation) -> list[Finding]:
         found.append(Finding("no systems are declared: every asset is unowned", "add [[systems]]"))
     if settings.allow_unsigned:
         found.append(Finding("allow_unsigned is set: anybody who can write to a topic is believed", "unset it"))
+    approvers = sum("approve" in operator.roles for operator in settings.operators)
+    most = max(row.approvals for row in expunge.policy.guard)
+    if approvers < most:
+        problem = f"a large plan may need {most} operators and {approvers} may approve: it would wait for ever"
+        found.append(Finding(problem, "declare [[operators]] with the role approve"))
     found += [
         Finding(f"system {system.name} is not integrated ({system.reason})", f"ask {system.owner} for an agent")
         for system in settings.systems

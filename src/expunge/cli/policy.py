@@ -78,7 +78,7 @@ def explain(
     rows = [
         (
             "; ".join(each.conditions) or ("in any case" if len(found) == 1 else "otherwise"),
-            each.rule.then.replace("_", " "),
+            each.rule.then.replace("_", " ") + (f" after {each.rule.defer_days} days" if each.rule.defer_days else ""),
             each.rule.id,
             _stage(policy, kind, each)["name"],
             each.rule.why,
@@ -112,6 +112,7 @@ def _rule(policy: Policy, found: Possible, kind: Kind) -> dict[str, Any]:
     return {
         "if": list(found.conditions),
         "then": found.rule.then,
+        "defer_days": found.rule.defer_days,
         "rule": found.rule.id,
         "stage": _stage(policy, kind, found),
         "why": found.rule.why,

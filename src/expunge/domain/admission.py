@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 import rfc8785
@@ -38,6 +38,8 @@ JURISDICTIONS: dict[str, Regime] = {
 }
 """Jurisdictions (ISO 3166) whose regime is known; any other is refused, never taken for `none`."""
 
+EARLIEST = datetime.fromtimestamp(0, UTC)
+"""A request that was received before this is a clock that was never set, and outside of what calendars are good for."""
 MAX_BATCH_EDGES = 20_000
 """Parents of all assets of one registration message."""
 
@@ -94,6 +96,8 @@ class Door:
         if ScopeKind(name) is ScopeKind.WITHDRAWAL and not self.allow_unsigned:
             raise InvalidMessage("unsigned", "a withdrawal of a data source must be signed, or allow_unsigned be set")
         request = inlets.read(model, event)
+        if request.received_at < EARLIEST:
+            raise InvalidMessage("bad_field", "data.received_at: before 1970")
         scope = self._scope(name, request, publisher)
         regime, received_at = _regime(request, publisher), min(request.received_at, record.appended_at)
         reach = self.policies.current.reach
@@ -112,6 +116,7 @@ class Door:
             regime=regime,
             jurisdiction=request.jurisdiction.upper() if request.jurisdiction else None,
             received_at=received_at,
+            policy=self.policies.current.digest,
             clamped=request.received_at > record.appended_at,
             correlation_id=request.correlation_id,
             batch=request.batch,

@@ -34,7 +34,7 @@ from expunge.domain.vocabulary import Action, Kind, Regime
 MAX_FRONTIER = 40_000
 """Nodes in one task message (PROTOCOLS 20): 17 bytes each, below a topic's 1 MiB in base64."""
 
-_ANEW = frozenset({Action.REBUILD_WITHOUT, Action.RETRAIN_WITHOUT})
+ANEW = frozenset({Action.REBUILD_WITHOUT, Action.RETRAIN_WITHOUT})
 
 
 class TaskKind(StrEnum):
@@ -337,7 +337,7 @@ class Walk:
         lots = lots_of(row, disposition, self.judge, returned=returned)
         for lot in lots:
             self.lots.setdefault(lot, {})
-        return Verdict(lots, disposition.action in _ANEW, covered, row.container)
+        return Verdict(lots, disposition.action in ANEW, covered, row.container)
 
     def _owe(self, key: bytes, row: Row, lots: Iterable[Lot]) -> None:
         for lot in lots:
@@ -383,7 +383,8 @@ def lots_of(
 ) -> tuple[Lot, ...]:
     """One lot for each system that is said to hold the asset: every named system is commanded."""
     kinds = (Kind(kind) for kind in row.combination.kinds)
-    stage, kind = min((judge.stage_of(each, holding=holding), each) for each in kinds)
+    # What is a model, whatever else it is said to be, is guarded and judged as one.
+    stage, _, kind = min((judge.stage_of(each, holding=holding), each is not Kind.MODEL, each) for each in kinds)
     action, rule, purposes, defer_days = disposition
     provision = judge.scope.provision_of(kind, row.combination.categories)
     return tuple(

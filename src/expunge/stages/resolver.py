@@ -15,6 +15,7 @@ from expunge.domain.partition import partition_of
 from expunge.domain.plan import Chunk, Cut, Lot, Lots, Obligation, cut
 from expunge.domain.scope import Arrival
 from expunge.domain.walk import (
+    ANEW,
     PlannedStatus,
     Task,
     TaskKind,
@@ -124,10 +125,12 @@ class Resolver:
         keys, judge = sorted(unpack(task.nodes)), self._traversal.judge(task)
         lots: dict[Lot, list[Obligation]] = defaultdict(list)
         for key, row, peek in zip(keys, self._index.rows(keys), self._index.peek(task.case_id, keys), strict=True):
-            disposition = judge.dispose(nature_of(row), collected=row.collected) if row else None
-            withdrawn = peek.mark is not None and peek.mark.reach is Arrival.ROOT
-            if row is None or disposition is None or withdrawn:
-                continue  # a withdrawn container is deleted whole, not made anew
+            if row is None:
+                continue
+            named = peek.mark is not None and peek.mark.reach is Arrival.ROOT
+            disposition = judge.dispose(nature_of(row), collected=row.collected, named=named)
+            if disposition is None or disposition.action not in ANEW:
+                continue  # as what it is named in the request it was planned when it was met
             found = left_out(self._index, self._door.keys, task.case_id, task.scope, key, row)
             excluded = tuple(sorted(found.others.values()))
             for lot in lots_of(row, disposition, judge, returned=task.returned):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import ValidationError
+
 from expunge.adapters.store.server import Server
 from expunge.domain.policy.rules import Policy
 from expunge.errors import Unavailable
@@ -28,11 +30,15 @@ class RedisPolicies:
         """A policy by its digest.
 
         Raises:
-            Unavailable: Redis does not have it: it has forgotten.
+            Unavailable: Redis does not have it, or this process is too old to read it.
         """
         if digest not in self._known:
             raw = self._server.guarded(lambda client: client.hget(self._server.key(0, "policies"), digest))
             if raw is None:
                 raise Unavailable("a policy that a case is bound to is missing in Redis: it has forgotten; rebuild")
-            self._known[digest] = Policy.model_validate_json(raw)
+            try:
+                found = Policy.model_validate_json(raw)
+            except ValidationError:
+                raise Unavailable("a case is bound to a policy of a newer version: upgrade this process") from None
+            self._known[digest] = found
         return self._known[digest]

@@ -13,6 +13,7 @@ from expunge.domain.case.facts import (
     AwaitsApproval,
     Closed,
     Commanded,
+    DeferralEnded,
     Deferred,
     Exhausted,
     Extended,
@@ -63,6 +64,7 @@ def open_case(fact: Opened, root: Root, now: datetime) -> Case:
         due_at=fact.due_at,
         warn_at=fact.warn_at,
         extendable_to=fact.extendable_to,
+        extended_warn_at=fact.extended_warn_at,
         deadlines=tuple(Deadline(provision=provision, due_at=due_at) for provision, due_at in fact.provisions),
         opened_at=now,
         dry_run=fact.dry_run,
@@ -171,7 +173,7 @@ def _new_chunk(case_id: str, generation: int, summary: ChunkSummary) -> ChunkSta
 
 
 def _plan_fixed(case: Case, _: Chunks, fact: PlanFixed) -> Case:
-    case = _with_generation(case, fact.generation, fixed=True, plan_digest=fact.plan_digest)
+    case = _with_generation(case, fact.generation, fixed=True, fixed_at=fact.at, plan_digest=fact.plan_digest)
     return _forward(case.model_copy(update={"held": ()}), Status.PLANNED)
 
 
@@ -186,14 +188,19 @@ def _awaits_approval(case: Case, _: Chunks, fact: AwaitsApproval) -> Case:
 
 
 def _plan_approved(case: Case, _: Chunks, fact: PlanApproved) -> Case:
-    return _with_generation(
-        case, fact.generation, approved_by=(*case.numbered(fact.generation).approved_by, fact.operator)
-    )
+    approved_by = (*case.numbered(fact.generation).approved_by, fact.operator)
+    return _with_generation(_heard(case, fact.control), fact.generation, approved_by=approved_by)
 
 
 def _plan_rejected(case: Case, _: Chunks, fact: PlanRejected) -> Case:
     """What it had to do stays open; nobody will do it."""
-    return _with_generation(case, fact.generation, rejected=True, done=True)
+    after = _with_generation(_heard(case, fact.control), fact.generation, rejected=True, done=True)
+    waits = any(each.awaiting for each in after.generations)
+    return after if waits else _forward(after, Status.PURGING)
+
+
+def _heard(case: Case, control: str) -> Case:
+    return case.model_copy(update={"controls": tuple(sorted({*case.controls, control}))})
 
 
 def _nothing_found(case: Case, _: Chunks, fact: NothingFound) -> Case:
@@ -240,6 +247,11 @@ def _deferred(case: Case, chunks: Chunks, fact: Deferred) -> tuple[Case, Chunks]
     note = Note(reason=BY_POLICY, until=until, ordinals=tuple(range(size)))
     answers = LETTERS[Claim.DEFERRED] * size
     return _changed(_sent(case, before), before, answers=answers, notes=(note,), next_at=fact.until)
+
+
+def _deferral_ended(case: Case, chunks: Chunks, fact: DeferralEnded) -> tuple[Case, Chunks]:
+    before = chunks[fact.chunk]
+    return _changed(case, before, answers=LETTERS[OPEN] * before.summary.size, notes=())
 
 
 def _exhausted(case: Case, chunks: Chunks, fact: Exhausted) -> tuple[Case, Chunks]:
@@ -304,6 +316,7 @@ def _warned(case: Case, _: Chunks, __: Warned) -> Case:
 
 
 def _extended(case: Case, _: Chunks, fact: Extended) -> Case:
+    case = _heard(case, fact.control)
     put_off = {"due_at": fact.due_at, "warn_at": fact.warn_at, "extended": True, "warned": False}
     return case.model_copy(update=put_off)
 
@@ -342,6 +355,7 @@ _APPLY: dict[type[Any], Callable[[Case, Chunks, Any], Case | tuple[Case, Chunks]
     Purged: _purged,
     Commanded: _commanded,
     Deferred: _deferred,
+    DeferralEnded: _deferral_ended,
     Exhausted: _exhausted,
     Accepted: _accepted,
     Answered: _answered,

@@ -32,7 +32,7 @@ def body(
         "regime": case.regime.value,
         "received_at": stamp(case.received_at),
         "received_at_clamped": case.clamped,
-        "due_at": stamp(case.due_at),
+        "due_at": case.due_at.isoformat(timespec="milliseconds"),
         "clock": case.clock,
         "extended": case.extended,
         "reason": reason or None,
@@ -67,7 +67,11 @@ def provisions(case: Case) -> list[dict[str, Any]]:
     for line, number in case.counts:
         left[line.provision] += number if line.claim in UNDONE else 0
     return [
-        {"provision": each.provision, "due_at": stamp(each.due_at), "open": left[each.provision]}
+        {
+            "provision": each.provision,
+            "due_at": each.due_at.isoformat(timespec="milliseconds"),
+            "open": left[each.provision],
+        }
         for each in case.deadlines
     ]
 

@@ -43,6 +43,8 @@ def provision_due(turn: Turn, provision: str) -> None:
 def extended(turn: Turn, message: Extended) -> None:
     """More time, once, and only inside the first term: after that it is too late to tell the requester (GDPR 12(3))."""
     case = turn.case
+    if message.content in case.controls:
+        return
     reason = _why_not(turn)
     if reason or case.extendable_to is None:
         turn.emit(SetAside(message.place, message.content, reason))
@@ -50,7 +52,7 @@ def extended(turn: Turn, message: Extended) -> None:
     turn.record(
         facts.Extended(
             due_at=case.extendable_to,
-            warn_at=case.extendable_to - (case.due_at - case.warn_at),
+            warn_at=case.extended_warn_at or case.extendable_to,
             operator=message.operator,
             control=message.content,
         )

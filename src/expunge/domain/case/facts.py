@@ -31,6 +31,7 @@ class Opened(Value):
     due_at: datetime
     warn_at: datetime
     extendable_to: datetime | None = None
+    extended_warn_at: datetime | None = None
     provisions: tuple[tuple[str, datetime], ...] = ()
     """Of an order: id and deadline of each."""
     dry_run: bool
@@ -81,6 +82,8 @@ class PlanFixed(Value):
     plan_digest: Hex
     chunks: int
     obligations: int
+    at: datetime
+    """From here on what policy puts off is counted."""
 
 
 class AwaitsApproval(Value):
@@ -167,6 +170,13 @@ class Deferred(Value):
     fact: Literal["deferred"] = "deferred"
     chunk: Hex
     until: datetime
+
+
+class DeferralEnded(Value):
+    """What policy had put off is open again, and commanded."""
+
+    fact: Literal["deferral_ended"] = "deferral_ended"
+    chunk: Hex
 
 
 class Exhausted(Value):
@@ -280,6 +290,7 @@ Fact = Annotated[
     | Purged
     | Commanded
     | Deferred
+    | DeferralEnded
     | Exhausted
     | Accepted
     | Answered
@@ -311,6 +322,7 @@ ALL: tuple[type[Value], ...] = (
     Purged,
     Commanded,
     Deferred,
+    DeferralEnded,
     Exhausted,
     Accepted,
     Answered,

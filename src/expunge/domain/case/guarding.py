@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from expunge.domain.case import closing, confirm, facts, purging
+from expunge.domain.case import confirm, facts, purging
 from expunge.domain.case.messages import Approved, Rejected
 from expunge.domain.case.state import Case, Generation
 from expunge.domain.case.turn import Confirm, SetAside, SuppressAgain, Turn
@@ -31,19 +31,11 @@ def passed(case: Case, generation: Generation, guard: tuple[Threshold, ...]) -> 
     ]
 
 
-def let_go(turn: Turn, number: int) -> None:
-    """Carry a plan out; a dry run ends here.
-
-    With the first plan it is settled that the request is carried out: from then on, what it is about must not be
-    collected again.
-    """
-    if number == 1 and not turn.case.dry_run:
-        turn.emit(SuppressAgain())
-    purging.advance(turn)
-
-
 def held_back(turn: Turn, number: int) -> bool:
-    """Let a plan that has just been fixed wait, if the guard of its policy says so; whether it waits."""
+    """Let a plan that has just been fixed wait, if the guard of its policy says so; whether it waits.
+
+    A dry run ends with its plan.
+    """
     generation = turn.case.numbered(number)
     above = passed(turn.case, generation, turn.policies.of(generation.policy).guard)
     if not above or turn.case.dry_run:
@@ -57,40 +49,59 @@ def held_back(turn: Turn, number: int) -> bool:
         )
     )
     turn.emit(Confirm("awaiting_approval", confirm.body(turn.case, plan_digest=generation.plan_digest)))
-    purging.advance(turn)
     return True
+
+
+def suppress_if_let_go(turn: Turn, before: Case) -> None:
+    """With the first plan that goes it is settled that the request is carried out.
+
+    From then on, what it is about must not be collected again.
+    """
+    if turn.case.let_go and not before.let_go and not turn.case.dry_run:
+        turn.emit(SuppressAgain())
 
 
 def approved(turn: Turn, message: Approved) -> None:
     """One operator's approval; with the last that is needed the plan is carried out."""
-    generation = _awaiting(turn, message)
+    generation, before = _awaiting(turn, message), turn.case
     if generation is None or message.operator in generation.approved_by:
         return
     turn.record(facts.PlanApproved(generation=generation.number, operator=message.operator, control=message.content))
-    if not turn.case.numbered(generation.number).awaiting:
-        let_go(turn, generation.number)
+    suppress_if_let_go(turn, before)
+    purging.advance(turn)
 
 
 def rejected(turn: Turn, message: Rejected) -> None:
-    """A plan that will not be carried out. Without another the case is refused; with one, this part stays open."""
-    generation = _awaiting(turn, message)
+    """A plan that will not be carried out.
+
+    With the first plan the whole request is refused, other plans that wait with it: none of them has gone. A later one
+    stays open while the rest goes on.
+    """
+    generation, before = _awaiting(turn, message), turn.case
     if generation is None:
         return
-    turn.record(facts.PlanRejected(generation=generation.number, operator=message.operator, control=message.content))
-    if generation.number == 1:
+    whole = generation.number == 1
+    for each in turn.case.generations:
+        if each is generation or (whole and each.fixed and not each.rejected):
+            fact = facts.PlanRejected(generation=each.number, operator=message.operator, control=message.content)
+            turn.record(fact)
+    if whole:
         turn.record(facts.Closed(status=Status.REFUSED))
         turn.emit(Confirm("refused", confirm.body(turn.case, outcome="refused", reason=message.reason)))
-    else:
-        closing.conclude(turn)
+        return
+    suppress_if_let_go(turn, before)
+    purging.advance(turn)
 
 
 def _awaiting(turn: Turn, message: Approved | Rejected) -> Generation | None:
     """The plan that a word is about; a word about another than those that wait is set aside, and changes nothing."""
-    plans = [each for each in turn.case.generations if each.plan_digest == message.plan_digest]
-    if not plans:
-        turn.emit(SetAside(message.place, message.content, "no_such_plan"))
+    if message.content in turn.case.controls:
         return None
-    if not plans[0].awaiting:
-        turn.emit(SetAside(message.place, message.content, "plan_does_not_wait"))
+    plans = [each for each in turn.case.generations if each.plan_digest == message.plan_digest]
+    reason = "" if plans and plans[0].awaiting else "plan_does_not_wait" if plans else "no_such_plan"
+    if turn.case.status in {Status.REFUSED, Status.CANCELLED}:
+        reason = "case_has_ended"
+    if reason:
+        turn.emit(SetAside(message.place, message.content, reason))
         return None
     return plans[0]

@@ -41,6 +41,8 @@ class Root(Value):
     regime: Regime
     jurisdiction: str | None = None
     received_at: datetime
+    policy: Hex
+    """The policy in force when the request was taken: the whole case is carried out under it (PROTOCOLS 31)."""
     clamped: bool = False
     """`received_at` lay in the future and was set to the append time (PROTOCOLS 53)."""
     correlation_id: str | None = None

@@ -27,7 +27,7 @@ def advance(turn: Turn) -> None:
     """Start what can start and end what has ended, in every generation, then see whether the case can close."""
     if turn.case.dry_run:
         return
-    for number in [g.number for g in turn.case.generations if g.fixed and not g.done and not g.awaiting]:
+    for number in [g.number for g in turn.case.let_go if not g.done]:
         while _step(turn, number):
             pass
     closing.conclude(turn)
@@ -66,8 +66,8 @@ def _share(turn: Turn, generation: Generation, stages: list[int]) -> timedelta:
 def _send(turn: Turn, number: int, stage: int) -> None:
     chunks = turn.waiting(number, stage, COMMANDS_PER_MESSAGE + 1)
     for chunk in chunks[:COMMANDS_PER_MESSAGE]:
-        if chunk.summary.defer_days:
-            until = turn.now + timedelta(days=chunk.summary.defer_days)
+        until = (turn.case.numbered(number).fixed_at or turn.now) + timedelta(days=chunk.summary.defer_days)
+        if until > turn.now:
             turn.record(facts.Deferred(chunk=chunk.summary.digest, until=until), chunk)
         else:
             _command(turn, chunk)
@@ -102,6 +102,9 @@ def repeat(turn: Turn, digest: str) -> None:
     chunk = turn.chunk(digest)
     if chunk is None or chunk.next_at is None or turn.now < chunk.next_at:
         return
+    if not chunk.attempt:  # policy had put it off
+        turn.record(facts.DeferralEnded(chunk=digest), chunk)
+        chunk = turn.chunks[digest]
     tried_enough = chunk.attempt > _system(turn, chunk).retries
     if chunk.open and tried_enough and not chunk.exhausted:
         turn.record(facts.Exhausted(chunk=digest), chunk)

@@ -78,15 +78,16 @@ def _rank(letter: str) -> int:
 
 def _claims(body: Chunk, receipt: Receipted, standard: Standard) -> Iterator[tuple[int, str, str, str]]:
     """(ordinal, letter, reason, until) for every target that the receipt speaks of."""
-    single: dict[str, Outcome] = {}
+    single: dict[str, tuple[str, str, str]] = {}
     for answer in receipt.answers:  # of two answers for one asset the worse stands
-        before = single.get(answer.asset)
-        if before is None or _rank(LETTERS[answer.outcome.claim]) < _rank(LETTERS[before.claim]):
-            single[answer.asset] = answer.outcome
+        said, before = _read(body, answer.outcome, standard), single.get(answer.asset)
+        if before is None or _rank(said[0]) < _rank(before[0]):
+            single[answer.asset] = said
+    every = _read(body, receipt.all, standard) if receipt.all else None
     for ordinal, asset in enumerate(body.assets):
-        outcome = single.get(asset, receipt.all)
-        if outcome is not None:
-            yield ordinal, *_read(body, outcome, standard)
+        read = single.get(asset, every)
+        if read is not None:
+            yield ordinal, *read
         elif receipt.status == "failed":
             yield ordinal, LETTERS[Claim.FAILED], "failed", ""
 

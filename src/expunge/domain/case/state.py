@@ -151,6 +151,7 @@ class Generation(Value):
     settles_at: datetime | None = None
     """Until when it collects what is late; the first generation waits for nothing."""
     fixed: bool = False
+    fixed_at: datetime | None = None
     plan_digest: str = ""
     sizes: dict[int, int] = {}
     """Stage -> chunks that can be commanded."""
@@ -185,6 +186,11 @@ class Generation(Value):
         return len(self.approved_by) < self.approvals and not self.rejected
 
     @property
+    def free(self) -> bool:
+        """Whether it may be carried out, as far as it is concerned itself."""
+        return self.fixed and not self.awaiting and not self.rejected
+
+    @property
     def walked(self) -> bool:
         """Whether every announced task has answered (an answer may precede its announcement)."""
         return bool(self.announced) and self.announced == self.answered
@@ -212,6 +218,7 @@ class Case(Value):
     clock: str
     due_at: datetime
     warn_at: datetime
+    extended_warn_at: datetime | None = None
     extendable_to: datetime | None
     """Until when an operator may put the due date off; None where the law knows no extension."""
     deadlines: tuple[Deadline, ...] = ()
@@ -237,6 +244,8 @@ class Case(Value):
     counts: tuple[tuple[Tally, int], ...] = ()
     unfinished: int = 0
     """Commandable chunks from which something may still come."""
+    controls: tuple[Hex, ...] = ()
+    """Operators' words that were taken: said again they are the same."""
     warned: bool = False
     extended: bool = False
     overdue: bool = False
@@ -251,6 +260,12 @@ class Case(Value):
     def generation(self) -> Generation:
         """The newest generation."""
         return self.generations[-1]
+
+    @property
+    def let_go(self) -> tuple[Generation, ...]:
+        """Generations that are carried out: none does while an earlier one waits for operators."""
+        first = min((each.number for each in self.generations if each.awaiting), default=len(self.generations) + 1)
+        return tuple(each for each in self.generations if each.free and each.number < first)
 
     def due_of(self, provision: str) -> datetime:
         """The due date of what falls under a provision of the order; the case's, where none is named."""

@@ -33,12 +33,11 @@ def opened(turn: Turn, message: Opened) -> None:
         if turn.case.content != root.content:
             turn.emit(Reject(root, "request_id_reused"))
         return
-    policy = turn.policies.current
-    turn.open(_first_fact(root, policy), root)
+    turn.open(_first_fact(root, turn.policies.of(root.policy)), root)
     turn.emit(WriteRoot(root))
     turn.emit(Confirm("acknowledged", confirm.body(turn.case)))
     task = task_id(root.case_id, "roots")
-    turn.record(facts.WalkAnnounced(generation=1, tasks=(task,), policy=policy.digest))
+    turn.record(facts.WalkAnnounced(generation=1, tasks=(task,), policy=root.policy))
     turn.emit(StartTask(TaskKind.ROOTS, task, 1))
 
 
@@ -54,6 +53,7 @@ def _first_fact(root: Root, policy: Policy) -> facts.Opened:
         due_at=max((each.due_at for each in root.scope.provisions), default=dates.due),
         warn_at=min((each.due_at for each in root.scope.provisions), default=dates.due) - dates.warning,
         extendable_to=dates.extended,
+        extended_warn_at=dates.extended - dates.warning if dates.extended else None,
         provisions=tuple((each.id, each.due_at) for each in root.scope.provisions),
         dry_run=root.dry_run,
         commitment=digest("commitment", root.salt, root.content).hex(),
@@ -153,12 +153,16 @@ def _fix(turn: Turn, number: int) -> None:
     generation = case.generation
     turn.record(
         facts.PlanFixed(
-            generation=number, plan_digest=plan, chunks=generation.chunks, obligations=generation.obligations
+            generation=number,
+            plan_digest=plan,
+            chunks=generation.chunks,
+            obligations=generation.obligations,
+            at=turn.now,
         )
     )
     turn.emit(Confirm("planned", confirm.body(turn.case, plan_digest=plan)))
     if not guarding.held_back(turn, number):
-        guarding.let_go(turn, number)
+        guarding.suppress_if_let_go(turn, case)
 
 
 def granted(turn: Turn, message: GrantedAgain) -> None:
@@ -220,8 +224,7 @@ def _start(turn: Turn, kind: TaskKind, nodes: dict[str, int], returned: int) -> 
 
 def _announce(turn: Turn, number: int, task: str) -> None:
     """A task of a later generation; the first of them says until when the generation collects what is late."""
-    case, settles_at, policy = turn.case, None, None
+    case, settles_at = turn.case, None
     if case.open_generation is None:
         settles_at = turn.now + min(SETTLES * 2 ** min(number - 2, 20), SETTLES_AT_MOST)
-        policy = turn.policies.current.digest
-    turn.record(facts.WalkAnnounced(generation=number, tasks=(task,), policy=policy, settles_at=settles_at))
+    turn.record(facts.WalkAnnounced(generation=number, tasks=(task,), policy=case.policy, settles_at=settles_at))

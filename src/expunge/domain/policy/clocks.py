@@ -82,7 +82,7 @@ def _local(moment: datetime, zone: str) -> datetime:
 
 def _both(first: Term, second: Term) -> Term:
     """An extension is counted from the beginning: one month and two more are three, not one and then two."""
-    return Term(
+    return Term.model_construct(
         months=first.months + second.months,
         days=first.days + second.days,
         business_days=first.business_days + second.business_days,

@@ -118,7 +118,7 @@ class Judge:
         ]
         if not rules:
             return None
-        rule = min(rules, key=lambda each: STRICTNESS.index(each.then))
+        rule = min(rules, key=lambda each: (STRICTNESS.index(each.then), each.defer_days))
         return Disposition(rule.then, rule.id, revoked if rule.then in _FOR_PURPOSES else (), rule.defer_days)
 
     def stage_of(self, kind: Kind, *, holding: bool) -> int:

@@ -8,12 +8,23 @@ from enum import StrEnum
 from functools import cached_property
 from itertools import pairwise
 from typing import Annotated, Literal, Protocol
+from zoneinfo import ZoneInfo
 
+import holidays
 import orjson
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StringConstraints,
+    model_validator,
+)
 
 from expunge.domain.digest import digest
-from expunge.domain.vocabulary import Action, Claim, Kind, Regime
+from expunge.domain.vocabulary import CONTAINERS, Action, Claim, Kind, Regime
 
 RuleId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 
@@ -91,6 +102,9 @@ DISPOSITIONS = (
 )
 
 
+_ANEW = frozenset({Action.REBUILD_WITHOUT, Action.RETRAIN_WITHOUT})
+
+
 def _disposition(action: Action) -> Action:
     if action not in DISPOSITIONS:
         raise ValueError(f"{action} is nothing that a policy can ask for: one of {', '.join(DISPOSITIONS)}")
@@ -134,6 +148,25 @@ class Term(_Row):
         return self
 
 
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"{name} is no time zone: Europe/Brussels, America/Los_Angeles, UTC") from None
+    return name
+
+
+def _calendar(name: str) -> str:
+    if not name:
+        return name
+    country, _, subdivision = name.partition("-")
+    try:
+        holidays.country_holidays(country, subdiv=subdivision or None)
+    except NotImplementedError:
+        raise ValueError(f"no holidays are known for {name}: a country and perhaps a part of it, US-CA, DE") from None
+    return name
+
+
 class Clock(_Row):
     """A term of a law, in force for requests received from one day to another."""
 
@@ -142,9 +175,9 @@ class Clock(_Row):
     effective_from: date = date.min
     effective_to: date = date.max
     """The last day."""
-    zone: str
+    zone: Annotated[str, AfterValidator(_zone)]
     """IANA name: where the days of this clock begin, unless the request's jurisdiction has a zone of its own."""
-    calendar: str = ""
+    calendar: Annotated[str, AfterValidator(_calendar)] = ""
     """Country and perhaps subdivision (`US-CA`) whose holidays are no business days."""
     acknowledge: Term | None = None
     respond: Term
@@ -225,14 +258,14 @@ class Threshold(_Row):
     """Only obligations of these kinds count; none: all."""
     scope: Annotated[tuple[About, ...], BeforeValidator(_many)] = ()
     """Only requests about these; none: all."""
-    more_than: int = Field(ge=0)
+    more_than: StrictInt = Field(ge=0, le=1_000_000_000)
     approvals: int = Field(1, ge=1, le=10)
     """Distinct operators who must approve the plan."""
     why: str = ""
 
 
 class Policy(_Row):
-    """A whole policy. It is pinned, by its digest, in each generation of a case (PROTOCOLS 31)."""
+    """A whole policy. A case is bound to one, by its digest, for good (PROTOCOLS 31)."""
 
     policy: Literal[1]
     """The version of this form."""
@@ -240,7 +273,7 @@ class Policy(_Row):
     dispositions: tuple[DispositionRule, ...] = Field(min_length=1)
     stages: tuple[StageRule, ...] = Field(min_length=1)
     clocks: tuple[Clock, ...] = Field(min_length=1)
-    zones: dict[str, str] = {}
+    zones: dict[Annotated[str, AfterValidator(str.upper)], Annotated[str, AfterValidator(_zone)]] = {}
     """Jurisdiction (ISO 3166) -> zone, where it is not the clock's."""
     refusals: tuple[Refusal, ...] = ()
     guard: tuple[Threshold, ...] = Field(min_length=1)
@@ -263,6 +296,8 @@ class Policy(_Row):
         self._check_dispositions()
         self._check_stages()
         self._check_clocks()
+        if all(row.kind or row.scope for row in self.guard):
+            raise ValueError("guard: at least one row must count all kinds in all requests (no kind, no scope)")
         return self
 
     def _check_ids(self) -> None:
@@ -285,6 +320,9 @@ class Policy(_Row):
         early = next((rule.id for rule in others if rule.when.unconditional), None)
         if early:
             raise ValueError(f"dispositions: no rule behind {early} can ever be met, for it has no `when`")
+        for rule in others:
+            if rule.then in _ANEW and not (rule.when.kind and set(rule.when.kind) <= CONTAINERS):
+                raise ValueError(f"dispositions: {rule.id} makes anew what may hold nothing else: name kinds that do")
 
     def _check_stages(self) -> None:
         kinds = Counter(kind for stage in self.stages for kind in stage.kinds)
@@ -301,6 +339,8 @@ class Policy(_Row):
             rows = sorted((row for row in self.clocks if regime in row.regime), key=lambda row: row.effective_from)
             if not rows:
                 raise ValueError(f"clocks: none for regime {regime}")
+            if rows[0].effective_from != date.min:
+                raise ValueError(f"clocks: for regime {regime} none is in force before {rows[0].effective_from}")
             if rows[-1].effective_to != date.max:
                 raise ValueError(f"clocks: for regime {regime} none is in force after {rows[-1].effective_to}")
             for before, after in pairwise(rows):
@@ -321,7 +361,7 @@ class Policies(Protocol):
 
     @property
     def current(self) -> Policy:
-        """The policy of this process: new generations are planned under it."""
+        """The policy of this process: requests that it takes are bound to it."""
 
     def of(self, digest: str) -> Policy:
         """A policy by its digest.
