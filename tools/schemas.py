@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -119,7 +120,29 @@ def story() -> World:
     world.grant("bob", "training")
     world.settle()
     _guarded(world)
+    _ordered(world)
     return world
+
+
+def _ordered(world: World) -> None:
+    """An order whose deadline passes while assets turn up in a stream."""
+    world.register("scan", data_sources=["supplier-c"])
+    provision = {"id": "III(A)", "deadline": stamp(world.broker.now + timedelta(days=30)), "kinds": ["object"]}
+    matter = {"authority": "court", "docket": "C-1", "order_date": "2026-11-01", "provisions": [provision]}
+    world.withdraw("supplier-c", request="ordered", matter=matter)
+    world.settle(ticks=1)
+    for asset in (
+        "scan-2",
+        "scan-3",
+    ):  # the second comes when the generation of the first has collected for long enough
+        world.register(asset, data_sources=["supplier-c"])
+        world.step("indexer")
+        world.step("coordinator")
+        world.tick(5)
+        world.step("coordinator")
+    world.settle(ticks=1)
+    world.tick(40 * 86_400)  # the backup's schedule is over, too
+    world.settle()
 
 
 def _guarded(world: World) -> None:
