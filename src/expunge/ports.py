@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from expunge.domain.case.messages import Root
 from expunge.domain.case.state import Case, CaseReader, ChunkState
+from expunge.domain.digest import hidden
 from expunge.domain.events import Outgoing, Position, Record
 from expunge.domain.marks import Mark, MarkState
 from expunge.domain.plan import Chunk
@@ -50,12 +51,18 @@ class Said(NamedTuple):
     row: Row
     at_ms: int
 
+    def __repr__(self) -> str:
+        return hidden(self)
+
 
 class Put(NamedTuple):
     """What became of a statement: the row of all statements, in bytes, and the asset's marks, read after the write."""
 
     raw: bytes
     marks: Sequence[Mark]
+
+    def __repr__(self) -> str:
+        return hidden(self)
 
 
 class Peek(NamedTuple):
@@ -65,6 +72,9 @@ class Peek(NamedTuple):
     row: bytes | None
     """Of containers only."""
     mark: Mark | None
+
+    def __repr__(self) -> str:
+        return hidden(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expunge.domain.digest import digest
+from expunge.domain.marks import Thing
+from expunge.domain.plan import Obligation
 from expunge.domain.row import (
     CONTAINER,
     PASS_THROUGH,
@@ -19,6 +21,10 @@ from expunge.domain.row import (
     flags_of,
     parents_of,
 )
+from expunge.domain.scope import Arrival
+from expunge.domain.statement import Named, Statement
+from expunge.domain.walk import Visit
+from expunge.ports import Peek, Put, Said
 
 NAMES = st.lists(st.sampled_from(["a", "b", "c"]), max_size=3).map(lambda names: tuple(sorted(set(names))))
 KEYS = st.lists(st.integers(0, 40).map(digest), max_size=25).map(lambda keys: tuple(sorted(set(keys))[:16]))
@@ -80,3 +86,20 @@ def test_flags_say_what_a_walk_needs() -> None:
     assert Row("a", combine(("dataset", "object"), (), (), (), ())).flags & CONTAINER
     assert Row("a", holding=Holding()).flags & CONTAINER
     assert not Row("a", combine(("object",), (), (), (), ())).flags & (CONTAINER | PASS_THROUGH)
+
+
+def test_no_value_with_an_asset_in_it_shows_it() -> None:
+    """DESIGN 6: what stands in a traceback or a log must not be an id."""
+    row = Row("s3://canary/1.jpg", aliases=("canary",))
+    values = [
+        Said(b"canary", row, 1),
+        Put(row.encode(), ()),
+        Peek(0, row.encode(), None),
+        Visit(b"canary", seen=False, skipped=False, reach=Arrival.ROOT, row=row.encode()),
+        Obligation(b"canary", row.asset),
+        Named(b"canary", "canary"),
+        Thing(b"canary", row.encode()),
+        Statement(row.asset),
+        row,
+    ]
+    assert "canary" not in repr(values)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from expunge.agent.types import Result, Target
+from expunge.domain.digest import hidden
 from expunge.domain.vocabulary import Claim
 
 _SCHEMA = """
@@ -26,6 +27,9 @@ class Kept(NamedTuple):
 
     result: dict[str, Any]
     command_id: str
+
+    def __repr__(self) -> str:
+        return hidden(self)
 
 
 class Memory:

@@ -21,3 +21,8 @@ def digest(*parts: str | bytes | int, key: bytes = b"") -> bytes:
 def name(*parts: str | bytes | int) -> str:
     """`digest` in hexadecimal, for ids that people and topics see."""
     return digest(*parts).hex()
+
+
+def hidden(value: object) -> str:
+    """What the `repr` of a value with ids in it shows: its type, and nothing of what it says."""
+    return f"{type(value).__name__}(...)"

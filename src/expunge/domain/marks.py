@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
+from expunge.domain.digest import hidden
 from expunge.domain.row import CONTAINER, DIGEST_BYTES, collected_of, flags_of
 from expunge.domain.scope import Arrival
 from expunge.domain.walk import boundary, reach_of
@@ -62,6 +63,9 @@ class Thing(NamedTuple):
     made_ms: int = 0
     """When the statement itself says that it was made; 0: it does not say."""
 
+    def __repr__(self) -> str:
+        return hidden(self)
+
     @property
     def digest(self) -> bytes:
         """The digest of its row as it is now."""
@@ -75,6 +79,9 @@ class Met(NamedTuple):
     arrival: Arrival
     parent: bytes = b""
     """Where the edge came from, if it was one."""
+
+    def __repr__(self) -> str:
+        return hidden(self)
 
 
 def is_late(thing: Thing, met: Met, own: Sequence[Mark]) -> bool:

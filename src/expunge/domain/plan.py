@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import orjson
 
-from expunge.domain.digest import digest
+from expunge.domain.digest import digest, hidden
 from expunge.domain.registry import Registry
 from expunge.domain.scope import Hex, Value
 from expunge.domain.vocabulary import Action, Kind
@@ -75,6 +75,9 @@ class Lot(NamedTuple):
     provision: str = ""
     """Of an order: whose deadline holds."""
 
+    def __repr__(self) -> str:
+        return hidden(self)
+
     @property
     def alone(self) -> bool:
         """Whether every obligation is a command of its own."""
@@ -90,6 +93,9 @@ class Obligation(NamedTuple):
     excluded: tuple[str, ...] = ()
     cut: bool = False
     """There is more to leave out than `excluded` says, so nothing can be told."""
+
+    def __repr__(self) -> str:
+        return hidden(self)
 
     def name(self, lot: Lot) -> bytes:
         """A digest of all that it says. Whatever task plans it again, it stays in the chunk that has it already."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from expunge.domain.digest import SIZE
+from expunge.domain.digest import SIZE, hidden
 from expunge.domain.row import (
     KEPT_ALIASES,
     KEPT_ATTRIBUTES,
@@ -27,6 +27,9 @@ class Named(NamedTuple):
 
     pseudonym: bytes
     ref: str | None = None
+
+    def __repr__(self) -> str:
+        return hidden(self)
 
 
 @dataclass(slots=True, repr=False)

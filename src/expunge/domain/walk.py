@@ -14,7 +14,7 @@ from enum import StrEnum
 from itertools import islice
 from typing import NamedTuple
 
-from expunge.domain.digest import SIZE, digest
+from expunge.domain.digest import SIZE, digest, hidden
 from expunge.domain.plan import MAX_EXCLUDED, Detail, Lot, Obligation
 from expunge.domain.policy.dispose import Disposition, Judge, Nature
 from expunge.domain.row import (
@@ -87,6 +87,9 @@ class Trip(NamedTuple):
     own: bool
     keys: Sequence[bytes]
 
+    def __repr__(self) -> str:
+        return hidden(self)
+
 
 class PlannedStatus(StrEnum):
     """How a task ended."""
@@ -113,6 +116,9 @@ class Visit(NamedTuple):
     """The case had marked it before."""
     hub: bool = False
     """Its children are too many to come along: they are read in shards."""
+
+    def __repr__(self) -> str:
+        return hidden(self)
 
 
 class Verdict(NamedTuple):

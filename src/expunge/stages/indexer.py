@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from expunge.domain.admission import Door
 from expunge.domain.case.messages import TYPE_OF, HoldingDeclared, Late, LateAsset
-from expunge.domain.digest import name
+from expunge.domain.digest import hidden, name
 from expunge.domain.events import Event, Outgoing, Record, decode
 from expunge.domain.marks import Mark, MarkState, Met, Thing, has_returned, is_late
 from expunge.domain.row import CONTAINER, EXTRA, PARENTS, Row, flags_of, moment, parents_of
@@ -38,6 +38,9 @@ class _Stated(NamedTuple):
     statement: Statement
     at: datetime
     parents: tuple[bytes, ...]
+
+    def __repr__(self) -> str:
+        return hidden(self)
 
 
 _Written = tuple[list[Put], dict[int, list[Met]]]

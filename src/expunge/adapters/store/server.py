@@ -15,6 +15,7 @@ import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
+from expunge.domain.digest import hidden
 from expunge.errors import ConfigurationError, Fenced, Unavailable
 
 T = TypeVar("T")
@@ -74,6 +75,9 @@ class Call(NamedTuple):
     tags: Collection[int]
     arguments: Sequence[Any]
     keys: Sequence[bytes] = ()
+
+    def __repr__(self) -> str:
+        return hidden(self)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from expunge.adapters.store.index import RedisIndex, unpack_marks
 from expunge.adapters.store.server import ASSETS_PER_BUCKET, TAGS, Server
-from expunge.domain.digest import SIZE
+from expunge.domain.digest import SIZE, hidden
 from expunge.domain.marks import MarkState
 from expunge.domain.row import Row
 
@@ -33,6 +33,9 @@ class Field(NamedTuple):
     part: str
     node: bytes
     value: bytes
+
+    def __repr__(self) -> str:
+        return hidden(self)
 
 
 @dataclass(slots=True)
@@ -97,16 +100,16 @@ class Survey:
         fullest: Counter[str] = Counter()
         for place, fields in self._buckets("acsom"):
             for part, _, value in fields:
-                stats.counts[{"a": "assets", "s": "subjects"}.get(part, "")] += 1
+                stats.counts["subjects"] += part == "s"
                 stats.counts["edges"] += len(value) // SIZE if part == "c" else 0
                 stats.counts["marks"] += len(unpack_marks(value)) if part == "m" else 0
                 if part == "a":
                     row = self._index.decode(value)
+                    stats.counts["assets" if row.combination.systems else "names"] += 1
                     stats.unowned += self._is_unowned(row)
                     stats.unproven += is_unproven(row)
             fullest[place] = sum(1 for each in fields if each.part == "a")
             fullest = Counter(dict(fullest.most_common(FULLEST)))
-        del stats.counts[""]
         stats.fullest = fullest.most_common(FULLEST)
         stats.combinations = self._server.guarded(lambda client: client.hlen(self._server.key(0, "combinations")))
         return stats

@@ -21,7 +21,7 @@ local function key_of(kind, bucket)
 end
 
 -- Members (keys of 16 bytes) of a field, packed. Past SPILL_BYTES the field holds 'S' and the members move to a hash
--- beside it, one field for each first byte that can occur in a shard; a part that grows past the bound as well moves to
+-- beside it, one field for each second byte that can occur in a shard; a part that grows past the bound as well moves to
 -- a plain set. So a hub of millions breaks nobody else's compact encoding, and no reply is larger than a part.
 local SPILL_BYTES = 2048
 local SPILLED = 'S'
