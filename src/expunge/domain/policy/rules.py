@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from expunge.domain.digest import digest
-from expunge.domain.vocabulary import CONTAINERS, Action, Claim, Kind, Regime
+from expunge.domain.vocabulary import CONTAINERS, STRICTNESS, Action, Claim, Kind, Regime
 
 RuleId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 
@@ -90,24 +90,12 @@ class When(_Row):
         return self == When()
 
 
-DISPOSITIONS = (
-    Action.DELETE,
-    Action.DESTROY_KEY,
-    Action.RETRAIN_WITHOUT,
-    Action.REBUILD_WITHOUT,
-    Action.REDACT,
-    Action.DISABLE,
-    Action.RESTRICT,
-    Action.NOTIFY,
-)
-
-
 _ANEW = frozenset({Action.REBUILD_WITHOUT, Action.RETRAIN_WITHOUT})
 
 
 def _disposition(action: Action) -> Action:
-    if action not in DISPOSITIONS:
-        raise ValueError(f"{action} is nothing that a policy can ask for: one of {', '.join(DISPOSITIONS)}")
+    if action not in STRICTNESS:
+        raise ValueError(f"{action} is nothing that a policy can ask for: one of {', '.join(STRICTNESS)}")
     return action
 
 
