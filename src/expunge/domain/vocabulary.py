@@ -148,6 +148,9 @@ class Status(StrEnum):
 CLOSED = frozenset({Status.COMPLETED, Status.COMPLETED_WITH_DEFERRALS, Status.REFUSED, Status.CANCELLED})
 """States in which nothing is under way: a new holding does not concern these cases."""
 
+OVER = frozenset({Status.REFUSED, Status.CANCELLED})
+"""States that a case does not leave: nothing is planned, found or repeated any more."""
+
 FINAL = frozenset(
     {
         Status.COMPLETED,

@@ -34,7 +34,7 @@ def left_out(index: Index, keys: Keys, case_id: str, scope: Scope, container: by
     A name that it was made from, too ("latest", before it moved on), is none of its own. A withdrawn asset that nobody
     has registered yet is known by what the request calls it.
     """
-    names = names_of(index, keys, [container])
+    names = names_of(index, keys, [container]) if row is None or row.aliases else {container}
     lists = [index.excluded(case_id, name) for name in sorted(names)]
     same = names - set(row.parents if row else ()) | {container}
     found = sorted({key for each in lists for key in each} - same)

@@ -60,11 +60,6 @@ def too_many_misses(case: Case, allowed: NotFound) -> list[str]:
     return sorted(s for s, n in misses.items() if n >= allowed.misses and n > allowed.share * answered[s])
 
 
-def say_overdue(turn: Turn) -> None:
-    """Tell the publisher that the due date has passed."""
-    turn.emit(Confirm("overdue", confirm.body(turn.case)))
-
-
 def applied(turn: Turn, message: Applied) -> bool:
     """Whether the indexers have applied what this case waits for."""
     wanted = turn.case.watermark

@@ -8,7 +8,7 @@ from typing import Any
 
 from expunge.domain.case.state import Case, Tally
 from expunge.domain.events import stamp
-from expunge.domain.vocabulary import DEFERRALS, OPEN, UNDONE, Claim, Kind, Status
+from expunge.domain.vocabulary import DEFERRALS, OPEN, Claim, Kind, Status
 
 RECORD_NOTICE = (
     "A record of this request and of what was done is kept as evidence. It holds counts and digests, "
@@ -63,14 +63,11 @@ def counts(case: Case) -> dict[str, dict[str, int]]:
 
 def provisions(case: Case) -> list[dict[str, Any]]:
     """The provisions of an order with their deadlines, and how many obligations under each are open."""
-    left = Counter[str]()
-    for line, number in case.counts:
-        left[line.provision] += number if line.claim in UNDONE else 0
     return [
         {
             "provision": each.provision,
             "due_at": each.due_at.isoformat(timespec="milliseconds"),
-            "open": left[each.provision],
+            "open": case.open_under(each.provision),
         }
         for each in case.deadlines
     ]

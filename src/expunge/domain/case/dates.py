@@ -5,15 +5,13 @@ from __future__ import annotations
 from expunge.domain.case import closing, confirm, facts, purging
 from expunge.domain.case.messages import Extended
 from expunge.domain.case.turn import Confirm, SetAside, Turn
-from expunge.domain.vocabulary import UNDONE, Status
-
-_FINISHED = frozenset({Status.COMPLETED, Status.COMPLETED_WITH_DEFERRALS, Status.REFUSED, Status.CANCELLED})
+from expunge.domain.vocabulary import CLOSED
 
 
 def warn(turn: Turn) -> None:
     """The due date comes near while something is open."""
     case = turn.case
-    if case.warned or case.status in _FINISHED or case.dry_run or turn.now < case.warn_at:
+    if case.warned or case.status in CLOSED or case.dry_run or turn.now < case.warn_at:
         return
     turn.record(facts.Warned())
 
@@ -21,10 +19,10 @@ def warn(turn: Turn) -> None:
 def due(turn: Turn) -> None:
     """The due date: what is missing now is said."""
     case = turn.case
-    if case.overdue or case.status in _FINISHED or case.dry_run or turn.now < case.due_at:
+    if case.overdue or case.status in CLOSED or case.dry_run or turn.now < case.due_at:
         return
     turn.record(facts.Overdue())
-    closing.say_overdue(turn)
+    turn.emit(Confirm("overdue", confirm.body(turn.case)))
     purging.advance(turn)
 
 
@@ -34,7 +32,7 @@ def provision_due(turn: Turn, provision: str) -> None:
     deadline = next((each for each in case.deadlines if each.provision == provision), None)
     if deadline is None or deadline.ended or case.dry_run or turn.now < deadline.due_at:
         return
-    left = sum(number for line, number in case.counts if line.provision == provision and line.claim in UNDONE)
+    left = case.open_under(provision)
     turn.record(facts.ProvisionEnded(provision=provision, open=left))
     if left or not closing.planned_whole(case):
         turn.emit(Confirm("overdue", confirm.body(turn.case, provision=provision)))
@@ -66,6 +64,6 @@ def _why_not(turn: Turn) -> str:
         return "extended_already"
     if case.extendable_to is None:
         return "no_extension_in_this_regime"
-    if case.status in _FINISHED:
+    if case.status in CLOSED:
         return "case_has_ended"
     return "too_late_to_extend" if case.overdue or turn.now >= case.due_at else ""

@@ -30,10 +30,8 @@ from expunge.domain.case.turn import Emission, SetAside, Turn
 from expunge.domain.policy.rules import Policies
 from expunge.domain.registry import Registry
 from expunge.domain.scope import Arrival
-from expunge.domain.vocabulary import CLOSED, Status
+from expunge.domain.vocabulary import CLOSED, OVER
 from expunge.domain.walk import TaskKind
-
-_OVER = frozenset({Status.REFUSED, Status.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -80,8 +78,8 @@ def decide(
 
 
 def _known(turn: Turn, message: CaseMessage) -> None:
-    if turn.case.status in _OVER and not isinstance(message, Receipted | Approved | Rejected | Extended):
-        return  # nothing is planned, found or repeated any more
+    if turn.case.status in OVER and not isinstance(message, Receipted | Approved | Rejected | Extended):
+        return
     handler = _HANDLERS.get(type(message))
     if handler is not None:
         handler(turn, message)
@@ -133,7 +131,7 @@ _HANDLERS: dict[type[Any], Callable[[Turn, Any], None]] = {
 
 def timers(case: Case) -> dict[str, datetime]:
     """When the case must be looked at again, by timer: a function of its state, so a rebuild has them too."""
-    if case.status in _OVER:
+    if case.status in OVER:
         return {}
     wanted = {"walk": case.walk_retry_at}
     if case.status not in CLOSED and not case.dry_run:

@@ -10,7 +10,7 @@ from expunge.domain.case.state import Case, Generation
 from expunge.domain.case.turn import Confirm, SetAside, SuppressAgain, Turn
 from expunge.domain.policy.dispose import ABOUT
 from expunge.domain.policy.rules import Threshold
-from expunge.domain.vocabulary import Status
+from expunge.domain.vocabulary import OVER, Status
 
 
 def passed(case: Case, generation: Generation, guard: tuple[Threshold, ...]) -> list[Threshold]:
@@ -37,7 +37,7 @@ def held_back(turn: Turn, number: int) -> bool:
     A dry run ends with its plan.
     """
     generation = turn.case.numbered(number)
-    above = passed(turn.case, generation, turn.policies.of(generation.policy).guard)
+    above = passed(turn.case, generation, turn.policy.guard)
     if not above or turn.case.dry_run:
         return False
     turn.record(
@@ -99,7 +99,7 @@ def _awaiting(turn: Turn, message: Approved | Rejected) -> Generation | None:
         return None
     plans = [each for each in turn.case.generations if each.plan_digest == message.plan_digest]
     reason = "" if plans and plans[0].awaiting else "plan_does_not_wait" if plans else "no_such_plan"
-    if turn.case.status in {Status.REFUSED, Status.CANCELLED}:
+    if turn.case.status in OVER:
         reason = "case_has_ended"
     if reason:
         turn.emit(SetAside(message.place, message.content, reason))

@@ -57,7 +57,7 @@ def _step(turn: Turn, number: int) -> bool:
 
 def _share(turn: Turn, generation: Generation, stages: list[int]) -> timedelta:
     """The first stage's part of the time that is left, beside those that come after it."""
-    rules = turn.policies.of(generation.policy).stages
+    rules = turn.policy.stages
     shares = [rules[stage - 1].share for stage in stages]
     due = min((generation.dues[stage] for stage in stages if stage in generation.dues), default=turn.case.due_at)
     return max(due - turn.now, DAY) * shares[0] / sum(shares)
@@ -155,8 +155,7 @@ def _accepted(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
 
 def _answered(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
     body = turn.reader.body(turn.case.case_id, chunk.summary.digest)
-    policy = turn.policies.of(turn.case.numbered(chunk.generation).policy)
-    answers, notes = next_answers(chunk, body, message, Standard(policy.refusals, turn.case.regime))
+    answers, notes = next_answers(chunk, body, message, Standard(turn.policy.refusals, turn.case.regime))
     place = (message.attempt, message.sequence)
     if (answers, notes) == (chunk.answers, chunk.notes) and place <= chunk.receipt:
         return

@@ -271,6 +271,10 @@ class Case(Value):
         """The due date of what falls under a provision of the order; the case's, where none is named."""
         return next((each.due_at for each in self.deadlines if each.provision == provision), self.due_at)
 
+    def open_under(self, provision: str) -> int:
+        """Open obligations that fall under a provision of the order."""
+        return sum(number for line, number in self.counts if line.provision == provision and line.claim in UNDONE)
+
     def numbered(self, number: int) -> Generation:
         """A generation by its number."""
         return next(generation for generation in self.generations if generation.number == number)

@@ -153,7 +153,7 @@ class Turn:
 
     @property
     def policy(self) -> Policy:
-        """The policy that is pinned in the newest generation."""
+        """The policy that the case is bound to."""
         return self.policies.of(self.case.policy)
 
     def emit(self, emission: Emission) -> None:
