@@ -33,7 +33,7 @@ from expunge.adapters.store.index import RedisIndex  # noqa: E402
 from expunge.adapters.store.server import Server, buckets_for  # noqa: E402
 from expunge.adapters.store.survey import Survey  # noqa: E402
 from expunge.adapters.system import SystemClock, tune_process  # noqa: E402
-from expunge.domain.admission import Door  # noqa: E402
+from expunge.domain.admission.door import Door  # noqa: E402
 from expunge.domain.digest import digest  # noqa: E402
 from expunge.domain.events import Outgoing  # noqa: E402
 from expunge.domain.identity import Keys  # noqa: E402

@@ -25,7 +25,7 @@ from expunge.adapters.memory_index import MemoryIndex
 from expunge.adapters.policy_file import load_policy
 from expunge.adapters.store.cases import RedisCaseStore
 from expunge.adapters.store.index import RedisIndex
-from expunge.domain.admission import Door
+from expunge.domain.admission.door import Door
 from expunge.domain.digest import name
 from expunge.domain.events import CONTENT_TYPE, Event, Outgoing, Position, Record
 from expunge.domain.identity import Keys

@@ -19,8 +19,9 @@ from expunge.adapters.store.server import FORMAT, Server, buckets_for
 from expunge.adapters.system import PrometheusMetrics, StopWaiter, SystemClock, tune_process
 from expunge.adapters.vault import LibraryVault
 from expunge.config import Settings
-from expunge.domain.admission import Door
-from expunge.domain.case.state import Case, ChunkState
+from expunge.domain.admission.door import Door
+from expunge.domain.case.chunks import ChunkState
+from expunge.domain.case.state import Case
 from expunge.domain.identity import Keys
 from expunge.domain.partition import partition_of
 from expunge.domain.policy.rules import Policy

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, NamedTuple, Protocol, TypeVar
 
+from expunge.domain.case.chunks import ChunkState
 from expunge.domain.case.messages import Root
-from expunge.domain.case.state import Case, CaseReader, ChunkState
+from expunge.domain.case.state import Case, CaseReader
 from expunge.domain.digest import hidden
 from expunge.domain.events import Outgoing, Position, Record
 from expunge.domain.marks import Mark, MarkState

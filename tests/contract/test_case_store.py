@@ -9,7 +9,8 @@ import pytest
 
 from expunge.adapters.memory import MemoryCaseStore, MemoryNotaryStore
 from expunge.adapters.store.cases import RedisCaseStore, RedisNotaryStore
-from expunge.domain.case.state import Case, ChunkState
+from expunge.domain.case.chunks import ChunkState
+from expunge.domain.case.state import Case
 from expunge.domain.digest import digest, name
 from expunge.domain.events import Position
 from expunge.domain.plan import Chunk

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from expunge.domain.case.chunks import ChunkState
 from expunge.domain.case.messages import Root
-from expunge.domain.case.state import Case, ChunkState
+from expunge.domain.case.state import Case
 from expunge.domain.digest import digest, name
 from expunge.domain.events import Position
 from expunge.domain.plan import Chunk

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from expunge.domain import suppression
-from expunge.domain.admission import Door
+from expunge.domain.admission.door import Door
+from expunge.domain.case.chunks import ChunkState
 from expunge.domain.case.decide import Decision, decide, timers
 from expunge.domain.case.messages import (
     TYPE_OF,
@@ -20,7 +21,7 @@ from expunge.domain.case.messages import (
     Root,
     TimerFired,
 )
-from expunge.domain.case.state import Case, CaseReader, ChunkState
+from expunge.domain.case.state import Case, CaseReader
 from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Position, Record, decode, stamp
 from expunge.domain.plan import Chunk

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from expunge.domain.admission import Door
+from expunge.domain.admission.door import Door
 from expunge.domain.case.messages import Place
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing, Record

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from expunge.domain.admission import Door
+from expunge.domain.admission.door import Door
 from expunge.domain.case.decide import Decision
 from expunge.domain.case.facts import Fact
 from expunge.domain.case.messages import TYPE_OF, CaseMessage, Continue, GrantedAgain, LateAsset, Receipted, Root

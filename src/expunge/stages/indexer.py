@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import NamedTuple
 
-from expunge.domain.admission import Door
+from expunge.domain.admission import registrations
+from expunge.domain.admission.door import Door
 from expunge.domain.case.messages import TYPE_OF, HoldingDeclared, Late, LateAsset
 from expunge.domain.digest import hidden, name
 from expunge.domain.events import Event, Outgoing, Record, decode
@@ -82,7 +83,7 @@ class Indexer:
         for record in batch:
             at = record.appended_at
             try:
-                statements = self._door.statements(decode(record), at)
+                statements = registrations.statements(self._door, decode(record), at)
             except InvalidMessage as error:
                 dead.append(self._dead.of(record, error))
                 continue

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from expunge.domain import inlets
-from expunge.domain.admission import Door, discovered
+from expunge.domain.admission import controls, receipts, requests
+from expunge.domain.admission.door import Door
 from expunge.domain.case.messages import TYPE_OF, Control, Opened, Receipted
 from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record, decode
@@ -60,14 +61,17 @@ class Intake:
             if not _is_text(event.source + event.id):
                 raise InvalidMessage("not_a_cloudevent", "source and id")
             if record.topic == "controls":
-                return [to_case(self._door.control(event, record), record.appended_at, event.source, event.id)]
+                return [
+                    to_case(controls.control(self._door, event, record), record.appended_at, event.source, event.id)
+                ]
             publisher = self._door.publisher(event)
             if event.type == inlets.GRANT:
                 return [
                     suppress_message(each, record.appended_at, SOURCE)
-                    for each in self._door.granted(event, publisher, record.appended_at)
+                    for each in requests.granted(self._door, event, publisher, record.appended_at)
                 ]
-            root = self._door.request(
+            root = requests.request(
+                self._door,
                 event,
                 publisher,
                 record,
@@ -107,10 +111,10 @@ class Intake:
         system = record.topic.removeprefix(RECEIPTS)
         try:
             event = decode(record)
-            receipt, taken = self._door.receipt(event, record, system)
+            receipt, taken = receipts.receipt(self._door, event, record, system)
         except InvalidMessage as error:
             return [self._dead.of(record, error)]
-        found = discovered(receipt)
+        found = receipts.discovered(receipt)
         if found:
             taken = self._register(found, taken, record)
         return [to_case(taken, record.appended_at, event.source, event.id)]

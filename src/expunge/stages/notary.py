@@ -10,7 +10,7 @@ from typing import Any
 
 import rfc8785
 
-from expunge.domain.admission import Door
+from expunge.domain.admission.door import Door
 from expunge.domain.digest import name
 from expunge.domain.events import Outgoing, Position, Record, decode
 from expunge.errors import InvalidMessage

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 
-from expunge.domain.admission import Door
+from expunge.domain.admission.door import Door
 from expunge.domain.case.messages import TYPE_OF, Planned
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing, Record, decode

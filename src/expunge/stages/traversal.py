@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from expunge.domain.admission import Door
+from expunge.domain.admission.door import Door
 from expunge.domain.marks import TASK_DIGITS, Mark
 from expunge.domain.policy.dispose import Judge
 from expunge.domain.row import CONTAINER

@@ -8,8 +8,9 @@ from itertools import islice
 from typing import Any
 
 from expunge.adapters.store.server import TAGS, Call, Server
+from expunge.domain.case.chunks import ChunkState
 from expunge.domain.case.messages import Root
-from expunge.domain.case.state import Case, ChunkState
+from expunge.domain.case.state import Case
 from expunge.domain.events import Position
 from expunge.domain.plan import Chunk
 from expunge.domain.suppression import Suppression

@@ -7,15 +7,11 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from expunge.domain.case.apply_chunk import APPLY, Chunks, recount
+from expunge.domain.case.chunks import LETTERS, ChunkState
 from expunge.domain.case.facts import (
-    Accepted,
-    Answered,
     AwaitsApproval,
     Closed,
-    Commanded,
-    DeferralEnded,
-    Deferred,
-    Exhausted,
     Extended,
     Fact,
     IndexApplied,
@@ -39,14 +35,10 @@ from expunge.domain.case.facts import (
     WatermarkRaised,
 )
 from expunge.domain.case.messages import Root
-from expunge.domain.case.state import LETTERS, Case, ChunkState, Deadline, Generation, Note, Tally
+from expunge.domain.case.state import Case, Deadline, Generation
 from expunge.domain.plan import ChunkSummary, command_id
-from expunge.domain.vocabulary import OPEN, Claim, Status
+from expunge.domain.vocabulary import OPEN, Status
 from expunge.domain.walk import task_id
-
-BY_POLICY = "by_policy"
-Chunks = dict[str, ChunkState]
-"""Chunk states that a fact changes, by digest."""
 
 
 def open_case(fact: Opened, root: Root, now: datetime) -> Case:
@@ -92,18 +84,12 @@ def apply(case: Case, chunks: Chunks, fact: Fact) -> tuple[Case, Chunks]:
     return after.model_copy(update={"sequence": case.sequence + 1}), touched
 
 
-def _with_generation(case: Case, number: int, **changes: Any) -> Case:
-    generations = tuple(g.model_copy(update=changes) if g.number == number else g for g in case.generations)
-    return case.model_copy(update={"generations": generations})
-
-
 def _walk_announced(case: Case, _: Chunks, fact: WalkAnnounced) -> Case:
     if all(g.number != fact.generation for g in case.generations):
         begun = Generation(number=fact.generation, policy=fact.policy or case.policy, settles_at=fact.settles_at)
         case = case.model_copy(update={"generations": (*case.generations, begun)})
     generation = case.numbered(fact.generation)
-    return _with_generation(
-        case,
+    return case.with_generation(
         fact.generation,
         announced=generation.announced | set(fact.tasks),
         pending={key: returned for key, returned in generation.pending.items() if key not in fact.sealed},
@@ -122,8 +108,7 @@ def _task_answered(case: Case, _: Chunks, fact: TaskAnswered) -> tuple[Case, Chu
         if chunk.commandable:
             sizes[chunk.summary.stage] += 1
             unsettled[chunk.summary.stage] += 1
-    case = _with_generation(
-        case,
+    case = case.with_generation(
         fact.generation,
         announced=generation.announced | {fact.task} | set(fact.spawned),
         answered=generation.answered | ({fact.task} if fact.last else set()),
@@ -137,7 +122,7 @@ def _task_answered(case: Case, _: Chunks, fact: TaskAnswered) -> tuple[Case, Chu
     )
     if fact.task == task_id(case.case_id, "roots"):
         case = case.model_copy(update={"walk_retry_at": None})
-    return _recount(case, [], list(new.values())), new
+    return recount(case, [], list(new.values())), new
 
 
 def _dues(case: Case, generation: Generation, chunks: tuple[ChunkSummary, ...]) -> dict[int, datetime]:
@@ -173,7 +158,7 @@ def _new_chunk(case_id: str, generation: int, summary: ChunkSummary) -> ChunkSta
 
 
 def _plan_fixed(case: Case, _: Chunks, fact: PlanFixed) -> Case:
-    case = _with_generation(case, fact.generation, fixed=True, fixed_at=fact.at, plan_digest=fact.plan_digest)
+    case = case.with_generation(fact.generation, fixed=True, fixed_at=fact.at, plan_digest=fact.plan_digest)
     return _forward(case.model_copy(update={"held": ()}), Status.PLANNED)
 
 
@@ -183,18 +168,18 @@ def _late_held(case: Case, _: Chunks, fact: LateHeld) -> Case:
 
 
 def _awaits_approval(case: Case, _: Chunks, fact: AwaitsApproval) -> Case:
-    case = _with_generation(case, fact.generation, approvals=fact.approvals, guard=fact.rules)
+    case = case.with_generation(fact.generation, approvals=fact.approvals, guard=fact.rules)
     return _forward(case, Status.AWAITING_APPROVAL)
 
 
 def _plan_approved(case: Case, _: Chunks, fact: PlanApproved) -> Case:
     approved_by = (*case.numbered(fact.generation).approved_by, fact.operator)
-    return _with_generation(_heard(case, fact.control), fact.generation, approved_by=approved_by)
+    return _heard(case, fact.control).with_generation(fact.generation, approved_by=approved_by)
 
 
 def _plan_rejected(case: Case, _: Chunks, fact: PlanRejected) -> Case:
     """What it had to do stays open; nobody will do it."""
-    after = _with_generation(_heard(case, fact.control), fact.generation, rejected=True, done=True)
+    after = _heard(case, fact.control).with_generation(fact.generation, rejected=True, done=True)
     waits = any(each.awaiting for each in after.generations)
     return after if waits else _forward(after, Status.PURGING)
 
@@ -209,7 +194,7 @@ def _nothing_found(case: Case, _: Chunks, fact: NothingFound) -> Case:
 
 
 def _stage_started(case: Case, _: Chunks, fact: StageStarted) -> Case:
-    case = _with_generation(case, fact.generation, stage=fact.stage, stage_ends_at=fact.ends_at)
+    case = case.with_generation(fact.generation, stage=fact.stage, stage_ends_at=fact.ends_at)
     return _forward(case, Status.PURGING)
 
 
@@ -221,81 +206,11 @@ def _forward(case: Case, status: Status) -> Case:
 
 
 def _stage_ended(case: Case, _: Chunks, fact: StageEnded) -> Case:
-    return _with_generation(case, fact.generation, stage_ends_at=None)
+    return case.with_generation(fact.generation, stage_ends_at=None)
 
 
 def _purged(case: Case, _: Chunks, fact: Purged) -> Case:
-    return _forward(_with_generation(case, fact.generation, done=True, stage_ends_at=None), Status.PURGING)
-
-
-def _commanded(case: Case, chunks: Chunks, fact: Commanded) -> tuple[Case, Chunks]:
-    before = chunks[fact.chunk]
-    return _changed(_sent(case, before), before, attempt=fact.attempt, next_at=fact.next_at)
-
-
-def _sent(case: Case, chunk: ChunkState) -> Case:
-    """One chunk fewer for which its stage must still do something."""
-    if not chunk.waits:
-        return case
-    sent = Counter(case.numbered(chunk.generation).sent) + Counter({chunk.summary.stage: 1})
-    return _with_generation(case, chunk.generation, sent=dict(sent))
-
-
-def _deferred(case: Case, chunks: Chunks, fact: Deferred) -> tuple[Case, Chunks]:
-    before = chunks[fact.chunk]
-    size, until = before.summary.size, fact.until.date().isoformat()
-    note = Note(reason=BY_POLICY, until=until, ordinals=tuple(range(size)))
-    answers = LETTERS[Claim.DEFERRED] * size
-    return _changed(_sent(case, before), before, answers=answers, notes=(note,), next_at=fact.until)
-
-
-def _deferral_ended(case: Case, chunks: Chunks, fact: DeferralEnded) -> tuple[Case, Chunks]:
-    before = chunks[fact.chunk]
-    return _changed(case, before, answers=LETTERS[OPEN] * before.summary.size, notes=())
-
-
-def _exhausted(case: Case, chunks: Chunks, fact: Exhausted) -> tuple[Case, Chunks]:
-    return _changed(case, chunks[fact.chunk], exhausted=True)
-
-
-def _accepted(case: Case, chunks: Chunks, fact: Accepted) -> tuple[Case, Chunks]:
-    return _changed(case, chunks[fact.chunk], receipt=(fact.attempt, fact.sequence), next_at=fact.next_at)
-
-
-def _answered(case: Case, chunks: Chunks, fact: Answered) -> tuple[Case, Chunks]:
-    before = chunks[fact.chunk]
-    return _changed(
-        case,
-        before,
-        receipt=max(before.receipt, (fact.attempt, fact.sequence)),
-        receipt_content=fact.receipt,
-        answers=fact.answers,
-        notes=fact.notes,
-        next_at=fact.next_at,
-    )
-
-
-def _changed(case: Case, before: ChunkState, **changes: Any) -> tuple[Case, Chunks]:
-    after = before.model_copy(update=changes)
-    if before.settled != after.settled:
-        generation = case.numbered(before.generation)
-        unsettled = Counter(generation.unsettled)
-        unsettled[before.summary.stage] += 1 if before.settled else -1
-        case = _with_generation(case, before.generation, unsettled=dict(unsettled))
-    return _recount(case, [before], [after]), {before.summary.digest: after}
-
-
-def _recount(case: Case, before: list[ChunkState], after: list[ChunkState]) -> Case:
-    counts: Counter[Tally] = Counter(dict(case.counts))
-    unfinished = case.unfinished
-    for chunk in before:
-        counts.subtract(chunk.tally())
-        unfinished -= not chunk.finished
-    for chunk in after:
-        counts.update(chunk.tally())
-        unfinished += not chunk.finished
-    kept = tuple(sorted((line, number) for line, number in counts.items() if number))
-    return case.model_copy(update={"counts": kept, "unfinished": unfinished})
+    return _forward(case.with_generation(fact.generation, done=True, stage_ends_at=None), Status.PURGING)
 
 
 def _watermark_raised(case: Case, _: Chunks, fact: WatermarkRaised) -> Case:
@@ -340,7 +255,7 @@ def _reopened(case: Case, _: Chunks, fact: Reopened) -> Case:
     return case.model_copy(update={"status": fact.status})
 
 
-_APPLY: dict[type[Any], Callable[[Case, Chunks, Any], Case | tuple[Case, Chunks]]] = {
+_OF_CASES: dict[type[Any], Callable[[Case, Chunks, Any], Case | tuple[Case, Chunks]]] = {
     WalkAnnounced: _walk_announced,
     WalkWaits: _walk_waits,
     TaskAnswered: _task_answered,
@@ -353,12 +268,6 @@ _APPLY: dict[type[Any], Callable[[Case, Chunks, Any], Case | tuple[Case, Chunks]
     StageStarted: _stage_started,
     StageEnded: _stage_ended,
     Purged: _purged,
-    Commanded: _commanded,
-    Deferred: _deferred,
-    DeferralEnded: _deferral_ended,
-    Exhausted: _exhausted,
-    Accepted: _accepted,
-    Answered: _answered,
     WatermarkRaised: _watermark_raised,
     IndexApplied: _index_applied,
     PurposeGranted: _purpose_granted,
@@ -369,3 +278,4 @@ _APPLY: dict[type[Any], Callable[[Case, Chunks, Any], Case | tuple[Case, Chunks]
     Closed: _closed,
     Reopened: _reopened,
 }
+_APPLY = _OF_CASES | APPLY

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from expunge.domain.case.state import Case, Tally
+from expunge.domain.case.chunks import Tally
+from expunge.domain.case.state import Case
 from expunge.domain.events import stamp
 from expunge.domain.vocabulary import DEFERRALS, OPEN, Claim, Kind, Status
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from expunge.domain.case import closing, dates, guarding, purging, walking
+from expunge.domain.case.chunks import ChunkState
 from expunge.domain.case.facts import Fact
 from expunge.domain.case.messages import (
     Applied,
@@ -25,7 +26,7 @@ from expunge.domain.case.messages import (
     Rejected,
     TimerFired,
 )
-from expunge.domain.case.state import Case, CaseReader, ChunkState
+from expunge.domain.case.state import Case, CaseReader
 from expunge.domain.case.turn import Emission, SetAside, Turn
 from expunge.domain.policy.rules import Policies
 from expunge.domain.registry import Registry

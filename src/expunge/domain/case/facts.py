@@ -7,11 +7,12 @@ ledger (PROTOCOLS 43). What belongs to a fact but may not stand there lies in `p
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from expunge.domain.case.state import Held, Note
+from expunge.domain.case.chunk_facts import Accepted, Answered, Commanded, DeferralEnded, Deferred, Exhausted
+from expunge.domain.case.state import Held
 from expunge.domain.plan import ChunkSummary
 from expunge.domain.scope import Granted, Hex, ScopeKind, Value
 from expunge.domain.vocabulary import Regime, Status
@@ -154,62 +155,6 @@ class Purged(Value):
     generation: int
 
 
-class Commanded(Value):
-    """A command was sent (grade E0), for the first time or again."""
-
-    fact: Literal["commanded"] = "commanded"
-    chunk: Hex
-    command_id: Hex
-    attempt: int
-    next_at: datetime
-
-
-class Deferred(Value):
-    """Policy puts a command off, for what a schedule replaces anyway."""
-
-    fact: Literal["deferred"] = "deferred"
-    chunk: Hex
-    until: datetime
-
-
-class DeferralEnded(Value):
-    """What policy had put off is open again, and commanded."""
-
-    fact: Literal["deferral_ended"] = "deferral_ended"
-    chunk: Hex
-
-
-class Exhausted(Value):
-    """All repetitions of a command are used up; it goes on once a day."""
-
-    fact: Literal["exhausted"] = "exhausted"
-    chunk: Hex
-
-
-class Accepted(Value):
-    """A system took a command and says by when it will answer (still E0)."""
-
-    fact: Literal["accepted"] = "accepted"
-    chunk: Hex
-    attempt: int
-    sequence: int
-    next_at: datetime
-
-
-class Answered(Value):
-    """A system answered. Obligations are named by chunk and ordinal: a letter each in `answers`."""
-
-    fact: Literal["answered"] = "answered"
-    chunk: Hex
-    attempt: int
-    sequence: int
-    grade: Literal["E1"] = "E1"
-    receipt: Hex
-    answers: str
-    notes: tuple[Note, ...]
-    next_at: datetime | None
-
-
 class WatermarkRaised(Value):
     """A system discovered assets: the case waits until the indexers have applied them."""
 
@@ -306,34 +251,5 @@ Fact = Annotated[
     Field(discriminator="fact"),
 ]
 
-ALL: tuple[type[Value], ...] = (
-    Opened,
-    WalkAnnounced,
-    WalkWaits,
-    TaskAnswered,
-    PlanFixed,
-    AwaitsApproval,
-    PlanApproved,
-    PlanRejected,
-    LateHeld,
-    NothingFound,
-    StageStarted,
-    StageEnded,
-    Purged,
-    Commanded,
-    Deferred,
-    DeferralEnded,
-    Exhausted,
-    Accepted,
-    Answered,
-    WatermarkRaised,
-    IndexApplied,
-    PurposeGranted,
-    Warned,
-    Extended,
-    Overdue,
-    ProvisionEnded,
-    Closed,
-    Reopened,
-)
+ALL: tuple[type[Value], ...] = get_args(get_args(Fact)[0])
 """Every kind of fact."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from expunge.domain.case import closing, facts
+from expunge.domain.case import chunk_facts, closing, facts
+from expunge.domain.case.chunks import LETTERS, ChunkState, Note
 from expunge.domain.case.messages import Continue, Receipted
 from expunge.domain.case.receipts import Standard, next_answers
-from expunge.domain.case.state import LETTERS, ChunkState, Generation, Note
+from expunge.domain.case.state import Generation
 from expunge.domain.case.turn import ContinueStage, NoteAnswers, SendCommand, SetAside, Turn, WriteClaims
 from expunge.domain.registry import System
 from expunge.domain.vocabulary import Claim
@@ -68,7 +69,7 @@ def _send(turn: Turn, number: int, stage: int) -> None:
     for chunk in chunks[:COMMANDS_PER_MESSAGE]:
         until = (turn.case.numbered(number).fixed_at or turn.now) + timedelta(days=chunk.summary.defer_days)
         if until > turn.now:
-            turn.record(facts.Deferred(chunk=chunk.summary.digest, until=until), chunk)
+            turn.record(chunk_facts.Deferred(chunk=chunk.summary.digest, until=until), chunk)
         else:
             _command(turn, chunk)
     if len(chunks) > COMMANDS_PER_MESSAGE:
@@ -78,7 +79,7 @@ def _send(turn: Turn, number: int, stage: int) -> None:
 def _command(turn: Turn, chunk: ChunkState, wait: timedelta | None = None) -> None:
     attempt = chunk.attempt + 1
     wait = wait or timedelta(seconds=_system(turn, chunk).timeout_seconds)
-    fact = facts.Commanded(
+    fact = chunk_facts.Commanded(
         chunk=chunk.summary.digest, command_id=chunk.command_id, attempt=attempt, next_at=turn.now + wait
     )
     turn.record(fact, chunk)
@@ -103,11 +104,11 @@ def repeat(turn: Turn, digest: str) -> None:
     if chunk is None or chunk.next_at is None or turn.now < chunk.next_at:
         return
     if not chunk.attempt:  # policy had put it off
-        turn.record(facts.DeferralEnded(chunk=digest), chunk)
+        turn.record(chunk_facts.DeferralEnded(chunk=digest), chunk)
         chunk = turn.chunks[digest]
     tried_enough = chunk.attempt > _system(turn, chunk).retries
     if chunk.open and tried_enough and not chunk.exhausted:
-        turn.record(facts.Exhausted(chunk=digest), chunk)
+        turn.record(chunk_facts.Exhausted(chunk=digest), chunk)
         chunk = turn.chunks[digest]
     patient = chunk.exhausted or not chunk.open
     wait = max(DAY, timedelta(seconds=_system(turn, chunk).timeout_seconds)) if patient else None
@@ -147,7 +148,7 @@ def _accepted(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
     due = turn.case.due_at
     next_at = min(promised, due) if due > turn.now else promised
     soonest = turn.now + (DAY if chunk.exhausted else timedelta(seconds=_system(turn, chunk).retry_seconds))
-    fact = facts.Accepted(
+    fact = chunk_facts.Accepted(
         chunk=chunk.summary.digest, attempt=message.attempt, sequence=message.sequence, next_at=max(next_at, soonest)
     )
     turn.record(fact, chunk)
@@ -160,7 +161,7 @@ def _answered(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
     if (answers, notes) == (chunk.answers, chunk.notes) and place <= chunk.receipt:
         return
     after = chunk.model_copy(update={"answers": answers, "notes": notes})
-    fact = facts.Answered(
+    fact = chunk_facts.Answered(
         chunk=chunk.summary.digest,
         attempt=message.attempt,
         sequence=message.sequence,
@@ -178,7 +179,7 @@ def _answered(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
         turn.emit(NoteAnswers(chunk.summary.digest, clean, gone, message.appended_ms))
     answered = turn.chunks[chunk.summary.digest]
     if answered.open and message.attempt > _system(turn, chunk).retries and not answered.exhausted:
-        turn.record(facts.Exhausted(chunk=chunk.summary.digest), answered)
+        turn.record(chunk_facts.Exhausted(chunk=chunk.summary.digest), answered)
 
 
 def _next(turn: Turn, chunk: ChunkState, attempt: int) -> datetime | None:

@@ -10,8 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from expunge.domain.case.chunks import LETTERS, ChunkState, Note
 from expunge.domain.case.messages import Receipted
-from expunge.domain.case.state import LETTERS, ChunkState, Note
 from expunge.domain.events import stamp
 from expunge.domain.inlets import Outcome
 from expunge.domain.plan import Chunk

@@ -8,8 +8,9 @@ from typing import Any
 
 from expunge.domain.case import apply as replay
 from expunge.domain.case import facts as ledger
+from expunge.domain.case.chunks import ChunkState
 from expunge.domain.case.messages import Place, Root
-from expunge.domain.case.state import Case, CaseReader, ChunkState
+from expunge.domain.case.state import Case, CaseReader
 from expunge.domain.policy.rules import Policies, Policy
 from expunge.domain.registry import Registry
 from expunge.domain.walk import TaskKind

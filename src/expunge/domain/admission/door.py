@@ -1,0 +1,121 @@
+"""The door: who exists, the keys, the rules; and what all inlets check alike. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import rfc8785
+
+from expunge.domain import inlets
+from expunge.domain.case.messages import Place
+from expunge.domain.events import CloudEvent, Record
+from expunge.domain.identity import EPOCH, Keys
+from expunge.domain.policy.rules import Policies
+from expunge.domain.registry import Publisher, Registry
+from expunge.errors import InvalidMessage
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Door:
+    """Who exists, the keys, the rules, the prefix of all topics, and whether unsigned orders are believed."""
+
+    registry: Registry
+    keys: Keys
+    policies: Policies
+    prefix: str = ""
+    allow_unsigned: bool = False
+
+    def place_of(self, record: Record) -> Place:
+        """Where a record lies, by the topic's full name."""
+        return Place(topic=self.prefix + record.topic, partition=record.partition, offset=record.position.offset)
+
+    def publisher(self, event: CloudEvent) -> Publisher:
+        """The declared publisher of an event.
+
+        Raises:
+            InvalidMessage: its source is not declared.
+        """
+        publisher = self.registry.publisher_of(event.source)
+        if publisher is None:
+            raise InvalidMessage("undeclared_source")
+        return publisher
+
+    def pseudonym(self, identity: inlets.Identity) -> bytes:
+        """The pseudonym of an identity, made here or brought along.
+
+        Raises:
+            InvalidMessage: the namespace is not declared, or the id is not of its form.
+        """
+        space = self.registry.namespace(identity.namespace or "")
+        if space is None and (identity.pseudonym is None or identity.namespace is not None):
+            raise InvalidMessage("undeclared_namespace", "data.subjects.namespace")
+        if identity.pseudonym is not None:
+            raw = bytes.fromhex(identity.pseudonym)
+            if raw[0] != EPOCH:
+                raise InvalidMessage("bad_identity", "a pseudonym of an epoch that is not live")
+            return raw
+        if space is None:
+            raise InvalidMessage("undeclared_namespace", "data.subjects.namespace")
+        tenant = identity.tenant or self.registry.tenant
+        return self.keys.pseudonym(tenant, space.name, space.normaliser, identity.id or "")
+
+    def suppressions(self, identities: Sequence[inlets.Identity]) -> tuple[str, ...]:
+        """The keys under which a person is suppressed, as far as the publisher says who it is."""
+        found = set()
+        for identity in identities:
+            space = self.registry.namespace(identity.namespace or "")
+            if space is not None and identity.id is not None:
+                tenant = identity.tenant or self.registry.tenant
+                found.add(self.keys.suppression.of(tenant, space.name, space.normaliser, identity.id))
+        return tuple(sorted(found))
+
+    def check_data_sources(self, names: Sequence[str]) -> None:
+        """Hold data sources to the declared patterns.
+
+        Raises:
+            InvalidMessage: one fits none.
+        """
+        for name in names:
+            if not self.registry.knows_data_source(name):
+                raise InvalidMessage("undeclared_data_source", "data.data_sources")
+
+
+def canonical(value: object) -> bytes:
+    """A value as RFC 8785 spells it, so that the same content has the same digest.
+
+    Raises:
+        InvalidMessage: it holds what JSON cannot carry exactly.
+    """
+    try:
+        return rfc8785.dumps(value)  # type: ignore[arg-type]
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError):
+        raise InvalidMessage("bad_field", "a number or text that JSON cannot carry exactly") from None
+
+
+@lru_cache(maxsize=4096)
+def declared(names: tuple[str, ...], known: tuple[str, ...], reason: str) -> tuple[str, ...]:
+    """Names, sorted, if all of them are declared.
+
+    Raises:
+        InvalidMessage: one is not.
+    """
+    if set(names) - set(known):
+        raise InvalidMessage(reason)
+    return tuple(sorted(set(names)))
+
+
+def check_sizes(assets: Sequence[str]) -> None:
+    """Hold asset ids to their largest size.
+
+    Raises:
+        InvalidMessage: one is too long, or no text.
+    """
+    for asset in assets:
+        try:
+            size = len(asset.encode())
+        except UnicodeEncodeError:
+            raise InvalidMessage("bad_field", "an asset id that is not Unicode text") from None
+        if size > inlets.MAX_ASSET_BYTES:
+            raise InvalidMessage("bad_field", f"an asset id of more than {inlets.MAX_ASSET_BYTES} bytes")

@@ -1,0 +1,92 @@
+"""Registrations at the door: canonical statements, with pseudonyms instead of ids and sets instead of lists."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from expunge.domain import inlets
+from expunge.domain.admission.door import Door, check_sizes, declared
+from expunge.domain.events import CloudEvent, stamp
+from expunge.domain.row import Holding
+from expunge.domain.statement import Named, Statement
+from expunge.errors import InvalidMessage
+
+MAX_BATCH_EDGES = 20_000
+"""Parents of all assets of one registration message."""
+
+
+def statements(door: Door, event: CloudEvent, appended_at: datetime) -> list[Statement]:
+    """A registration as canonical statements: pseudonyms instead of ids, sets instead of lists.
+
+    Raises:
+        InvalidMessage: what is wrong, by field; one wrong asset makes the whole message wrong.
+    """
+    model = inlets.REGISTRATIONS.get(event.type)
+    if model is None:
+        raise InvalidMessage("unknown_type")
+    said = inlets.read(model, event)
+    if isinstance(said, inlets.RegisteredBatch):
+        _check_batch(said)
+        common = said.common
+        return [_asset(door, inlets.check(inlets.Registered, common | asset), appended_at) for asset in said.assets]
+    if isinstance(said, inlets.Registered):
+        return [_asset(door, said, appended_at)]
+    if isinstance(said, inlets.Removed):
+        check_sizes((said.asset,))
+        return [Statement(asset=said.asset, systems=(said.system,), removed=True)]
+    return [_holding(door, said, stamp(appended_at))]
+
+
+def _asset(door: Door, said: inlets.Registered, appended_at: datetime) -> Statement:
+    """A registration; nothing was collected or made after it was told of, and nothing is out of reach for ever."""
+    check_sizes((said.asset, *said.parents, *said.aliases))
+    if said.data_sources:
+        door.check_data_sources(said.data_sources)
+    return Statement(
+        asset=said.asset,
+        kinds=(said.kind.value,),
+        systems=(said.system,),
+        parents=tuple(sorted(set(said.parents) - {said.asset})) if said.parents else (),
+        subjects=tuple([Named(door.pseudonym(identity), identity.ref) for identity in said.subjects]),
+        data_sources=tuple(sorted(set(said.data_sources))) if said.data_sources else (),
+        purposes=declared(said.purposes, door.registry.purposes, "undeclared_purpose"),
+        categories=declared(said.categories, door.registry.categories, "undeclared_category"),
+        collected_at=stamp(min(said.collected_at, appended_at)) if said.collected_at else "",
+        derived_at=stamp(min(said.derived_at, appended_at)) if said.derived_at else "",
+        content_digest=said.digest or "",
+        shared=said.shared,
+        aliases=tuple(sorted(set(said.aliases) - {said.asset})) if said.aliases else (),
+        command_id=said.command_id or "",
+        attributes=tuple(sorted(said.attributes.items())) if said.attributes else (),
+    )
+
+
+def _holding(door: Door, said: inlets.Inlet, at: str) -> Statement:
+    if isinstance(said, inlets.HoldingWithdrawn):
+        check_sizes((said.holding,))
+        return Statement(asset=said.holding, systems=(said.system,), holding=Holding(withdrawn=at))
+    if not isinstance(said, inlets.HoldingDeclared):
+        raise InvalidMessage("unknown_type")
+    check_sizes((said.holding,))
+    for namespace in said.namespaces:
+        if namespace != "*" and door.registry.namespace(namespace) is None:
+            raise InvalidMessage("undeclared_namespace", "data.namespaces")
+    door.check_data_sources([name for name in said.data_sources if name != "*"])
+    return Statement(
+        asset=said.holding,
+        kinds=(said.kind.value,),
+        systems=(said.system,),
+        purposes=declared(said.purposes, door.registry.purposes, "undeclared_purpose"),
+        categories=declared(said.categories, door.registry.categories, "undeclared_category"),
+        holding=Holding(tuple(sorted(set(said.namespaces))), tuple(sorted(set(said.data_sources))), declared=at),
+    )
+
+
+def _check_batch(batch: inlets.RegisteredBatch) -> None:
+    """What is common stands for every asset: a small message must not become an endless list of edges."""
+    common = batch.common.get("parents")
+    shared = len(common) if isinstance(common, list) else 0
+    own = [asset.get("parents", common) for asset in batch.assets]
+    edges = sum(len(parents) if isinstance(parents, list) else shared for parents in own)
+    if edges > MAX_BATCH_EDGES:
+        raise InvalidMessage("too_many_parents", f"{edges} in one message, at most {MAX_BATCH_EDGES}")

@@ -1,0 +1,203 @@
+"""Requests at the door: from what a publisher says to the root of a case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+import rfc8785
+
+from expunge.domain import inlets
+from expunge.domain.admission.door import Door, canonical, check_sizes, declared
+from expunge.domain.case.messages import Root, Seal
+from expunge.domain.events import CloudEvent, Record
+from expunge.domain.identity import normalise
+from expunge.domain.registry import Publisher
+from expunge.domain.scope import Provision, Scope, ScopeKind, Subject
+from expunge.domain.suppression import Suppress, Word
+from expunge.domain.vocabulary import Regime
+from expunge.errors import InvalidMessage
+
+JURISDICTIONS: dict[str, Regime] = {
+    **dict.fromkeys(
+        (
+            *("AT", "BE", "BG", "HR", "CY", "CZ", "DK", "EE", "FI", "FR", "DE", "GR", "HU", "IE", "IT", "LV", "LT"),
+            *("LU", "MT", "NL", "PL", "PT", "RO", "SK", "SI", "ES", "SE", "IS", "LI", "NO", "EU"),
+        ),
+        Regime.GDPR,
+    ),
+    "GB": Regime.UK_GDPR,
+    "US-CA": Regime.CCPA,
+    "US-IL": Regime.BIPA,
+    "BR": Regime.LGPD,
+    "IN": Regime.DPDP,
+}
+"""Jurisdictions (ISO 3166) whose regime is known; any other is refused, never taken for `none`."""
+
+EARLIEST = datetime.fromtimestamp(0, UTC)
+"""A request that was received before this is a clock that was never set, and outside of what calendars are good for."""
+MAX_SEALED_BYTES = 600_000
+"""Of all seals of a request together: they stand in one message."""
+SealFor = Callable[[str, bytes], str]
+
+
+def request(
+    door: Door,
+    event: CloudEvent,
+    publisher: Publisher,
+    record: Record,
+    *,
+    seal_for: SealFor,
+    salt: str,
+    watermark: dict[str, dict[str, int]],
+) -> Root:
+    """A request as the root of a case: checked against what is declared, pseudonymised, sealed.
+
+    Raises:
+        InvalidMessage: what is wrong, by field.
+    """
+    if event.type not in inlets.REQUESTS:
+        raise InvalidMessage("not_carried_out" if event.type in inlets.LATER_TYPES else "unknown_type")
+    name, model = inlets.REQUESTS[event.type]
+    if name not in publisher.may:
+        raise InvalidMessage("not_allowed", "type")
+    if ScopeKind(name) is ScopeKind.WITHDRAWAL and not door.allow_unsigned:
+        raise InvalidMessage("unsigned", "a withdrawal of a data source must be signed, or allow_unsigned be set")
+    request = inlets.read(model, event)
+    if request.received_at < EARLIEST:
+        raise InvalidMessage("bad_field", "data.received_at: before 1970")
+    scope = _scope(door, name, request, publisher)
+    regime, received_at = _regime(request, publisher), min(request.received_at, record.appended_at)
+    reach = door.policies.current.reach
+    if scope.kind is ScopeKind.ERASURE and regime not in reach.everything:
+        until = int((received_at + timedelta(days=reach.tail_days)).timestamp())
+        scope = scope.model_copy(update={"until": until})
+    case_id = door.keys.case(event.source, request.request_id)
+    asked = request.model_dump(mode="json", exclude_none=True) | {"type": event.type}
+    return Root(
+        case_id=case_id,
+        request_id=request.request_id,
+        source=event.source,
+        event_id=event.id,
+        publisher=publisher.name,
+        scope=scope,
+        regime=regime,
+        jurisdiction=request.jurisdiction.upper() if request.jurisdiction else None,
+        received_at=received_at,
+        policy=door.policies.current.digest,
+        clamped=request.received_at > record.appended_at,
+        correlation_id=request.correlation_id,
+        batch=request.batch,
+        dry_run=request.dry_run,
+        salt=salt,
+        seals=_seals(door, getattr(request, "subjects", ()), seal_for),
+        suppressions=door.suppressions(getattr(request, "subjects", ())),
+        matter=request.matter,
+        watermark=watermark,
+        content=door.keys.content(canonical(asked)),
+        place=door.place_of(record),
+    )
+
+
+def granted(door: Door, event: CloudEvent, publisher: Publisher, appended_at: datetime) -> list[Suppress]:
+    """Consent given again, as words for the person's suppressions.
+
+    Raises:
+        InvalidMessage: what is wrong, by field; a bare pseudonym is not enough to find a suppression.
+    """
+    if ScopeKind.REVOCATION not in publisher.may:
+        raise InvalidMessage("not_allowed", "type")
+    said = inlets.read(inlets.ConsentGranted, event)
+    for identity in said.subjects:
+        _subject(door, identity, publisher)
+    keys = door.suppressions(said.subjects)
+    if not keys:
+        raise InvalidMessage("bad_identity", "data.subjects: namespace and id, not a pseudonym")
+    at_ms = int(min(said.received_at, appended_at).timestamp() * 1000)
+    purposes = declared(said.purposes, door.registry.purposes, "undeclared_purpose")
+    words = tuple(Word(purpose=purpose, at_ms=at_ms, word="granted") for purpose in purposes)
+    return [Suppress(suppression=key, words=words) for key in keys]
+
+
+def _scope(door: Door, name: str, request: inlets.Request, publisher: Publisher) -> Scope:
+    subjects: list[Subject] = []
+    purposes: tuple[str, ...] = ()
+    data_sources: tuple[str, ...] = ()
+    assets: tuple[str, ...] = ()
+    if isinstance(request, inlets.ErasureRequested | inlets.ConsentRevoked):
+        subjects = [_subject(door, identity, publisher) for identity in request.subjects]
+    if isinstance(request, inlets.ConsentRevoked):
+        purposes = declared(request.purposes, door.registry.purposes, "undeclared_purpose")
+    if isinstance(request, inlets.SourceWithdrawn):
+        door.check_data_sources(request.data_sources)
+        if publisher.data_sources is not None and set(request.data_sources) - set(publisher.data_sources):
+            raise InvalidMessage("not_allowed", "data.data_sources")
+        data_sources = tuple(sorted(set(request.data_sources)))
+    if isinstance(request, inlets.AssetWithdrawn):
+        assets = tuple(sorted(set(request.assets)))
+        check_sizes(assets)
+    unique = {(s.pseudonym, s.namespace or ""): s for s in subjects}
+    return Scope(
+        kind=ScopeKind(name),
+        subjects=tuple(unique[key] for key in sorted(unique)),
+        purposes=purposes,
+        data_sources=data_sources,
+        assets=assets,
+        provisions=_provisions(door, request.matter) if request.matter else (),
+    )
+
+
+def _provisions(door: Door, matter: inlets.Matter) -> tuple[Provision, ...]:
+    return tuple(
+        Provision(
+            id=each.id,
+            due_at=each.deadline,
+            kinds=each.kinds,
+            categories=declared(each.categories, door.registry.categories, "undeclared_category"),
+        )
+        for each in matter.provisions
+    )
+
+
+def _subject(door: Door, identity: inlets.Identity, publisher: Publisher) -> Subject:
+    allowed = publisher.namespaces
+    if allowed is not None and identity.namespace not in allowed:
+        raise InvalidMessage("not_allowed", "data.subjects.namespace")
+    return Subject(pseudonym=door.pseudonym(identity).hex(), namespace=identity.namespace)
+
+
+def _seals(door: Door, identities: Sequence[inlets.Identity], seal_for: SealFor) -> tuple[Seal, ...]:
+    seals = []
+    for identity in identities:
+        space = door.registry.namespace(identity.namespace or "")
+        if space is None or identity.id is None:
+            continue
+        plain = {"namespace": space.name, "id": normalise(space.normaliser, identity.id), "given": identity.id}
+        pseudonym = door.pseudonym(identity).hex()
+        seals += [
+            Seal(
+                system=system.name,
+                pseudonym=pseudonym,
+                sealed=seal_for(system.sealing_key, rfc8785.dumps(plain)),
+            )
+            for system in door.registry.systems
+            if system.sealing_key and space.name in system.reveal
+        ]
+    if sum(len(seal.sealed) for seal in seals) > MAX_SEALED_BYTES:
+        raise InvalidMessage("too_large", "identities sealed to all systems that need them in clear")
+    return tuple(seals)
+
+
+def _regime(request: inlets.Request, publisher: Publisher) -> Regime:
+    if request.matter is not None and request.regime not in {None, Regime.ORDER}:
+        raise InvalidMessage("bad_field", "data.regime: a matter is an order's")
+    if request.matter is not None:
+        return Regime.ORDER
+    if request.regime is not None:
+        return request.regime
+    if request.jurisdiction is not None:
+        regime = JURISDICTIONS.get(request.jurisdiction.upper())
+        if regime is None:
+            raise InvalidMessage("bad_field", "data.jurisdiction")
+        return regime
+    return publisher.default_regime
