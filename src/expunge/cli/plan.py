@@ -50,7 +50,7 @@ def plan(case_id: CaseId, json_output: Json = False) -> None:
         each = chunk.summary
         line = Line(chunk.generation, each.stage, each.system, each.kind, each.action, each.rule, each.reason)
         lines[line] += each.size
-    plans = [_plan(expunge, generation, lines) for generation in case.generations]
+    plans = [_plan(expunge, case.policy, generation, lines) for generation in case.generations]
     if json_output:
         print_json({"case_id": case_id, "status": case.status.value, "plans": plans})
         return
@@ -59,8 +59,8 @@ def plan(case_id: CaseId, json_output: Json = False) -> None:
         _show(case_id, made)
 
 
-def _plan(expunge: Installation, generation: Generation, lines: Counter[Line]) -> dict[str, Any]:
-    policy = expunge.policies.of(generation.policy)
+def _plan(expunge: Installation, pinned: str, generation: Generation, lines: Counter[Line]) -> dict[str, Any]:
+    policy = expunge.policies.of(pinned)
     return {
         "generation": generation.number,
         "plan_digest": generation.plan_digest or None,

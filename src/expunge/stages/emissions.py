@@ -177,7 +177,7 @@ class Emitter:
             kind=start.kind,
             scope=_scope(root, case, named=roots or start.kind is TaskKind.CONTAINERS),
             regime=root.regime,
-            policy=next(each.policy for each in case.generations if each.number == start.generation),
+            policy=case.policy,
             nodes=start.nodes,
             returned=start.returned,
             watermark=case.watermark if roots else {},

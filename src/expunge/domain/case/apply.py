@@ -48,6 +48,7 @@ def open_case(fact: Opened, root: Root, now: datetime) -> Case:
         request_id=root.request_id,
         source=root.source,
         publisher=fact.publisher,
+        policy=root.policy,
         scope=fact.scope,
         regime=fact.regime,
         received_at=fact.received_at,
@@ -86,7 +87,7 @@ def apply(case: Case, chunks: Chunks, fact: Fact) -> tuple[Case, Chunks]:
 
 def _walk_announced(case: Case, _: Chunks, fact: WalkAnnounced) -> Case:
     if all(g.number != fact.generation for g in case.generations):
-        begun = Generation(number=fact.generation, policy=fact.policy or case.policy, settles_at=fact.settles_at)
+        begun = Generation(number=fact.generation, settles_at=fact.settles_at)
         case = case.model_copy(update={"generations": (*case.generations, begun)})
     generation = case.numbered(fact.generation)
     return case.with_generation(

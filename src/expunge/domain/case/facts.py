@@ -46,8 +46,6 @@ class WalkAnnounced(Value):
     fact: Literal["walk_announced"] = "walk_announced"
     generation: int
     tasks: tuple[Hex, ...]
-    policy: Hex | None = None
-    """The policy of the generation that begins here (PROTOCOLS 31)."""
     sealed: tuple[Hex, ...] = ()
     """Containers that these tasks plan."""
     settles_at: datetime | None = None

@@ -28,8 +28,6 @@ class Generation(Value):
     """One plan of a case: its walk, and how far its purge has come. What is found later is the next generation."""
 
     number: int
-    policy: Hex
-    """Pinned: everything in this generation is planned and carried out under it (PROTOCOLS 31)."""
     announced: frozenset[str] = frozenset()
     answered: frozenset[str] = frozenset()
     pending: dict[str, int] = {}
@@ -98,6 +96,8 @@ class Case(Value):
     request_id: str
     source: str
     publisher: str
+    policy: Hex
+    """Pinned: everything in this case is planned and carried out under it (PROTOCOLS 31)."""
     scope: ScopeKind
     regime: Regime
     received_at: datetime
@@ -170,11 +170,6 @@ class Case(Value):
     def numbered(self, number: int) -> Generation:
         """A generation by its number."""
         return next(generation for generation in self.generations if generation.number == number)
-
-    @property
-    def policy(self) -> str:
-        """The policy of the newest generation."""
-        return self.generations[-1].policy if self.generations else ""
 
     def count(self, claims: frozenset[str]) -> int:
         """Obligations whose claim is one of these."""

@@ -37,7 +37,7 @@ def opened(turn: Turn, message: Opened) -> None:
     turn.emit(WriteRoot(root))
     turn.emit(Confirm("acknowledged", confirm.body(turn.case)))
     task = task_id(root.case_id, "roots")
-    turn.record(facts.WalkAnnounced(generation=1, tasks=(task,), policy=root.policy))
+    turn.record(facts.WalkAnnounced(generation=1, tasks=(task,)))
     turn.emit(StartTask(TaskKind.ROOTS, task, 1))
 
 
@@ -227,4 +227,4 @@ def _announce(turn: Turn, number: int, task: str) -> None:
     case, settles_at = turn.case, None
     if case.open_generation is None:
         settles_at = turn.now + min(SETTLES * 2 ** min(number - 2, 20), SETTLES_AT_MOST)
-    turn.record(facts.WalkAnnounced(generation=number, tasks=(task,), policy=case.policy, settles_at=settles_at))
+    turn.record(facts.WalkAnnounced(generation=number, tasks=(task,), settles_at=settles_at))
