@@ -151,7 +151,7 @@ def carry_out(stage: Resolver, task: Task) -> int:
         answer = _Answer(stage, waiting.pop(0), SystemClock().now())
         announced: list[Outgoing] = []
         for message in (*answer.make(announced), *announced):
-            raw = message.event.encode()
+            raw = message.value or b""
             if message.topic == "tasks":
                 waiting.append(Task.model_validate(json.loads(raw)["data"]))
         visited += answer.visited

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from expunge.adapters.memory import (
     MemoryCaseStore,
@@ -27,13 +27,14 @@ from expunge.adapters.store.cases import RedisCaseStore
 from expunge.adapters.store.index import RedisIndex
 from expunge.domain.admission.door import Door
 from expunge.domain.digest import name
-from expunge.domain.events import CONTENT_TYPE, Event, Outgoing, Position, Record
+from expunge.domain.events import CONTENT_TYPE, Event, Outgoing, Position, Record, stamp
 from expunge.domain.identity import Keys
 from expunge.domain.partition import partition_of
 from expunge.domain.registry import Namespace, Operator, Publisher, Registry, System
+from expunge.domain.standing import Standing
 from expunge.domain.vocabulary import Action, Regime
 from expunge.errors import Fenced
-from expunge.ports import Offsets, Stage
+from expunge.ports import Offsets, Stage, Topics
 from expunge.stages.coordinator import Coordinator
 from expunge.stages.indexer import Indexer
 from expunge.stages.intake import Intake
@@ -62,11 +63,14 @@ REGISTRY = Registry(
         Publisher(name="limited", source="/app/limited", may=("erasure",), default_regime=Regime.GDPR),
     ),
     operators=(
-        Operator(name="olga", roles=("approve", "decide")),
+        Operator(name="olga", roles=("approve", "decide", "hold", "pause")),
         Operator(name="omar", roles=("approve",)),
         Operator(name="pia", roles=("pause",)),
     ),
 )
+
+
+WITHDRAWN = "expunge.purge.withdrawn.v1"
 
 
 class Crash(Exception):
@@ -93,7 +97,7 @@ class Broker:
 
     def send(self, outgoing: Sequence[Outgoing]) -> None:
         for message in outgoing:
-            self.append(message.topic, message.key, message.event.encode(), message.partition)
+            self.append(message.topic, message.key, message.value, message.partition)
 
     def events(self, topic: str) -> list[dict[str, Any]]:
         """Everything on a topic, in order of partition and offset."""
@@ -154,7 +158,7 @@ class World:
         few = self.step_nodes
         bounds = Bounds(few, frontier_nodes=20 * few, trip_nodes=few, group_nodes=few)
         self.stages: dict[str, Stage] = {
-            "intake": Intake(self.door, self, self.vault, self.broker, self.metrics),
+            "intake": Intake(self.door, self, cast("Topics", self.broker), self.vault, self.broker, self.metrics),
             "indexer": Indexer(self.door, index, self.broker, self.vault, self.metrics),
             "resolver": Resolver(
                 self.door, index, store, self, self.broker, self.vault, self.metrics, NoWait(), self, bounds
@@ -165,6 +169,10 @@ class World:
         self.answered: dict[tuple[str, int], int] = defaultdict(int)
         self.answers: dict[str, Callable[[dict[str, Any]], list[dict[str, Any]]]] = {}
         self.commanded: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
+        self.withdrawn: set[str] = set()
+        self.deaf: set[str] = set()
+        """Systems that do not answer to withdrawals."""
+        self.let_go: Callable[[dict[str, Any]], dict[str, Any]] = lambda data: receipt(data, status="withdrawn")
         self.excluded: dict[tuple[str, str], set[str]] = defaultdict(set)
 
     # ports.Tenure
@@ -329,6 +337,17 @@ class World:
         data = {"case_id": case_id, "operator": operator} | fields
         self.publish("controls", f"expunge.{kind}.v1", data, source=f"/operators/{operator}")
 
+    def order(self, kind: str, operator: str = "olga", key: str = "word", **fields: Any) -> None:
+        """An operator's word that is not about one case."""
+        event = name(kind, str(sorted(fields.items(), key=str)), stamp(self.broker.now))
+        data = {"operator": operator} | fields
+        value = Event(f"expunge.{kind}.v1", f"/operators/{operator}", event, self.broker.now, data).encode()
+        self.broker.append("controls", key, value)
+
+    def standing(self) -> list[Standing]:
+        """What stands in each partition."""
+        return [self.store.standing(partition) for partition in range(PARTITIONS)]
+
     def request(self, kind: str, request: str, **fields: Any) -> str:
         """Publish a request; the id of its case."""
         self.publish(
@@ -358,8 +377,19 @@ class World:
                     busy = True
                     record = log[self.answered[topic, partition]]
                     self.answered[topic, partition] += 1
-                    self._answer(topic.removeprefix("commands."), json.loads(record.value or b"")["data"])
+                    self._hear(topic.removeprefix("commands."), json.loads(record.value or b""))
         return busy
+
+    def _hear(self, system: str, event: dict[str, Any]) -> None:
+        """Carry a command out, or let go of one: for good, however late it comes (PROTOCOLS 4)."""
+        data = event["data"]
+        if event["type"] == WITHDRAWN:
+            self.withdrawn.add(data["command_id"])
+        if data["command_id"] not in self.withdrawn:
+            self._answer(system, data)
+        elif system not in self.deaf:
+            said = self.let_go(data) | {"sequence": 100}
+            self.publish("receipts." + system, "expunge.purge.receipted.v1", said, source=f"/{system}")
 
     def _answer(self, system: str, command: dict[str, Any]) -> None:
         for target in command["targets"]:
@@ -405,6 +435,8 @@ ANSWER_OF = {
     "retrain_without": "retrained_without",
     "redact": "redacted",
     "restrict": "restricted",
+    "disable": "disabled",
+    "destroy_key": "key_destroyed",
     "notify": "notified",
 }
 

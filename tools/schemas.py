@@ -20,7 +20,7 @@ from pydantic import BaseModel, TypeAdapter
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from expunge.domain import inlets  # noqa: E402 - the tree is not installed as a package
+from expunge.domain import controls, inlets  # noqa: E402 - the tree is not installed as a package
 from expunge.domain.case import messages  # noqa: E402
 from expunge.domain.events import stamp  # noqa: E402
 from expunge.domain.outlets import LedgerFact, outlet_of  # noqa: E402
@@ -177,7 +177,7 @@ def _finds_a_copy(command: dict[str, Any]) -> list[dict[str, Any]]:
 def types() -> dict[str, type[BaseModel]]:
     """Every event type that is read or written, with the model of its data."""
     found: dict[str, type[BaseModel]] = {kind: model for kind, (_, model) in inlets.REQUESTS.items()}
-    found |= {kind: model for kind, (_, model) in inlets.CONTROLS.items()}
+    found |= {kind: model for kind, (_, model) in controls.CONTROLS.items()}
     found[inlets.GRANT] = inlets.ConsentGranted
     found |= inlets.REGISTRATIONS | {inlets.RECEIPT: inlets.PurgeReceipted} | INTERNAL
     from expunge.domain.case import facts  # noqa: PLC0415 - only its class names are needed

@@ -144,7 +144,7 @@ class Installation:
         door, vault, topics = self.door, self.vault, self.topics
         match role:
             case "intake":
-                return Intake(door, topics, vault, self.sender, metrics)
+                return Intake(door, topics, topics, vault, self.sender, metrics)
             case "indexer":
                 return Indexer(door, self.index, topics, vault, metrics)
             case "resolver":

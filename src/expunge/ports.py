@@ -21,6 +21,7 @@ from expunge.domain.marks import Mark, MarkState
 from expunge.domain.plan import Chunk
 from expunge.domain.row import Combination, Row
 from expunge.domain.scope import Group
+from expunge.domain.standing import Standing
 from expunge.domain.suppression import Suppression
 from expunge.domain.walk import Trip, Visit
 
@@ -218,6 +219,8 @@ class Changes:
     suppressions: dict[str, Suppression] = field(default_factory=dict)
     flow: Counter[str] = field(default_factory=Counter)
     """System -> change in the number of commands without a final answer."""
+    standing: Standing | None = None
+    """What every case of the partition must obey, where it has changed."""
 
 
 class CaseStore(Protocol):
@@ -254,8 +257,11 @@ class CaseStore(Protocol):
     def flow(self, partition: int) -> dict[str, int]:
         """System -> commands without a final answer."""
 
-    def open_cases(self, partition: int, after: str, limit: int) -> list[str]:
-        """Ids of cases that are not final, in order, behind `after`."""
+    def live_cases(self, partition: int, after: str, limit: int) -> list[str]:
+        """Ids of cases that are `alive`, in order, behind `after`."""
+
+    def standing(self, partition: int) -> Standing:
+        """What every case of the partition must obey."""
 
 
 class ChunkStore(Protocol):

@@ -144,8 +144,8 @@ def test_open_and_waiting_cases(store: CaseStore) -> None:
     cases[ids[0]] = case(ids[0], status=Status.COMPLETED)
     cases[ids[2]] = case(ids[2], watermark={"registrations": {"0": 7}})
     write(store, None, Position(0, 1), cases=cases)
-    assert store.open_cases(3, "", 10) == ids[1:]
-    assert store.open_cases(3, ids[1], 1) == [ids[2]]
+    assert store.live_cases(3, "", 10) == ids[1:]
+    assert store.live_cases(3, ids[1], 1) == [ids[2]]
     assert store.waiting_for_index(3) == [(ids[2], {"registrations": {"0": 7}})]
     write(store, Position(0, 1), Position(0, 2), cases={ids[2]: case(ids[2])})
     assert store.waiting_for_index(3) == []

@@ -14,8 +14,8 @@ from expunge.domain.digest import digest, name
 from expunge.domain.events import Position
 from expunge.domain.plan import Chunk
 from expunge.domain.policy.rules import Policy
+from expunge.domain.standing import Standing
 from expunge.domain.suppression import Suppression
-from expunge.domain.vocabulary import CLOSED
 from expunge.errors import Fenced, Unavailable
 from expunge.ports import Changes, MetricName, Offsets, TimerKey
 
@@ -31,6 +31,7 @@ class _Partition:
     timers: dict[TimerKey, datetime] = field(default_factory=dict)
     flow: Counter[str] = field(default_factory=Counter)
     suppressions: dict[str, Suppression] = field(default_factory=dict)
+    standing: Standing = field(default_factory=Standing)
 
 
 class _Reader:
@@ -44,7 +45,11 @@ class _Reader:
 
     def chunk_of(self, case_id: str, command: str) -> ChunkState | None:
         mine = (chunk for (case, _), chunk in self._state.chunks.items() if case == case_id)
-        return next((chunk for chunk in mine if chunk.command_id == command), None)
+        return next((chunk for chunk in mine if chunk.carries(command)), None)
+
+    def live(self, case_id: str, after: str, limit: int) -> list[str]:
+        mine = ((d, chunk) for (case, d), chunk in self._state.chunks.items() if case == case_id)
+        return sorted(d for d, chunk in mine if chunk.live and d > after)[:limit]
 
     def body(self, case_id: str, digest: str) -> Chunk:
         found = self._state.bodies.get((case_id, digest))
@@ -98,6 +103,7 @@ class MemoryCaseStore:
         state.chunks |= changes.chunks
         state.flow.update(changes.flow)
         state.suppressions |= changes.suppressions
+        state.standing = changes.standing or state.standing
         for key, at in changes.timers.items():
             if at is None:
                 state.timers.pop(key, None)
@@ -111,7 +117,8 @@ class MemoryCaseStore:
 
     def waiting_for_index(self, partition: int) -> list[tuple[str, Offsets]]:
         """See `ports.CaseStore.waiting_for_index`."""
-        return [(case.case_id, case.watermark) for case in self.states[partition].cases.values() if case.watermark]
+        cases = self.states[partition].cases.values()
+        return [(case.case_id, case.watermark) for case in cases if case.awaits_index]
 
     def suppression(self, partition: int, key: str) -> Suppression | None:
         """See `ports.CaseStore.suppression`."""
@@ -121,10 +128,14 @@ class MemoryCaseStore:
         """See `ports.CaseStore.flow`."""
         return dict(self.states[partition].flow)
 
-    def open_cases(self, partition: int, after: str, limit: int) -> list[str]:
-        """See `ports.CaseStore.open_cases`."""
+    def live_cases(self, partition: int, after: str, limit: int) -> list[str]:
+        """See `ports.CaseStore.live_cases`."""
         cases = self.states[partition].cases.values()
-        return sorted(c.case_id for c in cases if c.status not in CLOSED and c.case_id > after)[:limit]
+        return sorted(each.case_id for each in cases if each.alive and each.case_id > after)[:limit]
+
+    def standing(self, partition: int) -> Standing:
+        """See `ports.CaseStore.standing`."""
+        return self.states[partition].standing
 
     def owners(self, partition: int, case_id: str, names: Sequence[bytes]) -> list[str | None]:
         """See `ports.ChunkStore.owners`."""

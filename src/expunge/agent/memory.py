@@ -16,7 +16,9 @@ from expunge.domain.vocabulary import Claim
 _SCHEMA = """
 create table if not exists answers
     (identity text primary key, result text not null, final integer not null, command text not null);
-create table if not exists begun (identity text primary key);
+create table if not exists started (identity text primary key, command text not null, asset text not null);
+create table if not exists withdrawn (command text primary key);
+create index if not exists answers_of on answers (command);
 create table if not exists pending (identity text primary key, due real not null, command text not null);
 create table if not exists receipts (command text, attempt integer, sequence integer, primary key (command, attempt));
 """
@@ -56,9 +58,10 @@ class Memory:
         self._db.execute("begin immediate")
         for target in targets:
             identity = target.identity
-            if self._db.execute("select 1 from begun where identity = ?", (identity,)).fetchone():
+            if self._db.execute("select 1 from started where identity = ?", (identity,)).fetchone():
                 interrupted.add(identity)
-            self._db.execute("insert or ignore into begun values (?)", (identity,))
+            row = (identity, target.command_id, target.asset)
+            self._db.execute("insert or replace into started values (?, ?, ?)", row)
         self._db.execute("commit")
         return interrupted
 
@@ -75,11 +78,38 @@ class Memory:
             if (
                 result.claim is not Claim.FAILED
             ):  # a failure may have done some of it: what is missing next time is its work
-                self._db.execute("delete from begun where identity = ?", (identity,))
+                self._db.execute("delete from started where identity = ?", (identity,))
             self._db.execute("delete from pending where identity = ?", (identity,))
             row = (identity, json.dumps(result.wire()), int(result.final), result.target.command_id)
             self._db.execute("insert or replace into answers values (?, ?, ?, ?)", row)
         self._db.execute("commit")
+
+    def withdraw(self, command: str) -> None:
+        """Never carry out a command again: remembered for good, and what it was to do later is forgotten."""
+        self._db.execute("begin immediate")
+        self._db.execute("insert or ignore into withdrawn values (?)", (command,))
+        pending = self._db.execute("select identity, command from pending").fetchall()
+        for identity, raw in pending:
+            if json.loads(raw)["data"]["command_id"] == command:
+                self._db.execute("delete from pending where identity = ?", (identity,))
+        self._db.execute("commit")
+
+    def is_withdrawn(self, command: str) -> bool:
+        """Whether a command was withdrawn."""
+        return self._db.execute("select 1 from withdrawn where command = ?", (command,)).fetchone() is not None
+
+    def done_for(self, command: str) -> list[dict[str, Any]]:
+        """What was answered finally for a command, and a failure for each target that a purge had begun and not ended.
+
+        Of those nobody knows whether they are gone; to call them untouched would be false.
+        """
+        query = "select result from answers where command = ? and final = 1"
+        answered = [json.loads(row[0]) for row in self._db.execute(query, (command,))]
+        known = {result["asset"] for result in answered}
+        query = "select asset from started where command = ?"
+        begun = {row[0] for row in self._db.execute(query, (command,))} - known
+        unknown = {"claim": Claim.FAILED, "reason_code": "interrupted"}
+        return answered + [{"asset": asset} | unknown for asset in sorted(begun)]
 
     def pending(self, now: datetime) -> list[str]:
         """Raw commands with something that was promised for now."""

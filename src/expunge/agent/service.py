@@ -25,6 +25,7 @@ from expunge.domain.vocabulary import Action, Kind
 from expunge.errors import InvalidMessage, Unavailable
 
 COMMANDED = "expunge.purge.commanded.v1"
+WITHDRAWN = "expunge.purge.withdrawn.v1"
 RECEIPTED = "expunge.purge.receipted.v1"
 MAX_COMMAND_BYTES = 4_194_304
 RESULTS_BYTES = 700_000
@@ -38,6 +39,23 @@ class _Command:
     raw: str
     data: dict[str, Any]
     targets: tuple[Target, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Withdrawal:
+    command_id: str
+    case_id: str
+    attempt: int
+
+    @classmethod
+    def of(cls, command: _Command) -> _Withdrawal:
+        """For a command that was withdrawn before it came."""
+        data = command.data
+        return cls(data["command_id"], data["case_id"], data["attempt"])
+
+
+def _withdrawals(read: Sequence[_Command | _Withdrawal]) -> list[_Withdrawal]:
+    return [word for word in read if isinstance(word, _Withdrawal)]
 
 
 class Agent:
@@ -103,10 +121,11 @@ class Agent:
         records: list[Record] = []
         try:
             self._gather(records)
-            commands = [command for record in records if (command := self._read(record.value or b""))]
-            self.serve(commands)
+            read = [word for record in records if (word := self._read(record.value or b""))]
+            self.serve([word for word in read if isinstance(word, _Command)], withdrawn=_withdrawals(read))
             self._records.commit()
-            self.serve([c for raw in self._memory.pending(self._clock.now()) if (c := self._read(raw.encode()))])
+            due = [self._read(raw.encode()) for raw in self._memory.pending(self._clock.now())]
+            self.serve([word for word in due if isinstance(word, _Command)])
         except Unavailable as error:
             log.warning("unavailable; trying again", system=self._system, reason=str(error))
             self._records.rewind(records)
@@ -126,13 +145,15 @@ class Agent:
             if self._clock.seconds() >= until:
                 break
 
-    def _read(self, raw: bytes) -> _Command | None:
+    def _read(self, raw: bytes) -> _Command | _Withdrawal | None:
         record = Record("commands", 0, Position(-1, -1), self._clock.now(), None, raw)
         try:
             event = decode(record, max_bytes=MAX_COMMAND_BYTES)
         except InvalidMessage as error:
             log.error("not a command; skipped", system=self._system, reason=error.reason)
             return None
+        if event.type == WITHDRAWN:
+            return _Withdrawal(event.data["command_id"], event.data["case_id"], event.data["attempt"])
         if event.type != COMMANDED:
             log.warning("a type that this version does not carry out; skipped", system=self._system, type=event.type)
             return None
@@ -167,8 +188,18 @@ class Agent:
         spelled = identity.get("given", identity["id"])
         return Person(subject["pseudonym"], subject.get("ref"), identity["namespace"], identity["id"], spelled)
 
-    def serve(self, commands: Sequence[_Command]) -> None:
-        """Answer commands: from memory what is answered, by purging what is not."""
+    def serve(self, commands: Sequence[_Command], withdrawn: Sequence[_Withdrawal] = ()) -> None:
+        """Answer commands: from memory what is answered, by purging what is not.
+
+        What is withdrawn is so before anything else in the batch is done, and for good: a command may come after its
+        withdrawal, from a process that had fallen asleep.
+        """
+        for each in withdrawn:
+            self._memory.withdraw(each.command_id)
+        taken_back = [c for c in commands if self._memory.is_withdrawn(c.data["command_id"])]
+        for each in (*withdrawn, *(_Withdrawal.of(command) for command in taken_back)):
+            self._sender.send([self._let_go(each)])
+        commands = [command for command in commands if command not in taken_back]
         wanted = {target.identity: target for command in commands for target in command.targets}
         known = self._memory.answers(wanted.values())
         now = self._clock.now()
@@ -214,13 +245,21 @@ class Agent:
             outgoing.append(self._receipt(command, "accepted", expected_by=stamp(promise)))
         self._sender.send(outgoing)
 
+    def _let_go(self, withdrawal: _Withdrawal) -> Outgoing:
+        """The answer to a withdrawal: what was done by then, and what had been begun when the process died."""
+        done = self._memory.done_for(withdrawal.command_id)
+        return self._wrapped(withdrawal.command_id, withdrawal.case_id, withdrawal.attempt, "withdrawn", results=done)
+
     def _receipt(self, command: _Command, status: str, **fields: Any) -> Outgoing:
-        command_id, attempt = command.data["command_id"], command.data["attempt"]
+        data = command.data
+        return self._wrapped(data["command_id"], data["case_id"], data["attempt"], status, **fields)
+
+    def _wrapped(self, command_id: str, case_id: str, attempt: int, status: str, **fields: Any) -> Outgoing:
         sequence = self._memory.next_sequence(command_id, attempt)
         now = self._clock.now()
         data = {
             "command_id": command_id,
-            "case_id": command.data["case_id"],
+            "case_id": case_id,
             "system": self._system,
             "attempt": attempt,
             "sequence": sequence,

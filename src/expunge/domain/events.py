@@ -116,8 +116,14 @@ class Outgoing(NamedTuple):
 
     topic: str
     key: str
-    event: Event
+    event: Event | None
+    """None: a tombstone, on compacted topics."""
     partition: int | None = None
+
+    @property
+    def value(self) -> bytes | None:
+        """The value of the Kafka message."""
+        return self.event.encode() if self.event is not None else None
 
 
 @lru_cache(maxsize=4096)

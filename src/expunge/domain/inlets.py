@@ -147,33 +147,6 @@ class ConsentGranted(Strict):
     correlation_id: Id | None = None
 
 
-class Control(Strict):
-    """What an operator says of one case."""
-
-    case_id: Hex16
-    operator: Word
-
-
-class PlanApproved(Control):
-    """What this very plan says may be done."""
-
-    plan_digest: Hex16
-    reason: Short | None = None
-
-
-class PlanRejected(Control):
-    """What this very plan says must not be done."""
-
-    plan_digest: Hex16
-    reason: Annotated[Short, Field(min_length=1)]
-
-
-class DeadlineExtended(Control):
-    """More time is taken, as far as the law lets it be, and the requester is told why."""
-
-    reason: Annotated[Short, Field(min_length=1)]
-
-
 class SourceWithdrawn(Request):
     """Everything that came from these sources must go, and everything made from it."""
 
@@ -298,7 +271,8 @@ class PurgeReceipted(Inlet):
     system: SystemName
     attempt: Annotated[StrictInt, Field(ge=1)]
     sequence: Annotated[StrictInt, Field(ge=1)]
-    status: Literal["accepted", "done", "failed"]
+    status: Literal["accepted", "done", "failed", "withdrawn"]
+    """`withdrawn`: the command will not be carried out any more; `results` say what was done before."""
     results: Annotated[tuple[Answer, ...], Field(max_length=5000)] = ()
     all: Outcome | None = None
     exceptions: Annotated[tuple[Answer, ...], Field(max_length=5000)] = ()
@@ -321,12 +295,6 @@ REGISTRATIONS: dict[str, type[Inlet]] = {
     "expunge.holding.declared.v1": HoldingDeclared,
     "expunge.holding.withdrawn.v1": HoldingWithdrawn,
 }
-CONTROLS: dict[str, tuple[str, type[Control]]] = {
-    "expunge.plan.approved.v1": ("approve", PlanApproved),
-    "expunge.plan.rejected.v1": ("approve", PlanRejected),
-    "expunge.deadline.extended.v1": ("decide", DeadlineExtended),
-}
-"""Event type -> the role that an operator needs for it, and its data."""
 GRANT = "expunge.consent.granted.v1"
 RECEIPT = "expunge.purge.receipted.v1"
 
@@ -334,12 +302,7 @@ LATER_TYPES = frozenset(
     {
         "expunge.processing.restricted.v1",
         "expunge.processing.restriction_lifted.v1",
-        "expunge.request.cancelled.v1",
-        "expunge.hold.placed.v1",
-        "expunge.hold.released.v1",
         "expunge.obligation.decided.v1",
-        "expunge.emission.paused.v1",
-        "expunge.emission.resumed.v1",
     }
 )
 """Types of the contract that this version does not carry out: refused by name, never ignored."""
@@ -361,21 +324,25 @@ KNOWN_FIELDS: frozenset[str] = LATER_FIELDS.union(
     *map(_fields, REGISTRATIONS.values()),
     _fields(PurgeReceipted),
     _fields(ConsentGranted),
-    *(_fields(model) for _, model in CONTROLS.values()),
 )
 """Names that may be repeated in a rejection; any other may be personal."""
 
 
-def read(model: type[M], event: CloudEvent) -> M:
+def read(model: type[M], event: CloudEvent, known: frozenset[str] = KNOWN_FIELDS) -> M:
     """The data of an event as its model.
+
+    Args:
+        model: what it must be.
+        event: the event.
+        known: names of fields that may be repeated in a rejection.
 
     Raises:
         InvalidMessage: a field is missing, wrong, unknown, or not carried out; the text names the field only.
     """
-    return check(model, event.data)
+    return check(model, event.data, known)
 
 
-def check(model: type[M], data: object) -> M:
+def check(model: type[M], data: object, known: frozenset[str] = KNOWN_FIELDS) -> M:
     """`data` as `model`; see `read`."""
     if not isinstance(data, dict):
         raise InvalidMessage("wrong_type", "data")
@@ -383,7 +350,7 @@ def check(model: type[M], data: object) -> M:
         return model.model_validate(data)
     except ValidationError as error:
         kind = error.errors(include_url=False, include_context=False, include_input=False)[0]["type"]
-        where = f"data.{field_of(error, KNOWN_FIELDS)}"
+        where = f"data.{field_of(error, known)}"
         if kind == "extra_forbidden":
             later = error.errors(include_url=False, include_input=False)[0]["loc"][0] in LATER_FIELDS
             raise InvalidMessage("not_carried_out" if later else "unknown_field", where) from None

@@ -287,6 +287,11 @@ def plan_digest(case_id: str, generation: int, chunks: Iterable[str]) -> str:
     return digest(case_id, generation, *sorted(chunks)).hex()
 
 
-def command_id(case_id: str, generation: int, summary: ChunkSummary) -> str:
-    """The id of the command that carries a chunk; a repetition of the command keeps it."""
-    return digest("command", case_id, summary.system, summary.stage, generation, summary.digest).hex()
+def command_id(case_id: str, generation: int, summary: ChunkSummary, rounds: int = 0) -> str:
+    """The id of the command that carries a chunk; a repetition of the command keeps it.
+
+    A command that takes the place of one that was withdrawn, or that names what that one had to leave out, has an id of
+    its own: agents never carry out one that was withdrawn, however late it comes.
+    """
+    again = (rounds,) if rounds else ()
+    return digest("command", case_id, summary.system, summary.stage, generation, summary.digest, *again).hex()

@@ -30,11 +30,11 @@ class Word(Value):
     purpose: str
     at_ms: int
     """`received_at`, in milliseconds since 1970."""
-    word: Literal["revoked", "granted"]
+    word: Literal["revoked", "granted", "cancelled"]
     until: int = 0
     """Of a revocation: only what was collected up to here (seconds since 1970) is meant; 0: everything."""
     case_id: str = ""
-    """Of a revocation: the case that carries it out."""
+    """The case that carries a revocation out, or that was cancelled."""
 
 
 class Suppress(Value):
@@ -51,16 +51,42 @@ class Published(Value):
 
     suppression: Hex
     sequence: Annotated[int, Field(ge=0, lt=2**63)]
+    lifted: bool = False
+    """A tombstone was read: nothing is suppressed there."""
+
+
+class Revocation(Value):
+    """One case's word: what it is about must not be collected again."""
+
+    case_id: str
+    at_ms: int
+    until: int = 0
 
 
 class Purpose(Value):
-    """The latest words about one purpose."""
+    """What was said about one purpose."""
 
-    revoked_ms: int = 0
-    until: int = 0
+    revocations: tuple[Revocation, ...] = ()
+    """The latest of each case, in order of time; at most KEPT_CASES, of which the earliest are taken together."""
+    cancelled: tuple[str, ...] = ()
+    """Cases that were cancelled: their words count no longer, whenever they come."""
     grants: tuple[int, ...] = ()
-    """Moments of grants after the revocation, in order: the first ends it. At most KEPT_GRANTS, the earliest."""
-    cases: tuple[str, ...] = ()
+    """Moments of grants, in order."""
+
+    @property
+    def standing(self) -> tuple[Revocation, ...]:
+        """The revocations that count."""
+        return tuple(each for each in self.revocations if each.case_id not in self.cancelled)
+
+    @property
+    def cases(self) -> tuple[str, ...]:
+        """The cases that carry them out."""
+        return tuple(sorted({each.case_id for each in self.standing} - {""}))
+
+    @property
+    def revoked_ms(self) -> int:
+        """The latest of them, in milliseconds since 1970; 0: none."""
+        return max((each.at_ms for each in self.standing), default=0)
 
     @property
     def granted_ms(self) -> int | None:
@@ -70,24 +96,35 @@ class Purpose(Value):
     @property
     def limit(self) -> int | None:
         """What was collected up to here (seconds since 1970) is suppressed; 0: everything; None: nothing is."""
-        if not self.revoked_ms:
+        ends = {each.until for each in self.standing}
+        if not ends:
             return None
+        until = 0 if 0 in ends else max(ends)  # what reaches further stands
         if self.granted_ms is None:
-            return self.until
+            return until
         again = max(1, self.granted_ms // 1000 - 1)
-        return min(again, self.until) if self.until else again
+        return min(again, until) if until else again
 
     def with_word(self, word: Word) -> Purpose:
-        """The same with one more word."""
+        """The same with one more word; any order of the same words ends alike."""
         if word.word == "granted":
-            later = sorted(each for each in {*self.grants, word.at_ms} if each > self.revoked_ms)
-            return self.model_copy(update={"grants": tuple(later[:KEPT_GRANTS])})
-        cases = tuple(sorted({*self.cases, word.case_id} - {""})[:KEPT_CASES])
-        ends = {word.until, self.until} if self.revoked_ms else {word.until}
-        until = 0 if 0 in ends else max(ends)  # what reaches further stands
-        revoked = max(self.revoked_ms, word.at_ms)
-        grants = tuple(each for each in self.grants if each > revoked)
-        return Purpose(revoked_ms=revoked, until=until, grants=grants, cases=cases)
+            return self.model_copy(update={"grants": self._needed(sorted({*self.grants, word.at_ms}))})
+        if word.word == "cancelled":
+            return self.model_copy(update={"cancelled": tuple(sorted({*self.cancelled, word.case_id})[:KEPT_CASES])})
+        said = Revocation(case_id=word.case_id, at_ms=word.at_ms, until=word.until)
+        known = sorted({*self.revocations, said}, key=lambda each: (each.at_ms, each.case_id, each.until))
+        while len(known) > KEPT_CASES:
+            first, second, *others = known
+            ends = {first.until, second.until}
+            known = [second.model_copy(update={"until": 0 if 0 in ends else max(ends)}), *others]
+        return self.model_copy(update={"revocations": tuple(known)})
+
+    def _needed(self, grants: list[int]) -> tuple[int, ...]:
+        """As many grants as are kept: if there are more, the first after each revocation, and the last of all."""
+        if len(grants) <= KEPT_GRANTS:
+            return tuple(grants)
+        firsts = (next((at for at in grants if at > each.at_ms), 0) for each in self.revocations)
+        return tuple(sorted({*firsts, grants[-1]} - {0})[-KEPT_GRANTS:])
 
 
 class Suppression(Value):
@@ -98,15 +135,19 @@ class Suppression(Value):
     sequence: int = 0
     purposes: dict[str, Purpose] = {}
 
-    def data(self) -> dict[str, object]:
-        """As it stands on `suppressions`."""
-        entries = [
+    @property
+    def entries(self) -> list[dict[str, object]]:
+        """What is suppressed, by purpose; empty: nothing is."""
+        return [
             {"purpose": purpose, "since_ms": each.revoked_ms, "until": limit}
             for purpose, each in sorted(self.purposes.items())
             if (limit := each.limit) is not None
         ]
+
+    def data(self) -> dict[str, object]:
+        """As it stands on `suppressions`."""
         named = {"data_source": self.data_source} if self.data_source else {"pseudonym": self.suppression}
-        return {**named, "sequence": self.sequence, "entries": entries}
+        return {**named, "sequence": self.sequence, "entries": self.entries}
 
 
 class Outcome(NamedTuple):
@@ -122,7 +163,8 @@ def decide(before: Suppression | None, message: Suppress | Published) -> Outcome
     """The decision on one message; pure."""
     state = before or Suppression(suppression=message.suppression)
     if isinstance(message, Published):
-        return Outcome(state, publish=message.sequence < state.sequence)
+        behind = message.sequence < state.sequence
+        return Outcome(state, publish=bool(state.entries) if message.lifted else behind)
     purposes = dict(state.purposes)
     for word in message.words:
         purposes[word.purpose] = purposes.get(word.purpose, Purpose()).with_word(word)

@@ -29,6 +29,7 @@ from expunge.domain.row import (
     combination_of,
 )
 from expunge.domain.scope import Arrival, GroupKind, Hex, Scope, ScopeKind, Value, place_of
+from expunge.domain.standing import Hold
 from expunge.domain.vocabulary import Action, Kind, Regime
 
 MAX_FRONTIER = 40_000
@@ -47,6 +48,8 @@ class TaskKind(StrEnum):
     HOLDING = "holding"
     """A holding declared while the case was open: a node of its walk only if it answers for one of its roots."""
     CONTAINERS = "containers"
+    HOLDS = "holds"
+    """No walk: which targets of some chunks do some holds cover?"""
 
 
 class Task(Value):
@@ -78,6 +81,8 @@ class Task(Value):
     """System -> bytes that naming the case's people adds to each target of its commands."""
     force: bool = False
     """Plan what is known, without waiting for the indexers any longer."""
+    chunks: tuple[Hex, ...] = ()
+    holds: tuple[Hold, ...] = ()
 
 
 class Trip(NamedTuple):

@@ -3,128 +3,47 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import cast
 
 from expunge.domain import suppression
 from expunge.domain.admission.door import Door
-from expunge.domain.case.chunks import ChunkState
-from expunge.domain.case.decide import Decision, decide, timers
+from expunge.domain.case import hearing
+from expunge.domain.case.decide import decide
 from expunge.domain.case.messages import (
     TYPE_OF,
     TYPES,
     Applied,
     CaseMessage,
     HoldingDeclared,
+    HoldPlaced,
+    HoldReadBack,
+    HoldReleased,
     Message,
     Opened,
-    Root,
+    PauseSaid,
+    Reconsider,
+    Said,
     TimerFired,
 )
-from expunge.domain.case.state import Case, CaseReader
 from expunge.domain.digest import name
-from expunge.domain.events import CloudEvent, Event, Outgoing, Position, Record, decode, stamp
-from expunge.domain.plan import Chunk
+from expunge.domain.events import CloudEvent, Event, Outgoing, Record, decode, stamp
+from expunge.domain.partition import partition_of
 from expunge.domain.suppression import Published, Suppress
 from expunge.domain.walk import reached
-from expunge.errors import Fenced, InvalidMessage, Unavailable
-from expunge.ports import CaseStore, Changes, Index, Metrics, Progress, Result, Tenure, TimerKey, Topics, Vault
+from expunge.errors import InvalidMessage
+from expunge.ports import CaseStore, Index, Metrics, Progress, Result, Tenure, TimerKey, Topics, Vault
 from expunge.stages.dead_letters import DeadLetters
-from expunge.stages.emissions import SOURCE, Emitter, Waves, granted_again, published
+from expunge.stages.emissions import SOURCE, Emitter, Waves, granted_again, hold_published, published
+from expunge.stages.view import View
 
 TIMERS_PER_TICK = 200
 CASES_PER_BROADCAST = 200
-_OF_NO_CASE = (HoldingDeclared, Suppress, Published)
+_OF_NO_CASE = (HoldingDeclared, Suppress, Published, PauseSaid, HoldPlaced, HoldReleased, HoldReadBack)
 FIRE_AGAIN = timedelta(seconds=10)
 """After this a timer that is still due is sent again: its event may never have become durable."""
 MAX_CASE_EVENT_BYTES = 1_048_576
-
-
-class _View:
-    """The state of one partition with the changes of this batch laid over it; nothing is written through it."""
-
-    def __init__(self, store: CaseStore, partition: int) -> None:
-        self._store, self.partition = store, partition
-        self._reader: CaseReader = store.reader(partition)
-        self.before: Position | None = store.position(partition)
-        self.after: Position | None = None
-        self.changes = Changes()
-        self._loaded: dict[str, Case] = {}
-
-    def check(self) -> None:
-        """See that nobody wrote while this was read: a decision on a state of two moments is nobody's decision.
-
-        The write would be refused anyway, but messages leave before it, and the ledger can never be amended.
-
-        Raises:
-            Fenced: somebody did: another process owns the partition.
-        """
-        if self._store.position(self.partition) != self.before:
-            raise Fenced("the state of this partition changed while it was read")
-
-    def load(self, case_ids: Iterable[str]) -> None:
-        """Fetch the cases that a batch concerns in one round trip."""
-        self._loaded |= self._store.cases(self.partition, sorted(set(case_ids) - self._loaded.keys()))
-
-    def case(self, case_id: str) -> Case | None:
-        """A case as it stands after what this batch has decided so far."""
-        return self.changes.cases.get(case_id) or self._loaded.get(case_id)
-
-    def root(self, case_id: str) -> Root:
-        """What a case was opened with."""
-        root = self.changes.roots.get(case_id) or self._store.root(self.partition, case_id)
-        if root is None:
-            raise Unavailable("the root of a case is missing: the store forgot it; rebuild")
-        return root
-
-    def chunk(self, case_id: str, digest: str) -> ChunkState | None:
-        """See `CaseReader.chunk`."""
-        return self.changes.chunks.get((case_id, digest)) or self._reader.chunk(case_id, digest)
-
-    def chunk_of(self, case_id: str, command: str) -> ChunkState | None:
-        """See `CaseReader.chunk_of`."""
-        changed = (chunk for (case, _), chunk in self.changes.chunks.items() if case == case_id)
-        found = next((chunk for chunk in changed if chunk.command_id == command), None)
-        return found or self._reader.chunk_of(case_id, command)
-
-    def body(self, case_id: str, digest: str) -> Chunk:
-        """See `CaseReader.body`."""
-        return self._reader.body(case_id, digest)
-
-    def digests(self, case_id: str, generation: int) -> list[str]:
-        """See `CaseReader.digests`."""
-        changed = self.changes.chunks.items()
-        mine = {d for (case, d), chunk in changed if case == case_id and chunk.generation == generation}
-        return sorted({*self._reader.digests(case_id, generation), *mine})
-
-    def waiting(self, case_id: str, generation: int, stage: int, limit: int) -> list[str]:
-        """See `CaseReader.waiting`: what this batch has commanded waits no longer."""
-        mine = {d: chunk for (case, d), chunk in self.changes.chunks.items() if case == case_id}
-        stored = self._reader.waiting(case_id, generation, stage, limit + len(mine))
-        fresh = [
-            d
-            for d, chunk in mine.items()
-            if (chunk.generation, chunk.summary.stage) == (generation, stage) and chunk.waits
-        ]
-        return sorted({*fresh, *(d for d in stored if d not in mine)})[:limit]
-
-    def take(self, decision: Decision, before: Case | None) -> None:
-        """Lay a decision over the state."""
-        if decision.case is None:
-            return
-        case_id = decision.case.case_id
-        for digest, chunk in decision.chunks.items():
-            known = self.chunk(case_id, digest)
-            in_flight = bool(chunk.attempt and chunk.open) - bool(known and known.attempt and known.open)
-            self.changes.flow[chunk.summary.system] += in_flight
-            self.changes.chunks[case_id, digest] = chunk
-            self.changes.timers[TimerKey(case_id, f"chunk:{digest}")] = chunk.next_at
-        self.changes.cases[case_id] = decision.case
-        wanted = timers(decision.case)
-        for timer in timers(before) if before else {}:
-            self.changes.timers[TimerKey(case_id, timer)] = wanted.get(timer)
-        for timer, at in wanted.items():
-            self.changes.timers[TimerKey(case_id, timer)] = at
 
 
 class Coordinator:
@@ -144,7 +63,7 @@ class Coordinator:
         metrics: Metrics,
         tenure: Tenure,
     ) -> None:
-        self._door, self._store, self._progress = door, store, progress
+        self._door, self._store, self._progress, self._topics = door, store, progress, topics
         dead = DeadLetters(self.name, door, vault, metrics)
         self._dead, self._emitter = dead, Emitter(door, index, topics, dead, tenure)
         self._fired: dict[TimerKey, datetime] = {}
@@ -157,7 +76,7 @@ class Coordinator:
         for record in batch:
             by_partition[record.partition].append(record)
         for partition, records in sorted(by_partition.items()):
-            view = _View(self._store, partition)
+            view = View(self._store, partition)
             fresh = [record for record in records if view.before is None or record.position > view.before]
             if fresh:
                 self._partition(view, fresh, waves)
@@ -165,14 +84,17 @@ class Coordinator:
                 views[partition] = view
         return Result(waves.all(), views)
 
-    def _partition(self, view: _View, records: Sequence[Record], waves: Waves) -> None:
+    def _partition(self, view: View, records: Sequence[Record], waves: Waves) -> None:
         read = [self._read(record) for record in records]
         view.load(message.case_id for _, message in read if message and not isinstance(message, _OF_NO_CASE))
         for record, (event, message) in zip(records, read, strict=True):
             if message is None or event is None:
                 waves.last.append(self._dead.of(record, InvalidMessage("bad_case_event")))
-            elif isinstance(message, HoldingDeclared):
+            elif isinstance(message, HoldingDeclared | Said):
                 self._broadcast(view, message, record, event, waves)
+            elif isinstance(message, HoldReadBack):
+                if message.sequence < hearing.sequence(view.standing, message.hold_id):
+                    waves.first += hold_published(view.standing, message.hold_id, record.appended_at)
             elif isinstance(message, Suppress | Published):
                 self._suppress(view, message, record, event, waves)
             else:
@@ -180,7 +102,7 @@ class Coordinator:
             view.after = record.position
 
     def _suppress(
-        self, view: _View, message: Suppress | Published, record: Record, event: CloudEvent, waves: Waves
+        self, view: View, message: Suppress | Published, record: Record, event: CloudEvent, waves: Waves
     ) -> None:
         """A suppression is its own aggregate; what it leads to names no case but those whose purposes came back."""
         key = message.suppression
@@ -198,42 +120,69 @@ class Coordinator:
         except (InvalidMessage, KeyError, ValueError):
             return None, None
 
-    def _one(self, view: _View, message: CaseMessage, record: Record, event: CloudEvent, waves: Waves) -> None:
+    def _one(self, view: View, message: CaseMessage, record: Record, event: CloudEvent, waves: Waves) -> None:
         if isinstance(message, HoldingDeclared):
             return
         if isinstance(message, TimerFired):
             self._fired.pop(TimerKey(message.case_id, message.timer), None)
-        before = view.case(message.case_id)
-        decision = decide(before, view, message, record.appended_at, self._door.registry, self._door.policies)
-        if before is None and decision.case is not None and isinstance(message, Opened):
+        if isinstance(message, Opened) and view.case(message.case_id) is None:
             view.changes.roots[message.case_id] = message.root
+        self._decide(view, message.case_id, message, record, event, waves)
+
+    def _decide(
+        self, view: View, case_id: str, message: CaseMessage, record: Record, event: CloudEvent, waves: Waves
+    ) -> None:
+        before, door = view.case(case_id), self._door
+        decision = decide(before, view, message, record.appended_at, door.registry, door.policies, view.standing)
         view.take(decision, before)
-        self._emitter.emit(view, decision, message, record, event, waves)
+        self._emitter.emit(view, decision, message, record, event, waves, case_id=case_id)
 
     def _broadcast(
-        self, view: _View, message: HoldingDeclared, record: Record, event: CloudEvent, waves: Waves
+        self, view: View, message: HoldingDeclared | Said, record: Record, event: CloudEvent, waves: Waves
     ) -> None:
-        """A new holding: every open case takes it, page by page, in messages behind whatever waits."""
-        stored = self._store.open_cases(view.partition, message.after, CASES_PER_BROADCAST)
-        fresh = {case_id for case_id in view.changes.cases if case_id > message.after}
-        page = sorted({*stored, *fresh})[:CASES_PER_BROADCAST]
+        """What concerns every live case: told page by page, in messages behind whatever waits."""
+        first = not message.after and not isinstance(message, HoldingDeclared)
+        if first and not self._hear(view, cast("Said", message), record, waves):
+            return
+        page = view.live_cases(message.after, CASES_PER_BROADCAST)
         view.load(page)
+        more = len(page) == CASES_PER_BROADCAST
+        word = "" if isinstance(message, HoldingDeclared) else hearing.word_of(message)
+        if word:
+            view.changes.standing = view.standing.told(word, all_of_them=not more)
         for case_id in page:
-            before = view.case(case_id)
-            decision = decide(before, view, message, record.appended_at, self._door.registry, self._door.policies)
-            view.take(decision, before)
-            self._emitter.emit(view, decision, message, record, event, waves, case_id=case_id)
-        if len(page) == CASES_PER_BROADCAST:
+            said = Reconsider(case_id=case_id, word=word) if word else cast("HoldingDeclared", message)
+            self._decide(view, case_id, said, record, event, waves)
+        if more:
             rest = message.model_copy(update={"after": page[-1]})
-            kind = TYPE_OF[HoldingDeclared]
+            kind = TYPE_OF[type(message)]
             identity = name(event.source, event.id, kind, page[-1])
             again = Event(kind, SOURCE, identity, record.appended_at, rest.model_dump(mode="json"))
-            waves.last.append(Outgoing("cases", message.holding, again, view.partition))
+            waves.last.append(Outgoing("cases", page[-1], again, view.partition))
+
+    def _hear(self, view: View, said: Said, record: Record, waves: Waves) -> bool:
+        """Take an operator's word into what stands; False if it changes nothing.
+
+        One partition answers for a hold outside: the one to which its id belongs.
+        """
+        before, after = view.standing, hearing.heard(view.standing, said)
+        if not isinstance(said, PauseSaid) and self._owner(hearing.hold_id_of(said)) == view.partition:
+            reason = hearing.why_not(before, said)
+            if reason:
+                waves.last.append(self._dead.at(said.place, reason, hearing.content_of(said), record.appended_at))
+            elif after is not None:
+                waves.first += hold_published(after, hearing.hold_id_of(said), record.appended_at)
+        if after is not None:
+            view.changes.standing = after
+        return after is not None
+
+    def _owner(self, hold_id: str) -> int:
+        return partition_of(hold_id, self._topics.partitions("cases"))
 
     def write(self, result: Result) -> None:
         """Write each partition's batch under its position."""
         for partition, view in result.writes.items():
-            if isinstance(view, _View) and view.after is not None:
+            if isinstance(view, View) and view.after is not None:
                 self._store.write(partition, view.before, view.after, view.changes)
 
     def tick(self, partitions: Sequence[int], now: datetime) -> Sequence[Outgoing]:

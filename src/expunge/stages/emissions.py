@@ -8,23 +8,38 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Literal, Protocol
 
 from expunge.domain.admission.door import Door
+from expunge.domain.case import hearing
 from expunge.domain.case.decide import Decision
 from expunge.domain.case.facts import Fact
-from expunge.domain.case.messages import TYPE_OF, CaseMessage, Continue, GrantedAgain, LateAsset, Receipted, Root
+from expunge.domain.case.messages import (
+    TYPE_OF,
+    CaseMessage,
+    Continue,
+    GrantedAgain,
+    LateAsset,
+    Receipted,
+    Reconsider,
+    Root,
+)
 from expunge.domain.case.state import Case
 from expunge.domain.case.turn import (
     Confirm,
     ContinueStage,
     Emission,
+    LookIntoHolds,
     NoteAnswers,
+    ReconsiderOn,
     Reject,
     SendCommand,
     SetAside,
     StartTask,
     SuppressAgain,
+    SuppressNoLonger,
+    WithdrawCommand,
     WriteClaims,
     WriteRoot,
 )
@@ -32,14 +47,15 @@ from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record, stamp
 from expunge.domain.marks import MarkState
 from expunge.domain.partition import partition_of
-from expunge.domain.plan import Chunk, Detail
+from expunge.domain.plan import Chunk
 from expunge.domain.policy.rules import Policy
 from expunge.domain.row import Row
-from expunge.domain.scope import Arrival, Granted, Scope, ScopeKind
+from expunge.domain.scope import Arrival, Granted, Scope
+from expunge.domain.standing import Standing
 from expunge.domain.suppression import EVERYTHING, Suppress, Suppression, Word, source_key
-from expunge.domain.vocabulary import Action
-from expunge.domain.walk import Task, TaskKind
+from expunge.domain.walk import Task, TaskKind, task_id
 from expunge.ports import Index, Tenure, Topics
+from expunge.stages import commands
 from expunge.stages.dead_letters import DeadLetters
 from expunge.stages.exclusions import left_out
 from expunge.stages.indexer import late_messages
@@ -47,16 +63,13 @@ from expunge.stages.intake import rejection, suppress_message
 from expunge.stages.resolver import plan_part, task_message
 
 SOURCE = "/expunge/coordinator"
+HOLD_TYPE = "expunge.hold.set.v1"
 PERSON_BYTES = 64
 """A pseudonym with its field name in JSON."""
-COMMAND_TYPE = "expunge.purge.commanded.v1"
 ROOT_TYPE = "expunge.plan.root.v1"
 SUPPRESSION_TYPE = "expunge.suppression.set.v1"
 CLAIMS_TYPE = "expunge.plan.claims.v1"
 POLICY_TYPE = "expunge.plan.policy.v1"
-
-_PLAIN = Detail()
-_WITHOUT = frozenset({Action.REBUILD_WITHOUT, Action.RETRAIN_WITHOUT, Action.REDACT, Action.RESTRICT})
 
 
 @dataclass(slots=True, repr=False)
@@ -96,6 +109,10 @@ class _Cause:
         return name(self.event.source, self.event.id, kind, *content)
 
 
+FIRST = (WriteRoot, StartTask, SendCommand, WithdrawCommand, LookIntoHolds, WriteClaims)
+"""What facts and confirmations speak of."""
+
+
 class Emitter:
     """Makes the messages of a decision."""
 
@@ -117,13 +134,13 @@ class Emitter:
         cause = _Cause(record, event)
         case_id = case_id or getattr(message, "case_id", "")
         for emission in decision.emissions:
-            first = isinstance(emission, WriteRoot | StartTask | SendCommand | WriteClaims)
+            first = isinstance(emission, FIRST)
             made = self._make(bodies, decision, emission, message, cause, case_id)
             (waves.first if first else waves.last).extend(made)
         if decision.case is not None:
             waves.last.extend(_fact(decision.case, sequence, fact, cause) for sequence, fact in decision.facts)
 
-    def _make(  # noqa: C901, PLR0911 - a table of emissions
+    def _make(  # noqa: C901, PLR0911, PLR0912 - a table of emissions
         self,
         bodies: Bodies,
         decision: Decision,
@@ -132,15 +149,26 @@ class Emitter:
         cause: _Cause,
         case_id: str,
     ) -> list[Outgoing]:
+        now, root = cause.record.appended_at, partial(bodies.root, case_id)
         match emission:
-            case WriteRoot(root):
-                return [self._part(case_id, "root", ROOT_TYPE, root.model_dump(mode="json"), cause)]
+            case WriteRoot(opened):
+                return [self._part(case_id, "root", ROOT_TYPE, opened.model_dump(mode="json"), cause)]
             case SuppressAgain():
-                return suppress(bodies.root(case_id), cause.record.appended_at)
+                return suppress(root(), now)
             case StartTask():
                 return [self._task(bodies, decision, emission, case_id, cause)]
-            case SendCommand():
-                return [self._command(bodies, decision, emission, case_id, cause)]
+            case SendCommand(chunk, attempt):
+                body = bodies.body(case_id, chunk.summary.digest)
+                return [commands.command(chunk, attempt, body, root(), decision.case, now)]
+            case WithdrawCommand(chunk, reason):
+                return [commands.withdrawal(case_id, chunk, reason, now)]
+            case LookIntoHolds():
+                return [self._look(emission, root(), decision, now)]
+            case ReconsiderOn(word, after):
+                again = Reconsider(case_id=case_id, word=word, after=after)
+                return [_to_itself(again, cause, case_id, word, after)]
+            case SuppressNoLonger():
+                return suppress(root(), now, taken_back=True)
             case WriteClaims(chunk, sequence):
                 said = message.model_dump(mode="json", exclude_defaults=True) if isinstance(message, Receipted) else {}
                 return [self._part(case_id, f"claims:{chunk}:{sequence}", CLAIMS_TYPE, said, cause)]
@@ -148,17 +176,13 @@ class Emitter:
                 return self._note_answers(bodies.root(case_id), bodies.body(case_id, emission.chunk), emission, cause)
             case Confirm(milestone, data):
                 return [_confirmation(decision, milestone, data, cause)]
-            case Reject(root, reason):
-                return self._reject(root, reason, cause)
+            case Reject(refused, reason):
+                return self._reject(refused, reason, cause)
             case SetAside(place, content, reason):
                 return [self._dead.at(place, reason, content, cause.record.appended_at)]
             case ContinueStage(generation, stage):
                 go_on = Continue(case_id=case_id, generation=generation, stage=stage)
-                kind = TYPE_OF[Continue]
-                again = Event(
-                    kind, SOURCE, cause.output(kind, generation, stage), cause.record.appended_at, go_on.model_dump()
-                )
-                return [Outgoing("cases", case_id, again)]
+                return [_to_itself(go_on, cause, generation, stage)]
 
     def _part(self, case_id: str, part: str, kind: str, data: dict[str, Any], cause: _Cause) -> Outgoing:
         event = Event(kind, SOURCE, name(kind, case_id, part), cause.record.appended_at, data)
@@ -186,40 +210,30 @@ class Emitter:
         )
         return task_message(task, cause.record.appended_at, SOURCE)
 
+    def _look(self, look: LookIntoHolds, root: Root, decision: Decision, now: datetime) -> Outgoing:
+        if decision.case is None:
+            raise RuntimeError("emissions: holds without a case")
+        identity = task_id(root.case_id, "holds", *look.chunks, *(hold.hold_id for hold in look.holds))
+        task = Task(
+            case_id=root.case_id,
+            task_id=identity,
+            generation=1,
+            kind=TaskKind.HOLDS,
+            scope=_scope(root, decision.case, named=False),
+            regime=root.regime,
+            policy=root.policy,
+            chunks=look.chunks,
+            holds=look.holds,
+            force=True,
+        )
+        return task_message(task, now, SOURCE)
+
     def _people_bytes(self, root: Root) -> dict[str, int]:
         plain = PERSON_BYTES * len(root.scope.subjects)
         sealed = {system.name: 0 for system in self._door.registry.systems}
         for seal in root.seals:
             sealed[seal.system] = sealed.get(seal.system, 0) + len(seal.sealed) + PERSON_BYTES
         return {system: plain + size for system, size in sealed.items()} if plain else {}
-
-    def _command(self, bodies: Bodies, decision: Decision, send: SendCommand, case_id: str, cause: _Cause) -> Outgoing:
-        summary = send.chunk.summary
-        chunk, root = bodies.body(case_id, summary.digest), bodies.root(case_id)
-        case = decision.case
-        data: dict[str, Any] = {
-            "command_id": send.chunk.command_id,
-            "case_id": case_id,
-            "system": summary.system,
-            "action": chunk.action.value,
-            "stage": chunk.stage,
-            "generation": send.chunk.generation,
-            "attempt": send.attempt,
-            "due_at": stamp(case.due_of(summary.provision)) if case else "",
-            "regime": root.regime.value,
-            "minimum_grade": "E1",
-            "purposes": list(chunk.purposes),
-            "exclude": _exclude(chunk, root),
-            "targets": _targets(chunk, root),
-        }
-        event = Event(
-            COMMAND_TYPE,
-            SOURCE,
-            name(COMMAND_TYPE, send.chunk.command_id, send.attempt),
-            cause.record.appended_at,
-            {key: value for key, value in data.items() if value not in ([], {})},
-        )
-        return Outgoing(f"commands.{summary.system}", send.chunk.command_id, event)
 
     def _note_answers(self, root: Root, chunk: Chunk, said: NoteAnswers, cause: _Cause) -> list[Outgoing]:
         """What a receipt means for marks; what was stated again before the receipt was known has come back."""
@@ -264,11 +278,12 @@ def _scope(root: Root, case: Case, *, named: bool) -> Scope:
     return root.scope.model_copy(update={"granted": case.granted} | ({} if named else {"assets": ()}))
 
 
-def suppress(root: Root, time: datetime) -> list[Outgoing]:
+def suppress(root: Root, time: datetime, *, taken_back: bool = False) -> list[Outgoing]:
     """Words for the suppressions of a request, each to the aggregate that decides on it (PROTOCOLS 27)."""
     scope, at_ms = root.scope, int(root.received_at.timestamp() * 1000)
+    word: Literal["cancelled", "revoked"] = "cancelled" if taken_back else "revoked"
     words = tuple(
-        Word(purpose=purpose, at_ms=at_ms, word="revoked", until=scope.until, case_id=root.case_id)
+        Word(purpose=purpose, at_ms=at_ms, word=word, until=scope.until, case_id=root.case_id)
         for purpose in scope.purposes or (EVERYTHING,)
     )
     people = [Suppress(suppression=key, words=words) for key in root.suppressions]
@@ -276,11 +291,30 @@ def suppress(root: Root, time: datetime) -> list[Outgoing]:
     return [suppress_message(each, time, SOURCE) for each in (*people, *sources)]
 
 
+def _to_itself(message: Continue | Reconsider, cause: _Cause, *content: str | int) -> Outgoing:
+    """The coordinator's message to itself, behind whatever waits."""
+    kind = TYPE_OF[type(message)]
+    event = Event(kind, SOURCE, cause.output(kind, *content), cause.record.appended_at, message.model_dump())
+    return Outgoing("cases", message.case_id, event)
+
+
+def hold_published(standing: Standing, hold_id: str, time: datetime) -> list[Outgoing]:
+    """A hold as it stands on `holds`: the newest message of an id holds everything. Nothing of one never placed."""
+    hold, sequence = standing.holds.get(hold_id), hearing.sequence(standing, hold_id)
+    if hold is None:
+        return []
+    data = hold.model_dump(mode="json", exclude={"content", "order"}, exclude_none=True)
+    released = standing.released.get(hold_id)
+    data |= {"sequence": sequence} | ({"released_at": stamp(released)} if released else {})
+    event = Event(HOLD_TYPE, SOURCE, name(HOLD_TYPE, hold_id, sequence), time, data)
+    return [Outgoing("holds", hold_id, event)]
+
+
 def published(state: Suppression, record: Record, event: CloudEvent) -> Outgoing:
     """A suppression as ingesters see it: the newest message of a key holds everything."""
     identity = name(event.source, event.id, SUPPRESSION_TYPE, state.suppression, state.sequence)
     told = Event(SUPPRESSION_TYPE, SOURCE, identity, record.appended_at, state.data())
-    return Outgoing("suppressions", state.suppression, told)
+    return Outgoing("suppressions", state.suppression, told if state.entries else None)
 
 
 def granted_again(case_id: str, granted: Granted, record: Record, event: CloudEvent) -> Outgoing:
@@ -320,39 +354,3 @@ def _fact(case: Case, sequence: int, fact: Fact, cause: _Cause) -> Outgoing:
         "body": fact.model_dump(mode="json"),
     }
     return Outgoing("ledger", case.case_id, Event(kind, SOURCE, name(kind, case.case_id, sequence), case.now, data))
-
-
-def _targets(chunk: Chunk, root: Root) -> list[dict[str, Any]]:
-    """The targets of a command, each with the people it is about: pseudonym, the system's own handle, sealed id."""
-    sealed = {seal.pseudonym: seal.sealed for seal in root.seals if seal.system == chunk.system}
-    named = [s.pseudonym for s in root.scope.subjects if not chunk.holding or s.pseudonym == chunk.root]
-    people = list(dict.fromkeys(named))
-    targets = []
-    for ordinal, asset in enumerate(chunk.assets):
-        detail = chunk.details.get(ordinal, _PLAIN)
-        # A person may stand in an asset under several handles: one entry each.
-        subjects = [
-            {"pseudonym": pseudonym}
-            | ({"ref": ref} if ref else {})
-            | ({"sealed": sealed[pseudonym]} if pseudonym in sealed else {})
-            for pseudonym in people
-            for ref in [handle for person, handle in detail.refs if person == pseudonym] or [""]
-        ]
-        data: dict[str, Any] = {"asset": asset, "kind": chunk.kind.value, "attributes": dict(detail.attributes)}
-        if root.scope.kind is ScopeKind.WITHDRAWAL and chunk.holding:
-            data["data_sources"] = [chunk.root]
-        data["subjects"] = subjects
-        targets.append({key: value for key, value in data.items() if value not in ([], {})})
-    return targets
-
-
-def _exclude(chunk: Chunk, root: Root) -> dict[str, Any]:
-    """What an asset that stays must leave out."""
-    if chunk.action not in _WITHOUT:
-        return {}
-    exclude = {
-        "subjects": list(dict.fromkeys(subject.pseudonym for subject in root.scope.subjects)),
-        "data_sources": list(root.scope.data_sources),
-        "assets": list(chunk.excluded),
-    }
-    return {key: value for key, value in exclude.items() if value}

@@ -8,17 +8,19 @@ from datetime import datetime
 from expunge.domain import inlets
 from expunge.domain.admission import controls, receipts, requests
 from expunge.domain.admission.door import Door
-from expunge.domain.case.messages import TYPE_OF, Control, Opened, Receipted
+from expunge.domain.case import hearing
+from expunge.domain.case.messages import TYPE_OF, Control, HoldReadBack, Opened, Receipted
 from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record, decode
 from expunge.domain.suppression import Published, Suppress
 from expunge.errors import InvalidMessage
-from expunge.ports import Metrics, Progress, Result, Sender, Vault
+from expunge.ports import Metrics, Progress, Result, Sender, Topics, Vault
 from expunge.stages.dead_letters import DeadLetters
 
 SOURCE = "/expunge/intake"
 RECEIPTS = "receipts."
 SUPPRESSIONS = "suppressions"
+HOLDS = "holds"
 MAX_ID_CHARACTERS = 256
 
 
@@ -27,11 +29,14 @@ class Intake:
 
     name = "intake"
 
-    def __init__(self, door: Door, progress: Progress, vault: Vault, sender: Sender, metrics: Metrics) -> None:
+    def __init__(
+        self, door: Door, progress: Progress, topics: Topics, vault: Vault, sender: Sender, metrics: Metrics
+    ) -> None:
         self._door, self._progress, self._vault, self._sender = door, progress, vault, sender
+        self._topics = topics
         self._dead = DeadLetters(self.name, door, vault, metrics)
         receipts = (f"{RECEIPTS}{system.name}" for system in door.registry.systems if system.integrated)
-        self.topics = ("requests", "controls", SUPPRESSIONS, *receipts)
+        self.topics = ("requests", "controls", SUPPRESSIONS, HOLDS, *receipts)
 
     def handle(self, batch: Sequence[Record]) -> Result:
         """Every record becomes an event of a case, or a dead letter and, where somebody can be told, a rejection."""
@@ -42,6 +47,8 @@ class Intake:
                 outgoing += self._receipt(record)
             elif record.topic == SUPPRESSIONS:
                 outgoing += _read_back(record)
+            elif record.topic == HOLDS:
+                outgoing += _hold_read_back(record)
             else:
                 outgoing += self._request(record, watermark)
         return Result((tuple(outgoing),))
@@ -61,9 +68,7 @@ class Intake:
             if not _is_text(event.source + event.id):
                 raise InvalidMessage("not_a_cloudevent", "source and id")
             if record.topic == "controls":
-                return [
-                    to_case(controls.control(self._door, event, record), record.appended_at, event.source, event.id)
-                ]
+                return self._control(event, record)
             publisher = self._door.publisher(event)
             if event.type == inlets.GRANT:
                 return [
@@ -83,6 +88,22 @@ class Intake:
             return [self._dead.of(record, error), *self._rejection(event, record, error)]
         opened = Opened(case_id=root.case_id, root=root)
         return [to_case(opened, record.appended_at, event.source, event.id)]
+
+    def _control(self, event: CloudEvent, record: Record) -> list[Outgoing]:
+        """An operator's word, to its case or to every partition of `cases`."""
+        word = controls.control(self._door, event, record)
+        if isinstance(word, Control):
+            return [to_case(word, record.appended_at, event.source, event.id)]
+        kind, data = TYPE_OF[type(word)], word.model_dump(mode="json")
+        return [
+            Outgoing(
+                "cases",
+                hearing.word_of(word),
+                Event(kind, SOURCE, name(event.source, event.id, kind, number), record.appended_at, data),
+                number,
+            )
+            for number in range(self._topics.partitions("cases"))
+        ]
 
     def _rejection(self, event: CloudEvent | None, record: Record, error: InvalidMessage) -> list[Outgoing]:
         publisher = self._door.registry.publisher_of(event.source) if event else None
@@ -151,7 +172,7 @@ def _read_back(record: Record) -> list[Outgoing]:
     read is older than anything.
     """
     try:
-        read = Published.model_validate({"suppression": (record.key or b"").decode(), "sequence": 0})
+        read = Published.model_validate({"suppression": (record.key or b"").decode(), "sequence": 0, "lifted": True})
         if record.value is not None:
             read = Published.model_validate(
                 {"suppression": read.suppression, "sequence": decode(record).data["sequence"]}, strict=True
@@ -162,6 +183,18 @@ def _read_back(record: Record) -> list[Outgoing]:
     identity = name(kind, read.suppression, record.place)
     event = Event(kind, SOURCE, identity, record.appended_at, read.model_dump())
     return [Outgoing("cases", read.suppression, event)]
+
+
+def _hold_read_back(record: Record) -> list[Outgoing]:
+    """What stands on `holds`, told to its owner; see `_read_back`."""
+    try:
+        data = decode(record).data
+        read = HoldReadBack(hold_id=(record.key or b"").decode(), sequence=data["sequence"])
+    except (ValueError, KeyError, TypeError, InvalidMessage):
+        return []
+    kind = TYPE_OF[HoldReadBack]
+    event = Event(kind, SOURCE, name(kind, read.hold_id, record.place), record.appended_at, read.model_dump())
+    return [Outgoing("cases", read.hold_id, event)]
 
 
 def suppress_message(message: Suppress, time: datetime, source: str) -> Outgoing:

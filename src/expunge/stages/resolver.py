@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 
 from expunge.domain.admission.door import Door
-from expunge.domain.case.messages import TYPE_OF, Planned
+from expunge.domain.case.messages import TYPE_OF, Covered, HoldsSeen, Planned
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing, Record, decode
 from expunge.domain.marks import MarkState
@@ -30,6 +30,7 @@ from expunge.errors import InvalidMessage
 from expunge.ports import ChunkStore, Index, Metrics, Progress, Result, Tenure, Topics, Vault, Waiter
 from expunge.stages.dead_letters import DeadLetters
 from expunge.stages.exclusions import left_out
+from expunge.stages.holds import covered
 from expunge.stages.traversal import Bounds, Traversal, is_mine
 
 SOURCE = "/expunge/resolver"
@@ -38,6 +39,8 @@ CHUNK_TYPE = "expunge.plan.chunk.v1"
 RECHECK_SECONDS = 0.2
 CHUNKS_PER_ANSWER = 2_000
 """Chunks or containers in one answer; a longer one is cut, and only its last part ends the task."""
+
+ORDINALS_PER_ANSWER = 20_000
 
 
 class Resolver:
@@ -137,6 +140,14 @@ class Resolver:
                 lots[lot].append(obligation_of(task.scope, key, row, excluded, cut=found.cut))
         return lots
 
+    def holds(self, task: Task) -> tuple[Covered, ...]:
+        """Which targets of a task's chunks its holds cover."""
+        bodies = self._chunks.bodies(self._partition(task), task.case_id, task.chunks)
+        return covered(self._index, self._door.keys, bodies, task.holds)
+
+    def _partition(self, task: Task) -> int:
+        return partition_of(task.case_id, self._topics.partitions("cases"))
+
     def reopened(self, task: Task, containers: Sequence[bytes]) -> list[Task]:
         """Tasks for what was made from containers that this task has found to be clean no longer.
 
@@ -160,7 +171,7 @@ class Resolver:
         is named again, and nothing is counted twice. Where nothing was marked before (`known`), nothing can be planned,
         and the store is asked only if it says otherwise.
         """
-        partition = partition_of(task.case_id, self._topics.partitions("cases"))
+        partition = self._partition(task)
         planned: dict[str, Chunk] = {}
         doubtful = [(lot, each) for lot in lots if known for each in lots[lot] if each.key in known]
         together = {lot: [each for each in lots[lot] if each.key not in known] for lot in lots} if known else dict(lots)
@@ -213,6 +224,8 @@ class _Answer:
     def make(self, outgoing: list[Outgoing]) -> list[Outgoing]:
         """Walk, plan, and answer; what the answer announces goes to `outgoing`."""
         task, resolver = self._task, self._resolver
+        if task.kind is TaskKind.HOLDS:
+            return [self._to_case(HoldsSeen(case_id=task.case_id, found=part)) for part in _parts(resolver.holds(task))]
         if task.kind is TaskKind.CONTAINERS:
             lots = resolver.containers(task)
             keys = {each.key for obligations in lots.values() for each in obligations}
@@ -252,7 +265,7 @@ class _Answer:
         spawned: Sequence[Task] = (),
         containers: Sequence[Back] = (),
     ) -> Outgoing:
-        task, kind = self._task, TYPE_OF[Planned]
+        task = self._task
         planned = Planned(
             case_id=task.case_id,
             task_id=task.task_id,
@@ -262,9 +275,26 @@ class _Answer:
             chunks=tuple(chunk.summary() for chunk in chunks),
             containers=tuple((key.hex(), returned) for key, returned in containers),
         )
-        content = planned.model_dump(mode="json", exclude_defaults=True)
-        event = Event(kind, SOURCE, name(kind, task.task_id, str(content)), self._now, content)
-        return Outgoing("cases", task.case_id, event)
+        return self._to_case(planned)
+
+    def _to_case(self, said: Planned | HoldsSeen) -> Outgoing:
+        kind, content = TYPE_OF[type(said)], said.model_dump(mode="json", exclude_defaults=True)
+        event = Event(kind, SOURCE, name(kind, self._task.task_id, str(content)), self._now, content)
+        return Outgoing("cases", said.case_id, event)
+
+
+def _parts(found: Sequence[Covered]) -> Iterator[tuple[Covered, ...]]:
+    """What holds cover, in messages of about ORDINALS_PER_ANSWER."""
+    part: list[Covered] = []
+    size = 0
+    for each in found:
+        part.append(each)
+        size += 1 + sum(len(ordinals) for _, ordinals in each.covered)
+        if size >= ORDINALS_PER_ANSWER:
+            yield tuple(part)
+            part, size = [], 0
+    if part:
+        yield tuple(part)
 
 
 def task_message(task: Task, now: datetime, source: str) -> Outgoing:

@@ -69,12 +69,12 @@ class KafkaSender:
 
     def _one(self, message: Outgoing) -> Any:
         # The count is looked up before sending: a send to a missing topic blocks for max_block_ms (PROTOCOLS 8).
-        topic, key, event, partition = message
+        topic, key, _, partition = message
         partitions = self._topics.partitions(topic)
         if partition is None:
             partition = partition_of(key, partitions)
         return self._producer.send(
-            self._prefix + topic, key=key.encode(), value=event.encode(), partition=partition, headers=HEADERS
+            self._prefix + topic, key=key.encode(), value=message.value, partition=partition, headers=HEADERS
         )
 
     def discard(self) -> None:

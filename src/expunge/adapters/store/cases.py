@@ -13,8 +13,8 @@ from expunge.domain.case.messages import Root
 from expunge.domain.case.state import Case
 from expunge.domain.events import Position
 from expunge.domain.plan import Chunk
+from expunge.domain.standing import Standing
 from expunge.domain.suppression import Suppression
-from expunge.domain.vocabulary import CLOSED
 from expunge.errors import Fenced, Unavailable
 from expunge.ports import Changes, Offsets, TimerKey
 
@@ -69,6 +69,17 @@ class RedisCaseReader:
         found = self._server.guarded(lambda client: client.zrange(key, 0, limit - 1))
         return [digest.decode() for digest in found]
 
+    def live(self, case_id: str, after: str, limit: int) -> list[str]:
+        """See `CaseReader.live`."""
+        return _behind(self._server, self._keys.of("live", case_id), after, limit)
+
+
+def _behind(server: Server, key: bytes, after: str, limit: int) -> list[str]:
+    """Members of a set that is ordered by name, behind one of them."""
+    start = f"({after}" if after else "-"
+    found = server.guarded(lambda client: client.zrangebylex(key, start, "+", start=0, num=limit))
+    return [member.decode() for member in found]
+
 
 class RedisCaseStore:
     """See `ports.CaseStore` and `ports.ChunkStore` for what each method promises."""
@@ -121,6 +132,8 @@ class RedisCaseStore:
                 words.append(["ZADD", keys.of("timers"), int(at.timestamp() * 1000), member])
         for key, suppression in changes.suppressions.items():
             words.append(["SET", keys.of("suppression", key), suppression.model_dump_json()])
+        if changes.standing is not None:
+            words.append(["SET", keys.of("standing"), changes.standing.model_dump_json()])
         for system, difference in changes.flow.items():
             if difference:
                 words.append(["HINCRBY", keys.of("flow"), system, difference])
@@ -155,12 +168,14 @@ class RedisCaseStore:
         found = self._server.guarded(lambda client: client.hgetall(key))
         return {system.decode(): int(number) for system, number in found.items()}
 
-    def open_cases(self, partition: int, after: str, limit: int) -> list[str]:
-        """See `ports.CaseStore.open_cases`."""
-        key = Keys(self._server, partition).of("open")
-        start = f"({after}" if after else "-"
-        found = self._server.guarded(lambda client: client.zrangebylex(key, start, "+", start=0, num=limit))
-        return [case_id.decode() for case_id in found]
+    def live_cases(self, partition: int, after: str, limit: int) -> list[str]:
+        """See `ports.CaseStore.live_cases`."""
+        return _behind(self._server, Keys(self._server, partition).of("open"), after, limit)
+
+    def standing(self, partition: int) -> Standing:
+        """See `ports.CaseStore.standing`."""
+        raw = self._get(partition, "standing")
+        return Standing.model_validate_json(raw) if raw else Standing()
 
     def listed(self, partition: int) -> list[Case]:
         """Every case of a partition, for people."""
@@ -210,21 +225,22 @@ class RedisCaseStore:
 
 
 def _case_words(keys: Keys, case: Case) -> list[Words]:
-    final = case.status in CLOSED
     dumped = case.model_dump_json()
     return [
         ["SET", keys.of("case", case.case_id), dumped],
-        ["ZREM", keys.of("open"), case.case_id] if final else ["ZADD", keys.of("open"), 0, case.case_id],
-        ["SADD" if case.watermark else "SREM", keys.of("unapplied"), case.case_id],
+        ["ZADD", keys.of("open"), 0, case.case_id] if case.alive else ["ZREM", keys.of("open"), case.case_id],
+        ["SADD" if case.awaits_index else "SREM", keys.of("unapplied"), case.case_id],
         ["SADD", keys.of("list"), case.case_id],
     ]
 
 
 def _chunk_words(keys: Keys, case_id: str, digest: str, chunk: ChunkState) -> list[Words]:
     ready = keys.of("ready", case_id, chunk.generation, chunk.summary.stage)
+    live = keys.of("live", case_id)
     return [
-        ["HSET", keys.of("chunks", case_id), digest, chunk.model_dump_json()],
+        ["HSET", keys.of("chunks", case_id), digest, chunk.model_dump_json(exclude_defaults=True)],
         ["HSET", keys.of("commands", case_id), chunk.command_id, digest],
+        ["ZADD", live, 0, digest] if chunk.live else ["ZREM", live, digest],
         ["SADD", keys.of("plan", case_id, chunk.generation), digest],
         ["ZADD", ready, 0, digest] if chunk.waits else ["ZREM", ready, digest],
     ]

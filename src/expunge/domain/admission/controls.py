@@ -1,43 +1,133 @@
-"""Controls at the door: operators' words."""
+"""Controls at the door: operators' words, for one case or for every case of a partition."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from expunge.domain import inlets
-from expunge.domain.admission.door import Door, canonical
-from expunge.domain.case.messages import Approved, Control, Extended, Rejected
+from expunge.domain.admission.door import Door, canonical, check_sizes
+from expunge.domain.case.messages import (
+    Approved,
+    Cancelled,
+    Control,
+    Extended,
+    HoldPlaced,
+    HoldReleased,
+    PauseSaid,
+    Rejected,
+    Said,
+)
+from expunge.domain.controls import (
+    CONTROLS,
+    KNOWN_FIELDS,
+    CaseControl,
+    DeadlineExtended,
+    EmissionPaused,
+    EmissionResumed,
+    HoldScope,
+    PauseScope,
+    PlanApproved,
+    PlanRejected,
+)
+from expunge.domain.controls import HoldPlaced as Placed
 from expunge.domain.events import CloudEvent, Record
+from expunge.domain.registry import Operator
+from expunge.domain.standing import EVERYTHING, Held, Hold, HoldKind, Order, Pause
 from expunge.errors import InvalidMessage
 
 
-def control(door: Door, event: CloudEvent, record: Record) -> Control:
-    """An operator's word about one case.
+def control(door: Door, event: CloudEvent, record: Record) -> Control | Said:
+    """An operator's word.
 
     Raises:
         InvalidMessage: what is wrong, by field; or the operator is not declared, or not for this.
     """
-    if event.type not in inlets.CONTROLS:
+    if event.type not in CONTROLS:
         raise InvalidMessage("not_carried_out" if event.type in inlets.LATER_TYPES else "unknown_type")
     if not door.allow_unsigned:
         raise InvalidMessage("unsigned", "controls must be signed, or allow_unsigned be set")
-    role, model = inlets.CONTROLS[event.type]
-    said = inlets.read(model, event)
+    role, model = CONTROLS[event.type]
+    said = inlets.read(model, event, KNOWN_FIELDS)
     operator = door.registry.operator(said.operator)
     if operator is None:
         raise InvalidMessage("undeclared_operator", "data.operator")
     if role not in operator.roles:
         raise InvalidMessage("not_allowed", "data.operator")
-    content = door.keys.content(canonical(said.model_dump(mode="json") | {"type": event.type, "id": event.id}))
-    spoken = {
-        "case_id": said.case_id,
-        "operator": operator.name,
-        "content": content,
-        "place": door.place_of(record),
-    }
+    whole = canonical(said.model_dump(mode="json", exclude_none=True) | {"type": event.type, "id": event.id})
+    content, place = door.keys.content(whole), door.place_of(record)
+    spoken: dict[str, Any] = {"operator": operator.name, "content": content, "place": place}
+    if isinstance(said, CaseControl):
+        return _of_case(said, spoken | {"case_id": said.case_id})
+    if isinstance(said, EmissionPaused | EmissionResumed):
+        return PauseSaid(pause=_pause(door, said, operator, record))
+    if isinstance(said, Placed):
+        return HoldPlaced(hold=_hold(door, said, operator, record, content), place=place)
+    return HoldReleased(hold_id=said.hold_id, at=record.appended_at, **spoken)
+
+
+def _of_case(said: CaseControl, spoken: dict[str, Any]) -> Control:
     match said:
-        case inlets.PlanApproved(plan_digest=plan):
+        case PlanApproved(plan_digest=plan):
             return Approved(plan_digest=plan, **spoken)
-        case inlets.PlanRejected(plan_digest=plan, reason=reason):
+        case PlanRejected(plan_digest=plan, reason=reason):
             return Rejected(plan_digest=plan, reason=reason, **spoken)
-        case inlets.DeadlineExtended(reason=reason):
+        case DeadlineExtended(reason=reason):
             return Extended(reason=reason, **spoken)
-    raise InvalidMessage("unknown_type")
+        case _:
+            return Cancelled(**spoken)
+
+
+def _order(record: Record) -> Order:
+    return Order(int(record.appended_at.timestamp() * 1000), record.partition, record.position.offset)
+
+
+def _pause(door: Door, said: EmissionPaused | EmissionResumed, operator: Operator, record: Record) -> Pause:
+    return Pause(
+        scope=_whose(door, said.scope),
+        paused=isinstance(said, EmissionPaused),
+        operator=operator.name,
+        at=record.appended_at,
+        order=_order(record),
+    )
+
+
+def _whose(door: Door, scope: PauseScope) -> str:
+    if scope.system is not None:
+        if door.registry.system(scope.system) is None:
+            raise InvalidMessage("undeclared_system", "data.scope.system")
+        return f"system:{scope.system}"
+    if scope.publisher is not None:
+        if all(each.name != scope.publisher for each in door.registry.publishers):
+            raise InvalidMessage("undeclared_publisher", "data.scope.publisher")
+        return f"publisher:{scope.publisher}"
+    return f"case:{scope.case_id}" if scope.case_id is not None else EVERYTHING
+
+
+def _hold(door: Door, said: Placed, operator: Operator, record: Record, content: str) -> Hold:
+    return Hold(
+        hold_id=said.hold_id,
+        scope=_held(door, said.scope),
+        basis=said.basis,
+        custodian=said.custodian,
+        operator=operator.name,
+        review_by=said.review_by,
+        placed_at=record.appended_at,
+        content=content,
+        order=_order(record),
+    )
+
+
+def _held(door: Door, scope: HoldScope) -> Held:
+    if scope.subject is not None:
+        return Held(kind=HoldKind.SUBJECT, value=door.pseudonym(scope.subject).hex())
+    if scope.data_source is not None:
+        door.check_data_sources([scope.data_source])
+        return Held(kind=HoldKind.DATA_SOURCE, value=scope.data_source)
+    if scope.asset is not None:
+        check_sizes([scope.asset])
+        return Held(kind=HoldKind.ASSET, value=door.keys.asset(scope.asset).hex())
+    if scope.system is not None:
+        if door.registry.system(scope.system) is None:
+            raise InvalidMessage("undeclared_system", "data.scope.system")
+        return Held(kind=HoldKind.SYSTEM, value=scope.system)
+    return Held(kind=HoldKind.CASE, value=scope.case_id or "")

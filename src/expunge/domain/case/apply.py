@@ -11,6 +11,7 @@ from expunge.domain.case.apply_chunk import APPLY, Chunks, recount
 from expunge.domain.case.chunks import LETTERS, ChunkState
 from expunge.domain.case.facts import (
     AwaitsApproval,
+    CancelAsked,
     Closed,
     Extended,
     Fact,
@@ -25,6 +26,7 @@ from expunge.domain.case.facts import (
     ProvisionEnded,
     Purged,
     PurposeGranted,
+    Reconsidering,
     Reopened,
     StageEnded,
     StageStarted,
@@ -237,6 +239,16 @@ def _extended(case: Case, _: Chunks, fact: Extended) -> Case:
     return case.model_copy(update=put_off)
 
 
+def _cancel_asked(case: Case, _: Chunks, fact: CancelAsked) -> Case:
+    return _heard(case, fact.control).model_copy(update={"cancelling": True})
+
+
+def _reconsidering(case: Case, _: Chunks, fact: Reconsidering) -> Case:
+    others = {*case.reconsidering} - {fact.word}
+    words = others if fact.done else {*others, fact.word}
+    return case.model_copy(update={"reconsidering": tuple(sorted(words))})
+
+
 def _overdue(case: Case, _: Chunks, __: Overdue) -> Case:
     return case.model_copy(update={"overdue": True})
 
@@ -274,6 +286,8 @@ _OF_CASES: dict[type[Any], Callable[[Case, Chunks, Any], Case | tuple[Case, Chun
     PurposeGranted: _purpose_granted,
     Warned: _warned,
     Extended: _extended,
+    CancelAsked: _cancel_asked,
+    Reconsidering: _reconsidering,
     Overdue: _overdue,
     ProvisionEnded: _provision_ended,
     Closed: _closed,

@@ -3,43 +3,134 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
-from expunge.domain.case.chunk_facts import Accepted, Answered, Commanded, DeferralEnded, Deferred, Exhausted
-from expunge.domain.case.chunks import LETTERS, ChunkState, Note, Tally
+from expunge.domain.case.chunk_facts import (
+    Accepted,
+    Answered,
+    Barred,
+    Commanded,
+    DeferralEnded,
+    Deferred,
+    Exhausted,
+    HoldEnded,
+    HoldsAsked,
+    HoldsFound,
+    Recalled,
+    Withdrawn,
+)
+from expunge.domain.case.chunks import LETTERS, ChunkState, Note, Phase, Tally
 from expunge.domain.case.state import Case
-from expunge.domain.vocabulary import OPEN, Claim
+from expunge.domain.vocabulary import OPEN, UNDONE, Claim
 
 BY_POLICY = "by_policy"
 Chunks = dict[str, ChunkState]
 """Chunk states that a fact changes, by digest."""
+_OPEN, _HELD = LETTERS[OPEN], LETTERS[Claim.HELD]
+_OPEN_LETTERS = frozenset(LETTERS[each] for each in UNDONE)
+_DEFERRED = frozenset({LETTERS[Claim.DEFERRED], LETTERS[Claim.BEYOND_USE]})
+"""Put off by policy or by a system; what a hold of ours covers is not."""
 
 
 def _commanded(case: Case, chunks: Chunks, fact: Commanded) -> tuple[Case, Chunks]:
     before = chunks[fact.chunk]
-    return _changed(_sent(case, before), before, attempt=fact.attempt, next_at=fact.next_at)
+    changes: dict[str, Any] = {"attempt": fact.attempt, "next_at": fact.next_at, "phase": Phase.SENT}
+    if before.phase is not Phase.SENT:
+        changes |= _named(before, fact.command_id)
+    if fact.command_id != before.command_id:
+        changes |= {"round": before.round + 1, "used": before.attempt, "exhausted": False}
+    changes |= {"command_id": fact.command_id, "recalled_for": ()}
+    return _changed(_turned(case, before), before, **changes)
 
 
-def _sent(case: Case, chunk: ChunkState) -> Case:
-    """One chunk fewer for which its stage must still do something."""
+def _named(chunk: ChunkState, command: str) -> dict[str, Any]:
+    """What the command names; what earlier ones named is kept, for their receipts may come yet."""
+    left = chunk.left
+    part = left if len(left) < chunk.summary.size else ()
+    earlier = {chunk.command_id: ()} if command != chunk.command_id else {}
+    named = {**earlier, **chunk.named, command: part}
+    return {"named": named if any(named.values()) or len(named) > 1 else {}}
+
+
+def _turned(case: Case, chunk: ChunkState) -> Case:
+    """One chunk fewer to which its stage must still come."""
     if not chunk.waits:
         return case
     sent = Counter(case.numbered(chunk.generation).sent) + Counter({chunk.summary.stage: 1})
     return case.with_generation(chunk.generation, sent=dict(sent))
 
 
+def _barred(case: Case, chunks: Chunks, fact: Barred) -> tuple[Case, Chunks]:
+    before = chunks[fact.chunk]
+    answers, notes = _reread(before, _DEFERRED if before.phase is Phase.PUT_OFF else (), _OPEN)
+    changes = {"phase": Phase.BARRED, "answers": answers, "notes": notes, "next_at": None}
+    return _changed(_turned(case, before), before, **changes)
+
+
+def _recalled(case: Case, chunks: Chunks, fact: Recalled) -> tuple[Case, Chunks]:
+    return _changed(
+        case, chunks[fact.chunk], phase=Phase.RECALLED, recalled_for=fact.words, next_at=fact.next_at, exhausted=False
+    )
+
+
+def _withdrawn(case: Case, chunks: Chunks, fact: Withdrawn) -> tuple[Case, Chunks]:
+    """What the system had put off, it has put off no longer: nobody will do it before it is told again."""
+    before = chunks[fact.chunk]
+    others = set(range(before.summary.size)) - before.held
+    answers, notes = _reread(before, _DEFERRED | {_HELD}, _OPEN, others)
+    changes = {"phase": Phase.BARRED, "answers": answers, "notes": notes, "next_at": None, "recalled_for": ()}
+    receipt = max(before.receipt, (fact.attempt, fact.sequence))
+    return _changed(case, before, **changes, receipt=receipt)
+
+
+def _holds_asked(case: Case, chunks: Chunks, fact: HoldsAsked) -> tuple[Case, Chunks]:
+    before = chunks[fact.chunk]
+    return _changed(case, before, asked=tuple(sorted({*before.asked, *fact.holds})))
+
+
+def _holds_found(case: Case, chunks: Chunks, fact: HoldsFound) -> tuple[Case, Chunks]:
+    """What a hold covers and nobody has answered for is held."""
+    before = chunks[fact.chunk]
+    answers, notes = _reread(before, _DEFERRED | _OPEN_LETTERS, _HELD, fact.ordinals)
+    asked = tuple(each for each in before.asked if each != fact.hold)
+    return _changed(
+        case, before, holds={**before.holds, fact.hold: fact.ordinals}, asked=asked, answers=answers, notes=notes
+    )
+
+
+def _hold_ended(case: Case, chunks: Chunks, fact: HoldEnded) -> tuple[Case, Chunks]:
+    before = chunks[fact.chunk]
+    after = before.model_copy(update={"holds": {each: n for each, n in before.holds.items() if each != fact.hold}})
+    free = set(before.holds.get(fact.hold, ())) - after.held
+    answers, notes = _reread(before, {_HELD}, _OPEN, free)
+    return _changed(case, before, holds=after.holds, answers=answers, notes=notes)
+
+
+def _reread(
+    chunk: ChunkState, letters: Collection[str], becomes: str, among: Collection[int] | None = None
+) -> tuple[str, tuple[Note, ...]]:
+    """Answers and notes when some letters become another: what was said with them no longer holds."""
+    wanted = range(chunk.summary.size) if among is None else among
+    changed = {each for each in wanted if chunk.answers[each] in letters}
+    answers = "".join(becomes if at in changed else letter for at, letter in enumerate(chunk.answers))
+    kept = (note.model_copy(update={"ordinals": tuple(sorted({*note.ordinals} - changed))}) for note in chunk.notes)
+    return answers, tuple(note for note in kept if note.ordinals)
+
+
 def _deferred(case: Case, chunks: Chunks, fact: Deferred) -> tuple[Case, Chunks]:
     before = chunks[fact.chunk]
-    size, until = before.summary.size, fact.until.date().isoformat()
-    note = Note(reason=BY_POLICY, until=until, ordinals=tuple(range(size)))
-    answers = LETTERS[Claim.DEFERRED] * size
-    return _changed(_sent(case, before), before, answers=answers, notes=(note,), next_at=fact.until)
+    until, left = fact.until.date().isoformat(), before.left
+    note = Note(reason=BY_POLICY, until=until, ordinals=left)
+    answers, notes = _reread(before, _OPEN_LETTERS, LETTERS[Claim.DEFERRED])
+    changes = {"answers": answers, "notes": (*notes, note), "next_at": fact.until, "phase": Phase.PUT_OFF}
+    return _changed(_turned(case, before), before, **changes)
 
 
 def _deferral_ended(case: Case, chunks: Chunks, fact: DeferralEnded) -> tuple[Case, Chunks]:
     before = chunks[fact.chunk]
-    return _changed(case, before, answers=LETTERS[OPEN] * before.summary.size, notes=())
+    answers, notes = _reread(before, _DEFERRED, _OPEN)
+    return _changed(case, before, answers=answers, notes=notes, phase=Phase.BARRED)
 
 
 def _exhausted(case: Case, chunks: Chunks, fact: Exhausted) -> tuple[Case, Chunks]:
@@ -76,19 +167,30 @@ def _changed(case: Case, before: ChunkState, **changes: Any) -> tuple[Case, Chun
 def recount(case: Case, before: list[ChunkState], after: list[ChunkState]) -> Case:
     """The case with its counts after some chunks have changed."""
     counts: Counter[Tally] = Counter(dict(case.counts))
-    unfinished = case.unfinished
-    for chunk in before:
-        counts.subtract(chunk.tally())
-        unfinished -= not chunk.finished
-    for chunk in after:
-        counts.update(chunk.tally())
-        unfinished += not chunk.finished
+    words: Counter[str] = Counter(case.unsettled)
+    sums = {"unfinished": case.unfinished, "out": case.out, "live": case.live}
+    for sign, chunks in ((-1, before), (1, after)):
+        for chunk in chunks:
+            for line, number in chunk.tally().items():
+                counts[line] += sign * number
+            for word in chunk.unsettles:
+                words[word] += sign
+            sums["unfinished"] += sign * (not chunk.finished)
+            sums["out"] += sign * chunk.out
+            sums["live"] += sign * chunk.live
     kept = tuple(sorted((line, number) for line, number in counts.items() if number))
-    return case.model_copy(update={"counts": kept, "unfinished": unfinished})
+    left = {word: number for word, number in sorted(words.items()) if number}
+    return case.model_copy(update={"counts": kept, "unsettled": left, **sums})
 
 
 APPLY: dict[type[Any], Callable[[Case, Chunks, Any], Case | tuple[Case, Chunks]]] = {
     Commanded: _commanded,
+    Barred: _barred,
+    Recalled: _recalled,
+    Withdrawn: _withdrawn,
+    HoldsAsked: _holds_asked,
+    HoldsFound: _holds_found,
+    HoldEnded: _hold_ended,
     Deferred: _deferred,
     DeferralEnded: _deferral_ended,
     Exhausted: _exhausted,

@@ -19,6 +19,58 @@ class Commanded(Value):
     next_at: datetime
 
 
+class Barred(Value):
+    """The stage of a chunk has come, and its command may not leave: paused, held, or still being looked into."""
+
+    fact: Literal["barred"] = "barred"
+    chunk: Hex
+
+
+class Recalled(Value):
+    """A command was withdrawn: its system is told not to carry it out, and is told again until it answers."""
+
+    fact: Literal["recalled"] = "recalled"
+    chunk: Hex
+    command_id: Hex
+    words: tuple[str, ...]
+    """What it was withdrawn for: `cancel`, `pause:...`, `hold:...`."""
+    next_at: datetime
+
+
+class Withdrawn(Value):
+    """The system will not carry out a withdrawn command any more; what it had done by then it has said."""
+
+    fact: Literal["withdrawn"] = "withdrawn"
+    chunk: Hex
+    attempt: int
+    sequence: int
+
+
+class HoldsAsked(Value):
+    """A resolver was asked which targets of a chunk some holds cover."""
+
+    fact: Literal["holds_asked"] = "holds_asked"
+    chunk: Hex
+    holds: tuple[str, ...]
+
+
+class HoldsFound(Value):
+    """Which targets of a chunk, by ordinal, a hold covers; perhaps none."""
+
+    fact: Literal["holds_found"] = "holds_found"
+    chunk: Hex
+    hold: str
+    ordinals: tuple[int, ...]
+
+
+class HoldEnded(Value):
+    """A hold was released: what it alone covered is open again."""
+
+    fact: Literal["hold_ended"] = "hold_ended"
+    chunk: Hex
+    hold: str
+
+
 class Deferred(Value):
     """Policy puts a command off, for what a schedule replaces anyway."""
 

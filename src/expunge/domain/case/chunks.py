@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime
+from enum import StrEnum
 from typing import NamedTuple
 
 from expunge.domain.plan import ChunkSummary
 from expunge.domain.scope import Hex, Value
+from expunge.domain.standing import hold_word
 from expunge.domain.vocabulary import DEFERRALS, OPEN, UNDONE, Claim
 
 LETTERS: dict[str, str] = {
@@ -35,6 +37,8 @@ LETTERS: dict[str, str] = {
 CLAIMS: dict[str, str] = {letter: claim for claim, letter in LETTERS.items()}
 _OPEN_LETTERS = frozenset(LETTERS[claim] for claim in UNDONE)
 _DEFERRED_LETTERS = frozenset(LETTERS[claim] for claim in DEFERRALS)
+_UNSETTLED_LETTERS = _OPEN_LETTERS | _DEFERRED_LETTERS
+_HELD_LETTER = LETTERS[Claim.HELD]
 
 
 class Tally(NamedTuple):
@@ -58,16 +62,48 @@ class Note(Value):
     ordinals: tuple[int, ...]
 
 
+class Phase(StrEnum):
+    """Where a chunk stands between its stage and its system."""
+
+    WAITING = "waiting"
+    """Its stage has not come."""
+    BARRED = "barred"
+    """Its stage has come, and something holds its command back."""
+    PUT_OFF = "put_off"
+    """Its stage has come, and policy has put its command off."""
+    SENT = "sent"
+    """Its command is with its system."""
+    RECALLED = "recalled"
+    """Its command was withdrawn, and the system has not said yet what it had done by then."""
+
+
+_WITH_SYSTEM = frozenset({Phase.SENT, Phase.RECALLED})
+
+
 class ChunkState(Value):
     """How far one chunk has come."""
 
     summary: ChunkSummary
     generation: int
     command_id: Hex
+    """Of the last command, or of the first one to come."""
     answers: str
     notes: tuple[Note, ...] = ()
+    phase: Phase = Phase.WAITING
     attempt: int = 0
-    """Of the last command sent; 0 before the first."""
+    """Of the last command sent; 0 before the first. It goes on rising when a command takes another's place."""
+    round: int = 0
+    """How often another command has taken the place of one that was withdrawn or that had left something out."""
+    used: int = 0
+    """Attempts of earlier rounds."""
+    named: dict[str, tuple[int, ...]] = {}
+    """Command id -> the ordinals that it names, where that is not simply all of them."""
+    recalled_for: tuple[str, ...] = ()
+    """The words (of operators) for which its command was withdrawn."""
+    holds: dict[str, tuple[int, ...]] = {}
+    """Hold -> the ordinals that it covers, of every hold that was looked into."""
+    asked: tuple[str, ...] = ()
+    """Holds that a resolver is looking into for it."""
     receipt: tuple[int, int] = (0, 0)
     """(attempt, sequence) of the receipt that stands."""
     receipt_content: str = ""
@@ -83,8 +119,56 @@ class ChunkState(Value):
 
     @property
     def waits(self) -> bool:
-        """Whether it is its stage's turn to send its command, or to put it off."""
-        return self.commandable and not self.attempt and self.next_at is None
+        """Whether its stage must still come to it."""
+        return self.commandable and self.phase is Phase.WAITING
+
+    @property
+    def tries(self) -> int:
+        """Attempts of this round."""
+        return self.attempt - self.used
+
+    @property
+    def ordinals(self) -> tuple[int, ...]:
+        """The ordinals that the last command names."""
+        return self.ordinals_of(self.command_id)
+
+    def carries(self, command: str) -> bool:
+        """Whether a command was, or will be, the chunk's."""
+        return command == self.command_id or command in self.named
+
+    def ordinals_of(self, command: str) -> tuple[int, ...]:
+        """The ordinals that a command named."""
+        return self.named.get(command) or tuple(range(self.summary.size))
+
+    @property
+    def left(self) -> tuple[int, ...]:
+        """The ordinals that a command must name now: without an answer that counts, and not held."""
+        return tuple(ordinal for ordinal, letter in enumerate(self.answers) if letter in _OPEN_LETTERS)
+
+    def is_held(self, ordinal: int) -> bool:
+        """Whether a target is kept, and nobody has answered for it."""
+        return self.answers[ordinal] == _HELD_LETTER
+
+    @property
+    def held(self) -> frozenset[int]:
+        """The ordinals that a hold covers."""
+        return frozenset(ordinal for covered in self.holds.values() for ordinal in covered)
+
+    @property
+    def out(self) -> bool:
+        """Whether its system has a command that it may still carry out."""
+        return self.phase in _WITH_SYSTEM and any(self.answers[each] in _UNSETTLED_LETTERS for each in self.ordinals)
+
+    @property
+    def live(self) -> bool:
+        """Whether its stage has come and something is still to be done or to end: what operators say may concern it."""
+        return self.phase is not Phase.WAITING and bool(self.open or self.deferred)
+
+    @property
+    def unsettles(self) -> frozenset[str]:
+        """The words that are not in force yet because a system may still act against them."""
+        words = (*self.recalled_for, *(hold_word(each) for each in self.asked))
+        return frozenset(words) if self.out else frozenset()
 
     @property
     def open(self) -> int:

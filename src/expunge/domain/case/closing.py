@@ -9,16 +9,19 @@ from expunge.domain.case.messages import Applied
 from expunge.domain.case.state import Case
 from expunge.domain.case.turn import Confirm, Turn
 from expunge.domain.policy.rules import NotFound
-from expunge.domain.vocabulary import DEFERRALS, OPEN, UNDONE, Claim, Status
+from expunge.domain.vocabulary import DEFERRALS, OPEN, OVER, UNDONE, Claim, Status
 from expunge.domain.walk import reached
 
+CANCELLED = "cancelled"
+"""The outcome of a request that was taken back."""
 _DONE = frozenset({Status.COMPLETED, Status.COMPLETED_WITH_DEFERRALS})
 
 
 def conclude(turn: Turn) -> None:
     """Close the case if nothing stands in the way, or say at the due date what is missing."""
     status = _status(turn.case, turn.policy.not_found)
-    if status is None and turn.case.status in _DONE and turn.case.count(UNDONE):
+    again = turn.case.status in _DONE and turn.case.count(UNDONE) and not turn.case.cancelling
+    if status is None and again:
         turn.record(facts.Reopened(status=Status.PURGING))
         turn.emit(Confirm("reopened", confirm.body(turn.case)))
     if status is None or status is turn.case.status:
@@ -30,7 +33,7 @@ def conclude(turn: Turn) -> None:
 def _status(case: Case, misses: NotFound) -> Status | None:
     """The final state that holds now; None while the case must go on."""
     walking = case.open_generation is not None or not all(generation.done for generation in case.generations)
-    if case.dry_run or ((walking or case.watermark) and not case.overdue):
+    if case.dry_run or case.cancelling or case.status in OVER or ((walking or case.watermark) and not case.overdue):
         return None
     if walking or case.watermark or case.count(UNDONE) or too_many_misses(case, misses):
         failed = not case.unfinished and _answerable(case)

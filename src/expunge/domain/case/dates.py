@@ -64,6 +64,6 @@ def _why_not(turn: Turn) -> str:
         return "extended_already"
     if case.extendable_to is None:
         return "no_extension_in_this_regime"
-    if case.status in CLOSED:
+    if case.status in CLOSED or case.cancelling:
         return "case_has_ended"
     return "too_late_to_extend" if case.overdue or turn.now >= case.due_at else ""

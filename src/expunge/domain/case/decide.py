@@ -7,30 +7,34 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from expunge.domain.case import closing, dates, guarding, purging, walking
+from expunge.domain.case import answering, closing, dates, guarding, purging, reconsidering, walking
 from expunge.domain.case.chunks import ChunkState
 from expunge.domain.case.facts import Fact
 from expunge.domain.case.messages import (
     Applied,
     Approved,
+    Cancelled,
     CaseMessage,
     Continue,
     Extended,
     GrantedAgain,
     HoldingDeclared,
+    HoldsSeen,
     Late,
     LateAsset,
     Opened,
     Planned,
     Receipted,
+    Reconsider,
     Rejected,
     TimerFired,
 )
 from expunge.domain.case.state import Case, CaseReader
-from expunge.domain.case.turn import Emission, SetAside, Turn
+from expunge.domain.case.turn import Emission, LookIntoHolds, SetAside, Turn
 from expunge.domain.policy.rules import Policies
 from expunge.domain.registry import Registry
 from expunge.domain.scope import Arrival
+from expunge.domain.standing import Standing
 from expunge.domain.vocabulary import CLOSED, OVER
 from expunge.domain.walk import TaskKind
 
@@ -53,6 +57,7 @@ def decide(
     appended_at: datetime,
     registry: Registry,
     policies: Policies,
+    standing: Standing,
 ) -> Decision:
     """The decision on one message.
 
@@ -63,27 +68,38 @@ def decide(
         appended_at: when the broker took the message: the only clock there is.
         registry: who exists and what they can do.
         policies: what should happen, and by when.
+        standing: what operators have said that holds for every case of the partition.
     """
     now = max(case.now, appended_at) if case else appended_at
-    turn = Turn(case.model_copy(update={"now": now}) if case else None, now, reader, registry, policies)
+    turn = Turn(case.model_copy(update={"now": now}) if case else None, now, reader, registry, policies, standing)
     if isinstance(message, Opened):
         walking.opened(turn, message)
     elif case is not None:
         _known(turn, message)
     elif isinstance(message, Receipted):
         turn.emit(SetAside(message.place, message.content, "receipt_without_case"))
-    elif isinstance(message, Approved | Rejected | Extended):
+    elif isinstance(message, CONTROLS):
         turn.emit(SetAside(message.place, message.content, "control_without_case"))
+    for holds, digests in turn.to_look_into.items():
+        turn.emit(LookIntoHolds(tuple(digests), holds))
     after = turn.case_or_none if turn.facts else case
     return Decision(after, turn.chunks, tuple(turn.facts), tuple(turn.emissions))
 
 
 def _known(turn: Turn, message: CaseMessage) -> None:
-    if turn.case.status in OVER and not isinstance(message, Receipted | Approved | Rejected | Extended):
+    if turn.case.status in OVER and not isinstance(message, (Receipted, *CONTROLS)):
+        return
+    if turn.case.cancelling and not isinstance(message, (*_WHILE_CANCELLING, *CONTROLS)):
         return
     handler = _HANDLERS.get(type(message))
     if handler is not None:
         handler(turn, message)
+
+
+CONTROLS = (Approved, Rejected, Extended, Cancelled)
+"""What operators say of one case."""
+_WHILE_CANCELLING = (Receipted, Reconsider, HoldsSeen, TimerFired)
+"""What still matters to a case that waits for systems to let go of its commands."""
 
 
 def _applied(turn: Turn, message: Applied) -> None:
@@ -92,12 +108,16 @@ def _applied(turn: Turn, message: Applied) -> None:
 
 
 def _ask_holding(turn: Turn, message: HoldingDeclared) -> None:
+    if turn.case.status in CLOSED:  # it is alive for what its holds and deferrals may still ask for
+        return
     asset = LateAsset(key=message.holding, arrival=Arrival.THROUGH)
     walking.late(turn, Late(case_id=turn.case.case_id, assets=(asset,)), TaskKind.HOLDING)
 
 
 def _fired(turn: Turn, message: TimerFired) -> None:
     name, _, rest = message.timer.partition(":")
+    if turn.case.cancelling and name != "chunk":
+        return
     if name == "due" and rest:
         dates.provision_due(turn, rest)
         return
@@ -117,7 +137,7 @@ def _fired(turn: Turn, message: TimerFired) -> None:
 
 _HANDLERS: dict[type[Any], Callable[[Turn, Any], None]] = {
     Planned: walking.planned,
-    Receipted: purging.receipted,
+    Receipted: answering.receipted,
     Late: walking.late,
     HoldingDeclared: _ask_holding,
     TimerFired: _fired,
@@ -126,13 +146,16 @@ _HANDLERS: dict[type[Any], Callable[[Turn, Any], None]] = {
     Approved: guarding.approved,
     Rejected: guarding.rejected,
     Extended: dates.extended,
+    Cancelled: reconsidering.cancelled,
+    Reconsider: reconsidering.reconsider,
+    HoldsSeen: reconsidering.holds_seen,
     Applied: _applied,
 }
 
 
 def timers(case: Case) -> dict[str, datetime]:
     """When the case must be looked at again, by timer: a function of its state, so a rebuild has them too."""
-    if case.status in OVER:
+    if case.status in OVER or case.cancelling:
         return {}
     wanted = {"walk": case.walk_retry_at}
     if case.status not in CLOSED and not case.dry_run:

@@ -11,7 +11,20 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from expunge.domain.case.chunk_facts import Accepted, Answered, Commanded, DeferralEnded, Deferred, Exhausted
+from expunge.domain.case.chunk_facts import (
+    Accepted,
+    Answered,
+    Barred,
+    Commanded,
+    DeferralEnded,
+    Deferred,
+    Exhausted,
+    HoldEnded,
+    HoldsAsked,
+    HoldsFound,
+    Recalled,
+    Withdrawn,
+)
 from expunge.domain.case.state import Held
 from expunge.domain.plan import ChunkSummary
 from expunge.domain.scope import Granted, Hex, ScopeKind, Value
@@ -189,6 +202,22 @@ class Extended(Value):
     control: Hex
 
 
+class CancelAsked(Value):
+    """An operator cancelled the request: nothing more is commanded, and what is with systems is withdrawn."""
+
+    fact: Literal["cancel_asked"] = "cancel_asked"
+    operator: str
+    control: Hex
+
+
+class Reconsidering(Value):
+    """What an operator said is held against the chunks of a large case, page by page."""
+
+    fact: Literal["reconsidering"] = "reconsidering"
+    word: str
+    done: bool
+
+
 class Overdue(Value):
     """The due date passed while something was open."""
 
@@ -232,6 +261,14 @@ Fact = Annotated[
     | StageEnded
     | Purged
     | Commanded
+    | Barred
+    | Recalled
+    | Withdrawn
+    | HoldsAsked
+    | HoldsFound
+    | HoldEnded
+    | CancelAsked
+    | Reconsidering
     | Deferred
     | DeferralEnded
     | Exhausted

@@ -99,7 +99,7 @@ def _awaiting(turn: Turn, message: Approved | Rejected) -> Generation | None:
         return None
     plans = [each for each in turn.case.generations if each.plan_digest == message.plan_digest]
     reason = "" if plans and plans[0].awaiting else "plan_does_not_wait" if plans else "no_such_plan"
-    if turn.case.status in OVER:
+    if turn.case.status in OVER or turn.case.cancelling:
         reason = "case_has_ended"
     if reason:
         turn.emit(SetAside(message.place, message.content, reason))

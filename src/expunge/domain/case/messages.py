@@ -8,6 +8,7 @@ from typing import Literal
 from expunge.domain.inlets import Matter, Outcome
 from expunge.domain.plan import ChunkSummary
 from expunge.domain.scope import Granted, Hex, Scope, Value
+from expunge.domain.standing import Hold, Pause
 from expunge.domain.suppression import Published, Suppress
 from expunge.domain.vocabulary import Regime
 from expunge.domain.walk import PlannedStatus
@@ -96,7 +97,7 @@ class Receipted(Value):
     system: str
     attempt: int
     sequence: int
-    status: Literal["accepted", "done", "failed"]
+    status: Literal["accepted", "done", "failed", "withdrawn"]
     all: Outcome | None = None
     answers: tuple[Answered, ...] = ()
     expected_by: datetime | None = None
@@ -189,6 +190,73 @@ class Extended(Value):
     place: Place
 
 
+class Cancelled(Value):
+    """An operator takes a request back."""
+
+    case_id: Hex
+    operator: str
+    content: Hex
+    place: Place
+
+
+class Reconsider(Value):
+    """The coordinator's message to itself: a word must be held against more chunks of a case."""
+
+    case_id: Hex
+    word: str
+    after: str = ""
+    """The last chunk that it was held against."""
+
+
+class Covered(Value):
+    """What holds cover in one chunk."""
+
+    chunk: Hex
+    covered: tuple[tuple[str, tuple[int, ...]], ...]
+    """Hold and ordinals, for every hold that was asked about."""
+
+
+class HoldsSeen(Value):
+    """A resolver looked into holds."""
+
+    case_id: Hex
+    found: tuple[Covered, ...]
+
+
+class PauseSaid(Value):
+    """An operator pauses a scope, or lets it go on: for every case of a partition."""
+
+    pause: Pause
+    after: str = ""
+    """The last case that was told; the broadcast goes on behind it."""
+
+
+class HoldPlaced(Value):
+    """An operator places a hold: for every case of a partition."""
+
+    hold: Hold
+    place: Place
+    after: str = ""
+
+
+class HoldReleased(Value):
+    """An operator releases a hold."""
+
+    hold_id: str
+    operator: str
+    at: datetime
+    content: Hex
+    place: Place
+    after: str = ""
+
+
+class HoldReadBack(Value):
+    """What was read back from `holds`: its owner publishes again what is not the newest (PROTOCOLS 4)."""
+
+    hold_id: str
+    sequence: int
+
+
 class Applied(Value):
     """The indexers have applied every statement that was there when the request arrived."""
 
@@ -196,11 +264,24 @@ class Applied(Value):
     watermark: dict[str, dict[str, int]]
 
 
-Control = Approved | Rejected | Extended
+Control = Approved | Rejected | Extended | Cancelled
 CaseMessage = (
-    Opened | Planned | Receipted | Late | HoldingDeclared | TimerFired | Continue | Applied | GrantedAgain | Control
+    Opened
+    | Planned
+    | Receipted
+    | Late
+    | HoldingDeclared
+    | TimerFired
+    | Continue
+    | Applied
+    | GrantedAgain
+    | Reconsider
+    | HoldsSeen
+    | Control
 )
-Message = CaseMessage | Suppress | Published
+Said = PauseSaid | HoldPlaced | HoldReleased
+"""What operators say for every case."""
+Message = CaseMessage | Suppress | Published | Said | HoldReadBack
 
 TYPES: dict[str, type[Message]] = {
     "expunge.internal.opened.v1": Opened,
@@ -215,6 +296,13 @@ TYPES: dict[str, type[Message]] = {
     "expunge.internal.approved.v1": Approved,
     "expunge.internal.rejected.v1": Rejected,
     "expunge.internal.extended.v1": Extended,
+    "expunge.internal.cancelled.v1": Cancelled,
+    "expunge.internal.reconsider.v1": Reconsider,
+    "expunge.internal.holds_seen.v1": HoldsSeen,
+    "expunge.internal.pause.v1": PauseSaid,
+    "expunge.internal.hold_placed.v1": HoldPlaced,
+    "expunge.internal.hold_released.v1": HoldReleased,
+    "expunge.internal.hold_read_back.v1": HoldReadBack,
     "expunge.internal.suppress.v1": Suppress,
     "expunge.internal.published.v1": Published,
 }

@@ -23,6 +23,7 @@ _BADNESS = {LETTERS[claim]: rank for rank, claim in enumerate(_BAD_TO_GOOD)}
 _DONE_RANK = len(_BAD_TO_GOOD)
 _OPEN_LETTER = LETTERS[OPEN]
 _NOT_FOUND = LETTERS[Claim.NOT_FOUND]
+_HELD = LETTERS[Claim.HELD]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,13 @@ def next_answers(
     contradiction = place == chunk.receipt and receipt.content != chunk.receipt_content and bool(chunk.receipt_content)
     letters = list(chunk.answers)
     said = {ordinal: (note.reason, note.until) for note in chunk.notes for ordinal in note.ordinals}
-    for ordinal, letter, reason, until in _claims(body, receipt, standard):
-        if _stands(letters[ordinal], letter, later=place > chunk.receipt, contradiction=contradiction):
+    held, named = chunk.held, frozenset(chunk.ordinals_of(receipt.command_id))
+    for ordinal, letter, reason, until in _claims(body, receipt, standard, named):
+        if ordinal in held and letters[ordinal] == _HELD:
+            stands = _rank(letter) >= _BADNESS[_NOT_FOUND]  # what is gone is gone, whatever should have been kept
+        else:
+            stands = _stands(letters[ordinal], letter, later=place > chunk.receipt, contradiction=contradiction)
+        if stands:
             letters[ordinal] = letter
             said[ordinal] = (reason, until)
     grouped: dict[tuple[str, str], list[int]] = defaultdict(list)
@@ -76,8 +82,13 @@ def _rank(letter: str) -> int:
     return _BADNESS.get(letter, _DONE_RANK)
 
 
-def _claims(body: Chunk, receipt: Receipted, standard: Standard) -> Iterator[tuple[int, str, str, str]]:
-    """(ordinal, letter, reason, until) for every target that the receipt speaks of."""
+def _claims(
+    body: Chunk, receipt: Receipted, standard: Standard, named: frozenset[int]
+) -> Iterator[tuple[int, str, str, str]]:
+    """(ordinal, letter, reason, until) for every target that the receipt speaks of.
+
+    What it says of `all` it says of those that its command named.
+    """
     single: dict[str, tuple[str, str, str]] = {}
     for answer in receipt.answers:  # of two answers for one asset the worse stands
         said, before = _read(body, answer.outcome, standard), single.get(answer.asset)
@@ -85,10 +96,10 @@ def _claims(body: Chunk, receipt: Receipted, standard: Standard) -> Iterator[tup
             single[answer.asset] = said
     every = _read(body, receipt.all, standard) if receipt.all else None
     for ordinal, asset in enumerate(body.assets):
-        read = single.get(asset, every)
+        read = single.get(asset, every if ordinal in named else None)
         if read is not None:
             yield ordinal, *read
-        elif receipt.status == "failed":
+        elif receipt.status == "failed" and ordinal in named:
             yield ordinal, LETTERS[Claim.FAILED], "failed", ""
 
 

@@ -10,7 +10,7 @@ from pydantic import field_serializer
 from expunge.domain.case.chunks import ChunkState, Tally
 from expunge.domain.plan import Chunk
 from expunge.domain.scope import Granted, Hex, ScopeKind, Value
-from expunge.domain.vocabulary import UNDONE, Regime, Status
+from expunge.domain.vocabulary import CLOSED, OVER, UNDONE, Regime, Status
 
 MAX_HELD = 4_000
 
@@ -131,6 +131,16 @@ class Case(Value):
     counts: tuple[tuple[Tally, int], ...] = ()
     unfinished: int = 0
     """Commandable chunks from which something may still come."""
+    out: int = 0
+    """Chunks whose systems have a command that they may still carry out."""
+    live: int = 0
+    """Chunks that operators' words may concern; see `ChunkState.live`."""
+    unsettled: dict[str, int] = {}
+    """Word -> chunks in which a system may still act against it."""
+    reconsidering: tuple[str, ...] = ()
+    """Words that are being held against its chunks, page by page."""
+    cancelling: bool = False
+    """Its request was cancelled; the case ends when no system has a command of it any more."""
     controls: tuple[Hex, ...] = ()
     """Operators' words that were taken: said again they are the same."""
     warned: bool = False
@@ -171,6 +181,21 @@ class Case(Value):
         """A generation by its number."""
         return next(generation for generation in self.generations if generation.number == number)
 
+    @property
+    def alive(self) -> bool:
+        """Whether something said to all cases may concern it."""
+        return self.status not in CLOSED or self.live > 0
+
+    @property
+    def awaits_index(self) -> bool:
+        """Whether it must hear how far the indexers have come."""
+        return bool(self.watermark) and self.status not in OVER and not self.cancelling
+
+    @property
+    def words(self) -> frozenset[str]:
+        """The words that are not in force in it yet."""
+        return frozenset({*self.unsettled, *self.reconsidering})
+
     def count(self, claims: frozenset[str]) -> int:
         """Obligations whose claim is one of these."""
         return sum(number for line, number in self.counts if line.claim in claims)
@@ -196,4 +221,7 @@ class CaseReader(Protocol):
         """All chunks of a generation."""
 
     def waiting(self, case_id: str, generation: int, stage: int, limit: int) -> list[str]:
-        """Chunks of a stage that no command was sent for, in order, at most `limit`."""
+        """Chunks to which their stage has not come yet, in order, at most `limit`."""
+
+    def live(self, case_id: str, after: str, limit: int) -> list[str]:
+        """Chunks that are live (`ChunkState.live`), in order, behind `after`, at most `limit`."""

@@ -12,7 +12,8 @@ from expunge.domain.case.chunks import ChunkState
 from expunge.domain.case.messages import Place, Root
 from expunge.domain.case.state import Case, CaseReader
 from expunge.domain.policy.rules import Policies, Policy
-from expunge.domain.registry import Registry
+from expunge.domain.registry import Registry, System
+from expunge.domain.standing import Hold, Standing
 from expunge.domain.walk import TaskKind
 
 
@@ -46,6 +47,35 @@ class SendCommand:
 
     chunk: ChunkState
     attempt: int
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class WithdrawCommand:
+    """Tell a system not to carry out the command of a chunk, or to say what it has done already."""
+
+    chunk: ChunkState
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class LookIntoHolds:
+    """Ask a resolver which targets of some chunks the holds cover."""
+
+    chunks: tuple[str, ...]
+    holds: tuple[Hold, ...]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ReconsiderOn:
+    """Go on holding a word against the chunks of the case, in a message behind whatever waits."""
+
+    word: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SuppressNoLonger:
+    """Say that the request no longer asks for anything not to be collected."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -106,6 +136,10 @@ Emission = (
     | SuppressAgain
     | StartTask
     | SendCommand
+    | WithdrawCommand
+    | LookIntoHolds
+    | ReconsiderOn
+    | SuppressNoLonger
     | WriteClaims
     | NoteAnswers
     | Confirm
@@ -129,9 +163,11 @@ class Turn:
     reader: CaseReader
     registry: Registry
     policies: Policies
+    standing: Standing
     chunks: dict[str, ChunkState] = field(default_factory=dict)
     facts: list[tuple[int, ledger.Fact]] = field(default_factory=list)
     emissions: list[Emission] = field(default_factory=list)
+    to_look_into: dict[tuple[Hold, ...], list[str]] = field(default_factory=dict)
 
     @property
     def case(self) -> Case:
@@ -157,6 +193,10 @@ class Turn:
         """The policy that the case is bound to."""
         return self.policies.of(self.case.policy)
 
+    def system(self, chunk: ChunkState) -> System:
+        """A chunk's system as configured; one that was removed since keeps the defaults until it has answered."""
+        return self.registry.system(chunk.summary.system) or System(name=chunk.summary.system)
+
     def emit(self, emission: Emission) -> None:
         """Put an emission behind those that wait."""
         self.emissions.append(emission)
@@ -176,8 +216,13 @@ class Turn:
         return sorted({*self.reader.digests(self.case.case_id, generation), *mine})
 
     def waiting(self, generation: int, stage: int, limit: int) -> list[ChunkState]:
-        """Chunks of a stage that no command was sent for, in order, at most `limit`."""
+        """Chunks to which their stage has not come yet, in order, at most `limit`."""
         mine = {d for d, c in self.chunks.items() if c.generation == generation and c.summary.stage == stage}
         stored = self.reader.waiting(self.case.case_id, generation, stage, limit + len(mine))
         found = [chunk for digest in sorted({*stored, *mine}) if (chunk := self.chunk(digest))]
         return [chunk for chunk in found if chunk.waits][:limit]
+
+    def live(self, after: str, limit: int) -> list[ChunkState]:
+        """Live chunks behind `after`, in order, at most `limit`; as they stood before this turn."""
+        found = self.reader.live(self.case.case_id, after, limit)
+        return [chunk for digest in found if (chunk := self.chunk(digest))]

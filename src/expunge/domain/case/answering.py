@@ -1,0 +1,111 @@
+"""Receipts: matched to their commands, read into answers, and what follows from them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from expunge.domain.case import chunk_facts, facts, purging, reconsidering
+from expunge.domain.case.chunks import LETTERS, ChunkState, Note, Phase
+from expunge.domain.case.commanding import DAY
+from expunge.domain.case.messages import Receipted
+from expunge.domain.case.receipts import Standard, next_answers
+from expunge.domain.case.turn import NoteAnswers, SetAside, Turn, WriteClaims
+from expunge.domain.vocabulary import Claim
+
+GONE = frozenset(LETTERS[claim] for claim in (Claim.DELETED, Claim.KEY_DESTROYED, Claim.NOT_FOUND))
+"""Answers after which an asset that is stated again has come back."""
+CLEAN = frozenset(LETTERS[claim] for claim in (Claim.REDACTED, Claim.REBUILT_WITHOUT, Claim.RETRAINED_WITHOUT))
+"""Answers after which an asset goes on without the case's data."""
+ASK_AGAIN = timedelta(days=30)
+"""When a deferral without a date is asked about again."""
+
+
+def receipted(turn: Turn, message: Receipted) -> None:
+    """A receipt, matched to its command; one that fits no command is set aside."""
+    chunk = turn.chunk_of(message.command_id)
+    if chunk is None or chunk.summary.system != message.system or message.attempt > chunk.attempt:
+        turn.emit(SetAside(message.place, message.content, "receipt_without_command"))
+        return
+    if message.watermark:
+        turn.record(facts.WatermarkRaised(watermark=_later(turn.case.watermark, message.watermark)))
+    if message.status == "accepted":
+        _accepted(turn, chunk, message)
+        return
+    _answered(turn, chunk, message)
+    chunk = turn.chunks.get(chunk.summary.digest, chunk)
+    if message.status == "withdrawn":
+        reconsidering.withdrawn(turn, chunk, message)
+    reconsidering.end_if_cancelled(turn)
+    purging.advance(turn)
+
+
+def _later(left: dict[str, dict[str, int]], right: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+    return {
+        topic: {
+            partition: max(left.get(topic, {}).get(partition, 0), right.get(topic, {}).get(partition, 0))
+            for partition in sorted({*left.get(topic, {}), *right.get(topic, {})})
+        }
+        for topic in sorted({*left, *right})
+    }
+
+
+def _accepted(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
+    if (message.attempt, message.sequence) <= chunk.receipt or not chunk.open or chunk.phase is Phase.RECALLED:
+        return
+    promised = message.expected_by or turn.now + timedelta(seconds=turn.system(chunk).timeout_seconds)
+    due = turn.case.due_at
+    next_at = min(promised, due) if due > turn.now else promised
+    soonest = turn.now + (DAY if chunk.exhausted else timedelta(seconds=turn.system(chunk).retry_seconds))
+    fact = chunk_facts.Accepted(
+        chunk=chunk.summary.digest, attempt=message.attempt, sequence=message.sequence, next_at=max(next_at, soonest)
+    )
+    turn.record(fact, chunk)
+
+
+def _answered(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
+    body = turn.reader.body(turn.case.case_id, chunk.summary.digest)
+    answers, notes = next_answers(chunk, body, message, Standard(turn.policy.refusals, turn.case.regime))
+    place = (message.attempt, message.sequence)
+    nothing_new = place <= chunk.receipt or message.status == "withdrawn"
+    if (answers, notes) == (chunk.answers, chunk.notes) and nothing_new:
+        return
+    after = chunk.model_copy(update={"answers": answers, "notes": notes})
+    fact = chunk_facts.Answered(
+        chunk=chunk.summary.digest,
+        attempt=message.attempt,
+        sequence=message.sequence,
+        receipt=message.content,
+        answers=answers,
+        notes=notes,
+        next_at=_next(turn, after, message.attempt),
+    )
+    turn.record(fact, chunk)
+    turn.emit(WriteClaims(chunk.summary.digest, turn.case.sequence))
+    said = list(zip(body.assets, chunk.answers, answers, strict=True))
+    clean = tuple(asset for asset, _, letter in said if letter in CLEAN)
+    gone = tuple(asset for asset, before, letter in said if letter in GONE and letter != before and not body.holding)
+    if clean or gone:
+        turn.emit(NoteAnswers(chunk.summary.digest, clean, gone, message.appended_ms))
+    answered = turn.chunks[chunk.summary.digest]
+    tried_enough = message.attempt - answered.used > turn.system(chunk).retries
+    if answered.open and tried_enough and not answered.exhausted and answered.phase is Phase.SENT:
+        turn.record(chunk_facts.Exhausted(chunk=chunk.summary.digest), answered)
+
+
+def _next(turn: Turn, chunk: ChunkState, attempt: int) -> datetime | None:
+    """When to command again: soon and then ever later while something is open, at its end for a deferral."""
+    system = turn.system(chunk)
+    if chunk.phase is not Phase.SENT:
+        return chunk.next_at if chunk.out else None
+    attempt = max(1, attempt - chunk.used)
+    if chunk.open:
+        wait = timedelta(seconds=min(system.retry_seconds * 2 ** min(attempt - 1, 20), DAY.total_seconds()))
+        return turn.now + (DAY if attempt > system.retries else wait)
+    if chunk.deferred:
+        until = _end_of_deferral(chunk.notes) or turn.now + ASK_AGAIN
+        return until if until > turn.now else turn.now + DAY
+    return None
+
+
+def _end_of_deferral(notes: tuple[Note, ...]) -> datetime | None:
+    return min((datetime.fromisoformat(note.until).replace(tzinfo=UTC) for note in notes if note.until), default=None)

@@ -1,0 +1,50 @@
+"""What operators say for every case of a partition, taken into what stands there. Pure."""
+
+from __future__ import annotations
+
+from expunge.domain.case.messages import HoldPlaced, HoldReleased, PauseSaid, Said
+from expunge.domain.standing import Standing, hold_word, pause_word
+
+PLACED, RELEASED = 1, 2
+"""Sequences of what `holds` says of a hold."""
+
+
+def word_of(said: Said) -> str:
+    """The name of a word."""
+    return pause_word(said.pause.scope) if isinstance(said, PauseSaid) else hold_word(hold_id_of(said))
+
+
+def hold_id_of(said: HoldPlaced | HoldReleased) -> str:
+    """The hold that is spoken of."""
+    return said.hold.hold_id if isinstance(said, HoldPlaced) else said.hold_id
+
+
+def content_of(said: HoldPlaced | HoldReleased) -> str:
+    """The keyed digest of what was said."""
+    return said.hold.content if isinstance(said, HoldPlaced) else said.content
+
+
+def heard(standing: Standing, said: Said) -> Standing | None:
+    """What stands after a word; None if it changes nothing: it is older, or was heard before."""
+    match said:
+        case PauseSaid(pause=pause):
+            return standing.paused(pause)
+        case HoldPlaced(hold=hold):
+            return standing.placed(hold)
+        case HoldReleased(hold_id=hold_id, at=at):
+            return standing.freed(hold_id, at)
+
+
+def why_not(standing: Standing, said: HoldPlaced | HoldReleased) -> str:
+    """Why a word about a hold is set aside; empty where it is taken, or is a repetition."""
+    known = standing.holds.get(hold_id_of(said))
+    if isinstance(said, HoldReleased):
+        return "" if known else "no_such_hold"
+    return "hold_id_reused" if known and known.content != said.hold.content else ""
+
+
+def sequence(standing: Standing, hold_id: str) -> int:
+    """How much is known of a hold: nothing, that it was placed, that it was released."""
+    if hold_id not in standing.holds:
+        return 0
+    return RELEASED if hold_id in standing.released else PLACED

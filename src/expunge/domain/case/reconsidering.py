@@ -1,0 +1,88 @@
+"""What operators say of running cases (cancelled, paused, held, let go again), held against every live chunk.
+
+Commands that are with systems are withdrawn, and the word is in force when the systems have answered (PROTOCOLS 4).
+"""
+
+from __future__ import annotations
+
+from expunge.domain.case import chunk_facts, closing, commanding, confirm, facts, purging
+from expunge.domain.case.chunks import ChunkState
+from expunge.domain.case.commanding import CANCEL
+from expunge.domain.case.messages import Cancelled, HoldsSeen, Receipted, Reconsider
+from expunge.domain.case.turn import Confirm, ReconsiderOn, SetAside, SuppressNoLonger, Turn
+from expunge.domain.vocabulary import OVER, Status
+
+CHUNKS_PER_MESSAGE = 200
+
+
+def cancelled(turn: Turn, message: Cancelled) -> None:
+    """The request is taken back: nothing more is commanded, and the case ends when no system has a command any more.
+
+    What is gone by then is gone, and said.
+    """
+    case = turn.case
+    if message.content in case.controls:
+        return
+    if case.status in OVER or case.cancelling:
+        turn.emit(SetAside(message.place, message.content, "case_has_ended"))
+        return
+    turn.record(facts.CancelAsked(operator=message.operator, control=message.content))
+    reconsider(turn, Reconsider(case_id=case.case_id, word=CANCEL))
+
+
+def reconsider(turn: Turn, message: Reconsider) -> None:
+    """Hold what stands against one page of live chunks, and go on behind whatever waits."""
+    if turn.case.dry_run and not turn.case.cancelling:
+        return
+    page = turn.live(message.after, CHUNKS_PER_MESSAGE + 1)
+    for chunk in page[:CHUNKS_PER_MESSAGE]:
+        commanding.look_again(turn, turn.chunks.get(chunk.summary.digest, chunk))
+    more = len(page) > CHUNKS_PER_MESSAGE
+    known = message.word in turn.case.reconsidering
+    if more != known:
+        turn.record(facts.Reconsidering(word=message.word, done=not more))
+    if more:
+        turn.emit(ReconsiderOn(message.word, page[CHUNKS_PER_MESSAGE - 1].summary.digest))
+    _go_on(turn)
+
+
+def holds_seen(turn: Turn, message: HoldsSeen) -> None:
+    """Which targets the holds cover: those are kept, the rest goes on."""
+    for found in message.found:
+        chunk = turn.chunk(found.chunk)
+        if chunk is None:
+            continue
+        for hold, ordinals in found.covered:
+            if hold in chunk.asked:
+                turn.record(chunk_facts.HoldsFound(chunk=found.chunk, hold=hold, ordinals=ordinals), chunk)
+                chunk = turn.chunks[found.chunk]
+        commanding.look_again(turn, chunk)
+    _go_on(turn)
+
+
+def withdrawn(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
+    """A system says that it will not carry out a withdrawn command; what was free meanwhile is commanded anew."""
+    if chunk.command_id != message.command_id or not chunk.recalled_for:
+        return
+    fact = chunk_facts.Withdrawn(chunk=chunk.summary.digest, attempt=message.attempt, sequence=message.sequence)
+    turn.record(fact, chunk)
+    if turn.chunks[chunk.summary.digest].live:
+        commanding.look_again(turn, turn.chunks[chunk.summary.digest])
+
+
+def _go_on(turn: Turn) -> None:
+    if turn.case.cancelling:
+        end_if_cancelled(turn)
+    else:
+        purging.advance(turn)
+
+
+def end_if_cancelled(turn: Turn) -> None:
+    """The cancellation is confirmed once no system has a command of the case that it may still carry out."""
+    case = turn.case
+    if not case.cancelling or case.out or case.status in OVER:
+        return
+    turn.record(facts.Closed(status=Status.CANCELLED))
+    turn.emit(Confirm("cancelled", confirm.body(turn.case, outcome=closing.CANCELLED)))
+    if case.let_go:
+        turn.emit(SuppressNoLonger())

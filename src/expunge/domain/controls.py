@@ -1,0 +1,140 @@
+"""What operators may say: the data of every event on `controls` (CONTRACT, table "Inlets")."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field, StrictStr, StringConstraints, model_validator
+
+from expunge.domain.events import Instant
+from expunge.domain.inlets import AssetId, Hex16, Identity, Short, Strict, SystemName, Word
+
+Reason = Annotated[Short, Field(min_length=1)]
+HoldId = Annotated[StrictStr, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+"""As the operator numbers it; it stands in the ledger for ever."""
+
+
+class Control(Strict):
+    """What an operator says."""
+
+    operator: Word
+
+
+class CaseControl(Control):
+    """What an operator says of one case."""
+
+    case_id: Hex16
+
+
+class PlanApproved(CaseControl):
+    """What this very plan says may be done."""
+
+    plan_digest: Hex16
+    reason: Short | None = None
+
+
+class PlanRejected(CaseControl):
+    """What this very plan says must not be done."""
+
+    plan_digest: Hex16
+    reason: Reason
+
+
+class DeadlineExtended(CaseControl):
+    """More time is taken, as far as the law lets it be, and the requester is told why."""
+
+    reason: Reason
+
+
+class RequestCancelled(CaseControl):
+    """The request was taken back: nothing more is done for it, and what is with systems is withdrawn."""
+
+    reason: Reason
+
+
+class _OneOf(Strict):
+    """A scope names exactly one thing."""
+
+    @model_validator(mode="after")
+    def _one(self) -> _OneOf:
+        if sum(getattr(self, field) is not None for field in type(self).model_fields) != 1:
+            raise ValueError(f"name exactly one of {', '.join(type(self).model_fields)}")
+        return self
+
+
+class PauseScope(_OneOf):
+    """Whose commands are paused."""
+
+    all: Literal[True] | None = None
+    system: SystemName | None = None
+    publisher: SystemName | None = None
+    case_id: Hex16 | None = None
+
+
+class EmissionPaused(Control):
+    """No command leaves for this scope, and what is with systems is withdrawn, until it is resumed."""
+
+    scope: PauseScope
+    reason: Reason
+
+
+class EmissionResumed(Control):
+    """Commands for this scope may leave again."""
+
+    scope: PauseScope
+    reason: Short | None = None
+
+
+class HoldScope(_OneOf):
+    """What a hold covers."""
+
+    case_id: Hex16 | None = None
+    subject: Identity | None = None
+    data_source: Word | None = None
+    asset: AssetId | None = None
+    system: SystemName | None = None
+
+
+class HoldPlaced(Control):
+    """Something must be kept, whatever requests say, until the hold is released."""
+
+    hold_id: HoldId
+    scope: HoldScope
+    basis: Reason
+    custodian: Reason
+    review_by: Instant | None = None
+
+
+class HoldReleased(Control):
+    """A hold has ended: what it covered is carried out."""
+
+    hold_id: HoldId
+    reason: Short | None = None
+
+
+AnyControl = (
+    PlanApproved
+    | PlanRejected
+    | DeadlineExtended
+    | RequestCancelled
+    | EmissionPaused
+    | EmissionResumed
+    | HoldPlaced
+    | HoldReleased
+)
+CONTROLS: dict[str, tuple[str, type[AnyControl]]] = {
+    "expunge.plan.approved.v1": ("approve", PlanApproved),
+    "expunge.plan.rejected.v1": ("approve", PlanRejected),
+    "expunge.deadline.extended.v1": ("decide", DeadlineExtended),
+    "expunge.request.cancelled.v1": ("decide", RequestCancelled),
+    "expunge.emission.paused.v1": ("pause", EmissionPaused),
+    "expunge.emission.resumed.v1": ("pause", EmissionResumed),
+    "expunge.hold.placed.v1": ("hold", HoldPlaced),
+    "expunge.hold.released.v1": ("hold", HoldReleased),
+}
+"""Event type -> the role that an operator needs for it, and its data."""
+
+KNOWN_FIELDS = frozenset(
+    name for model in (*get_args(AnyControl), PauseScope, HoldScope, Identity) for name in model.model_fields
+)
+"""Names that may be repeated in a dead letter."""

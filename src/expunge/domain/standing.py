@@ -1,0 +1,150 @@
+"""What every case of a partition must obey: pauses and holds, as operators have said them.
+
+Each `cases` partition keeps what stands as a part of its own state, so that a decision sees it without asking anybody
+(DESIGN 4.2). Of two words about the same thing the later one holds, in whatever order they come.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+from expunge.domain.scope import Hex, Value
+
+EVERYTHING = "all"
+
+
+class Order(NamedTuple):
+    """When and where an operator's word was appended: the later of two words about one thing holds."""
+
+    appended_ms: int
+    partition: int
+    offset: int
+
+
+class HoldKind(StrEnum):
+    """What a hold is about."""
+
+    CASE = "case"
+    SUBJECT = "subject"
+    DATA_SOURCE = "data_source"
+    ASSET = "asset"
+    SYSTEM = "system"
+
+
+class Held(Value):
+    """What a hold covers. A person stands here as a pseudonym, an asset as its key."""
+
+    kind: HoldKind
+    value: str
+
+    @property
+    def known_at_once(self) -> bool:
+        """Whether a command says by itself that it is covered; for the others a resolver looks at its targets."""
+        return self.kind in {HoldKind.CASE, HoldKind.SYSTEM}
+
+
+class Hold(Value):
+    """A duty to keep something, whatever a request says (PROTOCOLS 28)."""
+
+    hold_id: str
+    scope: Held
+    basis: str
+    """Its legal basis, in the operator's words."""
+    custodian: str
+    """Who answers for it."""
+    operator: str
+    review_by: datetime | None = None
+    """Past this it is reported as overdue for review; it is never lifted by that."""
+    placed_at: datetime
+    content: Hex
+    """Keyed digest of what was said: the same id with other content is another hold, and refused."""
+    order: Order
+
+
+class Pause(Value):
+    """The latest word about one scope: `all`, `system:NAME`, `publisher:NAME`, or `case:ID`."""
+
+    scope: str
+    paused: bool
+    operator: str
+    at: datetime
+    order: Order
+
+
+class Standing(Value):
+    """What stands in one partition."""
+
+    pauses: dict[str, Pause] = {}
+    holds: dict[str, Hold] = {}
+    released: dict[str, datetime] = {}
+    """Hold -> when it was released. The release may come first; an id is used for one hold only."""
+    telling: tuple[str, ...] = ()
+    """Words of which not every case has been told yet."""
+    unsettled: dict[str, int] = {}
+    """Word -> cases in which a system may still act against it, or has not said yet that it will not."""
+
+    def pauses_of(self, publisher: str, system: str, case_id: str) -> tuple[str, ...]:
+        """The pauses that keep a command back, as words."""
+        scopes = (EVERYTHING, f"system:{system}", f"publisher:{publisher}", f"case:{case_id}")
+        return tuple(pause_word(each) for each in scopes if each in self.pauses and self.pauses[each].paused)
+
+    def holds_on(self, case_id: str, system: str) -> tuple[Hold, ...]:
+        """The holds that may cover something in a command."""
+        own = {HoldKind.CASE: case_id, HoldKind.SYSTEM: system}
+        return tuple(hold for hold in self.active if own.get(hold.scope.kind, hold.scope.value) == hold.scope.value)
+
+    @property
+    def active(self) -> tuple[Hold, ...]:
+        """The holds that have not been released, in order."""
+        return tuple(hold for name, hold in sorted(self.holds.items()) if name not in self.released)
+
+    def paused(self, pause: Pause) -> Standing | None:
+        """The same with one more word about a scope; None if a later one holds already."""
+        known = self.pauses.get(pause.scope)
+        if known is not None and known.order >= pause.order:
+            return None
+        return self.model_copy(update={"pauses": {**self.pauses, pause.scope: pause}})
+
+    def placed(self, hold: Hold) -> Standing | None:
+        """The same with one more hold; None if the id stands for one that was said before."""
+        known = self.holds.get(hold.hold_id)
+        if known is not None and known.order <= hold.order:
+            return None
+        return self.model_copy(update={"holds": {**self.holds, hold.hold_id: hold}})
+
+    def freed(self, hold_id: str, at: datetime) -> Standing | None:
+        """The same with a hold released; None if it was before."""
+        if hold_id in self.released:
+            return None
+        return self.model_copy(update={"released": {**self.released, hold_id: at}})
+
+    def in_force(self, word: str) -> bool:
+        """Whether nothing in this partition can happen against a word any more."""
+        return word not in self.telling and not self.unsettled.get(word)
+
+    def told(self, word: str, *, all_of_them: bool) -> Standing:
+        """The same when a word is being told to cases, or all have been told."""
+        others = tuple(each for each in self.telling if each != word)
+        return self.model_copy(update={"telling": others if all_of_them else (*others, word)})
+
+    def settled(self, before: frozenset[str], after: frozenset[str]) -> Standing:
+        """The same after a case has changed: the words that were, and are, unsettled in it."""
+        if before == after:
+            return self
+        counts = Counter(self.unsettled)
+        counts.subtract(before - after)
+        counts.update(after - before)
+        return self.model_copy(update={"unsettled": {word: n for word, n in sorted(counts.items()) if n > 0}})
+
+
+def pause_word(scope: str) -> str:
+    """The name of what is said about a scope."""
+    return f"pause:{scope}"
+
+
+def hold_word(hold_id: str) -> str:
+    """The name of a hold among words."""
+    return f"hold:{hold_id}"

@@ -1,0 +1,101 @@
+"""What systems are told: purge these; and: do not, after all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from expunge.domain.case.chunks import ChunkState
+from expunge.domain.case.messages import Root
+from expunge.domain.case.state import Case
+from expunge.domain.digest import name
+from expunge.domain.events import Event, Outgoing, stamp
+from expunge.domain.plan import Chunk, Detail
+from expunge.domain.scope import ScopeKind
+from expunge.domain.vocabulary import Action
+
+SOURCE = "/expunge/coordinator"
+COMMAND_TYPE = "expunge.purge.commanded.v1"
+WITHDRAWAL_TYPE = "expunge.purge.withdrawn.v1"
+
+_PLAIN = Detail()
+_WITHOUT = frozenset({Action.REBUILD_WITHOUT, Action.RETRAIN_WITHOUT, Action.REDACT, Action.RESTRICT})
+
+
+def command(state: ChunkState, attempt: int, chunk: Chunk, root: Root, case: Case | None, now: datetime) -> Outgoing:
+    """A chunk's command: its targets, but for those that are held or answered where it takes another's place."""
+    summary = state.summary
+    data: dict[str, Any] = {
+        "command_id": state.command_id,
+        "case_id": root.case_id,
+        "system": summary.system,
+        "action": chunk.action.value,
+        "stage": chunk.stage,
+        "generation": state.generation,
+        "attempt": attempt,
+        "due_at": stamp(case.due_of(summary.provision)) if case else "",
+        "regime": root.regime.value,
+        "minimum_grade": "E1",
+        "purposes": list(chunk.purposes),
+        "exclude": _exclude(chunk, root),
+        "targets": _targets(chunk, root, state.ordinals),
+    }
+    event = Event(
+        COMMAND_TYPE,
+        SOURCE,
+        name(COMMAND_TYPE, state.command_id, attempt),
+        now,
+        {key: value for key, value in data.items() if value not in ([], {})},
+    )
+    return Outgoing(f"commands.{summary.system}", state.command_id, event)
+
+
+def withdrawal(case_id: str, state: ChunkState, reason: str, now: datetime) -> Outgoing:
+    """A command taken back. Its system remembers the id for good, and answers with what it had done by then."""
+    data = {
+        "command_id": state.command_id,
+        "case_id": case_id,
+        "system": state.summary.system,
+        "attempt": state.attempt,
+        "reason": reason,
+    }
+    event = Event(WITHDRAWAL_TYPE, SOURCE, name(WITHDRAWAL_TYPE, state.command_id), now, data)
+    return Outgoing(f"commands.{state.summary.system}", state.command_id, event)
+
+
+def _targets(chunk: Chunk, root: Root, ordinals: Sequence[int]) -> list[dict[str, Any]]:
+    """The targets of a command, each with the people it is about: pseudonym, the system's own handle, sealed id."""
+    sealed = {seal.pseudonym: seal.sealed for seal in root.seals if seal.system == chunk.system}
+    named = [s.pseudonym for s in root.scope.subjects if not chunk.holding or s.pseudonym == chunk.root]
+    people = list(dict.fromkeys(named))
+    targets = []
+    for ordinal in ordinals:
+        asset = chunk.assets[ordinal]
+        detail = chunk.details.get(ordinal, _PLAIN)
+        # A person may stand in an asset under several handles: one entry each.
+        subjects = [
+            {"pseudonym": pseudonym}
+            | ({"ref": ref} if ref else {})
+            | ({"sealed": sealed[pseudonym]} if pseudonym in sealed else {})
+            for pseudonym in people
+            for ref in [handle for person, handle in detail.refs if person == pseudonym] or [""]
+        ]
+        data: dict[str, Any] = {"asset": asset, "kind": chunk.kind.value, "attributes": dict(detail.attributes)}
+        if root.scope.kind is ScopeKind.WITHDRAWAL and chunk.holding:
+            data["data_sources"] = [chunk.root]
+        data["subjects"] = subjects
+        targets.append({key: value for key, value in data.items() if value not in ([], {})})
+    return targets
+
+
+def _exclude(chunk: Chunk, root: Root) -> dict[str, Any]:
+    """What an asset that stays must leave out."""
+    if chunk.action not in _WITHOUT:
+        return {}
+    exclude = {
+        "subjects": list(dict.fromkeys(subject.pseudonym for subject in root.scope.subjects)),
+        "data_sources": list(root.scope.data_sources),
+        "assets": list(chunk.excluded),
+    }
+    return {key: value for key, value in exclude.items() if value}

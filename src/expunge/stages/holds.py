@@ -1,0 +1,78 @@
+"""Which targets of a command a hold covers.
+
+A hold on an asset covers it under all its names. One on a person covers what names the person, one on a data source
+what states it, and both what was made from that, as far as rows keep their parents; but a container (a data set, a
+model) only if it says so itself: everybody else's data is in it, too. A holding is covered if it is asked for that very
+person or data source.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from expunge.domain.case.messages import Covered
+from expunge.domain.identity import Keys
+from expunge.domain.plan import Chunk
+from expunge.domain.row import Row
+from expunge.domain.scope import SHARDS, Group, GroupKind
+from expunge.domain.standing import Hold, HoldKind
+from expunge.ports import Index
+from expunge.stages.exclusions import names_of
+
+
+def covered(index: Index, keys: Keys, chunks: Sequence[Chunk], holds: Sequence[Hold]) -> tuple[Covered, ...]:
+    """For each chunk, the ordinals that each hold covers; none of those is left out, so that all are answered."""
+    targets = {keys.asset(asset) for chunk in chunks if not chunk.holding for asset in chunk.assets}
+    lineage = _Lineage(index, targets)
+    found = {hold.hold_id: lineage.below(_named(index, keys, lineage, hold)) for hold in holds}
+
+    def ordinals(chunk: Chunk, hold: Hold) -> tuple[int, ...]:
+        if chunk.holding and hold.scope.kind is not HoldKind.ASSET:
+            return (0,) if chunk.root == hold.scope.value else ()
+        return tuple(at for at, asset in enumerate(chunk.assets) if keys.asset(asset) in found[hold.hold_id])
+
+    return tuple(
+        Covered(chunk=chunk.digest, covered=tuple((hold.hold_id, ordinals(chunk, hold)) for hold in holds))
+        for chunk in chunks
+    )
+
+
+class _Lineage:
+    """Assets and what they were made from, upwards, up to containers."""
+
+    def __init__(self, index: Index, targets: Iterable[bytes]) -> None:
+        self.rows: dict[bytes, Row] = {}
+        self.children: dict[bytes, set[bytes]] = defaultdict(set)
+        level = sorted(targets)
+        while level:
+            read = {key: row for key, row in zip(level, index.rows(level), strict=True) if row is not None}
+            self.rows |= read
+            above: set[bytes] = set()
+            for key, row in read.items():
+                if not row.container:
+                    above.update(row.parents)
+                    for parent in row.parents:
+                        self.children[parent].add(key)
+            level = sorted(above - self.rows.keys())
+
+    def below(self, named: set[bytes]) -> set[bytes]:
+        """These assets, and what was made from them."""
+        found, waiting = set(named), list(named)
+        while waiting:
+            key = waiting.pop()
+            row = self.rows.get(key)
+            fresh = set() if row is not None and row.container else self.children[key] - found
+            found |= fresh
+            waiting += fresh
+        return found
+
+
+def _named(index: Index, keys: Keys, lineage: _Lineage, hold: Hold) -> set[bytes]:
+    """The assets that a hold names itself."""
+    value = hold.scope.value
+    if hold.scope.kind is HoldKind.ASSET:
+        return names_of(index, keys, [bytes.fromhex(value)])
+    if hold.scope.kind is HoldKind.SUBJECT:
+        return set(index.members(Group(GroupKind.SUBJECT, bytes.fromhex(value)), range(SHARDS)))
+    return {key for key, row in lineage.rows.items() if value in row.combination.data_sources}

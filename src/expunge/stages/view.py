@@ -1,0 +1,129 @@
+"""The state of one `cases` partition as a batch sees it while it is decided on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from expunge.domain.case.chunks import ChunkState
+from expunge.domain.case.decide import Decision, timers
+from expunge.domain.case.messages import Root
+from expunge.domain.case.state import Case, CaseReader
+from expunge.domain.events import Position
+from expunge.domain.plan import Chunk
+from expunge.domain.standing import Standing
+from expunge.errors import Fenced, Unavailable
+from expunge.ports import CaseStore, Changes, TimerKey
+
+
+class View:
+    """The state of one partition with the changes of this batch laid over it; nothing is written through it."""
+
+    def __init__(self, store: CaseStore, partition: int) -> None:
+        self._store, self.partition = store, partition
+        self._reader: CaseReader = store.reader(partition)
+        self.before: Position | None = store.position(partition)
+        self.after: Position | None = None
+        self.changes = Changes()
+        self._loaded: dict[str, Case] = {}
+        self._standing: Standing | None = None
+
+    def check(self) -> None:
+        """See that nobody wrote while this was read: a decision on a state of two moments is nobody's decision.
+
+        The write would be refused anyway, but messages leave before it, and the ledger can never be amended.
+
+        Raises:
+            Fenced: somebody did: another process owns the partition.
+        """
+        if self._store.position(self.partition) != self.before:
+            raise Fenced("the state of this partition changed while it was read")
+
+    def load(self, case_ids: Iterable[str]) -> None:
+        """Fetch the cases that a batch concerns in one round trip."""
+        self._loaded |= self._store.cases(self.partition, sorted(set(case_ids) - self._loaded.keys()))
+
+    def case(self, case_id: str) -> Case | None:
+        """A case as it stands after what this batch has decided so far."""
+        return self.changes.cases.get(case_id) or self._loaded.get(case_id)
+
+    def root(self, case_id: str) -> Root:
+        """What a case was opened with."""
+        root = self.changes.roots.get(case_id) or self._store.root(self.partition, case_id)
+        if root is None:
+            raise Unavailable("the root of a case is missing: the store forgot it; rebuild")
+        return root
+
+    @property
+    def standing(self) -> Standing:
+        """What every case of the partition must obey, after what this batch has heard so far."""
+        if self.changes.standing is not None:
+            return self.changes.standing
+        if self._standing is None:
+            self._standing = self._store.standing(self.partition)
+        return self._standing
+
+    def live_cases(self, after: str, limit: int) -> list[str]:
+        """See `CaseStore.live_cases`: what this batch has decided on stands in its place."""
+        changed = self.changes.cases
+        stored = self._store.live_cases(self.partition, after, limit + len(changed))
+        mine = {case_id for case_id, case in changed.items() if case.alive and case_id > after}
+        return sorted({*mine, *(each for each in stored if each not in changed)})[:limit]
+
+    def chunk(self, case_id: str, digest: str) -> ChunkState | None:
+        """See `CaseReader.chunk`."""
+        return self.changes.chunks.get((case_id, digest)) or self._reader.chunk(case_id, digest)
+
+    def chunk_of(self, case_id: str, command: str) -> ChunkState | None:
+        """See `CaseReader.chunk_of`."""
+        changed = (chunk for (case, _), chunk in self.changes.chunks.items() if case == case_id)
+        found = next((chunk for chunk in changed if chunk.carries(command)), None)
+        return found or self._reader.chunk_of(case_id, command)
+
+    def body(self, case_id: str, digest: str) -> Chunk:
+        """See `CaseReader.body`."""
+        return self._reader.body(case_id, digest)
+
+    def digests(self, case_id: str, generation: int) -> list[str]:
+        """See `CaseReader.digests`."""
+        changed = self.changes.chunks.items()
+        mine = {d for (case, d), chunk in changed if case == case_id and chunk.generation == generation}
+        return sorted({*self._reader.digests(case_id, generation), *mine})
+
+    def waiting(self, case_id: str, generation: int, stage: int, limit: int) -> list[str]:
+        """See `CaseReader.waiting`: what this batch has commanded waits no longer."""
+        mine = {d: chunk for (case, d), chunk in self.changes.chunks.items() if case == case_id}
+        stored = self._reader.waiting(case_id, generation, stage, limit + len(mine))
+        fresh = [
+            d
+            for d, chunk in mine.items()
+            if (chunk.generation, chunk.summary.stage) == (generation, stage) and chunk.waits
+        ]
+        return sorted({*fresh, *(d for d in stored if d not in mine)})[:limit]
+
+    def live(self, case_id: str, after: str, limit: int) -> list[str]:
+        """See `CaseReader.live`."""
+        mine = {d: chunk for (case, d), chunk in self.changes.chunks.items() if case == case_id and d > after}
+        stored = self._reader.live(case_id, after, limit + len(mine))
+        fresh = [d for d, chunk in mine.items() if chunk.live]
+        return sorted({*fresh, *(d for d in stored if d not in mine)})[:limit]
+
+    def take(self, decision: Decision, before: Case | None) -> None:
+        """Lay a decision over the state."""
+        if decision.case is None:
+            return
+        case_id = decision.case.case_id
+        for digest, chunk in decision.chunks.items():
+            known = self.chunk(case_id, digest)
+            self.changes.flow[chunk.summary.system] += chunk.out - bool(known and known.out)
+            self.changes.chunks[case_id, digest] = chunk
+            self.changes.timers[TimerKey(case_id, f"chunk:{digest}")] = chunk.next_at
+        self.changes.cases[case_id] = decision.case
+        standing = self.standing
+        settled = standing.settled(before.words if before else frozenset(), decision.case.words)
+        if settled is not standing:
+            self.changes.standing = settled
+        wanted = timers(decision.case)
+        for timer in timers(before) if before else {}:
+            self.changes.timers[TimerKey(case_id, timer)] = wanted.get(timer)
+        for timer, at in wanted.items():
+            self.changes.timers[TimerKey(case_id, timer)] = at
