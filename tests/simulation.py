@@ -169,6 +169,10 @@ class World:
         self.answered: dict[tuple[str, int], int] = defaultdict(int)
         self.answers: dict[str, Callable[[dict[str, Any]], list[dict[str, Any]]]] = {}
         self.commanded: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
+        self.cancels = False
+        """Whether some request of this history is taken back."""
+        self.done_too_late: list[str] = []
+        """Commands that a system carried out after its case had been confirmed to be cancelled."""
         self.withdrawn: set[str] = set()
         self.deaf: set[str] = set()
         """Systems that do not answer to withdrawals."""
@@ -392,6 +396,8 @@ class World:
             self.publish("receipts." + system, "expunge.purge.receipted.v1", said, source=f"/{system}")
 
     def _answer(self, system: str, command: dict[str, Any]) -> None:
+        if self.cancels and self.confirmations("cancelled", case_id=command["case_id"]):
+            self.done_too_late.append(command["command_id"])
         for target in command["targets"]:
             self.commanded[command["case_id"]].append((system, target["asset"], command["action"]))
             left_out = command.get("exclude", {}).get("assets", ())

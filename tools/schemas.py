@@ -54,7 +54,7 @@ WRITERS = {
     "cases": ("intake, indexer, resolver, coordinator", "coordinator"),
     "tasks": ("coordinator, resolver", "resolver"),
     "plans": ("coordinator, resolver", "rebuilding"),
-    "holds": ("nobody yet", "nobody yet"),
+    "holds": ("coordinator", "intake (to tell the owner)"),
     "suppressions": ("coordinator", "ingesters, intake (to tell the owner)"),
     "commands": ("coordinator", "the system's agent"),
     "confirmations": ("coordinator, intake (rejected)", "the publisher"),
@@ -121,7 +121,36 @@ def story() -> World:
     world.settle()
     _guarded(world)
     _ordered(world)
+    _spoken_to(world)
     return world
+
+
+def _spoken_to(world: World) -> None:
+    """Operators' words about running cases: paused, held, released, resumed, cancelled."""
+    guard = (Threshold(id="nothing", more_than=1_000_000),)
+    world.policies.change(world.policies.current.model_copy(update={"guard": guard}))
+    many = [
+        {"asset": f"photo-d{number}", "kind": "object", "system": "photos", "data_sources": ["supplier-d"]}
+        for number in range(620)
+    ]
+    common = {"collected_at": "2026-01-01T00:00:00Z"}
+    world.publish("registrations", "expunge.assets.registered.v1", {"common": common, "assets": many})
+    world.settle(ticks=1)
+    world.answers["photos"] = lambda _: []
+    case_id = world.withdraw("supplier-d", request="spoken-to")
+    world.settle(ticks=1)
+    person = {"subject": {"namespace": "user_id", "id": "ann"}}
+    world.order("hold.placed", key="h1", hold_id="h1", scope=person, basis="litigation", custodian="counsel")
+    world.settle(ticks=1)
+    world.order("emission.paused", key="pause", scope={"system": "photos"}, reason="a bad day")
+    world.settle(ticks=1)
+    world.withdraw("supplier-a", request="while-paused")
+    world.settle(ticks=1)
+    world.order("hold.released", key="h1", hold_id="h1")
+    world.order("emission.resumed", key="pause", scope={"system": "photos"})
+    world.settle(ticks=1)
+    world.say("request.cancelled", case_id, reason="the supplier had the right after all")
+    world.settle(ticks=1)
 
 
 def _ordered(world: World) -> None:

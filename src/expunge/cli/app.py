@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from expunge import __version__
-from expunge.cli import agent, case, demo, doctor, index, keys, policy, run, submit, topics
+from expunge.cli import agent, case, demo, doctor, hold, index, keys, pause, policy, run, submit, topics
 
 app = typer.Typer(
     help="Expunge carries out deletions, and shows that it did.",
@@ -33,10 +33,13 @@ def root(
 
 app.command("run")(run.run)
 app.command("submit")(submit.submit)
+app.command("pause")(pause.pause)
+app.command("resume")(pause.resume)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 app.add_typer(topics.app, name="topics")
 app.add_typer(case.app, name="case")
+app.add_typer(hold.app, name="hold")
 app.add_typer(index.app, name="index")
 app.add_typer(policy.app, name="policy")
 app.add_typer(keys.app, name="keys")

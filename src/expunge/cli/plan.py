@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import uuid
 from collections import Counter
 from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
 from expunge.cli.common import NO, Json, console, installation, print_json, print_table, say_error, status_text
+from expunge.cli.words import Operator, say_word
 from expunge.domain.case.state import Case, Generation
-from expunge.domain.events import Event, Outgoing
 from expunge.errors import ConfigurationError
 
-Operator = Annotated[str, typer.Option(help="The declared name of who says so.")]
 PlanDigest = Annotated[str, typer.Option("--plan", help="The digest of the plan, as `expunge case plan` shows it.")]
 CaseId = Annotated[str, typer.Argument(help="The case.")]
 
@@ -155,19 +152,24 @@ def extend(
     _say("expunge.deadline.extended.v1", case_id, operator, "decide", {"reason": reason}, as_json=json_output)
 
 
+def cancel(
+    case_id: CaseId,
+    operator: Operator,
+    reason: Annotated[str, typer.Option(help="Why; it is kept with the word.")],
+    json_output: Json = False,
+) -> None:
+    """Take a request back: nothing more is commanded, and what is with systems is withdrawn.
+
+    What is gone is gone; the case is `cancelled` once every system has said that it lets go, and says what was done.
+    """
+    _say("expunge.request.cancelled.v1", case_id, operator, "decide", {"reason": reason}, as_json=json_output)
+
+
 def _say(kind: str, case_id: str, operator: str, role: str, data: dict[str, Any], *, as_json: bool) -> None:
     """Publish an operator's word; what does not fit the case is set aside and counted, and changes nothing."""
     expunge = installation()
     find(expunge, case_id)
-    declared = expunge.settings.registry().operator(operator)
-    if declared is None or role not in declared.roles:
-        known = ", ".join(each.name for each in expunge.settings.operators if role in each.roles) or "nobody"
-        raise ConfigurationError(f"operator {operator} is not declared with role {role} in [[operators]]: {known} is")
-    identity = f"cli-{uuid.uuid4()}"
-    event = Event(
-        kind, f"/operators/{operator}", identity, SystemClock().now(), data | {"case_id": case_id, "operator": operator}
-    )
-    expunge.sender.send([Outgoing("controls", case_id, event)])
+    identity = say_word(expunge, kind, case_id, operator, role, data | {"case_id": case_id})
     expunge.close()
     if as_json:
         print_json({"control_id": identity, "case_id": case_id})

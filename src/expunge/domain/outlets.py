@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from expunge.domain.case.facts import Fact
 from expunge.domain.scope import Hex
+from expunge.domain.standing import HoldKind
 from expunge.domain.vocabulary import Action, Kind, Regime
 
 
@@ -65,6 +66,39 @@ class PurgeCommanded(Outlet):
     purposes: tuple[str, ...] = ()
     exclude: Exclude = Exclude()
     targets: tuple[CommandTarget, ...]
+
+
+class PurgeWithdrawn(Outlet):
+    """Do not carry a command out, now or ever; answer with status `withdrawn` and what was done by then."""
+
+    command_id: Hex
+    case_id: Hex
+    system: str
+    attempt: int
+    """Of the last command of that id: the answer's, too."""
+    reason: str
+    """`cancel`, `pause` or `hold`."""
+
+
+class HeldScope(Outlet):
+    """What a hold covers: a person by pseudonym, an asset by its key."""
+
+    kind: HoldKind
+    value: str
+
+
+class HoldSet(Outlet):
+    """A hold as it stands; the newest message of an id holds everything."""
+
+    hold_id: str
+    sequence: int
+    scope: HeldScope
+    basis: str
+    custodian: str
+    operator: str
+    placed_at: datetime
+    review_by: datetime | None = None
+    released_at: datetime | None = None
 
 
 class Line(Outlet):
@@ -225,10 +259,13 @@ MILESTONES = (
     "partially_completed",
     "overdue",
     "reopened",
+    "cancelled",
 )
 
 OUTLETS: dict[str, type[Outlet]] = {
     "expunge.purge.commanded.v1": PurgeCommanded,
+    "expunge.purge.withdrawn.v1": PurgeWithdrawn,
+    "expunge.hold.set.v1": HoldSet,
     **{f"expunge.case.{milestone}.v1": CaseConfirmed for milestone in MILESTONES},
     "expunge.request.rejected.v1": RequestRejected,
     "expunge.message.set_aside.v1": MessageSetAside,

@@ -7,7 +7,7 @@ from collections import Counter
 from expunge.domain.case import confirm, facts
 from expunge.domain.case.messages import Applied
 from expunge.domain.case.state import Case
-from expunge.domain.case.turn import Confirm, Turn
+from expunge.domain.case.turn import Turn
 from expunge.domain.policy.rules import NotFound
 from expunge.domain.vocabulary import DEFERRALS, OPEN, OVER, UNDONE, Claim, Status
 from expunge.domain.walk import reached
@@ -23,11 +23,11 @@ def conclude(turn: Turn) -> None:
     again = turn.case.status in _DONE and turn.case.count(UNDONE) and not turn.case.cancelling
     if status is None and again:
         turn.record(facts.Reopened(status=Status.PURGING))
-        turn.emit(Confirm("reopened", confirm.body(turn.case)))
+        confirm.say(turn, "reopened")
     if status is None or status is turn.case.status:
         return
     turn.record(facts.Closed(status=status))
-    turn.emit(Confirm(status.value, confirm.body(turn.case, outcome=confirm.outcome_of(turn.case))))
+    confirm.say(turn, status.value, outcome=confirm.outcome_of(turn.case))
 
 
 def _status(case: Case, misses: NotFound) -> Status | None:

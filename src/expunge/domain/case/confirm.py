@@ -8,7 +8,9 @@ from typing import Any
 
 from expunge.domain.case.chunks import Tally
 from expunge.domain.case.state import Case
+from expunge.domain.case.turn import Confirm, Turn
 from expunge.domain.events import stamp
+from expunge.domain.policy.rules import Seen
 from expunge.domain.vocabulary import DEFERRALS, OPEN, Claim, Kind, Status
 
 RECORD_NOTICE = (
@@ -19,6 +21,21 @@ MAX_LINES = 200
 """Lines in one list of a confirmation; longer lists are cut with a count (PROTOCOLS 39)."""
 
 _SERVED = frozenset({Kind.MODEL, Kind.CHECKPOINT, Kind.DEPLOYMENT})
+
+
+def say(turn: Turn, milestone: str, **fields: str) -> None:
+    """Tell the requester about a milestone, as much as policy lets be seen; see `body` for the fields."""
+    case = turn.case if turn.policy.holds.requester_sees is Seen.HELD else without_holds(turn.case)
+    turn.emit(Confirm(milestone, body(case, **fields)))
+
+
+def without_holds(case: Case) -> Case:
+    """The case as it is told where policy lets nobody hear of a hold: what is held has not been done yet."""
+    counts: Counter[Tally] = Counter()
+    for line, number in case.counts:
+        held = line.claim == Claim.HELD
+        counts[line._replace(claim=Claim.DEFERRED.value, reason="", until="") if held else line] += number
+    return case.model_copy(update={"counts": tuple(sorted(counts.items()))})
 
 
 def body(

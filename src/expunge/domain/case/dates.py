@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from expunge.domain.case import closing, confirm, facts, purging
 from expunge.domain.case.messages import Extended
-from expunge.domain.case.turn import Confirm, SetAside, Turn
+from expunge.domain.case.turn import SetAside, Turn
 from expunge.domain.vocabulary import CLOSED
 
 
@@ -22,7 +22,7 @@ def due(turn: Turn) -> None:
     if case.overdue or case.status in CLOSED or case.dry_run or turn.now < case.due_at:
         return
     turn.record(facts.Overdue())
-    turn.emit(Confirm("overdue", confirm.body(turn.case)))
+    confirm.say(turn, "overdue")
     purging.advance(turn)
 
 
@@ -35,7 +35,7 @@ def provision_due(turn: Turn, provision: str) -> None:
     left = case.open_under(provision)
     turn.record(facts.ProvisionEnded(provision=provision, open=left))
     if left or not closing.planned_whole(case):
-        turn.emit(Confirm("overdue", confirm.body(turn.case, provision=provision)))
+        confirm.say(turn, "overdue", provision=provision)
 
 
 def extended(turn: Turn, message: Extended) -> None:
@@ -55,7 +55,7 @@ def extended(turn: Turn, message: Extended) -> None:
             control=message.content,
         )
     )
-    turn.emit(Confirm("extended", confirm.body(turn.case, reason=message.reason)))
+    confirm.say(turn, "extended", reason=message.reason)
 
 
 def _why_not(turn: Turn) -> str:

@@ -7,7 +7,7 @@ from collections import Counter
 from expunge.domain.case import confirm, facts, purging
 from expunge.domain.case.messages import Approved, Rejected
 from expunge.domain.case.state import Case, Generation
-from expunge.domain.case.turn import Confirm, SetAside, SuppressAgain, Turn
+from expunge.domain.case.turn import SetAside, SuppressAgain, Turn
 from expunge.domain.policy.dispose import ABOUT
 from expunge.domain.policy.rules import Threshold
 from expunge.domain.vocabulary import OVER, Status
@@ -48,7 +48,7 @@ def held_back(turn: Turn, number: int) -> bool:
             approvals=max(row.approvals for row in above),
         )
     )
-    turn.emit(Confirm("awaiting_approval", confirm.body(turn.case, plan_digest=generation.plan_digest)))
+    confirm.say(turn, "awaiting_approval", plan_digest=generation.plan_digest)
     return True
 
 
@@ -87,7 +87,7 @@ def rejected(turn: Turn, message: Rejected) -> None:
             turn.record(fact)
     if whole:
         turn.record(facts.Closed(status=Status.REFUSED))
-        turn.emit(Confirm("refused", confirm.body(turn.case, outcome="refused", reason=message.reason)))
+        confirm.say(turn, "refused", outcome="refused", reason=message.reason)
         return
     suppress_if_let_go(turn, before)
     purging.advance(turn)

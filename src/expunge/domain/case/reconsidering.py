@@ -9,7 +9,7 @@ from expunge.domain.case import chunk_facts, closing, commanding, confirm, facts
 from expunge.domain.case.chunks import ChunkState
 from expunge.domain.case.commanding import CANCEL
 from expunge.domain.case.messages import Cancelled, HoldsSeen, Receipted, Reconsider
-from expunge.domain.case.turn import Confirm, ReconsiderOn, SetAside, SuppressNoLonger, Turn
+from expunge.domain.case.turn import ReconsiderOn, SetAside, SuppressNoLonger, Turn
 from expunge.domain.vocabulary import OVER, Status
 
 CHUNKS_PER_MESSAGE = 200
@@ -83,6 +83,6 @@ def end_if_cancelled(turn: Turn) -> None:
     if not case.cancelling or case.out or case.status in OVER:
         return
     turn.record(facts.Closed(status=Status.CANCELLED))
-    turn.emit(Confirm("cancelled", confirm.body(turn.case, outcome=closing.CANCELLED)))
+    confirm.say(turn, "cancelled", outcome=closing.CANCELLED)
     if case.let_go:
         turn.emit(SuppressNoLonger())

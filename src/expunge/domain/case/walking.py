@@ -7,7 +7,7 @@ from datetime import timedelta
 from expunge.domain.case import confirm, facts, guarding, purging
 from expunge.domain.case.messages import GrantedAgain, Late, LateAsset, Opened, Planned, Root
 from expunge.domain.case.state import MAX_HELD, Held
-from expunge.domain.case.turn import Confirm, Reject, StartTask, Turn, WriteRoot
+from expunge.domain.case.turn import Reject, StartTask, Turn, WriteRoot
 from expunge.domain.digest import digest
 from expunge.domain.plan import plan_digest
 from expunge.domain.policy.clocks import deadlines
@@ -35,7 +35,7 @@ def opened(turn: Turn, message: Opened) -> None:
         return
     turn.open(_first_fact(root, turn.policies.of(root.policy)), root)
     turn.emit(WriteRoot(root))
-    turn.emit(Confirm("acknowledged", confirm.body(turn.case)))
+    confirm.say(turn, "acknowledged")
     task = task_id(root.case_id, "roots")
     turn.record(facts.WalkAnnounced(generation=1, tasks=(task,)))
     turn.emit(StartTask(TaskKind.ROOTS, task, 1))
@@ -83,7 +83,7 @@ def planned(turn: Turn, message: Planned) -> None:
         return
     if new and turn.case.status in FINAL:
         turn.record(facts.Reopened())
-        turn.emit(Confirm("reopened", confirm.body(turn.case)))
+        confirm.say(turn, "reopened")
     number = generation.number if generation else turn.case.generation.number + 1
     if generation is None:
         _announce(turn, number, message.task_id)
@@ -160,7 +160,7 @@ def _fix(turn: Turn, number: int) -> None:
             at=turn.now,
         )
     )
-    turn.emit(Confirm("planned", confirm.body(turn.case, plan_digest=plan)))
+    confirm.say(turn, "planned", plan_digest=plan)
     if not guarding.held_back(turn, number):
         guarding.suppress_if_let_go(turn, case)
 

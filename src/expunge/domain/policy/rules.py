@@ -204,6 +204,20 @@ class Reach(_Row):
     batches. Who signs up again after that is a new customer."""
 
 
+class Seen(StrEnum):
+    """How much of a hold a requester is told."""
+
+    DEFERRED = "deferred"
+    """That something is not done yet, not why."""
+    HELD = "held"
+
+
+class Holds(_Row):
+    """How holds are dealt with."""
+
+    requester_sees: Seen = Seen.DEFERRED
+
+
 class NotFound(_Row):
     """From when on an operator must look at a system that does not find what it registered itself."""
 
@@ -268,6 +282,7 @@ class Policy(_Row):
     """There is always one: no switch turns the guard off."""
     reach: Reach = Reach()
     not_found: NotFound = NotFound()
+    holds: Holds = Holds()
 
     @cached_property
     def digest(self) -> str:
