@@ -330,6 +330,15 @@ class World:
         data = {"subjects": [{"namespace": "user_id", "id": person}], "purposes": list(purposes)}
         self.publish("requests", "expunge.consent.granted.v1", data | {"received_at": "2026-11-01T11:30:00Z"} | fields)
 
+    def restrict(self, person: str, request: str = "r1", **fields: Any) -> str:
+        subjects = [{"namespace": "user_id", "id": person}]
+        return self.request("expunge.processing.restricted.v1", request, subjects=subjects, **fields)
+
+    def lift(self, person: str, request: str = "lift", **fields: Any) -> None:
+        fields = {"received_at": "2026-11-01T11:30:00Z"} | fields
+        subjects = [{"namespace": "user_id", "id": person}]
+        self.request("expunge.processing.restriction_lifted.v1", request, subjects=subjects, **fields)
+
     def withdraw(self, *sources: str, request: str = "r1", **fields: Any) -> str:
         return self.request("expunge.source.withdrawn.v1", request, data_sources=list(sources), **fields)
 
@@ -441,6 +450,7 @@ ANSWER_OF = {
     "retrain_without": "retrained_without",
     "redact": "redacted",
     "restrict": "restricted",
+    "lift": "lifted",
     "disable": "disabled",
     "destroy_key": "key_destroyed",
     "notify": "notified",

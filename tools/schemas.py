@@ -149,6 +149,18 @@ def _spoken_to(world: World) -> None:
     world.order("hold.released", key="h1", hold_id="h1")
     world.order("emission.resumed", key="pause", scope={"system": "photos"})
     world.settle(ticks=1)
+    world.register("diary", subjects=["emil"])
+    world.settle(ticks=1)
+    world.answers.clear()
+    world.restrict("emil", request="restricted")
+    world.settle(ticks=1)
+    world.order("emission.paused", key="pause", scope={"all": True}, reason="another bad day")
+    world.restrict("emil", request="restricted-late")
+    world.settle(ticks=1)
+    world.lift("emil")
+    world.settle(ticks=1)
+    world.order("emission.resumed", key="pause", scope={"all": True})
+    world.settle(ticks=1)
     world.say("request.cancelled", case_id, reason="the supplier had the right after all")
     world.settle(ticks=1)
 
@@ -207,7 +219,7 @@ def types() -> dict[str, type[BaseModel]]:
     """Every event type that is read or written, with the model of its data."""
     found: dict[str, type[BaseModel]] = {kind: model for kind, (_, model) in inlets.REQUESTS.items()}
     found |= {kind: model for kind, (_, model) in controls.CONTROLS.items()}
-    found[inlets.GRANT] = inlets.ConsentGranted
+    found |= {inlets.GRANT: inlets.ConsentGranted, inlets.LIFT: inlets.RestrictionLifted}
     found |= inlets.REGISTRATIONS | {inlets.RECEIPT: inlets.PurgeReceipted} | INTERNAL
     from expunge.domain.case import facts  # noqa: PLC0415 - only its class names are needed
     from expunge.domain.outlets import OUTLETS  # noqa: PLC0415

@@ -32,6 +32,10 @@ def asset(world: World, request: str) -> str:
     return world.withdraw_assets("group", request=request)
 
 
+def restriction(who: str) -> Ask:
+    return lambda world, request: world.restrict(who, request=request)
+
+
 def both_names(world: World, request: str) -> str:
     subjects = [{"namespace": "user_id", "id": "ann"}, {"namespace": "email", "id": "ann@example.com"}]
     return world.request("expunge.erasure.requested.v1", request, subjects=subjects)
@@ -69,6 +73,9 @@ TRAINING: Outcome = {
 }
 
 
+RESTRICTED: Outcome = {(named, "restrict") for named in ("portrait", "group", "set", "model", "letter")}
+
+
 class Pair(NamedTuple):
     first: Ask
     expected: Outcome
@@ -82,6 +89,9 @@ PAIRS = {
     "a person inside a withdrawn source": Pair(person("ann"), ANN, source, SOURCE),
     "a revocation and an erasure": Pair(revocation("ann", "training"), TRAINING, person("ann"), ANN),
     "a revocation and a withdrawn source": Pair(revocation("ann", "training"), TRAINING, source, SOURCE),
+    "a restriction and an erasure": Pair(restriction("ann"), RESTRICTED, person("ann"), ANN),
+    "a restriction and a revocation": Pair(restriction("ann"), RESTRICTED, revocation("ann", "training"), TRAINING),
+    "a restriction and a withdrawn source": Pair(restriction("ann"), RESTRICTED, source, SOURCE),
     "two identities of one person, then all": Pair(person("ann"), ANN, both_names, ANN),
     "a withdrawn photo and a person in it": Pair(asset, GROUP, person("bob"), BOB),
     "a withdrawn photo and its source": Pair(asset, GROUP, source, SOURCE),
@@ -118,7 +128,10 @@ def test_consent_granted_again_spares_what_is_collected_from_then_on(*, turned: 
     world.register("fresh", subjects=["ann"], purposes=["training"], collected_at="2026-11-01T11:45:00Z")
     world.settle()
     (case_id,) = {said["case_id"] for said in world.confirmations("acknowledged")}
-    assert {(named, action) for _, named, action in world.commanded[case_id]} == TRAINING
+    last = {named: action for _, named, action in world.commanded[case_id]}
+    assert last["portrait"] == "delete"
+    assert "fresh" not in last
+    assert "restrict" not in last.values()  # what was restricted for it is let go again
 
 
 def test_a_publisher_that_declares_wrongly_is_told_and_nothing_is_done() -> None:

@@ -26,6 +26,8 @@ class Kind(StrEnum):
 
     ERASURE = "erasure"
     REVOCATION = "revocation"
+    RESTRICTION = "restriction"
+    LIFT = "lift"
     WITHDRAWAL = "withdrawal"
     ASSET = "asset"
 
@@ -33,6 +35,8 @@ class Kind(StrEnum):
 TYPES = {
     Kind.ERASURE: "expunge.erasure.requested.v1",
     Kind.REVOCATION: "expunge.consent.revoked.v1",
+    Kind.RESTRICTION: "expunge.processing.restricted.v1",
+    Kind.LIFT: "expunge.processing.restriction_lifted.v1",
     Kind.WITHDRAWAL: "expunge.source.withdrawn.v1",
     Kind.ASSET: "expunge.asset.withdrawn.v1",
 }
@@ -88,6 +92,8 @@ def _data(
     wanted: dict[Kind, tuple[str, ...]] = {
         Kind.ERASURE: ("subjects",),
         Kind.REVOCATION: ("subjects", "purposes"),
+        Kind.RESTRICTION: ("subjects",),
+        Kind.LIFT: ("subjects",),
         Kind.WITHDRAWAL: ("data_sources",),
         Kind.ASSET: ("assets",),
     }

@@ -147,6 +147,18 @@ class ConsentGranted(Strict):
     correlation_id: Id | None = None
 
 
+class ProcessingRestricted(Request):
+    """One person's data may be stored and not used, until the restriction is lifted (GDPR 18)."""
+
+    subjects: Annotated[tuple[Identity, ...], Field(min_length=1, max_length=16)]
+
+
+class RestrictionLifted(Request):
+    """A restriction ends. It opens no case: those that restricted let go, and say so."""
+
+    subjects: Annotated[tuple[Identity, ...], Field(min_length=1, max_length=16)]
+
+
 class SourceWithdrawn(Request):
     """Everything that came from these sources must go, and everything made from it."""
 
@@ -287,6 +299,7 @@ REQUESTS: dict[str, tuple[str, type[Request]]] = {
     "expunge.consent.revoked.v1": ("revocation", ConsentRevoked),
     "expunge.source.withdrawn.v1": ("withdrawal", SourceWithdrawn),
     "expunge.asset.withdrawn.v1": ("asset", AssetWithdrawn),
+    "expunge.processing.restricted.v1": ("restriction", ProcessingRestricted),
 }
 REGISTRATIONS: dict[str, type[Inlet]] = {
     "expunge.asset.registered.v1": Registered,
@@ -296,12 +309,11 @@ REGISTRATIONS: dict[str, type[Inlet]] = {
     "expunge.holding.withdrawn.v1": HoldingWithdrawn,
 }
 GRANT = "expunge.consent.granted.v1"
+LIFT = "expunge.processing.restriction_lifted.v1"
 RECEIPT = "expunge.purge.receipted.v1"
 
 LATER_TYPES = frozenset(
     {
-        "expunge.processing.restricted.v1",
-        "expunge.processing.restriction_lifted.v1",
         "expunge.obligation.decided.v1",
     }
 )

@@ -110,6 +110,7 @@ class Line(Outlet):
     action: str | None = None
     claim: str | None = None
     reason: str | None = None
+    legal_basis: str | None = None
     until: date | None = None
     more: int | None = None
     """In the last line of a list that was cut: how many lines follow."""
@@ -260,6 +261,7 @@ MILESTONES = (
     "overdue",
     "reopened",
     "cancelled",
+    "restricted",
 )
 
 OUTLETS: dict[str, type[Outlet]] = {

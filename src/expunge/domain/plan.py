@@ -192,6 +192,8 @@ _CANONICAL = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 
 def why_open(registry: Registry, lot: Lot, obligation: Obligation) -> str:
     """Why no command can go out for an obligation; empty where one can."""
+    if lot.action is Action.EXEMPT:
+        return lot.rule
     system = registry.system(lot.system)
     if system is None:
         return UNOWNED

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -16,7 +16,8 @@ from expunge.domain.vocabulary import Action, Regime
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 """A declared name; systems' and publishers' names become part of topic names."""
 
-REQUEST_TYPES = ("erasure", "revocation", "withdrawal", "asset")
+RequestType = Literal["erasure", "revocation", "withdrawal", "asset", "restriction"]
+REQUEST_TYPES: tuple[RequestType, ...] = get_args(RequestType)
 
 
 class _Declared(BaseModel):
@@ -67,7 +68,7 @@ class Publisher(_Declared):
     name: Name
     source: str = Field(min_length=1)
     """The prefix of its CloudEvents `source`; the longest declared prefix wins."""
-    may: tuple[Literal["erasure", "revocation", "withdrawal", "asset"], ...] = REQUEST_TYPES  # type: ignore[assignment]
+    may: tuple[RequestType, ...] = REQUEST_TYPES
     namespaces: tuple[Name, ...] | None = None
     data_sources: tuple[str, ...] | None = None
     default_regime: Regime

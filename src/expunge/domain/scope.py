@@ -27,12 +27,13 @@ class Value(BaseModel):
 
 
 class ScopeKind(StrEnum):
-    """The four kinds of request that this version carries out."""
+    """The kinds of request that become cases."""
 
     ERASURE = "erasure"
     REVOCATION = "revocation"
     WITHDRAWAL = "withdrawal"
     ASSET = "asset"
+    RESTRICTION = "restriction"
 
 
 class Arrival(IntEnum):

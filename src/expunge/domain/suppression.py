@@ -15,8 +15,16 @@ from expunge.domain.scope import Granted, Hex, Value
 
 EVERYTHING = "*"
 """The purpose of an erasure or of a withdrawn source: no purpose may be served with this."""
+RESTRICTED = "=restricted"
+"""The purpose of a restriction: nothing but storing is allowed (GDPR 18). Collecting is not forbidden by it, so it is
+never published."""
 KEPT_CASES = 256
 KEPT_GRANTS = 64
+
+
+def restriction_key(pseudonym: str) -> str:
+    """The key of what is said of a person's restrictions: Expunge's own, so a pseudonym is enough to lift them."""
+    return name("restriction", pseudonym)
 
 
 def source_key(data_source: str) -> str:
@@ -141,7 +149,7 @@ class Suppression(Value):
         return [
             {"purpose": purpose, "since_ms": each.revoked_ms, "until": limit}
             for purpose, each in sorted(self.purposes.items())
-            if (limit := each.limit) is not None
+            if purpose != RESTRICTED and (limit := each.limit) is not None
         ]
 
     def data(self) -> dict[str, object]:

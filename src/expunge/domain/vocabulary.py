@@ -53,6 +53,8 @@ class Action(StrEnum):
     DESTROY_KEY = "destroy_key"
     NOTIFY = "notify"
     PROBE = "probe"
+    EXEMPT = "exempt"
+    """No command: the law lets it be kept, and the rule says by which provision."""
 
 
 STRICTNESS: tuple[Action, ...] = (
@@ -64,6 +66,7 @@ STRICTNESS: tuple[Action, ...] = (
     Action.DISABLE,
     Action.RESTRICT,
     Action.NOTIFY,
+    Action.EXEMPT,
 )
 """Strictest first: where statements disagree about an asset's kind, the strictest rule holds."""
 
@@ -78,6 +81,7 @@ class Claim(StrEnum):
     RETRAINED_WITHOUT = "retrained_without"
     DISABLED = "disabled"
     RESTRICTED = "restricted"
+    LIFTED = "lifted"
     ANONYMISED_WITH_PROOF = "anonymised_with_proof"
     BEYOND_USE = "beyond_use"
     DEFERRED = "deferred"
@@ -110,6 +114,7 @@ ANSWERS: dict[Action, frozenset[Claim]] = {
     Action.RETRAIN_WITHOUT: frozenset(_ALWAYS | _ERASED | {Claim.RETRAINED_WITHOUT}),
     Action.DISABLE: frozenset(_ALWAYS | _ERASED | {Claim.DISABLED}),
     Action.RESTRICT: frozenset(_ALWAYS | _ERASED | {Claim.RESTRICTED, Claim.REDACTED}),
+    Action.LIFT: frozenset(_ALWAYS | _ERASED | {Claim.LIFTED}),
     Action.NOTIFY: frozenset(_ALWAYS | _ERASED | {Claim.NOTIFIED, Claim.IMPOSSIBLE, Claim.INSTRUCTED_ONLY}),
 }
 """The claims that answer each action; any other claim is read as `failed`, never as success (DESIGN 4.4)."""

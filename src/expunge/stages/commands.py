@@ -13,6 +13,7 @@ from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing, stamp
 from expunge.domain.plan import Chunk, Detail
 from expunge.domain.scope import ScopeKind
+from expunge.domain.suppression import RESTRICTED
 from expunge.domain.vocabulary import Action
 
 SOURCE = "/expunge/coordinator"
@@ -30,14 +31,14 @@ def command(state: ChunkState, attempt: int, chunk: Chunk, root: Root, case: Cas
         "command_id": state.command_id,
         "case_id": root.case_id,
         "system": summary.system,
-        "action": chunk.action.value,
+        "action": state.action.value,
         "stage": chunk.stage,
         "generation": state.generation,
         "attempt": attempt,
         "due_at": stamp(case.due_of(summary.provision)) if case else "",
         "regime": root.regime.value,
         "minimum_grade": "E1",
-        "purposes": list(chunk.purposes),
+        "purposes": [each for each in state.lifting if each != RESTRICTED] if state.lifting else list(chunk.purposes),
         "exclude": _exclude(chunk, root),
         "targets": _targets(chunk, root, state.ordinals),
     }

@@ -50,9 +50,9 @@ from expunge.domain.partition import partition_of
 from expunge.domain.plan import Chunk
 from expunge.domain.policy.rules import Policy
 from expunge.domain.row import Row
-from expunge.domain.scope import Arrival, Granted, Scope
+from expunge.domain.scope import Arrival, Granted, Scope, ScopeKind
 from expunge.domain.standing import Standing
-from expunge.domain.suppression import EVERYTHING, Suppress, Suppression, Word, source_key
+from expunge.domain.suppression import EVERYTHING, RESTRICTED, Suppress, Suppression, Word, source_key
 from expunge.domain.walk import Task, TaskKind, task_id
 from expunge.ports import Index, Tenure, Topics
 from expunge.stages import commands
@@ -284,7 +284,7 @@ def suppress(root: Root, time: datetime, *, taken_back: bool = False) -> list[Ou
     word: Literal["cancelled", "revoked"] = "cancelled" if taken_back else "revoked"
     words = tuple(
         Word(purpose=purpose, at_ms=at_ms, word=word, until=scope.until, case_id=root.case_id)
-        for purpose in scope.purposes or (EVERYTHING,)
+        for purpose in scope.purposes or (RESTRICTED if scope.kind is ScopeKind.RESTRICTION else EVERYTHING,)
     )
     people = [Suppress(suppression=key, words=words) for key in root.suppressions]
     sources = [Suppress(suppression=source_key(name), data_source=name, words=words) for name in scope.data_sources]

@@ -70,11 +70,10 @@ class Intake:
             if record.topic == "controls":
                 return self._control(event, record)
             publisher = self._door.publisher(event)
-            if event.type == inlets.GRANT:
-                return [
-                    suppress_message(each, record.appended_at, SOURCE)
-                    for each in requests.granted(self._door, event, publisher, record.appended_at)
-                ]
+            if event.type in {inlets.GRANT, inlets.LIFT}:
+                words = requests.granted if event.type == inlets.GRANT else requests.lifted
+                said = words(self._door, event, publisher, record.appended_at)
+                return [suppress_message(each, record.appended_at, SOURCE) for each in said]
             root = requests.request(
                 self._door,
                 event,

@@ -14,7 +14,7 @@ from expunge.domain.events import CloudEvent, Record
 from expunge.domain.identity import normalise
 from expunge.domain.registry import Publisher
 from expunge.domain.scope import Provision, Scope, ScopeKind, Subject
-from expunge.domain.suppression import Suppress, Word
+from expunge.domain.suppression import RESTRICTED, Suppress, Word, restriction_key
 from expunge.domain.vocabulary import Regime
 from expunge.errors import InvalidMessage
 
@@ -91,12 +91,18 @@ def request(
         dry_run=request.dry_run,
         salt=salt,
         seals=_seals(door, getattr(request, "subjects", ()), seal_for),
-        suppressions=door.suppressions(getattr(request, "subjects", ())),
+        suppressions=_suppressed_as(door, scope, getattr(request, "subjects", ())),
         matter=request.matter,
         watermark=watermark,
         content=door.keys.content(canonical(asked)),
         place=door.place_of(record),
     )
+
+
+def _suppressed_as(door: Door, scope: Scope, identities: Sequence[inlets.Identity]) -> tuple[str, ...]:
+    if scope.kind is ScopeKind.RESTRICTION:
+        return tuple(sorted({restriction_key(subject.pseudonym) for subject in scope.subjects}))
+    return door.suppressions(identities)
 
 
 def granted(door: Door, event: CloudEvent, publisher: Publisher, appended_at: datetime) -> list[Suppress]:
@@ -119,12 +125,29 @@ def granted(door: Door, event: CloudEvent, publisher: Publisher, appended_at: da
     return [Suppress(suppression=key, words=words) for key in keys]
 
 
+def lifted(door: Door, event: CloudEvent, publisher: Publisher, appended_at: datetime) -> list[Suppress]:
+    """A restriction that ends, as words for what is said of the person's restrictions.
+
+    Raises:
+        InvalidMessage: what is wrong, by field.
+    """
+    if ScopeKind.RESTRICTION not in publisher.may:
+        raise InvalidMessage("not_allowed", "type")
+    said = inlets.read(inlets.RestrictionLifted, event)
+    if said.dry_run:
+        raise InvalidMessage("not_carried_out", "data.dry_run")
+    at_ms = int(min(said.received_at, appended_at).timestamp() * 1000)
+    words = (Word(purpose=RESTRICTED, at_ms=at_ms, word="granted"),)
+    subjects = {_subject(door, identity, publisher).pseudonym for identity in said.subjects}
+    return [Suppress(suppression=restriction_key(each), words=words) for each in sorted(subjects)]
+
+
 def _scope(door: Door, name: str, request: inlets.Request, publisher: Publisher) -> Scope:
     subjects: list[Subject] = []
     purposes: tuple[str, ...] = ()
     data_sources: tuple[str, ...] = ()
     assets: tuple[str, ...] = ()
-    if isinstance(request, inlets.ErasureRequested | inlets.ConsentRevoked):
+    if isinstance(request, inlets.ErasureRequested | inlets.ConsentRevoked | inlets.ProcessingRestricted):
         subjects = [_subject(door, identity, publisher) for identity in request.subjects]
     if isinstance(request, inlets.ConsentRevoked):
         purposes = declared(request.purposes, door.registry.purposes, "undeclared_purpose")

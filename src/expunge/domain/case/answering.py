@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from expunge.domain.case import chunk_facts, facts, purging, reconsidering
+from expunge.domain.case import chunk_facts, commanding, facts, purging, reconsidering
 from expunge.domain.case.chunks import LETTERS, ChunkState, Note, Phase
 from expunge.domain.case.commanding import DAY
 from expunge.domain.case.messages import Receipted
@@ -33,6 +33,9 @@ def receipted(turn: Turn, message: Receipted) -> None:
         return
     _answered(turn, chunk, message)
     chunk = turn.chunks.get(chunk.summary.digest, chunk)
+    if turn.case.granted and not chunk.out:
+        commanding.look_again(turn, chunk)
+        chunk = turn.chunks.get(chunk.summary.digest, chunk)
     if message.status == "withdrawn":
         reconsidering.withdrawn(turn, chunk, message)
     reconsidering.end_if_cancelled(turn)

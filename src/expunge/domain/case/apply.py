@@ -39,7 +39,7 @@ from expunge.domain.case.facts import (
 from expunge.domain.case.messages import Root
 from expunge.domain.case.state import Case, Deadline, Generation
 from expunge.domain.plan import ChunkSummary, command_id
-from expunge.domain.vocabulary import OPEN, Status
+from expunge.domain.vocabulary import OPEN, Action, Claim, Status
 from expunge.domain.walk import task_id
 
 
@@ -156,7 +156,7 @@ def _new_chunk(case_id: str, generation: int, summary: ChunkSummary) -> ChunkSta
         summary=summary,
         generation=generation,
         command_id=command_id(case_id, generation, summary),
-        answers=LETTERS[OPEN] * summary.size,
+        answers=LETTERS[Claim.EXEMPT if summary.action is Action.EXEMPT else OPEN] * summary.size,
     )
 
 

@@ -17,7 +17,9 @@ from expunge.domain.case.chunk_facts import (
     HoldEnded,
     HoldsAsked,
     HoldsFound,
+    LiftDue,
     Recalled,
+    Spared,
     Withdrawn,
 )
 from expunge.domain.case.chunks import LETTERS, ChunkState, Note, Phase, Tally
@@ -25,10 +27,12 @@ from expunge.domain.case.state import Case
 from expunge.domain.vocabulary import OPEN, UNDONE, Claim
 
 BY_POLICY = "by_policy"
+GRANTED_AGAIN = "granted_again"
 Chunks = dict[str, ChunkState]
 """Chunk states that a fact changes, by digest."""
 _OPEN, _HELD = LETTERS[OPEN], LETTERS[Claim.HELD]
 _OPEN_LETTERS = frozenset(LETTERS[each] for each in UNDONE)
+_RESTRICTED = frozenset({LETTERS[Claim.RESTRICTED], LETTERS[Claim.REDACTED]})
 _DEFERRED = frozenset({LETTERS[Claim.DEFERRED], LETTERS[Claim.BEYOND_USE]})
 """Put off by policy or by a system; what a hold of ours covers is not."""
 
@@ -118,6 +122,24 @@ def _reread(
     return answers, tuple(note for note in kept if note.ordinals)
 
 
+def _spared(case: Case, chunks: Chunks, fact: Spared) -> tuple[Case, Chunks]:
+    before = chunks[fact.chunk]
+    ordinals = before.left
+    answers, notes = _reread(before, _OPEN_LETTERS, LETTERS[Claim.EXEMPT])
+    note = Note(reason=GRANTED_AGAIN, ordinals=ordinals)
+    changes = {"answers": answers, "notes": (*notes, note) if ordinals else notes, "phase": Phase.BARRED}
+    return _changed(_turned(case, before), before, **changes)
+
+
+def _lift_due(case: Case, chunks: Chunks, fact: LiftDue) -> tuple[Case, Chunks]:
+    """Whatever may have been restricted is to be let go: also what its system failed to answer for."""
+    before = chunks[fact.chunk]
+    answers, notes = _reread(before, _OPEN_LETTERS | _RESTRICTED, _OPEN)
+    lifted = tuple(sorted({*before.lifted, *fact.purposes}))
+    changes = {"lifting": fact.purposes, "lifted": lifted, "phase": Phase.BARRED, "next_at": None}
+    return _changed(case, before, **changes, answers=answers, notes=notes, exhausted=False)
+
+
 def _deferred(case: Case, chunks: Chunks, fact: Deferred) -> tuple[Case, Chunks]:
     before = chunks[fact.chunk]
     until, left = fact.until.date().isoformat(), before.left
@@ -191,6 +213,8 @@ APPLY: dict[type[Any], Callable[[Case, Chunks, Any], Case | tuple[Case, Chunks]]
     HoldsAsked: _holds_asked,
     HoldsFound: _holds_found,
     HoldEnded: _hold_ended,
+    Spared: _spared,
+    LiftDue: _lift_due,
     Deferred: _deferred,
     DeferralEnded: _deferral_ended,
     Exhausted: _exhausted,

@@ -71,6 +71,21 @@ class HoldEnded(Value):
     hold: str
 
 
+class Spared(Value):
+    """What was to be restricted need not be: consent was given again, or the restriction lifted, before it was."""
+
+    fact: Literal["spared"] = "spared"
+    chunk: Hex
+
+
+class LiftDue(Value):
+    """What was restricted for these purposes must be let go again."""
+
+    fact: Literal["lift_due"] = "lift_due"
+    chunk: Hex
+    purposes: tuple[str, ...]
+
+
 class Deferred(Value):
     """Policy puts a command off, for what a schedule replaces anyway."""
 

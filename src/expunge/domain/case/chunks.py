@@ -10,7 +10,7 @@ from typing import NamedTuple
 from expunge.domain.plan import ChunkSummary
 from expunge.domain.scope import Hex, Value
 from expunge.domain.standing import hold_word
-from expunge.domain.vocabulary import DEFERRALS, OPEN, UNDONE, Claim
+from expunge.domain.vocabulary import DEFERRALS, OPEN, UNDONE, Action, Claim
 
 LETTERS: dict[str, str] = {
     OPEN: ".",
@@ -21,6 +21,7 @@ LETTERS: dict[str, str] = {
     Claim.RETRAINED_WITHOUT: "t",
     Claim.DISABLED: "x",
     Claim.RESTRICTED: "q",
+    Claim.LIFTED: "l",
     Claim.ANONYMISED_WITH_PROOF: "a",
     Claim.BEYOND_USE: "u",
     Claim.DEFERRED: "p",
@@ -102,6 +103,10 @@ class ChunkState(Value):
     """The words (of operators) for which its command was withdrawn."""
     holds: dict[str, tuple[int, ...]] = {}
     """Hold -> the ordinals that it covers, of every hold that was looked into."""
+    lifting: tuple[str, ...] = ()
+    """Of a restriction: the purposes for which its last command lets go again."""
+    lifted: tuple[str, ...] = ()
+    """All purposes for which it was let go of."""
     asked: tuple[str, ...] = ()
     """Holds that a resolver is looking into for it."""
     receipt: tuple[int, int] = (0, 0)
@@ -111,6 +116,11 @@ class ChunkState(Value):
     """All repetitions are used up; work goes on once a day."""
     next_at: datetime | None = None
     """When to act again: a repetition, or the end of a deferral."""
+
+    @property
+    def action(self) -> Action:
+        """What the last command, or the one to come, tells its system to do."""
+        return Action.LIFT if self.lifting else self.summary.action
 
     @property
     def commandable(self) -> bool:

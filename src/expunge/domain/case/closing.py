@@ -9,6 +9,7 @@ from expunge.domain.case.messages import Applied
 from expunge.domain.case.state import Case
 from expunge.domain.case.turn import Turn
 from expunge.domain.policy.rules import NotFound
+from expunge.domain.scope import ScopeKind
 from expunge.domain.vocabulary import DEFERRALS, OPEN, OVER, UNDONE, Claim, Status
 from expunge.domain.walk import reached
 
@@ -26,6 +27,8 @@ def conclude(turn: Turn) -> None:
         confirm.say(turn, "reopened")
     if status is None or status is turn.case.status:
         return
+    if status in _DONE and turn.case.scope is ScopeKind.RESTRICTION and not turn.case.granted:
+        confirm.say(turn, "restricted")
     turn.record(facts.Closed(status=status))
     confirm.say(turn, status.value, outcome=confirm.outcome_of(turn.case))
 

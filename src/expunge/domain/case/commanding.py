@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from expunge.domain.case import chunk_facts
+from expunge.domain.case import chunk_facts, restrictions
 from expunge.domain.case.chunks import ChunkState, Phase
 from expunge.domain.case.turn import SendCommand, Turn, WithdrawCommand
 from expunge.domain.plan import command_id
 from expunge.domain.standing import hold_word
+from expunge.domain.vocabulary import Action
 
 CANCEL = "cancel"
 DAY = timedelta(days=1)
+KEEPING = frozenset({Action.RESTRICT, Action.LIFT, Action.DISABLE})
+"""Actions after which everything is still there."""
 
 
 def send(turn: Turn, chunk: ChunkState, wait: timedelta | None = None) -> None:
@@ -22,7 +25,7 @@ def send(turn: Turn, chunk: ChunkState, wait: timedelta | None = None) -> None:
         chunk: a chunk whose stage has come.
         wait: until it is sent again without an answer; the system's time-out, where none is given.
     """
-    chunk = meet_holds(turn, chunk)
+    chunk = restrictions.ended(turn, meet_holds(turn, chunk))
     if words(turn, chunk) or chunk.asked or not chunk.left:
         if chunk.phase is not Phase.BARRED:
             turn.record(chunk_facts.Barred(chunk=chunk.summary.digest), chunk)
@@ -53,8 +56,8 @@ def words(turn: Turn, chunk: ChunkState) -> tuple[str, ...]:
 
 def look_again(turn: Turn, chunk: ChunkState) -> None:
     """Hold what stands now against a live chunk: withdraw its command, or let it go."""
-    chunk = meet_holds(turn, chunk)
-    against = (*words(turn, chunk), *_held_in_command(chunk))
+    chunk = restrictions.ended(turn, meet_holds(turn, chunk))
+    against = (*words(turn, chunk), *_held_in_command(chunk), *restrictions.must_stop(turn, chunk))
     if chunk.phase in {Phase.SENT, Phase.RECALLED}:
         if against and chunk.out:
             recall(turn, chunk, against)
@@ -99,8 +102,13 @@ def recall(turn: Turn, chunk: ChunkState, against: tuple[str, ...]) -> None:
 
 
 def meet_holds(turn: Turn, chunk: ChunkState) -> ChunkState:
-    """The chunk after the holds of its partition were held against it; those that need a look are asked about."""
+    """The chunk after the holds of its partition were held against it; those that need a look are asked about.
+
+    What loses nothing (a restriction, its end, a model that is not served) no hold keeps back.
+    """
     digest, standing = chunk.summary.digest, turn.standing.holds_on(turn.case.case_id, chunk.summary.system)
+    if chunk.action in KEEPING:
+        return chunk
     for ended in sorted(chunk.holds.keys() - {hold.hold_id for hold in standing}):
         turn.record(chunk_facts.HoldEnded(chunk=digest, hold=ended), turn.chunks.get(digest, chunk))
     unknown = []

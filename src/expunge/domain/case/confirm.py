@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from expunge.domain.case.chunks import Tally
@@ -26,7 +26,8 @@ _SERVED = frozenset({Kind.MODEL, Kind.CHECKPOINT, Kind.DEPLOYMENT})
 def say(turn: Turn, milestone: str, **fields: str) -> None:
     """Tell the requester about a milestone, as much as policy lets be seen; see `body` for the fields."""
     case = turn.case if turn.policy.holds.requester_sees is Seen.HELD else without_holds(turn.case)
-    turn.emit(Confirm(milestone, body(case, **fields)))
+    bases = {rule.id: rule.legal_basis for rule in turn.policy.dispositions if rule.legal_basis}
+    turn.emit(Confirm(milestone, body(case, **fields, bases=bases)))
 
 
 def without_holds(case: Case) -> Case:
@@ -39,9 +40,15 @@ def without_holds(case: Case) -> Case:
 
 
 def body(
-    case: Case, *, plan_digest: str = "", outcome: str = "", reason: str = "", provision: str = ""
+    case: Case,
+    *,
+    plan_digest: str = "",
+    outcome: str = "",
+    reason: str = "",
+    provision: str = "",
+    bases: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The data of a confirmation, all milestones alike."""
+    """The data of a confirmation, all milestones alike; `bases` are the legal bases of exemptions, by rule."""
     data: dict[str, Any] = {
         "case_id": case.case_id,
         "request_id": case.request_id,
@@ -62,7 +69,7 @@ def body(
         "counts": counts(case),
         "deferrals": _lines(case, lambda line: line.claim in DEFERRALS, "system", "kind", "claim", "reason", "until"),
         "denials": [],
-        "exemptions": _lines(case, lambda line: line.claim == Claim.EXEMPT, "system", "kind", "reason"),
+        "exemptions": _exemptions(case, bases or {}),
         "models": _lines(case, lambda line: line.kind in _SERVED, "kind", "action", "claim"),
         "recipients": _lines(case, lambda line: line.kind == Kind.RECIPIENT_COPY, "system", "claim", "reason"),
         "failures": _lines(case, lambda line: line.claim in {Claim.FAILED, OPEN}, "system", "kind", "claim", "reason"),
@@ -89,6 +96,11 @@ def provisions(case: Case) -> list[dict[str, Any]]:
         }
         for each in case.deadlines
     ]
+
+
+def _exemptions(case: Case, bases: Mapping[str, str]) -> list[dict[str, Any]]:
+    lines = _lines(case, lambda line: line.claim == Claim.EXEMPT, "system", "kind", "reason")
+    return [line | ({"legal_basis": bases[line["reason"]]} if line.get("reason") in bases else {}) for line in lines]
 
 
 def outcome_of(case: Case) -> str:

@@ -142,7 +142,7 @@ _HANDLERS: dict[type[Any], Callable[[Turn, Any], None]] = {
     HoldingDeclared: _ask_holding,
     TimerFired: _fired,
     Continue: purging.go_on,
-    GrantedAgain: walking.granted,
+    GrantedAgain: reconsidering.granted,
     Approved: guarding.approved,
     Rejected: guarding.rejected,
     Extended: dates.extended,

@@ -22,7 +22,9 @@ from expunge.domain.case.chunk_facts import (
     HoldEnded,
     HoldsAsked,
     HoldsFound,
+    LiftDue,
     Recalled,
+    Spared,
     Withdrawn,
 )
 from expunge.domain.case.state import Held
@@ -267,6 +269,8 @@ Fact = Annotated[
     | HoldsAsked
     | HoldsFound
     | HoldEnded
+    | Spared
+    | LiftDue
     | CancelAsked
     | Reconsidering
     | Deferred

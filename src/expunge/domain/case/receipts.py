@@ -16,7 +16,7 @@ from expunge.domain.events import stamp
 from expunge.domain.inlets import Outcome
 from expunge.domain.plan import Chunk
 from expunge.domain.policy.rules import Refusal
-from expunge.domain.vocabulary import ANSWERS, DEFERRALS, OPEN, Claim, Regime
+from expunge.domain.vocabulary import ANSWERS, DEFERRALS, OPEN, Action, Claim, Regime
 
 _BAD_TO_GOOD = (Claim.FAILED, OPEN, *sorted(DEFERRALS), Claim.IMPOSSIBLE, Claim.INSTRUCTED_ONLY, Claim.NOT_FOUND)
 _BADNESS = {LETTERS[claim]: rank for rank, claim in enumerate(_BAD_TO_GOOD)}
@@ -51,8 +51,11 @@ def next_answers(
     contradiction = place == chunk.receipt and receipt.content != chunk.receipt_content and bool(chunk.receipt_content)
     letters = list(chunk.answers)
     said = {ordinal: (note.reason, note.until) for note in chunk.notes for ordinal in note.ordinals}
+    if chunk.lifting and receipt.command_id != chunk.command_id:
+        return chunk.answers, chunk.notes  # it speaks of what was restricted before it was let go
+    read = _Reader(body, standard, chunk.action, remains=bool(set(body.purposes) - set(chunk.lifted)))
     held, named = chunk.held, frozenset(chunk.ordinals_of(receipt.command_id))
-    for ordinal, letter, reason, until in _claims(body, receipt, standard, named):
+    for ordinal, letter, reason, until in _claims(body, receipt, read, named):
         if ordinal in held and letters[ordinal] == _HELD:
             stands = _rank(letter) >= _BADNESS[_NOT_FOUND]  # what is gone is gone, whatever should have been kept
         else:
@@ -83,7 +86,7 @@ def _rank(letter: str) -> int:
 
 
 def _claims(
-    body: Chunk, receipt: Receipted, standard: Standard, named: frozenset[int]
+    body: Chunk, receipt: Receipted, reader: _Reader, named: frozenset[int]
 ) -> Iterator[tuple[int, str, str, str]]:
     """(ordinal, letter, reason, until) for every target that the receipt speaks of.
 
@@ -91,10 +94,10 @@ def _claims(
     """
     single: dict[str, tuple[str, str, str]] = {}
     for answer in receipt.answers:  # of two answers for one asset the worse stands
-        said, before = _read(body, answer.outcome, standard), single.get(answer.asset)
+        said, before = reader.read(answer.outcome), single.get(answer.asset)
         if before is None or _rank(said[0]) < _rank(before[0]):
             single[answer.asset] = said
-    every = _read(body, receipt.all, standard) if receipt.all else None
+    every = reader.read(receipt.all) if receipt.all else None
     for ordinal, asset in enumerate(body.assets):
         read = single.get(asset, every if ordinal in named else None)
         if read is not None:
@@ -103,17 +106,29 @@ def _claims(
             yield ordinal, LETTERS[Claim.FAILED], "failed", ""
 
 
-def _read(body: Chunk, outcome: Outcome, standard: Standard) -> tuple[str, str, str]:
-    claim, reason = outcome.claim, outcome.reason_code or ""
-    if claim not in ANSWERS[body.action]:
-        claim, reason = Claim.FAILED, "claim_does_not_answer"
-    elif rule := standard.refused(body, outcome):
-        claim, reason = Claim.FAILED, rule
-    elif body.holding and claim is not Claim.FAILED and outcome.matched is not None:
-        claim, reason = _counted(claim, reason, outcome)
-    # The day is enough for people and keeps the counts of a case few; Expunge asks again at its beginning.
-    until = stamp(outcome.until)[:10] if outcome.until and claim in DEFERRALS else ""
-    return LETTERS[claim], reason, until
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads what a system claims of one chunk's targets."""
+
+    body: Chunk
+    standard: Standard
+    action: Action
+    remains: bool
+    """Of a restriction that is let go of for some purposes: it remains for others."""
+
+    def read(self, outcome: Outcome) -> tuple[str, str, str]:
+        """(letter, reason, until) of a claim."""
+        claim, reason = outcome.claim, outcome.reason_code or ""
+        if claim not in ANSWERS[self.action]:
+            claim, reason = Claim.FAILED, "claim_does_not_answer"
+        elif rule := self.standard.refused(self.body, outcome):
+            claim, reason = Claim.FAILED, rule
+        elif self.body.holding and claim is not Claim.FAILED and outcome.matched is not None:
+            claim, reason = _counted(claim, reason, outcome)
+        # The day is enough for people and keeps the counts of a case few; Expunge asks again at its beginning.
+        until = stamp(outcome.until)[:10] if outcome.until and claim in DEFERRALS else ""
+        still = claim is Claim.LIFTED and self.remains
+        return LETTERS[Claim.RESTRICTED if still else claim], reason, until
 
 
 def _counted(claim: Claim, reason: str, outcome: Outcome) -> tuple[Claim, str]:

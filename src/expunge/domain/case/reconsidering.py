@@ -5,10 +5,10 @@ Commands that are with systems are withdrawn, and the word is in force when the 
 
 from __future__ import annotations
 
-from expunge.domain.case import chunk_facts, closing, commanding, confirm, facts, purging
-from expunge.domain.case.chunks import ChunkState
+from expunge.domain.case import chunk_facts, closing, commanding, confirm, facts, purging, restrictions
+from expunge.domain.case.chunks import ChunkState, Phase
 from expunge.domain.case.commanding import CANCEL
-from expunge.domain.case.messages import Cancelled, HoldsSeen, Receipted, Reconsider
+from expunge.domain.case.messages import Cancelled, GrantedAgain, HoldsSeen, Receipted, Reconsider
 from expunge.domain.case.turn import ReconsiderOn, SetAside, SuppressNoLonger, Turn
 from expunge.domain.vocabulary import OVER, Status
 
@@ -34,6 +34,9 @@ def reconsider(turn: Turn, message: Reconsider) -> None:
     """Hold what stands against one page of live chunks, and go on behind whatever waits."""
     if turn.case.dry_run and not turn.case.cancelling:
         return
+    if message.word == restrictions.GRANTED:
+        let_go(turn, message)
+        return
     page = turn.live(message.after, CHUNKS_PER_MESSAGE + 1)
     for chunk in page[:CHUNKS_PER_MESSAGE]:
         commanding.look_again(turn, turn.chunks.get(chunk.summary.digest, chunk))
@@ -43,6 +46,30 @@ def reconsider(turn: Turn, message: Reconsider) -> None:
         turn.record(facts.Reconsidering(word=message.word, done=not more))
     if more:
         turn.emit(ReconsiderOn(message.word, page[CHUNKS_PER_MESSAGE - 1].summary.digest))
+    _go_on(turn)
+
+
+def granted(turn: Turn, message: GrantedAgain) -> None:
+    """A revoked purpose was granted again, or a restriction lifted.
+
+    Walks from here on leave alone what was collected since, and what was restricted for it is let go.
+    """
+    if message.granted in turn.case.granted:
+        return
+    turn.record(facts.PurposeGranted(granted=message.granted))
+    let_go(turn, Reconsider(case_id=turn.case.case_id, word=restrictions.GRANTED))
+
+
+def let_go(turn: Turn, message: Reconsider) -> None:
+    """Look at one page of all chunks, answered ones too, and go on behind whatever waits."""
+    every = sorted({digest for each in turn.case.generations for digest in turn.digests(each.number)})
+    page = [digest for digest in every if digest > message.after][: CHUNKS_PER_MESSAGE + 1]
+    for digest in page[:CHUNKS_PER_MESSAGE]:
+        chunk = turn.chunk(digest)
+        if chunk is not None and chunk.phase is not Phase.WAITING:
+            commanding.look_again(turn, chunk)
+    if len(page) > CHUNKS_PER_MESSAGE:
+        turn.emit(ReconsiderOn(message.word, page[CHUNKS_PER_MESSAGE - 1]))
     _go_on(turn)
 
 

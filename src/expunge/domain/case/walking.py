@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from expunge.domain.case import confirm, facts, guarding, purging
-from expunge.domain.case.messages import GrantedAgain, Late, LateAsset, Opened, Planned, Root
+from expunge.domain.case.messages import Late, LateAsset, Opened, Planned, Root
 from expunge.domain.case.state import MAX_HELD, Held
 from expunge.domain.case.turn import Reject, StartTask, Turn, WriteRoot
 from expunge.domain.digest import digest
@@ -163,12 +163,6 @@ def _fix(turn: Turn, number: int) -> None:
     confirm.say(turn, "planned", plan_digest=plan)
     if not guarding.held_back(turn, number):
         guarding.suppress_if_let_go(turn, case)
-
-
-def granted(turn: Turn, message: GrantedAgain) -> None:
-    """A revoked purpose was granted again: walks from here on leave alone what was collected since."""
-    if message.granted not in turn.case.granted:
-        turn.record(facts.PurposeGranted(granted=message.granted))
 
 
 def late(turn: Turn, message: Late, kind: TaskKind = TaskKind.LATE) -> None:

@@ -16,6 +16,7 @@ ABOUT = {
     ScopeKind.REVOCATION: About.PURPOSE,
     ScopeKind.WITHDRAWAL: About.DATA_SOURCE,
     ScopeKind.ASSET: About.ASSET,
+    ScopeKind.RESTRICTION: About.RESTRICTION,
 }
 _FOR_PURPOSES = frozenset({Action.RESTRICT})
 
@@ -93,6 +94,8 @@ class Judge:
             named: the asset itself is named in the request.
         """
         scope = self.scope.for_collected(collected)
+        if scope.kind is ScopeKind.RESTRICTION and self.scope.granted:
+            return None  # it was lifted
         revoked: tuple[str, ...] = ()
         basis: Basis | None = None
         if scope.kind is ScopeKind.REVOCATION:

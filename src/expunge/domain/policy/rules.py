@@ -40,6 +40,7 @@ class About(StrEnum):
     PURPOSE = "purpose"
     DATA_SOURCE = "data_source"
     ASSET = "asset"
+    RESTRICTION = "restriction"
 
 
 class Basis(StrEnum):
@@ -107,8 +108,16 @@ class DispositionRule(_Row):
     then: Annotated[Action, AfterValidator(_disposition)]
     defer_days: int = Field(0, ge=0, le=3650)
     """Only so many days after the plan is let go: what a schedule replaces anyway. Until then it is `deferred`."""
+    legal_basis: str = ""
+    """Of `exempt`: the provision that lets it be kept; requesters and reports are told."""
     why: str = ""
     """For people who read a preview or a report."""
+
+    @model_validator(mode="after")
+    def _based(self) -> DispositionRule:
+        if (self.then is Action.EXEMPT) != bool(self.legal_basis):
+            raise ValueError("`then: exempt` needs legal_basis, and nothing else has one")
+        return self
 
 
 class StageRule(_Row):
