@@ -82,6 +82,25 @@ def test_restrict_moves_into_a_tree_of_the_owner_alone_and_a_later_delete_finds_
     assert not kept.exists()
 
 
+def test_a_file_moves_back_when_it_is_restricted_for_nothing_any_more(root: Path) -> None:
+    for purposes in (("training",), ("marketing",), ()):
+        assert run(root, target("f:sub/a.txt", Action.RESTRICT, purposes=purposes)) == [("restricted", None)]
+    for purposes in (("training",), (), ("marketing",)):
+        assert not (root / "sub" / "a.txt").exists()
+        lift = target("f:sub/a.txt", Action.LIFT, purposes=purposes)
+        assert run(root, lift, lift) == [("lifted", None)] * 2
+    assert (root / "sub" / "a.txt").read_text() == "a"
+    assert not list((root / ".restricted-for" / "sub").iterdir())
+    assert run(root, target("f:nothing.txt", Action.LIFT)) == [("not_found", None)]
+
+
+def test_a_restricted_file_does_not_move_back_over_another(root: Path) -> None:
+    run(root, target("f:sub/a.txt", Action.RESTRICT))
+    (root / "sub" / "a.txt").write_text("new")
+    assert run(root, target("f:sub/a.txt", Action.LIFT)) == [("failed", "another_file_in_its_place")]
+    assert (root / "sub" / "a.txt").read_text() == "new"
+
+
 def test_rebuild_drops_lines_by_asset_source_and_ref(root: Path) -> None:
     lines = ['{"asset": "1"}\n', '{"asset": "2"}\n', '{"data_source": "s"}\n', '{"ref": "u1"}\n', '{"ref": "u2"}\n']
     (root / "set.jsonl").write_text("".join(lines))
@@ -137,6 +156,18 @@ def test_restriction_is_written_into_its_column_and_adds_up(database: Path) -> N
         assert connection.execute("select no_use from users order by id").fetchall() == [("marketing,training",), ("",)]
 
 
+def test_a_restriction_is_taken_out_of_its_column_purpose_by_purpose(database: Path) -> None:
+    only_users = TABLES[:1]
+    for purposes in (("training",), ()):
+        ask(database, target("db", Action.RESTRICT, purposes=purposes), only_users)
+    left = []
+    for purposes in ((), ("training",)):
+        assert ask(database, target("db", Action.LIFT, purposes=purposes), only_users).claim is Claim.LIFTED
+        with sqlite3.connect(database) as connection:
+            left += connection.execute("select no_use from users where id = 'ann'").fetchone()
+    assert left == ["training", ""]
+
+
 def test_a_table_that_cannot_be_restricted_fails_and_nothing_changes(database: Path) -> None:
     result = ask(database, target("db", Action.RESTRICT, purposes=("training",)))
     assert result.fields["reason_code"] == "no_restriction_column"
@@ -184,3 +215,22 @@ def test_an_answer_is_for_one_case_action_and_exclusion() -> None:
     assert len({each.identity for each in (plain, *others)}) == 6
     assert replace(plain, command_id="f" * 32, interrupted=True).identity == plain.identity
     assert "ann" not in repr(plain) + repr(ANN) + repr(deleted(plain))
+
+
+def test_what_is_withdrawn_is_remembered_with_what_was_done(tmp_path: Path) -> None:
+    path = tmp_path / "memory.db"
+    one, two, three = target("f:1"), target("f:2"), target("f:3")
+    memory = Memory(path)
+    memory.begin([one, two])
+    command = '{"data": {"command_id": "' + one.command_id + '"}}'
+    memory.keep([deleted(one), later(three, datetime(2026, 12, 1, tzinfo=UTC))], {one.command_id: command})
+    memory.close()  # it dies here: nobody knows what became of the second
+    memory = Memory(path)
+    memory.withdraw(one.command_id)
+    assert memory.is_withdrawn(one.command_id)
+    assert not memory.is_withdrawn("e" * 32)
+    assert memory.done_for(one.command_id) == [
+        {"asset": "f:1", "claim": "deleted"},
+        {"asset": "f:2", "claim": "failed", "reason_code": "interrupted"},
+    ]
+    assert memory.pending(datetime(2027, 1, 1, tzinfo=UTC)) == []

@@ -17,6 +17,10 @@ from expunge.domain.vocabulary import Action, Claim
 
 RESTRICTED = ".restricted"
 """The owner-only tree under the root into which restricted files move."""
+RESTRICTED_FOR = ".restricted-for"
+"""Beside it, for each of them, the purposes for which it is restricted, a line each; `*`: for all."""
+EVERYTHING = "*"
+OWN = frozenset({RESTRICTED, RESTRICTED_FOR})
 
 
 class _Refused(Exception):
@@ -28,7 +32,8 @@ class Filesystem:
 
     Every directory on the way is opened without following links, relative to the one before, so a path that is
     swapped for a link in between is refused too. Actions: delete, restrict (moves the file into an owner-only tree),
-    rebuild_without (drops lines of a JSON Lines file by `asset`, `data_source` or `ref`).
+    lift (moves it back when it is restricted for nothing any more), and rebuild_without (drops lines of a JSON Lines file by
+    `asset`, `data_source` or `ref`).
     """
 
     def __init__(self, root: Path, prefix: str) -> None:
@@ -36,6 +41,7 @@ class Filesystem:
         self._actions: dict[Action, Callable[[Target, PurePosixPath], Result]] = {
             Action.DELETE: self._delete,
             Action.RESTRICT: self._restrict,
+            Action.LIFT: self._lift,
             Action.REBUILD_WITHOUT: self._rebuild,
         }
 
@@ -58,13 +64,14 @@ class Filesystem:
         if not asset.startswith(self._prefix):
             raise _Refused("foreign_asset")
         path = PurePosixPath(asset.removeprefix(self._prefix))
-        if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in asset or path.parts[0] == RESTRICTED:
+        if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in asset or path.parts[0] in OWN:
             raise _Refused("outside_root")
         return path
 
     def _delete(self, target: Target, path: PurePosixPath) -> Result:
         found = self._unlink(path)
         found = self._unlink(PurePosixPath(RESTRICTED) / path) or found
+        self._unlink(PurePosixPath(RESTRICTED_FOR) / path)
         return deleted(target) if found or target.interrupted else not_found(target)
 
     def _unlink(self, path: PurePosixPath) -> bool:
@@ -77,17 +84,59 @@ class Filesystem:
 
     def _restrict(self, target: Target, path: PurePosixPath) -> Result:
         kept = PurePosixPath(RESTRICTED) / path
-        with self._directory(path.parent) as source:
-            if source is None or not _is_file(source, path.name):
-                with self._directory(kept.parent) as moved:
-                    there = moved is not None and _is_file(moved, kept.name)
-                return done(target, Claim.RESTRICTED) if there else not_found(target)
-            with self._directory(kept.parent, make=True) as goal:
-                os.rename(path.name, kept.name, src_dir_fd=source, dst_dir_fd=goal)
-                os.fsync(source)
-                if goal is not None:
-                    os.fsync(goal)
+        here, moved = self._there(path), self._there(kept)
+        if not (here or moved):
+            return not_found(target)
+        self._note(path, self._noted(path) | ({*target.purposes} or {EVERYTHING}))  # first: a crash is repeated
+        if here:
+            self._move(path, kept)
         return done(target, Claim.RESTRICTED)
+
+    def _lift(self, target: Target, path: PurePosixPath) -> Result:
+        kept = PurePosixPath(RESTRICTED) / path
+        left = self._noted(path) - ({*target.purposes} or {EVERYTHING})
+        if not self._there(kept):
+            return done(target, Claim.LIFTED) if self._there(path) else not_found(target)
+        self._note(path, left)
+        if not left:
+            if self._there(path):
+                return failed(target, "another_file_in_its_place")
+            self._move(kept, path)
+        return done(target, Claim.LIFTED)
+
+    def _move(self, source: PurePosixPath, goal: PurePosixPath) -> None:
+        with self._directory(source.parent) as here, self._directory(goal.parent, make=True) as there:
+            os.rename(source.name, goal.name, src_dir_fd=here, dst_dir_fd=there)
+            for directory in (here, there):
+                if directory is not None:
+                    os.fsync(directory)
+
+    def _there(self, path: PurePosixPath) -> bool:
+        with self._directory(path.parent) as directory:
+            return directory is not None and _is_file(directory, path.name)
+
+    def _noted(self, path: PurePosixPath) -> set[str]:
+        """The purposes for which a file is restricted."""
+        with self._directory((PurePosixPath(RESTRICTED_FOR) / path).parent) as directory:
+            if directory is None or not _is_file(directory, path.name):
+                return set()
+            with os.fdopen(os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=directory), encoding="utf-8") as note:
+                return set(note.read().split())
+
+    def _note(self, path: PurePosixPath, purposes: set[str]) -> None:
+        """Write them, in one step; without any the note goes."""
+        if not purposes:
+            self._unlink(PurePosixPath(RESTRICTED_FOR) / path)
+            return
+        beside, flags = f".{path.name}.noting", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        with self._directory((PurePosixPath(RESTRICTED_FOR) / path).parent, make=True) as directory:
+            with os.fdopen(os.open(beside, flags, 0o600, dir_fd=directory), "w", encoding="utf-8") as note:
+                note.write("\n".join(sorted(purposes)))
+                note.flush()
+                os.fsync(note.fileno())
+            os.rename(beside, path.name, src_dir_fd=directory, dst_dir_fd=directory)
+            if directory is not None:
+                os.fsync(directory)
 
     def _rebuild(self, target: Target, path: PurePosixPath) -> Result:
         if not (target.excluded_assets or target.excluded_data_sources or any(person.ref for person in target.people)):

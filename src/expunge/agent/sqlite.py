@@ -10,6 +10,10 @@ from pathlib import Path
 from expunge.agent.types import Person, Result, Target, done, failed, not_found
 from expunge.domain.vocabulary import Action, Claim
 
+CLAIMS = {Action.DELETE: Claim.DELETED, Action.RESTRICT: Claim.RESTRICTED, Action.LIFT: Claim.LIFTED}
+EVERYTHING = "*"
+"""Stands in a restriction column where the restriction is for every purpose."""
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -32,7 +36,7 @@ class Table:
 
 
 class Sqlite:
-    """Deletes or restricts a person's rows; reports how many it matched and how many it changed.
+    """Deletes or restricts a person's rows, and lets them go again; says how many it matched and how many it changed.
 
     `secure_delete` overwrites what is deleted. All tables change in one transaction.
     """
@@ -45,7 +49,7 @@ class Sqlite:
         return [self._one(target) for target in batch]
 
     def _one(self, target: Target) -> Result:
-        if target.action not in {Action.DELETE, Action.RESTRICT}:
+        if target.action not in CLAIMS:
             return failed(target, "unsupported_action")
         people = [person for person in target.people if person.id is not None]
         if not people:
@@ -56,7 +60,7 @@ class Sqlite:
             return failed(target, "database_error")
         except _NotRestrictable:
             return failed(target, "no_restriction_column")
-        claim = Claim.DELETED if target.action is Action.DELETE else Claim.RESTRICTED
+        claim = CLAIMS[target.action]
         if matched:
             return done(target, claim, matched=matched, affected=affected)
         # Nothing is there now: either nothing ever was, or the try before this one deleted it and died.
@@ -102,7 +106,8 @@ def _rows(connection: sqlite3.Connection, table: Table, person: Person, target: 
     update = f"update {name} set {mark} = ? where rowid = ?"  # noqa: S608 - see above
     affected = 0
     for rowid, known in connection.execute(select, spellings).fetchall():
-        purposes = sorted({*filter(None, (known or "").split(",")), *target.purposes})
+        said, written = {*target.purposes} or {EVERYTHING}, {*filter(None, (known or "").split(","))}
+        purposes = sorted(written | said if target.action is Action.RESTRICT else written - said)
         affected += connection.execute(update, (",".join(purposes), rowid)).rowcount
     return matched, affected
 
