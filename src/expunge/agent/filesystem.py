@@ -32,8 +32,8 @@ class Filesystem:
 
     Every directory on the way is opened without following links, relative to the one before, so a path that is
     swapped for a link in between is refused too. Actions: delete, restrict (moves the file into an owner-only tree),
-    lift (moves it back when it is restricted for nothing any more), and rebuild_without (drops lines of a JSON Lines file by
-    `asset`, `data_source` or `ref`).
+    lift (moves it back when it is restricted for nothing any more), and rebuild_without (drops lines of a JSON Lines
+    file by `asset`, `data_source` or `ref`).
     """
 
     def __init__(self, root: Path, prefix: str) -> None:
