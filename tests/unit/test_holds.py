@@ -93,6 +93,23 @@ def test_a_withdrawn_source_under_hold_for_one_person_in_it() -> None:
     assert done(world, case_id) == {"set", "portrait"}
 
 
+@pytest.mark.parametrize("silent", [False, True], ids=["answered", "not answered yet"])
+def test_one_of_two_photos_in_a_command_is_held_and_released(*, silent: bool) -> None:
+    world = World()
+    world.register("one", subjects=["ann"])
+    world.register("two", subjects=["ann"])
+    place(world, {"asset": "one"})
+    if silent:
+        world.answers["photos"] = lambda _: []
+    case_id = world.erase("ann")
+    world.settle(ticks=2)
+    assert done(world, case_id) == {"two"}
+    world.answers.clear()
+    release(world)
+    assert done(world, case_id) == {"one", "two"}
+    assert world.status(case_id) == "completed"
+
+
 def test_a_hold_takes_effect_downstream() -> None:
     """What a system has been told already it is told to keep; the hold is in force when it has said so."""
     world = furnished()

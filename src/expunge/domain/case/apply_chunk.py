@@ -40,7 +40,7 @@ _DEFERRED = frozenset({LETTERS[Claim.DEFERRED], LETTERS[Claim.BEYOND_USE]})
 def _commanded(case: Case, chunks: Chunks, fact: Commanded) -> tuple[Case, Chunks]:
     before = chunks[fact.chunk]
     changes: dict[str, Any] = {"attempt": fact.attempt, "next_at": fact.next_at, "phase": Phase.SENT}
-    if before.phase is not Phase.SENT:
+    if before.phase is not Phase.SENT or fact.command_id != before.command_id:
         changes |= _named(before, fact.command_id)
     if fact.command_id != before.command_id:
         changes |= {"round": before.round + 1, "used": before.attempt, "exhausted": False}

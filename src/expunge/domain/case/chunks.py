@@ -160,6 +160,11 @@ class ChunkState(Value):
         return self.answers[ordinal] == _HELD_LETTER
 
     @property
+    def unnamed(self) -> bool:
+        """Whether something is to be done that the last command does not name: a hold kept it back then."""
+        return not set(self.left) <= set(self.ordinals)
+
+    @property
     def held(self) -> frozenset[int]:
         """The ordinals that a hold covers."""
         return frozenset(ordinal for covered in self.holds.values() for ordinal in covered)

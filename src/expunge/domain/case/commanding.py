@@ -27,7 +27,7 @@ def send(turn: Turn, chunk: ChunkState, wait: timedelta | None = None) -> None:
     """
     chunk = restrictions.ended(turn, meet_holds(turn, chunk))
     if words(turn, chunk) or chunk.asked or not chunk.left:
-        if chunk.phase is not Phase.BARRED:
+        if chunk.phase is not Phase.BARRED and not chunk.out:
             turn.record(chunk_facts.Barred(chunk=chunk.summary.digest), chunk)
         return
     command(turn, chunk, wait)
@@ -35,7 +35,7 @@ def send(turn: Turn, chunk: ChunkState, wait: timedelta | None = None) -> None:
 
 def command(turn: Turn, chunk: ChunkState, wait: timedelta | None = None) -> None:
     """Send a command for the first time, again, or anew under another id in the place of one that was withdrawn."""
-    anew = chunk.attempt > 0 and chunk.phase is not Phase.SENT
+    anew = chunk.attempt > 0 and (chunk.phase is not Phase.SENT or chunk.unnamed)
     identity = chunk.command_id
     if anew:
         identity = command_id(turn.case.case_id, chunk.generation, chunk.summary, chunk.round + 1)
@@ -61,7 +61,7 @@ def look_again(turn: Turn, chunk: ChunkState) -> None:
     if chunk.phase in {Phase.SENT, Phase.RECALLED}:
         if against and chunk.out:
             recall(turn, chunk, against)
-        elif chunk.phase is Phase.RECALLED and not against and chunk.left:
+        elif not against and chunk.left and (chunk.phase is Phase.RECALLED or chunk.unnamed):
             send(turn, chunk)
     elif chunk.phase is Phase.PUT_OFF:
         _put_off(turn, chunk)
