@@ -178,6 +178,9 @@ class Index(Protocol):
             Unavailable: they are not there: the store forgot.
         """
 
+    def population(self) -> dict[str, int]:
+        """System -> how many assets it has registered: of a large index an estimate, of some moments ago."""
+
     def add_holding(self, key: bytes) -> None:
         """Put a holding on the list that every root task reads."""
 

@@ -9,12 +9,13 @@ import pytest
 
 from expunge.adapters.memory import MemoryCaseStore, MemoryNotaryStore
 from expunge.adapters.store.cases import RedisCaseStore, RedisNotaryStore
-from expunge.domain.case.chunks import ChunkState
+from expunge.domain.case.chunks import ChunkState, Phase
 from expunge.domain.case.state import Case
 from expunge.domain.digest import digest, name
 from expunge.domain.events import Position
 from expunge.domain.plan import Chunk
 from expunge.domain.scope import ScopeKind
+from expunge.domain.standing import Standing
 from expunge.domain.vocabulary import Action, Kind, Regime, Status
 from expunge.errors import Fenced, Unavailable
 from expunge.ports import CaseStore, Changes, NotaryStore, TimerKey
@@ -34,6 +35,7 @@ def case(case_id: str = CASE, **fields: object) -> Case:
         "request_id": "r",
         "source": "/app",
         "publisher": "app",
+        "policy": name("policy"),
         "scope": ScopeKind.ERASURE,
         "regime": Regime.GDPR,
         "received_at": START,
@@ -94,10 +96,43 @@ def test_chunks_are_found_by_digest_command_generation_and_stage(store: CaseStor
     assert (reader.waiting(CASE, 1, 2, 9), reader.digests(CASE, 2)) == ([], [])
     assert reader.chunk_of(CASE, name("c", 3)) == state(3)
     assert reader.chunk_of(CASE, name("c", 9)) is None
-    sent = state(0, attempt=1)
+    sent = state(0, attempt=1, phase=Phase.SENT)
     write(store, Position(0, 1), Position(0, 2), chunks={(CASE, sent.summary.digest): sent})
     assert sent.summary.digest not in reader.waiting(CASE, 1, 3, 10)
     assert reader.chunk(CASE, sent.summary.digest) == sent
+
+
+def test_live_chunks_are_listed_page_by_page_until_nothing_is_left_to_do(store: CaseStore) -> None:
+    phases = [Phase.WAITING, Phase.BARRED, Phase.SENT, Phase.RECALLED, Phase.PUT_OFF]
+    states = {(CASE, each.summary.digest): each for each in (state(n, phase=p) for n, p in enumerate(phases))}
+    write(store, None, Position(0, 1), chunks=states)
+    live = sorted(digest for (_, digest), each in states.items() if each.phase is not Phase.WAITING)
+    reader = store.reader(3)
+    assert reader.live(CASE, "", 10) == live
+    assert reader.live(CASE, live[0], 2) == live[1:3]
+    assert reader.live(name("other"), "", 10) == []
+    (answered,) = [d for (_, d), each in states.items() if each.phase is Phase.SENT]
+    write(store, Position(0, 1), Position(0, 2), chunks={(CASE, answered): state(2, phase=Phase.SENT, answers="d")})
+    assert reader.live(CASE, "", 10) == [each for each in live if each != answered]
+
+
+def test_a_chunk_is_found_by_each_of_its_commands(store: CaseStore) -> None:
+    first = state(0, attempt=1, phase=Phase.SENT)
+    digest = first.summary.digest
+    write(store, None, Position(0, 1), chunks={(CASE, digest): first})
+    again = state(0, attempt=2, phase=Phase.SENT, command_id=name("c", "again"), named={name("c", 0): ()})
+    write(store, Position(0, 1), Position(0, 2), chunks={(CASE, digest): again})
+    reader = store.reader(3)
+    assert reader.chunk_of(CASE, name("c", 0)) == reader.chunk_of(CASE, name("c", "again")) == again
+
+
+def test_what_stands_in_a_partition(store: CaseStore) -> None:
+    assert store.standing(3) == Standing()
+    stands = Standing(released={"h1": START})
+    write(store, None, Position(0, 1), standing=stands)
+    write(store, Position(0, 1), Position(0, 2))
+    assert store.standing(3) == stands
+    assert store.standing(4) == Standing()
 
 
 def test_a_body_that_is_missing_means_that_the_store_forgot(store: MemoryCaseStore | RedisCaseStore) -> None:
@@ -143,6 +178,7 @@ def test_open_and_waiting_cases(store: CaseStore) -> None:
     cases = {each: case(each) for each in ids}
     cases[ids[0]] = case(ids[0], status=Status.COMPLETED)
     cases[ids[2]] = case(ids[2], watermark={"registrations": {"0": 7}})
+    cases[ids[3]] = case(ids[3], status=Status.COMPLETED_WITH_DEFERRALS, live=1)
     write(store, None, Position(0, 1), cases=cases)
     assert store.live_cases(3, "", 10) == ids[1:]
     assert store.live_cases(3, ids[1], 1) == [ids[2]]

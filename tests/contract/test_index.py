@@ -48,6 +48,13 @@ def put(index: Index, asset: str, kind: str = "object", *, at: int = NOW, **fiel
     return row
 
 
+def test_how_much_each_system_has_registered(index: Index) -> None:
+    for number in range(300):
+        put(index, f"asset-{number}")
+    put(index, "asset-0")
+    assert index.population()["s"] == pytest.approx(300, rel=0.2)  # of many buckets a sample is counted
+
+
 def visit(
     index: Index,
     *nodes: str,

@@ -166,6 +166,25 @@ def test_a_threshold_counts_only_its_kinds_and_scopes() -> None:
     assert len(world.confirmations("awaiting_approval")) == 1
 
 
+@pytest.mark.parametrize(("others", "waits"), [(0, True), (20, False)])
+def test_a_share_of_one_system_is_counted_against_what_it_has_registered(others: int, *, waits: bool) -> None:
+    share = Threshold(id="share", share=0.25, more_than=2)
+    world = World()
+    world.policies.change(guarded(share, Threshold(id="all", more_than=100)))
+    for number in range(others):
+        world.register(f"other-{number}", subjects=["bob"])
+    for number in range(4):
+        world.register(f"photo-{number}", subjects=["ann"])
+        world.register(f"vector-{number}", "embedding", "ml", parents=[f"photo-{number}"])
+    for number in range(20):
+        world.register(f"word-{number}", "embedding", "ml")
+    world.settle()
+    case_id = world.erase("ann")
+    world.settle(ticks=2)
+    assert bool(world.confirmations("awaiting_approval")) is waits
+    assert (world.status(case_id) == "awaiting_approval") is waits
+
+
 @pytest.mark.parametrize("crash", range(12))
 def test_a_crash_while_an_approval_is_taken_loses_and_doubles_nothing(crash: int) -> None:
     world, case_id = world_of(3)

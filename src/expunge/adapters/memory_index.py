@@ -203,6 +203,11 @@ class MemoryIndex:
         """See `ports.Index.combination`."""
         return self.combinations[digest]
 
+    def population(self) -> dict[str, int]:
+        """See `ports.Index.population`."""
+        rows = (self.combinations[combination_of(raw)] for raw in self.raw.values())
+        return dict(Counter(system for each in rows for system in each.systems))
+
     def add_holding(self, key: bytes) -> None:
         """See `ports.Index.add_holding`."""
         _add(self.held, key)

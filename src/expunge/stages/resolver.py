@@ -140,6 +140,11 @@ class Resolver:
                 lots[lot].append(obligation_of(task.scope, key, row, excluded, cut=found.cut))
         return lots
 
+    def population(self, task: Task) -> dict[str, int]:
+        """How much each system has registered, where the guard of the case's policy asks for it."""
+        guard = self._door.policies.of(task.policy).guard
+        return self._index.population() if task.kind is TaskKind.ROOTS and any(row.share for row in guard) else {}
+
     def holds(self, task: Task) -> tuple[Covered, ...]:
         """Which targets of a task's chunks its holds cover."""
         bodies = self._chunks.bodies(self._partition(task), task.case_id, task.chunks)
@@ -235,10 +240,16 @@ class _Answer:
         self.visited = walk.visited
         lots = {lot: list(found.values()) for lot, found in walk.lots.items() if found}
         back = {key: task.returned if key in walk.roots else 0 for key in walk.containers}
-        return self._answer(outgoing, resolver.plan(task, lots, walk.known), spawned, sorted(back.items()))
+        chunks = resolver.plan(task, lots, walk.known)
+        return self._answer(outgoing, chunks, spawned, sorted(back.items()), resolver.population(task))
 
     def _answer(
-        self, outgoing: list[Outgoing], chunks: Sequence[Chunk], spawned: Sequence[Task], containers: Sequence[Back]
+        self,
+        outgoing: list[Outgoing],
+        chunks: Sequence[Chunk],
+        spawned: Sequence[Task],
+        containers: Sequence[Back],
+        population: dict[str, int] | None = None,
     ) -> list[Outgoing]:
         outgoing += [self._chunk(chunk) for chunk in chunks]
         outgoing += [task_message(task, self._now, SOURCE) for task in spawned]
@@ -246,7 +257,7 @@ class _Answer:
         while len(rest) > CHUNKS_PER_ANSWER or len(left) > CHUNKS_PER_ANSWER:
             said.append(self._planned(PlannedStatus.PART, rest[:CHUNKS_PER_ANSWER], (), left[:CHUNKS_PER_ANSWER]))
             rest, left = rest[CHUNKS_PER_ANSWER:], left[CHUNKS_PER_ANSWER:]
-        return [*said, self._planned(PlannedStatus.DONE, rest, spawned, left)]
+        return [*said, self._planned(PlannedStatus.DONE, rest, spawned, left, population)]
 
     def _chunk(self, chunk: Chunk) -> Outgoing:
         event = Event(
@@ -264,6 +275,7 @@ class _Answer:
         chunks: Sequence[Chunk] = (),
         spawned: Sequence[Task] = (),
         containers: Sequence[Back] = (),
+        population: dict[str, int] | None = None,
     ) -> Outgoing:
         task = self._task
         planned = Planned(
@@ -274,6 +286,7 @@ class _Answer:
             spawned=tuple(child.task_id for child in spawned),
             chunks=tuple(chunk.summary() for chunk in chunks),
             containers=tuple((key.hex(), returned) for key, returned in containers),
+            population=population or {},
         )
         return self._to_case(planned)
 

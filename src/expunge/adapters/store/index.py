@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections import deque
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
 from typing import Any, TypeVar
 
-from expunge.adapters.store.server import Call, Server
+from expunge.adapters.store.server import TAGS, Call, Server
 from expunge.domain.digest import SIZE
 from expunge.domain.marks import TASK_DIGITS, Mark, MarkState
 from expunge.domain.plan import MAX_EXCLUDED
@@ -23,6 +24,9 @@ T = TypeVar("T")
 NODES_PER_CALL = 1000
 """A script serves others while it does not run: about five milliseconds of work."""
 SOURCE_BYTES = 8
+SAMPLED_BUCKETS = 256
+POPULATION_SECONDS = 60.0
+"""How long a count of the systems' assets is taken for true."""
 _HUB = b"S"
 _NO_ROW = bytes(DIGEST_BYTES)
 _LETTERS = {GroupKind.CHILDREN: "c", GroupKind.SUBJECT: "s", GroupKind.SOURCE: "o"}
@@ -39,6 +43,8 @@ class RedisIndex:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._combinations: dict[bytes, Combination] = {}
+        self._population: dict[str, int] = {}
+        self._counted_at = -POPULATION_SECONDS
 
     def begin(self, work: Callable[[], T]) -> Callable[[], T]:
         """See `ports.Index.begin`."""
@@ -265,6 +271,29 @@ class RedisIndex:
         for each in fresh:
             if self.combination(each.digest) != each:
                 raise RuntimeError("index: two combinations of names share a digest")
+
+    def population(self) -> dict[str, int]:
+        """See `ports.Index.population`: counted in a sample of buckets, over which keys are spread evenly."""
+        if time.monotonic() - self._counted_at > POPULATION_SECONDS:
+            places = [(tag, place) for place in range(self._server.width) for tag in range(TAGS)]
+            sample = places[:: max(1, len(places) // SAMPLED_BUCKETS)]
+            keys = [self._server.key(tag, f"a:{place}") for tag, place in sample]
+            found = Counter(combination_of(raw) for raws in self._values(keys) for raw in raws)
+            systems: Counter[str] = Counter()
+            for digest, number in found.items():
+                systems.update(dict.fromkeys(self.combination(digest).systems, number))
+            self._population = {name: n * len(places) // len(sample) for name, n in sorted(systems.items())}
+            self._counted_at = time.monotonic()
+        return self._population
+
+    def _values(self, keys: Sequence[bytes]) -> list[list[bytes]]:
+        def read(client: Any) -> list[list[bytes]]:
+            pipe = client.pipeline(transaction=False)
+            for key in keys:
+                pipe.hvals(key)
+            return list(pipe.execute())
+
+        return list(self._server.guarded(read))
 
     def add_holding(self, key: bytes) -> None:
         """See `ports.Index.add_holding`."""

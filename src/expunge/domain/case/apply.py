@@ -121,8 +121,10 @@ def _task_answered(case: Case, _: Chunks, fact: TaskAnswered) -> tuple[Case, Chu
         chunks=generation.chunks + len(new),
         obligations=generation.obligations + sum(summary.size for summary in fact.chunks),
         dues=_dues(case, generation, fact.chunks),
-        by_kind=dict(sorted((Counter(generation.by_kind) + _kinds(fact.chunks)).items())),
+        counted=_counted(generation, fact.chunks),
     )
+    if fact.population:
+        case = case.model_copy(update={"population": dict(sorted(fact.population.items()))})
     if fact.task == task_id(case.case_id, "roots"):
         case = case.model_copy(update={"walk_retry_at": None})
     return recount(case, [], list(new.values())), new
@@ -137,11 +139,14 @@ def _dues(case: Case, generation: Generation, chunks: tuple[ChunkSummary, ...]) 
     return dues
 
 
-def _kinds(chunks: tuple[ChunkSummary, ...]) -> Counter[str]:
-    found: Counter[str] = Counter()
-    for summary in chunks:
-        found[summary.kind.value] += summary.size
-    return found
+def _counted(generation: Generation, chunks: tuple[ChunkSummary, ...]) -> dict[str, dict[str, int]]:
+    counts = {(system, kind): n for system, kinds in generation.counted.items() for kind, n in kinds.items()}
+    for chunk in chunks:
+        counts[chunk.system, chunk.kind.value] = counts.get((chunk.system, chunk.kind.value), 0) + chunk.size
+    table: dict[str, dict[str, int]] = {}
+    for (system, kind), number in sorted(counts.items()):
+        table.setdefault(system, {})[kind] = number
+    return table
 
 
 def _pending(generation: Generation, fact: TaskAnswered) -> dict[str, int]:

@@ -84,6 +84,8 @@ class TaskAnswered(Value):
     chunks: tuple[ChunkSummary, ...] = ()
     containers: tuple[tuple[Hex, int], ...] = ()
     """With when they came back after they had been purged (milliseconds since 1970), or 0."""
+    population: dict[str, int] = {}
+    """System -> how many assets it has registered, about."""
     last: bool = True
     """Whether the answer ends the task; a long one comes in parts."""
 

@@ -18,17 +18,23 @@ def passed(case: Case, generation: Generation, guard: tuple[Threshold, ...]) -> 
 
     What comes late comes in plans of its own; many small ones must not pass where one large one would not.
     """
-    counted: Counter[str] = Counter()
+    counted: Counter[tuple[str, str]] = Counter()
     for each in case.generations:
         if each.number <= generation.number and not each.rejected and (each.awaiting or not each.approvals):
-            counted.update(each.by_kind)
+            counted.update({(s, kind): n for s, kinds in each.counted.items() for kind, n in kinds.items()})
     about = ABOUT[case.scope]
-    return [
-        row
-        for row in guard
-        if (not row.scope or about in row.scope)
-        and sum(number for kind, number in counted.items() if not row.kind or kind in row.kind) > row.more_than
-    ]
+    return [row for row in guard if (not row.scope or about in row.scope) and _above(case, row, counted)]
+
+
+def _above(case: Case, row: Threshold, counted: Counter[tuple[str, str]]) -> bool:
+    by_system: Counter[str] = Counter()
+    for (system, kind), number in counted.items():
+        if not row.kind or kind in row.kind:
+            by_system[system] += number
+    if row.share is None:
+        return by_system.total() > row.more_than
+    known = case.population
+    return any(n > row.more_than and n > row.share * known.get(system, 0) for system, n in by_system.items())
 
 
 def held_back(turn: Turn, number: int) -> bool:

@@ -80,6 +80,8 @@ class Planned(Value):
     chunks: tuple[ChunkSummary, ...] = ()
     containers: tuple[tuple[Hex, int], ...] = ()
     """To be planned when the walk has ended; with when they came back (milliseconds since 1970), or 0."""
+    population: dict[str, int] = {}
+    """System -> how many assets it has registered, about: the answer to the first task says so."""
 
 
 class Answered(Value):

@@ -46,8 +46,8 @@ class Generation(Value):
     obligations: int = 0
     dues: dict[int, datetime] = {}
     """Stage -> the earliest due date of what is in it, where an order sets one."""
-    by_kind: dict[str, int] = {}
-    """Kind -> obligations."""
+    counted: dict[str, dict[str, int]] = {}
+    """System -> kind -> obligations."""
     approvals: int = 0
     """Distinct operators who must approve the plan; 0: it need not wait."""
     approved_by: tuple[str, ...] = ()
@@ -128,6 +128,8 @@ class Case(Value):
     walk_retry_at: datetime | None = None
     walk_waits: int = 0
     generations: tuple[Generation, ...] = ()
+    population: dict[str, int] = {}
+    """System -> how many assets it had registered when the request was resolved, about."""
     counts: tuple[tuple[Tally, int], ...] = ()
     unfinished: int = 0
     """Commandable chunks from which something may still come."""

@@ -95,6 +95,7 @@ def planned(turn: Turn, message: Planned) -> None:
             chunks=new,
             containers=message.containers,
             last=message.status is PlannedStatus.DONE,
+            population=message.population,
         )
     )
     fix_if_walked(turn)

@@ -270,6 +270,8 @@ class Threshold(_Row):
     scope: Annotated[tuple[About, ...], BeforeValidator(_many)] = ()
     """Only requests about these; none: all."""
     more_than: StrictInt = Field(ge=0, le=1_000_000_000)
+    share: float | None = Field(None, gt=0, le=1)
+    """Of what a system has registered: a plan must be above it, and above `more_than`, in one and the same system."""
     approvals: int = Field(1, ge=1, le=10)
     """Distinct operators who must approve the plan."""
     why: str = ""
@@ -308,8 +310,8 @@ class Policy(_Row):
         self._check_dispositions()
         self._check_stages()
         self._check_clocks()
-        if all(row.kind or row.scope for row in self.guard):
-            raise ValueError("guard: at least one row must count all kinds in all requests (no kind, no scope)")
+        if all(row.kind or row.scope or row.share for row in self.guard):
+            raise ValueError("guard: at least one row must count everything (no kind, no scope, no share)")
         return self
 
     def _check_ids(self) -> None:
