@@ -375,7 +375,15 @@ class World:
         """An operator approves every plan that waits; False if none did."""
         told = sorted({said["case_id"] for said in self.confirmations("awaiting_approval")})
         cases = [self.store.cases(partition_of(case_id, PARTITIONS), [case_id])[case_id] for case_id in told]
-        plans = [(case.case_id, each.plan_digest) for case in cases for each in case.generations if each.awaiting]
+        plans = [
+            (case.case_id, each.plan_digest)
+            for case in cases
+            for each in case.generations
+            if len(each.approved_by) < each.approvals and not each.rejected
+        ]
+        waiting = sorted({rate for case in cases for each in case.generations if each.awaiting for rate in each.rates})
+        groups = [self.store.rate(partition_of(rate, PARTITIONS), rate) for rate in waiting]
+        plans += [(group.rate, group.digest) for group in groups if group and group.waiting]
         for case_id, plan in plans:
             self.say("plan.approved", case_id, plan_digest=plan)
         return bool(plans)

@@ -24,15 +24,17 @@ from expunge.domain import controls, inlets  # noqa: E402 - the tree is not inst
 from expunge.domain.case import messages  # noqa: E402
 from expunge.domain.events import stamp  # noqa: E402
 from expunge.domain.outlets import LedgerFact, outlet_of  # noqa: E402
+from expunge.domain.partition import partition_of  # noqa: E402
 from expunge.domain.plan import Chunk  # noqa: E402
-from expunge.domain.policy.rules import KeptPolicy, Threshold  # noqa: E402
+from expunge.domain.policy.rules import KeptPolicy, Of, Per, RateRule, Threshold  # noqa: E402
+from expunge.domain.rates import rate_id  # noqa: E402
 from expunge.domain.registry import Publisher, Registry, System  # noqa: E402
 from expunge.domain.topics import all_topics  # noqa: E402
 from expunge.domain.vocabulary import Regime  # noqa: E402
 from expunge.domain.walk import Task  # noqa: E402
 from expunge.ports import Topics  # noqa: E402
 from expunge.stages.emissions import policy_part  # noqa: E402
-from tests.simulation import World, honest, receipt  # noqa: E402
+from tests.simulation import PARTITIONS, World, honest, receipt  # noqa: E402
 
 SCHEMAS = ROOT / "schemas"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -160,6 +162,14 @@ def _spoken_to(world: World) -> None:
     world.lift("emil")
     world.settle(ticks=1)
     world.order("emission.resumed", key="pause", scope={"all": True})
+    world.settle(ticks=1)
+    row = RateRule(id="few", of=Of.PUBLISHER, per=Per.HOUR, more_than=0)
+    world.policies.change(world.policies.current.model_copy(update={"rates": (row,)}))
+    world.erase("emil", request="in-a-group")
+    world.settle(ticks=1)
+    key = rate_id("publisher:app")
+    group = world.store.rate(partition_of(key, PARTITIONS), key)
+    world.say("plan.approved", key, plan_digest=group.digest)
     world.settle(ticks=1)
     world.say("request.cancelled", case_id, reason="the supplier had the right after all")
     world.settle(ticks=1)

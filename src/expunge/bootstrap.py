@@ -25,6 +25,7 @@ from expunge.domain.case.state import Case
 from expunge.domain.identity import Keys
 from expunge.domain.partition import partition_of
 from expunge.domain.policy.rules import Policy
+from expunge.domain.rates import Rate
 from expunge.errors import ConfigurationError
 from expunge.ports import Stage
 from expunge.runtime import Loop
@@ -116,6 +117,10 @@ class Installation:
         """A case as it stands, for people."""
         partition = partition_of(case_id, self.settings.kafka.partitions)
         return self.cases.cases(partition, [case_id]).get(case_id)
+
+    def rate(self, key: str) -> Rate | None:
+        """What was counted across cases under a key, for people."""
+        return self.cases.rate(partition_of(key, self.settings.kafka.partitions), key)
 
     def chunks(self, case_id: str) -> Iterator[ChunkState]:
         """The chunks of a case, for people."""

@@ -19,6 +19,7 @@ from expunge.domain.digest import hidden
 from expunge.domain.events import Outgoing, Position, Record
 from expunge.domain.marks import Mark, MarkState
 from expunge.domain.plan import Chunk
+from expunge.domain.rates import Rate
 from expunge.domain.row import Combination, Row
 from expunge.domain.scope import Group
 from expunge.domain.standing import Standing
@@ -222,6 +223,7 @@ class Changes:
     suppressions: dict[str, Suppression] = field(default_factory=dict)
     flow: Counter[str] = field(default_factory=Counter)
     """System -> change in the number of commands without a final answer."""
+    rates: dict[str, Rate] = field(default_factory=dict)
     standing: Standing | None = None
     """What every case of the partition must obey, where it has changed."""
 
@@ -256,6 +258,9 @@ class CaseStore(Protocol):
 
     def suppression(self, partition: int, key: str) -> Suppression | None:
         """What was said about one suppression."""
+
+    def rate(self, partition: int, key: str) -> Rate | None:
+        """What was counted for one publisher or system."""
 
     def flow(self, partition: int) -> dict[str, int]:
         """System -> commands without a final answer."""

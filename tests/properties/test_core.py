@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from expunge.adapters.store.server import Server
-from expunge.domain.policy.rules import Threshold
+from expunge.domain.policy.rules import Of, Per, RateRule, Threshold
 from tests.servers import Servers
 from tests.simulation import PARTITIONS, World, honest, receipt
 
@@ -282,6 +282,7 @@ history_of = {
     "holding": st.sampled_from([0, 2, 99]),
     "step_nodes": st.sampled_from([1, 2, 20_000]),
     "guard": st.sampled_from([0, 2, 100]),
+    "rate": st.sampled_from([0, 2, 100]),
     "lies": st.lists(st.sampled_from(["silent", "failed", "empty", "twice"]), max_size=2),
     "history": st.lists(moves, max_size=60),
     "restored": st.integers(0, 6),
@@ -317,6 +318,7 @@ def try_out(
     requests: list[Asked],
     holding: int,
     guard: int,
+    rate: int,
     lies: list[str],
     history: list[tuple[object, ...]],
     restored: int,
@@ -325,7 +327,8 @@ def try_out(
     """Play a history and hold its end to the plain model; then restore an asset, and hold it to the model again."""
     lies = list(lies)
     threshold = (Threshold(id="guard", more_than=guard),)
-    world.policies.change(world.policies.current.model_copy(update={"guard": threshold}))
+    rates = tuple(RateRule(id=f"rate-{of}", of=of, per=Per.DAY, more_than=rate) for of in Of)
+    world.policies.change(world.policies.current.model_copy(update={"guard": threshold, "rates": rates}))
     world.broker.now += timedelta(days=8)  # past the tail of every erasure, so that something can be collected after it
     for system in ("photos", "ml", "users"):
         world.answers[system] = lambda command: lying(command, lies)

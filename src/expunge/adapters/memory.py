@@ -14,6 +14,7 @@ from expunge.domain.digest import digest, name
 from expunge.domain.events import Position
 from expunge.domain.plan import Chunk
 from expunge.domain.policy.rules import Policy
+from expunge.domain.rates import Rate
 from expunge.domain.standing import Standing
 from expunge.domain.suppression import Suppression
 from expunge.errors import Fenced, Unavailable
@@ -31,6 +32,7 @@ class _Partition:
     timers: dict[TimerKey, datetime] = field(default_factory=dict)
     flow: Counter[str] = field(default_factory=Counter)
     suppressions: dict[str, Suppression] = field(default_factory=dict)
+    rates: dict[str, Rate] = field(default_factory=dict)
     standing: Standing = field(default_factory=Standing)
 
 
@@ -103,6 +105,7 @@ class MemoryCaseStore:
         state.chunks |= changes.chunks
         state.flow.update(changes.flow)
         state.suppressions |= changes.suppressions
+        state.rates |= changes.rates
         state.standing = changes.standing or state.standing
         for key, at in changes.timers.items():
             if at is None:
@@ -123,6 +126,10 @@ class MemoryCaseStore:
     def suppression(self, partition: int, key: str) -> Suppression | None:
         """See `ports.CaseStore.suppression`."""
         return self.states[partition].suppressions.get(key)
+
+    def rate(self, partition: int, key: str) -> Rate | None:
+        """See `ports.CaseStore.rate`."""
+        return self.states[partition].rates.get(key)
 
     def flow(self, partition: int) -> dict[str, int]:
         """See `ports.CaseStore.flow`."""

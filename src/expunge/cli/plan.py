@@ -11,6 +11,7 @@ from expunge.bootstrap import Installation
 from expunge.cli.common import NO, Json, console, installation, print_json, print_table, say_error, status_text
 from expunge.cli.words import Operator, say_word
 from expunge.domain.case.state import Case, Generation
+from expunge.domain.rates import Rate
 from expunge.errors import ConfigurationError
 
 PlanDigest = Annotated[str, typer.Option("--plan", help="The digest of the plan, as `expunge case plan` shows it.")]
@@ -41,6 +42,10 @@ def find(expunge: Installation, case_id: str) -> Case:
 def plan(case_id: CaseId, json_output: Json = False) -> None:
     """Show what a case is going to do: what, where, how much, and which rule says so."""
     expunge = installation()
+    group = expunge.rate(case_id)
+    if group is not None:
+        _show_group(group, as_json=json_output)
+        return
     case = find(expunge, case_id)
     lines: Counter[Line] = Counter()
     for chunk in expunge.chunks(case_id):
@@ -63,6 +68,7 @@ def _plan(expunge: Installation, pinned: str, generation: Generation, lines: Cou
         "plan_digest": generation.plan_digest or None,
         "policy": {"name": policy.name, "digest": policy.digest},
         "awaiting_approval": generation.awaiting,
+        "groups": sorted(rate for rate, (group, _) in generation.rates.items() if group),
         "rejected": generation.rejected,
         "thresholds": list(generation.guard),
         "approvals_needed": generation.approvals,
@@ -99,7 +105,9 @@ def _show(case_id: str, plan: dict[str, Any]) -> None:
         console.print(
             f"above {', '.join(plan['thresholds'])}; approved by {', '.join(plan['approved_by']) or 'nobody'}"
         )
-    if plan["awaiting_approval"]:
+    for group in plan["groups"]:
+        console.print(f"waits with plans of other cases: expunge case plan {group}", style="yellow", soft_wrap=True)
+    if plan["awaiting_approval"] and not plan["groups"]:
         left = plan["approvals_needed"] - len(plan["approved_by"])
         console.print(
             f"waits for {left} operator{'s' * (left > 1)}: no command has left. To let it go:", style="yellow"
@@ -120,6 +128,41 @@ def _show(case_id: str, plan: dict[str, Any]) -> None:
     columns = ("stage", "system", "kind", "action", "rule", "obligations", "open because")
     width = len(columns) if any(row[-1] for row in rows) else len(columns) - 1
     print_table("", columns[:width], [row[:width] for row in rows], empty="nothing is to be done")
+
+
+def _show_group(group: Rate, *, as_json: bool) -> None:
+    """Plans of many cases that wait together."""
+    said = {
+        "group": group.rate,
+        "of": group.of,
+        "plan_digest": group.digest if group.waiting else None,
+        "cases": group.waiting,
+        "obligations": group.obligations,
+        "thresholds": list(group.rules),
+        "approvals_needed": group.approvals,
+        "approved_by": sorted(group.approved),
+    }
+    if as_json:
+        print_json(said)
+        return
+    kind, _, name = group.of.partition(":")
+    if not group.waiting:
+        console.print(f"nothing of {kind} {name} waits")
+        return
+    console.print(
+        f"[bold]{group.waiting:,}[/bold] plans of {kind} [bold]{name}[/bold] wait as a group of "
+        f"{group.members:,} with {group.obligations:,} obligations: above {', '.join(group.rules)}",
+        highlight=False,
+    )
+    console.print(
+        f"{group.approvals} operator{'s' * (group.approvals > 1)} must approve them; "
+        f"so far: {', '.join(sorted(group.approved)) or 'nobody'}. What joins after this is not meant:",
+        style="yellow",
+    )
+    console.print(f"expunge case approve {group.rate} --plan {group.digest} --operator NAME", soft_wrap=True)
+    console.print(
+        f"expunge case reject {group.rate} --plan {group.digest} --operator NAME --reason TEXT", soft_wrap=True
+    )
 
 
 def approve(case_id: CaseId, plan_digest: PlanDigest, operator: Operator, json_output: Json = False) -> None:
@@ -168,7 +211,8 @@ def cancel(
 def _say(kind: str, case_id: str, operator: str, role: str, data: dict[str, Any], *, as_json: bool) -> None:
     """Publish an operator's word; what does not fit the case is set aside and counted, and changes nothing."""
     expunge = installation()
-    find(expunge, case_id)
+    if expunge.rate(case_id) is None:
+        find(expunge, case_id)
     identity = say_word(expunge, kind, case_id, operator, role, data | {"case_id": case_id})
     expunge.close()
     if as_json:

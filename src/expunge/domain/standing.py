@@ -11,9 +11,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
+from expunge.domain.rates import Verdict
 from expunge.domain.scope import Hex, Value
 
 EVERYTHING = "all"
+VERDICTS = 1000
 
 
 class Order(NamedTuple):
@@ -81,6 +83,8 @@ class Standing(Value):
     holds: dict[str, Hold] = {}
     released: dict[str, datetime] = {}
     """Hold -> when it was released. The release may come first; an id is used for one hold only."""
+    verdicts: dict[str, tuple[Verdict, ...]] = {}
+    """Rate -> what operators have said about members of its groups, in order; at most VERDICTS."""
     telling: tuple[str, ...] = ()
     """Words of which not every case has been told yet."""
     unsettled: dict[str, int] = {}
@@ -121,6 +125,18 @@ class Standing(Value):
             return None
         return self.model_copy(update={"released": {**self.released, hold_id: at}})
 
+    def judged(self, rate: str, verdict: Verdict) -> Standing | None:
+        """The same with one more word about a group; None if it was heard before."""
+        known = self.verdicts.get(rate, ())
+        if verdict in known:
+            return None
+        return self.model_copy(update={"verdicts": {**self.verdicts, rate: (*known, verdict)[-VERDICTS:]}})
+
+    def verdict_on(self, rate: str, group: int, place: int) -> Verdict | None:
+        """What operators have said about one member of a group."""
+        said = (each for each in self.verdicts.get(rate, ()) if each.group == group and place <= each.up_to)
+        return next(said, None)
+
     def in_force(self, word: str) -> bool:
         """Whether nothing in this partition can happen against a word any more."""
         return word not in self.telling and not self.unsettled.get(word)
@@ -143,6 +159,11 @@ class Standing(Value):
 def pause_word(scope: str) -> str:
     """The name of what is said about a scope."""
     return f"pause:{scope}"
+
+
+def group_word(rate: str) -> str:
+    """The name of what is said about a group."""
+    return f"group:{rate}"
 
 
 def hold_word(hold_id: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import cast
 
-from expunge.domain import suppression
+from expunge.domain import rates, suppression
 from expunge.domain.admission.door import Door
 from expunge.domain.case import hearing
 from expunge.domain.case.decide import decide
@@ -15,7 +15,9 @@ from expunge.domain.case.messages import (
     TYPE_OF,
     TYPES,
     Applied,
+    Approved,
     CaseMessage,
+    GroupSaid,
     HoldingDeclared,
     HoldPlaced,
     HoldReadBack,
@@ -24,23 +26,44 @@ from expunge.domain.case.messages import (
     Opened,
     PauseSaid,
     Reconsider,
+    Rejected,
     Said,
     TimerFired,
 )
 from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record, decode, stamp
 from expunge.domain.partition import partition_of
+from expunge.domain.rates import Rate, RateAsked
 from expunge.domain.suppression import Published, Suppress
 from expunge.domain.walk import reached
 from expunge.errors import InvalidMessage
 from expunge.ports import CaseStore, Index, Metrics, Progress, Result, Tenure, TimerKey, Topics, Vault
 from expunge.stages.dead_letters import DeadLetters
-from expunge.stages.emissions import SOURCE, Emitter, Waves, granted_again, hold_published, published
+from expunge.stages.emissions import (
+    SOURCE,
+    Emitter,
+    Waves,
+    granted_again,
+    group_said,
+    hold_published,
+    published,
+    rate_answered,
+)
 from expunge.stages.view import View
 
 TIMERS_PER_TICK = 200
 CASES_PER_BROADCAST = 200
-_OF_NO_CASE = (HoldingDeclared, Suppress, Published, PauseSaid, HoldPlaced, HoldReleased, HoldReadBack)
+_OF_NO_CASE = (
+    HoldingDeclared,
+    Suppress,
+    Published,
+    PauseSaid,
+    HoldPlaced,
+    HoldReleased,
+    HoldReadBack,
+    RateAsked,
+    GroupSaid,
+)
 FIRE_AGAIN = timedelta(seconds=10)
 """After this a timer that is still due is sent again: its event may never have become durable."""
 MAX_CASE_EVENT_BYTES = 1_048_576
@@ -92,6 +115,12 @@ class Coordinator:
                 waves.last.append(self._dead.of(record, InvalidMessage("bad_case_event")))
             elif isinstance(message, HoldingDeclared | Said):
                 self._broadcast(view, message, record, event, waves)
+            elif isinstance(message, RateAsked):
+                answer = rates.asked(view.rate(message.rate), message, _millis(record.appended_at))
+                view.changes.rates[message.rate] = answer.after
+                waves.first.append(rate_answered(message, answer, record, event))
+            elif isinstance(message, Approved | Rejected) and (rate := view.rate(message.case_id)):
+                self._about_group(view, rate, message, record, event, waves)
             elif isinstance(message, HoldReadBack):
                 if message.sequence < hearing.sequence(view.standing, message.hold_id):
                     waves.first += hold_published(view.standing, message.hold_id, record.appended_at)
@@ -166,7 +195,7 @@ class Coordinator:
         One partition answers for a hold outside: the one to which its id belongs.
         """
         before, after = view.standing, hearing.heard(view.standing, said)
-        if not isinstance(said, PauseSaid) and self._owner(hearing.hold_id_of(said)) == view.partition:
+        if isinstance(said, HoldPlaced | HoldReleased) and self._owner(hearing.hold_id_of(said)) == view.partition:
             reason = hearing.why_not(before, said)
             if reason:
                 waves.last.append(self._dead.at(said.place, reason, hearing.content_of(said), record.appended_at))
@@ -175,6 +204,18 @@ class Coordinator:
         if after is not None:
             view.changes.standing = after
         return after is not None
+
+    def _about_group(
+        self, view: View, rate: Rate, message: Approved | Rejected, record: Record, event: CloudEvent, waves: Waves
+    ) -> None:
+        """An operator's word about a group of plans, told to all of its members wherever they are."""
+        let_go = isinstance(message, Approved)
+        word = rates.spoken(rate, message.operator, message.plan_digest, message.content, let_go=let_go)
+        view.changes.rates[rate.rate] = word.after
+        if word.refused:
+            waves.last.append(self._dead.at(message.place, word.refused, message.content, record.appended_at))
+        if word.verdict is not None:
+            waves.first += group_said(rate.rate, word.verdict, self._topics.partitions("cases"), record, event)
 
     def _owner(self, hold_id: str) -> int:
         return partition_of(hold_id, self._topics.partitions("cases"))
@@ -211,6 +252,10 @@ class Coordinator:
             for partition, case_id, mark in waiting
             if reached(applied, mark) and self._fire(TimerKey(case_id, "applied"), now)
         ]
+
+
+def _millis(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
 
 
 def _internal(message: TimerFired | Applied, now: datetime, partition: int, *content: str) -> Outgoing:

@@ -20,13 +20,16 @@ from expunge.domain.case.messages import (
     CaseMessage,
     Continue,
     GrantedAgain,
+    GroupSaid,
     LateAsset,
+    RateAnswered,
     Receipted,
     Reconsider,
     Root,
 )
 from expunge.domain.case.state import Case
 from expunge.domain.case.turn import (
+    AskRate,
     Confirm,
     ContinueStage,
     Emission,
@@ -49,6 +52,7 @@ from expunge.domain.marks import MarkState
 from expunge.domain.partition import partition_of
 from expunge.domain.plan import Chunk
 from expunge.domain.policy.rules import Policy
+from expunge.domain.rates import Answer, RateAsked, Verdict, rate_id
 from expunge.domain.row import Row
 from expunge.domain.scope import Arrival, Granted, Scope, ScopeKind
 from expunge.domain.standing import Standing
@@ -164,6 +168,8 @@ class Emitter:
                 return [commands.withdrawal(case_id, chunk, reason, now)]
             case LookIntoHolds():
                 return [self._look(emission, root(), decision, now)]
+            case AskRate():
+                return [_ask_rate(emission, case_id, cause)]
             case ReconsiderOn(word, after):
                 again = Reconsider(case_id=case_id, word=word, after=after)
                 return [_to_itself(again, cause, case_id, word, after)]
@@ -289,6 +295,52 @@ def suppress(root: Root, time: datetime, *, taken_back: bool = False) -> list[Ou
     people = [Suppress(suppression=key, words=words) for key in root.suppressions]
     sources = [Suppress(suppression=source_key(name), data_source=name, words=words) for name in scope.data_sources]
     return [suppress_message(each, time, SOURCE) for each in (*people, *sources)]
+
+
+def _ask_rate(ask: AskRate, case_id: str, cause: _Cause) -> Outgoing:
+    """A plan's question, to the one process that counts for its publisher or system."""
+    kind, rate = TYPE_OF[RateAsked], rate_id(ask.of)
+    asked = RateAsked(
+        rate=rate,
+        of=ask.of,
+        case_id=case_id,
+        generation=ask.generation,
+        obligations=ask.obligations,
+        limits=ask.limits,
+    )
+    identity = cause.output(kind, case_id, ask.generation, rate)
+    return Outgoing(
+        "cases", rate, Event(kind, SOURCE, identity, cause.record.appended_at, asked.model_dump(mode="json"))
+    )
+
+
+def rate_answered(asked: RateAsked, answer: Answer, record: Record, event: CloudEvent) -> Outgoing:
+    """The answer to a plan's question."""
+    kind = TYPE_OF[RateAnswered]
+    said = RateAnswered(
+        case_id=asked.case_id,
+        generation=asked.generation,
+        rate=asked.rate,
+        group=answer.group,
+        place=answer.place,
+        rules=answer.rules,
+    )
+    identity = name(event.source, event.id, kind)
+    return Outgoing("cases", asked.case_id, Event(kind, SOURCE, identity, record.appended_at, said.model_dump()))
+
+
+def group_said(rate: str, verdict: Verdict, partitions: int, record: Record, event: CloudEvent) -> list[Outgoing]:
+    """What operators have said about a group, to every partition of `cases`."""
+    kind, said = TYPE_OF[GroupSaid], GroupSaid(rate=rate, verdict=verdict)
+    return [
+        Outgoing(
+            "cases",
+            rate,
+            Event(kind, SOURCE, name(event.source, event.id, kind, number), record.appended_at, said.model_dump()),
+            number,
+        )
+        for number in range(partitions)
+    ]
 
 
 def _to_itself(message: Continue | Reconsider, cause: _Cause, *content: str | int) -> Outgoing:

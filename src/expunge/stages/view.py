@@ -10,6 +10,7 @@ from expunge.domain.case.messages import Root
 from expunge.domain.case.state import Case, CaseReader
 from expunge.domain.events import Position
 from expunge.domain.plan import Chunk
+from expunge.domain.rates import Rate
 from expunge.domain.standing import Standing
 from expunge.errors import Fenced, Unavailable
 from expunge.ports import CaseStore, Changes, TimerKey
@@ -61,6 +62,10 @@ class View:
         if self._standing is None:
             self._standing = self._store.standing(self.partition)
         return self._standing
+
+    def rate(self, key: str) -> Rate | None:
+        """What was counted for a publisher or system."""
+        return self.changes.rates.get(key) or self._store.rate(self.partition, key)
 
     def live_cases(self, after: str, limit: int) -> list[str]:
         """See `CaseStore.live_cases`: what this batch has decided on stands in its place."""

@@ -13,6 +13,7 @@ from expunge.domain.case.messages import Root
 from expunge.domain.case.state import Case
 from expunge.domain.events import Position
 from expunge.domain.plan import Chunk
+from expunge.domain.rates import Rate
 from expunge.domain.standing import Standing
 from expunge.domain.suppression import Suppression
 from expunge.errors import Fenced, Unavailable
@@ -130,10 +131,7 @@ class RedisCaseStore:
                 words.append(["ZREM", keys.of("timers"), member])
             else:
                 words.append(["ZADD", keys.of("timers"), int(at.timestamp() * 1000), member])
-        for key, suppression in changes.suppressions.items():
-            words.append(["SET", keys.of("suppression", key), suppression.model_dump_json()])
-        if changes.standing is not None:
-            words.append(["SET", keys.of("standing"), changes.standing.model_dump_json()])
+        words += _aggregate_words(keys, changes)
         for system, difference in changes.flow.items():
             if difference:
                 words.append(["HINCRBY", keys.of("flow"), system, difference])
@@ -161,6 +159,11 @@ class RedisCaseStore:
         """See `ports.CaseStore.suppression`."""
         raw = self._get(partition, "suppression", key)
         return Suppression.model_validate_json(raw) if raw else None
+
+    def rate(self, partition: int, key: str) -> Rate | None:
+        """See `ports.CaseStore.rate`."""
+        raw = self._get(partition, "rate", key)
+        return Rate.model_validate_json(raw) if raw else None
 
     def flow(self, partition: int) -> dict[str, int]:
         """See `ports.CaseStore.flow`."""
@@ -222,6 +225,18 @@ class RedisCaseStore:
         calls = (call(*each) for each in chunks)
         groups = iter(lambda: list(islice(calls, CHUNKS_PER_GROUP)), [])
         return [bool(written) for answers in self._server.stream(groups, 2) for written in answers]
+
+
+def _aggregate_words(keys: Keys, changes: Changes) -> list[Words]:
+    """What concerns many cases."""
+    words: list[Words] = []
+    for key, suppression in changes.suppressions.items():
+        words.append(["SET", keys.of("suppression", key), suppression.model_dump_json()])
+    for key, rate in changes.rates.items():
+        words.append(["SET", keys.of("rate", key), rate.model_dump_json()])
+    if changes.standing is not None:
+        words.append(["SET", keys.of("standing"), changes.standing.model_dump_json()])
+    return words
 
 
 def _case_words(keys: Keys, case: Case) -> list[Words]:

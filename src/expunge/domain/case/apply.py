@@ -26,6 +26,9 @@ from expunge.domain.case.facts import (
     ProvisionEnded,
     Purged,
     PurposeGranted,
+    RateCleared,
+    RatesAsked,
+    RateWaits,
     Reconsidering,
     Reopened,
     StageEnded,
@@ -196,6 +199,22 @@ def _heard(case: Case, control: str) -> Case:
     return case.model_copy(update={"controls": tuple(sorted({*case.controls, control}))})
 
 
+def _rates_asked(case: Case, _: Chunks, fact: RatesAsked) -> Case:
+    return case.with_generation(fact.generation, rates=dict.fromkeys(fact.rates, (0, 0)))
+
+
+def _rate_waits(case: Case, _: Chunks, fact: RateWaits) -> Case:
+    generation = case.numbered(fact.generation)
+    rates = {**generation.rates, fact.rate: (fact.group, fact.place)}
+    guard = tuple(sorted({*generation.guard, *fact.rules}))
+    return _forward(case.with_generation(fact.generation, rates=rates, guard=guard), Status.AWAITING_APPROVAL)
+
+
+def _rate_cleared(case: Case, _: Chunks, fact: RateCleared) -> Case:
+    rates = {rate: at for rate, at in case.numbered(fact.generation).rates.items() if rate != fact.rate}
+    return case.with_generation(fact.generation, rates=rates)
+
+
 def _nothing_found(case: Case, _: Chunks, fact: NothingFound) -> Case:
     kept = tuple(g for g in case.generations if g.number != fact.generation)
     return case.model_copy(update={"generations": kept, "held": ()})
@@ -281,6 +300,9 @@ _OF_CASES: dict[type[Any], Callable[[Case, Chunks, Any], Case | tuple[Case, Chun
     AwaitsApproval: _awaits_approval,
     PlanApproved: _plan_approved,
     PlanRejected: _plan_rejected,
+    RatesAsked: _rates_asked,
+    RateWaits: _rate_waits,
+    RateCleared: _rate_cleared,
     LateHeld: _late_held,
     NothingFound: _nothing_found,
     StageStarted: _stage_started,

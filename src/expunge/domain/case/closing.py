@@ -46,7 +46,7 @@ def _status(case: Case, misses: NotFound) -> Status | None:
 
 def planned_whole(case: Case) -> bool:
     """Whether every walk has ended, and nothing waits for the indexers or for operators."""
-    fixed = case.open_generation is None and not any(each.awaiting for each in case.generations)
+    fixed = case.open_generation is None and not any(each.waits for each in case.generations)
     return fixed and not case.watermark
 
 

@@ -24,6 +24,7 @@ from expunge.domain.case.messages import (
     LateAsset,
     Opened,
     Planned,
+    RateAnswered,
     Receipted,
     Reconsider,
     Rejected,
@@ -149,6 +150,7 @@ _HANDLERS: dict[type[Any], Callable[[Turn, Any], None]] = {
     Cancelled: reconsidering.cancelled,
     Reconsider: reconsidering.reconsider,
     HoldsSeen: reconsidering.holds_seen,
+    RateAnswered: guarding.rate_answered,
     Applied: _applied,
 }
 

@@ -131,6 +131,34 @@ class PlanRejected(Value):
     control: Hex
 
 
+class RatesAsked(Value):
+    """It is being counted with other cases whether a plan may go."""
+
+    fact: Literal["rates_asked"] = "rates_asked"
+    generation: int
+    rates: tuple[Hex, ...]
+
+
+class RateWaits(Value):
+    """With other cases a plan is above a limit: it waits at a place in a group."""
+
+    fact: Literal["rate_waits"] = "rate_waits"
+    generation: int
+    rate: Hex
+    group: int
+    place: int
+    rules: tuple[str, ...]
+
+
+class RateCleared(Value):
+    """A plan may go as far as one publisher or system is concerned."""
+
+    fact: Literal["rate_cleared"] = "rate_cleared"
+    generation: int
+    rate: Hex
+    operator: str = ""
+
+
 class LateHeld(Value):
     """Late assets wait for the next generation: the open one has collected for long enough."""
 
@@ -259,6 +287,9 @@ Fact = Annotated[
     | AwaitsApproval
     | PlanApproved
     | PlanRejected
+    | RatesAsked
+    | RateWaits
+    | RateCleared
     | LateHeld
     | NothingFound
     | StageStarted

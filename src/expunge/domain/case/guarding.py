@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 
 from expunge.domain.case import confirm, facts, purging
-from expunge.domain.case.messages import Approved, Rejected
+from expunge.domain.case.messages import Approved, RateAnswered, Rejected
 from expunge.domain.case.state import Case, Generation
-from expunge.domain.case.turn import SetAside, SuppressAgain, Turn
+from expunge.domain.case.turn import AskRate, SetAside, SuppressAgain, Turn
 from expunge.domain.policy.dispose import ABOUT
-from expunge.domain.policy.rules import Threshold
+from expunge.domain.policy.rules import Of, Threshold
+from expunge.domain.rates import Limit, rate_id
 from expunge.domain.vocabulary import OVER, Status
 
 
@@ -73,8 +74,7 @@ def approved(turn: Turn, message: Approved) -> None:
     if generation is None or message.operator in generation.approved_by:
         return
     turn.record(facts.PlanApproved(generation=generation.number, operator=message.operator, control=message.content))
-    suppress_if_let_go(turn, before)
-    purging.advance(turn)
+    _go(turn, before)
 
 
 def rejected(turn: Turn, message: Rejected) -> None:
@@ -86,15 +86,86 @@ def rejected(turn: Turn, message: Rejected) -> None:
     generation, before = _awaiting(turn, message), turn.case
     if generation is None:
         return
+    _reject(turn, generation, message.operator, message.content, message.reason, before)
+
+
+def _reject(turn: Turn, generation: Generation, operator: str, control: str, reason: str, before: Case) -> None:
     whole = generation.number == 1
     for each in turn.case.generations:
         if each is generation or (whole and each.fixed and not each.rejected):
-            fact = facts.PlanRejected(generation=each.number, operator=message.operator, control=message.content)
+            fact = facts.PlanRejected(generation=each.number, operator=operator, control=control)
             turn.record(fact)
     if whole:
         turn.record(facts.Closed(status=Status.REFUSED))
-        confirm.say(turn, "refused", outcome="refused", reason=message.reason)
+        confirm.say(turn, "refused", outcome="refused", reason=reason)
         return
+    suppress_if_let_go(turn, before)
+    purging.advance(turn)
+
+
+def ask_rates(turn: Turn, number: int) -> None:
+    """Have a plan counted together with those of other cases, as policy asks for, before it goes."""
+    generation, limits = turn.case.numbered(number), _limits(turn)
+    sums = {f"system:{system}": sum(kinds.values()) for system, kinds in generation.counted.items()}
+    sums[f"publisher:{turn.case.publisher}"] = generation.obligations
+    asks = {of: n for of, n in sorted(sums.items()) if n and limits[of.partition(":")[0]]}
+    if not asks or turn.case.dry_run:
+        return
+    turn.record(facts.RatesAsked(generation=number, rates=tuple(rate_id(of) for of in asks)))
+    for of, obligations in asks.items():
+        turn.emit(AskRate(of, number, obligations, limits[of.partition(":")[0]]))
+
+
+def _limits(turn: Turn) -> dict[str, tuple[Limit, ...]]:
+    found: dict[str, tuple[Limit, ...]] = {}
+    for of in Of:
+        rows = (row for row in turn.policy.rates if row.of is of)
+        found[of.value] = tuple(
+            Limit(rule=row.id, per=row.per, more_than=row.more_than, approvals=row.approvals) for row in rows
+        )
+    return found
+
+
+def rate_answered(turn: Turn, message: RateAnswered) -> None:
+    """A plan may go as far as one publisher or system is concerned, or waits in a group."""
+    generation = next((each for each in turn.case.generations if each.number == message.generation), None)
+    if generation is None or generation.rates.get(message.rate) != (0, 0):
+        return
+    before = turn.case
+    if not message.group:
+        turn.record(facts.RateCleared(generation=message.generation, rate=message.rate))
+        _go(turn, before)
+        return
+    turn.record(
+        facts.RateWaits(
+            generation=message.generation,
+            rate=message.rate,
+            group=message.group,
+            place=message.place,
+            rules=message.rules,
+        )
+    )
+    confirm.say(turn, "awaiting_approval", plan_digest=generation.plan_digest)
+    look_at_groups(turn)
+
+
+def look_at_groups(turn: Turn) -> None:
+    """What operators have said about the groups in which plans of the case wait."""
+    for generation in turn.case.generations:
+        for rate, (group, place) in sorted(generation.rates.items()):
+            verdict = turn.standing.verdict_on(rate, group, place) if group else None
+            before = turn.case
+            if verdict is None or turn.case.status in OVER or turn.case.numbered(generation.number).rejected:
+                continue
+            if verdict.let_go:
+                fact = facts.RateCleared(generation=generation.number, rate=rate, operator=verdict.operator)
+                turn.record(fact)
+                _go(turn, before)
+            else:
+                _reject(turn, generation, verdict.operator, verdict.control, "rejected with its group", before)
+
+
+def _go(turn: Turn, before: Case) -> None:
     suppress_if_let_go(turn, before)
     purging.advance(turn)
 
@@ -104,7 +175,8 @@ def _awaiting(turn: Turn, message: Approved | Rejected) -> Generation | None:
     if message.content in turn.case.controls:
         return None
     plans = [each for each in turn.case.generations if each.plan_digest == message.plan_digest]
-    reason = "" if plans and plans[0].awaiting else "plan_does_not_wait" if plans else "no_such_plan"
+    waits = bool(plans) and len(plans[0].approved_by) < plans[0].approvals and not plans[0].rejected
+    reason = "" if waits else "plan_does_not_wait" if plans else "no_such_plan"
     if turn.case.status in OVER or turn.case.cancelling:
         reason = "case_has_ended"
     if reason:

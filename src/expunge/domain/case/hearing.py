@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from expunge.domain.case.messages import HoldPlaced, HoldReleased, PauseSaid, Said
-from expunge.domain.standing import Standing, hold_word, pause_word
+from expunge.domain.case.messages import GroupSaid, HoldPlaced, HoldReleased, PauseSaid, Said
+from expunge.domain.standing import Standing, group_word, hold_word, pause_word
 
 PLACED, RELEASED = 1, 2
 """Sequences of what `holds` says of a hold."""
@@ -11,6 +11,8 @@ PLACED, RELEASED = 1, 2
 
 def word_of(said: Said) -> str:
     """The name of a word."""
+    if isinstance(said, GroupSaid):
+        return group_word(said.rate)
     return pause_word(said.pause.scope) if isinstance(said, PauseSaid) else hold_word(hold_id_of(said))
 
 
@@ -33,6 +35,8 @@ def heard(standing: Standing, said: Said) -> Standing | None:
             return standing.placed(hold)
         case HoldReleased(hold_id=hold_id, at=at):
             return standing.freed(hold_id, at)
+        case GroupSaid(rate=rate, verdict=verdict):
+            return standing.judged(rate, verdict)
 
 
 def why_not(standing: Standing, said: HoldPlaced | HoldReleased) -> str:

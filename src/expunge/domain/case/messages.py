@@ -7,6 +7,7 @@ from typing import Literal
 
 from expunge.domain.inlets import Matter, Outcome
 from expunge.domain.plan import ChunkSummary
+from expunge.domain.rates import RateAsked, Verdict
 from expunge.domain.scope import Granted, Hex, Scope, Value
 from expunge.domain.standing import Hold, Pause
 from expunge.domain.suppression import Published, Suppress
@@ -259,6 +260,25 @@ class HoldReadBack(Value):
     sequence: int
 
 
+class RateAnswered(Value):
+    """What a plan that asked was told: it may go, or it waits at a place in a group."""
+
+    case_id: Hex
+    generation: int
+    rate: Hex
+    group: int = 0
+    place: int = 0
+    rules: tuple[str, ...] = ()
+
+
+class GroupSaid(Value):
+    """What operators have said about a group: for every case of a partition."""
+
+    rate: Hex
+    verdict: Verdict
+    after: str = ""
+
+
 class Applied(Value):
     """The indexers have applied every statement that was there when the request arrived."""
 
@@ -279,11 +299,12 @@ CaseMessage = (
     | GrantedAgain
     | Reconsider
     | HoldsSeen
+    | RateAnswered
     | Control
 )
-Said = PauseSaid | HoldPlaced | HoldReleased
+Said = PauseSaid | HoldPlaced | HoldReleased | GroupSaid
 """What operators say for every case."""
-Message = CaseMessage | Suppress | Published | Said | HoldReadBack
+Message = CaseMessage | Suppress | Published | Said | HoldReadBack | RateAsked
 
 TYPES: dict[str, type[Message]] = {
     "expunge.internal.opened.v1": Opened,
@@ -305,6 +326,9 @@ TYPES: dict[str, type[Message]] = {
     "expunge.internal.hold_placed.v1": HoldPlaced,
     "expunge.internal.hold_released.v1": HoldReleased,
     "expunge.internal.hold_read_back.v1": HoldReadBack,
+    "expunge.internal.rate_asked.v1": RateAsked,
+    "expunge.internal.rate_answered.v1": RateAnswered,
+    "expunge.internal.group.v1": GroupSaid,
     "expunge.internal.suppress.v1": Suppress,
     "expunge.internal.published.v1": Published,
 }

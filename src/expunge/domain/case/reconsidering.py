@@ -5,7 +5,7 @@ Commands that are with systems are withdrawn, and the word is in force when the 
 
 from __future__ import annotations
 
-from expunge.domain.case import chunk_facts, closing, commanding, confirm, facts, purging, restrictions
+from expunge.domain.case import chunk_facts, closing, commanding, confirm, facts, guarding, purging, restrictions
 from expunge.domain.case.chunks import ChunkState, Phase
 from expunge.domain.case.commanding import CANCEL
 from expunge.domain.case.messages import Cancelled, GrantedAgain, HoldsSeen, Receipted, Reconsider
@@ -36,6 +36,9 @@ def reconsider(turn: Turn, message: Reconsider) -> None:
         return
     if message.word == restrictions.GRANTED:
         let_go(turn, message)
+        return
+    guarding.look_at_groups(turn)
+    if turn.case.status in OVER:
         return
     page = turn.live(message.after, CHUNKS_PER_MESSAGE + 1)
     for chunk in page[:CHUNKS_PER_MESSAGE]:

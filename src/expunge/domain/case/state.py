@@ -51,6 +51,8 @@ class Generation(Value):
     approvals: int = 0
     """Distinct operators who must approve the plan; 0: it need not wait."""
     approved_by: tuple[str, ...] = ()
+    rates: dict[str, tuple[int, int]] = {}
+    """Rate -> group and place, for those that have not let the plan go; (0, 0): not answered yet."""
     rejected: bool = False
     guard: tuple[str, ...] = ()
     """The thresholds that it lies above."""
@@ -68,12 +70,17 @@ class Generation(Value):
     @property
     def awaiting(self) -> bool:
         """Whether it waits for operators."""
-        return len(self.approved_by) < self.approvals and not self.rejected
+        return not self.rejected and (len(self.approved_by) < self.approvals or any(g for g, _ in self.rates.values()))
+
+    @property
+    def waits(self) -> bool:
+        """Whether it may not go yet, for operators or because it is still being counted."""
+        return self.awaiting or (bool(self.rates) and not self.rejected)
 
     @property
     def free(self) -> bool:
         """Whether it may be carried out, as far as it is concerned itself."""
-        return self.fixed and not self.awaiting and not self.rejected
+        return self.fixed and not self.waits and not self.rejected
 
     @property
     def walked(self) -> bool:
@@ -163,7 +170,7 @@ class Case(Value):
     @property
     def let_go(self) -> tuple[Generation, ...]:
         """Generations that are carried out: none does while an earlier one waits for operators."""
-        first = min((each.number for each in self.generations if each.awaiting), default=len(self.generations) + 1)
+        first = min((each.number for each in self.generations if each.waits), default=len(self.generations) + 1)
         return tuple(each for each in self.generations if each.free and each.number < first)
 
     def due_of(self, provision: str) -> datetime:

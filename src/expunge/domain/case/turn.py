@@ -12,6 +12,7 @@ from expunge.domain.case.chunks import ChunkState
 from expunge.domain.case.messages import Place, Root
 from expunge.domain.case.state import Case, CaseReader
 from expunge.domain.policy.rules import Policies, Policy
+from expunge.domain.rates import Limit
 from expunge.domain.registry import Registry, System
 from expunge.domain.standing import Hold, Standing
 from expunge.domain.walk import TaskKind
@@ -63,6 +64,16 @@ class LookIntoHolds:
 
     chunks: tuple[str, ...]
     holds: tuple[Hold, ...]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class AskRate:
+    """Ask whether a plan may go, counted with those of other cases."""
+
+    of: str
+    generation: int
+    obligations: int
+    limits: tuple[Limit, ...]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -138,6 +149,7 @@ Emission = (
     | SendCommand
     | WithdrawCommand
     | LookIntoHolds
+    | AskRate
     | ReconsiderOn
     | SuppressNoLonger
     | WriteClaims

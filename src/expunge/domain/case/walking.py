@@ -163,6 +163,7 @@ def _fix(turn: Turn, number: int) -> None:
     )
     confirm.say(turn, "planned", plan_digest=plan)
     if not guarding.held_back(turn, number):
+        guarding.ask_rates(turn, number)
         guarding.suppress_if_let_go(turn, case)
 
 

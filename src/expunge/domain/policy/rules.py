@@ -277,6 +277,32 @@ class Threshold(_Row):
     why: str = ""
 
 
+class Of(StrEnum):
+    """Across which cases is counted."""
+
+    PUBLISHER = "publisher"
+    SYSTEM = "system"
+
+
+class Per(StrEnum):
+    """In what time."""
+
+    HOUR = "hour"
+    DAY = "day"
+
+
+class RateRule(_Row):
+    """Above this, across all cases of one publisher or all commands to one system, plans wait as one group."""
+
+    id: RuleId
+    of: Of
+    per: Per
+    more_than: StrictInt = Field(ge=0, le=1_000_000_000)
+    """Obligations."""
+    approvals: int = Field(1, ge=1, le=10)
+    why: str = ""
+
+
 class Policy(_Row):
     """A whole policy. A case is bound to one, by its digest, for good (PROTOCOLS 31)."""
 
@@ -291,6 +317,7 @@ class Policy(_Row):
     refusals: tuple[Refusal, ...] = ()
     guard: tuple[Threshold, ...] = Field(min_length=1)
     """There is always one: no switch turns the guard off."""
+    rates: tuple[RateRule, ...] = ()
     reach: Reach = Reach()
     not_found: NotFound = NotFound()
     holds: Holds = Holds()
@@ -320,6 +347,7 @@ class Policy(_Row):
             *(clock.id for clock in self.clocks),
             *(threshold.id for threshold in self.guard),
             *(refusal.id for refusal in self.refusals),
+            *(rate.id for rate in self.rates),
         ]
         twice = sorted(name for name, number in Counter(ids).items() if number > 1)
         if twice:

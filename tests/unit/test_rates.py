@@ -1,0 +1,168 @@
+"""The guard across cases: many small requests that together are above a limit wait as one group."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from expunge.adapters.policy_file import load_policy
+from expunge.domain.partition import partition_of
+from expunge.domain.policy.rules import Of, Per, Policy, RateRule, Threshold
+from expunge.domain.rates import Rate, rate_id
+from tests.simulation import PARTITIONS, World
+
+SHIPPED = load_policy(None)
+
+
+def limited(more_than: int = 3, approvals: int = 1, of: Of = Of.PUBLISHER, per: Per = Per.HOUR) -> Policy:
+    row = RateRule(id="few", of=of, per=per, more_than=more_than, approvals=approvals)
+    return SHIPPED.model_copy(update={"rates": (row,)})
+
+
+def erased(world: World, *numbers: int) -> list[str]:
+    """People with a photo each, and their erasures."""
+    for number in numbers:
+        world.register(f"photo-{number}", subjects=[f"p{number}"])
+    world.settle(ticks=0)
+    cases = []
+    for number in numbers:
+        cases.append(world.erase(f"p{number}", request=f"r{number}"))
+        world.settle(ticks=0)
+    world.settle(ticks=1)
+    return cases
+
+
+def rate(world: World, of: str = "publisher:app") -> Rate:
+    key = rate_id(of)
+    found: Rate = world.store.rate(partition_of(key, PARTITIONS), key)
+    return found
+
+
+def say(world: World, kind: str, group: Rate, operator: str = "olga", plan: str = "") -> None:
+    fields = {"plan_digest": plan or group.digest} | ({"reason": "a faulty job"} if kind == "plan.rejected" else {})
+    world.say(kind, group.rate, operator, **fields)
+    world.settle(ticks=1)
+
+
+def statuses(world: World, cases: list[str]) -> list[str]:
+    return [world.status(case_id) for case_id in cases]
+
+
+def test_what_is_above_the_limit_waits_and_what_was_below_it_went() -> None:
+    world = World()
+    world.policies.change(limited())
+    cases = erased(world, *range(6))
+    assert statuses(world, cases) == ["completed"] * 3 + ["awaiting_approval"] * 3
+    assert not any(world.commanded[case_id] for case_id in cases[3:])
+    assert len(world.confirmations("awaiting_approval")) == 3
+    say(world, "plan.approved", rate(world))
+    assert statuses(world, cases) == ["completed"] * 6
+
+
+def test_an_approval_is_for_those_that_were_there_and_later_ones_wait_for_the_next() -> None:
+    world = World()
+    world.policies.change(limited())
+    first = erased(world, *range(5))
+    shown = rate(world)
+    later = erased(world, 5, 6)
+    say(world, "plan.approved", shown)
+    assert statuses(world, first) == ["completed"] * 5
+    assert statuses(world, later) == ["awaiting_approval"] * 2
+    say(world, "plan.approved", rate(world))
+    assert statuses(world, later) == ["completed"] * 2
+
+
+def test_a_rejected_group_is_refused_as_a_whole() -> None:
+    world = World()
+    world.policies.change(limited())
+    cases = erased(world, *range(5))
+    say(world, "plan.rejected", rate(world))
+    assert statuses(world, cases) == ["completed"] * 3 + ["refused"] * 2
+    assert not any(world.commanded[case_id] for case_id in cases[3:])
+
+
+def test_two_operators_where_policy_says_so() -> None:
+    world = World()
+    world.policies.change(limited(approvals=2))
+    first = erased(world, *range(4))
+    small = rate(world)
+    say(world, "plan.approved", small, "olga")
+    say(world, "plan.approved", small, "olga")
+    assert statuses(world, first)[3] == "awaiting_approval"
+    erased(world, 9)
+    say(world, "plan.approved", rate(world), "omar")  # of more: so of those, too
+    assert statuses(world, first)[3] == "completed"
+    assert rate(world).waiting == 1
+
+
+def test_time_passes_and_the_limit_is_free_again() -> None:
+    world = World()
+    world.policies.change(limited())
+    erased(world, 0, 1, 2)
+    world.broker.now += timedelta(hours=2)
+    assert statuses(world, erased(world, 3, 4)) == ["completed"] * 2
+    world = World()
+    world.policies.change(limited(per=Per.DAY))
+    erased(world, 0, 1, 2)
+    world.broker.now += timedelta(hours=2)
+    assert statuses(world, erased(world, 3)) == ["awaiting_approval"]
+
+
+def test_a_system_is_counted_over_all_publishers() -> None:
+    world = World()
+    world.policies.change(limited(of=Of.SYSTEM))
+    cases = erased(world, *range(5))
+    assert statuses(world, cases)[3:] == ["awaiting_approval"] * 2
+    assert rate(world, "system:photos").waiting == 2
+
+
+def test_a_word_about_no_group_is_set_aside() -> None:
+    world = World()
+    world.policies.change(limited())
+    erased(world, *range(4))
+    group = rate(world)
+    say(world, "plan.approved", group, plan="f" * 32)
+    say(world, "plan.approved", group)
+    world.say("plan.approved", group.rate, "omar", plan_digest=group.digest)
+    world.settle(ticks=1)
+    assert [each["reason"] for each in world.dead_letters()] == ["no_such_plan", "plan_does_not_wait"]
+
+
+def test_a_plan_that_operators_have_approved_is_not_counted_again() -> None:
+    world = World()
+    world.policies.change(limited(0).model_copy(update={"guard": (Threshold(id="any", more_than=0),)}))
+    (case_id,) = erased(world, 0)
+    while world.approve_all():
+        world.settle(ticks=1)
+    assert world.status(case_id) == "completed"
+    assert world.store.rate(partition_of(rate_id("publisher:app"), PARTITIONS), rate_id("publisher:app")) is None
+
+
+def test_late_assets_are_counted_too_and_a_dry_run_is_not() -> None:
+    world = World()
+    world.policies.change(limited(1))
+    (case_id,) = erased(world, 0)
+    world.register("late", subjects=["p0"])
+    world.settle(ticks=2)
+    assert len(world.commanded[case_id]) == 1
+    assert rate(world).waiting == 1
+    world.erase("p0", request="dry", dry_run=True)
+    world.settle(ticks=2)
+    assert rate(world).waiting == 1
+
+
+@pytest.mark.parametrize("crash", range(0, 30, 2))
+def test_a_crash_counts_nothing_twice(crash: int) -> None:
+    world = World()
+    world.policies.change(limited(2))
+    for number in (0, 1):
+        world.register(f"photo-{number}", subjects=[f"p{number}"])
+    world.settle(ticks=0)
+    cases = [world.erase(f"p{number}", request=f"r{number}") for number in (0, 1)]
+    for _ in range(4):
+        for role in ("intake", "resolver", "coordinator"):
+            world.step(role, 50, crash_after=crash)
+    world.settle(ticks=1)
+    assert statuses(world, cases) == ["completed"] * 2
+    assert sum(rate(world).buckets.values()) == 2
