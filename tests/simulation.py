@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
+from pydantic import TypeAdapter
+
 from expunge.adapters.memory import (
     MemoryCaseStore,
     MemoryMetrics,
@@ -26,6 +28,11 @@ from expunge.adapters.policy_file import load_policy
 from expunge.adapters.store.cases import RedisCaseStore
 from expunge.adapters.store.index import RedisIndex
 from expunge.domain.admission.door import Door
+from expunge.domain.case import facts
+from expunge.domain.case.apply import apply, open_case
+from expunge.domain.case.chunks import ChunkState
+from expunge.domain.case.facts import Fact
+from expunge.domain.case.state import Case
 from expunge.domain.digest import name
 from expunge.domain.events import CONTENT_TYPE, Event, Outgoing, Position, Record, stamp
 from expunge.domain.identity import Keys
@@ -71,6 +78,9 @@ REGISTRY = Registry(
 
 
 WITHDRAWN = "expunge.purge.withdrawn.v1"
+
+
+FACTS: TypeAdapter[Fact] = TypeAdapter(Fact)
 
 
 class Crash(Exception):
@@ -356,6 +366,37 @@ class World:
         data = {"operator": operator} | fields
         value = Event(f"expunge.{kind}.v1", f"/operators/{operator}", event, self.broker.now, data).encode()
         self.broker.append("controls", key, value)
+
+    def facts(self, case_id: str) -> list[Fact]:
+        """A case's facts as they stand on the ledger: the first of each number; a repetition says the same."""
+        found: dict[int, dict[str, Any]] = {}
+        for event in self.broker.events("ledger"):
+            data = event["data"]
+            if data["case_id"] == case_id:
+                assert found.setdefault(data["sequence"], data["body"]) == data["body"]
+        assert sorted(found) == list(range(1, len(found) + 1))
+        return [FACTS.validate_python(found[number]) for number in sorted(found)]
+
+    def rebuilt(self, case_id: str) -> tuple[Case, dict[str, ChunkState]]:
+        """A case as its facts give it back (DESIGN 4.2)."""
+        partition = partition_of(case_id, PARTITIONS)
+        kept = self.store.cases(partition, [case_id])[case_id]
+        first, *others = self.facts(case_id)
+        assert isinstance(first, facts.Opened)
+        case = open_case(first, self.store.root(partition, case_id), kept.opened_at)
+        chunks: dict[str, ChunkState] = {}
+        for fact in others:
+            case, touched = apply(case, chunks, fact)
+            chunks |= touched
+        return case.model_copy(update={"now": kept.now}), chunks
+
+    def check_ledger(self, case_id: str) -> None:
+        """Hold what stands to what the facts give back."""
+        partition = partition_of(case_id, PARTITIONS)
+        case, chunks = self.rebuilt(case_id)
+        assert case == self.store.cases(partition, [case_id])[case_id]
+        reader = self.store.reader(partition)
+        assert chunks == {digest: reader.chunk(case_id, digest) for digest in chunks}
 
     def standing(self) -> list[Standing]:
         """What stands in each partition."""

@@ -355,8 +355,10 @@ def try_out(
     for case_id in script.cases.values():  # nobody extended anything
         events = world.broker.events("confirmations.app")
         assert len({each["data"]["due_at"] for each in events if each["data"]["case_id"] == case_id}) == 1
+    for case_id in script.cases.values():
+        world.check_ledger(case_id)
     assert not world.done_too_late
-    assert {letter["reason"] for letter in world.dead_letters()} <= ({"case_has_ended"} if world.cancels else set())
+    assert {letter["reason"] for letter in world.dead_letters()} <= ({"case_has_ended", "control_without_case"} if world.cancels else set())
     assert not any(each.telling or each.unsettled for each in world.standing())
     assert not any(name == "ledger_alarms" for name, _ in world.metrics.counts)
 
