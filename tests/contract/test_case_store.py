@@ -15,7 +15,7 @@ from expunge.domain.digest import digest, name
 from expunge.domain.events import Position
 from expunge.domain.plan import Chunk
 from expunge.domain.scope import ScopeKind
-from expunge.domain.standing import Standing
+from expunge.domain.standing import Order, Release, Standing
 from expunge.domain.vocabulary import Action, Kind, Regime, Status
 from expunge.errors import Fenced, Unavailable
 from expunge.ports import CaseStore, Changes, NotaryStore, TimerKey
@@ -120,7 +120,7 @@ def test_a_chunk_is_found_by_each_of_its_commands(store: CaseStore) -> None:
     first = state(0, attempt=1, phase=Phase.SENT)
     digest = first.summary.digest
     write(store, None, Position(0, 1), chunks={(CASE, digest): first})
-    again = state(0, attempt=2, phase=Phase.SENT, command_id=name("c", "again"), named={name("c", 0): ()})
+    again = state(0, attempt=2, phase=Phase.SENT, command_id=name("c", "again"), named={name("c", 0): (0,)})
     write(store, Position(0, 1), Position(0, 2), chunks={(CASE, digest): again})
     reader = store.reader(3)
     assert reader.chunk_of(CASE, name("c", 0)) == reader.chunk_of(CASE, name("c", "again")) == again
@@ -128,7 +128,7 @@ def test_a_chunk_is_found_by_each_of_its_commands(store: CaseStore) -> None:
 
 def test_what_stands_in_a_partition(store: CaseStore) -> None:
     assert store.standing(3) == Standing()
-    stands = Standing(released={"h1": START})
+    stands = Standing(released={"h1": Release(at=START, operator="olga", order=Order(1, 2, 3))})
     write(store, None, Position(0, 1), standing=stands)
     write(store, Position(0, 1), Position(0, 2))
     assert store.standing(3) == stands

@@ -358,7 +358,9 @@ def try_out(
     for case_id in script.cases.values():
         world.check_ledger(case_id)
     assert not world.done_too_late
-    assert {letter["reason"] for letter in world.dead_letters()} <= ({"case_has_ended", "control_without_case"} if world.cancels else set())
+    assert {letter["reason"] for letter in world.dead_letters()} <= (
+        {"case_has_ended", "control_without_case"} if world.cancels else set()
+    )
     assert not any(each.telling or each.unsettled for each in world.standing())
     assert not any(name == "ledger_alarms" for name, _ in world.metrics.counts)
 

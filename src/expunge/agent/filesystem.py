@@ -18,7 +18,7 @@ from expunge.domain.vocabulary import Action, Claim
 RESTRICTED = ".restricted"
 """The owner-only tree under the root into which restricted files move."""
 RESTRICTED_FOR = ".restricted-for"
-"""Beside it, for each of them, the purposes for which it is restricted, a line each; `*`: for all."""
+"""Beside it, for each of them, by which cases and for what it is restricted: `CASE:PURPOSE` a line, `*` for all."""
 EVERYTHING = "*"
 OWN = frozenset({RESTRICTED, RESTRICTED_FOR})
 
@@ -87,21 +87,23 @@ class Filesystem:
         here, moved = self._there(path), self._there(kept)
         if not (here or moved):
             return not_found(target)
-        self._note(path, self._noted(path) | ({*target.purposes} or {EVERYTHING}))  # first: a crash is repeated
+        if here and moved:
+            return failed(target, "another_file_in_its_place")
+        self._note(path, self._noted(path) | _words(target))  # first: a crash is repeated
         if here:
             self._move(path, kept)
         return done(target, Claim.RESTRICTED)
 
     def _lift(self, target: Target, path: PurePosixPath) -> Result:
         kept = PurePosixPath(RESTRICTED) / path
-        left = self._noted(path) - ({*target.purposes} or {EVERYTHING})
+        left = self._noted(path) - _words(target)
         if not self._there(kept):
             return done(target, Claim.LIFTED) if self._there(path) else not_found(target)
-        self._note(path, left)
         if not left:
             if self._there(path):
                 return failed(target, "another_file_in_its_place")
             self._move(kept, path)
+        self._note(path, left)
         return done(target, Claim.LIFTED)
 
     def _move(self, source: PurePosixPath, goal: PurePosixPath) -> None:
@@ -194,6 +196,11 @@ class Filesystem:
             yield current
         finally:
             os.close(current)
+
+
+def _words(target: Target) -> set[str]:
+    """What is noted of a restriction: each case lets go of its own, for one file may be several people's."""
+    return {f"{target.case_id}:{purpose}" for purpose in target.purposes or (EVERYTHING,)}
 
 
 def _is_file(directory: int, name: str) -> bool:

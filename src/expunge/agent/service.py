@@ -198,7 +198,7 @@ class Agent:
             self._memory.withdraw(each.command_id)
         taken_back = [c for c in commands if self._memory.is_withdrawn(c.data["command_id"])]
         for each in (*withdrawn, *(_Withdrawal.of(command) for command in taken_back)):
-            self._sender.send([self._let_go(each)])
+            self._sender.send(self._let_go(each))
         commands = [command for command in commands if command not in taken_back]
         wanted = {target.identity: target for command in commands for target in command.targets}
         known = self._memory.answers(wanted.values())
@@ -245,10 +245,15 @@ class Agent:
             outgoing.append(self._receipt(command, "accepted", expected_by=stamp(promise)))
         self._sender.send(outgoing)
 
-    def _let_go(self, withdrawal: _Withdrawal) -> Outgoing:
-        """The answer to a withdrawal: what was done by then, and what had been begun when the process died."""
-        done = self._memory.done_for(withdrawal.command_id)
-        return self._wrapped(withdrawal.command_id, withdrawal.case_id, withdrawal.attempt, "withdrawn", results=done)
+    def _let_go(self, withdrawal: _Withdrawal) -> list[Outgoing]:
+        """The answer to a withdrawal: what was done by then, and what had been begun when the process died.
+
+        A long one is cut; only the last part says that the command is let go of.
+        """
+        *parts, last = _parts(self._memory.done_for(withdrawal.command_id)) or [[]]
+        each = (withdrawal.command_id, withdrawal.case_id, withdrawal.attempt)
+        done = [self._wrapped(*each, "done", results=part) for part in parts]
+        return [*done, self._wrapped(*each, "withdrawn", results=last)]
 
     def _receipt(self, command: _Command, status: str, **fields: Any) -> Outgoing:
         data = command.data

@@ -67,7 +67,7 @@ def place(
 def release(
     hold_id: HoldId,
     operator: Operator,
-    reason: Annotated[str | None, typer.Option(help="Why; it is kept with the word.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why; it stands on the topic of controls.")] = None,
     wait: Wait = 60,
     json_output: Json = False,
 ) -> None:
@@ -78,7 +78,9 @@ def release(
         raise typer.Exit(NO)
     data = {"hold_id": hold_id} | ({"reason": reason} if reason else {})
     say_word(expunge, "expunge.hold.released.v1", hold_id, operator, "hold", data)
-    await_word(expunge, hold_word(hold_id), lambda each: hold_id in each.released, wait, as_json=json_output)
+    await_word(
+        expunge, hold_word(hold_id), lambda each: each.release_of(hold_id) is not None, wait, as_json=json_output
+    )
     expunge.close()
 
 
@@ -106,7 +108,7 @@ def list_holds(
 
 
 def _line(hold: Hold, found: list[Standing], now: datetime) -> dict[str, Any]:
-    word, ended = hold_word(hold.hold_id), any(hold.hold_id in each.released for each in found)
+    word, ended = hold_word(hold.hold_id), any(each.release_of(hold.hold_id) for each in found)
     taken = all(hold.hold_id in each.holds and each.in_force(word) for each in found)
     overdue = hold.review_by is not None and hold.review_by <= now and not ended
     named = hold.scope.kind in {HoldKind.DATA_SOURCE, HoldKind.SYSTEM, HoldKind.CASE}

@@ -19,7 +19,7 @@ All = Annotated[bool, typer.Option("--all", help="Every command.")]
 
 def pause(
     operator: Operator,
-    reason: Annotated[str, typer.Option(help="Why; it is kept with the word.")],
+    reason: Annotated[str, typer.Option(help="Why; it stands on the topic of controls.")],
     system: System = None,
     publisher: Publisher = None,
     case: Case = None,
@@ -40,7 +40,7 @@ def resume(
     publisher: Publisher = None,
     case: Case = None,
     everything: All = False,
-    reason: Annotated[str | None, typer.Option(help="Why; it is kept with the word.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why; it stands on the topic of controls.")] = None,
     wait: Wait = 60,
     json_output: Json = False,
 ) -> None:

@@ -198,7 +198,7 @@ def extend(
 def cancel(
     case_id: CaseId,
     operator: Operator,
-    reason: Annotated[str, typer.Option(help="Why; it is kept with the word.")],
+    reason: Annotated[str, typer.Option(help="Why; it stands on the topic of controls.")],
     json_output: Json = False,
 ) -> None:
     """Take a request back: nothing more is commanded, and what is with systems is withdrawn.

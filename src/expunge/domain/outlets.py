@@ -99,6 +99,7 @@ class HoldSet(Outlet):
     placed_at: datetime
     review_by: datetime | None = None
     released_at: datetime | None = None
+    released_by: str | None = None
 
 
 class Line(Outlet):
@@ -146,6 +147,8 @@ class CaseConfirmed(Outlet):
     dry_run: bool
     outcome: str | None = None
     plan_digest: Hex | None = None
+    thresholds: tuple[str, ...] = ()
+    """Of a plan: the rows of the guard that it lies above; a dry run would have waited for operators there."""
     counts: dict[str, dict[str, int]]
     deferrals: tuple[Line, ...]
     denials: tuple[Line, ...]

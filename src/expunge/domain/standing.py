@@ -64,6 +64,23 @@ class Hold(Value):
     content: Hex
     """Keyed digest of what was said: the same id with other content is another hold, and refused."""
     order: Order
+    number: int = 0
+    """In one partition: holds are counted as they are heard."""
+
+
+class HoldAsked(Value):
+    """A hold that a resolver must look into."""
+
+    hold_id: str
+    scope: Held
+
+
+class Release(Value):
+    """The end of a hold."""
+
+    at: datetime
+    operator: str
+    order: Order
 
 
 class Pause(Value):
@@ -81,8 +98,8 @@ class Standing(Value):
 
     pauses: dict[str, Pause] = {}
     holds: dict[str, Hold] = {}
-    released: dict[str, datetime] = {}
-    """Hold -> when it was released. The release may come first; an id is used for one hold only."""
+    released: dict[str, Release] = {}
+    """Hold -> its end, which may be heard first. One that was said before the hold was placed ends nothing."""
     verdicts: dict[str, tuple[Verdict, ...]] = {}
     """Rate -> what operators have said about members of its groups, in order; at most VERDICTS."""
     telling: tuple[str, ...] = ()
@@ -103,7 +120,12 @@ class Standing(Value):
     @property
     def active(self) -> tuple[Hold, ...]:
         """The holds that have not been released, in order."""
-        return tuple(hold for name, hold in sorted(self.holds.items()) if name not in self.released)
+        return tuple(hold for name, hold in sorted(self.holds.items()) if self.release_of(name) is None)
+
+    def release_of(self, hold_id: str) -> Release | None:
+        """The end of a hold; None while it stands, or of one that was never placed."""
+        hold, release = self.holds.get(hold_id), self.released.get(hold_id)
+        return release if hold and release and release.order > hold.order else None
 
     def paused(self, pause: Pause) -> Standing | None:
         """The same with one more word about a scope; None if a later one holds already."""
@@ -117,13 +139,15 @@ class Standing(Value):
         known = self.holds.get(hold.hold_id)
         if known is not None and known.order <= hold.order:
             return None
-        return self.model_copy(update={"holds": {**self.holds, hold.hold_id: hold}})
+        numbered = hold.model_copy(update={"number": 1 + max((each.number for each in self.holds.values()), default=0)})
+        return self.model_copy(update={"holds": {**self.holds, hold.hold_id: numbered}})
 
-    def freed(self, hold_id: str, at: datetime) -> Standing | None:
-        """The same with a hold released; None if it was before."""
-        if hold_id in self.released:
+    def freed(self, hold_id: str, release: Release) -> Standing | None:
+        """The same with a hold released; None if a later word of that kind was heard before."""
+        known = self.released.get(hold_id)
+        if known is not None and known.order >= release.order:
             return None
-        return self.model_copy(update={"released": {**self.released, hold_id: at}})
+        return self.model_copy(update={"released": {**self.released, hold_id: release}})
 
     def judged(self, rate: str, verdict: Verdict) -> Standing | None:
         """The same with one more word about a group; None if it was heard before."""

@@ -77,7 +77,7 @@ class Purpose(Value):
     revocations: tuple[Revocation, ...] = ()
     """The latest of each case, in order of time; at most KEPT_CASES, of which the earliest are taken together."""
     cancelled: tuple[str, ...] = ()
-    """Cases that were cancelled: their words count no longer, whenever they come."""
+    """The last cases that were cancelled: their words count no longer, whenever they come."""
     grants: tuple[int, ...] = ()
     """Moments of grants, in order."""
 
@@ -118,13 +118,18 @@ class Purpose(Value):
         if word.word == "granted":
             return self.model_copy(update={"grants": self._needed(sorted({*self.grants, word.at_ms}))})
         if word.word == "cancelled":
-            return self.model_copy(update={"cancelled": tuple(sorted({*self.cancelled, word.case_id})[:KEPT_CASES])})
+            left = tuple(each for each in self.revocations if each.case_id != word.case_id)
+            known_cases = tuple(each for each in self.cancelled if each != word.case_id)
+            cancelled = (*known_cases, word.case_id)[-KEPT_CASES:]
+            return self.model_copy(update={"revocations": left, "cancelled": cancelled})
+        if word.word == "revoked" and word.case_id and word.case_id in self.cancelled:
+            return self
         said = Revocation(case_id=word.case_id, at_ms=word.at_ms, until=word.until)
         known = sorted({*self.revocations, said}, key=lambda each: (each.at_ms, each.case_id, each.until))
         while len(known) > KEPT_CASES:
             first, second, *others = known
             ends = {first.until, second.until}
-            known = [second.model_copy(update={"until": 0 if 0 in ends else max(ends)}), *others]
+            known = [Revocation(case_id="", at_ms=second.at_ms, until=0 if 0 in ends else max(ends)), *others]
         return self.model_copy(update={"revocations": tuple(known)})
 
     def _needed(self, grants: list[int]) -> tuple[int, ...]:

@@ -29,7 +29,7 @@ from expunge.domain.row import (
     combination_of,
 )
 from expunge.domain.scope import Arrival, GroupKind, Hex, Scope, ScopeKind, Value, place_of
-from expunge.domain.standing import Hold
+from expunge.domain.standing import HoldAsked
 from expunge.domain.vocabulary import Action, Kind, Regime
 
 MAX_FRONTIER = 40_000
@@ -82,7 +82,9 @@ class Task(Value):
     force: bool = False
     """Plan what is known, without waiting for the indexers any longer."""
     chunks: tuple[Hex, ...] = ()
-    holds: tuple[Hold, ...] = ()
+    holds: tuple[HoldAsked, ...] = ()
+    number: int = 0
+    """Of the last of these holds."""
 
 
 class Trip(NamedTuple):

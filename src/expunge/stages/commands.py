@@ -12,6 +12,7 @@ from expunge.domain.case.state import Case
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing, stamp
 from expunge.domain.plan import Chunk, Detail
+from expunge.domain.policy.rules import Grade
 from expunge.domain.scope import ScopeKind
 from expunge.domain.suppression import RESTRICTED
 from expunge.domain.vocabulary import Action
@@ -24,7 +25,9 @@ _PLAIN = Detail()
 _WITHOUT = frozenset({Action.REBUILD_WITHOUT, Action.RETRAIN_WITHOUT, Action.REDACT, Action.RESTRICT})
 
 
-def command(state: ChunkState, attempt: int, chunk: Chunk, root: Root, case: Case | None, now: datetime) -> Outgoing:
+def command(
+    state: ChunkState, attempt: int, chunk: Chunk, root: Root, case: Case | None, least: Grade, now: datetime
+) -> Outgoing:
     """A chunk's command: its targets, but for those that are held or answered where it takes another's place."""
     summary = state.summary
     data: dict[str, Any] = {
@@ -37,7 +40,7 @@ def command(state: ChunkState, attempt: int, chunk: Chunk, root: Root, case: Cas
         "attempt": attempt,
         "due_at": stamp(case.due_of(summary.provision)) if case else "",
         "regime": root.regime.value,
-        "minimum_grade": "E1",
+        "minimum_grade": least.value,
         "purposes": [each for each in state.lifting if each != RESTRICTED] if state.lifting else list(chunk.purposes),
         "exclude": _exclude(chunk, root),
         "targets": _targets(chunk, root, state.ordinals),

@@ -173,6 +173,8 @@ class Coordinator:
         first = not message.after and not isinstance(message, HoldingDeclared)
         if first and not self._hear(view, cast("Said", message), record, waves):
             return
+        if not first and not isinstance(message, HoldingDeclared) and hearing.overtaken(view.standing, message):
+            return  # whoever says the later word tells every case
         page = view.live_cases(message.after, CASES_PER_BROADCAST)
         view.load(page)
         more = len(page) == CASES_PER_BROADCAST

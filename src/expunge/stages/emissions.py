@@ -55,7 +55,7 @@ from expunge.domain.policy.rules import Policy
 from expunge.domain.rates import Answer, RateAsked, Verdict, rate_id
 from expunge.domain.row import Row
 from expunge.domain.scope import Arrival, Granted, Scope, ScopeKind
-from expunge.domain.standing import Standing
+from expunge.domain.standing import HoldAsked, Standing
 from expunge.domain.suppression import EVERYTHING, RESTRICTED, Suppress, Suppression, Word, source_key
 from expunge.domain.walk import Task, TaskKind, task_id
 from expunge.ports import Index, Tenure, Topics
@@ -163,15 +163,17 @@ class Emitter:
                 return [self._task(bodies, decision, emission, case_id, cause)]
             case SendCommand(chunk, attempt):
                 body = bodies.body(case_id, chunk.summary.digest)
-                return [commands.command(chunk, attempt, body, root(), decision.case, now)]
+                opened = root()
+                least, _ = self._door.policies.of(opened.policy).minimum_grade(body.kind, opened.regime)
+                return [commands.command(chunk, attempt, body, opened, decision.case, least, now)]
             case WithdrawCommand(chunk, reason):
                 return [commands.withdrawal(case_id, chunk, reason, now)]
             case LookIntoHolds():
                 return [self._look(emission, root(), decision, now)]
             case AskRate():
                 return [_ask_rate(emission, case_id, cause)]
-            case ReconsiderOn(word, after):
-                again = Reconsider(case_id=case_id, word=word, after=after)
+            case ReconsiderOn(word, after, serial):
+                again = Reconsider(case_id=case_id, word=word, after=after, serial=serial)
                 return [_to_itself(again, cause, case_id, word, after)]
             case SuppressNoLonger():
                 return suppress(root(), now, taken_back=True)
@@ -229,7 +231,8 @@ class Emitter:
             regime=root.regime,
             policy=root.policy,
             chunks=look.chunks,
-            holds=look.holds,
+            holds=tuple(HoldAsked(hold_id=hold.hold_id, scope=hold.scope) for hold in look.holds),
+            number=look.holds[-1].number,
             force=True,
         )
         return task_message(task, now, SOURCE)
@@ -355,9 +358,10 @@ def hold_published(standing: Standing, hold_id: str, time: datetime) -> list[Out
     hold, sequence = standing.holds.get(hold_id), hearing.sequence(standing, hold_id)
     if hold is None:
         return []
-    data = hold.model_dump(mode="json", exclude={"content", "order"}, exclude_none=True)
-    released = standing.released.get(hold_id)
-    data |= {"sequence": sequence} | ({"released_at": stamp(released)} if released else {})
+    data = hold.model_dump(mode="json", exclude={"content", "order", "number"}, exclude_none=True)
+    end = standing.release_of(hold_id)
+    data |= {"sequence": sequence}
+    data |= {"released_at": stamp(end.at), "released_by": end.operator} if end else {}
     event = Event(HOLD_TYPE, SOURCE, name(HOLD_TYPE, hold_id, sequence), time, data)
     return [Outgoing("holds", hold_id, event)]
 

@@ -1,9 +1,9 @@
 """Which targets of a command a hold covers.
 
 A hold on an asset covers it under all its names. One on a person covers what names the person, one on a data source
-what states it, and both what was made from that, as far as rows keep their parents; but a container (a data set, a
-model) only if it says so itself: everybody else's data is in it, too. A holding is covered if it is asked for that very
-person or data source.
+what states it, and both what was made from that; but a container (a data set, a model) only if it says so itself:
+everybody else's data is in it, too. Where a row keeps only some of its parents, nobody can say that the hold does not
+cover it, so it is kept. A holding is covered if it is asked for that very person or data source.
 """
 
 from __future__ import annotations
@@ -14,26 +14,29 @@ from collections.abc import Iterable, Sequence
 from expunge.domain.case.messages import Covered
 from expunge.domain.identity import Keys
 from expunge.domain.plan import Chunk
-from expunge.domain.row import Row
+from expunge.domain.row import KEPT_PARENTS, Row
 from expunge.domain.scope import SHARDS, Group, GroupKind
-from expunge.domain.standing import Hold, HoldKind
+from expunge.domain.standing import HoldAsked, HoldKind
 from expunge.ports import Index
 from expunge.stages.exclusions import names_of
 
 
-def covered(index: Index, keys: Keys, chunks: Sequence[Chunk], holds: Sequence[Hold]) -> tuple[Covered, ...]:
-    """For each chunk, the ordinals that each hold covers; none of those is left out, so that all are answered."""
+def covered(index: Index, keys: Keys, chunks: Sequence[Chunk], holds: Sequence[HoldAsked]) -> tuple[Covered, ...]:
+    """For each chunk, the ordinals that holds cover; no chunk is left out, so that all are answered."""
     targets = {keys.asset(asset) for chunk in chunks if not chunk.holding for asset in chunk.assets}
-    lineage = _Lineage(index, targets)
-    found = {hold.hold_id: lineage.below(_named(index, keys, lineage, hold)) for hold in holds}
+    lineage = _Lineage(index, keys, targets)
+    kept = {hold.hold_id: lineage.below(_named(index, keys, lineage, hold)) for hold in holds}
 
-    def ordinals(chunk: Chunk, hold: Hold) -> tuple[int, ...]:
+    def ordinals(chunk: Chunk, hold: HoldAsked) -> tuple[int, ...]:
         if chunk.holding and hold.scope.kind is not HoldKind.ASSET:
             return (0,) if chunk.root == hold.scope.value else ()
-        return tuple(at for at, asset in enumerate(chunk.assets) if keys.asset(asset) in found[hold.hold_id])
+        return tuple(at for at, asset in enumerate(chunk.assets) if keys.asset(asset) in kept[hold.hold_id])
 
     return tuple(
-        Covered(chunk=chunk.digest, covered=tuple((hold.hold_id, ordinals(chunk, hold)) for hold in holds))
+        Covered(
+            chunk=chunk.digest,
+            covered=tuple((hold.hold_id, found) for hold in holds if (found := ordinals(chunk, hold))),
+        )
         for chunk in chunks
     )
 
@@ -41,8 +44,10 @@ def covered(index: Index, keys: Keys, chunks: Sequence[Chunk], holds: Sequence[H
 class _Lineage:
     """Assets and what they were made from, upwards, up to containers."""
 
-    def __init__(self, index: Index, targets: Iterable[bytes]) -> None:
+    def __init__(self, index: Index, keys: Keys, targets: Iterable[bytes]) -> None:
         self.rows: dict[bytes, Row] = {}
+        self.unknown: set[bytes] = set()
+        """Assets of which not all parents are kept."""
         self.children: dict[bytes, set[bytes]] = defaultdict(set)
         level = sorted(targets)
         while level:
@@ -50,10 +55,17 @@ class _Lineage:
             self.rows |= read
             above: set[bytes] = set()
             for key, row in read.items():
+                names = {keys.asset(name) for name in row.aliases}
+                for name in names:  # the same asset: what is said of one name is said of all
+                    self.children[name].add(key)
+                    self.children[key].add(name)
                 if not row.container:
                     above.update(row.parents)
                     for parent in row.parents:
                         self.children[parent].add(key)
+                    if len(row.parents) >= KEPT_PARENTS:
+                        self.unknown.add(key)
+                above |= names
             level = sorted(above - self.rows.keys())
 
     def below(self, named: set[bytes]) -> set[bytes]:
@@ -68,11 +80,12 @@ class _Lineage:
         return found
 
 
-def _named(index: Index, keys: Keys, lineage: _Lineage, hold: Hold) -> set[bytes]:
+def _named(index: Index, keys: Keys, lineage: _Lineage, hold: HoldAsked) -> set[bytes]:
     """The assets that a hold names itself."""
     value = hold.scope.value
     if hold.scope.kind is HoldKind.ASSET:
         return names_of(index, keys, [bytes.fromhex(value)])
     if hold.scope.kind is HoldKind.SUBJECT:
-        return set(index.members(Group(GroupKind.SUBJECT, bytes.fromhex(value)), range(SHARDS)))
-    return {key for key, row in lineage.rows.items() if value in row.combination.data_sources}
+        named = set(index.members(Group(GroupKind.SUBJECT, bytes.fromhex(value)), range(SHARDS)))
+        return named | lineage.unknown
+    return lineage.unknown | {key for key, row in lineage.rows.items() if value in row.combination.data_sources}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
+from functools import partial
 
 from expunge.domain.admission.door import Door
 from expunge.domain.case.messages import TYPE_OF, Covered, HoldsSeen, Planned
@@ -40,7 +41,9 @@ RECHECK_SECONDS = 0.2
 CHUNKS_PER_ANSWER = 2_000
 """Chunks or containers in one answer; a longer one is cut, and only its last part ends the task."""
 
-ORDINALS_PER_ANSWER = 20_000
+ORDINALS_PER_ANSWER = 50_000
+NAME_WEIGHT = 20
+"""What the name of a hold or of a chunk weighs in a message, in ordinals."""
 
 
 class Resolver:
@@ -230,7 +233,8 @@ class _Answer:
         """Walk, plan, and answer; what the answer announces goes to `outgoing`."""
         task, resolver = self._task, self._resolver
         if task.kind is TaskKind.HOLDS:
-            return [self._to_case(HoldsSeen(case_id=task.case_id, found=part)) for part in _parts(resolver.holds(task))]
+            said = partial(HoldsSeen, case_id=task.case_id, number=task.number)
+            return [self._to_case(said(found=part)) for part in _parts(resolver.holds(task))]
         if task.kind is TaskKind.CONTAINERS:
             lots = resolver.containers(task)
             keys = {each.key for obligations in lots.values() for each in obligations}
@@ -302,7 +306,7 @@ def _parts(found: Sequence[Covered]) -> Iterator[tuple[Covered, ...]]:
     size = 0
     for each in found:
         part.append(each)
-        size += 1 + sum(len(ordinals) for _, ordinals in each.covered)
+        size += NAME_WEIGHT + sum(NAME_WEIGHT + len(ordinals) for _, ordinals in each.covered)
         if size >= ORDINALS_PER_ANSWER:
             yield tuple(part)
             part, size = [], 0

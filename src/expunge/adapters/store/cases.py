@@ -252,9 +252,14 @@ def _case_words(keys: Keys, case: Case) -> list[Words]:
 def _chunk_words(keys: Keys, case_id: str, digest: str, chunk: ChunkState) -> list[Words]:
     ready = keys.of("ready", case_id, chunk.generation, chunk.summary.stage)
     live = keys.of("live", case_id)
+    carried = [word for command in (chunk.command_id, *chunk.named) for word in (command, digest)]
     return [
         ["HSET", keys.of("chunks", case_id), digest, chunk.model_dump_json(exclude_defaults=True)],
-        ["HSET", keys.of("commands", case_id), chunk.command_id, digest],
+        [
+            "HSET",
+            keys.of("commands", case_id),
+            *(w for each in (chunk.command_id, *chunk.named) for w in (each, digest)),
+        ],
         ["ZADD", live, 0, digest] if chunk.live else ["ZREM", live, digest],
         ["SADD", keys.of("plan", case_id, chunk.generation), digest],
         ["ZADD", ready, 0, digest] if chunk.waits else ["ZREM", ready, digest],

@@ -32,7 +32,7 @@ from expunge.domain.controls import (
 from expunge.domain.controls import HoldPlaced as Placed
 from expunge.domain.events import CloudEvent, Record
 from expunge.domain.registry import Operator
-from expunge.domain.standing import EVERYTHING, Held, Hold, HoldKind, Order, Pause
+from expunge.domain.standing import EVERYTHING, Held, Hold, HoldKind, Order, Pause, Release
 from expunge.errors import InvalidMessage
 
 
@@ -62,7 +62,8 @@ def control(door: Door, event: CloudEvent, record: Record) -> Control | Said:
         return PauseSaid(pause=_pause(door, said, operator, record))
     if isinstance(said, Placed):
         return HoldPlaced(hold=_hold(door, said, operator, record, content), place=place)
-    return HoldReleased(hold_id=said.hold_id, at=record.appended_at, **spoken)
+    release = Release(at=record.appended_at, operator=operator.name, order=_order(record))
+    return HoldReleased(hold_id=said.hold_id, release=release, content=content, place=place)
 
 
 def _of_case(said: CaseControl, spoken: dict[str, Any]) -> Control:

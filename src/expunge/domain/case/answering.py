@@ -10,6 +10,7 @@ from expunge.domain.case.commanding import DAY
 from expunge.domain.case.messages import Receipted
 from expunge.domain.case.receipts import Standard, next_answers
 from expunge.domain.case.turn import NoteAnswers, SetAside, Turn, WriteClaims
+from expunge.domain.policy.rules import Grade
 from expunge.domain.vocabulary import Claim
 
 GONE = frozenset(LETTERS[claim] for claim in (Claim.DELETED, Claim.KEY_DESTROYED, Claim.NOT_FOUND))
@@ -33,7 +34,8 @@ def receipted(turn: Turn, message: Receipted) -> None:
         return
     _answered(turn, chunk, message)
     chunk = turn.chunks.get(chunk.summary.digest, chunk)
-    if turn.case.granted and not chunk.out:
+    stopped = turn.case.cancelling or chunk.out or chunk.phase is Phase.WAITING
+    if not stopped and (turn.case.granted or chunk.left):
         commanding.look_again(turn, chunk)
         chunk = turn.chunks.get(chunk.summary.digest, chunk)
     if message.status == "withdrawn":
@@ -53,7 +55,7 @@ def _later(left: dict[str, dict[str, int]], right: dict[str, dict[str, int]]) ->
 
 
 def _accepted(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
-    if (message.attempt, message.sequence) <= chunk.receipt or not chunk.open or chunk.phase is Phase.RECALLED:
+    if (message.attempt, message.sequence) <= chunk.receipt or not chunk.open or chunk.phase is not Phase.SENT:
         return
     promised = message.expected_by or turn.now + timedelta(seconds=turn.system(chunk).timeout_seconds)
     due = turn.case.due_at
@@ -67,7 +69,7 @@ def _accepted(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
 
 def _answered(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
     body = turn.reader.body(turn.case.case_id, chunk.summary.digest)
-    answers, notes = next_answers(chunk, body, message, Standard(turn.policy.refusals, turn.case.regime))
+    answers, notes = next_answers(chunk, body, message, _standard(turn, chunk))
     place = (message.attempt, message.sequence)
     nothing_new = place <= chunk.receipt or message.status == "withdrawn"
     if (answers, notes) == (chunk.answers, chunk.notes) and nothing_new:
@@ -95,11 +97,17 @@ def _answered(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
         turn.record(chunk_facts.Exhausted(chunk=chunk.summary.digest), answered)
 
 
+def _standard(turn: Turn, chunk: ChunkState) -> Standard:
+    """What policy lets count; receipts are of grade E1 as long as they cannot be signed."""
+    least, rule = turn.policy.minimum_grade(chunk.summary.kind, turn.case.regime)
+    return Standard(turn.policy.refusals, turn.case.regime, rule if least > Grade.E1 else "")
+
+
 def _next(turn: Turn, chunk: ChunkState, attempt: int) -> datetime | None:
     """When to command again: soon and then ever later while something is open, at its end for a deferral."""
     system = turn.system(chunk)
     if chunk.phase is not Phase.SENT:
-        return chunk.next_at if chunk.out else None
+        return chunk.next_at
     attempt = max(1, attempt - chunk.used)
     if chunk.open:
         wait = timedelta(seconds=min(system.retry_seconds * 2 ** min(attempt - 1, 20), DAY.total_seconds()))

@@ -42,7 +42,7 @@ from expunge.domain.case.facts import (
 from expunge.domain.case.messages import Root
 from expunge.domain.case.state import Case, Deadline, Generation
 from expunge.domain.plan import ChunkSummary, command_id
-from expunge.domain.vocabulary import OPEN, Action, Claim, Status
+from expunge.domain.vocabulary import OPEN, OVER, Action, Claim, Status
 from expunge.domain.walk import task_id
 
 
@@ -268,9 +268,9 @@ def _cancel_asked(case: Case, _: Chunks, fact: CancelAsked) -> Case:
 
 
 def _reconsidering(case: Case, _: Chunks, fact: Reconsidering) -> Case:
-    others = {*case.reconsidering} - {fact.word}
-    words = others if fact.done else {*others, fact.word}
-    return case.model_copy(update={"reconsidering": tuple(sorted(words))})
+    words = {word: serial for word, serial in case.reconsidering.items() if word != fact.word}
+    words |= {} if fact.done else {fact.word: fact.serial}
+    return case.model_copy(update={"reconsidering": dict(sorted(words.items()))})
 
 
 def _overdue(case: Case, _: Chunks, __: Overdue) -> Case:
@@ -285,7 +285,8 @@ def _provision_ended(case: Case, _: Chunks, fact: ProvisionEnded) -> Case:
 
 
 def _closed(case: Case, _: Chunks, fact: Closed) -> Case:
-    return case.model_copy(update={"status": fact.status})
+    passes = {} if fact.status in OVER else case.reconsidering
+    return case.model_copy(update={"status": fact.status, "reconsidering": passes})
 
 
 def _reopened(case: Case, _: Chunks, fact: Reopened) -> Case:

@@ -22,12 +22,11 @@ from expunge.domain.case.chunk_facts import (
     Spared,
     Withdrawn,
 )
-from expunge.domain.case.chunks import LETTERS, ChunkState, Note, Phase, Tally
+from expunge.domain.case.chunks import GRANTED_AGAIN, LETTERS, ChunkState, Note, Phase, Tally
 from expunge.domain.case.state import Case
 from expunge.domain.vocabulary import OPEN, UNDONE, Claim
 
 BY_POLICY = "by_policy"
-GRANTED_AGAIN = "granted_again"
 Chunks = dict[str, ChunkState]
 """Chunk states that a fact changes, by digest."""
 _OPEN, _HELD = LETTERS[OPEN], LETTERS[Claim.HELD]
@@ -52,9 +51,9 @@ def _named(chunk: ChunkState, command: str) -> dict[str, Any]:
     """What the command names; what earlier ones named is kept, for their receipts may come yet."""
     left = chunk.left
     part = left if len(left) < chunk.summary.size else ()
-    earlier = {chunk.command_id: ()} if command != chunk.command_id else {}
-    named = {**earlier, **chunk.named, command: part}
-    return {"named": named if any(named.values()) or len(named) > 1 else {}}
+    if command == chunk.command_id:
+        return {"named": {**chunk.named, command: part} if part else chunk.named}
+    return {"named": {chunk.command_id: chunk.ordinals, **chunk.named, command: left}}
 
 
 def _turned(case: Case, chunk: ChunkState) -> Case:
@@ -90,17 +89,19 @@ def _withdrawn(case: Case, chunks: Chunks, fact: Withdrawn) -> tuple[Case, Chunk
 
 def _holds_asked(case: Case, chunks: Chunks, fact: HoldsAsked) -> tuple[Case, Chunks]:
     before = chunks[fact.chunk]
-    return _changed(case, before, asked=tuple(sorted({*before.asked, *fact.holds})))
+    asked = tuple(sorted({*before.asked, *fact.holds}))
+    return _changed(case, before, asked=asked, asking=fact.number, next_at=fact.next_at or before.next_at)
 
 
 def _holds_found(case: Case, chunks: Chunks, fact: HoldsFound) -> tuple[Case, Chunks]:
     """What a hold covers and nobody has answered for is held."""
     before = chunks[fact.chunk]
-    answers, notes = _reread(before, _DEFERRED | _OPEN_LETTERS, _HELD, fact.ordinals)
-    asked = tuple(each for each in before.asked if each != fact.hold)
-    return _changed(
-        case, before, holds={**before.holds, fact.hold: fact.ordinals}, asked=asked, answers=answers, notes=notes
-    )
+    covered = {ordinal for _, ordinals in fact.covered for ordinal in ordinals}
+    answers, notes = _reread(before, _DEFERRED | _OPEN_LETTERS, _HELD, covered)
+    changes: dict[str, Any] = {"holds": before.holds | dict(fact.covered), "answers": answers, "notes": notes}
+    if fact.number:
+        changes |= {"looked_at": max(before.looked_at, fact.number), "asked": (), "asking": 0}
+    return _changed(case, before, **changes)
 
 
 def _hold_ended(case: Case, chunks: Chunks, fact: HoldEnded) -> tuple[Case, Chunks]:
@@ -152,7 +153,7 @@ def _deferred(case: Case, chunks: Chunks, fact: Deferred) -> tuple[Case, Chunks]
 def _deferral_ended(case: Case, chunks: Chunks, fact: DeferralEnded) -> tuple[Case, Chunks]:
     before = chunks[fact.chunk]
     answers, notes = _reread(before, _DEFERRED, _OPEN)
-    return _changed(case, before, answers=answers, notes=notes, phase=Phase.BARRED)
+    return _changed(case, before, answers=answers, notes=notes, phase=Phase.BARRED, next_at=None)
 
 
 def _exhausted(case: Case, chunks: Chunks, fact: Exhausted) -> tuple[Case, Chunks]:
@@ -178,6 +179,8 @@ def _answered(case: Case, chunks: Chunks, fact: Answered) -> tuple[Case, Chunks]
 
 def _changed(case: Case, before: ChunkState, **changes: Any) -> tuple[Case, Chunks]:
     after = before.model_copy(update=changes)
+    if after.next_at is not None and not after.ticks:
+        after = after.model_copy(update={"next_at": None})
     if before.settled != after.settled:
         generation = case.numbered(before.generation)
         unsettled = Counter(generation.unsettled)

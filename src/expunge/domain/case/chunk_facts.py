@@ -52,15 +52,20 @@ class HoldsAsked(Value):
     fact: Literal["holds_asked"] = "holds_asked"
     chunk: Hex
     holds: tuple[str, ...]
+    number: int
+    """Of the last of them."""
+    next_at: datetime | None = None
+    """When to ask once more, where the chunk has a moment of its own."""
 
 
 class HoldsFound(Value):
-    """Which targets of a chunk, by ordinal, a hold covers; perhaps none."""
+    """Which targets of a chunk, by ordinal, holds cover; one that covers none is not named."""
 
     fact: Literal["holds_found"] = "holds_found"
     chunk: Hex
-    hold: str
-    ordinals: tuple[int, ...]
+    covered: tuple[tuple[str, tuple[int, ...]], ...]
+    number: int = 0
+    """Of the last hold that was looked into; 0: those that need no look."""
 
 
 class HoldEnded(Value):

@@ -12,6 +12,8 @@ from expunge.domain.scope import Hex, Value
 from expunge.domain.standing import hold_word
 from expunge.domain.vocabulary import DEFERRALS, OPEN, UNDONE, Action, Claim
 
+GRANTED_AGAIN = "granted_again"
+"""Why an obligation was spared: consent was given again, or the restriction lifted, before anything was done."""
 LETTERS: dict[str, str] = {
     OPEN: ".",
     Claim.DELETED: "d",
@@ -98,11 +100,15 @@ class ChunkState(Value):
     used: int = 0
     """Attempts of earlier rounds."""
     named: dict[str, tuple[int, ...]] = {}
-    """Command id -> the ordinals that it names, where that is not simply all of them."""
+    """Command id -> the ordinals that it names; one that does not stand here names all."""
     recalled_for: tuple[str, ...] = ()
     """The words (of operators) for which its command was withdrawn."""
     holds: dict[str, tuple[int, ...]] = {}
-    """Hold -> the ordinals that it covers, of every hold that was looked into."""
+    """Hold -> the ordinals that it covers; those that cover nothing do not stand here."""
+    looked_at: int = 0
+    """The number of the last hold that was looked into for it."""
+    asking: int = 0
+    """The number of the last hold that a resolver is looking into for it; 0: none."""
     lifting: tuple[str, ...] = ()
     """Of a restriction: the purposes for which its last command lets go again."""
     lifted: tuple[str, ...] = ()
@@ -148,7 +154,7 @@ class ChunkState(Value):
 
     def ordinals_of(self, command: str) -> tuple[int, ...]:
         """The ordinals that a command named."""
-        return self.named.get(command) or tuple(range(self.summary.size))
+        return self.named.get(command, tuple(range(self.summary.size)))
 
     @property
     def left(self) -> tuple[int, ...]:
@@ -173,6 +179,11 @@ class ChunkState(Value):
     def out(self) -> bool:
         """Whether its system has a command that it may still carry out."""
         return self.phase in _WITH_SYSTEM and any(self.answers[each] in _UNSETTLED_LETTERS for each in self.ordinals)
+
+    @property
+    def ticks(self) -> bool:
+        """Whether it has something to do at a moment of its own: to send again, or to end a deferral."""
+        return self.phase is Phase.PUT_OFF or self.out
 
     @property
     def live(self) -> bool:

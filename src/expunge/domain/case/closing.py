@@ -27,7 +27,8 @@ def conclude(turn: Turn) -> None:
         confirm.say(turn, "reopened")
     if status is None or status is turn.case.status:
         return
-    if status in _DONE and turn.case.scope is ScopeKind.RESTRICTION and not turn.case.granted:
+    restricts = turn.case.scope is ScopeKind.RESTRICTION and not turn.case.granted
+    if status in _DONE and restricts and turn.case.count(frozenset({Claim.RESTRICTED, Claim.REDACTED})):
         confirm.say(turn, "restricted")
     turn.record(facts.Closed(status=status))
     confirm.say(turn, status.value, outcome=confirm.outcome_of(turn.case))

@@ -2,42 +2,45 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from expunge.domain.case import chunk_facts, restrictions
 from expunge.domain.case.chunks import ChunkState, Phase
 from expunge.domain.case.turn import SendCommand, Turn, WithdrawCommand
 from expunge.domain.plan import command_id
-from expunge.domain.standing import hold_word
+from expunge.domain.standing import Hold, hold_word
 from expunge.domain.vocabulary import Action
 
 CANCEL = "cancel"
+REGROUP = "regroup"
+"""A command is withdrawn so that another can name what it had to leave out."""
+HOLDS_PER_TASK = 100
 DAY = timedelta(days=1)
 KEEPING = frozenset({Action.RESTRICT, Action.LIFT, Action.DISABLE})
 """Actions after which everything is still there."""
 
 
-def send(turn: Turn, chunk: ChunkState, wait: timedelta | None = None) -> None:
-    """Send a chunk's command, or note that it may not leave.
-
-    Args:
-        turn: the decision in progress.
-        chunk: a chunk whose stage has come.
-        wait: until it is sent again without an answer; the system's time-out, where none is given.
-    """
+def send(turn: Turn, chunk: ChunkState) -> None:
+    """Send the command of a chunk whose stage has come and of which nothing is with its system, or bar it."""
     chunk = restrictions.ended(turn, meet_holds(turn, chunk))
     if words(turn, chunk) or chunk.asked or not chunk.left:
-        if chunk.phase is not Phase.BARRED and not chunk.out:
+        if chunk.phase is not Phase.BARRED:
             turn.record(chunk_facts.Barred(chunk=chunk.summary.digest), chunk)
         return
-    command(turn, chunk, wait)
+    command(turn, chunk)
 
 
 def command(turn: Turn, chunk: ChunkState, wait: timedelta | None = None) -> None:
-    """Send a command for the first time, again, or anew under another id in the place of one that was withdrawn."""
-    anew = chunk.attempt > 0 and (chunk.phase is not Phase.SENT or chunk.unnamed)
+    """Send a command for the first time, or once more, or anew under another id where nothing is with the system.
+
+    Args:
+        turn: the decision in progress.
+        chunk: the chunk.
+        wait: until it is sent once more without an answer; the system's time-out, where none is given.
+    """
     identity = chunk.command_id
-    if anew:
+    if chunk.attempt and not chunk.out:
         identity = command_id(turn.case.case_id, chunk.generation, chunk.summary, chunk.round + 1)
     wait = wait or timedelta(seconds=turn.system(chunk).timeout_seconds)
     fact = chunk_facts.Commanded(
@@ -55,17 +58,19 @@ def words(turn: Turn, chunk: ChunkState) -> tuple[str, ...]:
 
 
 def look_again(turn: Turn, chunk: ChunkState) -> None:
-    """Hold what stands now against a live chunk: withdraw its command, or let it go."""
+    """Hold what stands now against a chunk whose stage has come: withdraw its command, or let the next one go.
+
+    As long as its system may still carry a command out, there is no other: of two, the later might be done first.
+    """
     chunk = restrictions.ended(turn, meet_holds(turn, chunk))
-    against = (*words(turn, chunk), *_held_in_command(chunk), *restrictions.must_stop(turn, chunk))
-    if chunk.phase in {Phase.SENT, Phase.RECALLED}:
-        if against and chunk.out:
-            recall(turn, chunk, against)
-        elif not against and chunk.left and (chunk.phase is Phase.RECALLED or chunk.unnamed):
-            send(turn, chunk)
-    elif chunk.phase is Phase.PUT_OFF:
+    if chunk.phase is Phase.PUT_OFF:
         _put_off(turn, chunk)
-    elif chunk.phase is Phase.BARRED:
+    elif chunk.out:
+        regroup = (REGROUP,) if chunk.unnamed else ()
+        against = (*words(turn, chunk), *_held_in_command(chunk), *restrictions.must_stop(turn, chunk), *regroup)
+        if against or chunk.phase is Phase.RECALLED:
+            recall(turn, chunk, against)
+    elif chunk.left:
         send(turn, chunk)
 
 
@@ -88,17 +93,21 @@ def _held_in_command(chunk: ChunkState) -> tuple[str, ...]:
 
 
 def recall(turn: Turn, chunk: ChunkState, against: tuple[str, ...]) -> None:
-    """Withdraw a command; said again until the system answers."""
-    told = tuple(sorted({*against, *chunk.recalled_for}))
+    """Withdraw a command; said again until the system answers, also when what stood against it has ended."""
+    told = tuple(sorted(against))
     if chunk.phase is Phase.RECALLED and chunk.recalled_for == told and chunk.next_at and turn.now < chunk.next_at:
         return
+    again = chunk.phase is not Phase.RECALLED or chunk.next_at is None or turn.now >= chunk.next_at
     system = turn.system(chunk)
     wait = timedelta(seconds=max(system.timeout_seconds, system.retry_seconds))
-    fact = chunk_facts.Recalled(
-        chunk=chunk.summary.digest, command_id=chunk.command_id, words=told, next_at=turn.now + wait
+    next_at = turn.now + wait if again or chunk.next_at is None else chunk.next_at
+    turn.record(
+        chunk_facts.Recalled(chunk=chunk.summary.digest, command_id=chunk.command_id, words=told, next_at=next_at),
+        chunk,
     )
-    turn.record(fact, chunk)
-    turn.emit(WithdrawCommand(turn.chunks[chunk.summary.digest], told[0].partition(":")[0]))
+    if again:
+        reason = told[0].partition(":")[0] if told else REGROUP
+        turn.emit(WithdrawCommand(turn.chunks[digest], reason))
 
 
 def meet_holds(turn: Turn, chunk: ChunkState) -> ChunkState:
@@ -111,18 +120,22 @@ def meet_holds(turn: Turn, chunk: ChunkState) -> ChunkState:
         return chunk
     for ended in sorted(chunk.holds.keys() - {hold.hold_id for hold in standing}):
         turn.record(chunk_facts.HoldEnded(chunk=digest, hold=ended), turn.chunks.get(digest, chunk))
-    unknown = []
-    for hold in standing:
-        if hold.hold_id in chunk.holds or hold.hold_id in chunk.asked:
-            continue
-        if hold.scope.known_at_once:
-            whole = tuple(range(chunk.summary.size))
-            fact = chunk_facts.HoldsFound(chunk=digest, hold=hold.hold_id, ordinals=whole)
-            turn.record(fact, turn.chunks.get(digest, chunk))
-        else:
-            unknown.append(hold)
-    if unknown and not turn.case.cancelling:
-        asked = tuple(hold.hold_id for hold in unknown)
-        turn.record(chunk_facts.HoldsAsked(chunk=digest, holds=asked), turn.chunks.get(digest, chunk))
-        turn.to_look_into.setdefault(tuple(unknown), []).append(digest)
+    whole = tuple(range(chunk.summary.size))
+    plain = [hold.hold_id for hold in standing if hold.scope.known_at_once and hold.hold_id not in chunk.holds]
+    if plain:
+        fact = chunk_facts.HoldsFound(chunk=digest, covered=tuple((each, whole) for each in plain))
+        turn.record(fact, turn.chunks.get(digest, chunk))
+    known = max(chunk.looked_at, chunk.asking)
+    unknown = [hold for hold in standing if not hold.scope.known_at_once and hold.number > known]
+    if unknown and not chunk.asking and not turn.case.cancelling:
+        ask_about_holds(turn, turn.chunks.get(digest, chunk), unknown)
     return turn.chunks.get(digest, chunk)
+
+
+def ask_about_holds(turn: Turn, chunk: ChunkState, holds: Sequence[Hold], next_at: datetime | None = None) -> None:
+    """Have a resolver look into holds, the earliest first; the others are asked about when it has answered."""
+    first = tuple(sorted(holds, key=lambda hold: hold.number)[:HOLDS_PER_TASK])
+    asked = tuple(hold.hold_id for hold in first)
+    fact = chunk_facts.HoldsAsked(chunk=chunk.summary.digest, holds=asked, number=first[-1].number, next_at=next_at)
+    turn.record(fact, chunk)
+    turn.to_look_into.setdefault(first, []).append(chunk.summary.digest)

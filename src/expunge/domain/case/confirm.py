@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from expunge.domain.case.chunks import Tally
+from expunge.domain.case.chunks import GRANTED_AGAIN, Tally
 from expunge.domain.case.state import Case
 from expunge.domain.case.turn import Confirm, Turn
 from expunge.domain.events import stamp
@@ -23,11 +23,12 @@ MAX_LINES = 200
 _SERVED = frozenset({Kind.MODEL, Kind.CHECKPOINT, Kind.DEPLOYMENT})
 
 
-def say(turn: Turn, milestone: str, **fields: str) -> None:
+def say(turn: Turn, milestone: str, *, thresholds: tuple[str, ...] = (), **fields: str) -> None:
     """Tell the requester about a milestone, as much as policy lets be seen; see `body` for the fields."""
     case = turn.case if turn.policy.holds.requester_sees is Seen.HELD else without_holds(turn.case)
     bases = {rule.id: rule.legal_basis for rule in turn.policy.dispositions if rule.legal_basis}
-    turn.emit(Confirm(milestone, body(case, **fields, bases=bases)))
+    said = body(case, **fields, bases=bases) | ({"thresholds": list(thresholds)} if thresholds else {})
+    turn.emit(Confirm(milestone, said))
 
 
 def without_holds(case: Case) -> Case:
@@ -104,8 +105,14 @@ def _exemptions(case: Case, bases: Mapping[str, str]) -> list[dict[str, Any]]:
 
 
 def outcome_of(case: Case) -> str:
-    """One word for the requester: complied, partial, refused or not_found. Nothing found is never called complied."""
-    claims = {line.claim for line, _ in case.counts} - {Claim.NOT_FOUND}
+    """One word for the requester: complied, partial, refused, superseded or not_found.
+
+    Nothing found is never called complied.
+    """
+    said = [(line.claim, line.reason) for line, _ in case.counts if line.claim != Claim.NOT_FOUND]
+    if said and all(each == (Claim.EXEMPT, GRANTED_AGAIN) for each in said):
+        return "superseded"  # nothing had to be done any more
+    claims = {claim for claim, reason in said if reason != GRANTED_AGAIN}
     if case.status is Status.PARTIALLY_COMPLETED:
         return "partial"
     if Claim.EXEMPT in claims:

@@ -44,6 +44,9 @@ class Opened(Value):
     clamped: bool
     clock: str
     """The rule of policy that the dates come from; they stand in the zone where its days begin."""
+    acknowledge_by: datetime | None = None
+    """Until when the requester must have heard that it was received, where the law says so."""
+    acknowledged_late: bool = False
     due_at: datetime
     warn_at: datetime
     extendable_to: datetime | None = None
@@ -247,6 +250,7 @@ class Reconsidering(Value):
 
     fact: Literal["reconsidering"] = "reconsidering"
     word: str
+    serial: int
     done: bool
 
 

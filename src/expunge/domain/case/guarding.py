@@ -38,6 +38,11 @@ def _above(case: Case, row: Threshold, counted: Counter[tuple[str, str]]) -> boo
     return any(n > row.more_than and n > row.share * known.get(system, 0) for system, n in by_system.items())
 
 
+def thresholds(turn: Turn, number: int) -> tuple[str, ...]:
+    """The ids of the thresholds that a plan lies above."""
+    return tuple(row.id for row in passed(turn.case, turn.case.numbered(number), turn.policy.guard))
+
+
 def held_back(turn: Turn, number: int) -> bool:
     """Let a plan that has just been fixed wait, if the guard of its policy says so; whether it waits.
 
@@ -46,7 +51,7 @@ def held_back(turn: Turn, number: int) -> bool:
     generation = turn.case.numbered(number)
     above = passed(turn.case, generation, turn.policy.guard)
     if not above or turn.case.dry_run:
-        return False
+        return False  # what a dry run would wait for its `planned` has said
     turn.record(
         facts.AwaitsApproval(
             generation=number,

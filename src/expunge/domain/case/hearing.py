@@ -33,8 +33,8 @@ def heard(standing: Standing, said: Said) -> Standing | None:
             return standing.paused(pause)
         case HoldPlaced(hold=hold):
             return standing.placed(hold)
-        case HoldReleased(hold_id=hold_id, at=at):
-            return standing.freed(hold_id, at)
+        case HoldReleased(hold_id=hold_id, release=release):
+            return standing.freed(hold_id, release)
         case GroupSaid(rate=rate, verdict=verdict):
             return standing.judged(rate, verdict)
 
@@ -51,4 +51,17 @@ def sequence(standing: Standing, hold_id: str) -> int:
     """How much is known of a hold: nothing, that it was placed, that it was released."""
     if hold_id not in standing.holds:
         return 0
-    return RELEASED if hold_id in standing.released else PLACED
+    return RELEASED if standing.release_of(hold_id) else PLACED
+
+
+def overtaken(standing: Standing, said: Said) -> bool:
+    """Whether a later word about the same thing was heard while cases were being told of this one."""
+    match said:
+        case PauseSaid(pause=pause):
+            return standing.pauses[pause.scope].order != pause.order
+        case HoldPlaced(hold=hold):
+            return standing.release_of(hold.hold_id) is not None
+        case HoldReleased(hold_id=hold_id, release=release):
+            return standing.released[hold_id].order != release.order
+        case GroupSaid(rate=rate, verdict=verdict):
+            return standing.verdicts[rate][-1] != verdict

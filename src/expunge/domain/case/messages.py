@@ -9,7 +9,7 @@ from expunge.domain.inlets import Matter, Outcome
 from expunge.domain.plan import ChunkSummary
 from expunge.domain.rates import RateAsked, Verdict
 from expunge.domain.scope import Granted, Hex, Scope, Value
-from expunge.domain.standing import Hold, Pause
+from expunge.domain.standing import Hold, Pause, Release
 from expunge.domain.suppression import Published, Suppress
 from expunge.domain.vocabulary import Regime
 from expunge.domain.walk import PlannedStatus
@@ -209,6 +209,8 @@ class Reconsider(Value):
     word: str
     after: str = ""
     """The last chunk that it was held against."""
+    serial: int = 0
+    """The number of the pass: of several passes for one word the latest says when all is done."""
 
 
 class Covered(Value):
@@ -216,14 +218,17 @@ class Covered(Value):
 
     chunk: Hex
     covered: tuple[tuple[str, tuple[int, ...]], ...]
-    """Hold and ordinals, for every hold that was asked about."""
+    """Hold and ordinals, of those holds that cover something."""
 
 
 class HoldsSeen(Value):
     """A resolver looked into holds."""
 
     case_id: Hex
+    number: int
+    """Of the last hold that it looked into."""
     found: tuple[Covered, ...]
+    """Every chunk that was asked about."""
 
 
 class PauseSaid(Value):
@@ -246,8 +251,7 @@ class HoldReleased(Value):
     """An operator releases a hold."""
 
     hold_id: str
-    operator: str
-    at: datetime
+    release: Release
     content: Hex
     place: Place
     after: str = ""

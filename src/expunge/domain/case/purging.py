@@ -11,6 +11,7 @@ from expunge.domain.case.messages import Continue
 from expunge.domain.case.state import Generation
 from expunge.domain.case.turn import ContinueStage, Turn
 
+LOOK_ONCE_MORE = timedelta(minutes=1)
 COMMANDS_PER_MESSAGE = 200
 """Commands that one decision sends; longer work goes on in a message to oneself (PROTOCOLS 20)."""
 
@@ -82,10 +83,14 @@ def repeat(turn: Turn, digest: str) -> None:
     if chunk.phase is Phase.PUT_OFF:
         turn.record(chunk_facts.DeferralEnded(chunk=digest), chunk)
         commanding.send(turn, turn.chunks[digest])
-    elif chunk.phase is Phase.RECALLED or commanding.words(turn, chunk):
-        commanding.look_again(turn, chunk)
+    elif chunk.asked:  # no answer for a while: the question is put once more
+        holds = [turn.standing.holds[each] for each in chunk.asked]
+        commanding.ask_about_holds(turn, chunk, holds, turn.now + LOOK_ONCE_MORE)
     else:
-        _again(turn, chunk)
+        commanding.look_again(turn, chunk)
+        after = turn.chunks.get(digest, chunk)
+        if after.phase is Phase.SENT and after.attempt == chunk.attempt and after.out and not after.asked:
+            _again(turn, after)
     advance(turn)
 
 

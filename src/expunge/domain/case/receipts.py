@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from expunge.domain.case.chunks import LETTERS, ChunkState, Note
+from expunge.domain.case.chunks import LETTERS, ChunkState, Note, Phase
 from expunge.domain.case.messages import Receipted
 from expunge.domain.events import stamp
 from expunge.domain.inlets import Outcome
@@ -24,6 +24,7 @@ _DONE_RANK = len(_BAD_TO_GOOD)
 _OPEN_LETTER = LETTERS[OPEN]
 _NOT_FOUND = LETTERS[Claim.NOT_FOUND]
 _HELD = LETTERS[Claim.HELD]
+_ENDING = frozenset(LETTERS[claim] for claim in DEFERRALS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +33,13 @@ class Standard:
 
     refusals: tuple[Refusal, ...]
     regime: Regime
+    below: str = ""
+    """The rule of policy that asks for a better grade than the receipt has; empty where it has that."""
 
     def refused(self, body: Chunk, outcome: Outcome) -> str:
         """The id of the row that refuses an answer; empty where none does."""
+        if self.below and outcome.claim is not Claim.FAILED:
+            return self.below
         found = (row.id for row in self.refusals if row.covers(body.kind, self.regime, outcome.claim, outcome.method))
         return next(found, "")
 
@@ -56,6 +61,8 @@ def next_answers(
     read = _Reader(body, standard, chunk.action, remains=bool(set(body.purposes) - set(chunk.lifted)))
     held, named = chunk.held, frozenset(chunk.ordinals_of(receipt.command_id))
     for ordinal, letter, reason, until in _claims(body, receipt, read, named):
+        if chunk.phase is Phase.BARRED and letter in _ENDING:
+            continue  # it will not be done by a command that was withdrawn
         if ordinal in held and letters[ordinal] == _HELD:
             stands = _rank(letter) >= _BADNESS[_NOT_FOUND]  # what is gone is gone, whatever should have been kept
         else:
@@ -121,6 +128,8 @@ class _Reader:
         claim, reason = outcome.claim, outcome.reason_code or ""
         if claim not in ANSWERS[self.action]:
             claim, reason = Claim.FAILED, "claim_does_not_answer"
+        elif claim is Claim.IMPOSSIBLE and not reason:
+            claim, reason = Claim.FAILED, "impossible_without_reason"
         elif rule := self.standard.refused(self.body, outcome):
             claim, reason = Claim.FAILED, rule
         elif self.body.holding and claim is not Claim.FAILED and outcome.matched is not None:

@@ -44,11 +44,13 @@ def reconsider(turn: Turn, message: Reconsider) -> None:
     for chunk in page[:CHUNKS_PER_MESSAGE]:
         commanding.look_again(turn, turn.chunks.get(chunk.summary.digest, chunk))
     more = len(page) > CHUNKS_PER_MESSAGE
-    known = message.word in turn.case.reconsidering
-    if more != known:
-        turn.record(facts.Reconsidering(word=message.word, done=not more))
+    serial = message.serial or turn.case.sequence
+    if more and not message.serial:
+        turn.record(facts.Reconsidering(word=message.word, serial=serial, done=False))
+    if not more and turn.case.reconsidering.get(message.word) == message.serial:
+        turn.record(facts.Reconsidering(word=message.word, serial=serial, done=True))
     if more:
-        turn.emit(ReconsiderOn(message.word, page[CHUNKS_PER_MESSAGE - 1].summary.digest))
+        turn.emit(ReconsiderOn(message.word, page[CHUNKS_PER_MESSAGE - 1].summary.digest, serial))
     _go_on(turn)
 
 
@@ -72,7 +74,7 @@ def let_go(turn: Turn, message: Reconsider) -> None:
         if chunk is not None and chunk.phase is not Phase.WAITING:
             commanding.look_again(turn, chunk)
     if len(page) > CHUNKS_PER_MESSAGE:
-        turn.emit(ReconsiderOn(message.word, page[CHUNKS_PER_MESSAGE - 1]))
+        turn.emit(ReconsiderOn(message.word, page[CHUNKS_PER_MESSAGE - 1], turn.case.sequence))
     _go_on(turn)
 
 
@@ -80,23 +82,21 @@ def holds_seen(turn: Turn, message: HoldsSeen) -> None:
     """Which targets the holds cover: those are kept, the rest goes on."""
     for found in message.found:
         chunk = turn.chunk(found.chunk)
-        if chunk is None:
+        if chunk is None or message.number <= chunk.looked_at:
             continue
-        for hold, ordinals in found.covered:
-            if hold in chunk.asked:
-                turn.record(chunk_facts.HoldsFound(chunk=found.chunk, hold=hold, ordinals=ordinals), chunk)
-                chunk = turn.chunks[found.chunk]
-        commanding.look_again(turn, chunk)
+        fact = chunk_facts.HoldsFound(chunk=found.chunk, covered=found.covered, number=message.number)
+        turn.record(fact, chunk)
+        commanding.look_again(turn, turn.chunks[found.chunk])
     _go_on(turn)
 
 
 def withdrawn(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
     """A system says that it will not carry out a withdrawn command; what was free meanwhile is commanded anew."""
-    if chunk.command_id != message.command_id or not chunk.recalled_for:
+    if chunk.command_id != message.command_id or chunk.phase is not Phase.RECALLED:
         return
     fact = chunk_facts.Withdrawn(chunk=chunk.summary.digest, attempt=message.attempt, sequence=message.sequence)
     turn.record(fact, chunk)
-    if turn.chunks[chunk.summary.digest].live:
+    if turn.chunks[chunk.summary.digest].live and not turn.case.cancelling:
         commanding.look_again(turn, turn.chunks[chunk.summary.digest])
 
 

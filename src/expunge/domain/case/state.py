@@ -146,8 +146,8 @@ class Case(Value):
     """Chunks that operators' words may concern; see `ChunkState.live`."""
     unsettled: dict[str, int] = {}
     """Word -> chunks in which a system may still act against it."""
-    reconsidering: tuple[str, ...] = ()
-    """Words that are being held against its chunks, page by page."""
+    reconsidering: dict[str, int] = {}
+    """Words that are being held against its chunks, page by page, and the number of the pass."""
     cancelling: bool = False
     """Its request was cancelled; the case ends when no system has a command of it any more."""
     controls: tuple[Hex, ...] = ()
@@ -193,7 +193,7 @@ class Case(Value):
     @property
     def alive(self) -> bool:
         """Whether something said to all cases may concern it."""
-        return self.status not in CLOSED or self.live > 0
+        return self.status not in OVER and (self.status not in CLOSED or self.live > 0)
 
     @property
     def awaits_index(self) -> bool:

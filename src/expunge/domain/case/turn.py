@@ -82,6 +82,7 @@ class ReconsiderOn:
 
     word: str
     after: str
+    serial: int
 
 
 @dataclass(frozen=True, slots=True, repr=False)

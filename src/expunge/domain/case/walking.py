@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from expunge.domain.case import confirm, facts, guarding, purging
 from expunge.domain.case.messages import Late, LateAsset, Opened, Planned, Root
@@ -33,7 +33,7 @@ def opened(turn: Turn, message: Opened) -> None:
         if turn.case.content != root.content:
             turn.emit(Reject(root, "request_id_reused"))
         return
-    turn.open(_first_fact(root, turn.policies.of(root.policy)), root)
+    turn.open(_first_fact(root, turn.policies.of(root.policy), turn.now), root)
     turn.emit(WriteRoot(root))
     confirm.say(turn, "acknowledged")
     task = task_id(root.case_id, "roots")
@@ -41,7 +41,7 @@ def opened(turn: Turn, message: Opened) -> None:
     turn.emit(StartTask(TaskKind.ROOTS, task, 1))
 
 
-def _first_fact(root: Root, policy: Policy) -> facts.Opened:
+def _first_fact(root: Root, policy: Policy, now: datetime) -> facts.Opened:
     dates = deadlines(policy, root.regime, root.jurisdiction, root.received_at)
     return facts.Opened(
         scope=root.scope.kind,
@@ -50,6 +50,8 @@ def _first_fact(root: Root, policy: Policy) -> facts.Opened:
         received_at=root.received_at,
         clamped=root.clamped,
         clock=dates.clock,
+        acknowledge_by=dates.acknowledge,
+        acknowledged_late=dates.acknowledge is not None and now > dates.acknowledge,
         due_at=max((each.due_at for each in root.scope.provisions), default=dates.due),
         warn_at=min((each.due_at for each in root.scope.provisions), default=dates.due) - dates.warning,
         extendable_to=dates.extended,
@@ -161,7 +163,7 @@ def _fix(turn: Turn, number: int) -> None:
             at=turn.now,
         )
     )
-    confirm.say(turn, "planned", plan_digest=plan)
+    confirm.say(turn, "planned", plan_digest=plan, thresholds=guarding.thresholds(turn, number))
     if not guarding.held_back(turn, number):
         guarding.ask_rates(turn, number)
         guarding.suppress_if_let_go(turn, case)

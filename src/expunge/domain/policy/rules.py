@@ -221,6 +221,25 @@ class Seen(StrEnum):
     HELD = "held"
 
 
+class Grade(StrEnum):
+    """What an answer rests on (DESIGN 7): E1 an unsigned receipt, E2 a signed one, E3 a probe, E4 a third party."""
+
+    E1 = "E1"
+    E2 = "E2"
+    E3 = "E3"
+    E4 = "E4"
+
+
+class GradeRule(_Row):
+    """The least that an answer about some kinds must rest on."""
+
+    id: RuleId
+    kind: Annotated[tuple[Kind, ...], BeforeValidator(_many)] = Field(min_length=1)
+    regime: Annotated[tuple[Regime, ...], BeforeValidator(_many)] = ()
+    minimum: Grade
+    why: str = ""
+
+
 class Holds(_Row):
     """How holds are dealt with."""
 
@@ -321,6 +340,14 @@ class Policy(_Row):
     reach: Reach = Reach()
     not_found: NotFound = NotFound()
     holds: Holds = Holds()
+    grades: tuple[GradeRule, ...] = ()
+
+    def minimum_grade(self, kind: Kind, regime: Regime) -> tuple[Grade, str]:
+        """The least that an answer must rest on, and the rule that says so: the first that fits."""
+        for rule in self.grades:
+            if kind in rule.kind and (not rule.regime or regime in rule.regime):
+                return rule.minimum, rule.id
+        return Grade.E1, ""
 
     @cached_property
     def digest(self) -> str:
@@ -348,6 +375,7 @@ class Policy(_Row):
             *(threshold.id for threshold in self.guard),
             *(refusal.id for refusal in self.refusals),
             *(rate.id for rate in self.rates),
+            *(grade.id for grade in self.grades),
         ]
         twice = sorted(name for name, number in Counter(ids).items() if number > 1)
         if twice:
