@@ -106,7 +106,7 @@ def _rows(connection: sqlite3.Connection, table: Table, person: Person, target: 
     update = f"update {name} set {mark} = ? where rowid = ?"  # noqa: S608 - see above
     affected = 0
     for rowid, known in connection.execute(select, spellings).fetchall():
-        said, written = {*target.purposes} or {EVERYTHING}, {*filter(None, (known or "").split(","))}
+        said, written = {*target.purposes} or {EVERYTHING}, {*filter(None, str(known or "").split(","))}
         purposes = sorted(written | said if target.action is Action.RESTRICT else written - said)
         affected += connection.execute(update, (",".join(purposes), rowid)).rowcount
     return matched, affected

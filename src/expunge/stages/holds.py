@@ -84,7 +84,9 @@ def _named(index: Index, keys: Keys, lineage: _Lineage, hold: HoldAsked) -> set[
     """The assets that a hold names itself."""
     value = hold.scope.value
     if hold.scope.kind is HoldKind.ASSET:
-        return names_of(index, keys, [bytes.fromhex(value)])
+        names = names_of(index, keys, [bytes.fromhex(value)])
+        made = {child for name in names for child in index.members(Group(GroupKind.CHILDREN, name), range(SHARDS))}
+        return names | (made & lineage.unknown)
     if hold.scope.kind is HoldKind.SUBJECT:
         named = set(index.members(Group(GroupKind.SUBJECT, bytes.fromhex(value)), range(SHARDS)))
         return named | lineage.unknown

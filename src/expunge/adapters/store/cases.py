@@ -255,11 +255,7 @@ def _chunk_words(keys: Keys, case_id: str, digest: str, chunk: ChunkState) -> li
     carried = [word for command in (chunk.command_id, *chunk.named) for word in (command, digest)]
     return [
         ["HSET", keys.of("chunks", case_id), digest, chunk.model_dump_json(exclude_defaults=True)],
-        [
-            "HSET",
-            keys.of("commands", case_id),
-            *(w for each in (chunk.command_id, *chunk.named) for w in (each, digest)),
-        ],
+        ["HSET", keys.of("commands", case_id), *carried],
         ["ZADD", live, 0, digest] if chunk.live else ["ZREM", live, digest],
         ["SADD", keys.of("plan", case_id, chunk.generation), digest],
         ["ZADD", ready, 0, digest] if chunk.waits else ["ZREM", ready, digest],

@@ -101,10 +101,8 @@ def recall(turn: Turn, chunk: ChunkState, against: tuple[str, ...]) -> None:
     system = turn.system(chunk)
     wait = timedelta(seconds=max(system.timeout_seconds, system.retry_seconds))
     next_at = turn.now + wait if again or chunk.next_at is None else chunk.next_at
-    turn.record(
-        chunk_facts.Recalled(chunk=chunk.summary.digest, command_id=chunk.command_id, words=told, next_at=next_at),
-        chunk,
-    )
+    digest = chunk.summary.digest
+    turn.record(chunk_facts.Recalled(chunk=digest, command_id=chunk.command_id, words=told, next_at=next_at), chunk)
     if again:
         reason = told[0].partition(":")[0] if told else REGROUP
         turn.emit(WithdrawCommand(turn.chunks[digest], reason))
