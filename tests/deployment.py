@@ -54,7 +54,7 @@ name = "marketing"
 name = "biometric"
 [[systems]]
 name = "files"
-actions = ["delete", "restrict", "rebuild_without"]
+actions = ["delete", "restrict", "lift", "rebuild_without"]
 batch_size = {batch_size}
 timeout_seconds = 20
 retry_seconds = 1
@@ -70,7 +70,7 @@ namespaces = ["user_id"]
 default_regime = "ccpa"
 [[operators]]
 name = "olga"
-roles = ["approve", "decide"]
+roles = ["approve", "decide", "hold", "pause"]
 [[operators]]
 name = "omar"
 roles = ["approve"]

@@ -42,10 +42,12 @@ def check(file: File = None, json_output: Json = False) -> None:
         print_json({"file": str(path or SHIPPED), "name": policy.name, "digest": policy.digest})
         return
     console.print(
-        f"{path or SHIPPED}: policy [bold]{policy.name}[/bold] is in order, digest {policy.digest}", highlight=False
+        f"{path or SHIPPED}: policy [bold]{policy.name}[/bold] is in order, digest {policy.digest}",
+        highlight=False,
+        soft_wrap=True,
     )
-    rows = (policy.dispositions, policy.stages, policy.clocks, policy.guard)
-    names = ("dispositions", "stages", "clocks", "thresholds")
+    rows = (policy.dispositions, policy.stages, policy.clocks, policy.guard, policy.rates, policy.refusals)
+    names = ("dispositions", "stages", "clocks", "thresholds", "rates", "refusals")
     sizes = ", ".join(f"{len(part)} {name}" for name, part in zip(names, rows, strict=True))
     console.print(sizes, style="dim", highlight=False)
 
