@@ -39,6 +39,8 @@ def _status(case: Case, misses: NotFound) -> Status | None:
     walking = case.open_generation is not None or not all(generation.done for generation in case.generations)
     if case.dry_run or case.cancelling or case.status in OVER or ((walking or case.watermark) and not case.overdue):
         return None
+    if case.status in _DONE and not case.count(UNDONE) and (walking or case.watermark):
+        return None  # what a late walk looks for may not be there: until it is found, nothing is missing
     if walking or case.watermark or case.count(UNDONE) or too_many_misses(case, misses):
         failed = not case.unfinished and _answerable(case)
         return Status.PARTIALLY_COMPLETED if case.overdue or failed else None
