@@ -171,6 +171,12 @@ def _spoken_to(world: World) -> None:
     group = world.store.rate(partition_of(key, PARTITIONS), key)
     world.say("plan.approved", key, plan_digest=group.digest)
     world.settle(ticks=1)
+    world.register("card", system="legacy", subjects=["fred"])
+    world.settle(ticks=1)
+    kept = world.erase("fred", request="kept")
+    world.settle(ticks=1)
+    world.say("obligation.decided", kept, system="legacy", option="exempt", rationale="kept by law")
+    world.settle(ticks=1)
     world.say("request.cancelled", case_id, reason="the supplier had the right after all")
     world.settle(ticks=1)
 

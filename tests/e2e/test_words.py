@@ -86,6 +86,9 @@ def test_nothing_leaves_while_everything_is_paused(world: Deployment) -> None:
     case_id = erase(world, "bob")
     until(lambda: document("case", "show", case_id)["status"] == "purging", 30, world)
     assert not commanded(world, case_id)
+    assert "commands are paused: all" in " ".join(expunge("doctor").stdout.split())
+    (line,) = document("case", "plan", case_id)["plans"][0]["lines"]
+    assert (line["phase"], line["action"]) == ("barred", "delete")
     say("resume", "--all")
     world.await_milestone(case_id)
     assert not any(file.exists() for file in files)

@@ -19,6 +19,7 @@ CANARY = "canary-7f3a9"
 PERSON = {"namespace": "user_id", "id": CANARY}
 GOOD: dict[str, Any] = {"request_id": "r", "subjects": [PERSON], "received_at": "2026-11-01T00:00:00Z"}
 ERASURE, REVOCATION = "expunge.erasure.requested.v1", "expunge.consent.revoked.v1"
+LIFT = "expunge.processing.restriction_lifted.v1"
 WITHDRAWAL, ASSET = "expunge.source.withdrawn.v1", "expunge.asset.registered.v1"
 REGISTERED: dict[str, Any] = {"asset": f"files:{CANARY}", "kind": "object", "system": "files"}
 
@@ -86,7 +87,12 @@ def test_what_is_no_event_becomes_a_dead_letter(
 
 REJECTED: list[tuple[str, str, Any, str]] = [
     ("unknown type", "expunge.everything.deleted.v1", GOOD, "unknown_type"),
-    ("a type for later", "expunge.processing.restricted.v1", GOOD, "not_carried_out"),
+    (
+        "a lift that is only tried",
+        "expunge.processing.restriction_lifted.v1",
+        GOOD | {"dry_run": True},
+        "not_carried_out",
+    ),
     ("missing field", ERASURE, {"request_id": "r", "subjects": [PERSON]}, "missing_field"),
     ("unknown field", ERASURE, GOOD | {"windwo": CANARY}, "unknown_field"),
     ("a field for later", WITHDRAWAL, GOOD | {"data_sources": ["supplier-a"], "window": {}}, "unknown_field"),
@@ -131,9 +137,26 @@ def test_a_publisher_may_only_ask_what_it_is_declared_for(world: Deployment) -> 
     assert rejection(world, place, "narrow")["reason"] == "not_allowed"
 
 
-def test_controls_are_refused_by_name(world: Deployment) -> None:
-    place = world.publish("controls", "expunge.request.cancelled.v1", {"case_id": CANARY})
-    assert rejection(world, place)["reason"] == "not_carried_out"
+WORD = {"case_id": "ab" * 16, "operator": "olga", "reason": CANARY}
+HOLD = {"hold_id": "h", "operator": "olga", "basis": CANARY, "custodian": CANARY}
+CONTROLS: list[tuple[str, str, Any, str]] = [
+    ("nobody's word", "expunge.request.cancelled.v1", WORD | {"operator": CANARY}, "undeclared_operator"),
+    ("another's word", "expunge.request.cancelled.v1", WORD | {"operator": "omar"}, "not_allowed"),
+    ("no case", "expunge.request.cancelled.v1", WORD | {"case_id": CANARY}, "bad_field"),
+    ("no such case", "expunge.request.cancelled.v1", WORD, "control_without_case"),
+    ("two scopes", "expunge.emission.paused.v1", WORD | {"scope": {"all": True}}, "unknown_field"),
+    ("an undeclared system", "expunge.hold.placed.v1", HOLD | {"scope": {"system": "nobody"}}, "undeclared_system"),
+    ("a hold on nothing", "expunge.hold.placed.v1", HOLD | {"scope": {}}, "bad_field"),
+    ("a hold id in words", "expunge.hold.placed.v1", HOLD | {"hold_id": CANARY + "!", "scope": {}}, "bad_field"),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "reason"), [case[1:] for case in CONTROLS], ids=[case[0] for case in CONTROLS]
+)
+def test_a_word_that_means_nothing_is_set_aside(world: Deployment, kind: str, data: Any, reason: str) -> None:
+    place = world.publish("controls", kind, data)
+    assert dead_letter(world, place)["reason"] == reason
 
 
 REGISTRATIONS: list[tuple[str, str, Any, str]] = [

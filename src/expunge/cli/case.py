@@ -17,7 +17,7 @@ from expunge.domain.events import stamp
 from expunge.domain.vocabulary import CLOSED
 
 app = typer.Typer(help="Cases: requests being carried out.", no_args_is_help=True)
-for command in (plans.plan, plans.approve, plans.reject, plans.extend, plans.cancel):
+for command in (plans.plan, plans.approve, plans.reject, plans.extend, plans.cancel, plans.decide):
     app.command()(command)
 
 

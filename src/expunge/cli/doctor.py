@@ -9,8 +9,10 @@ from typing import Any
 import typer
 
 from expunge.adapters.broker.admin import Finding
+from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
 from expunge.cli.common import NO, Json, console, installation, print_json, print_table
+from expunge.cli.words import standing
 from expunge.config import config_file
 from expunge.errors import ConfigurationError, Unavailable
 
@@ -48,6 +50,7 @@ def examine(expunge: Installation) -> list[Finding]:
         lambda: _eviction(expunge),
         lambda: _encodings(expunge),
         lambda: _declarations(expunge),
+        lambda: _standing(expunge),
     ]
     findings: list[Finding] = []
     for check in checks:
@@ -90,6 +93,21 @@ def _encodings(expunge: Installation) -> list[Finding]:
             mend = f"CONFIG SET {setting} {least}, and in the server's configuration file"
             found.append(Finding(f"Redis keeps the index in several times the memory ({setting} is {value})", mend))
     return found
+
+
+def _standing(expunge: Installation) -> list[Finding]:
+    """What operators have said and may have forgotten."""
+    found, now = standing(expunge), SystemClock().now()
+    paused = sorted({pause.scope for each in found for pause in each.pauses.values() if pause.paused})
+    late = {hold.hold_id for each in found for hold in each.active if hold.review_by and hold.review_by <= now}
+    findings = [
+        Finding(f"commands are paused: {scope.replace(':', ' ')}", f"expunge resume --{scope.replace(':', ' ')}")
+        for scope in paused
+    ]
+    return findings + [
+        Finding(f"hold {name} is past its review: it holds on", f"look at it; expunge hold release {name}")
+        for name in sorted(late)
+    ]
 
 
 def _declarations(expunge: Installation) -> list[Finding]:

@@ -11,7 +11,9 @@ from expunge.bootstrap import Installation
 from expunge.cli.common import NO, Json, console, installation, print_json, print_table, say_error, status_text
 from expunge.cli.words import Operator, say_word
 from expunge.domain.case.state import Case, Generation
+from expunge.domain.controls import Option
 from expunge.domain.rates import Rate
+from expunge.domain.vocabulary import Action
 from expunge.errors import ConfigurationError
 
 PlanDigest = Annotated[str, typer.Option("--plan", help="The digest of the plan, as `expunge case plan` shows it.")]
@@ -28,6 +30,8 @@ class Line(NamedTuple):
     action: str
     rule: str
     open_because: str
+    defer_days: int
+    phase: str
 
 
 def find(expunge: Installation, case_id: str) -> Case:
@@ -50,7 +54,19 @@ def plan(case_id: CaseId, json_output: Json = False) -> None:
     lines: Counter[Line] = Counter()
     for chunk in expunge.chunks(case_id):
         each = chunk.summary
-        line = Line(chunk.generation, each.stage, each.system, each.kind, each.action, each.rule, each.reason)
+        reason = "" if each.action is Action.EXEMPT else each.reason
+        phase = chunk.phase.value if chunk.live else ""
+        line = Line(
+            chunk.generation,
+            each.stage,
+            each.system,
+            each.kind,
+            chunk.action,
+            each.rule,
+            reason,
+            each.defer_days,
+            phase,
+        )
         lines[line] += each.size
     plans = [_plan(expunge, case.policy, generation, lines) for generation in case.generations]
     if json_output:
@@ -63,6 +79,7 @@ def plan(case_id: CaseId, json_output: Json = False) -> None:
 
 def _plan(expunge: Installation, pinned: str, generation: Generation, lines: Counter[Line]) -> dict[str, Any]:
     policy = expunge.policies.of(pinned)
+    bases = {rule.id: rule.legal_basis for rule in policy.dispositions}
     return {
         "generation": generation.number,
         "plan_digest": generation.plan_digest or None,
@@ -83,6 +100,9 @@ def _plan(expunge: Installation, pinned: str, generation: Generation, lines: Cou
                 "rule": line.rule,
                 "obligations": number,
                 "open_because": line.open_because or None,
+                "defer_days": line.defer_days or None,
+                "phase": line.phase or None,
+                "legal_basis": bases.get(line.rule) or None,
             }
             for line, number in sorted(lines.items())
             if line.generation == generation.number
@@ -121,13 +141,25 @@ def _show(case_id: str, plan: dict[str, Any]) -> None:
             line["action"].replace("_", " "),
             line["rule"],
             f"{line['obligations']:,}",
-            (line["open_because"] or "").replace("_", " "),
+            _remark(line),
         )
         for line in plan["lines"]
     ]
-    columns = ("stage", "system", "kind", "action", "rule", "obligations", "open because")
+    columns = ("stage", "system", "kind", "action", "rule", "obligations", "remarks")
     width = len(columns) if any(row[-1] for row in rows) else len(columns) - 1
     print_table("", columns[:width], [row[:width] for row in rows], empty="nothing is to be done")
+
+
+def _remark(line: dict[str, Any]) -> str:
+    """What is out of the ordinary: nobody can be told, put off, kept by law, or kept back by an operator's word."""
+    said = [f"open: {line['open_because'].replace('_', ' ')}"] if line["open_because"] else []
+    if line["defer_days"]:
+        said.append(f"{line['defer_days']} days after the plan")
+    if line["legal_basis"]:
+        said.append(f"kept: {line['legal_basis']}")
+    if line["phase"] in {"barred", "recalled"}:
+        said.append({"barred": "kept back", "recalled": "being withdrawn"}[line["phase"]])
+    return ", ".join(said)
 
 
 def _show_group(group: Rate, *, as_json: bool) -> None:
@@ -206,6 +238,19 @@ def cancel(
     What is gone is gone; the case is `cancelled` once every system has said that it lets go, and says what was done.
     """
     _say("expunge.request.cancelled.v1", case_id, operator, "decide", {"reason": reason}, as_json=json_output)
+
+
+def decide(
+    case_id: CaseId,
+    system: Annotated[str, typer.Option(help="The system in which something is open.")],
+    option: Annotated[Option, typer.Option(help="That it is right not to find it, or that it is kept.")],
+    operator: Operator,
+    rationale: Annotated[str, typer.Option(help="Why; it stands on the topic of controls.")],
+    json_output: Json = False,
+) -> None:
+    """Settle what is open in a system: more misses than policy lets pass, or what nobody can be told to do."""
+    data = {"system": system, "option": option.value, "rationale": rationale}
+    _say("expunge.obligation.decided.v1", case_id, operator, "decide", data, as_json=json_output)
 
 
 def _say(kind: str, case_id: str, operator: str, role: str, data: dict[str, Any], *, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Literal, get_args
 
 from pydantic import Field, StrictStr, StringConstraints, model_validator
@@ -50,6 +51,23 @@ class RequestCancelled(CaseControl):
     """The request was taken back: nothing more is done for it, and what is with systems is withdrawn."""
 
     reason: Reason
+
+
+class Option(StrEnum):
+    """What an operator may decide about what is open in a system."""
+
+    ACCEPT_NOT_FOUND = "accept_not_found"
+    """The system does not find much of what it registered, and that is right."""
+    EXEMPT = "exempt"
+    """What nobody can be told to do there is kept, for the reason that the operator gives."""
+
+
+class ObligationDecided(CaseControl):
+    """What is open in a system is settled by a person who answers for it."""
+
+    system: SystemName
+    option: Option
+    rationale: Reason
 
 
 class _OneOf(Strict):
@@ -117,6 +135,7 @@ AnyControl = (
     | PlanRejected
     | DeadlineExtended
     | RequestCancelled
+    | ObligationDecided
     | EmissionPaused
     | EmissionResumed
     | HoldPlaced
@@ -127,6 +146,7 @@ CONTROLS: dict[str, tuple[str, type[AnyControl]]] = {
     "expunge.plan.rejected.v1": ("approve", PlanRejected),
     "expunge.deadline.extended.v1": ("decide", DeadlineExtended),
     "expunge.request.cancelled.v1": ("decide", RequestCancelled),
+    "expunge.obligation.decided.v1": ("decide", ObligationDecided),
     "expunge.emission.paused.v1": ("pause", EmissionPaused),
     "expunge.emission.resumed.v1": ("pause", EmissionResumed),
     "expunge.hold.placed.v1": ("hold", HoldPlaced),

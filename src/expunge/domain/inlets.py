@@ -312,12 +312,6 @@ GRANT = "expunge.consent.granted.v1"
 LIFT = "expunge.processing.restriction_lifted.v1"
 RECEIPT = "expunge.purge.receipted.v1"
 
-LATER_TYPES = frozenset(
-    {
-        "expunge.obligation.decided.v1",
-    }
-)
-"""Types of the contract that this version does not carry out: refused by name, never ignored."""
 
 LATER_FIELDS = frozenset({"window"})
 """Fields of requests that this version does not carry out."""

@@ -10,6 +10,7 @@ from expunge.domain.case.messages import (
     Approved,
     Cancelled,
     Control,
+    Decided,
     Extended,
     HoldPlaced,
     HoldReleased,
@@ -25,6 +26,7 @@ from expunge.domain.controls import (
     EmissionPaused,
     EmissionResumed,
     HoldScope,
+    ObligationDecided,
     PauseScope,
     PlanApproved,
     PlanRejected,
@@ -43,7 +45,7 @@ def control(door: Door, event: CloudEvent, record: Record) -> Control | Said:
         InvalidMessage: what is wrong, by field; or the operator is not declared, or not for this.
     """
     if event.type not in CONTROLS:
-        raise InvalidMessage("not_carried_out" if event.type in inlets.LATER_TYPES else "unknown_type")
+        raise InvalidMessage("unknown_type")
     if not door.allow_unsigned:
         raise InvalidMessage("unsigned", "controls must be signed, or allow_unsigned be set")
     role, model = CONTROLS[event.type]
@@ -74,6 +76,8 @@ def _of_case(said: CaseControl, spoken: dict[str, Any]) -> Control:
             return Rejected(plan_digest=plan, reason=reason, **spoken)
         case DeadlineExtended(reason=reason):
             return Extended(reason=reason, **spoken)
+        case ObligationDecided(system=system, option=option):
+            return Decided(system=system, option=option, **spoken)
         case _:
             return Cancelled(**spoken)
 

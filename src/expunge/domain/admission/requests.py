@@ -57,7 +57,7 @@ def request(
         InvalidMessage: what is wrong, by field.
     """
     if event.type not in inlets.REQUESTS:
-        raise InvalidMessage("not_carried_out" if event.type in inlets.LATER_TYPES else "unknown_type")
+        raise InvalidMessage("unknown_type")
     name, model = inlets.REQUESTS[event.type]
     if name not in publisher.may:
         raise InvalidMessage("not_allowed", "type")

@@ -13,6 +13,7 @@ from expunge.domain.case.facts import (
     AwaitsApproval,
     CancelAsked,
     Closed,
+    Decided,
     Extended,
     Fact,
     IndexApplied,
@@ -41,6 +42,7 @@ from expunge.domain.case.facts import (
 )
 from expunge.domain.case.messages import Root
 from expunge.domain.case.state import Case, Deadline, Generation
+from expunge.domain.controls import Option
 from expunge.domain.plan import ChunkSummary, command_id
 from expunge.domain.vocabulary import OPEN, OVER, Action, Claim, Status
 from expunge.domain.walk import task_id
@@ -267,6 +269,12 @@ def _cancel_asked(case: Case, _: Chunks, fact: CancelAsked) -> Case:
     return _heard(case, fact.control).model_copy(update={"cancelling": True})
 
 
+def _decided(case: Case, _: Chunks, fact: Decided) -> Case:
+    field = "accepted" if fact.option is Option.ACCEPT_NOT_FOUND else "exempted"
+    known = {*getattr(case, field), fact.system}
+    return _heard(case, fact.control).model_copy(update={field: tuple(sorted(known))})
+
+
 def _reconsidering(case: Case, _: Chunks, fact: Reconsidering) -> Case:
     words = {word: serial for word, serial in case.reconsidering.items() if word != fact.word}
     words |= {} if fact.done else {fact.word: fact.serial}
@@ -315,6 +323,7 @@ _OF_CASES: dict[type[Any], Callable[[Case, Chunks, Any], Case | tuple[Case, Chun
     Warned: _warned,
     Extended: _extended,
     CancelAsked: _cancel_asked,
+    Decided: _decided,
     Reconsidering: _reconsidering,
     Overdue: _overdue,
     ProvisionEnded: _provision_ended,

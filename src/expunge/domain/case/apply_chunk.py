@@ -13,6 +13,7 @@ from expunge.domain.case.chunk_facts import (
     Commanded,
     DeferralEnded,
     Deferred,
+    Exempted,
     Exhausted,
     HoldEnded,
     HoldsAsked,
@@ -26,7 +27,7 @@ from expunge.domain.case.chunks import GRANTED_AGAIN, LETTERS, ChunkState, Note,
 from expunge.domain.case.state import Case
 from expunge.domain.vocabulary import OPEN, UNDONE, Claim
 
-BY_POLICY = "by_policy"
+BY_POLICY, DECIDED = "by_policy", "decided"
 Chunks = dict[str, ChunkState]
 """Chunk states that a fact changes, by digest."""
 _OPEN, _HELD = LETTERS[OPEN], LETTERS[Claim.HELD]
@@ -132,6 +133,13 @@ def _spared(case: Case, chunks: Chunks, fact: Spared) -> tuple[Case, Chunks]:
     return _changed(_turned(case, before), before, **changes)
 
 
+def _exempted(case: Case, chunks: Chunks, fact: Exempted) -> tuple[Case, Chunks]:
+    before = chunks[fact.chunk]
+    note = Note(reason=DECIDED, ordinals=before.left)
+    answers, notes = _reread(before, _OPEN_LETTERS, LETTERS[Claim.EXEMPT])
+    return _changed(case, before, answers=answers, notes=(*notes, note))
+
+
 def _lift_due(case: Case, chunks: Chunks, fact: LiftDue) -> tuple[Case, Chunks]:
     """Whatever may have been restricted is to be let go: also what its system failed to answer for."""
     before = chunks[fact.chunk]
@@ -218,6 +226,7 @@ APPLY: dict[type[Any], Callable[[Case, Chunks, Any], Case | tuple[Case, Chunks]]
     HoldEnded: _hold_ended,
     Spared: _spared,
     LiftDue: _lift_due,
+    Exempted: _exempted,
     Deferred: _deferred,
     DeferralEnded: _deferral_ended,
     Exhausted: _exhausted,

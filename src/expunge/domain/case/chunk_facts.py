@@ -83,6 +83,13 @@ class Spared(Value):
     chunk: Hex
 
 
+class Exempted(Value):
+    """What could not be commanded is kept: an operator decided so."""
+
+    fact: Literal["exempted"] = "exempted"
+    chunk: Hex
+
+
 class LiftDue(Value):
     """What was restricted for these purposes must be let go again."""
 

@@ -63,7 +63,7 @@ def too_many_misses(case: Case, allowed: NotFound) -> list[str]:
     misses: Counter[str] = Counter()
     answered: Counter[str] = Counter()
     for line, number in case.counts:
-        if not line.holding and line.claim not in UNDONE:
+        if not line.holding and line.claim not in UNDONE and line.system not in case.accepted:
             answered[line.system] += number
             misses[line.system] += number if line.claim == Claim.NOT_FOUND else 0
     return sorted(s for s, n in misses.items() if n >= allowed.misses and n > allowed.share * answered[s])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from expunge.domain.case import answering, closing, dates, guarding, purging, reconsidering, walking
+from expunge.domain.case import answering, closing, dates, deciding, guarding, purging, reconsidering, walking
 from expunge.domain.case.chunks import ChunkState
 from expunge.domain.case.facts import Fact
 from expunge.domain.case.messages import (
@@ -16,6 +16,7 @@ from expunge.domain.case.messages import (
     Cancelled,
     CaseMessage,
     Continue,
+    Decided,
     Extended,
     GrantedAgain,
     HoldingDeclared,
@@ -97,7 +98,7 @@ def _known(turn: Turn, message: CaseMessage) -> None:
         handler(turn, message)
 
 
-CONTROLS = (Approved, Rejected, Extended, Cancelled)
+CONTROLS = (Approved, Rejected, Extended, Cancelled, Decided)
 """What operators say of one case."""
 _WHILE_CANCELLING = (Receipted, Reconsider, HoldsSeen, TimerFired)
 """What still matters to a case that waits for systems to let go of its commands."""
@@ -148,6 +149,7 @@ _HANDLERS: dict[type[Any], Callable[[Turn, Any], None]] = {
     Rejected: guarding.rejected,
     Extended: dates.extended,
     Cancelled: reconsidering.cancelled,
+    Decided: deciding.decided,
     Reconsider: reconsidering.reconsider,
     HoldsSeen: reconsidering.holds_seen,
     RateAnswered: guarding.rate_answered,

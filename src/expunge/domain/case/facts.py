@@ -18,6 +18,7 @@ from expunge.domain.case.chunk_facts import (
     Commanded,
     DeferralEnded,
     Deferred,
+    Exempted,
     Exhausted,
     HoldEnded,
     HoldsAsked,
@@ -28,6 +29,7 @@ from expunge.domain.case.chunk_facts import (
     Withdrawn,
 )
 from expunge.domain.case.state import Held
+from expunge.domain.controls import Option
 from expunge.domain.plan import ChunkSummary
 from expunge.domain.scope import Granted, Hex, ScopeKind, Value
 from expunge.domain.vocabulary import Regime, Status
@@ -245,6 +247,16 @@ class CancelAsked(Value):
     control: Hex
 
 
+class Decided(Value):
+    """An operator settled what is open in a system."""
+
+    fact: Literal["decided"] = "decided"
+    system: str
+    option: Option
+    operator: str
+    control: Hex
+
+
 class Reconsidering(Value):
     """What an operator said is held against the chunks of a large case, page by page."""
 
@@ -307,8 +319,10 @@ Fact = Annotated[
     | HoldsFound
     | HoldEnded
     | Spared
+    | Exempted
     | LiftDue
     | CancelAsked
+    | Decided
     | Reconsidering
     | Deferred
     | DeferralEnded

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
+from expunge.domain.controls import Option
 from expunge.domain.inlets import Matter, Outcome
 from expunge.domain.plan import ChunkSummary
 from expunge.domain.rates import RateAsked, Verdict
@@ -202,6 +203,17 @@ class Cancelled(Value):
     place: Place
 
 
+class Decided(Value):
+    """An operator settles what is open in a system."""
+
+    case_id: Hex
+    operator: str
+    system: str
+    option: Option
+    content: Hex
+    place: Place
+
+
 class Reconsider(Value):
     """The coordinator's message to itself: a word must be held against more chunks of a case."""
 
@@ -290,7 +302,7 @@ class Applied(Value):
     watermark: dict[str, dict[str, int]]
 
 
-Control = Approved | Rejected | Extended | Cancelled
+Control = Approved | Rejected | Extended | Cancelled | Decided
 CaseMessage = (
     Opened
     | Planned
@@ -324,6 +336,7 @@ TYPES: dict[str, type[Message]] = {
     "expunge.internal.rejected.v1": Rejected,
     "expunge.internal.extended.v1": Extended,
     "expunge.internal.cancelled.v1": Cancelled,
+    "expunge.internal.decided.v1": Decided,
     "expunge.internal.reconsider.v1": Reconsider,
     "expunge.internal.holds_seen.v1": HoldsSeen,
     "expunge.internal.pause.v1": PauseSaid,

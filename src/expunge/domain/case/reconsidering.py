@@ -5,7 +5,17 @@ Commands that are with systems are withdrawn, and the word is in force when the 
 
 from __future__ import annotations
 
-from expunge.domain.case import chunk_facts, closing, commanding, confirm, facts, guarding, purging, restrictions
+from expunge.domain.case import (
+    chunk_facts,
+    closing,
+    commanding,
+    confirm,
+    deciding,
+    facts,
+    guarding,
+    purging,
+    restrictions,
+)
 from expunge.domain.case.chunks import ChunkState, Phase
 from expunge.domain.case.commanding import CANCEL
 from expunge.domain.case.messages import Cancelled, GrantedAgain, HoldsSeen, Receipted, Reconsider
@@ -34,8 +44,8 @@ def reconsider(turn: Turn, message: Reconsider) -> None:
     """Hold what stands against one page of live chunks, and go on behind whatever waits."""
     if turn.case.dry_run and not turn.case.cancelling:
         return
-    if message.word == restrictions.GRANTED:
-        let_go(turn, message)
+    if message.word in {restrictions.GRANTED, deciding.DECIDED}:
+        look_at_all(turn, message)
         return
     guarding.look_at_groups(turn)
     if turn.case.status in OVER:
@@ -62,16 +72,18 @@ def granted(turn: Turn, message: GrantedAgain) -> None:
     if message.granted in turn.case.granted:
         return
     turn.record(facts.PurposeGranted(granted=message.granted))
-    let_go(turn, Reconsider(case_id=turn.case.case_id, word=restrictions.GRANTED))
+    look_at_all(turn, Reconsider(case_id=turn.case.case_id, word=restrictions.GRANTED))
 
 
-def let_go(turn: Turn, message: Reconsider) -> None:
+def look_at_all(turn: Turn, message: Reconsider) -> None:
     """Look at one page of all chunks, answered ones too, and go on behind whatever waits."""
     every = sorted({digest for each in turn.case.generations for digest in turn.digests(each.number)})
     page = [digest for digest in every if digest > message.after][: CHUNKS_PER_MESSAGE + 1]
     for digest in page[:CHUNKS_PER_MESSAGE]:
         chunk = turn.chunk(digest)
-        if chunk is not None and chunk.phase is not Phase.WAITING:
+        if chunk is not None and message.word == deciding.DECIDED:
+            deciding.exempt(turn, chunk)
+        elif chunk is not None and chunk.phase is not Phase.WAITING:
             commanding.look_again(turn, chunk)
     if len(page) > CHUNKS_PER_MESSAGE:
         turn.emit(ReconsiderOn(message.word, page[CHUNKS_PER_MESSAGE - 1], turn.case.sequence))

@@ -148,6 +148,10 @@ class Case(Value):
     """Word -> chunks in which a system may still act against it."""
     reconsidering: dict[str, int] = {}
     """Words that are being held against its chunks, page by page, and the number of the pass."""
+    accepted: tuple[str, ...] = ()
+    """Systems whose misses an operator has accepted."""
+    exempted: tuple[str, ...] = ()
+    """Systems of which an operator has decided that what cannot be commanded there is kept."""
     cancelling: bool = False
     """Its request was cancelled; the case ends when no system has a command of it any more."""
     controls: tuple[Hex, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from expunge.domain.case import confirm, facts, guarding, purging
+from expunge.domain.case import confirm, deciding, facts, guarding, purging
 from expunge.domain.case.messages import Late, LateAsset, Opened, Planned, Root
 from expunge.domain.case.state import MAX_HELD, Held
 from expunge.domain.case.turn import Reject, StartTask, Turn, WriteRoot
@@ -100,6 +100,8 @@ def planned(turn: Turn, message: Planned) -> None:
             population=message.population,
         )
     )
+    for summary in new if turn.case.exempted else ():
+        deciding.exempt(turn, turn.chunks[summary.digest])
     fix_if_walked(turn)
 
 
