@@ -15,11 +15,12 @@ from expunge.adapters.policy_file import load_policy, parse_policy, shipped
 from expunge.domain.policy.clocks import after, deadlines
 from expunge.domain.policy.dispose import ABOUT, Circumstances, Judge, Nature, decide, meets
 from expunge.domain.policy.explain import Given, possible
-from expunge.domain.policy.rules import About, Basis, Policy, Sources, Term
+from expunge.domain.policy.rules import About, Basis, Grade, GradeRule, Policy, Sources, Term
 from expunge.domain.row import combine
-from expunge.domain.scope import Scope, ScopeKind, Subject
+from expunge.domain.scope import Granted, Scope, ScopeKind, Subject
 from expunge.domain.vocabulary import CONTAINERS, STRICTNESS, Action, Kind, Regime
 from expunge.errors import ConfigurationError
+from tests.simulation import World
 
 POLICY = load_policy(None)
 PERSON = (Subject(pseudonym="01" + "a" * 30),)
@@ -83,6 +84,57 @@ def test_one_person(kind: str, alone: str, of_many: str) -> None:
     assert (disposed(ERASURE, kind, shared=True) or ("",))[0] == of_many
     last_purpose = {"purposes": ("training",)}
     assert (disposed(REVOCATION, kind, **last_purpose) or ("",))[0] == alone  # type: ignore[arg-type]
+
+
+RESTRICTED = {"backup": ("exempt", "restriction-backup"), "recipient_copy": ("notify", "restriction-recipient")}
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("holding", [False, True])
+def test_a_restriction(kind: Kind, *, holding: bool) -> None:
+    found = disposed(ScopeKind.RESTRICTION, kind, holding=holding, purposes=("service",))
+    assert found == RESTRICTED.get(kind, ("restrict", "restriction"))
+
+
+def test_a_restriction_that_was_lifted_restricts_nothing() -> None:
+    lifted = scope(ScopeKind.RESTRICTION).model_copy(update={"granted": (Granted(purpose="=restricted", since=1),)})
+    names = combine(("object",), ("a",), (), (), ())
+    assert Judge(POLICY, lifted, Regime.GDPR).dispose(Nature(names)) is None
+
+
+@pytest.mark.parametrize(
+    ("replace", "by", "reason"),
+    [
+        ("then: exempt\n    legal_basis: GDPR 18(2)", "then: exempt", "needs legal_basis"),
+        ("grades: []", "grades: [{id: g, kind: model, minimum: E9}]", "grades"),
+        ("per: hour, more_than: 200000", "per: week, more_than: 200000", "rates"),
+        ("requester_sees: deferred", "requester_sees: nothing", "requester_sees"),
+    ],
+)
+def test_wrong_rows_are_named(tmp_path: Path, replace: str, by: str, reason: str) -> None:
+    assert replace in shipped()
+    file = tmp_path / "policy.yaml"
+    file.write_text(shipped().replace(replace, by))
+    with pytest.raises(ConfigurationError, match=reason):
+        load_policy(file)
+
+
+def test_an_answer_below_the_least_grade_is_no_answer() -> None:
+    grade = GradeRule(id="signed", kind=(Kind.OBJECT,), minimum=Grade.E2)
+    world = World()
+    world.policies.change(POLICY.model_copy(update={"grades": (grade,)}))
+    world.register("photo", subjects=["ann"])
+    world.register("vector", "embedding", "ml", parents=["photo"])
+    world.settle(ticks=1)
+    case_id = world.erase("ann")
+    world.settle(ticks=2)
+    assert world.status(case_id) != "completed"
+    (command,) = {event["data"]["minimum_grade"] for event in world.broker.events("commands.photos")}
+    assert command == "E2"
+    world.tick(40 * 86_400)
+    world.settle(ticks=1)
+    failed = [(line["kind"], line["reason"]) for line in world.confirmations("partially_completed")[-1]["failures"]]
+    assert failed == [("object", "signed")]
 
 
 @pytest.mark.parametrize("kind", list(Kind))

@@ -14,7 +14,8 @@ from expunge.cli.common import Json, console, installation, print_json, print_ta
 from expunge.domain.case import confirm
 from expunge.domain.case.state import Case
 from expunge.domain.events import stamp
-from expunge.domain.vocabulary import CLOSED
+from expunge.domain.partition import partition_of
+from expunge.domain.vocabulary import CLOSED, OVER
 
 app = typer.Typer(help="Cases: requests being carried out.", no_args_is_help=True)
 for command in (plans.plan, plans.approve, plans.reject, plans.extend, plans.cancel, plans.decide):
@@ -105,7 +106,11 @@ def show(case_id: Annotated[str, typer.Argument(help="The case.")], json_output:
         generations = [
             g.model_dump(mode="json", exclude={"announced", "answered", "pending"}) for g in case.generations
         ]
-        print_json(body | {"generations": generations, "waits_for_index": bool(case.watermark)})
+        print_json(
+            body
+            | {"generations": generations, "waits_for_index": case.awaits_index}
+            | {"kept_back": _kept_back(expunge, case)}
+        )
         return
     console.print(f"case [bold]{case.case_id}[/bold] ({case.scope}, {case.regime})")
     console.print("state", status_text(case.status.value))
@@ -115,13 +120,28 @@ def show(case_id: Annotated[str, typer.Argument(help="The case.")], json_output:
     for generation in case.generations:
         plan = generation.plan_digest or "being resolved"
         console.print(f"plan {generation.number}: {generation.obligations} obligations, digest {plan}")
-    if case.watermark:
+    for line in _kept_back(expunge, case):
+        console.print(line, style="yellow")
+    if case.awaits_index:
         console.print("waits until the indexers have applied what was registered before the request")
     print_table("Claims by kind", *claims_table(body["counts"]), empty="nothing was found")
-    for title, key in (("Deferred", "deferrals"), ("Missing", "failures")):
+    missing = "Not done" if case.status in OVER else "Missing"
+    for title, key in (("Deferred", "deferrals"), (missing, "failures")):
         rows = [tuple(line.get(field, "") for field in LINE) for line in body[key]]
         if rows:
             print_table(title, LINE, rows, empty="")
+
+
+def _kept_back(expunge: Installation, case: Case) -> list[str]:
+    """What operators have said that keeps commands of a case back."""
+    if case.status in OVER:
+        return []
+    if case.cancelling:
+        return [f"being cancelled: systems hold {case.out} commands that they have not let go of"]
+    standing = expunge.cases.standing(partition_of(case.case_id, expunge.settings.kafka.partitions))
+    systems = sorted({line.system for line, _ in case.counts})
+    paused = {word for system in systems for word in standing.pauses_of(case.publisher, system, case.case_id)}
+    return [f"paused: {word.removeprefix('pause:').replace(':', ' ')}" for word in sorted(paused)]
 
 
 LINE = ("system", "kind", "claim", "reason", "until", "count")

@@ -188,7 +188,7 @@ def _show_group(group: Rate, *, as_json: bool) -> None:
     )
     console.print(
         f"{group.approvals} operator{'s' * (group.approvals > 1)} must approve them; "
-        f"so far: {', '.join(sorted(group.approved)) or 'nobody'}. What joins after this is not meant:",
+        f"so far: {', '.join(sorted(group.approved)) or 'nobody'}. What joins later waits on. To let them go, or not:",
         style="yellow",
     )
     console.print(f"expunge case approve {group.rate} --plan {group.digest} --operator NAME", soft_wrap=True)
