@@ -40,8 +40,8 @@ from expunge.domain.identity import Keys  # noqa: E402
 from expunge.domain.registry import Registry, System  # noqa: E402
 from expunge.domain.scope import Scope, ScopeKind, Subject  # noqa: E402
 from expunge.domain.statement import Named, Statement  # noqa: E402
+from expunge.domain.task import Task, TaskKind, task_id  # noqa: E402
 from expunge.domain.vocabulary import Action, Regime  # noqa: E402
-from expunge.domain.walk import Task, TaskKind, task_id  # noqa: E402
 from expunge.ports import Said  # noqa: E402
 from expunge.stages.resolver import Resolver, _Answer  # noqa: E402
 from expunge.stages.traversal import Bounds  # noqa: E402

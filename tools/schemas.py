@@ -26,12 +26,13 @@ from expunge.domain.events import stamp  # noqa: E402
 from expunge.domain.outlets import LedgerFact, outlet_of  # noqa: E402
 from expunge.domain.partition import partition_of  # noqa: E402
 from expunge.domain.plan import Chunk  # noqa: E402
-from expunge.domain.policy.rules import KeptPolicy, Of, Per, RateRule, Threshold  # noqa: E402
+from expunge.domain.policy.limits import Of, Per, RateRule, Threshold  # noqa: E402
+from expunge.domain.policy.rules import KeptPolicy  # noqa: E402
 from expunge.domain.rates import rate_id  # noqa: E402
 from expunge.domain.registry import Publisher, Registry, System  # noqa: E402
+from expunge.domain.task import Task  # noqa: E402
 from expunge.domain.topics import all_topics  # noqa: E402
 from expunge.domain.vocabulary import Regime  # noqa: E402
-from expunge.domain.walk import Task  # noqa: E402
 from expunge.ports import Topics  # noqa: E402
 from expunge.stages.emissions import policy_part  # noqa: E402
 from tests.simulation import PARTITIONS, World, honest, receipt  # noqa: E402

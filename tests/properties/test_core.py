@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from expunge.adapters.store.server import Server
-from expunge.domain.policy.rules import Of, Per, RateRule, Threshold
+from expunge.domain.policy.limits import Of, Per, RateRule, Threshold
 from tests.servers import Servers
 from tests.simulation import PARTITIONS, World, honest, receipt
 

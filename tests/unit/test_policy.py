@@ -12,10 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expunge.adapters.policy_file import load_policy, parse_policy, shipped
+from expunge.domain.policy.about import About
 from expunge.domain.policy.clocks import after, deadlines
 from expunge.domain.policy.dispose import ABOUT, Circumstances, Judge, Nature, decide, meets
 from expunge.domain.policy.explain import Given, possible
-from expunge.domain.policy.rules import About, Basis, Grade, GradeRule, Policy, Sources, Term
+from expunge.domain.policy.rules import Basis, Grade, GradeRule, Policy, Sources
+from expunge.domain.policy.terms import Term
 from expunge.domain.row import combine
 from expunge.domain.scope import Granted, Scope, ScopeKind, Subject
 from expunge.domain.vocabulary import CONTAINERS, STRICTNESS, Action, Kind, Regime

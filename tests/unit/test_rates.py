@@ -8,7 +8,8 @@ import pytest
 
 from expunge.adapters.policy_file import load_policy
 from expunge.domain.partition import partition_of
-from expunge.domain.policy.rules import Of, Per, Policy, RateRule, Threshold
+from expunge.domain.policy.limits import Of, Per, RateRule, Threshold
+from expunge.domain.policy.rules import Policy
 from expunge.domain.rates import Rate, rate_id
 from tests.simulation import PARTITIONS, World
 

@@ -11,9 +11,10 @@ import typer
 from expunge.adapters.policy_file import SHIPPED, load_policy, shipped
 from expunge.adapters.system import SystemClock
 from expunge.cli.common import Json, console, installation, print_json, print_table
+from expunge.domain.policy.about import About
 from expunge.domain.policy.clocks import Deadlines, deadlines
 from expunge.domain.policy.explain import Given, Possible, possible
-from expunge.domain.policy.rules import About, Basis, Policy, Sources
+from expunge.domain.policy.rules import Basis, Policy, Sources
 from expunge.domain.vocabulary import Kind, Regime
 
 app = typer.Typer(help="Policy: what must happen to each asset, and by when.", no_args_is_help=True)

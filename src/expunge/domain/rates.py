@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from expunge.domain.digest import digest, name
-from expunge.domain.policy.rules import Per
+from expunge.domain.policy.limits import Per
 from expunge.domain.scope import Hex, Value
 
 BUCKET_MS = 300_000

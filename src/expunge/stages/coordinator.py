@@ -35,20 +35,12 @@ from expunge.domain.events import CloudEvent, Event, Outgoing, Record, decode, s
 from expunge.domain.partition import partition_of
 from expunge.domain.rates import Rate, RateAsked
 from expunge.domain.suppression import Published, Suppress
-from expunge.domain.walk import reached
+from expunge.domain.task import reached
 from expunge.errors import InvalidMessage
 from expunge.ports import CaseStore, Index, Metrics, Progress, Result, Tenure, TimerKey, Topics, Vault
+from expunge.stages.aggregates import granted_again, group_said, hold_published, published, rate_answered
 from expunge.stages.dead_letters import DeadLetters
-from expunge.stages.emissions import (
-    SOURCE,
-    Emitter,
-    Waves,
-    granted_again,
-    group_said,
-    hold_published,
-    published,
-    rate_answered,
-)
+from expunge.stages.emissions import SOURCE, Emitter, Waves
 from expunge.stages.view import View
 
 TIMERS_PER_TICK = 200

@@ -12,17 +12,13 @@ from functools import partial
 from typing import Any, Literal, Protocol
 
 from expunge.domain.admission.door import Door
-from expunge.domain.case import hearing
 from expunge.domain.case.decide import Decision
 from expunge.domain.case.facts import Fact
 from expunge.domain.case.messages import (
     TYPE_OF,
     CaseMessage,
     Continue,
-    GrantedAgain,
-    GroupSaid,
     LateAsset,
-    RateAnswered,
     Receipted,
     Reconsider,
     Root,
@@ -47,17 +43,17 @@ from expunge.domain.case.turn import (
     WriteRoot,
 )
 from expunge.domain.digest import name
-from expunge.domain.events import CloudEvent, Event, Outgoing, Record, stamp
+from expunge.domain.events import CloudEvent, Event, Outgoing, Record
 from expunge.domain.marks import MarkState
 from expunge.domain.partition import partition_of
 from expunge.domain.plan import Chunk
 from expunge.domain.policy.rules import Policy
-from expunge.domain.rates import Answer, RateAsked, Verdict, rate_id
+from expunge.domain.rates import RateAsked, rate_id
 from expunge.domain.row import Row
-from expunge.domain.scope import Arrival, Granted, Scope, ScopeKind
-from expunge.domain.standing import HoldAsked, Standing
-from expunge.domain.suppression import EVERYTHING, RESTRICTED, Suppress, Suppression, Word, source_key
-from expunge.domain.walk import Task, TaskKind, task_id
+from expunge.domain.scope import Arrival, Scope, ScopeKind
+from expunge.domain.standing import HoldAsked
+from expunge.domain.suppression import EVERYTHING, RESTRICTED, Suppress, Word, source_key
+from expunge.domain.task import Task, TaskKind, task_id
 from expunge.ports import Index, Tenure, Topics
 from expunge.stages import commands
 from expunge.stages.dead_letters import DeadLetters
@@ -67,11 +63,9 @@ from expunge.stages.intake import rejection, suppress_message
 from expunge.stages.resolver import plan_part, task_message
 
 SOURCE = "/expunge/coordinator"
-HOLD_TYPE = "expunge.hold.set.v1"
 PERSON_BYTES = 64
 """A pseudonym with its field name in JSON."""
 ROOT_TYPE = "expunge.plan.root.v1"
-SUPPRESSION_TYPE = "expunge.suppression.set.v1"
 CLAIMS_TYPE = "expunge.plan.claims.v1"
 POLICY_TYPE = "expunge.plan.policy.v1"
 
@@ -317,68 +311,11 @@ def _ask_rate(ask: AskRate, case_id: str, cause: _Cause) -> Outgoing:
     )
 
 
-def rate_answered(asked: RateAsked, answer: Answer, record: Record, event: CloudEvent) -> Outgoing:
-    """The answer to a plan's question."""
-    kind = TYPE_OF[RateAnswered]
-    said = RateAnswered(
-        case_id=asked.case_id,
-        generation=asked.generation,
-        rate=asked.rate,
-        group=answer.group,
-        place=answer.place,
-        rules=answer.rules,
-    )
-    identity = name(event.source, event.id, kind)
-    return Outgoing("cases", asked.case_id, Event(kind, SOURCE, identity, record.appended_at, said.model_dump()))
-
-
-def group_said(rate: str, verdict: Verdict, partitions: int, record: Record, event: CloudEvent) -> list[Outgoing]:
-    """What operators have said about a group, to every partition of `cases`."""
-    kind, said = TYPE_OF[GroupSaid], GroupSaid(rate=rate, verdict=verdict)
-    return [
-        Outgoing(
-            "cases",
-            rate,
-            Event(kind, SOURCE, name(event.source, event.id, kind, number), record.appended_at, said.model_dump()),
-            number,
-        )
-        for number in range(partitions)
-    ]
-
-
 def _to_itself(message: Continue | Reconsider, cause: _Cause, *content: str | int) -> Outgoing:
     """The coordinator's message to itself, behind whatever waits."""
     kind = TYPE_OF[type(message)]
     event = Event(kind, SOURCE, cause.output(kind, *content), cause.record.appended_at, message.model_dump())
     return Outgoing("cases", message.case_id, event)
-
-
-def hold_published(standing: Standing, hold_id: str, time: datetime) -> list[Outgoing]:
-    """A hold as it stands on `holds`: the newest message of an id holds everything. Nothing of one never placed."""
-    hold, sequence = standing.holds.get(hold_id), hearing.sequence(standing, hold_id)
-    if hold is None:
-        return []
-    data = hold.model_dump(mode="json", exclude={"content", "order", "number"}, exclude_none=True)
-    end = standing.release_of(hold_id)
-    data |= {"sequence": sequence}
-    data |= {"released_at": stamp(end.at), "released_by": end.operator} if end else {}
-    event = Event(HOLD_TYPE, SOURCE, name(HOLD_TYPE, hold_id, sequence), time, data)
-    return [Outgoing("holds", hold_id, event)]
-
-
-def published(state: Suppression, record: Record, event: CloudEvent) -> Outgoing:
-    """A suppression as ingesters see it: the newest message of a key holds everything."""
-    identity = name(event.source, event.id, SUPPRESSION_TYPE, state.suppression, state.sequence)
-    told = Event(SUPPRESSION_TYPE, SOURCE, identity, record.appended_at, state.data())
-    return Outgoing("suppressions", state.suppression, told if state.entries else None)
-
-
-def granted_again(case_id: str, granted: Granted, record: Record, event: CloudEvent) -> Outgoing:
-    """Tell a case that a purpose which it revoked was granted again."""
-    kind = TYPE_OF[GrantedAgain]
-    message = GrantedAgain(case_id=case_id, granted=granted)
-    identity = name(event.source, event.id, kind, case_id, granted.purpose)
-    return Outgoing("cases", case_id, Event(kind, SOURCE, identity, record.appended_at, message.model_dump()))
 
 
 def _confirmation(decision: Decision, milestone: str, data: dict[str, Any], cause: _Cause) -> Outgoing:

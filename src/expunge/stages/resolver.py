@@ -15,18 +15,8 @@ from expunge.domain.marks import MarkState
 from expunge.domain.partition import partition_of
 from expunge.domain.plan import Chunk, Cut, Lot, Lots, Obligation, cut
 from expunge.domain.scope import Arrival
-from expunge.domain.walk import (
-    ANEW,
-    PlannedStatus,
-    Task,
-    TaskKind,
-    Walk,
-    lots_of,
-    nature_of,
-    obligation_of,
-    reached,
-    unpack,
-)
+from expunge.domain.task import PlannedStatus, Task, TaskKind, reached, unpack
+from expunge.domain.walk import ANEW, Walk, lots_of, nature_of, obligation_of
 from expunge.errors import InvalidMessage
 from expunge.ports import ChunkStore, Index, Metrics, Progress, Result, Tenure, Topics, Vault, Waiter
 from expunge.stages.dead_letters import DeadLetters

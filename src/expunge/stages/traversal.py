@@ -10,17 +10,8 @@ from expunge.domain.marks import TASK_DIGITS, Mark
 from expunge.domain.policy.dispose import Judge
 from expunge.domain.row import CONTAINER
 from expunge.domain.scope import SHARDS, Arrival, Group, GroupKind, data_source_node
-from expunge.domain.walk import (
-    MAX_FRONTIER,
-    Task,
-    TaskKind,
-    Walk,
-    is_covered,
-    pack,
-    reach_of,
-    task_id,
-    unpack,
-)
+from expunge.domain.task import MAX_FRONTIER, Task, TaskKind, pack, task_id, unpack
+from expunge.domain.walk import Walk, is_covered, reach_of
 from expunge.ports import Index, Peek, Rule, Tenure
 from expunge.stages.exclusions import names_of
 

@@ -44,8 +44,8 @@ from expunge.domain.case.messages import Root
 from expunge.domain.case.state import Case, Deadline, Generation
 from expunge.domain.controls import Option
 from expunge.domain.plan import ChunkSummary, command_id
+from expunge.domain.task import task_id
 from expunge.domain.vocabulary import OPEN, OVER, Action, Claim, Status
-from expunge.domain.walk import task_id
 
 
 def open_case(fact: Opened, root: Root, now: datetime) -> Case:

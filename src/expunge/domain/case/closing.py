@@ -10,8 +10,8 @@ from expunge.domain.case.state import Case
 from expunge.domain.case.turn import Turn
 from expunge.domain.policy.rules import NotFound
 from expunge.domain.scope import ScopeKind
+from expunge.domain.task import reached
 from expunge.domain.vocabulary import DEFERRALS, OPEN, OVER, UNDONE, Claim, Status
-from expunge.domain.walk import reached
 
 CANCELLED = "cancelled"
 """The outcome of a request that was taken back."""

@@ -37,8 +37,8 @@ from expunge.domain.policy.rules import Policies
 from expunge.domain.registry import Registry
 from expunge.domain.scope import Arrival
 from expunge.domain.standing import Standing
+from expunge.domain.task import TaskKind
 from expunge.domain.vocabulary import CLOSED, OVER
-from expunge.domain.walk import TaskKind
 
 
 @dataclass(frozen=True, slots=True, repr=False)

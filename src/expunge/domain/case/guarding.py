@@ -9,7 +9,7 @@ from expunge.domain.case.messages import Approved, RateAnswered, Rejected
 from expunge.domain.case.state import Case, Generation
 from expunge.domain.case.turn import AskRate, SetAside, SuppressAgain, Turn
 from expunge.domain.policy.dispose import ABOUT
-from expunge.domain.policy.rules import Of, Threshold
+from expunge.domain.policy.limits import Of, Threshold
 from expunge.domain.rates import Limit, rate_id
 from expunge.domain.vocabulary import OVER, Status
 

@@ -12,8 +12,8 @@ from expunge.domain.rates import RateAsked, Verdict
 from expunge.domain.scope import Granted, Hex, Scope, Value
 from expunge.domain.standing import Hold, Pause, Release
 from expunge.domain.suppression import Published, Suppress
+from expunge.domain.task import PlannedStatus
 from expunge.domain.vocabulary import Regime
-from expunge.domain.walk import PlannedStatus
 
 
 class Seal(Value):

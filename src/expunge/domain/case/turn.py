@@ -15,7 +15,7 @@ from expunge.domain.policy.rules import Policies, Policy
 from expunge.domain.rates import Limit
 from expunge.domain.registry import Registry, System
 from expunge.domain.standing import Hold, Standing
-from expunge.domain.walk import TaskKind
+from expunge.domain.task import TaskKind
 
 
 @dataclass(frozen=True, slots=True, repr=False)

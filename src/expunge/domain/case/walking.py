@@ -13,8 +13,8 @@ from expunge.domain.plan import plan_digest
 from expunge.domain.policy.clocks import deadlines
 from expunge.domain.policy.rules import Policy
 from expunge.domain.scope import Arrival
+from expunge.domain.task import PlannedStatus, TaskKind, pack, task_id
 from expunge.domain.vocabulary import FINAL
-from expunge.domain.walk import PlannedStatus, TaskKind, pack, task_id
 
 PLAN_ANYWAY = timedelta(seconds=30)
 """After this the walk no longer waits for the indexers; closing still does (PROTOCOLS 22)."""

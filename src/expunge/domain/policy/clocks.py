@@ -15,7 +15,8 @@ from zoneinfo import ZoneInfo
 import holidays
 from dateutil.relativedelta import relativedelta
 
-from expunge.domain.policy.rules import Clock, Policy, Term
+from expunge.domain.policy.rules import Policy
+from expunge.domain.policy.terms import Clock, Term
 from expunge.domain.vocabulary import Regime
 
 SATURDAY = 5

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from expunge.domain.policy.rules import About, Basis, DispositionRule, Policy, Sources, When
+from expunge.domain.policy.about import About
+from expunge.domain.policy.rules import Basis, DispositionRule, Policy, Sources, When
 from expunge.domain.row import Combination
 from expunge.domain.scope import Scope, ScopeKind
 from expunge.domain.vocabulary import STRICTNESS, Action, Kind, Regime

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
-from expunge.domain.policy.rules import About, Basis, DispositionRule, Policy, Sources, When
+from expunge.domain.policy.about import About
+from expunge.domain.policy.rules import Basis, DispositionRule, Policy, Sources, When
 from expunge.domain.vocabulary import CONTAINERS, Kind, Regime
 
 

@@ -8,39 +8,21 @@ from enum import StrEnum
 from functools import cached_property
 from itertools import pairwise
 from typing import Annotated, Literal, Protocol
-from zoneinfo import ZoneInfo
 
-import holidays
 import orjson
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
-    StrictInt,
-    StringConstraints,
     model_validator,
 )
 
 from expunge.domain.digest import digest
+from expunge.domain.policy.about import About
+from expunge.domain.policy.form import Row, RuleId, many
+from expunge.domain.policy.limits import RateRule, Threshold
+from expunge.domain.policy.terms import Clock, zone_name
 from expunge.domain.vocabulary import CONTAINERS, STRICTNESS, Action, Claim, Kind, Regime
-
-RuleId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
-
-
-class _Row(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class About(StrEnum):
-    """What a request is about, in the words of a policy."""
-
-    SUBJECT = "subject"
-    PURPOSE = "purpose"
-    DATA_SOURCE = "data_source"
-    ASSET = "asset"
-    RESTRICTION = "restriction"
 
 
 class Basis(StrEnum):
@@ -61,12 +43,7 @@ class Sources(StrEnum):
     UNSTATED = "unstated"
 
 
-def _many(value: object) -> object:
-    """One word stands for a list of one."""
-    return (value,) if isinstance(value, str) else value
-
-
-class When(_Row):
+class When(Row):
     """On what a rule depends: all of its conditions together. One that is left out is met by everything.
 
     Attributes:
@@ -75,12 +52,12 @@ class When(_Row):
         shared: whether other people's data is in it, too; containers and holdings of many people always are.
     """
 
-    scope: Annotated[tuple[About, ...], BeforeValidator(_many)] = ()
-    kind: Annotated[tuple[Kind, ...], BeforeValidator(_many)] = ()
-    category: Annotated[tuple[str, ...], BeforeValidator(_many)] = ()
-    regime: Annotated[tuple[Regime, ...], BeforeValidator(_many)] = ()
-    basis: Annotated[tuple[Basis, ...], BeforeValidator(_many)] = ()
-    sources: Annotated[tuple[Sources, ...], BeforeValidator(_many)] = ()
+    scope: Annotated[tuple[About, ...], BeforeValidator(many)] = ()
+    kind: Annotated[tuple[Kind, ...], BeforeValidator(many)] = ()
+    category: Annotated[tuple[str, ...], BeforeValidator(many)] = ()
+    regime: Annotated[tuple[Regime, ...], BeforeValidator(many)] = ()
+    basis: Annotated[tuple[Basis, ...], BeforeValidator(many)] = ()
+    sources: Annotated[tuple[Sources, ...], BeforeValidator(many)] = ()
     holding: bool | None = None
     named: bool | None = None
     shared: bool | None = None
@@ -100,7 +77,7 @@ def _disposition(action: Action) -> Action:
     return action
 
 
-class DispositionRule(_Row):
+class DispositionRule(Row):
     """What must happen to an asset. Of all rules the first whose conditions are met decides."""
 
     id: RuleId
@@ -120,7 +97,7 @@ class DispositionRule(_Row):
         return self
 
 
-class StageRule(_Row):
+class StageRule(Row):
     """Kinds that are purged together, and their share of the time until the due date."""
 
     name: RuleId
@@ -131,79 +108,7 @@ class StageRule(_Row):
     """Per cent. Stages in which nothing is to be done leave their share to the others."""
 
 
-class Term(_Row):
-    """A length of time as laws count it: exactly one of the three."""
-
-    months: int = Field(0, ge=0, le=24)
-    days: int = Field(0, ge=0, le=730)
-    business_days: int = Field(0, ge=0, le=250)
-
-    @model_validator(mode="after")
-    def _one(self) -> Term:
-        if sum(map(bool, (self.months, self.days, self.business_days))) != 1:
-            raise ValueError("give one of months, days, business_days")
-        return self
-
-
-def _zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise ValueError(f"{name} is no time zone: Europe/Brussels, America/Los_Angeles, UTC") from None
-    return name
-
-
-def _calendar(name: str) -> str:
-    if not name:
-        return name
-    country, _, subdivision = name.partition("-")
-    try:
-        holidays.country_holidays(country, subdiv=subdivision or None)
-    except NotImplementedError:
-        raise ValueError(f"no holidays are known for {name}: a country and perhaps a part of it, US-CA, DE") from None
-    return name
-
-
-class Clock(_Row):
-    """A term of a law, in force for requests received from one day to another."""
-
-    id: RuleId
-    regime: Annotated[tuple[Regime, ...], BeforeValidator(_many)] = Field(min_length=1)
-    effective_from: date = date.min
-    effective_to: date = date.max
-    """The last day."""
-    zone: Annotated[str, AfterValidator(_zone)]
-    """IANA name: where the days of this clock begin, unless the request's jurisdiction has a zone of its own."""
-    calendar: Annotated[str, AfterValidator(_calendar)] = ""
-    """Country and perhaps subdivision (`US-CA`) whose holidays are no business days."""
-    acknowledge: Term | None = None
-    respond: Term
-    extend: Term | None = None
-    """By how much an operator may extend, once and with reasons, before the first term has ended."""
-    warn_days: int = Field(7, ge=0, le=365)
-    """So many days before the due date a case that is still open is pointed out."""
-    why: str = ""
-
-    @model_validator(mode="after")
-    def _counts(self) -> Clock:
-        terms = [term for term in (self.acknowledge, self.respond, self.extend) if term]
-        if any(term.business_days for term in terms) and not self.calendar:
-            raise ValueError("business_days need a calendar")
-        if self.extend and [bool(self.extend.months), bool(self.extend.days)] != [
-            bool(self.respond.months),
-            bool(self.respond.days),
-        ]:
-            raise ValueError("extend counts in another unit than respond")
-        if self.effective_to < self.effective_from:
-            raise ValueError("effective_to lies before effective_from")
-        return self
-
-    def in_force(self, day: date) -> bool:
-        """Whether it holds for a request received on this day."""
-        return self.effective_from <= day <= self.effective_to
-
-
-class Reach(_Row):
+class Reach(Row):
     """How far an erasure reaches what is collected after it was asked for."""
 
     everything: tuple[Regime, ...] = ()
@@ -230,37 +135,37 @@ class Grade(StrEnum):
     E4 = "E4"
 
 
-class GradeRule(_Row):
+class GradeRule(Row):
     """The least that an answer about some kinds must rest on."""
 
     id: RuleId
-    kind: Annotated[tuple[Kind, ...], BeforeValidator(_many)] = Field(min_length=1)
-    regime: Annotated[tuple[Regime, ...], BeforeValidator(_many)] = ()
+    kind: Annotated[tuple[Kind, ...], BeforeValidator(many)] = Field(min_length=1)
+    regime: Annotated[tuple[Regime, ...], BeforeValidator(many)] = ()
     minimum: Grade
     why: str = ""
 
 
-class Holds(_Row):
+class Holds(Row):
     """How holds are dealt with."""
 
     requester_sees: Seen = Seen.DEFERRED
 
 
-class NotFound(_Row):
+class NotFound(Row):
     """From when on an operator must look at a system that does not find what it registered itself."""
 
     share: float = Field(0.01, ge=0, le=1)
     misses: int = Field(10, ge=1)
 
 
-class Refusal(_Row):
+class Refusal(Row):
     """An answer that does not count as done: it is read as `failed`, with the id of this row as its reason."""
 
     id: RuleId
-    kind: Annotated[tuple[Kind, ...], BeforeValidator(_many)] = ()
-    regime: Annotated[tuple[Regime, ...], BeforeValidator(_many)] = ()
-    claim: Annotated[tuple[Claim, ...], BeforeValidator(_many)] = ()
-    method: Annotated[tuple[str, ...], BeforeValidator(_many)] = ()
+    kind: Annotated[tuple[Kind, ...], BeforeValidator(many)] = ()
+    regime: Annotated[tuple[Regime, ...], BeforeValidator(many)] = ()
+    claim: Annotated[tuple[Claim, ...], BeforeValidator(many)] = ()
+    method: Annotated[tuple[str, ...], BeforeValidator(many)] = ()
     """What the system says of how it did it."""
     why: str = ""
 
@@ -280,49 +185,7 @@ class Refusal(_Row):
         )
 
 
-class Threshold(_Row):
-    """A plan with more than this waits for operators."""
-
-    id: RuleId
-    kind: Annotated[tuple[Kind, ...], BeforeValidator(_many)] = ()
-    """Only obligations of these kinds count; none: all."""
-    scope: Annotated[tuple[About, ...], BeforeValidator(_many)] = ()
-    """Only requests about these; none: all."""
-    more_than: StrictInt = Field(ge=0, le=1_000_000_000)
-    share: float | None = Field(None, gt=0, le=1)
-    """Of what a system has registered: a plan must be above it, and above `more_than`, in one and the same system."""
-    approvals: int = Field(1, ge=1, le=10)
-    """Distinct operators who must approve the plan."""
-    why: str = ""
-
-
-class Of(StrEnum):
-    """Across which cases is counted."""
-
-    PUBLISHER = "publisher"
-    SYSTEM = "system"
-
-
-class Per(StrEnum):
-    """In what time."""
-
-    HOUR = "hour"
-    DAY = "day"
-
-
-class RateRule(_Row):
-    """Above this, across all cases of one publisher or all commands to one system, plans wait as one group."""
-
-    id: RuleId
-    of: Of
-    per: Per
-    more_than: StrictInt = Field(ge=0, le=1_000_000_000)
-    """Obligations."""
-    approvals: int = Field(1, ge=1, le=10)
-    why: str = ""
-
-
-class Policy(_Row):
+class Policy(Row):
     """A whole policy. A case is bound to one, by its digest, for good (PROTOCOLS 31)."""
 
     policy: Literal[1]
@@ -331,7 +194,7 @@ class Policy(_Row):
     dispositions: tuple[DispositionRule, ...] = Field(min_length=1)
     stages: tuple[StageRule, ...] = Field(min_length=1)
     clocks: tuple[Clock, ...] = Field(min_length=1)
-    zones: dict[Annotated[str, AfterValidator(str.upper)], Annotated[str, AfterValidator(_zone)]] = {}
+    zones: dict[Annotated[str, AfterValidator(str.upper)], Annotated[str, AfterValidator(zone_name)]] = {}
     """Jurisdiction (ISO 3166) -> zone, where it is not the clock's."""
     refusals: tuple[Refusal, ...] = ()
     guard: tuple[Threshold, ...] = Field(min_length=1)
@@ -418,7 +281,7 @@ class Policy(_Row):
                     raise ValueError(f"clocks: {before.id} and {after.id} overlap or leave days between them")
 
 
-class KeptPolicy(_Row):
+class KeptPolicy(Row):
     """A policy as it stands on `plans`, for whoever must find what cases are bound to."""
 
     policy: str

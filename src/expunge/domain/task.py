@@ -1,0 +1,99 @@
+"""A task for the resolvers: one bounded piece of a walk, or a look into holds. And how it says that it has ended."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from enum import StrEnum
+
+from expunge.domain.digest import SIZE, digest
+from expunge.domain.scope import Arrival, GroupKind, Hex, Scope, Value
+from expunge.domain.standing import HoldAsked
+from expunge.domain.vocabulary import Regime
+
+MAX_FRONTIER = 40_000
+"""Nodes in one task message (PROTOCOLS 20): 17 bytes each, below a topic's 1 MiB in base64."""
+
+
+class TaskKind(StrEnum):
+    """What a task starts from."""
+
+    ROOTS = "roots"
+    SHARD = "shard"
+    FRONTIER = "frontier"
+    LATE = "late"
+    HOLDING = "holding"
+    """A holding declared while the case was open: a node of its walk only if it answers for one of its roots."""
+    CONTAINERS = "containers"
+    HOLDS = "holds"
+    """No walk: which targets of some chunks do some holds cover?"""
+
+
+class Task(Value):
+    """One bounded piece of a walk, as it stands on `tasks`."""
+
+    case_id: Hex
+    task_id: Hex
+    generation: int
+    kind: TaskKind
+    scope: Scope
+    regime: Regime
+    policy: Hex
+    """The digest of the policy that is pinned in its generation."""
+    nodes: str = ""
+    """A packed frontier, see `pack`."""
+    returned: int = 0
+    """The nodes came back after they had been purged: when (milliseconds since 1970)."""
+    group: GroupKind = GroupKind.SOURCE
+    node: str = ""
+    """Whose members to visit: a group's node, in hexadecimal."""
+    arrival: Arrival = Arrival.THROUGH
+    """How the walk comes to those members."""
+    shard: int = 0
+    shard_end: int = 0
+    """Shards `shard` to `shard_end` (excluded) of the group."""
+    watermark: dict[str, dict[str, int]] = {}
+    """End offsets of the registration inlets when the request arrived: topic -> partition -> offset."""
+    people_bytes: dict[str, int] = {}
+    """System -> bytes that naming the case's people adds to each target of its commands."""
+    force: bool = False
+    """Plan what is known, without waiting for the indexers any longer."""
+    chunks: tuple[Hex, ...] = ()
+    holds: tuple[HoldAsked, ...] = ()
+    number: int = 0
+    """Of the last of these holds."""
+
+
+class PlannedStatus(StrEnum):
+    """How a task ended."""
+
+    DONE = "done"
+    PART = "part"
+    """Some of its chunks; more of the same task follow."""
+    NOT_READY = "not_ready"
+
+
+def reached(applied: Mapping[str, Mapping[str, int]], wanted: Mapping[str, Mapping[str, int]]) -> bool:
+    """Whether the indexers have come at least as far as wanted."""
+    return all(
+        applied.get(topic, {}).get(partition, 0) >= offset
+        for topic, partitions in wanted.items()
+        for partition, offset in partitions.items()
+    )
+
+
+def task_id(parent: str, *content: str | bytes | int) -> str:
+    """The id of a task: a digest of what it came from and what it starts with (PROTOCOLS 13)."""
+    return digest("task", parent, *content).hex()
+
+
+def pack(nodes: Mapping[bytes, Arrival]) -> str:
+    """A frontier as text: 16 bytes of key and one of arrival each, sorted, in base64."""
+    return base64.b64encode(b"".join(key + bytes([arrival]) for key, arrival in sorted(nodes.items()))).decode()
+
+
+def unpack(text: str) -> dict[bytes, Arrival]:
+    """The frontier of `pack`."""
+    raw = base64.b64decode(text)
+    step = SIZE + 1
+    return {raw[at : at + SIZE]: Arrival(raw[at + SIZE]) for at in range(0, len(raw), step)}
