@@ -56,16 +56,7 @@ def request(
     Raises:
         InvalidMessage: what is wrong, by field.
     """
-    if event.type not in inlets.REQUESTS:
-        raise InvalidMessage("unknown_type")
-    name, model = inlets.REQUESTS[event.type]
-    if name not in publisher.may:
-        raise InvalidMessage("not_allowed", "type")
-    if ScopeKind(name) is ScopeKind.WITHDRAWAL and not door.allow_unsigned:
-        raise InvalidMessage("unsigned", "a withdrawal of a data source must be signed, or allow_unsigned be set")
-    request = inlets.read(model, event)
-    if request.received_at < EARLIEST:
-        raise InvalidMessage("bad_field", "data.received_at: before 1970")
+    name, request = _read(door, event, publisher)
     scope = _scope(door, name, request, publisher)
     regime, received_at = _regime(request, publisher), min(request.received_at, record.appended_at)
     reach = door.policies.current.reach
@@ -97,6 +88,21 @@ def request(
         content=door.keys.content(canonical(asked)),
         place=door.place_of(record),
     )
+
+
+def _read(door: Door, event: CloudEvent, publisher: Publisher) -> tuple[str, inlets.Request]:
+    """What is asked, if this publisher may ask for it, and by what name."""
+    if event.type not in inlets.REQUESTS:
+        raise InvalidMessage("unknown_type")
+    name, model = inlets.REQUESTS[event.type]
+    if name not in publisher.may:
+        raise InvalidMessage("not_allowed", "type")
+    if ScopeKind(name) is ScopeKind.WITHDRAWAL and not door.allow_unsigned:
+        raise InvalidMessage("unsigned", "a withdrawal of a data source must be signed, or allow_unsigned be set")
+    request = inlets.read(model, event)
+    if request.received_at < EARLIEST:
+        raise InvalidMessage("bad_field", "data.received_at: before 1970")
+    return name, request
 
 
 def _suppressed_as(door: Door, scope: Scope, identities: Sequence[inlets.Identity]) -> tuple[str, ...]:
