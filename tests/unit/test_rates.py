@@ -97,6 +97,43 @@ def test_two_operators_where_policy_says_so() -> None:
     assert rate(world).waiting == 1
 
 
+def test_whoever_leaves_keeps_nobody_waiting() -> None:
+    world = World()
+    world.policies.change(limited())
+    cases = erased(world, *range(5))
+    for case_id in cases[3:]:
+        world.say("request.cancelled", case_id, reason="x")
+    world.settle(ticks=1)
+    assert rate(world).waiting == 0
+    world.broker.now += timedelta(hours=2)
+    assert statuses(world, erased(world, 7)) == ["completed"]
+
+
+def test_who_asks_when_traffic_is_low_again_does_not_wait_for_those_who_asked_in_the_flood() -> None:
+    world = World()
+    world.policies.change(limited())
+    cases = erased(world, *range(5))
+    later = []
+    for number in range(6, 10):
+        world.broker.now += timedelta(hours=2)
+        later += erased(world, number)
+    assert statuses(world, later) == ["completed"] * 4
+    say(world, "plan.rejected", rate(world))
+    assert statuses(world, cases)[3:] == ["refused"] * 2
+    assert world.confirmations("refused")[-1]["reason"] == "a faulty job"
+
+
+def test_a_plan_that_waits_in_two_groups_says_so_once_and_leaves_both() -> None:
+    world = World()
+    rows = tuple(RateRule(id=f"few-{of}", of=of, per=Per.HOUR, more_than=1) for of in Of)
+    world.policies.change(SHIPPED.model_copy(update={"rates": rows}))
+    cases = erased(world, 0, 1)
+    assert len(world.confirmations("awaiting_approval")) == 1
+    say(world, "plan.rejected", rate(world))
+    assert statuses(world, cases) == ["completed", "refused"]
+    assert rate(world, "system:photos").waiting == 0
+
+
 def test_time_passes_and_the_limit_is_free_again() -> None:
     world = World()
     world.policies.change(limited())

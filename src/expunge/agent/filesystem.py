@@ -98,6 +98,7 @@ class Filesystem:
         kept = PurePosixPath(RESTRICTED) / path
         left = self._noted(path) - _words(target)
         if not self._there(kept):
+            self._note(path, left)  # a try before this one may have moved it back and died
             return done(target, Claim.LIFTED) if self._there(path) else not_found(target)
         if not left:
             if self._there(path):

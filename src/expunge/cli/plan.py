@@ -164,6 +164,7 @@ def _remark(line: dict[str, Any]) -> str:
 
 def _show_group(group: Rate, *, as_json: bool) -> None:
     """Plans of many cases that wait together."""
+    approved = sorted(name for name, count in group.approved.items() if count >= group.members)
     said = {
         "group": group.rate,
         "of": group.of,
@@ -172,7 +173,7 @@ def _show_group(group: Rate, *, as_json: bool) -> None:
         "obligations": group.obligations,
         "thresholds": list(group.rules),
         "approvals_needed": group.approvals,
-        "approved_by": sorted(group.approved),
+        "approved_by": approved,
     }
     if as_json:
         print_json(said)
@@ -183,12 +184,12 @@ def _show_group(group: Rate, *, as_json: bool) -> None:
         return
     console.print(
         f"[bold]{group.waiting:,}[/bold] plans of {kind} [bold]{name}[/bold] wait as a group of "
-        f"{group.members:,} with {group.obligations:,} obligations: above {', '.join(group.rules)}",
+        f"{group.members:,} with {group.obligations:,} obligations in all: above {', '.join(group.rules)}",
         highlight=False,
     )
     console.print(
         f"{group.approvals} operator{'s' * (group.approvals > 1)} must approve them; "
-        f"so far: {', '.join(sorted(group.approved)) or 'nobody'}. What joins later waits on. To let them go, or not:",
+        f"so far: {', '.join(approved) or 'nobody'}. What joins later waits on. To let them go, or not:",
         style="yellow",
     )
     console.print(f"expunge case approve {group.rate} --plan {group.digest} --operator NAME", soft_wrap=True)

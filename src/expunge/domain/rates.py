@@ -15,11 +15,14 @@ from expunge.domain.policy.limits import Per
 from expunge.domain.scope import Hex, Value
 
 BUCKET_MS = 300_000
-HOUR, DAY = 12, 288
-"""In buckets."""
+HOUR, DAY = 13, 289
+"""In buckets, the one under way included."""
+CAPTURES_MS = 3_600_000
+"""So long after the last plan above a limit whatever comes joins the group; what comes later is judged by itself."""
 _BUCKETS = {Per.HOUR: HOUR, Per.DAY: DAY}
 _COUNT_DIGITS = 8
-RECENT = 1000
+Cause = tuple[int, int, str]
+"""The message on `cases` that made a case speak, and the case: leader epoch, offset, id. It rises in one partition."""
 
 
 def rate_id(of: str) -> str:
@@ -40,11 +43,23 @@ class RateAsked(Value):
     """A plan asks whether it may go."""
 
     rate: Hex
+    partition: int
+    cause: Cause
     of: str
     case_id: Hex
     generation: int
     obligations: int
     limits: tuple[Limit, ...]
+
+
+class RateLeft(Value):
+    """Plans of a case wait no longer: it was cancelled, or they were rejected elsewhere."""
+
+    rate: Hex
+    partition: int
+    cause: Cause
+    group: int
+    places: tuple[int, ...]
 
 
 class Verdict(Value):
@@ -55,6 +70,7 @@ class Verdict(Value):
     let_go: bool
     operator: str = ""
     control: str = ""
+    reason: str = ""
 
 
 class Rate(Value):
@@ -63,30 +79,40 @@ class Rate(Value):
     rate: Hex
     of: str
     buckets: dict[int, int] = {}
-    """Five minutes -> obligations that went in them without waiting."""
+    """Five minutes -> obligations of plans that were let pass in them; what operators let go is not counted."""
     group: int = 0
     """The group under way, or the last one."""
     members: int = 0
     obligations: int = 0
     settled: int = 0
     """Members that operators have spoken about."""
+    left: tuple[int, ...] = ()
+    """Places of members that wait no longer although operators have not spoken about them."""
+    begun_ms: int = 0
+    above_ms: int = 0
+    """When a plan was last above a limit."""
     rules: tuple[str, ...] = ()
     approvals: int = 1
     approved: dict[str, int] = {}
     """Operator -> the members that they have approved."""
     controls: tuple[str, ...] = ()
-    recent: dict[str, tuple[int, int, tuple[str, ...]]] = {}
-    """What the last plans that asked were told: one that asks again after a crash is told, and counted, the same."""
+    seen: dict[int, Cause] = {}
+    """Partition -> the last cause from there: what is said again after a crash is not counted twice."""
 
     @property
     def waiting(self) -> int:
         """Plans that wait for operators."""
-        return self.members - self.settled
+        return self.members - self.settled - len(self.left)
+
+    def heard(self, partition: int, cause: Cause) -> bool:
+        """Whether this was said before."""
+        known = self.seen.get(partition)
+        return known is not None and tuple(cause) <= tuple(known)
 
     @property
     def digest(self) -> str:
         """The name of the group with the members that it has now."""
-        tail = digest("group", self.rate, self.group).hex()[: 32 - _COUNT_DIGITS]
+        tail = digest("group", self.rate, self.group, self.begun_ms).hex()[: 32 - _COUNT_DIGITS]
         return f"{self.members:0{_COUNT_DIGITS}x}{tail}"
 
     def named(self, plan_digest: str) -> int | None:
@@ -106,38 +132,47 @@ class Answer(NamedTuple):
     rules: tuple[str, ...] = ()
 
 
-def asked(before: Rate | None, message: RateAsked, now_ms: int) -> Answer:
-    """Count a plan, or let it wait. While a group waits, nothing overtakes it."""
-    state, asker = before or Rate(rate=message.rate, of=message.of), f"{message.case_id}:{message.generation}"
-    if asker in state.recent:
-        return Answer(state, *state.recent[asker])
-    answer = _counted(state, message, now_ms)
-    recent = dict(list(state.recent.items())[1 - RECENT :]) | {asker: (answer.group, answer.place, answer.rules)}
-    return answer._replace(after=answer.after.model_copy(update={"recent": recent}))
-
-
-def _counted(state: Rate, message: RateAsked, now_ms: int) -> Answer:
+def asked(before: Rate | None, message: RateAsked, now_ms: int) -> Answer | None:
+    """Count a plan, or let it wait; None if it was answered before."""
+    state = before or Rate(rate=message.rate, of=message.of)
+    if state.heard(message.partition, message.cause):
+        return None
     bucket = now_ms // BUCKET_MS
     buckets = {at: n for at, n in state.buckets.items() if at > bucket - DAY}
+    seen = {**state.seen, message.partition: message.cause}
+    state = state.model_copy(update={"buckets": buckets, "seen": seen})
     above = [limit for limit in message.limits if _sum(buckets, bucket, limit) + message.obligations > limit.more_than]
-    if not (above or state.waiting):
-        buckets[bucket] = buckets.get(bucket, 0) + message.obligations
-        return Answer(state.model_copy(update={"buckets": buckets}))
-    rules = tuple(limit.rule for limit in above) or state.rules
-    approvals = max((limit.approvals for limit in above), default=state.approvals)
+    captured = bool(state.waiting) and now_ms <= state.above_ms + CAPTURES_MS
+    if not (above or captured):
+        counted = {**buckets, bucket: buckets.get(bucket, 0) + message.obligations}
+        return Answer(state.model_copy(update={"buckets": counted}))
+    return _joined(state, message, above, now_ms)
+
+
+def _joined(state: Rate, message: RateAsked, above: list[Limit], now_ms: int) -> Answer:
     if not state.waiting:
-        begun = {"group": state.group + 1, "members": 0, "obligations": 0, "settled": 0, "approved": {}}
-        state = state.model_copy(update=begun | {"rules": rules, "approvals": approvals})
+        begun = {"group": state.group + 1, "members": 0, "obligations": 0, "settled": 0, "left": (), "approved": {}}
+        state = state.model_copy(update=begun | {"rules": (), "approvals": 1, "begun_ms": now_ms})
+    rules = tuple(sorted({*state.rules, *(limit.rule for limit in above)}))
     after = state.model_copy(
         update={
-            "buckets": buckets,
             "members": state.members + 1,
             "obligations": state.obligations + message.obligations,
-            "rules": tuple(sorted({*state.rules, *rules})),
-            "approvals": max(state.approvals, approvals),
+            "rules": rules,
+            "approvals": max((state.approvals, *(limit.approvals for limit in above))),
+            "above_ms": now_ms if above else state.above_ms,
         }
     )
     return Answer(after, after.group, after.members, rules)
+
+
+def left(state: Rate | None, message: RateLeft) -> Rate | None:
+    """The state when plans have left their group; None if that was heard before, or the group has ended."""
+    if state is None or state.heard(message.partition, message.cause):
+        return None
+    seen = {**state.seen, message.partition: message.cause}
+    gone = (at for at in message.places if message.group == state.group and at > state.settled)
+    return state.model_copy(update={"seen": seen, "left": tuple(sorted({*state.left, *gone}))})
 
 
 def _sum(buckets: dict[int, int], now: int, limit: Limit) -> int:
@@ -152,7 +187,7 @@ class Word(NamedTuple):
     refused: str = ""
 
 
-def spoken(state: Rate, operator: str, plan_digest: str, control: str, *, let_go: bool) -> Word:
+def spoken(state: Rate, operator: str, plan_digest: str, control: str, *, let_go: bool, reason: str = "") -> Word:
     """An approval, or a rejection, of the members that a digest names; those before them are meant, too."""
     if control in state.controls:
         return Word(state)
@@ -161,8 +196,9 @@ def spoken(state: Rate, operator: str, plan_digest: str, control: str, *, let_go
         return Word(state, refused="plan_does_not_wait" if not state.waiting else "no_such_plan")
     heard = {"controls": (*state.controls, control)[-100:]}
     if not let_go:
-        verdict = Verdict(group=state.group, up_to=count, let_go=False, operator=operator, control=control)
-        return Word(state.model_copy(update=heard | {"settled": count}), verdict)
+        said = {"operator": operator, "control": control, "reason": reason}
+        verdict = Verdict(group=state.group, up_to=count, let_go=False, **said)
+        return Word(_settled(state.model_copy(update=heard), count), verdict)
     approved = {**state.approved, operator: max(count, state.approved.get(operator, 0))}
     after = state.model_copy(update=heard | {"approved": approved})
     counts = sorted(approved.values(), reverse=True)
@@ -170,4 +206,8 @@ def spoken(state: Rate, operator: str, plan_digest: str, control: str, *, let_go
     if agreed <= state.settled:
         return Word(after)
     verdict = Verdict(group=state.group, up_to=agreed, let_go=True, operator=operator, control=control)
-    return Word(after.model_copy(update={"settled": agreed}), verdict)
+    return Word(_settled(after, agreed), verdict)
+
+
+def _settled(state: Rate, count: int) -> Rate:
+    return state.model_copy(update={"settled": count, "left": tuple(at for at in state.left if at > count)})

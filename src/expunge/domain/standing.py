@@ -15,7 +15,7 @@ from expunge.domain.rates import Verdict
 from expunge.domain.scope import Hex, Value
 
 EVERYTHING = "all"
-VERDICTS = 1000
+VERDICTS = 200
 
 
 class Order(NamedTuple):
@@ -152,8 +152,11 @@ class Standing(Value):
     def judged(self, rate: str, verdict: Verdict) -> Standing | None:
         """The same with one more word about a group; None if it was heard before."""
         known = self.verdicts.get(rate, ())
-        if verdict in known:
+        last = known[-1] if known else None
+        if verdict in known or (last and (last.group, last.up_to) >= (verdict.group, verdict.up_to)):
             return None
+        if last and last.let_go and verdict.let_go and last.group == verdict.group:
+            known = known[:-1]  # an approval of more members is one of those before, too
         return self.model_copy(update={"verdicts": {**self.verdicts, rate: (*known, verdict)[-VERDICTS:]}})
 
     def verdict_on(self, rate: str, group: int, place: int) -> Verdict | None:

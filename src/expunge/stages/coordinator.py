@@ -17,14 +17,12 @@ from expunge.domain.case.messages import (
     Applied,
     Approved,
     CaseMessage,
-    GroupSaid,
     HoldingDeclared,
     HoldPlaced,
     HoldReadBack,
     HoldReleased,
     Message,
     Opened,
-    PauseSaid,
     Reconsider,
     Rejected,
     Said,
@@ -33,7 +31,7 @@ from expunge.domain.case.messages import (
 from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record, decode, stamp
 from expunge.domain.partition import partition_of
-from expunge.domain.rates import Rate, RateAsked
+from expunge.domain.rates import Rate, RateAsked, RateLeft
 from expunge.domain.suppression import Published, Suppress
 from expunge.domain.task import reached
 from expunge.errors import InvalidMessage
@@ -45,17 +43,9 @@ from expunge.stages.view import View
 
 TIMERS_PER_TICK = 200
 CASES_PER_BROADCAST = 200
-_OF_NO_CASE = (
-    HoldingDeclared,
-    Suppress,
-    Published,
-    PauseSaid,
-    HoldPlaced,
-    HoldReleased,
-    HoldReadBack,
-    RateAsked,
-    GroupSaid,
-)
+MESSAGES_PER_BROADCAST = 1000
+"""What one page of cases may lead to, about: whoever comes next waits for the next page."""
+_OF_NO_CASE = HoldingDeclared | Suppress | Published | Said | HoldReadBack | RateAsked | RateLeft
 FIRE_AGAIN = timedelta(seconds=10)
 """After this a timer that is still due is sent again: its event may never have become durable."""
 MAX_CASE_EVENT_BYTES = 1_048_576
@@ -107,10 +97,8 @@ class Coordinator:
                 waves.last.append(self._dead.of(record, InvalidMessage("bad_case_event")))
             elif isinstance(message, HoldingDeclared | Said):
                 self._broadcast(view, message, record, event, waves)
-            elif isinstance(message, RateAsked):
-                answer = rates.asked(view.rate(message.rate), message, _millis(record.appended_at))
-                view.changes.rates[message.rate] = answer.after
-                waves.first.append(rate_answered(message, answer, record, event))
+            elif isinstance(message, RateAsked | RateLeft):
+                self._count(view, message, record, event, waves)
             elif isinstance(message, Approved | Rejected) and (rate := view.rate(message.case_id)):
                 self._about_group(view, rate, message, record, event, waves)
             elif isinstance(message, HoldReadBack):
@@ -169,19 +157,23 @@ class Coordinator:
             return  # whoever says the later word tells every case
         page = view.live_cases(message.after, CASES_PER_BROADCAST)
         view.load(page)
-        more = len(page) == CASES_PER_BROADCAST
         word = "" if isinstance(message, HoldingDeclared) else hearing.word_of(message)
-        if word:
-            view.changes.standing = view.standing.told(word, all_of_them=not more)
+        told, before = "", waves.size
         for case_id in page:
             said = Reconsider(case_id=case_id, word=word) if word else cast("HoldingDeclared", message)
             self._decide(view, case_id, said, record, event, waves)
+            told = case_id
+            if waves.size - before >= MESSAGES_PER_BROADCAST:
+                break
+        more = bool(page) and (told != page[-1] or len(page) == CASES_PER_BROADCAST)
+        if word:
+            view.changes.standing = view.standing.told(word, all_of_them=not more)
         if more:
-            rest = message.model_copy(update={"after": page[-1]})
+            rest = message.model_copy(update={"after": told})
             kind = TYPE_OF[type(message)]
-            identity = name(event.source, event.id, kind, page[-1])
+            identity = name(event.source, event.id, kind, told)
             again = Event(kind, SOURCE, identity, record.appended_at, rest.model_dump(mode="json"))
-            waves.last.append(Outgoing("cases", page[-1], again, view.partition))
+            waves.last.append(Outgoing("cases", told, again, view.partition))
 
     def _hear(self, view: View, said: Said, record: Record, waves: Waves) -> bool:
         """Take an operator's word into what stands; False if it changes nothing.
@@ -195,16 +187,31 @@ class Coordinator:
                 waves.last.append(self._dead.at(said.place, reason, hearing.content_of(said), record.appended_at))
             elif after is not None:
                 waves.first += hold_published(after, hearing.hold_id_of(said), record.appended_at)
-        if after is not None:
-            view.changes.standing = after
-        return after is not None
+        if after is None:
+            return False
+        view.changes.standing = after
+        return not hearing.overtaken(after, said)  # a hold whose release was heard first concerns nobody
+
+    def _count(
+        self, view: View, message: RateAsked | RateLeft, record: Record, event: CloudEvent, waves: Waves
+    ) -> None:
+        """Count what cases ask for together."""
+        state = view.rate(message.rate)
+        if isinstance(message, RateLeft):
+            after = rates.left(state, message)
+            view.changes.rates |= {message.rate: after} if after else {}
+        elif answer := rates.asked(state, message, _millis(record.appended_at)):
+            view.changes.rates[message.rate] = answer.after
+            waves.first.append(rate_answered(message, answer, record, event))
 
     def _about_group(
         self, view: View, rate: Rate, message: Approved | Rejected, record: Record, event: CloudEvent, waves: Waves
     ) -> None:
         """An operator's word about a group of plans, told to all of its members wherever they are."""
         let_go = isinstance(message, Approved)
-        word = rates.spoken(rate, message.operator, message.plan_digest, message.content, let_go=let_go)
+        reason = message.reason if isinstance(message, Rejected) else ""
+        said = (message.operator, message.plan_digest, message.content)
+        word = rates.spoken(rate, *said, let_go=let_go, reason=reason)
         view.changes.rates[rate.rate] = word.after
         if word.refused:
             waves.last.append(self._dead.at(message.place, word.refused, message.content, record.appended_at))

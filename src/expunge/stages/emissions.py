@@ -29,6 +29,7 @@ from expunge.domain.case.turn import (
     Confirm,
     ContinueStage,
     Emission,
+    LeaveRate,
     LookIntoHolds,
     NoteAnswers,
     ReconsiderOn,
@@ -48,7 +49,7 @@ from expunge.domain.marks import MarkState
 from expunge.domain.partition import partition_of
 from expunge.domain.plan import Chunk
 from expunge.domain.policy.rules import Policy
-from expunge.domain.rates import RateAsked, rate_id
+from expunge.domain.rates import RateAsked, RateLeft, rate_id
 from expunge.domain.row import Row
 from expunge.domain.scope import Arrival, Scope, ScopeKind
 from expunge.domain.standing import HoldAsked
@@ -77,6 +78,11 @@ class Waves:
     first: list[Outgoing] = field(default_factory=list)
     last: list[Outgoing] = field(default_factory=list)
 
+    @property
+    def size(self) -> int:
+        """How many messages there are."""
+        return len(self.first) + len(self.last)
+
     def all(self) -> tuple[tuple[Outgoing, ...], ...]:
         """The waves that hold something."""
         return tuple(tuple(wave) for wave in (self.first, self.last) if wave)
@@ -102,6 +108,11 @@ class _Cause:
     @property
     def appended_ms(self) -> int:
         return int(self.record.appended_at.timestamp() * 1000)
+
+    def place(self, case_id: str) -> tuple[int, tuple[int, int, str]]:
+        """The partition, and what rises in it with everything that its cases say."""
+        position = self.record.position
+        return self.record.partition, (position.leader_epoch, position.offset, case_id)
 
     def output(self, kind: str, *content: str | int) -> str:
         return name(self.event.source, self.event.id, kind, *content)
@@ -166,6 +177,10 @@ class Emitter:
                 return [self._look(emission, root(), decision, now)]
             case AskRate():
                 return [_ask_rate(emission, case_id, cause)]
+            case LeaveRate(rate, group, places):
+                partition, spoken = cause.place(case_id)
+                gone = RateLeft(rate=rate, partition=partition, cause=spoken, group=group, places=places)
+                return [_to_rate(gone, cause, case_id)]
             case ReconsiderOn(word, after, serial):
                 again = Reconsider(case_id=case_id, word=word, after=after, serial=serial)
                 return [_to_itself(again, cause, case_id, word, after)]
@@ -295,20 +310,26 @@ def suppress(root: Root, time: datetime, *, taken_back: bool = False) -> list[Ou
 
 
 def _ask_rate(ask: AskRate, case_id: str, cause: _Cause) -> Outgoing:
-    """A plan's question, to the one process that counts for its publisher or system."""
-    kind, rate = TYPE_OF[RateAsked], rate_id(ask.of)
+    partition, spoken = cause.place(case_id)
     asked = RateAsked(
-        rate=rate,
+        rate=rate_id(ask.of),
+        partition=partition,
+        cause=spoken,
         of=ask.of,
         case_id=case_id,
         generation=ask.generation,
         obligations=ask.obligations,
         limits=ask.limits,
     )
-    identity = cause.output(kind, case_id, ask.generation, rate)
-    return Outgoing(
-        "cases", rate, Event(kind, SOURCE, identity, cause.record.appended_at, asked.model_dump(mode="json"))
-    )
+    return _to_rate(asked, cause, case_id, ask.generation)
+
+
+def _to_rate(message: RateAsked | RateLeft, cause: _Cause, *content: str | int) -> Outgoing:
+    """What a case says to the one process that counts for its publisher or system."""
+    kind = TYPE_OF[type(message)]
+    identity = cause.output(kind, message.rate, *content)
+    event = Event(kind, SOURCE, identity, cause.record.appended_at, message.model_dump(mode="json"))
+    return Outgoing("cases", message.rate, event)
 
 
 def _to_itself(message: Continue | Reconsider, cause: _Cause, *content: str | int) -> Outgoing:

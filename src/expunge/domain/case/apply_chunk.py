@@ -27,6 +27,8 @@ from expunge.domain.case.chunks import GRANTED_AGAIN, LETTERS, ChunkState, Note,
 from expunge.domain.case.state import Case
 from expunge.domain.vocabulary import OPEN, UNDONE, Claim
 
+KEPT_COMMANDS = 20
+"""Of one chunk: a receipt of an earlier one is set aside."""
 BY_POLICY, DECIDED = "by_policy", "decided"
 Chunks = dict[str, ChunkState]
 """Chunk states that a fact changes, by digest."""
@@ -54,7 +56,8 @@ def _named(chunk: ChunkState, command: str) -> dict[str, Any]:
     part = left if len(left) < chunk.summary.size else ()
     if command == chunk.command_id:
         return {"named": {**chunk.named, command: part} if part else chunk.named}
-    return {"named": {chunk.command_id: chunk.ordinals, **chunk.named, command: left}}
+    named = {chunk.command_id: chunk.ordinals, **chunk.named, command: left}
+    return {"named": dict(list(named.items())[-KEPT_COMMANDS:])}
 
 
 def _turned(case: Case, chunk: ChunkState) -> Case:
@@ -73,9 +76,10 @@ def _barred(case: Case, chunks: Chunks, fact: Barred) -> tuple[Case, Chunks]:
 
 
 def _recalled(case: Case, chunks: Chunks, fact: Recalled) -> tuple[Case, Chunks]:
-    return _changed(
-        case, chunks[fact.chunk], phase=Phase.RECALLED, recalled_for=fact.words, next_at=fact.next_at, exhausted=False
-    )
+    before = chunks[fact.chunk]
+    again = before.recalls + (fact.next_at != before.next_at)
+    changes = {"phase": Phase.RECALLED, "recalled_for": fact.words, "next_at": fact.next_at, "recalls": again}
+    return _changed(case, before, **changes)
 
 
 def _withdrawn(case: Case, chunks: Chunks, fact: Withdrawn) -> tuple[Case, Chunks]:
@@ -83,7 +87,14 @@ def _withdrawn(case: Case, chunks: Chunks, fact: Withdrawn) -> tuple[Case, Chunk
     before = chunks[fact.chunk]
     others = set(range(before.summary.size)) - before.held
     answers, notes = _reread(before, _DEFERRED | {_HELD}, _OPEN, others)
-    changes = {"phase": Phase.BARRED, "answers": answers, "notes": notes, "next_at": None, "recalled_for": ()}
+    changes = {
+        "phase": Phase.BARRED,
+        "answers": answers,
+        "notes": notes,
+        "next_at": None,
+        "recalled_for": (),
+        "recalls": 0,
+    }
     receipt = max(before.receipt, (fact.attempt, fact.sequence))
     return _changed(case, before, **changes, receipt=receipt)
 

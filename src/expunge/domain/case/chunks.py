@@ -103,6 +103,8 @@ class ChunkState(Value):
     """Command id -> the ordinals that it names; one that does not stand here names all."""
     recalled_for: tuple[str, ...] = ()
     """The words (of operators) for which its command was withdrawn."""
+    recalls: int = 0
+    """How often its command was withdrawn without an answer."""
     holds: dict[str, tuple[int, ...]] = {}
     """Hold -> the ordinals that it covers; those that cover nothing do not stand here."""
     looked_at: int = 0

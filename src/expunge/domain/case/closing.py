@@ -28,7 +28,7 @@ def conclude(turn: Turn) -> None:
     if status is None or status is turn.case.status:
         return
     restricts = turn.case.scope is ScopeKind.RESTRICTION and not turn.case.granted
-    if status in _DONE and restricts and turn.case.count(frozenset({Claim.RESTRICTED, Claim.REDACTED})):
+    if status is Status.COMPLETED and restricts and turn.case.count(frozenset({Claim.RESTRICTED, Claim.REDACTED})):
         confirm.say(turn, "restricted")
     turn.record(facts.Closed(status=status))
     confirm.say(turn, status.value, outcome=confirm.outcome_of(turn.case))

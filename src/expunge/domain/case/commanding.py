@@ -99,7 +99,8 @@ def recall(turn: Turn, chunk: ChunkState, against: tuple[str, ...]) -> None:
         return
     again = chunk.phase is not Phase.RECALLED or chunk.next_at is None or turn.now >= chunk.next_at
     system = turn.system(chunk)
-    wait = timedelta(seconds=max(system.timeout_seconds, system.retry_seconds))
+    seconds = max(system.timeout_seconds, system.retry_seconds) * 2 ** min(chunk.recalls, 20)
+    wait = timedelta(seconds=min(seconds, DAY.total_seconds()))
     next_at = turn.now + wait if again or chunk.next_at is None else chunk.next_at
     digest = chunk.summary.digest
     turn.record(chunk_facts.Recalled(chunk=digest, command_id=chunk.command_id, words=told, next_at=next_at), chunk)

@@ -89,7 +89,7 @@ def decide(
 
 
 def _known(turn: Turn, message: CaseMessage) -> None:
-    if turn.case.status in OVER and not isinstance(message, (Receipted, *CONTROLS)):
+    if turn.case.status in OVER and not isinstance(message, (Receipted, RateAnswered, *CONTROLS)):
         return
     if turn.case.cancelling and not isinstance(message, (*_WHILE_CANCELLING, *CONTROLS)):
         return
@@ -100,7 +100,7 @@ def _known(turn: Turn, message: CaseMessage) -> None:
 
 CONTROLS = (Approved, Rejected, Extended, Cancelled, Decided)
 """What operators say of one case."""
-_WHILE_CANCELLING = (Receipted, Reconsider, HoldsSeen, TimerFired)
+_WHILE_CANCELLING = (Receipted, Reconsider, HoldsSeen, RateAnswered, TimerFired)
 """What still matters to a case that waits for systems to let go of its commands."""
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 
 from expunge.domain.case import confirm, facts, purging
 from expunge.domain.case.messages import Approved, RateAnswered, Rejected
 from expunge.domain.case.state import Case, Generation
-from expunge.domain.case.turn import AskRate, SetAside, SuppressAgain, Turn
+from expunge.domain.case.turn import AskRate, LeaveRate, SetAside, SuppressAgain, Turn
 from expunge.domain.policy.dispose import ABOUT
 from expunge.domain.policy.limits import Of, Threshold
 from expunge.domain.rates import Limit, rate_id
@@ -97,8 +97,9 @@ def rejected(turn: Turn, message: Rejected) -> None:
 def _reject(turn: Turn, generation: Generation, operator: str, control: str, reason: str, before: Case) -> None:
     whole = generation.number == 1
     for each in turn.case.generations:
-        if each is generation or (whole and each.fixed and not each.rejected):
+        if each.number == generation.number or (whole and each.fixed and not each.rejected):
             fact = facts.PlanRejected(generation=each.number, operator=operator, control=control)
+            leave_groups(turn, each)
             turn.record(fact)
     if whole:
         turn.record(facts.Closed(status=Status.REFUSED))
@@ -108,10 +109,22 @@ def _reject(turn: Turn, generation: Generation, operator: str, control: str, rea
     purging.advance(turn)
 
 
+def leave_groups(turn: Turn, *generations: Generation) -> None:
+    """Plans that are given up wait in no group any more: nobody must be kept waiting with them."""
+    places: dict[tuple[str, int], list[int]] = defaultdict(list)
+    for each in generations:
+        for rate, (group, place) in each.rates.items():
+            if group:
+                places[rate, group].append(place)
+    for (rate, group), found in sorted(places.items()):
+        turn.emit(LeaveRate(rate, group, tuple(found)))
+
+
 def ask_rates(turn: Turn, number: int) -> None:
     """Have a plan counted together with those of other cases, as policy asks for, before it goes."""
     generation, limits = turn.case.numbered(number), _limits(turn)
-    sums = {f"system:{system}": sum(kinds.values()) for system, kinds in generation.counted.items()}
+    known = {each.name for each in turn.registry.systems if each.integrated}
+    sums = {f"system:{s}": sum(kinds.values()) for s, kinds in generation.counted.items() if s in known}
     sums[f"publisher:{turn.case.publisher}"] = generation.obligations
     asks = {of: n for of, n in sorted(sums.items()) if n and limits[of.partition(":")[0]]}
     if not asks or turn.case.dry_run:
@@ -136,7 +149,11 @@ def rate_answered(turn: Turn, message: RateAnswered) -> None:
     generation = next((each for each in turn.case.generations if each.number == message.generation), None)
     if generation is None or generation.rates.get(message.rate) != (0, 0):
         return
-    before = turn.case
+    if turn.case.status in OVER or turn.case.cancelling or generation.rejected:
+        if message.group:
+            turn.emit(LeaveRate(message.rate, message.group, (message.place,)))
+        return
+    before, waited = turn.case, generation.awaiting
     if not message.group:
         turn.record(facts.RateCleared(generation=message.generation, rate=message.rate))
         _go(turn, before)
@@ -150,7 +167,8 @@ def rate_answered(turn: Turn, message: RateAnswered) -> None:
             rules=message.rules,
         )
     )
-    confirm.say(turn, "awaiting_approval", plan_digest=generation.plan_digest)
+    if not waited:
+        confirm.say(turn, "awaiting_approval", plan_digest=generation.plan_digest)
     look_at_groups(turn)
 
 
@@ -167,7 +185,8 @@ def look_at_groups(turn: Turn) -> None:
                 turn.record(fact)
                 _go(turn, before)
             else:
-                _reject(turn, generation, verdict.operator, verdict.control, "rejected with its group", before)
+                current = turn.case.numbered(generation.number)
+                _reject(turn, current, verdict.operator, verdict.control, verdict.reason, before)
 
 
 def _go(turn: Turn, before: Case) -> None:

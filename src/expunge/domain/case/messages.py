@@ -8,7 +8,7 @@ from typing import Literal
 from expunge.domain.controls import Option
 from expunge.domain.inlets import Matter, Outcome
 from expunge.domain.plan import ChunkSummary
-from expunge.domain.rates import RateAsked, Verdict
+from expunge.domain.rates import RateAsked, RateLeft, Verdict
 from expunge.domain.scope import Granted, Hex, Scope, Value
 from expunge.domain.standing import Hold, Pause, Release
 from expunge.domain.suppression import Published, Suppress
@@ -320,7 +320,7 @@ CaseMessage = (
 )
 Said = PauseSaid | HoldPlaced | HoldReleased | GroupSaid
 """What operators say for every case."""
-Message = CaseMessage | Suppress | Published | Said | HoldReadBack | RateAsked
+Message = CaseMessage | Suppress | Published | Said | HoldReadBack | RateAsked | RateLeft
 
 TYPES: dict[str, type[Message]] = {
     "expunge.internal.opened.v1": Opened,
@@ -344,6 +344,7 @@ TYPES: dict[str, type[Message]] = {
     "expunge.internal.hold_released.v1": HoldReleased,
     "expunge.internal.hold_read_back.v1": HoldReadBack,
     "expunge.internal.rate_asked.v1": RateAsked,
+    "expunge.internal.rate_left.v1": RateLeft,
     "expunge.internal.rate_answered.v1": RateAnswered,
     "expunge.internal.group.v1": GroupSaid,
     "expunge.internal.suppress.v1": Suppress,

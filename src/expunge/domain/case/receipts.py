@@ -38,7 +38,7 @@ class Standard:
 
     def refused(self, body: Chunk, outcome: Outcome) -> str:
         """The id of the row that refuses an answer; empty where none does."""
-        if self.below and outcome.claim is not Claim.FAILED:
+        if self.below and outcome.claim not in {Claim.FAILED, *DEFERRALS}:
             return self.below
         found = (row.id for row in self.refusals if row.covers(body.kind, self.regime, outcome.claim, outcome.method))
         return next(found, "")

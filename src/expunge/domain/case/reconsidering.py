@@ -36,6 +36,7 @@ def cancelled(turn: Turn, message: Cancelled) -> None:
     if case.status in OVER or case.cancelling:
         turn.emit(SetAside(message.place, message.content, "case_has_ended"))
         return
+    guarding.leave_groups(turn, *case.generations)
     turn.record(facts.CancelAsked(operator=message.operator, control=message.content))
     reconsider(turn, Reconsider(case_id=case.case_id, word=CANCEL))
 

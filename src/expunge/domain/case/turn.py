@@ -77,6 +77,15 @@ class AskRate:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class LeaveRate:
+    """Say that plans of the case wait in a group no longer."""
+
+    rate: str
+    group: int
+    places: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class ReconsiderOn:
     """Go on holding a word against the chunks of the case, in a message behind whatever waits."""
 
@@ -151,6 +160,7 @@ Emission = (
     | WithdrawCommand
     | LookIntoHolds
     | AskRate
+    | LeaveRate
     | ReconsiderOn
     | SuppressNoLonger
     | WriteClaims
