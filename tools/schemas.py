@@ -152,9 +152,17 @@ def _spoken_to(world: World) -> None:
     world.order("hold.released", key="h1", hold_id="h1")
     world.order("emission.resumed", key="pause", scope={"system": "photos"})
     world.settle(ticks=1)
-    world.register("diary", subjects=["emil"])
+    world.say("request.cancelled", case_id, reason="the supplier had the right after all")
     world.settle(ticks=1)
     world.answers.clear()
+    _restricted(world)
+    _together(world)
+
+
+def _restricted(world: World) -> None:
+    """A restriction, one that was lifted before it began, and what is kept by an operator's decision."""
+    world.register("diary", subjects=["emil"])
+    world.settle(ticks=1)
     world.restrict("emil", request="restricted")
     world.settle(ticks=1)
     world.order("emission.paused", key="pause", scope={"all": True}, reason="another bad day")
@@ -164,6 +172,16 @@ def _spoken_to(world: World) -> None:
     world.settle(ticks=1)
     world.order("emission.resumed", key="pause", scope={"all": True})
     world.settle(ticks=1)
+    world.register("card", system="legacy", subjects=["fred"])
+    world.settle(ticks=1)
+    kept = world.erase("fred", request="kept")
+    world.settle(ticks=1)
+    world.say("obligation.decided", kept, system="legacy", option="exempt", rationale="kept by law")
+    world.settle(ticks=1)
+
+
+def _together(world: World) -> None:
+    """Plans that wait as a group: one leaves it, the others are let go."""
     row = RateRule(id="few", of=Of.PUBLISHER, per=Per.HOUR, more_than=0)
     world.policies.change(world.policies.current.model_copy(update={"rates": (row,)}))
     world.erase("emil", request="in-a-group")
@@ -175,14 +193,6 @@ def _spoken_to(world: World) -> None:
     world.settle(ticks=1)
     group = world.store.rate(partition_of(key, PARTITIONS), key)
     world.say("plan.approved", key, plan_digest=group.digest)
-    world.settle(ticks=1)
-    world.register("card", system="legacy", subjects=["fred"])
-    world.settle(ticks=1)
-    kept = world.erase("fred", request="kept")
-    world.settle(ticks=1)
-    world.say("obligation.decided", kept, system="legacy", option="exempt", rationale="kept by law")
-    world.settle(ticks=1)
-    world.say("request.cancelled", case_id, reason="the supplier had the right after all")
     world.settle(ticks=1)
 
 
