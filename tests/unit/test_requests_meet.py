@@ -36,6 +36,43 @@ def restriction(who: str) -> Ask:
     return lambda world, request: world.restrict(who, request=request)
 
 
+def cancelled_at_once(who: str) -> Ask:
+    """An erasure that is taken back before anything of it was done."""
+
+    def ask(world: World, request: str) -> str:
+        world.order("emission.paused", key=request, scope={"case_id": world.keys.case("/app", request)}, reason="x")
+        case_id = world.erase(who, request=request)
+        world.settle()
+        world.say("request.cancelled", case_id, reason="another person")
+        return case_id
+
+    return ask
+
+
+def cancelled_after_all(who: str) -> Ask:
+    """An erasure that is taken back when everything was done: what is gone is gone."""
+
+    def ask(world: World, request: str) -> str:
+        case_id = world.erase(who, request=request)
+        world.settle()
+        world.say("request.cancelled", case_id, reason="another person")
+        return case_id
+
+    return ask
+
+
+def under_hold(asset_id: str, who: str) -> Ask:
+    """An erasure under a hold that covers one asset in every case, until it is released at the end."""
+
+    def ask(world: World, request: str) -> str:
+        fields = {"basis": "b", "custodian": "c"}
+        world.order("hold.placed", key="hold", hold_id="hold", scope={"asset": asset_id}, **fields)
+        world.settle()
+        return world.erase(who, request=request)
+
+    return ask
+
+
 def both_names(world: World, request: str) -> str:
     subjects = [{"namespace": "user_id", "id": "ann"}, {"namespace": "email", "id": "ann@example.com"}]
     return world.request("expunge.erasure.requested.v1", request, subjects=subjects)
@@ -81,6 +118,7 @@ class Pair(NamedTuple):
     expected: Outcome
     second: Ask
     expected_of_second: Outcome
+    statuses: tuple[str, str] = ("completed", "completed")
 
 
 PAIRS = {
@@ -92,6 +130,18 @@ PAIRS = {
     "a restriction and an erasure": Pair(restriction("ann"), RESTRICTED, person("ann"), ANN),
     "a restriction and a revocation": Pair(restriction("ann"), RESTRICTED, revocation("ann", "training"), TRAINING),
     "a restriction and a withdrawn source": Pair(restriction("ann"), RESTRICTED, source, SOURCE),
+    "one that is cancelled at once, and the same person": Pair(
+        cancelled_at_once("ann"), set(), person("ann"), ANN, ("cancelled", "completed")
+    ),
+    "one that is cancelled after all, and another person": Pair(
+        cancelled_after_all("ann"), ANN, person("bob"), BOB, ("cancelled", "completed")
+    ),
+    "one that is cancelled at once, and a source": Pair(
+        cancelled_at_once("ann"), set(), source, SOURCE, ("cancelled", "completed")
+    ),
+    "an erasure under hold and another person": Pair(under_hold("group", "ann"), ANN, person("bob"), BOB),
+    "an erasure under hold and a source": Pair(under_hold("portrait", "ann"), ANN, source, SOURCE),
+    "a restriction and one under hold": Pair(restriction("ann"), RESTRICTED, under_hold("letter", "ann"), ANN),
     "two identities of one person, then all": Pair(person("ann"), ANN, both_names, ANN),
     "a withdrawn photo and a person in it": Pair(asset, GROUP, person("bob"), BOB),
     "a withdrawn photo and its source": Pair(asset, GROUP, source, SOURCE),
@@ -105,13 +155,16 @@ def test_each_case_asks_for_what_its_request_asked_for(pair: Pair, *, turned: bo
     world = furnished()
     asked = [(pair.first, pair.expected), (pair.second, pair.expected_of_second)]
     cases = {}
-    for number, (ask, expected) in enumerate(reversed(asked) if turned else asked):
-        cases[ask(world, f"request-{number}")] = expected
+    statuses = list(zip(asked, pair.statuses, strict=True))
+    for number, ((ask, expected), status) in enumerate(reversed(statuses) if turned else statuses):
+        cases[ask(world, f"request-{number}")] = (expected, status)
         if not at_once:
             world.settle()
     world.settle()
-    for case_id, expected in cases.items():
-        assert world.status(case_id) == "completed"
+    world.order("hold.released", key="hold", hold_id="hold")
+    world.settle()
+    for case_id, (expected, status) in cases.items():
+        assert world.status(case_id) == status
         assert {(named, action) for _, named, action in world.commanded[case_id]} == expected
 
 
