@@ -6,6 +6,7 @@ mod 256). Names stand behind the deployment's prefix. docs/index.md says why eac
     key                            type    field -> value
     {0}meta                        hash    format, buckets, check value of the secret, epoch
     {0}holdings                    set     keys of holdings
+    {0}policies                    hash    digest -> policy, JSON
     {0}combinations                hash    digest (6) -> kinds, systems, data sources, purposes, categories, JSON
     {<t>}sentinel                  hash    epoch; every script checks it first
     {<t>}a:<b>                     hash    asset -> row (domain/row.py)
@@ -21,16 +22,19 @@ mod 256). Names stand behind the deployment's prefix. docs/index.md says why eac
     {<t>}case:<p>:<case>           string  the case, JSON
     {<t>}root:<p>:<case>           string  what it was opened with, JSON
     {<t>}suppression:<p>:<key>     string  what was said of one suppression, JSON
+    {<t>}rate:<p>:<key>            string  what was asked for of one publisher or system, JSON
+    {<t>}standing:<p>              string  pauses, holds and verdicts that every case of the partition obeys, JSON
     {<t>}chunks:<p>:<case>         hash    chunk digest -> its state, JSON
     {<t>}commands:<p>:<case>       hash    command id -> chunk digest
     {<t>}plan:<p>:<case>:<g>       set     chunks of a generation
-    {<t>}ready:<p>:<case>:<g>:<s>  zset    chunks of a stage without a command yet, in lexical order
+    {<t>}ready:<p>:<case>:<g>:<s>  zset    chunks to which their stage has not come, in lexical order
+    {<t>}live:<p>:<case>           zset    chunks that operators' words may concern, in lexical order
     {<t>}chunk:<p>:<case>:<d>      string  body of a chunk, JSON
     {<t>}owners:<p>:<case>         hash    name of an obligation (12) -> digest of the chunk that holds it
     {<t>}owners:<p>:<case>:<xx>    hash    the same, of a large case: by the first two bytes of the name
     {<t>}timers:<p>                zset    case|timer -> due, in milliseconds
     {<t>}unapplied:<p>             set     cases that wait for the indexers
-    {<t>}open:<p>                  zset    cases that are not final, in lexical order
+    {<t>}open:<p>                  zset    cases that are alive, in lexical order
     {<t>}list:<p>                  set     all cases
     {<t>}flow:<p>                  hash    system -> commands without a final answer
     {<t>}notary-pos:<p>            string  position of `ledger` that the notary includes
