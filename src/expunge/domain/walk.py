@@ -103,6 +103,10 @@ def boundary(arrival: Arrival, flags: int, collected: int, *, bounded: bool, unt
     return too_late if arrival is Arrival.MEMBER else inside and arrival is Arrival.CONTAINERS
 
 
+def _nothing(_: Row) -> frozenset[str]:
+    return frozenset()
+
+
 @dataclass(slots=True, repr=False)
 class Walk:
     """The state of one task's walk: what waits, what was found, which containers must be made anew without what."""
@@ -112,6 +116,8 @@ class Walk:
     """The task's own roots: planned even if another task has marked them."""
     combination: Callable[[bytes], Combination]
     """The combination of a digest."""
+    inherited: Callable[[Row], frozenset[str]] = _nothing
+    """The purposes that a row has from what it was made from; asked only where a purpose is revoked."""
     returned: int = 0
     """The roots came back after they had been purged: when (milliseconds since 1970)."""
     lots: dict[Lot, dict[bytes, Obligation]] = field(default_factory=dict)
@@ -218,7 +224,7 @@ class Walk:
         """Plan a node, or note that another task does; whether it is covered."""
         flags = raw[DIGEST_BYTES]
         withdrawn = reach is Arrival.ROOT
-        if flags & EXTRA or self.returned or self.scope.granted:
+        if flags & EXTRA or self.returned or self.scope.granted or self._inherits(raw):
             return self._plan(key, self.decode(raw), withdrawn=withdrawn, seen=seen)
         verdict = self._verdicts.get((raw[SIGNATURE], reach))
         if verdict is None:
@@ -244,6 +250,10 @@ class Walk:
             self._owe(key, row, verdict.lots)
         return verdict.covered
 
+    def _inherits(self, raw: bytes) -> bool:
+        """Whether what must happen to it depends on what it was made from: rows that are alike are not, then."""
+        return self.scope.kind is ScopeKind.REVOCATION and not self.combination(combination_of(raw)).purposes
+
     def decode(self, raw: bytes) -> Row:
         """A whole row."""
         return Row.decode(raw, self.combination(combination_of(raw)))
@@ -254,7 +264,8 @@ class Walk:
 
     def _judge(self, row: Row, *, withdrawn: bool, returned: int = 0) -> Verdict:
         covered = is_covered(self.scope, row)
-        disposition = self.judge.dispose(nature_of(row), collected=row.collected, named=withdrawn)
+        nature = nature_of(row, self.inherited if self.scope.kind is ScopeKind.REVOCATION else _nothing)
+        disposition = self.judge.dispose(nature, collected=row.collected, named=withdrawn)
         if disposition is None:
             return Verdict(covered=covered, special=row.container)
         lots = lots_of(row, disposition, self.judge, returned=returned)
@@ -291,9 +302,10 @@ class Walk:
         self.reach([key], Arrival.THROUGH)
 
 
-def nature_of(row: Row) -> Nature:
-    """What policy looks at in a row."""
-    return Nature(row.combination, row.shared, row.container)
+def nature_of(row: Row, inherited: Callable[[Row], frozenset[str]] = _nothing) -> Nature:
+    """What policy looks at in a row, and in what it was made from."""
+    purposes = frozenset() if row.combination.purposes else inherited(row)
+    return Nature(row.combination, row.shared, row.container, inherited=purposes)
 
 
 def is_covered(scope: Scope, row: Row) -> bool:

@@ -118,13 +118,13 @@ class Resolver:
 
     def containers(self, task: Task) -> dict[Lot, list[Obligation]]:
         """Containers to be made anew, each with what it must leave out: the walk has ended, so all of it is known."""
-        keys, judge = sorted(unpack(task.nodes)), self._traversal.judge(task)
+        keys, judge, inherited = sorted(unpack(task.nodes)), self._traversal.judge(task), self._traversal.inherited
         lots: dict[Lot, list[Obligation]] = defaultdict(list)
         for key, row, peek in zip(keys, self._index.rows(keys), self._index.peek(task.case_id, keys), strict=True):
             if row is None:
                 continue
             named = peek.mark is not None and peek.mark.reach is Arrival.ROOT
-            disposition = judge.dispose(nature_of(row), collected=row.collected, named=named)
+            disposition = judge.dispose(nature_of(row, inherited), collected=row.collected, named=named)
             if disposition is None or disposition.action not in ANEW:
                 continue  # as what it is named in the request it was planned when it was met
             found = left_out(self._index, self._door.keys, task.case_id, task.scope, key, row)

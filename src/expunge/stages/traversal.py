@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from expunge.domain.admission.door import Door
 from expunge.domain.marks import TASK_DIGITS, Mark
 from expunge.domain.policy.dispose import Judge
-from expunge.domain.row import CONTAINER
+from expunge.domain.row import CONTAINER, Row
 from expunge.domain.scope import SHARDS, Arrival, Group, GroupKind, data_source_node
 from expunge.domain.task import MAX_FRONTIER, Task, TaskKind, pack, task_id, unpack
 from expunge.domain.walk import Walk, is_covered, reach_of
 from expunge.ports import Index, Peek, Rule, Tenure
 from expunge.stages.exclusions import names_of
+from expunge.stages.purposes import Inheritance
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,11 @@ class Traversal:
         """The policy that is pinned in a task's generation, as it applies to the case."""
         return Judge(self._door.policies.of(task.policy), task.scope, task.regime)
 
+    @property
+    def inherited(self) -> Callable[[Row], frozenset[str]]:
+        """What rows inherit, as the index knows it now."""
+        return Inheritance(self._index).of
+
     def run(self, task: Task) -> tuple[Walk, list[Task]]:
         """The walk of a task as far as its step goes, and the tasks that go on from it."""
         walk, spawned = self._start(task)
@@ -56,7 +62,7 @@ class Traversal:
         if task.kind is TaskKind.SHARD:
             return self._start_shard(task), []
         nodes = unpack(task.nodes)
-        walk = Walk(self.judge(task), frozenset(nodes), self._index.combination, task.returned)
+        walk = Walk(self.judge(task), frozenset(nodes), self._index.combination, self.inherited, task.returned)
         if task.kind in {TaskKind.LATE, TaskKind.HOLDING}:
             self._plan_holdings(walk, sorted(nodes))
         if task.kind is not TaskKind.HOLDING:
@@ -82,7 +88,9 @@ class Traversal:
         keys = self._door.keys
         withdrawn = sorted(names_of(self._index, keys, [keys.asset(asset) for asset in scope.assets]))
         holdings = self._index.holdings()
-        walk = Walk(self.judge(task), frozenset([*members, *withdrawn, *holdings]), self._index.combination)
+        walk = Walk(
+            self.judge(task), frozenset([*members, *withdrawn, *holdings]), self._index.combination, self.inherited
+        )
         for key, arrival in members.items():
             walk.reach([key], arrival)
         walk.reach(withdrawn, Arrival.ROOT)
@@ -124,7 +132,7 @@ class Traversal:
     def _start_shard(self, task: Task) -> Walk:
         group = Group(task.group, bytes.fromhex(task.node))
         members = self._index.members(group, range(task.shard, task.shard_end))
-        walk = Walk(self.judge(task), frozenset(members), self._index.combination)
+        walk = Walk(self.judge(task), frozenset(members), self._index.combination, self.inherited)
         parent = None
         if group.kind is GroupKind.CHILDREN:
             (row,) = self._index.rows([group.node])

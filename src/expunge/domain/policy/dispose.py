@@ -29,6 +29,8 @@ class Nature(NamedTuple):
     shared: bool = False
     container: bool = False
     holding: bool = False
+    inherited: frozenset[str] = frozenset()
+    """The purposes of what it was made from, where it states none; empty also where that is not known whole."""
 
 
 class Disposition(NamedTuple):
@@ -100,7 +102,7 @@ class Judge:
         revoked: tuple[str, ...] = ()
         basis: Basis | None = None
         if scope.kind is ScopeKind.REVOCATION:
-            revoked, basis = _revoked(scope, nature.combination.purposes)
+            revoked, basis = _revoked(scope, nature.combination.purposes or nature.inherited)
             if not revoked:
                 return None
         rules = [
