@@ -23,19 +23,28 @@ from expunge.domain.case.chunk_facts import (
     Spared,
     Withdrawn,
 )
-from expunge.domain.case.chunks import GRANTED_AGAIN, LETTERS, ChunkState, Note, Phase, Tally
+from expunge.domain.case.chunks import (
+    ENDING_LETTERS,
+    GRANTED_AGAIN,
+    HELD_LETTER,
+    LETTERS,
+    OPEN_LETTERS,
+    ChunkState,
+    Note,
+    Phase,
+    Tally,
+)
 from expunge.domain.case.state import Case
-from expunge.domain.vocabulary import OPEN, UNDONE, Claim
+from expunge.domain.vocabulary import OPEN, Claim
 
 KEPT_COMMANDS = 20
 """Of one chunk: a receipt of an earlier one is set aside."""
 BY_POLICY, DECIDED = "by_policy", "decided"
 Chunks = dict[str, ChunkState]
 """Chunk states that a fact changes, by digest."""
-_OPEN, _HELD = LETTERS[OPEN], LETTERS[Claim.HELD]
-_OPEN_LETTERS = frozenset(LETTERS[each] for each in UNDONE)
+_OPEN = LETTERS[OPEN]
 _RESTRICTED = frozenset({LETTERS[Claim.RESTRICTED], LETTERS[Claim.REDACTED]})
-_DEFERRED = frozenset({LETTERS[Claim.DEFERRED], LETTERS[Claim.BEYOND_USE]})
+_DEFERRED = ENDING_LETTERS - {HELD_LETTER}
 """Put off by policy or by a system; what a hold of ours covers is not."""
 
 
@@ -86,7 +95,7 @@ def _withdrawn(case: Case, chunks: Chunks, fact: Withdrawn) -> tuple[Case, Chunk
     """What the system had put off, it has put off no longer: nobody will do it before it is told again."""
     before = chunks[fact.chunk]
     others = set(range(before.summary.size)) - before.held
-    answers, notes = _reread(before, _DEFERRED | {_HELD}, _OPEN, others)
+    answers, notes = _reread(before, ENDING_LETTERS, _OPEN, others)
     changes = {
         "phase": Phase.BARRED,
         "answers": answers,
@@ -109,7 +118,7 @@ def _holds_found(case: Case, chunks: Chunks, fact: HoldsFound) -> tuple[Case, Ch
     """What a hold covers and nobody has answered for is held."""
     before = chunks[fact.chunk]
     covered = {ordinal for _, ordinals in fact.covered for ordinal in ordinals}
-    answers, notes = _reread(before, _DEFERRED | _OPEN_LETTERS, _HELD, covered)
+    answers, notes = _reread(before, _DEFERRED | OPEN_LETTERS, HELD_LETTER, covered)
     changes: dict[str, Any] = {"holds": before.holds | dict(fact.covered), "answers": answers, "notes": notes}
     if fact.number:
         changes |= {"looked_at": max(before.looked_at, fact.number), "asked": (), "asking": 0}
@@ -120,7 +129,7 @@ def _hold_ended(case: Case, chunks: Chunks, fact: HoldEnded) -> tuple[Case, Chun
     before = chunks[fact.chunk]
     after = before.model_copy(update={"holds": {each: n for each, n in before.holds.items() if each != fact.hold}})
     free = set(before.holds.get(fact.hold, ())) - after.held
-    answers, notes = _reread(before, {_HELD}, _OPEN, free)
+    answers, notes = _reread(before, {HELD_LETTER}, _OPEN, free)
     return _changed(case, before, holds=after.holds, answers=answers, notes=notes)
 
 
@@ -138,7 +147,7 @@ def _reread(
 def _spared(case: Case, chunks: Chunks, fact: Spared) -> tuple[Case, Chunks]:
     before = chunks[fact.chunk]
     ordinals = before.left
-    answers, notes = _reread(before, _OPEN_LETTERS, LETTERS[Claim.EXEMPT])
+    answers, notes = _reread(before, OPEN_LETTERS, LETTERS[Claim.EXEMPT])
     note = Note(reason=GRANTED_AGAIN, ordinals=ordinals)
     changes = {"answers": answers, "notes": (*notes, note) if ordinals else notes, "phase": Phase.BARRED}
     return _changed(_turned(case, before), before, **changes)
@@ -147,14 +156,14 @@ def _spared(case: Case, chunks: Chunks, fact: Spared) -> tuple[Case, Chunks]:
 def _exempted(case: Case, chunks: Chunks, fact: Exempted) -> tuple[Case, Chunks]:
     before = chunks[fact.chunk]
     note = Note(reason=DECIDED, ordinals=before.left)
-    answers, notes = _reread(before, _OPEN_LETTERS, LETTERS[Claim.EXEMPT])
+    answers, notes = _reread(before, OPEN_LETTERS, LETTERS[Claim.EXEMPT])
     return _changed(case, before, answers=answers, notes=(*notes, note))
 
 
 def _lift_due(case: Case, chunks: Chunks, fact: LiftDue) -> tuple[Case, Chunks]:
     """Whatever may have been restricted is to be let go: also what its system failed to answer for."""
     before = chunks[fact.chunk]
-    answers, notes = _reread(before, _OPEN_LETTERS | _RESTRICTED, _OPEN)
+    answers, notes = _reread(before, OPEN_LETTERS | _RESTRICTED, _OPEN)
     lifted = tuple(sorted({*before.lifted, *fact.purposes}))
     changes = {"lifting": fact.purposes, "lifted": lifted, "phase": Phase.BARRED, "next_at": None}
     return _changed(case, before, **changes, answers=answers, notes=notes, exhausted=False)
@@ -164,7 +173,7 @@ def _deferred(case: Case, chunks: Chunks, fact: Deferred) -> tuple[Case, Chunks]
     before = chunks[fact.chunk]
     until, left = fact.until.date().isoformat(), before.left
     note = Note(reason=BY_POLICY, until=until, ordinals=left)
-    answers, notes = _reread(before, _OPEN_LETTERS, LETTERS[Claim.DEFERRED])
+    answers, notes = _reread(before, OPEN_LETTERS, LETTERS[Claim.DEFERRED])
     changes = {"answers": answers, "notes": (*notes, note), "next_at": fact.until, "phase": Phase.PUT_OFF}
     return _changed(_turned(case, before), before, **changes)
 

@@ -38,10 +38,11 @@ LETTERS: dict[str, str] = {
 """One letter for each claim: a chunk's answers are a string with the letter of each target at its ordinal."""
 
 CLAIMS: dict[str, str] = {letter: claim for claim, letter in LETTERS.items()}
-_OPEN_LETTERS = frozenset(LETTERS[claim] for claim in UNDONE)
-_DEFERRED_LETTERS = frozenset(LETTERS[claim] for claim in DEFERRALS)
-_UNSETTLED_LETTERS = _OPEN_LETTERS | _DEFERRED_LETTERS
-_HELD_LETTER = LETTERS[Claim.HELD]
+OPEN_LETTERS = frozenset(LETTERS[claim] for claim in UNDONE)
+ENDING_LETTERS = frozenset(LETTERS[claim] for claim in DEFERRALS)
+"""Of answers that end one day, a hold among them."""
+_UNSETTLED_LETTERS = OPEN_LETTERS | ENDING_LETTERS
+HELD_LETTER = LETTERS[Claim.HELD]
 
 
 class Tally(NamedTuple):
@@ -161,11 +162,11 @@ class ChunkState(Value):
     @property
     def left(self) -> tuple[int, ...]:
         """The ordinals that a command must name now: without an answer that counts, and not held."""
-        return tuple(ordinal for ordinal, letter in enumerate(self.answers) if letter in _OPEN_LETTERS)
+        return tuple(ordinal for ordinal, letter in enumerate(self.answers) if letter in OPEN_LETTERS)
 
     def is_held(self, ordinal: int) -> bool:
         """Whether a target is kept, and nobody has answered for it."""
-        return self.answers[ordinal] == _HELD_LETTER
+        return self.answers[ordinal] == HELD_LETTER
 
     @property
     def unnamed(self) -> bool:
@@ -201,12 +202,12 @@ class ChunkState(Value):
     @property
     def open(self) -> int:
         """Targets without an answer that counts."""
-        return sum(self.answers.count(letter) for letter in _OPEN_LETTERS)
+        return sum(self.answers.count(letter) for letter in OPEN_LETTERS)
 
     @property
     def deferred(self) -> int:
         """Targets whose answer ends one day."""
-        return sum(self.answers.count(letter) for letter in _DEFERRED_LETTERS)
+        return sum(self.answers.count(letter) for letter in ENDING_LETTERS)
 
     @property
     def settled(self) -> bool:

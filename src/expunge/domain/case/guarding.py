@@ -105,8 +105,7 @@ def _reject(turn: Turn, generation: Generation, operator: str, control: str, rea
         turn.record(facts.Closed(status=Status.REFUSED))
         confirm.say(turn, "refused", outcome="refused", reason=reason)
         return
-    suppress_if_let_go(turn, before)
-    purging.advance(turn)
+    _go(turn, before)
 
 
 def leave_groups(turn: Turn, *generations: Generation) -> None:

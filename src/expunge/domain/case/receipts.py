@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from expunge.domain.case.chunks import LETTERS, ChunkState, Note, Phase
+from expunge.domain.case.chunks import ENDING_LETTERS, HELD_LETTER, LETTERS, ChunkState, Note, Phase
 from expunge.domain.case.messages import Receipted
 from expunge.domain.events import stamp
 from expunge.domain.inlets import Outcome
@@ -23,8 +23,6 @@ _BADNESS = {LETTERS[claim]: rank for rank, claim in enumerate(_BAD_TO_GOOD)}
 _DONE_RANK = len(_BAD_TO_GOOD)
 _OPEN_LETTER = LETTERS[OPEN]
 _NOT_FOUND = LETTERS[Claim.NOT_FOUND]
-_HELD = LETTERS[Claim.HELD]
-_ENDING = frozenset(LETTERS[claim] for claim in DEFERRALS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +59,9 @@ def next_answers(
     read = _Reader(body, standard, chunk.action, remains=bool(set(body.purposes) - set(chunk.lifted)))
     held, named = chunk.held, frozenset(chunk.ordinals_of(receipt.command_id))
     for ordinal, letter, reason, until in _claims(body, receipt, read, named):
-        if chunk.phase is Phase.BARRED and letter in _ENDING:
+        if chunk.phase is Phase.BARRED and letter in ENDING_LETTERS:
             continue  # it will not be done by a command that was withdrawn
-        if ordinal in held and letters[ordinal] == _HELD:
+        if ordinal in held and letters[ordinal] == HELD_LETTER:
             stands = _rank(letter) >= _BADNESS[_NOT_FOUND]  # what is gone is gone, whatever should have been kept
         else:
             stands = _stands(letters[ordinal], letter, later=place > chunk.receipt, contradiction=contradiction)
