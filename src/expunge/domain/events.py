@@ -133,6 +133,11 @@ def stamp(moment: datetime) -> str:
     return utc.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
+def millis(moment: datetime) -> int:
+    """Milliseconds since the epoch, as Kafka and the index count; what is finer is cut off."""
+    return int(moment.timestamp() * 1000)
+
+
 def decode(record: Record, max_bytes: int = MAX_PAYLOAD_BYTES) -> CloudEvent:
     """The envelope of a message.
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from expunge.domain.digest import SIZE, hidden
+from expunge.domain.events import millis
 from expunge.domain.row import (
     KEPT_ALIASES,
     KEPT_ATTRIBUTES,
@@ -107,7 +108,7 @@ class Statement:
             self.asset,
             combine(self.kinds, self.systems, self.data_sources, self.purposes, self.categories),
             max(0, int(moment(self.collected_at).timestamp())) if self.collected_at else 0,
-            max(0, int(moment(self.derived_at).timestamp() * 1000)) if self.derived_at else 0,
+            max(0, millis(moment(self.derived_at))) if self.derived_at else 0,
             min(people, default=b"")[:SUBJECT_BYTES],
             self.shared or len(people) > 1,
             self.removed,

@@ -29,7 +29,7 @@ from expunge.domain.case.messages import (
     TimerFired,
 )
 from expunge.domain.digest import name
-from expunge.domain.events import CloudEvent, Event, Outgoing, Record, decode, stamp
+from expunge.domain.events import CloudEvent, Event, Outgoing, Record, decode, millis, stamp
 from expunge.domain.partition import partition_of
 from expunge.domain.rates import Rate, RateAsked, RateLeft
 from expunge.domain.suppression import Published, Suppress
@@ -200,7 +200,7 @@ class Coordinator:
         if isinstance(message, RateLeft):
             after = rates.left(state, message)
             view.changes.rates |= {message.rate: after} if after else {}
-        elif answer := rates.asked(state, message, _millis(record.appended_at)):
+        elif answer := rates.asked(state, message, millis(record.appended_at)):
             view.changes.rates[message.rate] = answer.after
             waves.first.append(rate_answered(message, answer, record, event))
 
@@ -253,10 +253,6 @@ class Coordinator:
             for partition, case_id, mark in waiting
             if reached(applied, mark) and self._fire(TimerKey(case_id, "applied"), now)
         ]
-
-
-def _millis(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)
 
 
 def _internal(message: TimerFired | Applied, now: datetime, partition: int, *content: str) -> Outgoing:

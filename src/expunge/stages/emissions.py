@@ -44,7 +44,7 @@ from expunge.domain.case.turn import (
     WriteRoot,
 )
 from expunge.domain.digest import name
-from expunge.domain.events import CloudEvent, Event, Outgoing, Record
+from expunge.domain.events import CloudEvent, Event, Outgoing, Record, millis
 from expunge.domain.marks import MarkState
 from expunge.domain.partition import partition_of
 from expunge.domain.plan import Chunk
@@ -107,7 +107,7 @@ class _Cause:
 
     @property
     def appended_ms(self) -> int:
-        return int(self.record.appended_at.timestamp() * 1000)
+        return millis(self.record.appended_at)
 
     def place(self, case_id: str) -> tuple[int, tuple[int, int, str]]:
         """The partition, and what rises in it with everything that its cases say."""
@@ -298,7 +298,7 @@ def _scope(root: Root, case: Case, *, named: bool) -> Scope:
 
 def suppress(root: Root, time: datetime, *, taken_back: bool = False) -> list[Outgoing]:
     """Words for the suppressions of a request, each to the aggregate that decides on it (PROTOCOLS 27)."""
-    scope, at_ms = root.scope, int(root.received_at.timestamp() * 1000)
+    scope, at_ms = root.scope, millis(root.received_at)
     word: Literal["cancelled", "revoked"] = "cancelled" if taken_back else "revoked"
     words = tuple(
         Word(purpose=purpose, at_ms=at_ms, word=word, until=scope.until, case_id=root.case_id)

@@ -16,7 +16,7 @@ from expunge.domain.admission import registrations
 from expunge.domain.admission.door import Door
 from expunge.domain.case.messages import TYPE_OF, HoldingDeclared, Late, LateAsset
 from expunge.domain.digest import hidden, name
-from expunge.domain.events import Event, Outgoing, Record, decode
+from expunge.domain.events import Event, Outgoing, Record, decode, millis
 from expunge.domain.marks import Mark, MarkState, Met, Thing, has_returned, is_late
 from expunge.domain.row import CONTAINER, EXTRA, PARENTS, Row, flags_of, moment, parents_of
 from expunge.domain.scope import Arrival, data_source_node
@@ -270,8 +270,8 @@ def _thing(said: _Stated, put: Put) -> Thing:
     statement, made = said.statement, said.statement.derived_at
     derived = moment(made) if made else said.at - REGISTRATION_LAG
     collected = int(moment(statement.collected_at).timestamp())
-    said_ms = _millis(derived) if made else 0
-    return Thing(said.key, put.raw, _stated_ms(said), _millis(derived), collected, statement.command_id, said_ms)
+    said_ms = millis(derived) if made else 0
+    return Thing(said.key, put.raw, _stated_ms(said), millis(derived), collected, statement.command_id, said_ms)
 
 
 def _collected(thing: Thing, met: Met, *, named: bool, back: bool) -> int:
@@ -288,11 +288,7 @@ def _collected(thing: Thing, met: Met, *, named: bool, back: bool) -> int:
 
 def _stated_ms(said: _Stated) -> int:
     """When it was stated that the asset is there; 0 where the statement says that it is not."""
-    return 0 if said.statement.removed else _millis(said.at)
-
-
-def _millis(at: datetime) -> int:
-    return int(at.timestamp() * 1000)
+    return 0 if said.statement.removed else millis(said.at)
 
 
 def _both(left: LateAsset, right: LateAsset) -> LateAsset:

@@ -15,7 +15,7 @@ from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
 from expunge.adapters.broker.client import common, translated
-from expunge.domain.events import Position, Record
+from expunge.domain.events import Position, Record, millis
 
 CALL_MS = 10_000
 FIRST_RECORDS = 32
@@ -201,8 +201,8 @@ class KafkaReader:
                 for number in self._consumer.partitions_for_topic(prefix + topic) or ()
             ]
             self._consumer.assign(partitions)
-            millis = int(since.timestamp() * 1000)
-            found = self._consumer.offsets_for_times(dict.fromkeys(partitions, millis))
+            since_ms = millis(since)
+            found = self._consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
             ends = self._consumer.end_offsets(partitions)
             for partition in partitions:
                 place = found.get(partition)

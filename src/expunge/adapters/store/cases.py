@@ -11,7 +11,7 @@ from expunge.adapters.store.server import TAGS, Call, Server
 from expunge.domain.case.chunks import ChunkState
 from expunge.domain.case.messages import Root
 from expunge.domain.case.state import Case
-from expunge.domain.events import Position
+from expunge.domain.events import Position, millis
 from expunge.domain.plan import Chunk
 from expunge.domain.rates import Rate
 from expunge.domain.standing import Standing
@@ -130,7 +130,7 @@ class RedisCaseStore:
             if at is None:
                 words.append(["ZREM", keys.of("timers"), member])
             else:
-                words.append(["ZADD", keys.of("timers"), int(at.timestamp() * 1000), member])
+                words.append(["ZADD", keys.of("timers"), millis(at), member])
         words += _aggregate_words(keys, changes)
         for system, difference in changes.flow.items():
             if difference:
@@ -140,7 +140,7 @@ class RedisCaseStore:
     def due(self, partition: int, now: datetime, limit: int) -> list[tuple[TimerKey, datetime]]:
         """See `ports.CaseStore.due`."""
         key = Keys(self._server, partition).of("timers")
-        until = int(now.timestamp() * 1000)
+        until = millis(now)
         found = self._server.guarded(
             lambda client: client.zrangebyscore(key, "-inf", until, start=0, num=limit, withscores=True)
         )

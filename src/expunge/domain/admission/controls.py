@@ -32,7 +32,7 @@ from expunge.domain.controls import (
     PlanRejected,
 )
 from expunge.domain.controls import HoldPlaced as Placed
-from expunge.domain.events import CloudEvent, Record
+from expunge.domain.events import CloudEvent, Record, millis
 from expunge.domain.registry import Operator
 from expunge.domain.standing import EVERYTHING, Held, Hold, HoldKind, Order, Pause, Release
 from expunge.errors import InvalidMessage
@@ -83,7 +83,7 @@ def _of_case(said: CaseControl, spoken: dict[str, Any]) -> Control:
 
 
 def _order(record: Record) -> Order:
-    return Order(int(record.appended_at.timestamp() * 1000), record.partition, record.position.offset)
+    return Order(millis(record.appended_at), record.partition, record.position.offset)
 
 
 def _pause(door: Door, said: EmissionPaused | EmissionResumed, operator: Operator, record: Record) -> Pause:

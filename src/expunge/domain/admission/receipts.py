@@ -5,7 +5,7 @@ from __future__ import annotations
 from expunge.domain import inlets
 from expunge.domain.admission.door import Door, canonical, check_sizes
 from expunge.domain.case.messages import Answered, Receipted
-from expunge.domain.events import CloudEvent, Record
+from expunge.domain.events import CloudEvent, Record, millis
 from expunge.domain.vocabulary import Kind
 from expunge.errors import InvalidMessage
 
@@ -39,7 +39,7 @@ def receipt(door: Door, event: CloudEvent, record: Record, system: str) -> tuple
         expected_by=receipt.expected_by,
         content=door.keys.content(canonical(said)),
         place=door.place_of(record),
-        appended_ms=int(record.appended_at.timestamp() * 1000),
+        appended_ms=millis(record.appended_at),
     )
     return receipt, taken
 

@@ -10,7 +10,7 @@ import rfc8785
 from expunge.domain import inlets
 from expunge.domain.admission.door import Door, canonical, check_sizes, declared
 from expunge.domain.case.messages import Root, Seal
-from expunge.domain.events import CloudEvent, Record
+from expunge.domain.events import CloudEvent, Record, millis
 from expunge.domain.identity import normalise
 from expunge.domain.registry import Publisher
 from expunge.domain.scope import Provision, Scope, ScopeKind, Subject
@@ -125,7 +125,7 @@ def granted(door: Door, event: CloudEvent, publisher: Publisher, appended_at: da
     keys = door.suppressions(said.subjects)
     if not keys:
         raise InvalidMessage("bad_identity", "data.subjects: namespace and id, not a pseudonym")
-    at_ms = int(min(said.received_at, appended_at).timestamp() * 1000)
+    at_ms = millis(min(said.received_at, appended_at))
     purposes = declared(said.purposes, door.registry.purposes, "undeclared_purpose")
     words = tuple(Word(purpose=purpose, at_ms=at_ms, word="granted") for purpose in purposes)
     return [Suppress(suppression=key, words=words) for key in keys]
@@ -142,7 +142,7 @@ def lifted(door: Door, event: CloudEvent, publisher: Publisher, appended_at: dat
     said = inlets.read(inlets.RestrictionLifted, event)
     if said.dry_run:
         raise InvalidMessage("not_carried_out", "data.dry_run")
-    at_ms = int(min(said.received_at, appended_at).timestamp() * 1000)
+    at_ms = millis(min(said.received_at, appended_at))
     words = (Word(purpose=RESTRICTED, at_ms=at_ms, word="granted"),)
     subjects = {_subject(door, identity, publisher).pseudonym for identity in said.subjects}
     return [Suppress(suppression=restriction_key(each), words=words) for each in sorted(subjects)]
