@@ -37,7 +37,11 @@ from expunge.domain.digest import name
 from expunge.domain.events import CONTENT_TYPE, Event, Outgoing, Position, Record, stamp
 from expunge.domain.identity import Keys
 from expunge.domain.partition import partition_of
+from expunge.domain.policy.models import Models
 from expunge.domain.registry import Namespace, Operator, Publisher, Registry, System
+from expunge.domain.retraining.facts import RetrainFact, first_state
+from expunge.domain.retraining.facts import apply as apply_retraining
+from expunge.domain.retraining.state import Retraining
 from expunge.domain.standing import Standing
 from expunge.domain.vocabulary import Action, Regime
 from expunge.errors import Fenced
@@ -81,6 +85,7 @@ WITHDRAWN = "expunge.purge.withdrawn.v1"
 
 
 FACTS: TypeAdapter[Fact] = TypeAdapter(Fact)
+RETRAIN_FACTS: TypeAdapter[RetrainFact] = TypeAdapter(RetrainFact)
 
 
 class Crash(Exception):
@@ -154,7 +159,8 @@ class World:
 
     def __post_init__(self) -> None:
         self.keys = Keys(b"s" * 32)
-        self.policies = MemoryPolicies(load_policy(None))
+        shipped = load_policy(None)
+        self.policies = MemoryPolicies(shipped.model_copy(update={"models": Models()}))
         self.door = Door(self.registry, self.keys, self.policies, "t.", allow_unsigned=True)
         self.index: Any = RedisIndex(self.real) if self.real is not None else MemoryIndex()
         self.store: Any = RedisCaseStore(self.real) if self.real else MemoryCaseStore()
@@ -184,6 +190,8 @@ class World:
         self.done_too_late: list[str] = []
         """Commands that a system carried out after its case had been confirmed to be cancelled."""
         self.withdrawn: set[str] = set()
+        self.registers = True
+        """Whether trainers register what they made; a test may do it itself."""
         self.deaf: set[str] = set()
         """Systems that do not answer to withdrawals."""
         self.let_go: Callable[[dict[str, Any]], dict[str, Any]] = lambda data: receipt(data, status="withdrawn")
@@ -398,6 +406,21 @@ class World:
         reader = self.store.reader(partition)
         assert chunks == {digest: reader.chunk(case_id, digest) for digest in chunks}
 
+    def check_retrainings(self) -> None:
+        """The same for every model that was made anew: replayed, its facts give what stands."""
+        found: dict[str, dict[int, dict[str, Any]]] = defaultdict(dict)
+        for event in self.broker.events("ledger"):
+            if event["type"].startswith("expunge.ledger.retrain_"):
+                data = event["data"]
+                assert found[data["case_id"]].setdefault(data["sequence"], data["body"]) == data["body"]
+        for key, facts_of in found.items():
+            assert sorted(facts_of) == list(range(1, len(facts_of) + 1))
+            kept = self.retraining(key)
+            state = first_state(key, kept.system, kept.policy, kept.now)
+            for number in sorted(facts_of):
+                state = apply_retraining(state, RETRAIN_FACTS.validate_python(facts_of[number]))
+            assert state == kept
+
     def standing(self) -> list[Standing]:
         """What stands in each partition."""
         return [self.store.standing(partition) for partition in range(PARTITIONS)]
@@ -454,14 +477,37 @@ class World:
             self.publish("receipts." + system, "expunge.purge.receipted.v1", said, source=f"/{system}")
 
     def _answer(self, system: str, command: dict[str, Any]) -> None:
-        if self.cancels and self.confirmations("cancelled", case_id=command["case_id"]):
-            self.done_too_late.append(command["command_id"])
-        for target in command["targets"]:
-            self.commanded[command["case_id"]].append((system, target["asset"], command["action"]))
-            left_out = command.get("exclude", {}).get("assets", ())
-            self.excluded[command["case_id"], target["asset"]].update(left_out)
+        for case_id in self.cases_of(command):
+            if self.cancels and self.confirmations("cancelled", case_id=case_id):
+                self.done_too_late.append(command["command_id"])
+            for target in command["targets"]:
+                self.commanded[case_id].append((system, target["asset"], command["action"]))
+                left_out = command.get("exclude", {}).get("assets", ())
+                self.excluded[case_id, target["asset"]].update(left_out)
         for data in self.answers.get(system, honest)(command):
+            if data.get("all", {}).get("claim") == "retrained_without" and self.registers:
+                self.made_anew(system, command, data["all"])
             self.publish("receipts." + system, "expunge.purge.receipted.v1", data, source=f"/{system}")
+
+    def cases_of(self, command: dict[str, Any]) -> list[str]:
+        """The cases that a command is for: several wait for a model that is made anew."""
+        state = self.retraining(command["case_id"]) if command["action"] == "retrain_without" else None
+        return [member.case_id for member in state.present] if state else [command["case_id"]]
+
+    def retraining(self, key: str) -> Retraining:
+        """What is known of a model that is made anew."""
+        found: Retraining = self.store.retraining(partition_of(key, PARTITIONS), key)
+        return found
+
+    def made_anew(self, system: str, command: dict[str, Any], outcome: dict[str, Any]) -> None:
+        """A trainer registers what it made, from a set that nobody's data is in."""
+        named = outcome.setdefault(
+            "replacement", {"asset": f"{command['targets'][0]['asset']}+{command['generation']}"}
+        )
+        self.broker.now += timedelta(seconds=1)  # training takes time
+        self.register(f"clean set of {system}", "dataset", system)
+        made: dict[str, Any] = {"parents": [f"clean set of {system}"], "derived_at": stamp(self.broker.now)}
+        self.register(named["asset"], "model", system, command_id=command["command_id"], **made)
 
     def confirmations(self, milestone: str, publisher: str = "app", case_id: str = "") -> list[dict[str, Any]]:
         """Distinct confirmations of a milestone, by source and id; of one case, if it is named."""

@@ -20,6 +20,7 @@ from expunge.domain.events import Outgoing, Position, Record
 from expunge.domain.marks import Mark, MarkState
 from expunge.domain.plan import Chunk
 from expunge.domain.rates import Rate
+from expunge.domain.retraining.state import Retraining
 from expunge.domain.row import Combination, Row
 from expunge.domain.scope import Group
 from expunge.domain.standing import Standing
@@ -224,6 +225,7 @@ class Changes:
     flow: Counter[str] = field(default_factory=Counter)
     """System -> change in the number of commands without a final answer."""
     rates: dict[str, Rate] = field(default_factory=dict)
+    retrainings: dict[str, Retraining] = field(default_factory=dict)
     standing: Standing | None = None
     """What every case of the partition must obey, where it has changed."""
 
@@ -261,6 +263,9 @@ class CaseStore(Protocol):
 
     def rate(self, partition: int, key: str) -> Rate | None:
         """What was counted for one publisher or system."""
+
+    def retraining(self, partition: int, key: str) -> Retraining | None:
+        """What is known of one model that is made anew for several cases."""
 
     def flow(self, partition: int) -> dict[str, int]:
         """System -> commands without a final answer."""

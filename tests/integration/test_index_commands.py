@@ -122,7 +122,7 @@ def test_an_interrupted_import_goes_on_where_it_was(tmp_path: Path) -> None:
     assert str(file) + ":12001" in str(result.exception)
     assert json.loads(file.with_name("many.jsonl.imported").read_text())["lines"] == 10_000
     again = expunge("index", "import", str(file))  # it goes on, and fails again
-    assert "going on behind line 10,000" in again.stdout.replace("\n", " ")
+    assert "going on behind line 10,000" in " ".join(again.stdout.split())
     file.write_text("".join(line.format(number) for number in range(11_000)))
     done = expunge("index", "import", str(file))  # another file by now: from the start
     assert "11,000 registrations published" in done.stdout

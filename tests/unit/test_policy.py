@@ -107,7 +107,7 @@ def test_a_restriction_that_was_lifted_restricts_nothing() -> None:
 @pytest.mark.parametrize(
     ("replace", "by", "reason"),
     [
-        ("then: exempt\n    legal_basis: GDPR 18(2)", "then: exempt", "needs legal_basis"),
+        ("then: exempt\n    legal_basis: GDPR 18(2)", "then: exempt", "need legal_basis"),
         ("grades: []", "grades: [{id: g, kind: model, minimum: E9}]", "grades"),
         ("per: hour, more_than: 200000", "per: week, more_than: 200000", "rates"),
         ("requester_sees: deferred", "requester_sees: nothing", "requester_sees"),
@@ -226,7 +226,7 @@ def test_an_explanation_names_the_rule_that_decides_whatever_is_left_out(at: Cir
 def test_every_rule_of_the_default_policy_can_decide() -> None:
     met = set()
     flags = [False, True]
-    regimes = [Regime.GDPR, Regime.BIPA]
+    regimes = [Regime.GDPR, Regime.BIPA, Regime.DPDP]
     for about, kind, regime, basis, sources, holding, named, shared in product(
         About, Kind, regimes, [None, *Basis], [None, *Sources], flags, flags, flags
     ):
@@ -383,7 +383,7 @@ def test_what_is_no_yaml_is_refused_with_its_line() -> None:
         ([("  - id: alone\n    then", "  - id: alone\n    when: {kind: object}\n    then")], "the last rule (alone)"),
         ([("    when: {kind: model}\n", "")], "no rule behind model"),
         ([("kinds: [cache]", "kinds: [cache, model]")], "kind model stands in 2 stages"),
-        ([("share: 40", "share: 50")], "add up to 100"),
+        ([("share: 30", "share: 40")], "add up to 100"),
         ([(", holdings: true", "")], "holdings: true"),
         ([("id: checkpoint", "id: model")], "two rules have the id model"),
         ([("id: bipa-15\n    regime: bipa", "id: bipa-15\n    regime: order")], "none for regime bipa"),

@@ -15,6 +15,7 @@ from expunge.domain.events import Position
 from expunge.domain.plan import Chunk
 from expunge.domain.policy.rules import Policy
 from expunge.domain.rates import Rate
+from expunge.domain.retraining.state import Retraining
 from expunge.domain.standing import Standing
 from expunge.domain.suppression import Suppression
 from expunge.errors import Fenced, Unavailable
@@ -33,6 +34,7 @@ class _Partition:
     flow: Counter[str] = field(default_factory=Counter)
     suppressions: dict[str, Suppression] = field(default_factory=dict)
     rates: dict[str, Rate] = field(default_factory=dict)
+    retrainings: dict[str, Retraining] = field(default_factory=dict)
     standing: Standing = field(default_factory=Standing)
 
 
@@ -106,6 +108,7 @@ class MemoryCaseStore:
         state.flow.update(changes.flow)
         state.suppressions |= changes.suppressions
         state.rates |= changes.rates
+        state.retrainings |= changes.retrainings
         state.standing = changes.standing or state.standing
         for key, at in changes.timers.items():
             if at is None:
@@ -130,6 +133,10 @@ class MemoryCaseStore:
     def rate(self, partition: int, key: str) -> Rate | None:
         """See `ports.CaseStore.rate`."""
         return self.states[partition].rates.get(key)
+
+    def retraining(self, partition: int, key: str) -> Retraining | None:
+        """See `ports.CaseStore.retraining`."""
+        return self.states[partition].retrainings.get(key)
 
     def flow(self, partition: int) -> dict[str, int]:
         """See `ports.CaseStore.flow`."""

@@ -14,7 +14,8 @@ from expunge.cli.common import Json, console, installation, print_json, print_ta
 from expunge.domain.policy.about import About
 from expunge.domain.policy.clocks import Deadlines, deadlines
 from expunge.domain.policy.explain import Given, Possible, possible
-from expunge.domain.policy.rules import Basis, Policy, Sources
+from expunge.domain.policy.rules import Basis, DispositionRule, Policy, Sources
+from expunge.domain.policy.stages import stage_of
 from expunge.domain.vocabulary import Kind, Regime
 
 app = typer.Typer(help="Policy: what must happen to each asset, and by when.", no_args_is_help=True)
@@ -81,7 +82,7 @@ def explain(
     rows = [
         (
             "; ".join(each.conditions) or ("in any case" if len(found) == 1 else "otherwise"),
-            each.rule.then.replace("_", " ") + (f" after {each.rule.defer_days} days" if each.rule.defer_days else ""),
+            _then(each.rule),
             each.rule.id,
             _stage(policy, kind, each)["name"],
             each.rule.why,
@@ -105,9 +106,23 @@ def _about(text: str) -> About:
         raise typer.BadParameter(f"{text!r} is none of {words}", param_hint="--scope") from None
 
 
+def _then(rule: DispositionRule) -> str:
+    """What a rule asks for, and when, in words."""
+    said = rule.then.replace("_", " ")
+    waits = [f"{rule.defer_days} days"] if rule.defer_days else []
+    waits += [f"at its {rule.defer_until}"] if rule.defer_until else []
+    kept = next((f"{n} {unit}" for unit, n in rule.keep.model_dump().items() if n), "") if rule.keep else ""
+    return (
+        (f"{rule.first}, then " if rule.first else "")
+        + said
+        + (f" after {' or '.join(waits)}" if waits else "")
+        + (f", kept for {kept} ({rule.legal_basis})" if kept else "")
+    )
+
+
 def _stage(policy: Policy, kind: Kind, found: Possible) -> dict[str, Any]:
     holding = found.rule.when.holding is True
-    stage = next(each for each in policy.stages if (each.holdings if holding else kind in each.kinds))
+    stage = policy.stages[stage_of(policy.stages, kind, found.rule.then, holding=holding) - 1]
     return {"name": stage.name, "share": stage.share}
 
 
@@ -115,7 +130,11 @@ def _rule(policy: Policy, found: Possible, kind: Kind) -> dict[str, Any]:
     return {
         "if": list(found.conditions),
         "then": found.rule.then,
+        "first": found.rule.first,
         "defer_days": found.rule.defer_days,
+        "defer_until": found.rule.defer_until,
+        "keep": found.rule.keep.model_dump(exclude_defaults=True) if found.rule.keep else None,
+        "legal_basis": found.rule.legal_basis or None,
         "rule": found.rule.id,
         "stage": _stage(policy, kind, found),
         "why": found.rule.why,

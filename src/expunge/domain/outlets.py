@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from expunge.domain.case.facts import Fact
+from expunge.domain.retraining.facts import RetrainFact
 from expunge.domain.scope import Hex
 from expunge.domain.standing import HoldKind
 from expunge.domain.vocabulary import Action, Kind, Regime
@@ -61,7 +62,10 @@ class PurgeCommanded(Outlet):
     generation: int
     attempt: int
     due_at: datetime
-    regime: Regime
+    regime: Regime | None = None
+    """Not said where requests under several laws share the command."""
+    requests: int | None = None
+    """So many requests share the command, of a model that is made anew; `case_id` is then what they have in common."""
     minimum_grade: str
     purposes: tuple[str, ...] = ()
     exclude: Exclude = Exclude()
@@ -77,7 +81,7 @@ class PurgeWithdrawn(Outlet):
     attempt: int
     """Of the last command of that id: the answer's, too."""
     reason: str
-    """`cancel`, `pause` or `hold`."""
+    """`cancel`, `pause`, `hold`, `regroup`, `granted`, or `nobody_waits` for a model."""
 
 
 class HeldScope(Outlet):
@@ -212,13 +216,13 @@ class Cause(Outlet):
 
 
 class LedgerFact(Outlet):
-    """One fact of a case."""
+    """One fact of a case, or of what concerns many cases."""
 
     case_id: Hex
     sequence: int
     cause: Cause
     policy: Hex
-    body: Fact
+    body: Fact | RetrainFact
 
 
 class HoldingStated(Outlet):

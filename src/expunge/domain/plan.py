@@ -74,6 +74,10 @@ class Lot(NamedTuple):
     """The command leaves so many days after the plan."""
     provision: str = ""
     """Of an order: whose deadline holds."""
+    defer_until: str = ""
+    """The command leaves when this has happened (`policy.rules.Event`)."""
+    keep_until: int = 0
+    """The command leaves not before this day (days since 1970): a law wants it kept; 0: none does."""
 
     def __repr__(self) -> str:
         return hidden(self)
@@ -81,7 +85,7 @@ class Lot(NamedTuple):
     @property
     def alone(self) -> bool:
         """Whether every obligation is a command of its own."""
-        return self.holding or self.action in _ALONE
+        return self.holding or self.action in _ALONE or bool(self.defer_until)
 
 
 class Obligation(NamedTuple):
@@ -137,6 +141,8 @@ class ChunkSummary(Value):
     returned: bool = False
     """Its assets came back after they had been purged."""
     defer_days: int = 0
+    defer_until: str = ""
+    keep_until: int = 0
     provision: str = ""
     reason: str = ""
     """Why no command can be sent for it; empty where one can."""
@@ -157,6 +163,8 @@ class Chunk(Value):
     returned: int = 0
     """See `Lot.returned`."""
     defer_days: int = 0
+    defer_until: str = ""
+    keep_until: int = 0
     provision: str = ""
     excluded: tuple[str, ...] = ()
     reason: str = ""
@@ -182,6 +190,8 @@ class Chunk(Value):
             holding=self.holding,
             returned=bool(self.returned),
             defer_days=self.defer_days,
+            defer_until=self.defer_until,
+            keep_until=self.keep_until,
             provision=self.provision,
             reason=self.reason,
         )
@@ -276,6 +286,8 @@ def _chunk(case_id: str, lot: Lot, part: list[Obligation], reason: str) -> Chunk
         root=lot.root,
         returned=lot.returned,
         defer_days=lot.defer_days,
+        defer_until=lot.defer_until,
+        keep_until=lot.keep_until,
         provision=lot.provision,
         excluded=() if reason else part[0].excluded,
         reason=reason,

@@ -27,6 +27,8 @@ class TaskKind(StrEnum):
     CONTAINERS = "containers"
     HOLDS = "holds"
     """No walk: which targets of some chunks do some holds cover?"""
+    REPLACEMENT = "replacement"
+    """No walk: does the case's data lead to a model that took another's place?"""
 
 
 class Task(Value):
@@ -62,6 +64,20 @@ class Task(Value):
     holds: tuple[HoldAsked, ...] = ()
     number: int = 0
     """Of the last of these holds."""
+
+
+class Replacement(StrEnum):
+    """What the index says of a model that took another's place, for one case."""
+
+    CLEAN = "clean"
+    """Nothing that it was made from is marked by the case, or it was made after that was clean."""
+    UNREGISTERED = "unregistered"
+    UNCLEAN = "unclean"
+    """What it was made from is not clean yet, so to make it once more would not help; or it is being purged itself."""
+    STALE = "stale"
+    """What it was made from is clean, or gone, and was not when it was made: it must be purged itself."""
+    UNCLEAR = "unclear"
+    """It does not say from what, or when, it was made, or from so much that not all of it is kept."""
 
 
 class PlannedStatus(StrEnum):

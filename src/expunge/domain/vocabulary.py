@@ -57,6 +57,9 @@ class Action(StrEnum):
     """No command: the law lets it be kept, and the rule says by which provision."""
 
 
+KEEPING = frozenset({Action.RESTRICT, Action.LIFT, Action.DISABLE})
+"""Actions after which everything is still there."""
+
 STRICTNESS: tuple[Action, ...] = (
     Action.DELETE,
     Action.DESTROY_KEY,
@@ -111,7 +114,7 @@ ANSWERS: dict[Action, frozenset[Claim]] = {
     Action.DESTROY_KEY: frozenset(_ALWAYS | _ERASED),
     Action.REDACT: frozenset(_ALWAYS | _ERASED | {Claim.REDACTED}),
     Action.REBUILD_WITHOUT: frozenset(_ALWAYS | _ERASED | {Claim.REBUILT_WITHOUT}),
-    Action.RETRAIN_WITHOUT: frozenset(_ALWAYS | _ERASED | {Claim.RETRAINED_WITHOUT}),
+    Action.RETRAIN_WITHOUT: frozenset(_ALWAYS | _ERASED | {Claim.RETRAINED_WITHOUT, Claim.ANONYMISED_WITH_PROOF}),
     Action.DISABLE: frozenset(_ALWAYS | _ERASED | {Claim.DISABLED}),
     Action.RESTRICT: frozenset(_ALWAYS | _ERASED | {Claim.RESTRICTED, Claim.REDACTED}),
     Action.LIFT: frozenset(_ALWAYS | _ERASED | {Claim.LIFTED}),

@@ -74,7 +74,9 @@ class Verdict(NamedTuple):
     covered: bool = False
     """It states a withdrawn data source itself: whoever leaves the source out leaves it out."""
     special: bool = False
-    """It is a container: there is more to note of it than its obligations."""
+    """It is a container, or dated: there is more to note of it than its obligations."""
+    dated: bool = False
+    """When its command may leave depends on when it was collected: each row has its own."""
 
 
 def reach_of(arrival: Arrival, flags: int, *, bounded: bool) -> Arrival:
@@ -229,6 +231,8 @@ class Walk:
         verdict = self._verdicts.get((raw[SIGNATURE], reach))
         if verdict is None:
             verdict = self._verdicts[raw[SIGNATURE], reach] = self._judge(self.decode(raw), withdrawn=withdrawn)
+        if verdict.dated:
+            return self._plan(key, self.decode(raw), withdrawn=withdrawn, seen=seen)
         if flags & CONTAINER:
             self._holders.add(key)
         if verdict.anew:
@@ -271,7 +275,8 @@ class Walk:
         lots = lots_of(row, disposition, self.judge, returned=returned)
         for lot in lots:
             self.lots.setdefault(lot, {})
-        return Verdict(lots, disposition.action in ANEW, covered, row.container)
+        dated = disposition.keep is not None
+        return Verdict(lots, disposition.action in ANEW, covered, row.container or dated, dated)
 
     def _owe(self, key: bytes, row: Row, lots: Iterable[Lot]) -> None:
         for lot in lots:
@@ -316,16 +321,39 @@ def is_covered(scope: Scope, row: Row) -> bool:
 def lots_of(
     row: Row, disposition: Disposition, judge: Judge, *, holding: bool = False, root: str = "", returned: int = 0
 ) -> tuple[Lot, ...]:
-    """One lot for each system that is said to hold the asset: every named system is commanded."""
-    kinds = (Kind(kind) for kind in row.combination.kinds)
-    # What is a model, whatever else it is said to be, is guarded and judged as one.
-    stage, _, kind = min((judge.stage_of(each, holding=holding), each is not Kind.MODEL, each) for each in kinds)
-    action, rule, purposes, defer_days = disposition
-    provision = judge.scope.provision_of(kind, row.combination.categories)
-    return tuple(
-        Lot(system, action, kind, stage, rule, purposes, holding, root, returned, defer_days, provision)
-        for system in sorted(row.combination.systems)
-    )
+    """One lot for each system that is said to hold the asset: every named system is commanded.
+
+    Two, where it is told something else first.
+    """
+    kinds = [Kind(kind) for kind in row.combination.kinds]
+
+    def told(action: Action) -> tuple[Lot, ...]:
+        # What is a model, whatever else it is said to be, is guarded and judged as one.
+        stage, _, kind = min(
+            (judge.stage_of(each, action, holding=holding), each is not Kind.MODEL, each) for each in kinds
+        )
+        lot = Lot(
+            "",
+            action,
+            kind,
+            stage,
+            disposition.rule,
+            disposition.purposes if action is disposition.action else (),
+            holding,
+            root,
+            returned,
+            provision=judge.scope.provision_of(kind, row.combination.categories),
+        )
+        if action is disposition.action:
+            lot = lot._replace(
+                defer_days=disposition.defer_days,
+                defer_until=disposition.defer_until,
+                keep_until=disposition.kept_until(row.collected * 1000 or row.derived_ms),
+            )
+        return tuple(lot._replace(system=system) for system in sorted(row.combination.systems))
+
+    first = told(disposition.first) if disposition.first else ()
+    return first + told(disposition.action)
 
 
 def obligation_of(

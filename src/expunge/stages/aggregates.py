@@ -9,7 +9,7 @@ from expunge.domain.case.messages import TYPE_OF, GrantedAgain, GroupSaid, RateA
 from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record, stamp
 from expunge.domain.rates import Answer, RateAsked, Verdict
-from expunge.domain.scope import Granted
+from expunge.domain.scope import Granted, Value
 from expunge.domain.standing import Standing
 from expunge.domain.suppression import Suppression
 
@@ -73,3 +73,21 @@ def group_said(rate: str, verdict: Verdict, partitions: int, record: Record, eve
         )
         for number in range(partitions)
     ]
+
+
+def ledger_fact(case_id: str, policy: str, sequence: int, fact: Value, record: Record, at: datetime) -> Outgoing:
+    """A fact on the ledger: named by case or aggregate and its sequence, with what caused it and the policy."""
+    said = fact.model_dump(mode="json")
+    kind = f"expunge.ledger.{said['fact']}.v1"
+    data = {
+        "case_id": case_id,
+        "sequence": sequence,
+        "cause": {
+            "partition": record.partition,
+            "leader_epoch": record.position.leader_epoch,
+            "offset": record.position.offset,
+        },
+        "policy": policy,
+        "body": said,
+    }
+    return Outgoing("ledger", case_id, Event(kind, SOURCE, name(kind, case_id, sequence), at, data))

@@ -13,6 +13,7 @@ from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing, stamp
 from expunge.domain.plan import Chunk, Detail
 from expunge.domain.policy.rules import Grade
+from expunge.domain.retraining.state import Retraining
 from expunge.domain.scope import ScopeKind
 from expunge.domain.suppression import RESTRICTED
 from expunge.domain.vocabulary import Action
@@ -55,17 +56,52 @@ def command(
     return Outgoing(f"commands.{summary.system}", state.command_id, event)
 
 
-def withdrawal(case_id: str, state: ChunkState, reason: str, now: datetime) -> Outgoing:
-    """A command taken back. Its system remembers the id for good, and answers with what it had done by then."""
-    data = {
-        "command_id": state.command_id,
-        "case_id": case_id,
-        "system": state.summary.system,
-        "attempt": state.attempt,
-        "reason": reason,
+def joint_command(state: Retraining, parties: Sequence[tuple[Root, Chunk]], least: Grade, now: datetime) -> Outgoing:
+    """The command to make a model anew without what several cases have found in it, and without their people."""
+    _, chunk = parties[0]
+    excludes = [_exclude(each, root) for root, each in parties]
+    exclude = {
+        field: sorted({value for each in excludes for value in each.get(field, ())})
+        for field in ("subjects", "data_sources", "assets")
     }
-    event = Event(WITHDRAWAL_TYPE, SOURCE, name(WITHDRAWAL_TYPE, state.command_id), now, data)
-    return Outgoing(f"commands.{state.summary.system}", state.command_id, event)
+    (target, *others) = [_targets(each, root, (0,))[0] for root, each in parties]
+    people = [person for each in (target, *others) for person in each.get("subjects", ())]
+    regimes = {root.regime.value for root, _ in parties}
+    data: dict[str, Any] = {
+        "command_id": state.command_id,
+        "case_id": state.retraining,
+        "system": state.system,
+        "action": chunk.action.value,
+        "stage": chunk.stage,
+        "generation": state.round,
+        "attempt": state.attempt,
+        "due_at": stamp(state.due_at),
+        "regime": regimes.pop() if len(regimes) == 1 else "",
+        "requests": len(parties),
+        "minimum_grade": least.value,
+        "exclude": {field: values for field, values in exclude.items() if values},
+        "targets": [target | ({"subjects": _distinct(people)} if people else {})],
+    }
+    event = Event(
+        COMMAND_TYPE,
+        SOURCE,
+        name(COMMAND_TYPE, state.command_id, state.attempt),
+        now,
+        {key: value for key, value in data.items() if value not in ([], {}, "")},
+    )
+    return Outgoing(f"commands.{state.system}", state.command_id, event)
+
+
+def _distinct(people: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Everybody once: two requests may be one person's."""
+    return list({(each["pseudonym"], each.get("ref", "")): each for each in people}.values())
+
+
+def withdrawal(command: str, case_id: str, system: str, attempt: int, reason: str, now: datetime) -> Outgoing:
+    """A command taken back. Its system remembers the id for good, and answers with what it had done by then."""
+    data = {"command_id": command, "case_id": case_id, "system": system, "attempt": attempt, "reason": reason}
+    event = Event(WITHDRAWAL_TYPE, SOURCE, name(WITHDRAWAL_TYPE, command), now, data)
+    return Outgoing(f"commands.{system}", command, event)
 
 
 def _targets(chunk: Chunk, root: Root, ordinals: Sequence[int]) -> list[dict[str, Any]]:

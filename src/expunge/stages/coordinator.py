@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import cast
+from typing import TypeGuard, cast
 
 from expunge.domain import rates, suppression
 from expunge.domain.admission.door import Door
@@ -23,19 +23,26 @@ from expunge.domain.case.messages import (
     HoldReleased,
     Message,
     Opened,
+    Receipted,
     Reconsider,
     Rejected,
+    Root,
     Said,
     TimerFired,
 )
 from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record, decode, millis, stamp
 from expunge.domain.partition import partition_of
+from expunge.domain.plan import Chunk
 from expunge.domain.rates import Rate, RateAsked, RateLeft
+from expunge.domain.registry import System
+from expunge.domain.retraining import decide as retrain
+from expunge.domain.retraining.messages import Joined, Left, Member, Scheduled
 from expunge.domain.suppression import Published, Suppress
 from expunge.domain.task import reached
-from expunge.errors import InvalidMessage
+from expunge.errors import InvalidMessage, Unavailable
 from expunge.ports import CaseStore, Index, Metrics, Progress, Result, Tenure, TimerKey, Topics, Vault
+from expunge.stages import retrainings
 from expunge.stages.aggregates import granted_again, group_said, hold_published, published, rate_answered
 from expunge.stages.dead_letters import DeadLetters
 from expunge.stages.emissions import SOURCE, Emitter, Waves
@@ -45,7 +52,8 @@ TIMERS_PER_TICK = 200
 CASES_PER_BROADCAST = 200
 MESSAGES_PER_BROADCAST = 1000
 """What one page of cases may lead to, about: whoever comes next waits for the next page."""
-_OF_NO_CASE = HoldingDeclared | Suppress | Published | Said | HoldReadBack | RateAsked | RateLeft
+_OfModels = Joined | Left | Scheduled
+_OfMany = HoldingDeclared | Suppress | Published | Said | HoldReadBack | RateAsked | RateLeft
 FIRE_AGAIN = timedelta(seconds=10)
 """After this a timer that is still due is sent again: its event may never have become durable."""
 MAX_CASE_EVENT_BYTES = 1_048_576
@@ -91,7 +99,7 @@ class Coordinator:
 
     def _partition(self, view: View, records: Sequence[Record], waves: Waves) -> None:
         read = [self._read(record) for record in records]
-        view.load(message.case_id for _, message in read if message and not isinstance(message, _OF_NO_CASE))
+        view.load(message.case_id for _, message in read if message and not isinstance(message, _OfMany | _OfModels))
         for record, (event, message) in zip(records, read, strict=True):
             if message is None or event is None:
                 waves.last.append(self._dead.of(record, InvalidMessage("bad_case_event")))
@@ -99,6 +107,8 @@ class Coordinator:
                 self._broadcast(view, message, record, event, waves)
             elif isinstance(message, RateAsked | RateLeft):
                 self._count(view, message, record, event, waves)
+            elif _is_of_model(message, view):
+                self._retrain(view, message, record, event, waves)
             elif isinstance(message, Approved | Rejected) and (rate := view.rate(message.case_id)):
                 self._about_group(view, rate, message, record, event, waves)
             elif isinstance(message, HoldReadBack):
@@ -106,9 +116,33 @@ class Coordinator:
                     waves.first += hold_published(view.standing, message.hold_id, record.appended_at)
             elif isinstance(message, Suppress | Published):
                 self._suppress(view, message, record, event, waves)
-            else:
+            elif not isinstance(message, _OfModels):
                 self._one(view, message, record, event, waves)
             view.after = record.position
+
+    def _retrain(self, view: View, message: retrain.Heard, record: Record, event: CloudEvent, waves: Waves) -> None:
+        """A model that is made anew for several cases is an aggregate of its own."""
+        key = message.case_id if isinstance(message, Receipted | TimerFired) else message.retraining
+        if isinstance(message, TimerFired):
+            self._fired.pop(TimerKey(key, message.timer), None)
+        before = view.retraining(key)
+        name_of = before.system if before else getattr(message, "system", "")
+        system, place = self._door.registry.system(name_of) or System(name=name_of), self._door.place_of(record)
+        turn = retrain.decide(before, message, record.appended_at, system, place)
+        if turn is None or not (turn.facts or turn.emissions):
+            return
+        view.take_retraining(before, turn.state)
+        first, last = retrainings.messages(turn, self._door, self._party, self._dead, record, event)
+        waves.first += first
+        waves.last += last
+
+    def _party(self, member: Member) -> tuple[Root, Chunk]:
+        """What a member's case was opened with, and its chunk: written once, so any partition's may be read."""
+        partition = self._owner(member.case_id)
+        root = self._store.root(partition, member.case_id)
+        if root is None:
+            raise Unavailable("the root of a case is missing: the store forgot it; rebuild")
+        return root, self._store.reader(partition).body(member.case_id, member.chunk)
 
     def _suppress(
         self, view: View, message: Suppress | Published, record: Record, event: CloudEvent, waves: Waves
@@ -218,8 +252,8 @@ class Coordinator:
         if word.verdict is not None:
             waves.first += group_said(rate.rate, word.verdict, self._topics.partitions("cases"), record, event)
 
-    def _owner(self, hold_id: str) -> int:
-        return partition_of(hold_id, self._topics.partitions("cases"))
+    def _owner(self, key: str) -> int:
+        return partition_of(key, self._topics.partitions("cases"))
 
     def write(self, result: Result) -> None:
         """Write each partition's batch under its position."""
@@ -253,6 +287,17 @@ class Coordinator:
             for partition, case_id, mark in waiting
             if reached(applied, mark) and self._fire(TimerKey(case_id, "applied"), now)
         ]
+
+
+def _is_of_model(message: Message, view: View) -> TypeGuard[retrain.Heard]:
+    """Whether something is about a model that is made anew for several cases, and not for one of them."""
+    if isinstance(message, TimerFired):
+        return message.timer == retrain.TIMER
+    return isinstance(message, _OfModels) or (
+        isinstance(message, Receipted)
+        and view.case(message.case_id) is None
+        and view.retraining(message.case_id) is not None
+    )
 
 
 def _internal(message: TimerFired | Applied, now: datetime, partition: int, *content: str) -> Outgoing:

@@ -12,8 +12,8 @@ from functools import partial
 from typing import Any, Literal, Protocol
 
 from expunge.domain.admission.door import Door
+from expunge.domain.case.chunks import ChunkState
 from expunge.domain.case.decide import Decision
-from expunge.domain.case.facts import Fact
 from expunge.domain.case.messages import (
     TYPE_OF,
     CaseMessage,
@@ -31,9 +31,11 @@ from expunge.domain.case.turn import (
     Emission,
     LeaveRate,
     LookIntoHolds,
+    LookIntoReplacement,
     NoteAnswers,
     ReconsiderOn,
     Reject,
+    Reschedule,
     SendCommand,
     SetAside,
     StartTask,
@@ -47,16 +49,18 @@ from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record, millis
 from expunge.domain.marks import MarkState
 from expunge.domain.partition import partition_of
-from expunge.domain.plan import Chunk
+from expunge.domain.plan import Chunk, encoded
 from expunge.domain.policy.rules import Policy
 from expunge.domain.rates import RateAsked, RateLeft, rate_id
+from expunge.domain.retraining.messages import Joined, Left, Member, Scheduled, retraining_id
 from expunge.domain.row import Row
 from expunge.domain.scope import Arrival, Scope, ScopeKind
 from expunge.domain.standing import HoldAsked
 from expunge.domain.suppression import EVERYTHING, RESTRICTED, Suppress, Word, source_key
 from expunge.domain.task import Task, TaskKind, task_id
 from expunge.ports import Index, Tenure, Topics
-from expunge.stages import commands
+from expunge.stages import commands, retrainings
+from expunge.stages.aggregates import ledger_fact
 from expunge.stages.dead_letters import DeadLetters
 from expunge.stages.exclusions import left_out
 from expunge.stages.indexer import late_messages
@@ -118,7 +122,7 @@ class _Cause:
         return name(self.event.source, self.event.id, kind, *content)
 
 
-FIRST = (WriteRoot, StartTask, SendCommand, WithdrawCommand, LookIntoHolds, WriteClaims)
+FIRST = (WriteRoot, StartTask, SendCommand, WithdrawCommand, LookIntoHolds, LookIntoReplacement, WriteClaims)
 """What facts and confirmations speak of."""
 
 
@@ -147,7 +151,11 @@ class Emitter:
             made = self._make(bodies, decision, emission, message, cause, case_id)
             (waves.first if first else waves.last).extend(made)
         if decision.case is not None:
-            waves.last.extend(_fact(decision.case, sequence, fact, cause) for sequence, fact in decision.facts)
+            case = decision.case
+            waves.last.extend(
+                ledger_fact(case.case_id, case.policy, sequence, fact, record, case.now)
+                for sequence, fact in decision.facts
+            )
 
     def _make(  # noqa: C901, PLR0911, PLR0912 - a table of emissions
         self,
@@ -166,15 +174,24 @@ class Emitter:
                 return suppress(root(), now)
             case StartTask():
                 return [self._task(bodies, decision, emission, case_id, cause)]
+            case SendCommand(chunk, attempt) if chunk.pooled:
+                return [self._join(bodies, chunk, attempt, root(), decision, cause)]
+            case WithdrawCommand(chunk, _) if chunk.pooled:
+                return [self._leave(bodies, chunk, root(), cause)]
+            case Reschedule(chunk, begin_by):
+                return [self._reschedule(bodies, chunk, begin_by, case_id, cause)]
             case SendCommand(chunk, attempt):
                 body = bodies.body(case_id, chunk.summary.digest)
                 opened = root()
                 least, _ = self._door.policies.of(opened.policy).minimum_grade(body.kind, opened.regime)
                 return [commands.command(chunk, attempt, body, opened, decision.case, least, now)]
             case WithdrawCommand(chunk, reason):
-                return [commands.withdrawal(case_id, chunk, reason, now)]
+                told = (chunk.command_id, case_id, chunk.summary.system, chunk.attempt)
+                return [commands.withdrawal(*told, reason, now)]
             case LookIntoHolds():
                 return [self._look(emission, root(), decision, now)]
+            case LookIntoReplacement(chunk, replacement, looks):
+                return [self._look_at(root(), chunk, replacement, looks, now)]
             case AskRate():
                 return [_ask_rate(emission, case_id, cause)]
             case LeaveRate(rate, group, places):
@@ -245,6 +262,74 @@ class Emitter:
             force=True,
         )
         return task_message(task, now, SOURCE)
+
+    def _look_at(self, root: Root, chunk: str, replacement: str, looks: int, now: datetime) -> Outgoing:
+        task = Task(
+            case_id=root.case_id,
+            task_id=task_id(root.case_id, "replacement", chunk, replacement, looks),
+            generation=1,
+            kind=TaskKind.REPLACEMENT,
+            scope=root.scope.model_copy(update={"assets": ()}),
+            regime=root.regime,
+            policy=root.policy,
+            node=replacement,
+            chunks=(chunk,),
+            force=True,
+        )
+        return task_message(task, now, SOURCE)
+
+    def _join(
+        self, bodies: Bodies, chunk: ChunkState, attempt: int, root: Root, decision: Decision, cause: _Cause
+    ) -> Outgoing:
+        """A command that is one with those of other cases: it goes to the aggregate of its model."""
+        case = decision.case
+        if case is None:
+            raise RuntimeError("emissions: a command without a case")
+        body, due_at = bodies.body(root.case_id, chunk.summary.digest), case.due_of(chunk.summary.provision)
+        member = Member(
+            case_id=root.case_id,
+            chunk=chunk.summary.digest,
+            command_id=chunk.command_id,
+            attempt=attempt,
+            begin_by=self._door.policies.of(root.policy).models.begin_by(case.now, due_at),
+            due_at=due_at,
+            excluded=len(body.excluded),
+            weight=sum(map(encoded, body.excluded)) + self._people_bytes(root).get(body.system, 0),
+        )
+        system, spoken = chunk.summary.system, self._spoken(root.case_id, body, chunk, cause)
+        return retrainings.to_aggregate(
+            Joined(system=system, policy=root.policy, member=member, **spoken), cause.record, cause.event
+        )
+
+    def _leave(self, bodies: Bodies, chunk: ChunkState, root: Root, cause: _Cause) -> Outgoing:
+        body = bodies.body(root.case_id, chunk.summary.digest)
+        left = Left(
+            system=chunk.summary.system,
+            policy=root.policy,
+            case_id=root.case_id,
+            command_id=chunk.command_id,
+            attempt=chunk.attempt,
+            **self._spoken(root.case_id, body, chunk, cause),
+        )
+        return retrainings.to_aggregate(left, cause.record, cause.event)
+
+    def _reschedule(
+        self, bodies: Bodies, chunk: ChunkState, begin_by: datetime, case_id: str, cause: _Cause
+    ) -> Outgoing:
+        body = bodies.body(case_id, chunk.summary.digest)
+        spoken = self._spoken(case_id, body, chunk, cause)
+        said = Scheduled(command_id=chunk.command_id, begin_by=begin_by, **spoken)
+        return retrainings.to_aggregate(said, cause.record, cause.event)
+
+    def _spoken(self, case_id: str, body: Chunk, chunk: ChunkState, cause: _Cause) -> dict[str, Any]:
+        """To which aggregate something is said, and what rises with all that is said to it from here."""
+        partition, (epoch, offset, _) = cause.place(case_id)
+        key = retraining_id(body.system, self._door.keys.asset(body.assets[0]))
+        return {
+            "retraining": key,
+            "partition": partition,
+            "cause": (epoch, offset, f"{case_id}{chunk.summary.digest}"),
+        }
 
     def _people_bytes(self, root: Root) -> dict[str, int]:
         plain = PERSON_BYTES * len(root.scope.subjects)
@@ -350,21 +435,3 @@ def _confirmation(decision: Decision, milestone: str, data: dict[str, Any], caus
         case.case_id,
         Event(kind, SOURCE, identity, case.now, data),
     )
-
-
-def _fact(case: Case, sequence: int, fact: Fact, cause: _Cause) -> Outgoing:
-    """A fact on the ledger: named by case and sequence, with what caused it and the policy it was decided under."""
-    kind = f"expunge.ledger.{fact.fact}.v1"
-    record = cause.record
-    data = {
-        "case_id": case.case_id,
-        "sequence": sequence,
-        "cause": {
-            "partition": record.partition,
-            "leader_epoch": record.position.leader_epoch,
-            "offset": record.position.offset,
-        },
-        "policy": case.policy,
-        "body": fact.model_dump(mode="json"),
-    }
-    return Outgoing("ledger", case.case_id, Event(kind, SOURCE, name(kind, case.case_id, sequence), case.now, data))

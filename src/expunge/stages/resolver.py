@@ -8,20 +8,21 @@ from datetime import datetime
 from functools import partial
 
 from expunge.domain.admission.door import Door
-from expunge.domain.case.messages import TYPE_OF, Covered, HoldsSeen, Planned
+from expunge.domain.case.messages import TYPE_OF, Covered, HoldsSeen, Planned, ReplacementSeen
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing, Record, decode
 from expunge.domain.marks import MarkState
 from expunge.domain.partition import partition_of
 from expunge.domain.plan import Chunk, Cut, Lot, Lots, Obligation, cut
 from expunge.domain.scope import Arrival
-from expunge.domain.task import PlannedStatus, Task, TaskKind, reached, unpack
+from expunge.domain.task import PlannedStatus, Replacement, Task, TaskKind, reached, unpack
 from expunge.domain.walk import ANEW, Walk, lots_of, nature_of, obligation_of
 from expunge.errors import InvalidMessage
 from expunge.ports import ChunkStore, Index, Metrics, Progress, Result, Tenure, Topics, Vault, Waiter
 from expunge.stages.dead_letters import DeadLetters
 from expunge.stages.exclusions import left_out
 from expunge.stages.holds import covered
+from expunge.stages.replacements import judged
 from expunge.stages.traversal import Bounds, Traversal, is_mine
 
 SOURCE = "/expunge/resolver"
@@ -129,8 +130,9 @@ class Resolver:
                 continue  # as what it is named in the request it was planned when it was met
             found = left_out(self._index, self._door.keys, task.case_id, task.scope, key, row)
             excluded = tuple(sorted(found.others.values()))
+            whole = obligation_of(task.scope, key, row, excluded, cut=found.cut)
             for lot in lots_of(row, disposition, judge, returned=task.returned):
-                lots[lot].append(obligation_of(task.scope, key, row, excluded, cut=found.cut))
+                lots[lot].append(whole if lot.action in ANEW else whole._replace(excluded=(), cut=False))
         return lots
 
     def population(self, task: Task) -> dict[str, int]:
@@ -142,6 +144,10 @@ class Resolver:
         """Which targets of a task's chunks its holds cover."""
         bodies = self._chunks.bodies(self._partition(task), task.case_id, task.chunks)
         return covered(self._index, self._door.keys, bodies, task.holds)
+
+    def replacement(self, task: Task) -> Replacement:
+        """What the index says of a model that took another's place."""
+        return judged(self._index, task.case_id, bytes.fromhex(task.node))
 
     def _partition(self, task: Task) -> int:
         return partition_of(task.case_id, self._topics.partitions("cases"))
@@ -225,6 +231,10 @@ class _Answer:
         if task.kind is TaskKind.HOLDS:
             said = partial(HoldsSeen, case_id=task.case_id, number=task.number)
             return [self._to_case(said(found=part)) for part in _parts(resolver.holds(task))]
+        if task.kind is TaskKind.REPLACEMENT:
+            verdict = resolver.replacement(task)
+            seen = ReplacementSeen(case_id=task.case_id, chunk=task.chunks[0], replacement=task.node, verdict=verdict)
+            return [self._to_case(seen)]
         if task.kind is TaskKind.CONTAINERS:
             lots = resolver.containers(task)
             keys = {each.key for obligations in lots.values() for each in obligations}
@@ -284,7 +294,7 @@ class _Answer:
         )
         return self._to_case(planned)
 
-    def _to_case(self, said: Planned | HoldsSeen) -> Outgoing:
+    def _to_case(self, said: Planned | HoldsSeen | ReplacementSeen) -> Outgoing:
         kind, content = TYPE_OF[type(said)], said.model_dump(mode="json", exclude_defaults=True)
         event = Event(kind, SOURCE, name(kind, self._task.task_id, str(content)), self._now, content)
         return Outgoing("cases", said.case_id, event)

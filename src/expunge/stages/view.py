@@ -11,6 +11,8 @@ from expunge.domain.case.state import Case, CaseReader
 from expunge.domain.events import Position
 from expunge.domain.plan import Chunk
 from expunge.domain.rates import Rate
+from expunge.domain.retraining.decide import TIMER as RETRAIN_TIMER
+from expunge.domain.retraining.state import Retraining
 from expunge.domain.standing import Standing
 from expunge.errors import Fenced, Unavailable
 from expunge.ports import CaseStore, Changes, TimerKey
@@ -67,6 +69,10 @@ class View:
         """What was counted for a publisher or system."""
         return self.changes.rates.get(key) or self._store.rate(self.partition, key)
 
+    def retraining(self, key: str) -> Retraining | None:
+        """What is known of one model that is made anew for several cases."""
+        return self.changes.retrainings.get(key) or self._store.retraining(self.partition, key)
+
     def live_cases(self, after: str, limit: int) -> list[str]:
         """See `CaseStore.live_cases`: what this batch has decided on stands in its place."""
         changed = self.changes.cases
@@ -111,6 +117,12 @@ class View:
         stored = self._reader.live(case_id, after, limit + len(mine))
         fresh = [d for d, chunk in mine.items() if chunk.live]
         return sorted({*fresh, *(d for d in stored if d not in mine)})[:limit]
+
+    def take_retraining(self, before: Retraining | None, after: Retraining) -> None:
+        """Lay a decision about a model over the state."""
+        self.changes.retrainings[after.retraining] = after
+        if after.timer is not None or (before is not None and before.timer is not None):
+            self.changes.timers[TimerKey(after.retraining, RETRAIN_TIMER)] = after.timer
 
     def take(self, decision: Decision, before: Case | None) -> None:
         """Lay a decision over the state."""

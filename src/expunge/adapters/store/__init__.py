@@ -23,6 +23,7 @@ mod 256). Names stand behind the deployment's prefix. docs/index.md says why eac
     {<t>}root:<p>:<case>           string  what it was opened with, JSON
     {<t>}suppression:<p>:<key>     string  what was said of one suppression, JSON
     {<t>}rate:<p>:<key>            string  what was asked for of one publisher or system, JSON
+    {<t>}retraining:<p>:<key>      string  one model that is made anew for several cases, JSON
     {<t>}standing:<p>              string  pauses, holds and verdicts that every case of the partition obeys, JSON
     {<t>}chunks:<p>:<case>         hash    chunk digest -> its state, JSON
     {<t>}commands:<p>:<case>       hash    command id -> chunk digest

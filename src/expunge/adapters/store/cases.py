@@ -14,6 +14,7 @@ from expunge.domain.case.state import Case
 from expunge.domain.events import Position, millis
 from expunge.domain.plan import Chunk
 from expunge.domain.rates import Rate
+from expunge.domain.retraining.state import Retraining
 from expunge.domain.standing import Standing
 from expunge.domain.suppression import Suppression
 from expunge.errors import Fenced, Unavailable
@@ -165,6 +166,11 @@ class RedisCaseStore:
         raw = self._get(partition, "rate", key)
         return Rate.model_validate_json(raw) if raw else None
 
+    def retraining(self, partition: int, key: str) -> Retraining | None:
+        """See `ports.CaseStore.retraining`."""
+        raw = self._get(partition, "retraining", key)
+        return Retraining.model_validate_json(raw) if raw else None
+
     def flow(self, partition: int) -> dict[str, int]:
         """See `ports.CaseStore.flow`."""
         key = Keys(self._server, partition).of("flow")
@@ -234,6 +240,8 @@ def _aggregate_words(keys: Keys, changes: Changes) -> list[Words]:
         words.append(["SET", keys.of("suppression", key), suppression.model_dump_json()])
     for key, rate in changes.rates.items():
         words.append(["SET", keys.of("rate", key), rate.model_dump_json()])
+    for key, retraining in changes.retrainings.items():
+        words.append(["SET", keys.of("retraining", key), retraining.model_dump_json()])
     if changes.standing is not None:
         words.append(["SET", keys.of("standing"), changes.standing.model_dump_json()])
     return words

@@ -37,11 +37,19 @@ def receipt(door: Door, event: CloudEvent, record: Record, system: str) -> tuple
             for answer in answers
         ),
         expected_by=receipt.expected_by,
+        replacement=_replacement(door, receipt),
         content=door.keys.content(canonical(said)),
         place=door.place_of(record),
         appended_ms=millis(record.appended_at),
     )
     return receipt, taken
+
+
+def _replacement(door: Door, receipt: inlets.PurgeReceipted) -> str:
+    """The key of the model that took the place of the one that was to be made anew: such a command has one target."""
+    outcomes: tuple[inlets.Outcome | None, ...] = (*receipt.results, *receipt.exceptions, receipt.all)
+    named = next((each.replacement.asset for each in outcomes if each and each.replacement), None)
+    return door.keys.asset(named).hex() if named else ""
 
 
 def discovered(receipt: inlets.PurgeReceipted) -> list[dict[str, object]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from expunge.domain.case import chunk_facts, commanding, facts, purging, reconsidering
-from expunge.domain.case.chunks import LETTERS, ChunkState, Note, Phase
+from expunge.domain.case.chunks import LETTERS, UNCHECKED, ChunkState, Note, Phase
 from expunge.domain.case.commanding import DAY
 from expunge.domain.case.messages import Receipted
 from expunge.domain.case.receipts import Standard, next_answers
@@ -62,7 +62,11 @@ def _accepted(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
     next_at = min(promised, due) if due > turn.now else promised
     soonest = turn.now + (DAY if chunk.exhausted else timedelta(seconds=turn.system(chunk).retry_seconds))
     fact = chunk_facts.Accepted(
-        chunk=chunk.summary.digest, attempt=message.attempt, sequence=message.sequence, next_at=max(next_at, soonest)
+        chunk=chunk.summary.digest,
+        attempt=message.attempt,
+        sequence=message.sequence,
+        next_at=max(next_at, soonest),
+        joint=message.joint,
     )
     turn.record(fact, chunk)
 
@@ -93,7 +97,9 @@ def _answered(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
         turn.emit(NoteAnswers(chunk.summary.digest, clean, gone, message.appended_ms))
     answered = turn.chunks[chunk.summary.digest]
     tried_enough = message.attempt - answered.used > turn.system(chunk).retries
-    if answered.open and tried_enough and not answered.exhausted and answered.phase is Phase.SENT:
+    if message.replacement and any(note.reason == UNCHECKED for note in answered.notes):
+        commanding.ask_about_replacement(turn, answered, message.replacement)
+    elif answered.open and tried_enough and not answered.exhausted and answered.phase is Phase.SENT:
         turn.record(chunk_facts.Exhausted(chunk=chunk.summary.digest), answered)
 
 

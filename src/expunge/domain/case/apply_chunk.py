@@ -18,8 +18,11 @@ from expunge.domain.case.chunk_facts import (
     HoldEnded,
     HoldsAsked,
     HoldsFound,
+    Joined,
     LiftDue,
     Recalled,
+    ReplacementAsked,
+    ReplacementJudged,
     Spared,
     Withdrawn,
 )
@@ -35,6 +38,7 @@ from expunge.domain.case.chunks import (
     Tally,
 )
 from expunge.domain.case.state import Case
+from expunge.domain.task import Replacement
 from expunge.domain.vocabulary import OPEN, Claim
 
 KEPT_COMMANDS = 20
@@ -48,13 +52,13 @@ _DEFERRED = ENDING_LETTERS - {HELD_LETTER}
 """Put off by policy or by a system; what a hold of ours covers is not."""
 
 
-def _commanded(case: Case, chunks: Chunks, fact: Commanded) -> tuple[Case, Chunks]:
+def _commanded(case: Case, chunks: Chunks, fact: Commanded | Joined) -> tuple[Case, Chunks]:
     before = chunks[fact.chunk]
     changes: dict[str, Any] = {"attempt": fact.attempt, "next_at": fact.next_at, "phase": Phase.SENT}
     if before.phase is not Phase.SENT or fact.command_id != before.command_id:
         changes |= _named(before, fact.command_id)
     if fact.command_id != before.command_id:
-        changes |= {"round": before.round + 1, "used": before.attempt, "exhausted": False}
+        changes |= {"round": before.round + 1, "used": before.attempt, "exhausted": False, "replacement": ""}
     changes |= {"command_id": fact.command_id, "recalled_for": ()}
     return _changed(_turned(case, before), before, **changes)
 
@@ -189,7 +193,29 @@ def _exhausted(case: Case, chunks: Chunks, fact: Exhausted) -> tuple[Case, Chunk
 
 
 def _accepted(case: Case, chunks: Chunks, fact: Accepted) -> tuple[Case, Chunks]:
-    return _changed(case, chunks[fact.chunk], receipt=(fact.attempt, fact.sequence), next_at=fact.next_at)
+    before, changes = chunks[fact.chunk], dict[str, Any]()
+    if fact.joint and fact.joint not in before.named:  # what is made under it was made by this command
+        named = {before.command_id: before.ordinals, **before.named, fact.joint: ()}
+        changes["named"] = dict(list(named.items())[-KEPT_COMMANDS:])
+    return _changed(case, before, **changes, receipt=(fact.attempt, fact.sequence), next_at=fact.next_at)
+
+
+def _replacement_asked(case: Case, chunks: Chunks, fact: ReplacementAsked) -> tuple[Case, Chunks]:
+    changes = {"replacement": fact.replacement, "looks": fact.looks, "next_at": fact.next_at}
+    return _changed(case, chunks[fact.chunk], **changes)
+
+
+def _replacement_judged(case: Case, chunks: Chunks, fact: ReplacementJudged) -> tuple[Case, Chunks]:
+    before = chunks[fact.chunk]
+    if fact.verdict is Replacement.CLEAN:
+        answers, notes = _reread(before, OPEN_LETTERS, LETTERS[Claim.RETRAINED_WITHOUT])
+        changes: dict[str, Any] = {"replacement": "", "looks": 0, "clean": fact.replacement, "exhausted": False}
+        return _changed(case, before, **changes, answers=answers, notes=notes)
+    left = before.left
+    answers, notes = _reread(before, OPEN_LETTERS, LETTERS[Claim.FAILED])
+    note = Note(reason=f"replacement_{fact.verdict}", ordinals=left)
+    walked = fact.replacement if fact.verdict is Replacement.STALE else before.walked
+    return _changed(case, before, answers=answers, notes=(*notes, note), walked=walked)
 
 
 def _answered(case: Case, chunks: Chunks, fact: Answered) -> tuple[Case, Chunks]:
@@ -202,6 +228,7 @@ def _answered(case: Case, chunks: Chunks, fact: Answered) -> tuple[Case, Chunks]
         answers=fact.answers,
         notes=fact.notes,
         next_at=fact.next_at,
+        replacement="",
     )
 
 
@@ -238,6 +265,9 @@ def recount(case: Case, before: list[ChunkState], after: list[ChunkState]) -> Ca
 
 APPLY: dict[type[Any], Callable[[Case, Chunks, Any], Case | tuple[Case, Chunks]]] = {
     Commanded: _commanded,
+    Joined: _commanded,
+    ReplacementAsked: _replacement_asked,
+    ReplacementJudged: _replacement_judged,
     Barred: _barred,
     Recalled: _recalled,
     Withdrawn: _withdrawn,

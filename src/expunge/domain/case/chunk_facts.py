@@ -7,6 +7,7 @@ from typing import Literal
 
 from expunge.domain.case.chunks import Note
 from expunge.domain.scope import Hex, Value
+from expunge.domain.task import Replacement
 
 
 class Commanded(Value):
@@ -17,6 +18,36 @@ class Commanded(Value):
     command_id: Hex
     attempt: int
     next_at: datetime
+
+
+class Joined(Value):
+    """A command waits to be one with those of other cases: the model's owner has not been told yet."""
+
+    fact: Literal["joined"] = "joined"
+    chunk: Hex
+    command_id: Hex
+    attempt: int
+    next_at: datetime
+
+
+class ReplacementAsked(Value):
+    """A resolver was asked to look at the model that took a target's place."""
+
+    fact: Literal["replacement_asked"] = "replacement_asked"
+    chunk: Hex
+    replacement: Hex
+    """Its key."""
+    looks: int
+    next_at: datetime
+
+
+class ReplacementJudged(Value):
+    """What the index says of it. Only if it is clean the model counts as made anew."""
+
+    fact: Literal["replacement_judged"] = "replacement_judged"
+    chunk: Hex
+    replacement: Hex
+    verdict: Replacement
 
 
 class Barred(Value):
@@ -128,6 +159,8 @@ class Accepted(Value):
     attempt: int
     sequence: int
     next_at: datetime
+    joint: str = ""
+    """Of a command for several cases: its id."""
 
 
 class Answered(Value):

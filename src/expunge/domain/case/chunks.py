@@ -12,6 +12,8 @@ from expunge.domain.scope import Hex, Value
 from expunge.domain.standing import hold_word
 from expunge.domain.vocabulary import DEFERRALS, OPEN, UNDONE, Action, Claim
 
+UNCHECKED = "replacement_unchecked"
+"""Why an obligation is open: a system says that it made a model anew, and nobody has looked at that one yet."""
 GRANTED_AGAIN = "granted_again"
 """Why an obligation was spared: consent was given again, or the restriction lifted, before anything was done."""
 LETTERS: dict[str, str] = {
@@ -118,6 +120,14 @@ class ChunkState(Value):
     """All purposes for which it was let go of."""
     asked: tuple[str, ...] = ()
     """Holds that a resolver is looking into for it."""
+    replacement: str = ""
+    """The key of the model that took the target's place, as its system says; it is being looked at."""
+    looks: int = 0
+    """How often it was looked at."""
+    clean: str = ""
+    """The key of a replacement to which the case's data was found not to lead."""
+    walked: str = ""
+    """The key of a replacement that was made too early: it is planned itself."""
     receipt: tuple[int, int] = (0, 0)
     """(attempt, sequence) of the receipt that stands."""
     receipt_content: str = ""
@@ -130,6 +140,11 @@ class ChunkState(Value):
     def action(self) -> Action:
         """What the last command, or the one to come, tells its system to do."""
         return Action.LIFT if self.lifting else self.summary.action
+
+    @property
+    def pooled(self) -> bool:
+        """Whether its command is one with those of other cases (`domain.retraining`)."""
+        return self.action is Action.RETRAIN_WITHOUT
 
     @property
     def commandable(self) -> bool:

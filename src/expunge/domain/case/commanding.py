@@ -7,18 +7,16 @@ from datetime import datetime, timedelta
 
 from expunge.domain.case import chunk_facts, restrictions
 from expunge.domain.case.chunks import ChunkState, Phase
-from expunge.domain.case.turn import SendCommand, Turn, WithdrawCommand
+from expunge.domain.case.turn import LookIntoReplacement, SendCommand, Turn, WithdrawCommand
 from expunge.domain.plan import command_id
 from expunge.domain.standing import Hold, hold_word
-from expunge.domain.vocabulary import Action
+from expunge.domain.vocabulary import KEEPING
 
 CANCEL = "cancel"
 REGROUP = "regroup"
 """A command is withdrawn so that another can name what it had to leave out."""
 HOLDS_PER_TASK = 100
 DAY = timedelta(days=1)
-KEEPING = frozenset({Action.RESTRICT, Action.LIFT, Action.DISABLE})
-"""Actions after which everything is still there."""
 
 
 def send(turn: Turn, chunk: ChunkState) -> None:
@@ -43,10 +41,9 @@ def command(turn: Turn, chunk: ChunkState, wait: timedelta | None = None) -> Non
     if chunk.attempt and not chunk.out:
         identity = command_id(turn.case.case_id, chunk.generation, chunk.summary, chunk.round + 1)
     wait = wait or timedelta(seconds=turn.system(chunk).timeout_seconds)
-    fact = chunk_facts.Commanded(
-        chunk=chunk.summary.digest, command_id=identity, attempt=chunk.attempt + 1, next_at=turn.now + wait
-    )
-    turn.record(fact, chunk)
+    fact = chunk_facts.Joined if chunk.pooled else chunk_facts.Commanded
+    sent = fact(chunk=chunk.summary.digest, command_id=identity, attempt=chunk.attempt + 1, next_at=turn.now + wait)
+    turn.record(sent, chunk)
     turn.emit(SendCommand(turn.chunks[chunk.summary.digest], chunk.attempt + 1))
 
 
@@ -138,3 +135,17 @@ def ask_about_holds(turn: Turn, chunk: ChunkState, holds: Sequence[Hold], next_a
     fact = chunk_facts.HoldsAsked(chunk=chunk.summary.digest, holds=asked, number=first[-1].number, next_at=next_at)
     turn.record(fact, chunk)
     turn.to_look_into.setdefault(first, []).append(chunk.summary.digest)
+
+
+def ask_about_replacement(turn: Turn, chunk: ChunkState, replacement: str) -> None:
+    """Have a resolver look at the model that took the target's place; soon again, then ever later, at last daily.
+
+    What it was made from may become clean, or it may be registered, or itself be made anew, after this.
+    """
+    looks = chunk.looks + 1 if chunk.replacement == replacement else 1
+    wait = min(timedelta(seconds=2 ** min(looks - 1, 20)), DAY)
+    fact = chunk_facts.ReplacementAsked(
+        chunk=chunk.summary.digest, replacement=replacement, looks=looks, next_at=turn.now + wait
+    )
+    turn.record(fact, chunk)
+    turn.emit(LookIntoReplacement(chunk.summary.digest, replacement, looks))

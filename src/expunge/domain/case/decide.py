@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from expunge.domain.case import answering, closing, dates, deciding, guarding, purging, reconsidering, walking
+from expunge.domain.case import (
+    answering,
+    closing,
+    dates,
+    deciding,
+    guarding,
+    purging,
+    reconsidering,
+    replacing,
+    walking,
+)
 from expunge.domain.case.chunks import ChunkState
 from expunge.domain.case.facts import Fact
 from expunge.domain.case.messages import (
@@ -29,6 +39,7 @@ from expunge.domain.case.messages import (
     Receipted,
     Reconsider,
     Rejected,
+    ReplacementSeen,
     TimerFired,
 )
 from expunge.domain.case.state import Case, CaseReader
@@ -152,6 +163,7 @@ _HANDLERS: dict[type[Any], Callable[[Turn, Any], None]] = {
     Decided: deciding.decided,
     Reconsider: reconsidering.reconsider,
     HoldsSeen: reconsidering.holds_seen,
+    ReplacementSeen: replacing.seen,
     RateAnswered: guarding.rate_answered,
     Applied: _applied,
 }

@@ -23,8 +23,11 @@ from expunge.domain.case.chunk_facts import (
     HoldEnded,
     HoldsAsked,
     HoldsFound,
+    Joined,
     LiftDue,
     Recalled,
+    ReplacementAsked,
+    ReplacementJudged,
     Spared,
     Withdrawn,
 )
@@ -312,6 +315,9 @@ Fact = Annotated[
     | StageEnded
     | Purged
     | Commanded
+    | Joined
+    | ReplacementAsked
+    | ReplacementJudged
     | Barred
     | Recalled
     | Withdrawn

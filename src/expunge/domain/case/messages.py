@@ -9,10 +9,11 @@ from expunge.domain.controls import Option
 from expunge.domain.inlets import Matter, Outcome
 from expunge.domain.plan import ChunkSummary
 from expunge.domain.rates import RateAsked, RateLeft, Verdict
+from expunge.domain.retraining import messages as retraining
 from expunge.domain.scope import Granted, Hex, Scope, Value
 from expunge.domain.standing import Hold, Pause, Release
 from expunge.domain.suppression import Published, Suppress
-from expunge.domain.task import PlannedStatus
+from expunge.domain.task import PlannedStatus, Replacement
 from expunge.domain.vocabulary import Regime
 
 
@@ -105,6 +106,10 @@ class Receipted(Value):
     all: Outcome | None = None
     answers: tuple[Answered, ...] = ()
     expected_by: datetime | None = None
+    replacement: str = ""
+    """The key of the model that took the place of the one target, where the system names one."""
+    joint: str = ""
+    """The command under which the system is, or will be, told for several cases at once (`domain.retraining`)."""
     content: Hex
     watermark: dict[str, dict[str, int]] = {}
     """End offsets after assets that the system discovered were registered; empty where it found none."""
@@ -276,6 +281,16 @@ class HoldReadBack(Value):
     sequence: int
 
 
+class ReplacementSeen(Value):
+    """A resolver looked at a model that took another's place: does the case's data lead to it?"""
+
+    case_id: Hex
+    chunk: Hex
+    replacement: Hex
+    """Its key."""
+    verdict: Replacement
+
+
 class RateAnswered(Value):
     """What a plan that asked was told: it may go, or it waits at a place in a group."""
 
@@ -315,12 +330,13 @@ CaseMessage = (
     | GrantedAgain
     | Reconsider
     | HoldsSeen
+    | ReplacementSeen
     | RateAnswered
     | Control
 )
 Said = PauseSaid | HoldPlaced | HoldReleased | GroupSaid
 """What operators say for every case."""
-Message = CaseMessage | Suppress | Published | Said | HoldReadBack | RateAsked | RateLeft
+Message = CaseMessage | Suppress | Published | Said | HoldReadBack | RateAsked | RateLeft | retraining.Message
 
 TYPES: dict[str, type[Message]] = {
     "expunge.internal.opened.v1": Opened,
@@ -339,6 +355,10 @@ TYPES: dict[str, type[Message]] = {
     "expunge.internal.decided.v1": Decided,
     "expunge.internal.reconsider.v1": Reconsider,
     "expunge.internal.holds_seen.v1": HoldsSeen,
+    "expunge.internal.replacement_seen.v1": ReplacementSeen,
+    "expunge.internal.retrain_joined.v1": retraining.Joined,
+    "expunge.internal.retrain_left.v1": retraining.Left,
+    "expunge.internal.retrain_scheduled.v1": retraining.Scheduled,
     "expunge.internal.pause.v1": PauseSaid,
     "expunge.internal.hold_placed.v1": HoldPlaced,
     "expunge.internal.hold_released.v1": HoldReleased,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 from expunge.domain.case import chunk_facts, closing, commanding, facts
-from expunge.domain.case.chunks import ChunkState, Phase
+from expunge.domain.case.chunks import LETTERS, ChunkState, Phase
 from expunge.domain.case.commanding import DAY
 from expunge.domain.case.messages import Continue
 from expunge.domain.case.state import Generation
 from expunge.domain.case.turn import ContinueStage, Turn
+from expunge.domain.vocabulary import Claim
 
 LOOK_ONCE_MORE = timedelta(minutes=1)
 COMMANDS_PER_MESSAGE = 200
@@ -86,6 +87,8 @@ def repeat(turn: Turn, digest: str) -> None:
     elif chunk.asked:  # no answer for a while: the question is put once more
         holds = [turn.standing.holds[each] for each in chunk.asked]
         commanding.ask_about_holds(turn, chunk, holds, turn.now + LOOK_ONCE_MORE)
+    elif chunk.replacement and chunk.out:
+        commanding.ask_about_replacement(turn, chunk, chunk.replacement)
     else:
         commanding.look_again(turn, chunk)
         after = turn.chunks.get(digest, chunk)
@@ -96,7 +99,8 @@ def repeat(turn: Turn, digest: str) -> None:
 
 def _again(turn: Turn, chunk: ChunkState) -> None:
     digest, system = chunk.summary.digest, turn.system(chunk)
-    if chunk.open and chunk.tries > system.retries and not chunk.exhausted:
+    failing = not chunk.pooled or LETTERS[Claim.FAILED] in chunk.answers  # to wait for others is no failure
+    if chunk.open and failing and chunk.tries > system.retries and not chunk.exhausted:
         turn.record(chunk_facts.Exhausted(chunk=digest), chunk)
         chunk = turn.chunks[digest]
     patient = chunk.exhausted or not chunk.open

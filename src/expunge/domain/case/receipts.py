@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from expunge.domain.case.chunks import ENDING_LETTERS, HELD_LETTER, LETTERS, ChunkState, Note, Phase
+from expunge.domain.case.chunks import ENDING_LETTERS, HELD_LETTER, LETTERS, UNCHECKED, ChunkState, Note, Phase
 from expunge.domain.case.messages import Receipted
 from expunge.domain.events import stamp
 from expunge.domain.inlets import Outcome
@@ -56,7 +56,10 @@ def next_answers(
     said = {ordinal: (note.reason, note.until) for note in chunk.notes for ordinal in note.ordinals}
     if chunk.lifting and receipt.command_id != chunk.command_id:
         return chunk.answers, chunk.notes  # it speaks of what was restricted before it was let go
-    read = _Reader(body, standard, chunk.action, remains=bool(set(body.purposes) - set(chunk.lifted)))
+    remains = bool(set(body.purposes) - set(chunk.lifted))
+    read = _Reader(
+        body, standard, chunk.action, remains, clean=chunk.clean != "" and receipt.replacement == chunk.clean
+    )
     held, named = chunk.held, frozenset(chunk.ordinals_of(receipt.command_id))
     for ordinal, letter, reason, until in _claims(body, receipt, read, named):
         if chunk.phase is Phase.BARRED and letter in ENDING_LETTERS:
@@ -120,6 +123,8 @@ class _Reader:
     action: Action
     remains: bool
     """Of a restriction that is let go of for some purposes: it remains for others."""
+    clean: bool
+    """The model that takes another's place was looked at, and is clean."""
 
     def read(self, outcome: Outcome) -> tuple[str, str, str]:
         """(letter, reason, until) of a claim."""
@@ -128,6 +133,10 @@ class _Reader:
             claim, reason = Claim.FAILED, "claim_does_not_answer"
         elif claim is Claim.IMPOSSIBLE and not reason:
             claim, reason = Claim.FAILED, "impossible_without_reason"
+        elif claim is Claim.ANONYMISED_WITH_PROOF and not (outcome.artefact_digest and outcome.until):
+            claim, reason = Claim.FAILED, "anonymity_without_evidence"
+        elif claim is Claim.RETRAINED_WITHOUT and outcome.replacement is None:
+            claim, reason = Claim.FAILED, "no_replacement"
         elif rule := self.standard.refused(self.body, outcome):
             claim, reason = Claim.FAILED, rule
         elif self.body.holding and claim is not Claim.FAILED and outcome.matched is not None:
@@ -135,6 +144,8 @@ class _Reader:
         # The day is enough for people and keeps the counts of a case few; Expunge asks again at its beginning.
         until = stamp(outcome.until)[:10] if outcome.until and claim in DEFERRALS else ""
         still = claim is Claim.LIFTED and self.remains
+        if claim is Claim.RETRAINED_WITHOUT and not self.clean:
+            return _OPEN_LETTER, UNCHECKED, ""
         return LETTERS[Claim.RESTRICTED if still else claim], reason, until
 
 

@@ -59,11 +59,29 @@ class WithdrawCommand:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class Reschedule:
+    """Say by when a model must be begun to be made anew that waits for other cases."""
+
+    chunk: ChunkState
+    begin_by: datetime
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class LookIntoHolds:
     """Ask a resolver which targets of some chunks the holds cover."""
 
     chunks: tuple[str, ...]
     holds: tuple[Hold, ...]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class LookIntoReplacement:
+    """Ask a resolver whether the case's data leads to a model that took another's place."""
+
+    chunk: str
+    replacement: str
+    """Its key."""
+    looks: int
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -158,7 +176,9 @@ Emission = (
     | StartTask
     | SendCommand
     | WithdrawCommand
+    | Reschedule
     | LookIntoHolds
+    | LookIntoReplacement
     | AskRate
     | LeaveRate
     | ReconsiderOn

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from expunge.domain.policy.about import About
+from expunge.domain.policy.clocks import after
 from expunge.domain.policy.rules import Basis, DispositionRule, Policy, Sources, When
+from expunge.domain.policy.stages import stage_of
+from expunge.domain.policy.terms import Term
 from expunge.domain.row import Combination
 from expunge.domain.scope import Scope, ScopeKind
 from expunge.domain.vocabulary import STRICTNESS, Action, Kind, Regime
@@ -19,6 +23,7 @@ ABOUT = {
     ScopeKind.ASSET: About.ASSET,
     ScopeKind.RESTRICTION: About.RESTRICTION,
 }
+_EPOCH = datetime.fromtimestamp(0, UTC)
 _FOR_PURPOSES = frozenset({Action.RESTRICT})
 
 
@@ -40,6 +45,18 @@ class Disposition(NamedTuple):
     rule: str
     purposes: tuple[str, ...] = ()
     defer_days: int = 0
+    defer_until: str = ""
+    keep: Term | None = None
+    first: Action | None = None
+
+    def kept_until(self, since_ms: int) -> int:
+        """Until which day a law wants it kept (days since 1970), if it was collected or made at a moment; 0: it does not.
+
+        What does not say when it was collected or made is not kept: nobody could say until when.
+        """
+        if self.keep is None or not since_ms:
+            return 0
+        return (after(datetime.fromtimestamp(since_ms / 1000, UTC), self.keep) - _EPOCH).days + 1
 
 
 class Circumstances(NamedTuple):
@@ -125,12 +142,19 @@ class Judge:
         if not rules:
             return None
         rule = min(rules, key=lambda each: (STRICTNESS.index(each.then), each.defer_days))
-        return Disposition(rule.then, rule.id, revoked if rule.then in _FOR_PURPOSES else (), rule.defer_days)
+        return Disposition(
+            rule.then,
+            rule.id,
+            revoked if rule.then in _FOR_PURPOSES else (),
+            rule.defer_days,
+            rule.defer_until.value if rule.defer_until else "",
+            rule.keep,
+            rule.first,
+        )
 
-    def stage_of(self, kind: Kind, *, holding: bool) -> int:
-        """The stage, from 1, in which an asset of this kind is purged."""
-        stages = enumerate(self.policy.stages, 1)
-        return next(number for number, stage in stages if (stage.holdings if holding else kind in stage.kinds))
+    def stage_of(self, kind: Kind, action: Action, *, holding: bool) -> int:
+        """The stage, from 1, in which an asset of this kind is told to do this."""
+        return stage_of(self.policy.stages, kind, action, holding=holding)
 
 
 def _revoked(scope: Scope, carried: frozenset[str]) -> tuple[tuple[str, ...], Basis]:

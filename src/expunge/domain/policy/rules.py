@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import date
+from datetime import date, timedelta
 from enum import StrEnum
 from functools import cached_property
 from itertools import pairwise
@@ -21,8 +21,10 @@ from expunge.domain.digest import digest
 from expunge.domain.policy.about import About
 from expunge.domain.policy.form import Row, RuleId, many
 from expunge.domain.policy.limits import RateRule, Threshold
-from expunge.domain.policy.terms import Clock, zone_name
-from expunge.domain.vocabulary import CONTAINERS, STRICTNESS, Action, Claim, Kind, Regime
+from expunge.domain.policy.models import Models
+from expunge.domain.policy.stages import StageRule, check_stages
+from expunge.domain.policy.terms import Clock, Term, zone_name
+from expunge.domain.vocabulary import CONTAINERS, KEEPING, STRICTNESS, Action, Claim, Kind, Regime
 
 
 class Basis(StrEnum):
@@ -77,6 +79,23 @@ def _disposition(action: Action) -> Action:
     return action
 
 
+def _keeps(action: Action) -> Action:
+    if action not in KEEPING:
+        raise ValueError(
+            f"first: {action} is no step before another: one of {', '.join(sorted(KEEPING - {Action.LIFT}))}"
+        )
+    return action
+
+
+class Event(StrEnum):
+    """What ends a waiting, if it happens to the asset: its owner or an operator says so, or the index shows it."""
+
+    RESTORE = "restore"
+    """It is restored to a system in use, or looked into (CCPA 7022(d))."""
+    SCHEDULE = "schedule"
+    """Its schedule has replaced it."""
+
+
 class DispositionRule(Row):
     """What must happen to an asset. Of all rules the first whose conditions are met decides."""
 
@@ -85,27 +104,25 @@ class DispositionRule(Row):
     then: Annotated[Action, AfterValidator(_disposition)]
     defer_days: int = Field(0, ge=0, le=3650)
     """Only so many days after the plan is let go: what a schedule replaces anyway. Until then it is `deferred`."""
+    defer_until: Event | None = None
+    """Only when this has happened. A day of `defer_days` that comes earlier ends the waiting, too."""
+    keep: Term | None = None
+    """Only so long after it was collected: a law wants it kept until then."""
+    first: Annotated[Action, AfterValidator(_keeps)] | None = None
+    """What its system is told at once, in a stage of its own, before this: that a model is served no longer."""
     legal_basis: str = ""
-    """Of `exempt`: the provision that lets it be kept; requesters and reports are told."""
+    """Of `exempt` and `keep`: the provision that lets it be kept; requesters and reports are told."""
     why: str = ""
     """For people who read a preview or a report."""
 
     @model_validator(mode="after")
     def _based(self) -> DispositionRule:
-        if (self.then is Action.EXEMPT) != bool(self.legal_basis):
-            raise ValueError("`then: exempt` needs legal_basis, and nothing else has one")
+        kept = self.then is Action.EXEMPT or self.keep is not None
+        if kept != bool(self.legal_basis):
+            raise ValueError("`then: exempt` and `keep` need legal_basis, and nothing else has one")
+        if self.keep and self.keep.business_days:
+            raise ValueError("`keep` counts in months or days")
         return self
-
-
-class StageRule(Row):
-    """Kinds that are purged together, and their share of the time until the due date."""
-
-    name: RuleId
-    kinds: tuple[Kind, ...] = Field(min_length=1)
-    holdings: bool = False
-    """Whether holdings are purged in this stage, whatever their kind."""
-    share: int = Field(ge=1, le=100)
-    """Per cent. Stages in which nothing is to be done leave their share to the others."""
 
 
 class Reach(Row):
@@ -143,6 +160,23 @@ class GradeRule(Row):
     regime: Annotated[tuple[Regime, ...], BeforeValidator(many)] = ()
     minimum: Grade
     why: str = ""
+
+
+class Grace(Row):
+    """Between a request's first plan and its first command, so long in which it can be taken back."""
+
+    id: RuleId
+    scope: Annotated[tuple[About, ...], BeforeValidator(many)] = ()
+    regime: Annotated[tuple[Regime, ...], BeforeValidator(many)] = ()
+    hours: int = Field(ge=1, le=720)
+    why: str = ""
+
+
+class Retention(Row):
+    """What is kept of a case."""
+
+    case_months: int = Field(24, ge=1, le=1200)
+    """How long its record is kept after it has ended; requesters are told."""
 
 
 class Holds(Row):
@@ -204,6 +238,18 @@ class Policy(Row):
     not_found: NotFound = NotFound()
     holds: Holds = Holds()
     grades: tuple[GradeRule, ...] = ()
+    grace: tuple[Grace, ...] = ()
+    models: Models = Models()
+    retention: Retention = Retention()
+
+    def grace_of(self, about: About, regime: Regime) -> timedelta:
+        """How long a plan waits so that its request can be taken back: the first row that fits."""
+        fits = (
+            row
+            for row in self.grace
+            if (not row.scope or about in row.scope) and (not row.regime or regime in row.regime)
+        )
+        return timedelta(hours=next((row.hours for row in fits), 0))
 
     def minimum_grade(self, kind: Kind, regime: Regime) -> tuple[Grade, str]:
         """The least that an answer must rest on, and the rule that says so: the first that fits."""
@@ -225,7 +271,7 @@ class Policy(Row):
     def _whole(self) -> Policy:
         self._check_ids()
         self._check_dispositions()
-        self._check_stages()
+        check_stages(self.stages)
         self._check_clocks()
         if all(row.kind or row.scope or row.share for row in self.guard):
             raise ValueError("guard: at least one row must count everything (no kind, no scope, no share)")
@@ -239,6 +285,7 @@ class Policy(Row):
             *(refusal.id for refusal in self.refusals),
             *(rate.id for rate in self.rates),
             *(grade.id for grade in self.grades),
+            *(grace.id for grace in self.grace),
         ]
         twice = sorted(name for name, number in Counter(ids).items() if number > 1)
         if twice:
@@ -256,16 +303,6 @@ class Policy(Row):
         for rule in others:
             if rule.then in _ANEW and not (rule.when.kind and set(rule.when.kind) <= CONTAINERS):
                 raise ValueError(f"dispositions: {rule.id} makes anew what may hold nothing else: name kinds that do")
-
-    def _check_stages(self) -> None:
-        kinds = Counter(kind for stage in self.stages for kind in stage.kinds)
-        wrong = [kind for kind in Kind if kinds[kind] != 1]
-        if wrong:
-            raise ValueError(f"stages: kind {wrong[0]} stands in {kinds[wrong[0]]} stages, it must stand in one")
-        if sum(stage.holdings for stage in self.stages) != 1:
-            raise ValueError("stages: exactly one of them must have holdings: true")
-        if sum(stage.share for stage in self.stages) != 100:  # noqa: PLR2004 - per cent
-            raise ValueError("stages: the shares must add up to 100")
 
     def _check_clocks(self) -> None:
         for regime in Regime:

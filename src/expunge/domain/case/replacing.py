@@ -1,0 +1,30 @@
+"""Models that took another's place: only one to which the case's data does not lead counts (DESIGN 4.4)."""
+
+from __future__ import annotations
+
+from expunge.domain.case import chunk_facts, purging, walking
+from expunge.domain.case.messages import Late, LateAsset, ReplacementSeen
+from expunge.domain.case.turn import NoteAnswers, Turn
+from expunge.domain.scope import Arrival
+from expunge.domain.task import Replacement
+
+
+def seen(turn: Turn, message: ReplacementSeen) -> None:
+    """What the index says of a replacement.
+
+    One that was made too early holds the case's data, so it is planned itself; what it was made from is clean by now.
+    """
+    chunk = turn.chunk(message.chunk)
+    if chunk is None or chunk.replacement != message.replacement or not chunk.open:
+        return
+    digest, walked = chunk.summary.digest, chunk.walked
+    turn.record(
+        chunk_facts.ReplacementJudged(chunk=digest, replacement=message.replacement, verdict=message.verdict), chunk
+    )
+    if message.verdict is Replacement.CLEAN:
+        body = turn.reader.body(turn.case.case_id, digest)
+        turn.emit(NoteAnswers(digest, clean=body.assets, gone=(), at_ms=0))
+    elif message.verdict is Replacement.STALE and walked != message.replacement:
+        asset = LateAsset(key=message.replacement, arrival=Arrival.THROUGH)
+        walking.late(turn, Late(case_id=turn.case.case_id, assets=(asset,)))
+    purging.advance(turn)

@@ -1,0 +1,295 @@
+"""`decide` for a model's aggregate: one message, one state, facts and what follows. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from expunge.domain.case.commanding import DAY
+from expunge.domain.case.messages import Place, Receipted, TimerFired
+from expunge.domain.case.turn import SetAside
+from expunge.domain.registry import System
+from expunge.domain.retraining import facts
+from expunge.domain.retraining.facts import RetrainFact, apply, first_state
+from expunge.domain.retraining.messages import Joined, Left, Member, Scheduled
+from expunge.domain.retraining.state import Leaver, Phase, Retraining
+from expunge.domain.vocabulary import Claim
+
+TIMER = "retrain"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SendJoint:
+    """Tell the owner to make the model anew without all that the members leave out."""
+
+    state: Retraining
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class WithdrawJoint:
+    """Tell the owner not to go on."""
+
+    state: Retraining
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Tell:
+    """A receipt for a case, as a system would send it."""
+
+    receipt: Receipted
+
+
+Heard = Joined | Left | Scheduled | Receipted | TimerFired
+Emission = SendJoint | WithdrawJoint | Tell | SetAside
+
+
+@dataclass(slots=True, repr=False)
+class Turn:
+    """One decision in progress."""
+
+    state: Retraining
+    now: datetime
+    system: System
+    place: Place
+    """Where the message lies that led to it."""
+    facts: list[tuple[int, RetrainFact]] = field(default_factory=list)
+    emissions: list[Emission] = field(default_factory=list)
+
+    def record(self, fact: RetrainFact) -> None:
+        """Record a fact and apply it."""
+        self.state = apply(self.state, fact)
+        self.facts.append((self.state.sequence, fact))
+
+    def promise(self, members: Iterable[Member], until: datetime, *, joint: str) -> None:
+        """Tell cases to wait, and under which id the owner is, or will be, told."""
+        for each in members:
+            self.tell(each, "accepted", expected_by=until, joint=joint)
+
+    def tell(self, whom: Member | Leaver, status: str, receipt: Receipted | None = None, **fields: object) -> None:
+        """A receipt for one case; `receipt` is the owner's, where it is passed on."""
+        state = self.state
+        sequence = 0 if receipt is None else receipt.sequence
+        plain = receipt or Receipted(
+            case_id=whom.case_id,
+            command_id=whom.command_id,
+            system=state.system,
+            attempt=1,
+            sequence=1,
+            status="accepted",
+            content=state.retraining,
+            place=self.place,
+        )
+        to_case = {
+            "case_id": whom.case_id,
+            "command_id": whom.command_id,
+            "attempt": whom.attempt,
+            "sequence": place_of(state.round, state.attempt, sequence),
+            "status": status,
+        }
+        self.emissions.append(Tell(plain.model_copy(update=to_case | fields)))
+
+
+def place_of(number: int, attempt: int, sequence: int) -> int:
+    """The sequence of a receipt as cases see it: it rises with round, attempt and sequence of the owner."""
+    return (number * 1_000 + min(attempt, 999)) * 1_000_000 + min(sequence, 999_999)
+
+
+def decide(
+    state: Retraining | None,
+    message: Heard,
+    now: datetime,
+    system: System,
+    place: Place,
+) -> Turn | None:
+    """What a message leads to; None where it changes nothing.
+
+    Args:
+        state: of the aggregate; None if nobody has asked for the model yet.
+        message: what a case or the model's owner says, or that a moment has come.
+        now: when the broker took the message.
+        system: the owner, as configured.
+        place: where the message lies.
+    """
+    if state is None:
+        if not isinstance(message, Joined | Left):
+            return None
+        state = first_state(message.retraining, message.system, message.policy, now)
+    before = state
+    now = max(before.now, now)
+    policy = message.policy if isinstance(message, Joined | Left) else before.policy
+    turn = Turn(before.model_copy(update={"now": now, "policy": policy}), now, system, place)
+    if isinstance(message, Joined | Left | Scheduled) and before.heard(message.partition, message.cause):
+        return None
+    match message:
+        case Joined():
+            _joined(turn, message)
+        case Left():
+            _left(turn, message)
+        case Scheduled():
+            _scheduled(turn, message)
+        case Receipted():
+            _receipted(turn, message)
+        case TimerFired():
+            _fired(turn)
+    return turn
+
+
+def _joined(turn: Turn, message: Joined) -> None:
+    member = message.member
+    turn.record(
+        facts.RetrainJoined(system=message.system, member=member, partition=message.partition, heard=message.cause)
+    )
+    if member.command_id in turn.state.waiting:
+        _promise_next(turn, member)
+        _begin(turn)
+    elif turn.state.next_at is not None:
+        turn.promise([member], turn.state.next_at, joint=turn.state.command_id)
+
+
+def _promise_next(turn: Turn, member: Member) -> None:
+    """Nothing is to be expected before the next round begins, and that not before the owner is free."""
+    moments = (turn.state.begin_at, turn.state.next_at, turn.now)
+    until = max(each for each in moments if each is not None) + _timeout(turn)
+    turn.promise([member], until, joint=turn.state.next_command_id)
+
+
+def _begin(turn: Turn) -> None:
+    """Begin the next round, if its time has come and the owner is free."""
+    state = turn.state
+    if state.phase is not Phase.IDLE or state.begin_at is None:
+        return
+    if turn.now < state.begin_at and not state.full:
+        return
+    turn.record(
+        facts.RetrainBegun(
+            round=state.round + 1,
+            command_id=state.next_command_id,
+            members=state.fitting(),
+            next_at=turn.now + _timeout(turn),
+        )
+    )
+    turn.emissions.append(SendJoint(turn.state))
+    turn.promise(turn.state.present, turn.now + _timeout(turn), joint=turn.state.command_id)
+
+
+def _left(turn: Turn, message: Left) -> None:
+    """Whoever leaves hears at once that nothing is done for it, unless it is the last for whom something is."""
+    leaver = Leaver(case_id=message.case_id, command_id=message.command_id, attempt=message.attempt)
+    known = leaver.command_id in turn.state.leaving
+    turn.record(
+        facts.RetrainLeft(system=message.system, leaver=leaver, partition=message.partition, heard=message.cause)
+    )
+    if known:
+        return  # it hears when the owner has let go
+    if leaver.command_id in turn.state.leaving:
+        _recall(turn)
+        return
+    turn.tell(leaver, "withdrawn")
+    _begin(turn)
+
+
+def _recall(turn: Turn) -> None:
+    seconds = max(turn.system.timeout_seconds, turn.system.retry_seconds) * 2 ** min(turn.state.recalls, 20)
+    next_at = turn.now + min(timedelta(seconds=seconds), DAY)
+    turn.record(facts.RetrainRecalled(command_id=turn.state.command_id, next_at=next_at))
+    turn.emissions.append(WithdrawJoint(turn.state))
+
+
+def _scheduled(turn: Turn, message: Scheduled) -> None:
+    if message.command_id not in turn.state.waiting:
+        return  # it has begun
+    turn.record(
+        facts.RetrainScheduled(
+            command_id=message.command_id,
+            begin_by=message.begin_by,
+            partition=message.partition,
+            heard=message.cause,
+        )
+    )
+    _promise_next(turn, turn.state.waiting[message.command_id])
+    _begin(turn)
+
+
+def _receipted(turn: Turn, message: Receipted) -> None:
+    """What the owner says of the round under way, or of the last one, is passed on to whoever waits for it."""
+    state = turn.state
+    fits = message.command_id == state.command_id and message.system == state.system
+    if not fits or message.attempt > state.attempt:
+        turn.emissions.append(SetAside(message.place, message.content, "receipt_without_command"))
+        return
+    place = (message.attempt, message.sequence)
+    if message.status == "accepted":
+        if state.phase is Phase.SENT and place > state.receipt:
+            _promised(turn, message)
+        return
+    if message.all is not None or message.answers or message.status == "failed":
+        _answered(turn, message)
+    if message.status == "withdrawn" and state.phase is Phase.RECALLED:
+        leaving = tuple(turn.state.leaving.values())
+        turn.record(facts.RetrainLetGo(attempt=message.attempt, sequence=message.sequence))
+        for each in leaving:
+            turn.tell(each, "withdrawn")
+    _begin(turn)
+
+
+def _promised(turn: Turn, message: Receipted) -> None:
+    due, promised = turn.state.due_at, message.expected_by or turn.now + _timeout(turn)
+    soonest = turn.now + timedelta(seconds=turn.system.retry_seconds)
+    next_at = max(min(promised, due) if due > turn.now else promised, soonest)
+    turn.record(facts.RetrainPromised(attempt=message.attempt, sequence=message.sequence, next_at=next_at))
+    for each in turn.state.present:
+        turn.tell(each, "accepted", message, expected_by=next_at, joint=turn.state.command_id)
+
+
+def _answered(turn: Turn, message: Receipted) -> None:
+    """An answer ends the round, unless it says that nothing was achieved: then the owner is told again."""
+    state = turn.state
+    said = [each.outcome.claim for each in message.answers] + ([message.all.claim] if message.all else [])
+    failed = message.status == "failed" or Claim.FAILED in said
+    current = (message.attempt, message.sequence) >= state.receipt
+    if current:
+        next_at = turn.now + _wait(turn, message.attempt) if failed and state.phase is Phase.SENT else state.next_at
+        turn.record(
+            facts.RetrainAnswered(
+                attempt=message.attempt,
+                sequence=message.sequence,
+                receipt=message.content,
+                failed=failed,
+                next_at=next_at if failed or state.phase is Phase.RECALLED else None,
+            )
+        )
+    status = "done" if message.status == "withdrawn" else message.status
+    waiting: tuple[Member | Leaver, ...] = (*state.present, *state.leaving.values())
+    for each in waiting:
+        turn.tell(each, status, message)
+
+
+def _fired(turn: Turn) -> None:
+    """The time of a round has come, or nobody answered."""
+    state = turn.state
+    if state.phase is Phase.IDLE:
+        _begin(turn)
+    elif state.next_at is None or turn.now < state.next_at:
+        return
+    elif state.phase is Phase.RECALLED:
+        _recall(turn)
+    else:
+        wait = max(DAY, _timeout(turn)) if state.attempt > turn.system.retries else _timeout(turn)
+        turn.record(
+            facts.RetrainRepeated(command_id=state.command_id, attempt=state.attempt + 1, next_at=turn.now + wait)
+        )
+        turn.emissions.append(SendJoint(turn.state))
+        if not state.failed:
+            turn.promise(turn.state.present, turn.now + wait, joint=turn.state.command_id)
+
+
+def _timeout(turn: Turn) -> timedelta:
+    return timedelta(seconds=turn.system.timeout_seconds)
+
+
+def _wait(turn: Turn, attempt: int) -> timedelta:
+    """Soon, then ever later, then daily, as for any command."""
+    if attempt > turn.system.retries:
+        return DAY
+    return min(timedelta(seconds=turn.system.retry_seconds * 2 ** min(attempt - 1, 20)), DAY)

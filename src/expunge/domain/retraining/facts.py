@@ -1,0 +1,210 @@
+"""What is recorded of a model's aggregate, and `apply`: the facts, replayed, give its state back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field
+
+from expunge.domain.retraining.messages import Cause, Member
+from expunge.domain.retraining.state import Leaver, Phase, Retraining, without
+from expunge.domain.scope import Hex, Value
+
+
+class RetrainJoined(Value):
+    """A case waits for the model, or asked again while it is being made anew."""
+
+    fact: Literal["retrain_joined"] = "retrain_joined"
+    system: str
+    member: Member
+    partition: int
+    heard: Cause
+
+
+class RetrainLeft(Value):
+    """A case does not wait any more."""
+
+    fact: Literal["retrain_left"] = "retrain_left"
+    system: str
+    leaver: Leaver
+    partition: int
+    heard: Cause
+
+
+class RetrainScheduled(Value):
+    """An operator said by when to begin for a case that waits."""
+
+    fact: Literal["retrain_scheduled"] = "retrain_scheduled"
+    command_id: Hex
+    begin_by: datetime
+    partition: int
+    heard: Cause
+
+
+class RetrainBegun(Value):
+    """A round began: the owner of the model was told, once for all of these cases (grade E0)."""
+
+    fact: Literal["retrain_begun"] = "retrain_begun"
+    round: int
+    command_id: Hex
+    members: tuple[Hex, ...]
+    """The command ids of its cases."""
+    next_at: datetime
+
+
+class RetrainRepeated(Value):
+    """The owner was told once more: it was silent, or failed."""
+
+    fact: Literal["retrain_repeated"] = "retrain_repeated"
+    command_id: Hex
+    attempt: int
+    next_at: datetime
+
+
+class RetrainPromised(Value):
+    """The owner says by when it will answer (still E0)."""
+
+    fact: Literal["retrain_promised"] = "retrain_promised"
+    attempt: int
+    sequence: int
+    next_at: datetime
+
+
+class RetrainAnswered(Value):
+    """The owner answered; each case judges the answer by its own policy."""
+
+    fact: Literal["retrain_answered"] = "retrain_answered"
+    attempt: int
+    sequence: int
+    receipt: Hex
+    failed: bool
+    next_at: datetime | None
+
+
+class RetrainRecalled(Value):
+    """Nobody waits any more: the owner was told not to go on, and is told again until it answers."""
+
+    fact: Literal["retrain_recalled"] = "retrain_recalled"
+    command_id: Hex
+    next_at: datetime
+
+
+class RetrainLetGo(Value):
+    """The owner will not go on."""
+
+    fact: Literal["retrain_let_go"] = "retrain_let_go"
+    attempt: int
+    sequence: int
+
+
+RetrainFact = Annotated[
+    RetrainJoined
+    | RetrainLeft
+    | RetrainScheduled
+    | RetrainBegun
+    | RetrainRepeated
+    | RetrainPromised
+    | RetrainAnswered
+    | RetrainRecalled
+    | RetrainLetGo,
+    Field(discriminator="fact"),
+]
+ALL: tuple[type[Value], ...] = get_args(get_args(RetrainFact)[0])
+
+
+def first_state(retraining: str, system: str, policy: str, now: datetime) -> Retraining:
+    """The state before the first fact."""
+    return Retraining(retraining=retraining, system=system, policy=policy, now=now)
+
+
+def apply(state: Retraining, fact: Any) -> Retraining:
+    """The state after one more fact."""
+    changes = _APPLY[type(fact)](state, fact)
+    return state.model_copy(update=changes | {"sequence": state.sequence + 1})
+
+
+def _seen(state: Retraining, fact: Any) -> dict[int, Cause]:
+    return {**state.seen, fact.partition: fact.heard}
+
+
+def _joined(state: Retraining, fact: RetrainJoined) -> dict[str, Any]:
+    command, seen = fact.member.command_id, {"seen": _seen(state, fact)}
+    under_way = state.phase is not Phase.IDLE and command in state.members and command not in state.gone
+    if under_way:
+        attempt = fact.member.attempt
+        again = state.members[command].model_copy(update={"attempt": attempt})
+        return seen | {"members": {**state.members, command: again}}
+    return seen | {"waiting": {**state.waiting, command: fact.member}}
+
+
+def _left(state: Retraining, fact: RetrainLeft) -> dict[str, Any]:
+    command = fact.leaver.command_id
+    changes: dict[str, Any] = {"seen": _seen(state, fact)}
+    if command in state.waiting:
+        changes["waiting"] = without(state.waiting, [command])
+    elif command in state.members and state.phase is not Phase.IDLE:
+        gone = state.gone | {command}
+        changes["gone"] = gone
+        if gone >= state.members.keys():
+            changes["leaving"] = {**state.leaving, command: fact.leaver}
+    return changes
+
+
+def _scheduled(state: Retraining, fact: RetrainScheduled) -> dict[str, Any]:
+    known = state.waiting[fact.command_id].model_copy(update={"begin_by": fact.begin_by})
+    return {"waiting": {**state.waiting, fact.command_id: known}, "seen": _seen(state, fact)}
+
+
+def _begun(state: Retraining, fact: RetrainBegun) -> dict[str, Any]:
+    return {
+        "round": fact.round,
+        "members": {command: state.waiting[command] for command in fact.members},
+        "waiting": without(state.waiting, fact.members),
+        "gone": frozenset(),
+        "phase": Phase.SENT,
+        "attempt": 1,
+        "recalls": 0,
+        "receipt": (0, 0),
+        "failed": False,
+        "next_at": fact.next_at,
+    }
+
+
+def _repeated(_: Retraining, fact: RetrainRepeated) -> dict[str, Any]:
+    return {"attempt": fact.attempt, "next_at": fact.next_at}
+
+
+def _promised(_: Retraining, fact: RetrainPromised) -> dict[str, Any]:
+    return {"receipt": (fact.attempt, fact.sequence), "next_at": fact.next_at}
+
+
+def _answered(state: Retraining, fact: RetrainAnswered) -> dict[str, Any]:
+    place = max(state.receipt, (fact.attempt, fact.sequence))
+    changes: dict[str, Any] = {"receipt": place, "failed": fact.failed}
+    if state.phase is Phase.SENT:
+        changes |= {"phase": Phase.SENT if fact.failed else Phase.IDLE, "next_at": fact.next_at}
+    return changes
+
+
+def _recalled(state: Retraining, fact: RetrainRecalled) -> dict[str, Any]:
+    return {"phase": Phase.RECALLED, "recalls": state.recalls + 1, "next_at": fact.next_at}
+
+
+def _let_go(state: Retraining, fact: RetrainLetGo) -> dict[str, Any]:
+    place = max(state.receipt, (fact.attempt, fact.sequence))
+    return {"phase": Phase.IDLE, "leaving": {}, "recalls": 0, "next_at": None, "receipt": place}
+
+
+_APPLY: dict[type[Any], Callable[[Retraining, Any], dict[str, Any]]] = {
+    RetrainJoined: _joined,
+    RetrainLeft: _left,
+    RetrainScheduled: _scheduled,
+    RetrainBegun: _begun,
+    RetrainRepeated: _repeated,
+    RetrainPromised: _promised,
+    RetrainAnswered: _answered,
+    RetrainRecalled: _recalled,
+    RetrainLetGo: _let_go,
+}

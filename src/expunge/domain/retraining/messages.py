@@ -1,0 +1,69 @@
+"""What a case says to the aggregate of a model, on `cases` under the aggregate's id."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from expunge.domain.digest import digest
+from expunge.domain.scope import Hex, Value
+
+Cause = tuple[int, int, str]
+"""The message on `cases` that made a case speak, and for which chunk: in one partition it rises (`domain.rates`)."""
+
+
+def retraining_id(system: str, model: bytes) -> str:
+    """The key of the aggregate of a model, whose own key this is, in one system."""
+    return digest("retraining", system, model).hex()
+
+
+class Member(Value):
+    """A chunk of a case that waits for the model."""
+
+    case_id: Hex
+    chunk: Hex
+    command_id: Hex
+    """Of the case: the model's owner never sees it."""
+    attempt: int
+    begin_by: datetime
+    """When it must be begun at the latest, whoever else may come."""
+    due_at: datetime
+    excluded: int
+    """Assets to leave out."""
+    weight: int
+    """Bytes that it adds to the joint command."""
+
+
+class FromCase(Value):
+    """What a case says; heard once, however often it is said (`cause`)."""
+
+    retraining: Hex
+    partition: int
+    cause: Cause
+
+
+class Joined(FromCase):
+    """A case asks for the model to be made anew, for the first time or again."""
+
+    system: str
+    policy: Hex
+    member: Member
+
+
+class Left(FromCase):
+    """A case must not go on: it is cancelled, paused, or the model is held."""
+
+    system: str
+    policy: Hex
+    case_id: Hex
+    command_id: Hex
+    attempt: int
+
+
+class Scheduled(FromCase):
+    """An operator says by when a waiting case's model must be begun."""
+
+    command_id: Hex
+    begin_by: datetime
+
+
+Message = Joined | Left | Scheduled
