@@ -21,10 +21,12 @@ from hypothesis import strategies as st
 
 from expunge.adapters.store.server import Server
 from expunge.domain.policy.limits import Of, Per, RateRule, Threshold
+from expunge.domain.policy.models import Models
 from tests.servers import Servers
 from tests.simulation import PARTITIONS, World, honest, receipt
 
 PEOPLE = ("ann", "bob")
+ANEW = ("rebuild_without", "retrain_without")
 NAMES = ("name-0", "name-1")
 """Names under which nothing is registered, but that assets may have, and under which others may name them."""
 ROLES = ("intake", "indexer", "resolver", "coordinator", "notary")
@@ -42,7 +44,7 @@ class Asset:
     """An asset of the model: number, kind, what it was made from, whether it names somebody or came from a source."""
 
     number: int
-    container: bool
+    kind: str
     parents: tuple[str, ...]
     """Ids of assets, or other names of assets."""
     aliases: tuple[str, ...]
@@ -54,6 +56,10 @@ class Asset:
     @property
     def id(self) -> str:
         return f"asset-{self.number}"
+
+    @property
+    def container(self) -> bool:
+        return self.kind != "object"
 
 
 @st.composite
@@ -68,7 +74,7 @@ def lineages(draw: st.DrawFn) -> list[Asset]:
         assets.append(
             Asset(
                 number,
-                container=draw(st.booleans()),
+                kind=draw(st.sampled_from(["object", "object", "dataset", "model"])),
                 parents=tuple(sorted(parents - {f"asset-{number}"})),
                 aliases=tuple(sorted(aliases - {f"asset-{number}"})),
                 people=tuple(sorted(draw(st.sets(st.sampled_from(PEOPLE), max_size=1)))),
@@ -226,7 +232,7 @@ class Script:
             fields["data_sources"] = ["supplier-a"]
         if asset.fresh and (asset.people or asset.source):
             fields["collected_at"] = "2026-11-09T00:00:00Z"
-        self.world.register(asset.id, "dataset" if asset.container else "object", system, event=event, **fields)
+        self.world.register(asset.id, asset.kind, system, event=event, **fields)
 
 
 SCOPES: tuple[dict[str, Any], ...] = ({"all": True}, {"system": "photos"}, {"publisher": "app"})
@@ -269,9 +275,16 @@ def play(script: Script, history: list[tuple[object, ...]]) -> None:  # noqa: PL
         script.release()
     for each in SCOPES:
         script.resume(each)
-    world.settle(ticks=40)
+    rest(world)
     while world.approve_all():
-        world.settle(ticks=40)
+        rest(world)
+
+
+def rest(world: World) -> None:
+    """Let the world come to rest, models that wait for others included."""
+    world.settle(ticks=40)
+    world.tick(3600)
+    world.settle(ticks=40)
 
 
 history_of = {
@@ -282,6 +295,7 @@ history_of = {
     "holding": st.sampled_from([0, 2, 99]),
     "step_nodes": st.sampled_from([1, 2, 20_000]),
     "guard": st.sampled_from([0, 2, 100]),
+    "collect": st.sampled_from([0, 0, 1]),
     "rate": st.sampled_from([0, 2, 100]),
     "lies": st.lists(st.sampled_from(["silent", "failed", "empty", "twice"]), max_size=2),
     "history": st.lists(moves, max_size=60),
@@ -318,6 +332,7 @@ def try_out(
     requests: list[Asked],
     holding: int,
     guard: int,
+    collect: int,
     rate: int,
     lies: list[str],
     history: list[tuple[object, ...]],
@@ -328,7 +343,8 @@ def try_out(
     lies = list(lies)
     threshold = (Threshold(id="guard", more_than=guard),)
     rates = tuple(RateRule(id=f"rate-{of}", of=of, per=Per.DAY, more_than=rate) for of in Of)
-    world.policies.change(world.policies.current.model_copy(update={"guard": threshold, "rates": rates}))
+    changes = {"guard": threshold, "rates": rates, "models": Models(collect_hours=collect, needs_hours=1)}
+    world.policies.change(world.policies.current.model_copy(update=changes))
     world.broker.now += timedelta(days=8)  # past the tail of every erasure, so that something can be collected after it
     for system in ("photos", "ml", "users"):
         world.answers[system] = lambda command: lying(command, lies)
@@ -357,6 +373,7 @@ def try_out(
         assert len({each["data"]["due_at"] for each in events if each["data"]["case_id"] == case_id}) == 1
     for case_id in script.cases.values():
         world.check_ledger(case_id)
+    world.check_retrainings()
     assert not world.done_too_late
     assert {letter["reason"] for letter in world.dead_letters()} <= (
         {"case_has_ended", "control_without_case"} if world.cancels else set()
@@ -404,7 +421,7 @@ def judge(script: Script, asked: Asked, case_id: str) -> None:
     ended = len(final) + len(world.confirmations("completed_with_deferrals", case_id=case_id))
     assert ended == 1 + len(world.confirmations("reopened", case_id=case_id))
     counted = sum(sum(kinds.values()) for kinds in final[-1]["counts"].values())
-    rebuilds = sum(1 for _, _, action in set(world.commanded[case_id]) if action == "rebuild_without")
+    rebuilds = sum(1 for _, _, action in set(world.commanded[case_id]) if action in ANEW)
     if not rebuilds:  # a container is counted once for each list of what it must leave out
         # what came back is counted once more; where it came back to another system, too, that is its first time there
         assert counted <= len(owners) + world.returned(case_id)

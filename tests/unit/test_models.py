@@ -111,6 +111,42 @@ def test_who_is_cancelled_before_it_begins_is_not_in_it() -> None:
     assert world.status(stays) == "completed"
 
 
+@pytest.mark.parametrize(
+    ("option", "due_at", "days"), [("retrain_now", None, 0), ("retrain_by", 5, 5), ("retrain_by", 90, 24)]
+)
+def test_an_operator_says_when_a_model_is_made_anew_but_not_after_its_due_date(
+    option: str, due_at: int | None, days: int
+) -> None:
+    """Begun for the first of its cases, it is made anew for all that wait by then."""
+    world = furnished(collect_hours=24 * 10, needs_hours=24 * 6)
+    cases = [world.erase(person, request=person) for person in ("ann", "bob")]
+    world.settle(ticks=1)
+    at = {} if due_at is None else {"due_at": (world.broker.now + timedelta(days=due_at)).isoformat()}
+    for case_id in cases:
+        world.say("obligation.decided", case_id, asset="model", option=option, rationale="x", **at)
+    world.settle(ticks=1)
+    for _ in range(days):
+        assert not joint(world)
+        world.tick(DAY)
+        world.settle(ticks=1)
+    assert [command["requests"] for command in joint(world)] == [2]
+    assert {world.status(case_id) for case_id in cases} == {"completed"}
+    assert not world.dead_letters()
+
+
+def test_a_word_about_a_model_that_does_not_wait_is_set_aside() -> None:
+    world = furnished(collect_hours=24)
+    case_id = world.erase("ann", request="ann")
+    world.settle(ticks=1)
+    world.say("obligation.decided", case_id, asset="no model", option="retrain_now", rationale="x")
+    world.settle(ticks=1)
+    world.tick(DAY)
+    world.settle()
+    world.say("obligation.decided", case_id, asset="model", option="retrain_now", rationale="x")
+    world.settle(ticks=1)
+    assert [letter["reason"] for letter in world.dead_letters()] == ["no_model_waits", "no_model_waits"]
+
+
 def under_way(*people: str) -> tuple[World, list[str]]:
     """A model that is being made anew for some people; its owner does not answer yet."""
     world = furnished(collect_hours=24)

@@ -60,14 +60,39 @@ class Option(StrEnum):
     """The system does not find much of what it registered, and that is right."""
     EXEMPT = "exempt"
     """What nobody can be told to do there is kept, for the reason that the operator gives."""
+    RESTORED = "restored"
+    """Something there was restored to use, or looked into: what waited for that goes on."""
+    SCHEDULE_ENDED = "schedule_ended"
+    """Its schedule has replaced what it had: what waited for that goes on."""
+    RETRAIN_NOW = "retrain_now"
+    """A model that waits for other requests is made anew at once."""
+    RETRAIN_BY = "retrain_by"
+    """A model is made anew from `due_at` on, or as late as the due date of the case lets it be."""
+
+    @property
+    def of_a_model(self) -> bool:
+        """Whether it is about one model, by its id, and not about a system."""
+        return self in {Option.RETRAIN_NOW, Option.RETRAIN_BY}
 
 
 class ObligationDecided(CaseControl):
-    """What is open in a system is settled by a person who answers for it."""
+    """What is open in a system, or when a model is made anew, is settled by a person who answers for it."""
 
-    system: SystemName
+    asset: AssetId | None = None
+    system: SystemName | None = None
     option: Option
     rationale: Reason
+    due_at: Instant | None = None
+
+    @model_validator(mode="after")
+    def _about_what(self) -> ObligationDecided:
+        if self.option.of_a_model != (self.asset is not None):
+            raise ValueError(f"{self.option} names {'an asset' if self.option.of_a_model else 'no asset'}")
+        if not self.option.of_a_model and self.system is None:
+            raise ValueError(f"{self.option} names a system")
+        if (self.option is Option.RETRAIN_BY) != (self.due_at is not None):
+            raise ValueError("retrain_by needs due_at, and nothing else has one")
+        return self
 
 
 class _OneOf(Strict):

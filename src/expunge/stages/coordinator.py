@@ -97,7 +97,7 @@ class Coordinator:
                 views[partition] = view
         return Result(waves.all(), views)
 
-    def _partition(self, view: View, records: Sequence[Record], waves: Waves) -> None:
+    def _partition(self, view: View, records: Sequence[Record], waves: Waves) -> None:  # noqa: C901 - a table of messages
         read = [self._read(record) for record in records]
         view.load(message.case_id for _, message in read if message and not isinstance(message, _OfMany | _OfModels))
         for record, (event, message) in zip(records, read, strict=True):
@@ -107,8 +107,6 @@ class Coordinator:
                 self._broadcast(view, message, record, event, waves)
             elif isinstance(message, RateAsked | RateLeft):
                 self._count(view, message, record, event, waves)
-            elif _is_of_model(message, view):
-                self._retrain(view, message, record, event, waves)
             elif isinstance(message, Approved | Rejected) and (rate := view.rate(message.case_id)):
                 self._about_group(view, rate, message, record, event, waves)
             elif isinstance(message, HoldReadBack):
@@ -116,6 +114,8 @@ class Coordinator:
                     waves.first += hold_published(view.standing, message.hold_id, record.appended_at)
             elif isinstance(message, Suppress | Published):
                 self._suppress(view, message, record, event, waves)
+            elif _is_of_model(message, view):
+                self._retrain(view, message, record, event, waves)
             elif not isinstance(message, _OfModels):
                 self._one(view, message, record, event, waves)
             view.after = record.position
@@ -126,8 +126,14 @@ class Coordinator:
         if isinstance(message, TimerFired):
             self._fired.pop(TimerKey(key, message.timer), None)
         before = view.retraining(key)
-        name_of = before.system if before else getattr(message, "system", "")
-        system, place = self._door.registry.system(name_of) or System(name=name_of), self._door.place_of(record)
+        if isinstance(message, Joined | Left):
+            owner = message.system
+        elif before is not None:
+            owner = before.system
+        else:
+            waves.last += [self._dead.at(*each, record.appended_at) for each in retrain.unheard(message)]
+            return
+        system, place = self._door.registry.system(owner) or System(name=owner), self._door.place_of(record)
         turn = retrain.decide(before, message, record.appended_at, system, place)
         if turn is None or not (turn.facts or turn.emissions):
             return

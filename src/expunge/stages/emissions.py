@@ -178,8 +178,8 @@ class Emitter:
                 return [self._join(bodies, chunk, attempt, root(), decision, cause)]
             case WithdrawCommand(chunk, _) if chunk.pooled:
                 return [self._leave(bodies, chunk, root(), cause)]
-            case Reschedule(chunk, begin_by):
-                return [self._reschedule(bodies, chunk, begin_by, case_id, cause)]
+            case Reschedule():
+                return [_reschedule(emission, case_id, cause)]
             case SendCommand(chunk, attempt):
                 body = bodies.body(case_id, chunk.summary.digest)
                 opened = root()
@@ -313,14 +313,6 @@ class Emitter:
         )
         return retrainings.to_aggregate(left, cause.record, cause.event)
 
-    def _reschedule(
-        self, bodies: Bodies, chunk: ChunkState, begin_by: datetime, case_id: str, cause: _Cause
-    ) -> Outgoing:
-        body = bodies.body(case_id, chunk.summary.digest)
-        spoken = self._spoken(case_id, body, chunk, cause)
-        said = Scheduled(command_id=chunk.command_id, begin_by=begin_by, **spoken)
-        return retrainings.to_aggregate(said, cause.record, cause.event)
-
     def _spoken(self, case_id: str, body: Chunk, chunk: ChunkState, cause: _Cause) -> dict[str, Any]:
         """To which aggregate something is said, and what rises with all that is said to it from here."""
         partition, (epoch, offset, _) = cause.place(case_id)
@@ -392,6 +384,20 @@ def suppress(root: Root, time: datetime, *, taken_back: bool = False) -> list[Ou
     people = [Suppress(suppression=key, words=words) for key in root.suppressions]
     sources = [Suppress(suppression=source_key(name), data_source=name, words=words) for name in scope.data_sources]
     return [suppress_message(each, time, SOURCE) for each in (*people, *sources)]
+
+
+def _reschedule(said: Reschedule, case_id: str, cause: _Cause) -> Outgoing:
+    key = retraining_id(said.system, bytes.fromhex(said.model))
+    partition, spoken = cause.place(case_id)
+    told = Scheduled(
+        retraining=key,
+        partition=partition,
+        cause=spoken,
+        case_id=case_id,
+        begin_by=said.begin_by,
+        word=(*said.word[0].model_dump().values(), said.word[1]) if said.word else None,
+    )
+    return retrainings.to_aggregate(told, cause.record, cause.event)
 
 
 def _ask_rate(ask: AskRate, case_id: str, cause: _Cause) -> Outgoing:

@@ -59,7 +59,7 @@ def control(door: Door, event: CloudEvent, record: Record) -> Control | Said:
     content, place = door.keys.content(whole), door.place_of(record)
     spoken: dict[str, Any] = {"operator": operator.name, "content": content, "place": place}
     if isinstance(said, CaseControl):
-        return _of_case(said, spoken | {"case_id": said.case_id})
+        return _of_case(door, said, spoken | {"case_id": said.case_id})
     if isinstance(said, EmissionPaused | EmissionResumed):
         return PauseSaid(pause=_pause(door, said, operator, record))
     if isinstance(said, Placed):
@@ -68,7 +68,7 @@ def control(door: Door, event: CloudEvent, record: Record) -> Control | Said:
     return HoldReleased(hold_id=said.hold_id, release=release, content=content, place=place)
 
 
-def _of_case(said: CaseControl, spoken: dict[str, Any]) -> Control:
+def _of_case(door: Door, said: CaseControl, spoken: dict[str, Any]) -> Control:
     match said:
         case PlanApproved(plan_digest=plan):
             return Approved(plan_digest=plan, **spoken)
@@ -76,8 +76,9 @@ def _of_case(said: CaseControl, spoken: dict[str, Any]) -> Control:
             return Rejected(plan_digest=plan, reason=reason, **spoken)
         case DeadlineExtended(reason=reason):
             return Extended(reason=reason, **spoken)
-        case ObligationDecided(system=system, option=option):
-            return Decided(system=system, option=option, **spoken)
+        case ObligationDecided(asset=asset, system=system, option=option, due_at=due_at):
+            model = door.keys.asset(asset).hex() if asset is not None else ""
+            return Decided(system=system or "", model=model, option=option, due_at=due_at, **spoken)
         case _:
             return Cancelled(**spoken)
 

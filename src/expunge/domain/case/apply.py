@@ -16,6 +16,9 @@ from expunge.domain.case.facts import (
     Decided,
     Extended,
     Fact,
+    GraceBegun,
+    GraceEnded,
+    Happened,
     IndexApplied,
     LateHeld,
     NothingFound,
@@ -270,9 +273,26 @@ def _cancel_asked(case: Case, _: Chunks, fact: CancelAsked) -> Case:
 
 
 def _decided(case: Case, _: Chunks, fact: Decided) -> Case:
-    field = "accepted" if fact.option is Option.ACCEPT_NOT_FOUND else "exempted"
-    known = {*getattr(case, field), fact.system}
-    return _heard(case, fact.control).model_copy(update={field: tuple(sorted(known))})
+    case, field = _heard(case, fact.control), _SETTLED.get(fact.option)
+    if field is None:
+        return case
+    return case.model_copy(update={field: tuple(sorted({*getattr(case, field), fact.system}))})
+
+
+_SETTLED = {Option.ACCEPT_NOT_FOUND: "accepted", Option.EXEMPT: "exempted"}
+"""Where systems are listed of which something was decided."""
+
+
+def _happened(case: Case, _: Chunks, fact: Happened) -> Case:
+    return case.model_copy(update={"happened": tuple(sorted({*case.happened, (fact.event, fact.system)}))})
+
+
+def _grace_begun(case: Case, _: Chunks, fact: GraceBegun) -> Case:
+    return case.model_copy(update={"grace_until": fact.until})
+
+
+def _grace_ended(case: Case, _: Chunks, __: GraceEnded) -> Case:
+    return case.model_copy(update={"grace_until": None})
 
 
 def _reconsidering(case: Case, _: Chunks, fact: Reconsidering) -> Case:
@@ -324,6 +344,9 @@ _OF_CASES: dict[type[Any], Callable[[Case, Chunks, Any], Case | tuple[Case, Chun
     Extended: _extended,
     CancelAsked: _cancel_asked,
     Decided: _decided,
+    Happened: _happened,
+    GraceBegun: _grace_begun,
+    GraceEnded: _grace_ended,
     Reconsidering: _reconsidering,
     Overdue: _overdue,
     ProvisionEnded: _provision_ended,

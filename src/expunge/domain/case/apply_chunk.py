@@ -43,7 +43,7 @@ from expunge.domain.vocabulary import OPEN, Claim
 
 KEPT_COMMANDS = 20
 """Of one chunk: a receipt of an earlier one is set aside."""
-BY_POLICY, DECIDED = "by_policy", "decided"
+DECIDED = "decided"
 Chunks = dict[str, ChunkState]
 """Chunk states that a fact changes, by digest."""
 _OPEN = LETTERS[OPEN]
@@ -175,8 +175,8 @@ def _lift_due(case: Case, chunks: Chunks, fact: LiftDue) -> tuple[Case, Chunks]:
 
 def _deferred(case: Case, chunks: Chunks, fact: Deferred) -> tuple[Case, Chunks]:
     before = chunks[fact.chunk]
-    until, left = fact.until.date().isoformat(), before.left
-    note = Note(reason=BY_POLICY, until=until, ordinals=left)
+    until, left = fact.until.date().isoformat() if fact.until else "", before.left
+    note = Note(reason=fact.reason, until=until, ordinals=left)
     answers, notes = _reread(before, OPEN_LETTERS, LETTERS[Claim.DEFERRED])
     changes = {"answers": answers, "notes": (*notes, note), "next_at": fact.until, "phase": Phase.PUT_OFF}
     return _changed(_turned(case, before), before, **changes)

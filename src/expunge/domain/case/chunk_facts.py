@@ -130,11 +130,13 @@ class LiftDue(Value):
 
 
 class Deferred(Value):
-    """Policy puts a command off, for what a schedule replaces anyway."""
+    """Policy puts a command off: for what a schedule replaces anyway, or because a law wants something kept."""
 
     fact: Literal["deferred"] = "deferred"
     chunk: Hex
-    until: datetime
+    until: datetime | None
+    """None: until something happens."""
+    reason: str
 
 
 class DeferralEnded(Value):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from expunge.domain.case import chunk_facts, restrictions
+from expunge.domain.case import chunk_facts, deferring, restrictions
 from expunge.domain.case.chunks import ChunkState, Phase
 from expunge.domain.case.turn import LookIntoReplacement, SendCommand, Turn, WithdrawCommand
 from expunge.domain.plan import command_id
@@ -72,11 +72,14 @@ def look_again(turn: Turn, chunk: ChunkState) -> None:
 
 
 def _put_off(turn: Turn, chunk: ChunkState) -> None:
-    """What policy has put off stays so, unless the request was cancelled; a hold that ended leaves it as it was."""
+    """What policy has put off stays so, unless the request was cancelled or what it waited for has happened."""
     if turn.case.cancelling:
         turn.record(chunk_facts.Barred(chunk=chunk.summary.digest), chunk)
-    elif chunk.left and chunk.next_at is not None:
-        turn.record(chunk_facts.Deferred(chunk=chunk.summary.digest, until=chunk.next_at), chunk)
+    elif deferring.waits(turn, chunk) is None:
+        turn.record(chunk_facts.DeferralEnded(chunk=chunk.summary.digest), chunk)
+        send(turn, turn.chunks[chunk.summary.digest])
+    elif chunk.left:  # a hold that ended leaves it as it was
+        deferring.put_off(turn, chunk)
 
 
 def _held_in_command(chunk: ChunkState) -> tuple[str, ...]:

@@ -14,8 +14,8 @@ from expunge.domain.policy.rules import Seen
 from expunge.domain.vocabulary import DEFERRALS, OPEN, Claim, Kind, Status
 
 RECORD_NOTICE = (
-    "A record of this request and of what was done is kept as evidence. It holds counts and digests, "
-    "no identifiers, and is used for nothing else."
+    "A record of this request and of what was done is kept as evidence, for {months} months after it has ended. It holds "
+    "counts and digests, no identifiers, and is used for nothing else."
 )
 MAX_LINES = 200
 """Lines in one list of a confirmation; longer lists are cut with a count (PROTOCOLS 39)."""
@@ -27,7 +27,8 @@ def say(turn: Turn, milestone: str, *, thresholds: tuple[str, ...] = (), **field
     """Tell the requester about a milestone, as much as policy lets be seen; see `body` for the fields."""
     case = turn.case if turn.policy.holds.requester_sees is Seen.HELD else without_holds(turn.case)
     bases = {rule.id: rule.legal_basis for rule in turn.policy.dispositions if rule.legal_basis}
-    said = body(case, **fields, bases=bases) | ({"thresholds": list(thresholds)} if thresholds else {})
+    notice = {"record_notice": RECORD_NOTICE.format(months=turn.policy.retention.case_months)}
+    said = body(case, **fields, bases=bases) | notice | ({"thresholds": list(thresholds)} if thresholds else {})
     turn.emit(Confirm(milestone, said))
 
 
@@ -74,7 +75,6 @@ def body(
         "models": _lines(case, lambda line: line.kind in _SERVED, "kind", "action", "claim"),
         "recipients": _lines(case, lambda line: line.kind == Kind.RECIPIENT_COPY, "system", "claim", "reason"),
         "failures": _lines(case, lambda line: line.claim in {Claim.FAILED, OPEN}, "system", "kind", "claim", "reason"),
-        "record_notice": RECORD_NOTICE,
     }
     return {key: value for key, value in data.items() if value is not None}
 

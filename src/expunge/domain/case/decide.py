@@ -142,7 +142,7 @@ def _fired(turn: Turn, message: TimerFired) -> None:
         dates.due(turn)
     elif name == "warn":
         dates.warn(turn)
-    elif name == "stage":
+    elif name in {"stage", "grace"}:
         purging.advance(turn)
     elif name == "chunk":
         purging.repeat(turn, rest)
@@ -173,7 +173,7 @@ def timers(case: Case) -> dict[str, datetime]:
     """When the case must be looked at again, by timer: a function of its state, so a rebuild has them too."""
     if case.status in OVER or case.cancelling:
         return {}
-    wanted = {"walk": case.walk_retry_at}
+    wanted = {"walk": case.walk_retry_at, "grace": case.grace_until}
     if case.status not in CLOSED and not case.dry_run:
         wanted |= {"due": None if case.overdue else case.due_at, "warn": None if case.warned else case.warn_at}
         wanted |= {f"due:{each.provision}": None if each.ended else each.due_at for each in case.deadlines}

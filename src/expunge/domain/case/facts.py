@@ -251,13 +251,38 @@ class CancelAsked(Value):
 
 
 class Decided(Value):
-    """An operator settled what is open in a system."""
+    """An operator settled what is open in a system, or when a model is made anew."""
 
     fact: Literal["decided"] = "decided"
     system: str
+    model: str = ""
+    """The key of the model that is meant."""
     option: Option
+    begin_by: datetime | None = None
+    """Of a model."""
     operator: str
     control: Hex
+
+
+class Happened(Value):
+    """Something happened for which commands of the case wait; without a system, it may have been in any."""
+
+    fact: Literal["happened"] = "happened"
+    event: str
+    system: str = ""
+
+
+class GraceBegun(Value):
+    """Until this moment the request can be taken back before anything is done for it."""
+
+    fact: Literal["grace_begun"] = "grace_begun"
+    until: datetime
+
+
+class GraceEnded(Value):
+    """The time in which it could be taken back is over."""
+
+    fact: Literal["grace_ended"] = "grace_ended"
 
 
 class Reconsidering(Value):
@@ -329,6 +354,9 @@ Fact = Annotated[
     | LiftDue
     | CancelAsked
     | Decided
+    | Happened
+    | GraceBegun
+    | GraceEnded
     | Reconsidering
     | Deferred
     | DeferralEnded

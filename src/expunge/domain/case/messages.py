@@ -209,12 +209,15 @@ class Cancelled(Value):
 
 
 class Decided(Value):
-    """An operator settles what is open in a system."""
+    """An operator settles what is open in a system, or when a model is made anew."""
 
     case_id: Hex
     operator: str
     system: str
+    model: str = ""
+    """The key of the model that is meant."""
     option: Option
+    due_at: datetime | None = None
     content: Hex
     place: Place
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from expunge.domain.case import chunk_facts, closing, commanding, facts
+from expunge.domain.case import chunk_facts, closing, commanding, deferring, facts
 from expunge.domain.case.chunks import LETTERS, ChunkState, Phase
 from expunge.domain.case.commanding import DAY
 from expunge.domain.case.messages import Continue
@@ -19,12 +19,21 @@ COMMANDS_PER_MESSAGE = 200
 
 def advance(turn: Turn) -> None:
     """Start what can start and end what has ended, in every generation, then see whether the case can close."""
-    if turn.case.dry_run or turn.case.cancelling:
+    if turn.case.dry_run or turn.case.cancelling or _in_grace(turn):
         return
     for number in [g.number for g in turn.case.let_go if not g.done]:
         while _step(turn, number):
             pass
     closing.conclude(turn)
+
+
+def _in_grace(turn: Turn) -> bool:
+    """Whether the request can still be taken back before anything is done for it."""
+    until = turn.case.grace_until
+    if until is None or turn.now < until:
+        return until is not None
+    turn.record(facts.GraceEnded())
+    return False
 
 
 def _step(turn: Turn, number: int) -> bool:
@@ -60,10 +69,7 @@ def _share(turn: Turn, generation: Generation, stages: list[int]) -> timedelta:
 def _send(turn: Turn, number: int, stage: int) -> None:
     chunks = turn.waiting(number, stage, COMMANDS_PER_MESSAGE + 1)
     for chunk in chunks[:COMMANDS_PER_MESSAGE]:
-        until = (turn.case.numbered(number).fixed_at or turn.now) + timedelta(days=chunk.summary.defer_days)
-        if until > turn.now:
-            turn.record(chunk_facts.Deferred(chunk=chunk.summary.digest, until=until), chunk)
-        else:
+        if not deferring.put_off(turn, chunk):
             commanding.send(turn, chunk)
     if len(chunks) > COMMANDS_PER_MESSAGE:
         turn.emit(ContinueStage(number, stage))
@@ -82,8 +88,7 @@ def repeat(turn: Turn, digest: str) -> None:
     if chunk is None or chunk.next_at is None or turn.now < chunk.next_at:
         return
     if chunk.phase is Phase.PUT_OFF:
-        turn.record(chunk_facts.DeferralEnded(chunk=digest), chunk)
-        commanding.send(turn, turn.chunks[digest])
+        commanding.look_again(turn, chunk)
     elif chunk.asked:  # no answer for a while: the question is put once more
         holds = [turn.standing.holds[each] for each in chunk.asked]
         commanding.ask_about_holds(turn, chunk, holds, turn.now + LOOK_ONCE_MORE)

@@ -45,7 +45,7 @@ def reconsider(turn: Turn, message: Reconsider) -> None:
     """Hold what stands against one page of live chunks, and go on behind whatever waits."""
     if turn.case.dry_run and not turn.case.cancelling:
         return
-    if message.word in {restrictions.GRANTED, deciding.DECIDED}:
+    if message.word in {restrictions.GRANTED, deciding.DECIDED, deciding.HAPPENED}:
         look_at_all(turn, message)
         return
     guarding.look_at_groups(turn)

@@ -152,6 +152,10 @@ class Case(Value):
     """Systems whose misses an operator has accepted."""
     exempted: tuple[str, ...] = ()
     """Systems of which an operator has decided that what cannot be commanded there is kept."""
+    happened: tuple[tuple[str, str], ...] = ()
+    """What happened for which commands may wait, and in which system; without one, perhaps in any."""
+    grace_until: datetime | None = None
+    """Until when it can be taken back before anything is done for it."""
     cancelling: bool = False
     """Its request was cancelled; the case ends when no system has a command of it any more."""
     controls: tuple[Hex, ...] = ()
@@ -176,6 +180,10 @@ class Case(Value):
         """Generations that are carried out: none does while an earlier one waits for operators."""
         first = min((each.number for each in self.generations if each.waits), default=len(self.generations) + 1)
         return tuple(each for each in self.generations if each.free and each.number < first)
+
+    def has_happened(self, event: str, system: str) -> bool:
+        """Whether something happened for which a command of a system waits."""
+        return (event, system) in self.happened or (event, "") in self.happened
 
     def due_of(self, provision: str) -> datetime:
         """The due date of what falls under a provision of the order; the case's, where none is named."""

@@ -60,10 +60,14 @@ class WithdrawCommand:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Reschedule:
-    """Say by when a model must be begun to be made anew that waits for other cases."""
+    """Say by when a model must be begun that waits to be made anew for several cases."""
 
-    chunk: ChunkState
+    system: str
+    model: str
+    """Its key."""
     begin_by: datetime
+    word: tuple[Place, str] | None
+    """Place and keyed digest of the operator's word, for the dead letters if nothing waits; None: it may be elsewhere."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 from expunge.domain.case import confirm, deciding, facts, guarding, purging
 from expunge.domain.case.messages import Late, LateAsset, Opened, Planned, Root
 from expunge.domain.case.state import MAX_HELD, Held
-from expunge.domain.case.turn import Reject, StartTask, Turn, WriteRoot
+from expunge.domain.case.turn import ReconsiderOn, Reject, StartTask, Turn, WriteRoot
 from expunge.domain.digest import digest
 from expunge.domain.plan import plan_digest
 from expunge.domain.policy.clocks import deadlines
-from expunge.domain.policy.rules import Policy
+from expunge.domain.policy.dispose import ABOUT
+from expunge.domain.policy.rules import Event, Policy
 from expunge.domain.scope import Arrival
 from expunge.domain.task import PlannedStatus, TaskKind, pack, task_id
 from expunge.domain.vocabulary import FINAL
@@ -165,6 +166,9 @@ def _fix(turn: Turn, number: int) -> None:
             at=turn.now,
         )
     )
+    grace = turn.policy.grace_of(ABOUT[case.scope], case.regime)
+    if number == 1 and grace and not case.dry_run:
+        turn.record(facts.GraceBegun(until=turn.now + grace))
     confirm.say(turn, "planned", plan_digest=plan, thresholds=guarding.thresholds(turn, number))
     if not guarding.held_back(turn, number):
         guarding.ask_rates(turn, number)
@@ -183,10 +187,20 @@ def late(turn: Turn, message: Late, kind: TaskKind = TaskKind.LATE) -> None:
     concerned = [a for a in message.assets if not (a.command_id and turn.chunk_of(a.command_id))]
     beyond = {a.key for a in concerned if case.until and a.collected > case.until}
     reached = [a for a in concerned if a.key not in beyond]
+    if any(each.returned for each in reached):
+        _restored(turn)
     for back in (False, True):  # what came back at several moments is one task, as of the last of them
         alike = [a for a in reached if bool(a.returned) is back]
         if alike:
             _walk(turn, kind, alike, max(a.returned for a in alike))
+
+
+def _restored(turn: Turn) -> None:
+    """Something that was purged is there again: some backup was restored, and what waited for that waits no longer."""
+    awaited = any(rule.defer_until is Event.RESTORE for rule in turn.policy.dispositions)
+    if awaited and not turn.case.has_happened(Event.RESTORE, ""):
+        turn.record(facts.Happened(event=Event.RESTORE))
+        turn.emit(ReconsiderOn(deciding.HAPPENED, "", turn.case.sequence))
 
 
 def _walk(turn: Turn, kind: TaskKind, assets: list[LateAsset], returned: int) -> None:

@@ -197,18 +197,29 @@ def _recall(turn: Turn) -> None:
 
 
 def _scheduled(turn: Turn, message: Scheduled) -> None:
-    if message.command_id not in turn.state.waiting:
+    state = turn.state
+    if state.phase is Phase.SENT and any(each.case_id == message.case_id for each in state.present):
         return  # it has begun
+    if all(each.case_id != message.case_id for each in state.waiting.values()):
+        turn.emissions += [SetAside(place, content, reason) for place, reason, content in unheard(message)]
+        return
     turn.record(
         facts.RetrainScheduled(
-            command_id=message.command_id,
-            begin_by=message.begin_by,
-            partition=message.partition,
-            heard=message.cause,
+            case_id=message.case_id, begin_by=message.begin_by, partition=message.partition, heard=message.cause
         )
     )
-    _promise_next(turn, turn.state.waiting[message.command_id])
+    for each in turn.state.waiting.values():
+        if each.case_id == message.case_id:
+            _promise_next(turn, each)
     _begin(turn)
+
+
+def unheard(message: Heard) -> list[tuple[Place, str, str]]:
+    """Place, reason and digest of a word about a model that does not wait: it is set aside, and changes nothing."""
+    if not isinstance(message, Scheduled) or message.word is None:
+        return []
+    topic, partition, offset, content = message.word
+    return [(Place(topic=topic, partition=partition, offset=offset), "no_model_waits", content)]
 
 
 def _receipted(turn: Turn, message: Receipted) -> None:

@@ -37,7 +37,7 @@ class RetrainScheduled(Value):
     """An operator said by when to begin for a case that waits."""
 
     fact: Literal["retrain_scheduled"] = "retrain_scheduled"
-    command_id: Hex
+    case_id: Hex
     begin_by: datetime
     partition: int
     heard: Cause
@@ -136,7 +136,10 @@ def _joined(state: Retraining, fact: RetrainJoined) -> dict[str, Any]:
         attempt = fact.member.attempt
         again = state.members[command].model_copy(update={"attempt": attempt})
         return seen | {"members": {**state.members, command: again}}
-    return seen | {"waiting": {**state.waiting, command: fact.member}}
+    known, member = state.waiting.get(command), fact.member
+    if known is not None:  # to ask again puts nothing off
+        member = member.model_copy(update={"begin_by": known.begin_by})
+    return seen | {"waiting": {**state.waiting, command: member}}
 
 
 def _left(state: Retraining, fact: RetrainLeft) -> dict[str, Any]:
@@ -153,8 +156,12 @@ def _left(state: Retraining, fact: RetrainLeft) -> dict[str, Any]:
 
 
 def _scheduled(state: Retraining, fact: RetrainScheduled) -> dict[str, Any]:
-    known = state.waiting[fact.command_id].model_copy(update={"begin_by": fact.begin_by})
-    return {"waiting": {**state.waiting, fact.command_id: known}, "seen": _seen(state, fact)}
+    changed = {
+        command: each.model_copy(update={"begin_by": fact.begin_by})
+        for command, each in state.waiting.items()
+        if each.case_id == fact.case_id
+    }
+    return {"waiting": {**state.waiting, **changed}, "seen": _seen(state, fact)}
 
 
 def _begun(state: Retraining, fact: RetrainBegun) -> dict[str, Any]:

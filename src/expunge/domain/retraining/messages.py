@@ -60,10 +60,12 @@ class Left(FromCase):
 
 
 class Scheduled(FromCase):
-    """An operator says by when a waiting case's model must be begun."""
+    """An operator says by when the model must be begun for a case that waits."""
 
-    command_id: Hex
+    case_id: Hex
     begin_by: datetime
+    word: tuple[str, int, int, str] | None
+    """Where the operator's word lies (topic, partition, offset), and its keyed digest; None: it may be about another."""
 
 
 Message = Joined | Left | Scheduled
