@@ -24,8 +24,11 @@ from expunge.domain.case.chunks import ChunkState
 from expunge.domain.case.state import Case
 from expunge.domain.identity import Keys
 from expunge.domain.partition import partition_of
+from expunge.domain.plan import Chunk
 from expunge.domain.policy.rules import Policy
 from expunge.domain.rates import Rate
+from expunge.domain.retraining.messages import retraining_id
+from expunge.domain.retraining.state import Retraining
 from expunge.errors import ConfigurationError
 from expunge.ports import Stage
 from expunge.runtime import Loop
@@ -121,6 +124,15 @@ class Installation:
     def rate(self, key: str) -> Rate | None:
         """What was counted across cases under a key, for people."""
         return self.cases.rate(partition_of(key, self.settings.kafka.partitions), key)
+
+    def retraining(self, system: str, model: str) -> Retraining | None:
+        """What is known of a model that is made anew for several cases, for people."""
+        key = retraining_id(system, self.keys.asset(model))
+        return self.cases.retraining(partition_of(key, self.settings.kafka.partitions), key)
+
+    def body(self, case_id: str, digest: str) -> Chunk:
+        """The targets of a chunk, for people."""
+        return self.cases.reader(partition_of(case_id, self.settings.kafka.partitions)).body(case_id, digest)
 
     def chunks(self, case_id: str) -> Iterator[ChunkState]:
         """The chunks of a case, for people."""

@@ -391,7 +391,7 @@ def test_a_model_made_of_the_rebuilt_set_counts() -> None:
 )
 def test_a_model_of_which_nobody_can_say_that_it_is_clean_does_not_count(
     parents: list[str],
-    registered: bool,
+    registered: bool,  # noqa: FBT001 - a table
     fields: dict[str, Any],
     reason: str,
 ) -> None:

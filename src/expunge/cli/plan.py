@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import date, timedelta
 from typing import Annotated, Any, NamedTuple
 
 import typer
+from pydantic import ValidationError
 
 from expunge.bootstrap import Installation
+from expunge.cli import models
 from expunge.cli.common import NO, Json, console, installation, print_json, print_table, say_error, status_text
 from expunge.cli.words import Operator, say_word
 from expunge.domain.case.state import Case, Generation
-from expunge.domain.controls import Option
+from expunge.domain.controls import ObligationDecided, Option
+from expunge.domain.events import stamp
 from expunge.domain.rates import Rate
 from expunge.domain.vocabulary import Action
 from expunge.errors import ConfigurationError
@@ -31,6 +35,8 @@ class Line(NamedTuple):
     rule: str
     open_because: str
     defer_days: int
+    defer_until: str
+    keep_until: str
     phase: str
 
 
@@ -65,16 +71,22 @@ def plan(case_id: CaseId, json_output: Json = False) -> None:
             each.rule,
             reason,
             each.defer_days,
+            each.defer_until,
+            (date(1970, 1, 1) + timedelta(days=each.keep_until)).isoformat() if each.keep_until else "",
             phase,
         )
         lines[line] += each.size
     plans = [_plan(expunge, case.policy, generation, lines) for generation in case.generations]
+    found = models.models_of(expunge, case)
     if json_output:
-        print_json({"case_id": case_id, "status": case.status.value, "plans": plans})
+        print_json({"case_id": case_id, "status": case.status.value, "plans": plans, "models": found})
         return
     console.print(f"case [bold]{case_id}[/bold] ({case.scope}, {case.regime})", status_text(case.status.value))
+    if case.grace_until is not None:
+        console.print(f"can be taken back until {stamp(case.grace_until)}: no command leaves before", style="yellow")
     for made in plans:
         _show(case_id, made)
+    models.show(found)
 
 
 def _plan(expunge: Installation, pinned: str, generation: Generation, lines: Counter[Line]) -> dict[str, Any]:
@@ -101,6 +113,8 @@ def _plan(expunge: Installation, pinned: str, generation: Generation, lines: Cou
                 "obligations": number,
                 "open_because": line.open_because or None,
                 "defer_days": line.defer_days or None,
+                "defer_until": line.defer_until or None,
+                "keep_until": line.keep_until or None,
                 "phase": line.phase or None,
                 "legal_basis": bases.get(line.rule) or None,
             }
@@ -153,8 +167,11 @@ def _show(case_id: str, plan: dict[str, Any]) -> None:
 def _remark(line: dict[str, Any]) -> str:
     """What is out of the ordinary: nobody can be told, put off, kept by law, or kept back by an operator's word."""
     said = [f"open: {line['open_because'].replace('_', ' ')}"] if line["open_because"] else []
-    if line["defer_days"]:
-        said.append(f"{line['defer_days']} days after the plan")
+    if line["defer_days"] or line["defer_until"]:
+        until = [f"{line['defer_days']} days after the plan"] if line["defer_days"] else []
+        said.append(" or ".join([*until, *([f"at its {line['defer_until']}"] if line["defer_until"] else [])]))
+    if line["keep_until"]:
+        said.append(f"kept until {line['keep_until']}")
     if line["legal_basis"]:
         said.append(f"kept: {line['legal_basis']}")
     if line["phase"] in {"barred", "recalled"}:
@@ -243,15 +260,34 @@ def cancel(
 
 def decide(
     case_id: CaseId,
-    system: Annotated[str, typer.Option(help="The system in which something is open.")],
-    option: Annotated[Option, typer.Option(help="That it is right not to find it, or that it is kept.")],
+    option: Annotated[Option, typer.Option(help="What is decided.")],
     operator: Operator,
     rationale: Annotated[str, typer.Option(help="Why; it stands on the topic of controls.")],
+    system: Annotated[str, typer.Option(help="The system in which something is open, or has happened.")] = "",
+    asset: Annotated[str, typer.Option(help="The model that is made anew.")] = "",
+    due_at: Annotated[str, typer.Option("--by", help="With retrain_by: from when on (RFC 3339).")] = "",
     json_output: Json = False,
 ) -> None:
-    """Settle what is open in a system: more misses than policy lets pass, or what nobody can be told to do."""
-    data = {"system": system, "option": option.value, "rationale": rationale}
+    """Settle what is open in a system, say that something has happened there, or when a model is made anew.
+
+    accept_not_found: it is right that the system does not find so much of what it registered.
+    exempt: what nobody can be told to do there is kept.
+    restored, schedule_ended: what waited for that goes on.
+    retrain_now, retrain_by: a model (--asset) is not made anew when policy says, but now, or from --by on.
+    """
+    given = {"system": system, "asset": asset, "due_at": due_at}
+    data = {"option": option.value, "rationale": rationale} | {name: text for name, text in given.items() if text}
+    _check(data | {"operator": operator, "case_id": case_id})
     _say("expunge.obligation.decided.v1", case_id, operator, "decide", data, as_json=json_output)
+
+
+def _check(data: dict[str, str]) -> None:
+    """Refuse at once what the door would refuse later."""
+    try:
+        ObligationDecided.model_validate(data)
+    except ValidationError as error:
+        (first, *_) = error.errors(include_url=False, include_input=False, include_context=False)
+        raise ConfigurationError(f"case decide: {first['msg'].removeprefix('Value error, ')}") from None
 
 
 def _say(kind: str, case_id: str, operator: str, role: str, data: dict[str, Any], *, as_json: bool) -> None:

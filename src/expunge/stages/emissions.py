@@ -49,10 +49,9 @@ from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record, millis
 from expunge.domain.marks import MarkState
 from expunge.domain.partition import partition_of
-from expunge.domain.plan import Chunk, encoded
+from expunge.domain.plan import Chunk
 from expunge.domain.policy.rules import Policy
 from expunge.domain.rates import RateAsked, RateLeft, rate_id
-from expunge.domain.retraining.messages import Joined, Left, Member, Scheduled, retraining_id
 from expunge.domain.row import Row
 from expunge.domain.scope import Arrival, Scope, ScopeKind
 from expunge.domain.standing import HoldAsked
@@ -175,11 +174,16 @@ class Emitter:
             case StartTask():
                 return [self._task(bodies, decision, emission, case_id, cause)]
             case SendCommand(chunk, attempt) if chunk.pooled:
-                return [self._join(bodies, chunk, attempt, root(), decision, cause)]
+                if decision.case is None:
+                    raise RuntimeError("emissions: a command without a case")
+                voice, opened = self._voice(bodies, case_id, chunk, cause), root()
+                people = self._people_bytes(opened).get(chunk.summary.system, 0)
+                models = self._door.policies.of(opened.policy).models
+                return [voice.join(chunk, attempt, decision.case, models, people)]
             case WithdrawCommand(chunk, _) if chunk.pooled:
-                return [self._leave(bodies, chunk, root(), cause)]
+                return [self._voice(bodies, case_id, chunk, cause).leave(chunk, root().policy)]
             case Reschedule():
-                return [_reschedule(emission, case_id, cause)]
+                return [retrainings.reschedule(emission, case_id, cause.record, cause.event)]
             case SendCommand(chunk, attempt):
                 body = bodies.body(case_id, chunk.summary.digest)
                 opened = root()
@@ -278,50 +282,9 @@ class Emitter:
         )
         return task_message(task, now, SOURCE)
 
-    def _join(
-        self, bodies: Bodies, chunk: ChunkState, attempt: int, root: Root, decision: Decision, cause: _Cause
-    ) -> Outgoing:
-        """A command that is one with those of other cases: it goes to the aggregate of its model."""
-        case = decision.case
-        if case is None:
-            raise RuntimeError("emissions: a command without a case")
-        body, due_at = bodies.body(root.case_id, chunk.summary.digest), case.due_of(chunk.summary.provision)
-        member = Member(
-            case_id=root.case_id,
-            chunk=chunk.summary.digest,
-            command_id=chunk.command_id,
-            attempt=attempt,
-            begin_by=self._door.policies.of(root.policy).models.begin_by(case.now, due_at),
-            due_at=due_at,
-            excluded=len(body.excluded),
-            weight=sum(map(encoded, body.excluded)) + self._people_bytes(root).get(body.system, 0),
-        )
-        system, spoken = chunk.summary.system, self._spoken(root.case_id, body, chunk, cause)
-        return retrainings.to_aggregate(
-            Joined(system=system, policy=root.policy, member=member, **spoken), cause.record, cause.event
-        )
-
-    def _leave(self, bodies: Bodies, chunk: ChunkState, root: Root, cause: _Cause) -> Outgoing:
-        body = bodies.body(root.case_id, chunk.summary.digest)
-        left = Left(
-            system=chunk.summary.system,
-            policy=root.policy,
-            case_id=root.case_id,
-            command_id=chunk.command_id,
-            attempt=chunk.attempt,
-            **self._spoken(root.case_id, body, chunk, cause),
-        )
-        return retrainings.to_aggregate(left, cause.record, cause.event)
-
-    def _spoken(self, case_id: str, body: Chunk, chunk: ChunkState, cause: _Cause) -> dict[str, Any]:
-        """To which aggregate something is said, and what rises with all that is said to it from here."""
-        partition, (epoch, offset, _) = cause.place(case_id)
-        key = retraining_id(body.system, self._door.keys.asset(body.assets[0]))
-        return {
-            "retraining": key,
-            "partition": partition,
-            "cause": (epoch, offset, f"{case_id}{chunk.summary.digest}"),
-        }
+    def _voice(self, bodies: Bodies, case_id: str, chunk: ChunkState, cause: _Cause) -> retrainings.Voice:
+        body = bodies.body(case_id, chunk.summary.digest)
+        return retrainings.Voice(case_id, body, self._door.keys.asset(body.assets[0]), cause.record, cause.event)
 
     def _people_bytes(self, root: Root) -> dict[str, int]:
         plain = PERSON_BYTES * len(root.scope.subjects)
@@ -384,20 +347,6 @@ def suppress(root: Root, time: datetime, *, taken_back: bool = False) -> list[Ou
     people = [Suppress(suppression=key, words=words) for key in root.suppressions]
     sources = [Suppress(suppression=source_key(name), data_source=name, words=words) for name in scope.data_sources]
     return [suppress_message(each, time, SOURCE) for each in (*people, *sources)]
-
-
-def _reschedule(said: Reschedule, case_id: str, cause: _Cause) -> Outgoing:
-    key = retraining_id(said.system, bytes.fromhex(said.model))
-    partition, spoken = cause.place(case_id)
-    told = Scheduled(
-        retraining=key,
-        partition=partition,
-        cause=spoken,
-        case_id=case_id,
-        begin_by=said.begin_by,
-        word=(*said.word[0].model_dump().values(), said.word[1]) if said.word else None,
-    )
-    return retrainings.to_aggregate(told, cause.record, cause.event)
 
 
 def _ask_rate(ask: AskRate, case_id: str, cause: _Cause) -> Outgoing:

@@ -1,16 +1,22 @@
-"""What models' aggregates lead to, as messages: joint commands, receipts for cases, facts."""
+"""What cases say to the aggregates of models, and what those lead to: joint commands, receipts for cases, facts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 from expunge.domain.admission.door import Door
+from expunge.domain.case.chunks import ChunkState
 from expunge.domain.case.messages import TYPE_OF, Root
+from expunge.domain.case.state import Case
+from expunge.domain.case.turn import Reschedule
 from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record
-from expunge.domain.plan import Chunk
+from expunge.domain.plan import Chunk, encoded
+from expunge.domain.policy.models import Models
 from expunge.domain.retraining.decide import SendJoint, Tell, Turn, WithdrawJoint
-from expunge.domain.retraining.messages import Member, Message
+from expunge.domain.retraining.messages import Joined, Left, Member, Message, Scheduled, retraining_id
 from expunge.domain.retraining.state import Retraining
 from expunge.stages import commands
 from expunge.stages.aggregates import SOURCE, ledger_fact
@@ -18,6 +24,65 @@ from expunge.stages.dead_letters import DeadLetters
 
 Fetch = Callable[[Member], tuple[Root, Chunk]]
 """What a member's case was opened with, and the chunk that waits: neither ever changes."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Voice:
+    """A case as it speaks to the aggregate of the model in one of its chunks."""
+
+    case_id: str
+    body: Chunk
+    model: bytes
+    """The key of the model."""
+    record: Record
+    event: CloudEvent
+
+    def join(self, chunk: ChunkState, attempt: int, case: Case, models: Models, people_bytes: int) -> Outgoing:
+        """Ask for the model to be made anew: a command that is one with those of other cases."""
+        due_at = case.due_of(chunk.summary.provision)
+        member = Member(
+            case_id=self.case_id,
+            chunk=chunk.summary.digest,
+            command_id=chunk.command_id,
+            attempt=attempt,
+            begin_by=models.begin_by(case.now, due_at),
+            due_at=due_at,
+            excluded=len(self.body.excluded),
+            weight=sum(map(encoded, self.body.excluded)) + people_bytes,
+        )
+        joined = Joined(system=self.body.system, policy=case.policy, member=member, **self._spoken())
+        return to_aggregate(joined, self.record, self.event)
+
+    def leave(self, chunk: ChunkState, policy: str) -> Outgoing:
+        """Do not go on with it for this case."""
+        left = Left(
+            system=self.body.system,
+            policy=policy,
+            case_id=self.case_id,
+            command_id=chunk.command_id,
+            attempt=chunk.attempt,
+            **self._spoken(),
+        )
+        return to_aggregate(left, self.record, self.event)
+
+    def _spoken(self) -> dict[str, Any]:
+        key = retraining_id(self.body.system, self.model)
+        return _spoken(key, self.record, f"{self.case_id}{self.body.digest}")
+
+
+def reschedule(said: Reschedule, case_id: str, record: Record, event: CloudEvent) -> Outgoing:
+    """An operator's word about when a model is made anew for a case."""
+    key = retraining_id(said.system, bytes.fromhex(said.model))
+    word = (*said.word[0].model_dump().values(), said.word[1]) if said.word else None
+    told = Scheduled(case_id=case_id, begin_by=said.begin_by, word=word, **_spoken(key, record, case_id))
+    return to_aggregate(told, record, event)
+
+
+def _spoken(key: str, record: Record, who: str) -> dict[str, Any]:
+    """To which aggregate something is said, and what rises with all that is said to it from this partition."""
+    position = record.position
+    cause = (position.leader_epoch, position.offset, who)
+    return {"retraining": key, "partition": record.partition, "cause": cause}
 
 
 def to_aggregate(message: Message, record: Record, event: CloudEvent) -> Outgoing:

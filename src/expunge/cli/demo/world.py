@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from expunge.adapters.policy_file import shipped
 from expunge.adapters.vault import new_key_pair
 from expunge.cli.demo.trainer import train, vector_of
 
@@ -31,6 +32,7 @@ OLD_RUN = re.compile(r"^demo-\d{8}-\d{6}\.")
 CONFIG = """# Written by `expunge demo`. Try: EXPUNGE_CONFIG={directory}/expunge.toml expunge case list
 prefix = "{prefix}"
 secret_file = "{directory}/secret"
+policy_file = "{directory}/policy.yaml"  # as shipped, but for models: nobody wants to wait a day for a demo
 allow_unsigned = true  # signatures come with a later version; do not set this in production
 
 [kafka]
@@ -186,6 +188,7 @@ class Demo:
         opening.write_text(private)
         for path in (secret, opening):
             path.chmod(0o600)
+        (self.directory / "policy.yaml").write_text(shipped().replace("collect_hours: 24", "collect_hours: 0"))
         self.config.write_text(
             CONFIG.format(
                 directory=self.directory, prefix=self.prefix, kafka=self.kafka, redis=self.redis, public=public

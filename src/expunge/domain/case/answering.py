@@ -67,6 +67,7 @@ def _accepted(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
         sequence=message.sequence,
         next_at=max(next_at, soonest),
         joint=message.joint,
+        begun=message.begun,
     )
     turn.record(fact, chunk)
 

@@ -193,7 +193,8 @@ def _exhausted(case: Case, chunks: Chunks, fact: Exhausted) -> tuple[Case, Chunk
 
 
 def _accepted(case: Case, chunks: Chunks, fact: Accepted) -> tuple[Case, Chunks]:
-    before, changes = chunks[fact.chunk], dict[str, Any]()
+    before = chunks[fact.chunk]
+    changes: dict[str, Any] = {"begun": fact.begun}
     if fact.joint and fact.joint not in before.named:  # what is made under it was made by this command
         named = {before.command_id: before.ordinals, **before.named, fact.joint: ()}
         changes["named"] = dict(list(named.items())[-KEPT_COMMANDS:])

@@ -163,6 +163,8 @@ class Accepted(Value):
     next_at: datetime
     joint: str = ""
     """Of a command for several cases: its id."""
+    begun: bool = False
+    """Of such a command: it has left."""
 
 
 class Answered(Value):

@@ -120,6 +120,8 @@ class ChunkState(Value):
     """All purposes for which it was let go of."""
     asked: tuple[str, ...] = ()
     """Holds that a resolver is looking into for it."""
+    begun: bool = False
+    """Of a command that is one with those of other cases: its system has been told."""
     replacement: str = ""
     """The key of the model that took the target's place, as its system says; it is being looked at."""
     looks: int = 0

@@ -14,8 +14,8 @@ from expunge.domain.policy.rules import Seen
 from expunge.domain.vocabulary import DEFERRALS, OPEN, Claim, Kind, Status
 
 RECORD_NOTICE = (
-    "A record of this request and of what was done is kept as evidence, for {months} months after it has ended. It holds "
-    "counts and digests, no identifiers, and is used for nothing else."
+    "A record of this request and of what was done is kept as evidence, for {months} months after it has ended. "
+    "It holds counts and digests, no identifiers, and is used for nothing else."
 )
 MAX_LINES = 200
 """Lines in one list of a confirmation; longer lists are cut with a count (PROTOCOLS 39)."""

@@ -1,4 +1,4 @@
-"""Commands that policy puts off: until a day, until something has happened, or as long as a law wants something kept."""
+"""Commands that policy puts off: until a day, until something has happened, or while a law wants something kept."""
 
 from __future__ import annotations
 

@@ -110,6 +110,8 @@ class Receipted(Value):
     """The key of the model that took the place of the one target, where the system names one."""
     joint: str = ""
     """The command under which the system is, or will be, told for several cases at once (`domain.retraining`)."""
+    begun: bool = False
+    """That it has been told."""
     content: Hex
     watermark: dict[str, dict[str, int]] = {}
     """End offsets after assets that the system discovered were registered; empty where it found none."""

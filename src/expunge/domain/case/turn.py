@@ -67,7 +67,7 @@ class Reschedule:
     """Its key."""
     begin_by: datetime
     word: tuple[Place, str] | None
-    """Place and keyed digest of the operator's word, for the dead letters if nothing waits; None: it may be elsewhere."""
+    """Place and keyed digest of the word, for the dead letters if nothing waits; None: it may be about another."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -50,7 +50,7 @@ class Disposition(NamedTuple):
     first: Action | None = None
 
     def kept_until(self, since_ms: int) -> int:
-        """Until which day a law wants it kept (days since 1970), of what was collected or made at a moment; 0: none does.
+        """Until which day a law wants it kept (days since 1970), if it was collected or made at a moment; 0: none does.
 
         What does not say when it was collected or made is not kept: nobody could say until when.
         """

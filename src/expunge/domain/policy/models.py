@@ -18,7 +18,7 @@ class Models(Row):
     collect_hours: int = Field(0, ge=0, le=8760)
     """How long the first request that asks for a model waits for others."""
     needs_hours: int = Field(24, ge=1, le=8760)
-    """How long making one anew takes at most: it begins so long before the earliest due date, whoever might come yet."""
+    """How long making one anew takes at most: it begins so long before the earliest due date, whoever might come."""
 
     def begin_by(self, now: datetime, due_at: datetime) -> datetime:
         """The latest moment at which a model that is asked for now must begin to be made anew."""

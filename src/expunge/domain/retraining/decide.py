@@ -64,7 +64,7 @@ class Turn:
     def promise(self, members: Iterable[Member], until: datetime, *, joint: str) -> None:
         """Tell cases to wait, and under which id the owner is, or will be, told."""
         for each in members:
-            self.tell(each, "accepted", expected_by=until, joint=joint)
+            self.tell(each, "accepted", expected_by=until, joint=joint, begun=joint == self.state.command_id)
 
     def tell(self, whom: Member | Leaver, status: str, receipt: Receipted | None = None, **fields: object) -> None:
         """A receipt for one case; `receipt` is the owner's, where it is passed on."""
@@ -250,7 +250,7 @@ def _promised(turn: Turn, message: Receipted) -> None:
     next_at = max(min(promised, due) if due > turn.now else promised, soonest)
     turn.record(facts.RetrainPromised(attempt=message.attempt, sequence=message.sequence, next_at=next_at))
     for each in turn.state.present:
-        turn.tell(each, "accepted", message, expected_by=next_at, joint=turn.state.command_id)
+        turn.tell(each, "accepted", message, expected_by=next_at, joint=turn.state.command_id, begun=True)
 
 
 def _answered(turn: Turn, message: Receipted) -> None:

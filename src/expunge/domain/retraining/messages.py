@@ -65,7 +65,7 @@ class Scheduled(FromCase):
     case_id: Hex
     begin_by: datetime
     word: tuple[str, int, int, str] | None
-    """Where the operator's word lies (topic, partition, offset), and its keyed digest; None: it may be about another."""
+    """Where the word lies (topic, partition, offset), and its keyed digest; None: it may be about another model."""
 
 
 Message = Joined | Left | Scheduled

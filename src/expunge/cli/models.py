@@ -1,0 +1,122 @@
+"""The models of a case, for its preview: how far each has come, who shares its retrain, and what that costs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from expunge.bootstrap import Installation
+from expunge.cli.common import console, print_table
+from expunge.domain.case.chunks import ChunkState
+from expunge.domain.case.models import is_model, state_of
+from expunge.domain.case.state import Case
+from expunge.domain.retraining.state import Phase, Retraining
+
+COST, HOURS = "retrain_cost", "retrain_hours"
+"""Attributes with which a registrar says what it costs, and how long it takes, to make a model anew."""
+SHOWN = 50
+"""Models of one case that are listed, at most."""
+
+
+def models_of(expunge: Installation, case: Case) -> list[dict[str, Any]]:
+    """What there is to say of each model of a case."""
+    chunks = (chunk for chunk in expunge.chunks(case.case_id) if is_model(chunk))
+    return [_model(expunge, case, chunk) for chunk in islice(chunks, SHOWN)]
+
+
+def _model(expunge: Installation, case: Case, chunk: ChunkState) -> dict[str, Any]:
+    body, summary = expunge.body(case.case_id, chunk.summary.digest), chunk.summary
+    said: dict[str, Any] = {
+        "model": body.assets[0],
+        "models": summary.size,
+        "system": summary.system,
+        "action": summary.action.value,
+        "rule": summary.rule,
+        "state": state_of(case, chunk).value,
+        "reason": next((note.reason for note in chunk.notes), "") or summary.reason or None,
+    }
+    if not chunk.pooled:
+        return said
+    shared = expunge.retraining(summary.system, body.assets[0])
+    attributes = body.details[0].attributes if 0 in body.details else {}
+    return said | _shared(shared, chunk) | _cost(shared, chunk, attributes)
+
+
+def _shared(state: Retraining | None, chunk: ChunkState) -> dict[str, Any]:
+    """With how many other requests it is made anew, and when that begins."""
+    others = _others(state, chunk)
+    begins: datetime | None = None
+    if state is not None and (not chunk.attempt or chunk.command_id in state.waiting):
+        begins = state.begin_at if state.phase is Phase.IDLE else None
+    under_way = state is not None and state.phase is not Phase.IDLE
+    return {
+        "other_requests": others,
+        "under_way": under_way,
+        "begins_at": begins.isoformat(timespec="minutes") if begins else None,
+    }
+
+
+def _others(state: Retraining | None, chunk: ChunkState) -> int:
+    if state is None:
+        return 0
+    mine = chunk.command_id
+    sharing = state.members if mine in state.members and mine not in state.waiting else state.waiting
+    return len(sharing.keys() - {mine})
+
+
+def _cost(state: Retraining | None, chunk: ChunkState, attributes: dict[str, str]) -> dict[str, Any]:
+    """What it costs to make it anew for this request alone now, and as its share if it waits for the others."""
+    cost, hours = _number(attributes.get(COST)), _number(attributes.get(HOURS))
+    together = cost / (1 + _others(state, chunk)) if cost is not None else None
+    return {
+        "hours": hours,
+        "cost_now_alone": cost,
+        "cost_later_share": round(together, 2) if together is not None else None,
+    }
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None
+
+
+def show(found: list[dict[str, Any]]) -> None:
+    """The table of a case's models."""
+    if not found:
+        return
+    rows = [
+        (
+            each["model"] + (f" and {each['models'] - 1:,} more" if each["models"] > 1 else ""),
+            each["action"].replace("_", " "),
+            each["state"].replace("_", " "),
+            _together(each),
+            _money(each.get("cost_now_alone")),
+            _money(each.get("cost_later_share")),
+            (each["reason"] or "").replace("_", " "),
+        )
+        for each in found
+    ]
+    columns = ("model", "action", "state", "with", "cost alone", "its share", "remarks")
+    kept = [at for at in range(len(columns)) if at < 3 or any(row[at] for row in rows)]  # noqa: PLR2004 - always shown
+    print_table("Models", [columns[at] for at in kept], [tuple(row[at] for at in kept) for row in rows], empty="")
+    if any(each.get("begins_at") for each in found):
+        console.print(
+            "To begin earlier, or later: expunge case decide CASE --asset MODEL --option retrain_now|retrain_by",
+            style="dim",
+            soft_wrap=True,
+        )
+
+
+def _together(each: dict[str, Any]) -> str:
+    others = each.get("other_requests") or 0
+    said = f"{others:,} other request{'s' * (others != 1)}" if others else ""
+    if each.get("begins_at"):
+        return f"{said or 'nobody yet'}, from {each['begins_at'][:16].replace('T', ' ')}"
+    return said
+
+
+def _money(cost: float | None) -> str:
+    return "" if cost is None else f"{cost:,.0f}"
