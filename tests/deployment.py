@@ -58,6 +58,12 @@ actions = ["delete", "restrict", "lift", "rebuild_without"]
 batch_size = {batch_size}
 timeout_seconds = 20
 retry_seconds = 1
+[[systems]]
+name = "ml"
+actions = ["delete", "retrain_without", "rebuild_without", "disable", "notify"]
+timeout_seconds = 20
+retry_seconds = 0.2
+retries = 2
 [[publishers]]
 name = "app"
 source = "/app"

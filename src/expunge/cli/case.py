@@ -58,7 +58,7 @@ def list_cases(
         (case.case_id, case.scope, status_text(case.status.value), case.publisher, *_numbers(case), _date(case))
         for case in cases
     ]
-    columns = ("case", "request", "state", "publisher", "obligations", "open", "due")
+    columns = ("case", "request", "state", "from", "size", "open", "due")
     print_table("Cases", columns, rows, empty="no cases")
 
 

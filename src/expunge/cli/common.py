@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -21,7 +23,9 @@ WRONG = 2
 NO_SERVER = 3
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables for people.")]
-console = Console()
+WIDE = 160
+"""Columns where nobody's terminal says how many: whoever reads a pipe wants lines whole."""
+console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE)
 quiet_console = Console(stderr=True)
 
 
@@ -46,9 +50,10 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     if not kept:
         console.print(empty)
         return
-    table = Table(title=title or None, title_justify="left", title_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    look: dict[str, Any] = {"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False, "padding": (0, 1, 0, 0)}
+    table = Table(title=title or None, title_justify="left", title_style="bold", **look)
+    for at, column in enumerate(columns):  # what a line is called by stays whole, so that it can be copied
+        table.add_column(column, overflow="fold", no_wrap=at == 0)
     for row in kept:
         table.add_row(*row)
     console.print(table)
@@ -69,7 +74,7 @@ STATUS_STYLE: Mapping[str, str] = {
 
 def status_text(status: str) -> Text:
     """A case's state, coloured."""
-    return Text(status, style=STATUS_STYLE.get(status, ""))
+    return Text(status.replace("_", " "), style=STATUS_STYLE.get(status, ""))
 
 
 def identity(text: str) -> dict[str, str]:

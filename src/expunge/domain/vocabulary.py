@@ -138,10 +138,8 @@ class Regime(StrEnum):
 
 
 class Status(StrEnum):
-    """The states of a case (DESIGN 4.8)."""
+    """The states of a case (DESIGN 4.8). It is received and acknowledged in the decision that opens it."""
 
-    RECEIVED = "received"
-    ACKNOWLEDGED = "acknowledged"
     RESOLVING = "resolving"
     PLANNED = "planned"
     AWAITING_APPROVAL = "awaiting_approval"

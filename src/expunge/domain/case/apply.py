@@ -76,7 +76,6 @@ def open_case(fact: Opened, root: Root, now: datetime) -> Case:
         content=root.content,
         now=now,
         sequence=1,
-        status=Status.RESOLVING,
         watermark=root.watermark,
         until=root.scope.until,
     )

@@ -58,7 +58,8 @@ def _commanded(case: Case, chunks: Chunks, fact: Commanded | Joined) -> tuple[Ca
     if before.phase is not Phase.SENT or fact.command_id != before.command_id:
         changes |= _named(before, fact.command_id)
     if fact.command_id != before.command_id:
-        changes |= {"round": before.round + 1, "used": before.attempt, "exhausted": False, "replacement": ""}
+        changes |= {"round": before.round + 1, "used": before.attempt, "exhausted": False}
+        changes |= {"replacement": "", "begun": False}
     changes |= {"command_id": fact.command_id, "recalled_for": ()}
     return _changed(_turned(case, before), before, **changes)
 

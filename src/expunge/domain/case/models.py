@@ -66,7 +66,7 @@ def state_of(case: Case, chunk: ChunkState) -> ModelState:
         return ModelState.VERIFIED if _derivatives_open(case) else ModelState.CLOSED
     if chunk.replacement or any(note.reason == UNCHECKED for note in chunk.notes):
         return ModelState.ARTEFACTS_DESTROYED
-    return ModelState.FAILED if letter == LETTERS[Claim.FAILED] else _unanswered(case, chunk)
+    return _unanswered(case, chunk)
 
 
 def _unanswered(case: Case, chunk: ChunkState) -> ModelState:
@@ -74,7 +74,9 @@ def _unanswered(case: Case, chunk: ChunkState) -> ModelState:
         return ModelState.QUARANTINED if _disabled(case) else ModelState.IDENTIFIED
     if not chunk.out:
         return ModelState.KEPT_BACK
-    return ModelState.SCHEDULED if chunk.pooled and not chunk.begun else ModelState.EXECUTING
+    if chunk.pooled and not chunk.begun:
+        return ModelState.SCHEDULED
+    return ModelState.FAILED if chunk.answers[0] == LETTERS[Claim.FAILED] else ModelState.EXECUTING
 
 
 def _derivatives_open(case: Case) -> bool:

@@ -123,7 +123,7 @@ class Case(Value):
     content: Hex
     now: datetime
     sequence: int = 0
-    status: Status = Status.RECEIVED
+    status: Status = Status.RESOLVING
     until: int = 0
     """See `Scope.until`."""
     granted: tuple[Granted, ...] = ()

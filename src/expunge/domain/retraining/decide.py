@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any, Literal
 
 from expunge.domain.case.commanding import DAY
 from expunge.domain.case.messages import Place, Receipted, TimerFired
@@ -61,33 +62,41 @@ class Turn:
         self.state = apply(self.state, fact)
         self.facts.append((self.state.sequence, fact))
 
-    def promise(self, members: Iterable[Member], until: datetime, *, joint: str) -> None:
-        """Tell cases to wait, and under which id the owner is, or will be, told."""
+    def promise(self, members: Iterable[Member], until: datetime, *, joint: str, of: Receipted | None = None) -> None:
+        """Tell cases to wait, and under which id the owner is, or will be, told; `of`: the owner's own promise."""
+        place = place_of(self.state.round, self.state.attempt, of.sequence if of else 0)
         for each in members:
-            self.tell(each, "accepted", expected_by=until, joint=joint, begun=joint == self.state.command_id)
+            self._tell(each, "accepted", place, expected_by=until, joint=joint, begun=joint == self.state.command_id)
 
-    def tell(self, whom: Member | Leaver, status: str, receipt: Receipted | None = None, **fields: object) -> None:
-        """A receipt for one case; `receipt` is the owner's, where it is passed on."""
-        state = self.state
-        sequence = 0 if receipt is None else receipt.sequence
-        plain = receipt or Receipted(
-            case_id=whom.case_id,
-            command_id=whom.command_id,
-            system=state.system,
-            attempt=1,
-            sequence=1,
-            status="accepted",
-            content=state.retraining,
-            place=self.place,
-        )
-        to_case = {
+    def let_go(self, whom: Leaver) -> None:
+        """Tell a case that nothing more will be done for it."""
+        self._tell(whom, "withdrawn", place_of(self.state.round, self.state.attempt, 0))
+
+    def pass_on(self, whom: Member | Leaver, said: Receipted, number: int) -> None:
+        """Pass the owner's answer on to a case that it concerns; that the owner lets go is no answer."""
+        status = "done" if said.status == "withdrawn" else said.status
+        fields = {
             "case_id": whom.case_id,
             "command_id": whom.command_id,
             "attempt": whom.attempt,
-            "sequence": place_of(state.round, state.attempt, sequence),
+            "sequence": place_of(number, said.attempt, said.sequence),
             "status": status,
         }
-        self.emissions.append(Tell(plain.model_copy(update=to_case | fields)))
+        self.emissions.append(Tell(said.model_copy(update=fields)))
+
+    def _tell(self, whom: Member | Leaver, status: Literal["accepted", "withdrawn"], place: int, **more: Any) -> None:
+        receipt = Receipted(
+            case_id=whom.case_id,
+            command_id=whom.command_id,
+            system=self.state.system,
+            attempt=whom.attempt,
+            sequence=max(place, 1),
+            status=status,
+            content=self.state.retraining,
+            place=self.place,
+            **more,
+        )
+        self.emissions.append(Tell(receipt))
 
 
 def place_of(number: int, attempt: int, sequence: int) -> int:
@@ -185,7 +194,7 @@ def _left(turn: Turn, message: Left) -> None:
     if leaver.command_id in turn.state.leaving:
         _recall(turn)
         return
-    turn.tell(leaver, "withdrawn")
+    turn.let_go(leaver)
     _begin(turn)
 
 
@@ -224,8 +233,12 @@ def unheard(message: Heard) -> list[tuple[Place, str, str]]:
 
 def _receipted(turn: Turn, message: Receipted) -> None:
     """What the owner says of the round under way, or of the last one, is passed on to whoever waits for it."""
-    state = turn.state
+    state, before = turn.state, turn.state.before
     fits = message.command_id == state.command_id and message.system == state.system
+    if before and message.system == state.system and message.command_id == state.command_of(before.number):
+        for each in before.members if message.attempt <= before.attempt else ():
+            turn.pass_on(each, message, before.number)
+        return
     if not fits or message.attempt > state.attempt:
         turn.emissions.append(SetAside(message.place, message.content, "receipt_without_command"))
         return
@@ -240,7 +253,7 @@ def _receipted(turn: Turn, message: Receipted) -> None:
         leaving = tuple(turn.state.leaving.values())
         turn.record(facts.RetrainLetGo(attempt=message.attempt, sequence=message.sequence))
         for each in leaving:
-            turn.tell(each, "withdrawn")
+            turn.let_go(each)
     _begin(turn)
 
 
@@ -249,8 +262,7 @@ def _promised(turn: Turn, message: Receipted) -> None:
     soonest = turn.now + timedelta(seconds=turn.system.retry_seconds)
     next_at = max(min(promised, due) if due > turn.now else promised, soonest)
     turn.record(facts.RetrainPromised(attempt=message.attempt, sequence=message.sequence, next_at=next_at))
-    for each in turn.state.present:
-        turn.tell(each, "accepted", message, expected_by=next_at, joint=turn.state.command_id, begun=True)
+    turn.promise(turn.state.present, next_at, joint=turn.state.command_id, of=message)
 
 
 def _answered(turn: Turn, message: Receipted) -> None:
@@ -270,10 +282,9 @@ def _answered(turn: Turn, message: Receipted) -> None:
                 next_at=next_at if failed or state.phase is Phase.RECALLED else None,
             )
         )
-    status = "done" if message.status == "withdrawn" else message.status
     waiting: tuple[Member | Leaver, ...] = (*state.present, *state.leaving.values())
     for each in waiting:
-        turn.tell(each, status, message)
+        turn.pass_on(each, message, state.round)
 
 
 def _fired(turn: Turn) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field
 
 from expunge.domain.retraining.messages import Cause, Member
-from expunge.domain.retraining.state import Leaver, Phase, Retraining, without
+from expunge.domain.retraining.state import Leaver, Phase, Retraining, Round, without
 from expunge.domain.scope import Hex, Value
 
 
@@ -170,6 +170,7 @@ def _begun(state: Retraining, fact: RetrainBegun) -> dict[str, Any]:
         "members": {command: state.waiting[command] for command in fact.members},
         "waiting": without(state.waiting, fact.members),
         "gone": frozenset(),
+        "before": _before(state),
         "phase": Phase.SENT,
         "attempt": 1,
         "recalls": 0,
@@ -177,6 +178,13 @@ def _begun(state: Retraining, fact: RetrainBegun) -> dict[str, Any]:
         "failed": False,
         "next_at": fact.next_at,
     }
+
+
+def _before(state: Retraining) -> Round | None:
+    members = tuple(
+        Leaver(case_id=each.case_id, command_id=each.command_id, attempt=each.attempt) for each in state.present
+    )
+    return Round(number=state.round, attempt=state.attempt, members=members) if members else None
 
 
 def _repeated(_: Retraining, fact: RetrainRepeated) -> dict[str, Any]:

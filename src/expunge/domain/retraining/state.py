@@ -27,11 +27,19 @@ class Phase(StrEnum):
 
 
 class Leaver(Value):
-    """A case that has left, and hears so when the owner has let go."""
+    """A case that has left and hears so when the owner has let go, or that was served by an earlier round."""
 
     case_id: Hex
     command_id: Hex
     attempt: int
+
+
+class Round(Value):
+    """The round before: its owner may still say something of it."""
+
+    number: int
+    attempt: int
+    members: tuple[Leaver, ...]
 
 
 class Retraining(Value):
@@ -52,6 +60,7 @@ class Retraining(Value):
     leaving: dict[str, Leaver] = {}
     """Who waits for the owner to let go."""
     round: int = 0
+    before: Round | None = None
     phase: Phase = Phase.IDLE
     attempt: int = 0
     recalls: int = 0
@@ -67,12 +76,16 @@ class Retraining(Value):
     @property
     def command_id(self) -> str:
         """Of the joint command of this round."""
-        return joint_command_id(self.retraining, self.round)
+        return self.command_of(self.round)
 
     @property
     def next_command_id(self) -> str:
         """Of the joint command of the next round."""
-        return joint_command_id(self.retraining, self.round + 1)
+        return self.command_of(self.round + 1)
+
+    def command_of(self, number: int) -> str:
+        """The id of the joint command of a round."""
+        return digest("retrain", self.retraining, number).hex()
 
     @property
     def present(self) -> tuple[Member, ...]:
@@ -115,11 +128,6 @@ class Retraining(Value):
         """Whether this was said before: a crash, or a process that woke up, repeats it."""
         known = self.seen.get(partition)
         return known is not None and tuple(cause) <= tuple(known)
-
-
-def joint_command_id(retraining: str, number: int) -> str:
-    """The id of the joint command of a round."""
-    return digest("retrain", retraining, number).hex()
 
 
 def without(known: dict[str, Member], commands: Iterable[str]) -> dict[str, Member]:
