@@ -42,7 +42,7 @@ from expunge.domain.registry import Namespace, Operator, Publisher, Registry, Sy
 from expunge.domain.retraining.facts import RetrainFact, first_state
 from expunge.domain.retraining.facts import apply as apply_retraining
 from expunge.domain.retraining.state import Retraining
-from expunge.domain.standing import Standing
+from expunge.domain.standing import Hold, Standing, hold_word
 from expunge.domain.vocabulary import Action, Regime
 from expunge.errors import Fenced
 from expunge.ports import Offsets, Stage, Topics
@@ -190,6 +190,9 @@ class World:
         self.done_too_late: list[str] = []
         """Commands that a system carried out after its case had been confirmed to be cancelled."""
         self.withdrawn: set[str] = set()
+        self.watches_holds = False
+        self.seen_holds: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        """Hold -> the states that were seen, and what had just happened; see `look_at_holds`."""
         self.registers = True
         """Whether trainers register what they made; a test may do it itself."""
         self.deaf: set[str] = set()
@@ -302,6 +305,8 @@ class World:
         idle = 0
         for _ in range(2_000):
             busy = any([self.step(role, 50) for role in self.stages] + [self.answer_all()])
+            if self.watches_holds:
+                self.look_at_holds()
             if busy:
                 idle = 0
                 continue
@@ -406,20 +411,47 @@ class World:
         reader = self.store.reader(partition)
         assert chunks == {digest: reader.chunk(case_id, digest) for digest in chunks}
 
-    def check_retrainings(self) -> None:
-        """The same for every model that was made anew: replayed, its facts give what stands."""
+    def retrain_facts(self) -> dict[str, list[RetrainFact]]:
+        """The facts of every model that was made anew for several cases."""
         found: dict[str, dict[int, dict[str, Any]]] = defaultdict(dict)
         for event in self.broker.events("ledger"):
             if event["type"].startswith("expunge.ledger.retrain_"):
                 data = event["data"]
                 assert found[data["case_id"]].setdefault(data["sequence"], data["body"]) == data["body"]
-        for key, facts_of in found.items():
-            assert sorted(facts_of) == list(range(1, len(facts_of) + 1))
+        for bodies in found.values():
+            assert sorted(bodies) == list(range(1, len(bodies) + 1))
+        return {
+            key: [RETRAIN_FACTS.validate_python(bodies[number]) for number in sorted(bodies)]
+            for key, bodies in found.items()
+        }
+
+    def check_retrainings(self) -> None:
+        """The same for every model that was made anew: replayed, its facts give what stands."""
+        for key, facts_of in self.retrain_facts().items():
             kept = self.retraining(key)
             state = first_state(key, kept.system, kept.policy, kept.now)
-            for number in sorted(facts_of):
-                state = apply_retraining(state, RETRAIN_FACTS.validate_python(facts_of[number]))
+            for fact in facts_of:
+                state = apply_retraining(state, fact)
             assert state == kept
+
+    def look_at_holds(self) -> None:
+        """Note what each hold is by now, as `hold list` would say it, and what has just been said of it."""
+        standing = self.standing()
+        known: dict[str, Hold] = {}
+        for each in standing:
+            known |= each.holds
+        for hold_id, hold in known.items():
+            everywhere = all(hold_id in each.holds and each.in_force(hold_word(hold_id)) for each in standing)
+            released = any(each.release_of(hold_id) for each in standing)
+            late = hold.review_by is not None and hold.review_by <= self.broker.now
+            state, why = ("released", "released") if released else ("taking_effect", "placed")
+            if everywhere and not released:
+                state, why = "in_force", "every partition has heard it, and no system may act against it"
+                if late:
+                    state, why = "overdue_for_review", "its day of review has passed"
+            seen = self.seen_holds[hold_id]
+            if not seen or seen[-1][0] != state:
+                seen.append((state, why))
 
     def standing(self) -> list[Standing]:
         """What stands in each partition."""

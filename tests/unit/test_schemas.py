@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from expunge.domain.outlets import check
-from tools.schemas import story
+from tools.story import story
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 EXAMPLES = sorted((ROOT / "schemas/examples").glob("*.json"))
