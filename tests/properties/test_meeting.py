@@ -112,7 +112,8 @@ class Cases:
                 receipt = emission.receipt
                 self.told.setdefault(receipt.command_id, []).append(receipt.status)
             elif isinstance(emission, SendJoint):
-                assert sum(each.excluded for each in emission.state.members.values()) <= MAX_EXCLUDED
+                lists = {each.excludes: each.excluded for each in emission.state.members.values()}
+                assert sum(lists.values()) <= MAX_EXCLUDED
         self.fire()
 
     def fire(self) -> None:
@@ -139,8 +140,10 @@ class Cases:
             attempt=attempt,
             begin_by=begin,
             due_at=due,
+            excludes=f"{number % 3:032x}",
             excluded=excluded,
-            weight=10,
+            excluded_bytes=10,
+            people_bytes=10,
         )
         self.joined[number] = member
         self.hear(Joined(system="ml", policy=KEY, member=member, **self.spoken(number)))

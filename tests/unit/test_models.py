@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from expunge.domain.policy.models import Models
+from expunge.domain.retraining import decide
 from expunge.domain.retraining.state import Phase, Retraining
 from tests.simulation import World, honest, receipt
 
@@ -311,6 +312,23 @@ def test_what_does_not_fit_into_one_command_is_made_anew_in_several() -> None:
     assert [command["requests"] for command in joint(world)] == [2, 1]
     assert all(len(command["exclude"]["assets"]) <= 1000 for command in joint(world))
     assert {world.status(case_id) for case_id in cases} == {"completed"}
+
+
+def test_who_finds_no_room_is_told_to_ask_again_and_is_served_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decide, "MAX_WAITING", 1)
+    people = ("ann", "bob", "cleo", "dora")
+    world = furnished(people)
+    busy = [True]
+    world.answers["ml"] = lambda command: [] if busy and command["action"] == "retrain_without" else honest(command)
+    cases = [world.erase(person, request=person) for person in people]
+    world.settle(ticks=1)
+    assert len(aggregate(world).waiting) == 1
+    busy.clear()
+    for _ in range(8):
+        world.tick(3600)
+        world.settle(ticks=1)
+    assert {world.status(case_id) for case_id in cases} == {"completed"}
+    world.check_retrainings()
 
 
 @pytest.mark.parametrize("role", ["coordinator", "resolver"])

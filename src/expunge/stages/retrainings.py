@@ -11,7 +11,7 @@ from expunge.domain.case.chunks import ChunkState
 from expunge.domain.case.messages import TYPE_OF, Root
 from expunge.domain.case.state import Case
 from expunge.domain.case.turn import Reschedule
-from expunge.domain.digest import name
+from expunge.domain.digest import digest, name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record
 from expunge.domain.plan import Chunk, encoded
 from expunge.domain.policy.models import Models
@@ -47,8 +47,10 @@ class Voice:
             attempt=attempt,
             begin_by=models.begin_by(case.now, due_at),
             due_at=due_at,
+            excludes=digest("excluded", *self.body.excluded).hex(),
             excluded=len(self.body.excluded),
-            weight=sum(map(encoded, self.body.excluded)) + people_bytes,
+            excluded_bytes=sum(map(encoded, self.body.excluded)),
+            people_bytes=people_bytes,
         )
         joined = Joined(system=self.body.system, policy=case.policy, member=member, **self._spoken())
         return to_aggregate(joined, self.record, self.event)

@@ -14,7 +14,7 @@ from expunge.domain.registry import System
 from expunge.domain.retraining import facts
 from expunge.domain.retraining.facts import RetrainFact, apply, first_state
 from expunge.domain.retraining.messages import Joined, Left, Member, Scheduled
-from expunge.domain.retraining.state import Leaver, Phase, Retraining
+from expunge.domain.retraining.state import MAX_WAITING, Leaver, Phase, Retraining
 from expunge.domain.vocabulary import Claim
 
 TIMER = "retrain"
@@ -145,7 +145,10 @@ def decide(
 
 
 def _joined(turn: Turn, message: Joined) -> None:
-    member = message.member
+    member, state = message.member, turn.state
+    if len(state.waiting) >= MAX_WAITING and member.command_id not in {**state.waiting, **state.members}:
+        _promise_next(turn, member)
+        return
     turn.record(
         facts.RetrainJoined(system=message.system, member=member, partition=message.partition, heard=message.cause)
     )

@@ -27,10 +27,13 @@ class Member(Value):
     begin_by: datetime
     """When it must be begun at the latest, whoever else may come."""
     due_at: datetime
+    excludes: Hex
+    """The digest of what it has left out: whoever has the same left out adds nothing to that."""
     excluded: int
-    """Assets to leave out."""
-    weight: int
-    """Bytes that it adds to the joint command."""
+    """How many assets that are."""
+    excluded_bytes: int
+    people_bytes: int
+    """What its people add to the joint command."""
 
 
 class FromCase(Value):

@@ -11,9 +11,11 @@ from expunge.domain.plan import MAX_EXCLUDED
 from expunge.domain.retraining.messages import Cause, Member
 from expunge.domain.scope import Hex, Value
 
-MAX_MEMBERS = 500
+MAX_MEMBERS = 2_000
 MAX_WEIGHT = 600_000
 """Bytes of exclusions and people in one command, so that it stays below a topic's 1 MiB."""
+MAX_WAITING = 10_000
+"""Who asks when so many wait is told to ask again later, and not remembered."""
 
 
 class Phase(StrEnum):
@@ -110,9 +112,13 @@ class Retraining(Value):
     def fitting(self) -> tuple[str, ...]:
         """Of those who wait, the earliest that one command can name; at least one."""
         chosen: list[str] = []
+        known: set[str] = set()
         excluded = weight = 0
         for command, each in sorted(self.waiting.items(), key=lambda item: (item[1].begin_by, item[0])):
-            excluded, weight = excluded + each.excluded, weight + each.weight
+            weight += each.people_bytes
+            if each.excludes not in known:
+                known.add(each.excludes)
+                excluded, weight = excluded + each.excluded, weight + each.excluded_bytes
             over = excluded > MAX_EXCLUDED or weight > MAX_WEIGHT or len(chosen) == MAX_MEMBERS
             if chosen and over:
                 break
