@@ -91,7 +91,7 @@ class ObligationDecided(CaseControl):
         if not self.option.of_a_model and self.system is None:
             raise ValueError(f"{self.option} names a system")
         if (self.option is Option.RETRAIN_BY) != (self.due_at is not None):
-            raise ValueError("retrain_by needs due_at, and nothing else has one")
+            raise ValueError("retrain_by needs due_at (--by), and nothing else has one")
         return self
 
 
