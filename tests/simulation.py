@@ -190,6 +190,8 @@ class World:
         self.done_too_late: list[str] = []
         """Commands that a system carried out after its case had been confirmed to be cancelled."""
         self.withdrawn: set[str] = set()
+        self.learns_from: Callable[[str], list[str]] = lambda _: []
+        """What a trainer learns from when it makes a model anew; nothing: a set that nobody's data is in."""
         self.watches_holds = False
         self.seen_holds: dict[str, list[tuple[str, str]]] = defaultdict(list)
         """Hold -> the states that were seen, and what had just happened; see `look_at_holds`."""
@@ -532,13 +534,16 @@ class World:
         return found
 
     def made_anew(self, system: str, command: dict[str, Any], outcome: dict[str, Any]) -> None:
-        """A trainer registers what it made, from a set that nobody's data is in."""
+        """A trainer registers what it made."""
         named = outcome.setdefault(
             "replacement", {"asset": f"{command['targets'][0]['asset']}+{command['generation']}"}
         )
         self.broker.now += timedelta(seconds=1)  # training takes time
-        self.register(f"clean set of {system}", "dataset", system)
-        made: dict[str, Any] = {"parents": [f"clean set of {system}"], "derived_at": stamp(self.broker.now)}
+        parents = self.learns_from(command["targets"][0]["asset"])
+        if not parents:
+            parents = [f"clean set of {system}"]
+            self.register(parents[0], "dataset", system)
+        made: dict[str, Any] = {"parents": parents, "derived_at": stamp(self.broker.now)}
         self.register(named["asset"], "model", system, command_id=command["command_id"], **made)
 
     def confirmations(self, milestone: str, publisher: str = "app", case_id: str = "") -> list[dict[str, Any]]:

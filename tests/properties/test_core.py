@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from expunge.adapters.store.server import Server
 from expunge.domain.policy.limits import Of, Per, RateRule, Threshold
 from expunge.domain.policy.models import Models
+from expunge.domain.policy.rules import Grace
 from tests.servers import Servers
 from tests.simulation import PARTITIONS, World, honest, receipt
 
@@ -192,6 +193,13 @@ class Script:
             return self.world.withdraw_assets("asset-0", request=request)
         return self.world.erase(asked.kind, request=request)
 
+    def sets_of(self, model: str) -> list[str]:
+        """The data sets that a model was made from, which its trainer learns from again, as they are by then."""
+        first = next(asset for asset in self.assets if asset.id == model.split("+", maxsplit=1)[0])
+        made = {asset.id for asset in self.assets[: self.published] if asset.kind == "dataset"}
+        gone = {asset for told in self.world.commanded.values() for _, asset, action in told if action == "delete"}
+        return sorted(made.intersection(first.parents) - gone)
+
     def cancel(self, number: int) -> None:
         """Take a request back, if it was made, but not most of the time: little is learnt from a history that ends."""
         if number in self.cases:
@@ -281,10 +289,12 @@ def play(script: Script, history: list[tuple[object, ...]]) -> None:  # noqa: PL
 
 
 def rest(world: World) -> None:
-    """Let the world come to rest, models that wait for others included."""
+    """Let the world come to rest, models that wait for others and requests that can be taken back included."""
     world.settle(ticks=40)
-    world.tick(3600)
-    world.settle(ticks=40)
+    policy = world.policies.current
+    for _ in range(bool(policy.grace) + bool(policy.models.collect_hours)):
+        world.tick(3600)
+        world.settle(ticks=40)
 
 
 history_of = {
@@ -296,6 +306,8 @@ history_of = {
     "step_nodes": st.sampled_from([1, 2, 20_000]),
     "guard": st.sampled_from([0, 2, 100]),
     "collect": st.sampled_from([0, 0, 1]),
+    "grace": st.sampled_from([0, 0, 1]),
+    "learns": st.booleans(),
     "rate": st.sampled_from([0, 2, 100]),
     "lies": st.lists(st.sampled_from(["silent", "failed", "empty", "twice"]), max_size=2),
     "history": st.lists(moves, max_size=60),
@@ -333,6 +345,8 @@ def try_out(
     holding: int,
     guard: int,
     collect: int,
+    grace: int,
+    learns: bool,  # noqa: FBT001 - drawn
     rate: int,
     lies: list[str],
     history: list[tuple[object, ...]],
@@ -344,11 +358,13 @@ def try_out(
     threshold = (Threshold(id="guard", more_than=guard),)
     rates = tuple(RateRule(id=f"rate-{of}", of=of, per=Per.DAY, more_than=rate) for of in Of)
     changes = {"guard": threshold, "rates": rates, "models": Models(collect_hours=collect, needs_hours=1)}
+    changes["grace"] = (Grace(id="grace", hours=grace),) if grace else ()
     world.policies.change(world.policies.current.model_copy(update=changes))
     world.broker.now += timedelta(days=8)  # past the tail of every erasure, so that something can be collected after it
     for system in ("photos", "ml", "users"):
         world.answers[system] = lambda command: lying(command, lies)
     script = Script(world, assets, [Asked(asked.kind, min(asked.at, len(assets))) for asked in requests], holding)
+    world.learns_from = script.sets_of if learns else world.learns_from
     play(script, history)
     for number, asked in enumerate(script.requests):
         if not script.ended(number):
@@ -411,7 +427,8 @@ def judge(script: Script, asked: Asked, case_id: str) -> None:
     expected = reachable(assets, roots(assets, asked) | {each.number for each in assets if each.id in same}, asked)
     owners = {(system, asset.id) for asset in assets if asset.id in least for system in script.systems[asset.number]}
     most = {(system, asset.id) for asset in assets if asset.id in expected for system in script.systems[asset.number]}
-    commanded = {(system, asset) for system, asset, _ in world.commanded[case_id]}
+    # What a trainer made is none of the history's assets; it is commanded where it was made too early.
+    commanded = {(system, asset) for system, asset, _ in world.commanded[case_id] if "+" not in asset}
     asked_holding = {("users", "users.db")} if asked.person and script.holding <= asked.at else set()
     assert owners | asked_holding <= commanded  # one that is declared later is asked if the case is open by then
     assert commanded <= most | ({("users", "users.db")} if asked.person and script.declared else set())

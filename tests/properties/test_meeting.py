@@ -97,6 +97,7 @@ class Cases:
         self.now, self.offset = START, 0
         self.joined: dict[int, Member] = {}
         self.told: dict[str, list[str]] = {}
+        self.heard: dict[str, int] = {}
         self.facts: list[Any] = []
         self.last: Any = None
 
@@ -111,6 +112,8 @@ class Cases:
             if isinstance(emission, Tell):
                 receipt = emission.receipt
                 self.told.setdefault(receipt.command_id, []).append(receipt.status)
+                assert receipt.sequence >= self.heard.get(receipt.command_id, 0)
+                self.heard[receipt.command_id] = receipt.sequence
             elif isinstance(emission, SendJoint):
                 lists = {each.excludes: each.excluded for each in emission.state.members.values()}
                 assert sum(lists.values()) <= MAX_EXCLUDED
@@ -140,6 +143,8 @@ class Cases:
             attempt=attempt,
             begin_by=begin,
             due_at=due,
+            latest=due,
+            heard=self.heard.get(command, 0),
             excludes=f"{number % 3:032x}",
             excluded=excluded,
             excluded_bytes=10,

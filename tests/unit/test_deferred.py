@@ -190,7 +190,8 @@ def test_what_a_law_wants_kept_is_purged_when_it_need_not_be_kept_any_more() -> 
     world.settle(ticks=2)
     assert sorted(asset for asset, _ in actions(world, case_id)) == ["old.log", "photo"]
     (said,) = world.confirmations("completed_with_deferrals")
-    assert [(line["reason"], line["until"]) for line in said["deferrals"]] == [("kept_by_law", "2027-06-02")]
+    (line,) = said["deferrals"]
+    assert (line["reason"], line["until"], line["legal_basis"]) == ("dpdp-logs", "2027-06-02", "DPDP Rules 2025, 8(3)")
     world.tick(213 * DAY)
     world.settle(ticks=2)
     assert ("new.log", "rebuild_without") in actions(world, case_id)

@@ -403,7 +403,8 @@ def test_a_model_made_of_the_rebuilt_set_counts() -> None:
         ([], True, {}, "replacement_unclear"),
         (["set"], True, {"derived_at": None}, "replacement_unclear"),
         (["never registered"], True, {}, "replacement_unclear"),
-        (["set"], True, {"derived_at": "2026-10-01T00:00:00Z"}, "replacement_unclean"),
+        (["set"], True, {"derived_at": "2026-10-01T00:00:00Z"}, "replacement_unclear"),
+        (["set", "model"], True, {}, "replacement_unclear"),
         ([f"part-{number}" for number in range(20)], True, {}, "replacement_unclear"),
     ],
 )
@@ -510,3 +511,73 @@ def test_anonymity_needs_evidence_and_a_law_that_knows_it(regime: str, fields: d
     world.tick(40 * DAY)
     world.settle(ticks=1)
     assert reasons(world, case_id) == {reason}
+
+
+# -- What joint commands produced for others, or besides
+
+
+def test_what_was_made_for_others_is_planned_for_who_was_not_among_them() -> None:
+    """More wait than one command can name; what is made for the first ones holds the data of whoever is left."""
+    world = World()
+    world.policies.change(world.policies.current.model_copy(update={"models": Models(collect_hours=24)}))
+    for person in ("ann", "bob", "cleo"):
+        photos = [{"asset": f"{person}-{number}", "kind": "object", "system": "photos"} for number in range(450)]
+        common = {"subjects": [{"namespace": "user_id", "id": person}], "collected_at": "2026-01-01T00:00:00Z"}
+        world.publish("registrations", "expunge.assets.registered.v1", {"common": common, "assets": photos})
+        world.register("model", "model", "ml", parents=[each["asset"] for each in photos], event=person)
+        world.register("set", "dataset", "users", parents=[f"{person}-0"], event=f"set-{person}")
+    world.settle(ticks=1)
+    trained(world, "set")
+    train, late = world.answers["ml"], ["cleo"]
+
+    def sets(command: dict[str, Any]) -> list[dict[str, Any]]:
+        """The owner of the set does not know yet how to leave out one of them."""
+        mine = command["action"] == "rebuild_without" and command["case_id"] == cases[2]
+        return [] if late and mine else honest(command)
+
+    world.answers["users"] = sets
+    cases = [world.erase(person, request=person) for person in ("ann", "bob", "cleo")]
+    gone: set[str] = set()
+
+    def trains_once(command: dict[str, Any]) -> list[dict[str, Any]]:
+        if command["action"] != "retrain_without":
+            return honest(command)
+        (target,) = command["targets"]
+        if target["asset"] in gone:
+            return [receipt(command, all={"claim": "not_found"})]
+        gone.add(target["asset"])
+        return train(command)
+
+    world.answers["ml"] = trains_once
+    world.settle(ticks=1)
+    for _ in range(30):
+        world.tick(DAY)
+        world.settle(ticks=1)
+    late.clear()
+    for _ in range(20):
+        world.tick(DAY)
+        world.settle(ticks=1)
+    assert {world.status(case_id) for case_id in cases} == {"completed"}
+    assert ("ml", "model+", "retrain_without") in world.commanded[cases[2]]
+    for case_id in cases:
+        world.check_ledger(case_id)
+
+
+def test_what_a_trainer_makes_besides_is_planned_unless_it_is_clean() -> None:
+    """A checkpoint of the old set, registered with the command's id: the id proves nothing."""
+    world = furnished()
+    trained(world, "set")
+    train = world.answers["ml"]
+
+    def with_checkpoint(command: dict[str, Any]) -> list[dict[str, Any]]:
+        if command["action"] == "retrain_without":
+            old = {"derived_at": "2026-10-01T00:00:00Z", "command_id": command["command_id"]}
+            world.register("checkpoint+", "checkpoint", "ml", parents=["set"], **old)
+        return train(command)
+
+    world.answers["ml"] = with_checkpoint
+    case_id = world.erase("ann")
+    world.settle(ticks=10)
+    assert ("ml", "checkpoint+", "delete") in world.commanded[case_id]
+    assert world.status(case_id) == "completed"
+    world.check_ledger(case_id)

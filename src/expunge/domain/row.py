@@ -296,6 +296,15 @@ def parents_of(raw: bytes) -> list[bytes]:
     return [raw[place : place + SIZE] for place in range(at + 1, at + 1 + SIZE * raw[at], SIZE)]
 
 
+def derived_of(raw: bytes) -> int:
+    """When it was made, as far as its row knows (milliseconds since 1970); 0 for unknown."""
+    flags = raw[_FLAGS_AT]
+    if not flags & DERIVED:
+        return 0
+    at = _ID_AT + (raw[_ID_AT - 2] << 8 | raw[_ID_AT - 1]) + (SUBJECT_BYTES if flags & SUBJECT else 0)
+    return int.from_bytes(raw[at : at + 6], "big")
+
+
 @lru_cache(maxsize=8192)
 def moment(text: str) -> datetime:
     """The moment of a stamp."""

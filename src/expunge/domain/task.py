@@ -60,6 +60,8 @@ class Task(Value):
     """System -> bytes that naming the case's people adds to each target of its commands."""
     force: bool = False
     """Plan what is known, without waiting for the indexers any longer."""
+    made_after_ms: int = 0
+    """Of a look at a replacement: it must have been made after this (milliseconds since 1970)."""
     chunks: tuple[Hex, ...] = ()
     holds: tuple[HoldAsked, ...] = ()
     number: int = 0

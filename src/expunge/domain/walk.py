@@ -348,7 +348,7 @@ def lots_of(
             lot = lot._replace(
                 defer_days=disposition.defer_days,
                 defer_until=disposition.defer_until,
-                keep_until=disposition.kept_until(row.collected * 1000 or row.derived_ms),
+                keep_until=disposition.kept_until(max(row.collected * 1000, row.derived_ms)),
             )
         return tuple(lot._replace(system=system) for system in sorted(row.combination.systems))
 

@@ -107,6 +107,8 @@ class _Cause:
 
     record: Record
     event: CloudEvent
+    at: int
+    """Which of the decision's outputs."""
 
     @property
     def appended_ms(self) -> int:
@@ -143,11 +145,10 @@ class Emitter:
         case_id: str = "",
     ) -> None:
         """Append a decision's messages to the waves."""
-        cause = _Cause(record, event)
         case_id = case_id or getattr(message, "case_id", "")
-        for emission in decision.emissions:
+        for at, emission in enumerate(decision.emissions):
             first = isinstance(emission, FIRST)
-            made = self._make(bodies, decision, emission, message, cause, case_id)
+            made = self._make(bodies, decision, emission, message, _Cause(record, event, at), case_id)
             (waves.first if first else waves.last).extend(made)
         if decision.case is not None:
             case = decision.case
@@ -183,7 +184,7 @@ class Emitter:
             case WithdrawCommand(chunk, _) if chunk.pooled:
                 return [self._voice(bodies, case_id, chunk, cause).leave(chunk, root().policy)]
             case Reschedule():
-                return [retrainings.reschedule(emission, case_id, cause.record, cause.event)]
+                return [retrainings.reschedule(emission, case_id, cause.record, cause.event, cause.at)]
             case SendCommand(chunk, attempt):
                 body = bodies.body(case_id, chunk.summary.digest)
                 opened = root()
@@ -194,8 +195,8 @@ class Emitter:
                 return [commands.withdrawal(*told, reason, now)]
             case LookIntoHolds():
                 return [self._look(emission, root(), decision, now)]
-            case LookIntoReplacement(chunk, replacement, looks):
-                return [self._look_at(root(), chunk, replacement, looks, now)]
+            case LookIntoReplacement():
+                return [self._look_at(root(), emission, now)]
             case AskRate():
                 return [_ask_rate(emission, case_id, cause)]
             case LeaveRate(rate, group, places):
@@ -267,24 +268,27 @@ class Emitter:
         )
         return task_message(task, now, SOURCE)
 
-    def _look_at(self, root: Root, chunk: str, replacement: str, looks: int, now: datetime) -> Outgoing:
+    def _look_at(self, root: Root, look: LookIntoReplacement, now: datetime) -> Outgoing:
         task = Task(
             case_id=root.case_id,
-            task_id=task_id(root.case_id, "replacement", chunk, replacement, looks),
+            task_id=task_id(root.case_id, "replacement", look.chunk, look.replacement, look.looks),
             generation=1,
             kind=TaskKind.REPLACEMENT,
             scope=root.scope.model_copy(update={"assets": ()}),
             regime=root.regime,
             policy=root.policy,
-            node=replacement,
-            chunks=(chunk,),
+            node=look.replacement,
+            chunks=(look.chunk,),
+            made_after_ms=look.made_after_ms,
             force=True,
         )
         return task_message(task, now, SOURCE)
 
     def _voice(self, bodies: Bodies, case_id: str, chunk: ChunkState, cause: _Cause) -> retrainings.Voice:
         body = bodies.body(case_id, chunk.summary.digest)
-        return retrainings.Voice(case_id, body, self._door.keys.asset(body.assets[0]), cause.record, cause.event)
+        return retrainings.Voice(
+            case_id, body, self._door.keys.asset(body.assets[0]), cause.record, cause.event, cause.at
+        )
 
     def _people_bytes(self, root: Root) -> dict[str, int]:
         plain = PERSON_BYTES * len(root.scope.subjects)

@@ -18,7 +18,7 @@ from expunge.domain.case.messages import TYPE_OF, HoldingDeclared, Late, LateAss
 from expunge.domain.digest import hidden, name
 from expunge.domain.events import Event, Outgoing, Record, decode, millis
 from expunge.domain.marks import Mark, MarkState, Met, Thing, has_returned, is_late
-from expunge.domain.row import CONTAINER, EXTRA, PARENTS, Row, flags_of, moment, parents_of
+from expunge.domain.row import CONTAINER, EXTRA, PARENTS, Row, derived_of, flags_of, moment, parents_of
 from expunge.domain.scope import Arrival, data_source_node
 from expunge.domain.statement import Statement, identity_of
 from expunge.errors import InvalidMessage
@@ -268,7 +268,9 @@ def _canonical(said: _Stated, partitions: int) -> Outgoing:
 
 def _thing(said: _Stated, put: Put) -> Thing:
     statement, made = said.statement, said.statement.derived_at
-    derived = moment(made) if made else said.at - REGISTRATION_LAG
+    known = derived_of(put.raw)
+    lag = datetime.fromtimestamp(known / 1000, UTC) if known else said.at - REGISTRATION_LAG
+    derived = moment(made) if made else lag
     collected = int(moment(statement.collected_at).timestamp())
     said_ms = millis(derived) if made else 0
     return Thing(said.key, put.raw, _stated_ms(said), millis(derived), collected, statement.command_id, said_ms)

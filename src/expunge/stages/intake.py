@@ -136,14 +136,15 @@ class Intake:
             return [self._dead.of(record, error)]
         found = receipts.discovered(receipt)
         if found:
-            taken = self._register(found, taken, record)
+            self._register(found, taken, record)
+        if found or receipts.names_replacement(taken):  # the case waits until the indexers have passed what there is
+            taken = taken.model_copy(update={"watermark": self._progress.end_offsets()})
         return [to_case(taken, record.appended_at, event.source, event.id)]
 
-    def _register(self, found: list[dict[str, object]], taken: Receipted, record: Record) -> Receipted:
+    def _register(self, found: list[dict[str, object]], taken: Receipted, record: Record) -> None:
         """What a system discovered becomes statements before its receipt is applied (PROTOCOLS 36).
 
-        Registrations only add, so they are sent while the receipt is handled; the case then waits until the indexers
-        have passed them.
+        Registrations only add, so they are sent while the receipt is handled.
         """
         self._sender.send(
             [
@@ -161,7 +162,6 @@ class Intake:
                 for at, asset in enumerate(found)
             ]
         )
-        return taken.model_copy(update={"watermark": self._progress.end_offsets()})
 
 
 def _read_back(record: Record) -> list[Outgoing]:

@@ -1,35 +1,66 @@
 """Whether a case's data leads to a model that took another's place.
 
-A walk marks whatever it reaches, and what is registered later under a mark is found by the indexer. So it is enough to
+A walk marks whatever it reaches, and what is registered later under a mark is found by the indexer, so it is enough to
 look at what the model says that it was made from, one step: had the case reached anything further up, it would have
-marked that, too. Who does not say from what and when it was made, or names more than a row keeps, is not believed.
+marked that, too. (The coordinator believes it only when the indexers have passed what was registered before the receipt
+and no walk is under way.) Who does not say from what and when it was made is not believed.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from expunge.domain.identity import Keys
 from expunge.domain.marks import MarkState
-from expunge.domain.row import KEPT_PARENTS
+from expunge.domain.plan import Chunk
+from expunge.domain.row import KEPT_PARENTS, Row
 from expunge.domain.task import Replacement
 from expunge.ports import Index
+from expunge.stages.exclusions import names_of
 
 _ENDED = frozenset({MarkState.CLEAN, MarkState.GONE})
 
 
-def judged(index: Index, case_id: str, key: bytes) -> Replacement:
-    """The verdict about a model, by its key."""
-    (row,) = index.rows([key])
-    if row is None or not row.combination.kinds:
-        return Replacement.UNREGISTERED
-    (own,) = index.peek(case_id, [key])
-    if own.mark is not None:  # the case has planned it: what it asked for must have been done
-        return Replacement.CLEAN if own.mark.state in _ENDED else Replacement.UNCLEAN
-    if not row.parents or not row.derived_ms or len(row.parents) >= KEPT_PARENTS:
-        return Replacement.UNCLEAR
-    parents = list(row.parents)
-    if any(above is None or not above.combination.kinds for above in index.rows(parents)):
-        return Replacement.UNCLEAR
-    marks = [peek.mark for peek in index.peek(case_id, parents) if peek.mark is not None]
-    if any(mark.state not in _ENDED for mark in marks):
-        return Replacement.UNCLEAN
-    fresh = all(mark.state is MarkState.CLEAN and row.derived_ms > mark.since_ms for mark in marks)
-    return Replacement.CLEAN if fresh else Replacement.STALE
+@dataclass(frozen=True, slots=True, repr=False)
+class Judge:
+    """Looks for one case at what took the place of one model."""
+
+    index: Index
+    keys: Keys
+    case_id: str
+    chunk: Chunk
+    """Of the model that was to be made anew."""
+    made_after_ms: int
+    """Milliseconds since 1970."""
+
+    def judged(self, key: bytes) -> Replacement:
+        """The verdict about a model, by its key."""
+        (row,) = self.index.rows([key])
+        if row is None or not row.combination.kinds:
+            return Replacement.UNREGISTERED
+        old = names_of(self.index, self.keys, [self.keys.asset(self.chunk.assets[0])])
+        if key in old or not self._may_replace(row):
+            return Replacement.UNCLEAR
+        (own,) = self.index.peek(self.case_id, [key])
+        if own.mark is not None:  # the case has planned it: what it asked for must have been done
+            return Replacement.CLEAN if own.mark.state in _ENDED else Replacement.UNCLEAN
+        above = [names_of(self.index, self.keys, [parent]) for parent in row.parents]
+        if not all(self._stated(names) and not names & old for names in above):
+            return Replacement.UNCLEAR
+        return self._marked(sorted(set[bytes]().union(*above)), row.derived_ms)
+
+    def _may_replace(self, row: Row) -> bool:
+        """Whether it is a model of the same system, says from what it was made, and was made for the request."""
+        alike = self.chunk.kind in row.combination.kinds and self.chunk.system in row.combination.systems
+        return alike and 0 < len(row.parents) < KEPT_PARENTS and row.derived_ms > self.made_after_ms
+
+    def _stated(self, names: set[bytes]) -> bool:
+        """Whether somebody has registered an asset under one of its names."""
+        return any(row is not None and row.combination.kinds for row in self.index.rows(sorted(names)))
+
+    def _marked(self, parents: list[bytes], made_ms: int) -> Replacement:
+        marks = [peek.mark for peek in self.index.peek(self.case_id, parents) if peek.mark is not None]
+        if any(mark.state not in _ENDED for mark in marks):
+            return Replacement.UNCLEAN
+        fresh = all(mark.state is MarkState.CLEAN and made_ms > mark.since_ms for mark in marks)
+        return Replacement.CLEAN if fresh else Replacement.STALE

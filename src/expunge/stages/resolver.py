@@ -22,7 +22,7 @@ from expunge.ports import ChunkStore, Index, Metrics, Progress, Result, Tenure, 
 from expunge.stages.dead_letters import DeadLetters
 from expunge.stages.exclusions import left_out
 from expunge.stages.holds import covered
-from expunge.stages.replacements import judged
+from expunge.stages.replacements import Judge
 from expunge.stages.traversal import Bounds, Traversal, is_mine
 
 SOURCE = "/expunge/resolver"
@@ -147,7 +147,9 @@ class Resolver:
 
     def replacement(self, task: Task) -> Replacement:
         """What the index says of a model that took another's place."""
-        return judged(self._index, task.case_id, bytes.fromhex(task.node))
+        (chunk,) = self._chunks.bodies(self._partition(task), task.case_id, task.chunks)
+        judge = Judge(self._index, self._door.keys, task.case_id, chunk, task.made_after_ms)
+        return judge.judged(bytes.fromhex(task.node))
 
     def _partition(self, task: Task) -> int:
         return partition_of(task.case_id, self._topics.partitions("cases"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from expunge.domain.admission.door import Door
@@ -36,6 +37,8 @@ class Voice:
     """The key of the model."""
     record: Record
     event: CloudEvent
+    at: int
+    """Which part of its decision this is."""
 
     def join(self, chunk: ChunkState, attempt: int, case: Case, models: Models, people_bytes: int) -> Outgoing:
         """Ask for the model to be made anew: a command that is one with those of other cases."""
@@ -47,6 +50,8 @@ class Voice:
             attempt=attempt,
             begin_by=models.begin_by(case.now, due_at),
             due_at=due_at,
+            latest=due_at - timedelta(hours=models.needs_hours),
+            heard=chunk.receipt[1],
             excludes=digest("excluded", *self.body.excluded).hex(),
             excluded=len(self.body.excluded),
             excluded_bytes=sum(map(encoded, self.body.excluded)),
@@ -69,14 +74,14 @@ class Voice:
 
     def _spoken(self) -> dict[str, Any]:
         key = retraining_id(self.body.system, self.model)
-        return _spoken(key, self.record, f"{self.case_id}{self.body.digest}")
+        return _spoken(key, self.record, f"{self.case_id}{self.at:06d}")
 
 
-def reschedule(said: Reschedule, case_id: str, record: Record, event: CloudEvent) -> Outgoing:
+def reschedule(said: Reschedule, case_id: str, record: Record, event: CloudEvent, at: int) -> Outgoing:
     """An operator's word about when a model is made anew for a case."""
     key = retraining_id(said.system, bytes.fromhex(said.model))
     word = (*said.word[0].model_dump().values(), said.word[1]) if said.word else None
-    told = Scheduled(case_id=case_id, begin_by=said.begin_by, word=word, **_spoken(key, record, case_id))
+    told = Scheduled(case_id=case_id, begin_by=said.begin_by, word=word, **_spoken(key, record, f"{case_id}{at:06d}"))
     return to_aggregate(told, record, event)
 
 

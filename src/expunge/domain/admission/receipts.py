@@ -33,11 +33,15 @@ def receipt(door: Door, event: CloudEvent, record: Record, system: str) -> tuple
         status=receipt.status,
         all=receipt.all,
         answers=tuple(
-            Answered(asset=answer.asset, outcome=inlets.Outcome.model_validate(answer.model_dump()))
+            Answered(
+                asset=answer.asset,
+                outcome=inlets.Outcome.model_validate(answer.model_dump()),
+                replacement=_replacement(door, answer),
+            )
             for answer in answers
         ),
         expected_by=receipt.expected_by,
-        replacement=_replacement(door, receipt),
+        replacement=_replacement(door, receipt.all),
         content=door.keys.content(canonical(said)),
         place=door.place_of(record),
         appended_ms=millis(record.appended_at),
@@ -45,11 +49,14 @@ def receipt(door: Door, event: CloudEvent, record: Record, system: str) -> tuple
     return receipt, taken
 
 
-def _replacement(door: Door, receipt: inlets.PurgeReceipted) -> str:
-    """The key of the model that took the place of the one that was to be made anew: such a command has one target."""
-    outcomes: tuple[inlets.Outcome | None, ...] = (*receipt.results, *receipt.exceptions, receipt.all)
-    named = next((each.replacement.asset for each in outcomes if each and each.replacement), None)
-    return door.keys.asset(named).hex() if named else ""
+def _replacement(door: Door, outcome: inlets.Outcome | None) -> str:
+    """The key of the asset that took another's place."""
+    return door.keys.asset(outcome.replacement.asset).hex() if outcome and outcome.replacement else ""
+
+
+def names_replacement(taken: Receipted) -> bool:
+    """Whether it says of some model what took its place."""
+    return bool(taken.replacement) or any(each.replacement for each in taken.answers)
 
 
 def discovered(receipt: inlets.PurgeReceipted) -> list[dict[str, object]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from expunge.domain.case import chunk_facts, commanding, facts, purging, reconsidering
+from expunge.domain.case import chunk_facts, commanding, facts, purging, reconsidering, walking
 from expunge.domain.case.chunks import LETTERS, UNCHECKED, ChunkState, Note, Phase
 from expunge.domain.case.commanding import DAY
 from expunge.domain.case.messages import Receipted
@@ -38,8 +38,9 @@ def receipted(turn: Turn, message: Receipted) -> None:
     if not stopped and (turn.case.granted or chunk.left):
         commanding.look_again(turn, chunk)
         chunk = turn.chunks.get(chunk.summary.digest, chunk)
+    walking.plan_produced(turn, chunk.summary.digest, whole=message.status == "withdrawn")
     if message.status == "withdrawn":
-        reconsidering.withdrawn(turn, chunk, message)
+        reconsidering.withdrawn(turn, turn.chunks.get(chunk.summary.digest, chunk), message)
     reconsidering.end_if_cancelled(turn)
     purging.advance(turn)
 
@@ -98,8 +99,10 @@ def _answered(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
         turn.emit(NoteAnswers(chunk.summary.digest, clean, gone, message.appended_ms))
     answered = turn.chunks[chunk.summary.digest]
     tried_enough = message.attempt - answered.used > turn.system(chunk).retries
-    if message.replacement and any(note.reason == UNCHECKED for note in answered.notes):
-        commanding.ask_about_replacement(turn, answered, message.replacement)
+    replacement = message.replacement_of(body.assets[0])
+    if replacement and any(note.reason == UNCHECKED for note in answered.notes):
+        commanding.ask_about_replacement(turn, answered, replacement)
+        walking.plan_produced(turn, chunk.summary.digest, but=replacement)
     elif answered.open and tried_enough and not answered.exhausted and answered.phase is Phase.SENT:
         turn.record(chunk_facts.Exhausted(chunk=chunk.summary.digest), answered)
 

@@ -20,6 +20,8 @@ from expunge.domain.case.chunk_facts import (
     HoldsFound,
     Joined,
     LiftDue,
+    Produced,
+    ProducedPlanned,
     Recalled,
     ReplacementAsked,
     ReplacementJudged,
@@ -176,9 +178,10 @@ def _lift_due(case: Case, chunks: Chunks, fact: LiftDue) -> tuple[Case, Chunks]:
 
 def _deferred(case: Case, chunks: Chunks, fact: Deferred) -> tuple[Case, Chunks]:
     before = chunks[fact.chunk]
-    until, left = fact.until.date().isoformat() if fact.until else "", before.left
-    note = Note(reason=fact.reason, until=until, ordinals=left)
-    answers, notes = _reread(before, OPEN_LETTERS, LETTERS[Claim.DEFERRED])
+    until, letters = fact.until.date().isoformat() if fact.until else "", OPEN_LETTERS | _DEFERRED
+    ordinals = tuple(at for at, letter in enumerate(before.answers) if letter in letters)
+    note = Note(reason=fact.reason, until=until, ordinals=ordinals)
+    answers, notes = _reread(before, letters, LETTERS[Claim.DEFERRED])
     changes = {"answers": answers, "notes": (*notes, note), "next_at": fact.until, "phase": Phase.PUT_OFF}
     return _changed(_turned(case, before), before, **changes)
 
@@ -205,6 +208,16 @@ def _accepted(case: Case, chunks: Chunks, fact: Accepted) -> tuple[Case, Chunks]
 def _replacement_asked(case: Case, chunks: Chunks, fact: ReplacementAsked) -> tuple[Case, Chunks]:
     changes = {"replacement": fact.replacement, "looks": fact.looks, "next_at": fact.next_at}
     return _changed(case, chunks[fact.chunk], **changes)
+
+
+def _produced(case: Case, chunks: Chunks, fact: Produced) -> tuple[Case, Chunks]:
+    before = chunks[fact.chunk]
+    return _changed(case, before, produced=tuple(sorted({*before.produced, *fact.assets})))
+
+
+def _produced_planned(case: Case, chunks: Chunks, fact: ProducedPlanned) -> tuple[Case, Chunks]:
+    before = chunks[fact.chunk]
+    return _changed(case, before, produced=tuple(each for each in before.produced if each not in fact.assets))
 
 
 def _replacement_judged(case: Case, chunks: Chunks, fact: ReplacementJudged) -> tuple[Case, Chunks]:
@@ -270,6 +283,8 @@ APPLY: dict[type[Any], Callable[[Case, Chunks, Any], Case | tuple[Case, Chunks]]
     Joined: _commanded,
     ReplacementAsked: _replacement_asked,
     ReplacementJudged: _replacement_judged,
+    Produced: _produced,
+    ProducedPlanned: _produced_planned,
     Barred: _barred,
     Recalled: _recalled,
     Withdrawn: _withdrawn,

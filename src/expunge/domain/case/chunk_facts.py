@@ -50,6 +50,23 @@ class ReplacementJudged(Value):
     verdict: Replacement
 
 
+class Produced(Value):
+    """Assets that a joint command produced lie under marks of the case: whether they are clean is not known yet."""
+
+    fact: Literal["produced"] = "produced"
+    chunk: Hex
+    assets: tuple[Hex, ...]
+    """Their keys."""
+
+
+class ProducedPlanned(Value):
+    """What was produced and was not found to be clean is planned itself."""
+
+    fact: Literal["produced_planned"] = "produced_planned"
+    chunk: Hex
+    assets: tuple[Hex, ...]
+
+
 class Barred(Value):
     """The stage of a chunk has come, and its command may not leave: paused, held, or still being looked into."""
 

@@ -128,6 +128,8 @@ class ChunkState(Value):
     """How often it was looked at."""
     clean: str = ""
     """The key of a replacement to which the case's data was found not to lead."""
+    produced: tuple[str, ...] = ()
+    """Keys of what joint commands produced that may hold the case's data; planned, unless it is found to be clean."""
     walked: str = ""
     """The key of a replacement that was made too early: it is planned itself."""
     receipt: tuple[int, int] = (0, 0)
@@ -198,12 +200,17 @@ class ChunkState(Value):
     @property
     def out(self) -> bool:
         """Whether its system has a command that it may still carry out."""
-        return self.phase in _WITH_SYSTEM and any(self.answers[each] in _UNSETTLED_LETTERS for each in self.ordinals)
+        looked_at = bool(self.replacement) and self.phase is Phase.SENT  # it has said all, and is not believed yet
+        return (
+            not looked_at
+            and self.phase in _WITH_SYSTEM
+            and any(self.answers[each] in _UNSETTLED_LETTERS for each in self.ordinals)
+        )
 
     @property
     def ticks(self) -> bool:
-        """Whether it has something to do at a moment of its own: to send again, or to end a deferral."""
-        return self.phase is Phase.PUT_OFF or self.out
+        """Whether it has something to do at a moment of its own: to send or look again, or to end a deferral."""
+        return self.phase is Phase.PUT_OFF or self.out or bool(self.replacement and self.open)
 
     @property
     def live(self) -> bool:

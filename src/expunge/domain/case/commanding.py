@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from expunge.domain.case import chunk_facts, deferring, restrictions
 from expunge.domain.case.chunks import ChunkState, Phase
 from expunge.domain.case.turn import LookIntoReplacement, SendCommand, Turn, WithdrawCommand
+from expunge.domain.events import millis
 from expunge.domain.plan import command_id
 from expunge.domain.standing import Hold, hold_word
 from expunge.domain.vocabulary import KEEPING
@@ -67,18 +68,22 @@ def look_again(turn: Turn, chunk: ChunkState) -> None:
         against = (*words(turn, chunk), *_held_in_command(chunk), *restrictions.must_stop(turn, chunk), *regroup)
         if against or chunk.phase is Phase.RECALLED:
             recall(turn, chunk, against)
-    elif chunk.left:
+    elif chunk.left and not chunk.replacement:
         send(turn, chunk)
 
 
 def _put_off(turn: Turn, chunk: ChunkState) -> None:
-    """What policy has put off stays so, unless the request was cancelled or what it waited for has happened."""
+    """What policy has put off stays so, unless the request was cancelled or what it waited for has happened.
+
+    It may wait for something else by now; and a hold that has ended leaves it as it was.
+    """
+    found = deferring.waits(turn, chunk)
     if turn.case.cancelling:
         turn.record(chunk_facts.Barred(chunk=chunk.summary.digest), chunk)
-    elif deferring.waits(turn, chunk) is None:
+    elif found is None:
         turn.record(chunk_facts.DeferralEnded(chunk=chunk.summary.digest), chunk)
         send(turn, turn.chunks[chunk.summary.digest])
-    elif chunk.left:  # a hold that ended leaves it as it was
+    elif chunk.left or found.until != chunk.next_at:
         deferring.put_off(turn, chunk)
 
 
@@ -151,4 +156,5 @@ def ask_about_replacement(turn: Turn, chunk: ChunkState, replacement: str) -> No
         chunk=chunk.summary.digest, replacement=replacement, looks=looks, next_at=turn.now + wait
     )
     turn.record(fact, chunk)
-    turn.emit(LookIntoReplacement(chunk.summary.digest, replacement, looks))
+    fixed_at = turn.case.numbered(chunk.generation).fixed_at or turn.case.opened_at
+    turn.emit(LookIntoReplacement(chunk.summary.digest, replacement, looks, millis(fixed_at)))

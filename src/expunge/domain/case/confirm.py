@@ -14,8 +14,8 @@ from expunge.domain.policy.rules import Seen
 from expunge.domain.vocabulary import DEFERRALS, OPEN, Claim, Kind, Status
 
 RECORD_NOTICE = (
-    "A record of this request and of what was done is kept as evidence, for {months} months after it has ended. "
-    "It holds counts and digests, no identifiers, and is used for nothing else."
+    "A record of this request and of what was done is kept as evidence, for {months} months at least after it has "
+    "ended. It holds counts and digests, no identifiers, and is used for nothing else."
 )
 MAX_LINES = 200
 """Lines in one list of a confirmation; longer lists are cut with a count (PROTOCOLS 39)."""
@@ -51,6 +51,8 @@ def body(
     bases: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The data of a confirmation, all milestones alike; `bases` are the legal bases of exemptions, by rule."""
+    exemptions = _lines(case, lambda line: line.claim == Claim.EXEMPT, "system", "kind", "reason")
+    deferrals = _lines(case, lambda line: line.claim in DEFERRALS, "system", "kind", "claim", "reason", "until")
     data: dict[str, Any] = {
         "case_id": case.case_id,
         "request_id": case.request_id,
@@ -69,9 +71,9 @@ def body(
         "outcome": outcome or None,
         "plan_digest": plan_digest or (case.generations[-1].plan_digest if case.generations else "") or None,
         "counts": counts(case),
-        "deferrals": _lines(case, lambda line: line.claim in DEFERRALS, "system", "kind", "claim", "reason", "until"),
+        "deferrals": _with_bases(deferrals, bases or {}),
         "denials": [],
-        "exemptions": _exemptions(case, bases or {}),
+        "exemptions": _with_bases(exemptions, bases or {}),
         "models": _lines(case, lambda line: line.kind in _SERVED, "kind", "action", "claim"),
         "recipients": _lines(case, lambda line: line.kind == Kind.RECIPIENT_COPY, "system", "claim", "reason"),
         "failures": _lines(case, lambda line: line.claim in {Claim.FAILED, OPEN}, "system", "kind", "claim", "reason"),
@@ -99,8 +101,8 @@ def provisions(case: Case) -> list[dict[str, Any]]:
     ]
 
 
-def _exemptions(case: Case, bases: Mapping[str, str]) -> list[dict[str, Any]]:
-    lines = _lines(case, lambda line: line.claim == Claim.EXEMPT, "system", "kind", "reason")
+def _with_bases(lines: list[dict[str, Any]], bases: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Lines whose reason is a rule of policy with a legal basis say that, too."""
     return [line | ({"legal_basis": bases[line["reason"]]} if line.get("reason") in bases else {}) for line in lines]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from expunge.domain.case import chunk_facts, facts
 from expunge.domain.case.chunks import ChunkState
@@ -63,11 +63,8 @@ def _systems(turn: Turn, message: Decided) -> list[str]:
 
 
 def _begin_by(turn: Turn, message: Decided) -> datetime | None:
-    """By when a model must be begun: as the operator says, but so that the case's due date holds."""
-    if not message.option.of_a_model:
-        return None
-    latest = turn.case.due_at - timedelta(hours=turn.policy.models.needs_hours)
-    return max(turn.now, min(message.due_at or turn.now, latest))
+    """By when a model must be begun, as the operator says; the aggregate sees to it that due dates hold."""
+    return max(turn.now, message.due_at or turn.now) if message.option.of_a_model else None
 
 
 def exempt(turn: Turn, chunk: ChunkState) -> None:

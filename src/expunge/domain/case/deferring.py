@@ -9,7 +9,7 @@ from expunge.domain.case import chunk_facts
 from expunge.domain.case.chunks import ChunkState
 from expunge.domain.case.turn import Turn
 
-BY_POLICY, KEPT_BY_LAW = "by_policy", "kept_by_law"
+BY_POLICY = "by_policy"
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -17,6 +17,7 @@ class Waiting(NamedTuple):
     """Why a command must wait, and until when; without a moment, until something happens."""
 
     reason: str
+    """Of what a law wants kept, the rule, whose legal basis the requester is told."""
     until: datetime | None
 
 
@@ -25,7 +26,7 @@ def waits(turn: Turn, chunk: ChunkState) -> Waiting | None:
     summary = chunk.summary
     kept = _EPOCH + timedelta(days=summary.keep_until)
     if kept > turn.now:
-        return Waiting(KEPT_BY_LAW, kept)
+        return Waiting(summary.rule, kept)
     fixed_at = turn.case.numbered(chunk.generation).fixed_at or turn.now
     until = fixed_at + timedelta(days=summary.defer_days)
     if not summary.defer_until:

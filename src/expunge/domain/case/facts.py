@@ -25,6 +25,8 @@ from expunge.domain.case.chunk_facts import (
     HoldsFound,
     Joined,
     LiftDue,
+    Produced,
+    ProducedPlanned,
     Recalled,
     ReplacementAsked,
     ReplacementJudged,
@@ -343,6 +345,8 @@ Fact = Annotated[
     | Joined
     | ReplacementAsked
     | ReplacementJudged
+    | Produced
+    | ProducedPlanned
     | Barred
     | Recalled
     | Withdrawn

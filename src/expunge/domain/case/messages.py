@@ -92,6 +92,8 @@ class Answered(Value):
 
     asset: str
     outcome: Outcome
+    replacement: str = ""
+    """The key of the model that took its place, where the system names one."""
 
 
 class Receipted(Value):
@@ -107,7 +109,7 @@ class Receipted(Value):
     answers: tuple[Answered, ...] = ()
     expected_by: datetime | None = None
     replacement: str = ""
-    """The key of the model that took the place of the one target, where the system names one."""
+    """The key of the model that took the place of what is said of `all`."""
     joint: str = ""
     """The command under which the system is, or will be, told for several cases at once (`domain.retraining`)."""
     begun: bool = False
@@ -118,6 +120,11 @@ class Receipted(Value):
     place: Place
     appended_ms: int = 0
     """When the receipt was appended: what is stated later has come back."""
+
+    def replacement_of(self, asset: str) -> str:
+        """The key of the model that took an asset's place, as the system says; empty where it names none."""
+        mine = [each.replacement for each in self.answers if each.asset == asset]
+        return mine[-1] if mine else self.replacement
 
 
 class LateAsset(Value):

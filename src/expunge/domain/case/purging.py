@@ -92,7 +92,7 @@ def repeat(turn: Turn, digest: str) -> None:
     elif chunk.asked:  # no answer for a while: the question is put once more
         holds = [turn.standing.holds[each] for each in chunk.asked]
         commanding.ask_about_holds(turn, chunk, holds, turn.now + LOOK_ONCE_MORE)
-    elif chunk.replacement and chunk.out:
+    elif chunk.replacement and chunk.open:
         commanding.ask_about_replacement(turn, chunk, chunk.replacement)
     else:
         commanding.look_again(turn, chunk)

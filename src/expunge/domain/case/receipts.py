@@ -57,9 +57,8 @@ def next_answers(
     if chunk.lifting and receipt.command_id != chunk.command_id:
         return chunk.answers, chunk.notes  # it speaks of what was restricted before it was let go
     remains = bool(set(body.purposes) - set(chunk.lifted))
-    read = _Reader(
-        body, standard, chunk.action, remains, clean=chunk.clean != "" and receipt.replacement == chunk.clean
-    )
+    clean = bool(chunk.clean) and receipt.replacement_of(body.assets[0]) == chunk.clean
+    read = _Reader(body, standard, chunk.action, remains, clean)
     held, named = chunk.held, frozenset(chunk.ordinals_of(receipt.command_id))
     for ordinal, letter, reason, until in _claims(body, receipt, read, named):
         if chunk.phase is Phase.BARRED and letter in ENDING_LETTERS:

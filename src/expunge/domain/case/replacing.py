@@ -17,6 +17,8 @@ def seen(turn: Turn, message: ReplacementSeen) -> None:
     chunk = turn.chunk(message.chunk)
     if chunk is None or chunk.replacement != message.replacement or not chunk.open:
         return
+    if message.verdict is Replacement.CLEAN and not _all_known(turn):
+        return  # what leads to it may not be marked yet: it is looked at again
     digest, walked = chunk.summary.digest, chunk.walked
     turn.record(
         chunk_facts.ReplacementJudged(chunk=digest, replacement=message.replacement, verdict=message.verdict), chunk
@@ -24,7 +26,14 @@ def seen(turn: Turn, message: ReplacementSeen) -> None:
     if message.verdict is Replacement.CLEAN:
         body = turn.reader.body(turn.case.case_id, digest)
         turn.emit(NoteAnswers(digest, clean=body.assets, gone=(), at_ms=0))
+        walking.plan_produced(turn, digest)
     elif message.verdict is Replacement.STALE and walked != message.replacement:
         asset = LateAsset(key=message.replacement, arrival=Arrival.THROUGH)
         walking.late(turn, Late(case_id=turn.case.case_id, assets=(asset,)))
     purging.advance(turn)
+
+
+def _all_known(turn: Turn) -> bool:
+    """Whether the indexers have passed what was registered before the receipt, and every walk has ended."""
+    case = turn.case
+    return not case.watermark and case.open_generation is None and not case.held

@@ -86,6 +86,8 @@ class LookIntoReplacement:
     replacement: str
     """Its key."""
     looks: int
+    made_after_ms: int
+    """When the plan was fixed: what was made before was made for nobody's request."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

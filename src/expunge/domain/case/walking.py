@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from expunge.domain.case import confirm, deciding, facts, guarding, purging
+from expunge.domain.case import chunk_facts, confirm, deciding, facts, guarding, purging
 from expunge.domain.case.messages import Late, LateAsset, Opened, Planned, Root
 from expunge.domain.case.state import MAX_HELD, Held
 from expunge.domain.case.turn import ReconsiderOn, Reject, StartTask, Turn, WriteRoot
@@ -25,6 +25,10 @@ SETTLES = timedelta(seconds=1)
 so that a stream of late assets does not become a stream of plans (PROTOCOLS 19)."""
 SETTLES_AT_MOST = timedelta(hours=1)
 CONTAINERS_PER_TASK = 200
+A_DAY = timedelta(days=1)
+"""What must be left of the time to the due date when a request can be taken back no longer."""
+MAX_PRODUCED = 100
+"""Assets that one joint command produced and that wait for its answer; what is more is planned at once."""
 
 
 def opened(turn: Turn, message: Opened) -> None:
@@ -167,8 +171,10 @@ def _fix(turn: Turn, number: int) -> None:
         )
     )
     grace = turn.policy.grace_of(ABOUT[case.scope], case.regime)
-    if number == 1 and grace and not case.dry_run:
-        turn.record(facts.GraceBegun(until=turn.now + grace))
+    due = min((each.due_at for each in case.deadlines), default=case.due_at)
+    until = min(turn.now + grace, due - A_DAY)
+    if number == 1 and until > turn.now and not case.dry_run:
+        turn.record(facts.GraceBegun(until=until))
     confirm.say(turn, "planned", plan_digest=plan, thresholds=guarding.thresholds(turn, number))
     if not guarding.held_back(turn, number):
         guarding.ask_rates(turn, number)
@@ -178,13 +184,14 @@ def _fix(turn: Turn, number: int) -> None:
 def late(turn: Turn, message: Late, kind: TaskKind = TaskKind.LATE) -> None:
     """Assets that turned up under this case's marks: their walk belongs to the open or the next generation.
 
-    What a command of this very case produced (a rebuilt dataset, a retrained model) is not late (PROTOCOLS 16); what
-    was collected of the person after the case's reach is a new customer's, and is let be.
+    What a command of this very case produced (a rebuilt dataset) is not late (PROTOCOLS 16). What a joint command
+    produced may have been made for others, or too early: it is noted until the answer about the model has shown what it
+    is worth. What was collected of the person after the case's reach is a new customer's, and is let be.
     """
     case = turn.case
     if case.dry_run:
         return
-    concerned = [a for a in message.assets if not (a.command_id and turn.chunk_of(a.command_id))]
+    concerned = [asset for asset in message.assets if not _own(turn, asset)]
     beyond = {a.key for a in concerned if case.until and a.collected > case.until}
     reached = [a for a in concerned if a.key not in beyond]
     if any(each.returned for each in reached):
@@ -193,6 +200,37 @@ def late(turn: Turn, message: Late, kind: TaskKind = TaskKind.LATE) -> None:
         alike = [a for a in reached if bool(a.returned) is back]
         if alike:
             _walk(turn, kind, alike, max(a.returned for a in alike))
+
+
+def _own(turn: Turn, asset: LateAsset) -> bool:
+    """Whether a command of the case produced it, so that it need not be planned, or not yet."""
+    chunk = turn.chunk_of(asset.command_id) if asset.command_id else None
+    if chunk is None or not chunk.pooled:
+        return chunk is not None
+    if not chunk.open or len(chunk.produced) >= MAX_PRODUCED:
+        return False
+    if asset.key not in chunk.produced:
+        turn.record(chunk_facts.Produced(chunk=chunk.summary.digest, assets=(asset.key,)), chunk)
+    return True
+
+
+def plan_produced(turn: Turn, digest: str, *, but: str = "", whole: bool = False) -> None:
+    """Plan what a joint command produced when the model's answer is known, unless that was found to be clean.
+
+    Args:
+        turn: the decision in progress.
+        digest: the model's chunk.
+        but: the model that took its place: it is being looked at, and everything else is planned before that counts.
+        whole: while there is no answer, too, for the case has left that command.
+    """
+    chunk = turn.chunk(digest)
+    if chunk is None or (chunk.open and not (but or whole)):
+        return
+    left = tuple(key for key in chunk.produced if key not in {chunk.clean, but})
+    if left:
+        turn.record(chunk_facts.ProducedPlanned(chunk=digest, assets=left), chunk)
+        assets = tuple(LateAsset(key=key, arrival=Arrival.THROUGH) for key in left)
+        late(turn, Late(case_id=turn.case.case_id, assets=assets))
 
 
 def _restored(turn: Turn) -> None:

@@ -18,6 +18,8 @@ from expunge.domain.retraining.state import MAX_WAITING, Leaver, Phase, Retraini
 from expunge.domain.vocabulary import Claim
 
 TIMER = "retrain"
+OLD = 1
+"""The number of what is older than all that cases have heard: it only fills what is open."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -62,46 +64,43 @@ class Turn:
         self.state = apply(self.state, fact)
         self.facts.append((self.state.sequence, fact))
 
-    def promise(self, members: Iterable[Member], until: datetime, *, joint: str, of: Receipted | None = None) -> None:
-        """Tell cases to wait, and under which id the owner is, or will be, told; `of`: the owner's own promise."""
-        place = place_of(self.state.round, self.state.attempt, of.sequence if of else 0)
+    def promise(self, members: Iterable[Member], until: datetime, *, joint: str) -> None:
+        """Tell cases to wait, and under which id the owner is, or will be, told."""
         for each in members:
-            self._tell(each, "accepted", place, expected_by=until, joint=joint, begun=joint == self.state.command_id)
+            self._tell(each, "accepted", expected_by=until, joint=joint, begun=joint == self.state.command_id)
 
     def let_go(self, whom: Leaver) -> None:
         """Tell a case that nothing more will be done for it."""
-        self._tell(whom, "withdrawn", place_of(self.state.round, self.state.attempt, 0))
+        self._tell(whom, "withdrawn")
 
     def pass_on(self, whom: Member | Leaver, said: Receipted, number: int) -> None:
-        """Pass the owner's answer on to a case that it concerns; that the owner lets go is no answer."""
+        """Pass the owner's answer on to a case that it concerns; that the owner lets go is no answer.
+
+        What the aggregate says it numbers by its own facts: that rises, whatever numbers owners give.
+        """
         status = "done" if said.status == "withdrawn" else said.status
         fields = {
             "case_id": whom.case_id,
             "command_id": whom.command_id,
             "attempt": whom.attempt,
-            "sequence": place_of(number, said.attempt, said.sequence),
+            "sequence": number,
             "status": status,
         }
         self.emissions.append(Tell(said.model_copy(update=fields)))
 
-    def _tell(self, whom: Member | Leaver, status: Literal["accepted", "withdrawn"], place: int, **more: Any) -> None:
+    def _tell(self, whom: Member | Leaver, status: Literal["accepted", "withdrawn"], **more: Any) -> None:
         receipt = Receipted(
             case_id=whom.case_id,
             command_id=whom.command_id,
             system=self.state.system,
             attempt=whom.attempt,
-            sequence=max(place, 1),
+            sequence=max(self.state.sequence, OLD),
             status=status,
             content=self.state.retraining,
             place=self.place,
             **more,
         )
         self.emissions.append(Tell(receipt))
-
-
-def place_of(number: int, attempt: int, sequence: int) -> int:
-    """The sequence of a receipt as cases see it: it rises with round, attempt and sequence of the owner."""
-    return (number * 1_000 + min(attempt, 999)) * 1_000_000 + min(sequence, 999_999)
 
 
 def decide(
@@ -146,7 +145,8 @@ def decide(
 
 def _joined(turn: Turn, message: Joined) -> None:
     member, state = message.member, turn.state
-    if len(state.waiting) >= MAX_WAITING and member.command_id not in {**state.waiting, **state.members}:
+    known = {**state.waiting, **state.members}
+    if state.has_answered(member) or (len(state.waiting) >= MAX_WAITING and member.command_id not in known):
         _promise_next(turn, member)
         return
     turn.record(
@@ -167,22 +167,25 @@ def _promise_next(turn: Turn, member: Member) -> None:
 
 
 def _begin(turn: Turn) -> None:
-    """Begin the next round, if its time has come and the owner is free."""
-    state = turn.state
+    """Begin the next round, if its time has come and the owner is free.
+
+    Where nobody waits but whom the last round was for, the owner is told that again under its own id (PROTOCOLS 33): an
+    answer was refused, or was for a while only.
+    """
+    state, next_at = turn.state, turn.now + _timeout(turn)
     if state.phase is not Phase.IDLE or state.begin_at is None:
         return
     if turn.now < state.begin_at and not state.full:
         return
-    turn.record(
-        facts.RetrainBegun(
-            round=state.round + 1,
-            command_id=state.next_command_id,
-            members=state.fitting(),
-            next_at=turn.now + _timeout(turn),
-        )
-    )
+    chosen = state.fitting()
+    if state.members.keys() >= set(chosen):
+        attempt, told = state.attempt + 1, {"members": chosen, "next_at": next_at}
+        turn.record(facts.RetrainReopened(command_id=state.command_id, attempt=attempt, **told))
+    else:
+        number, command = state.round + 1, state.next_command_id
+        turn.record(facts.RetrainBegun(round=number, command_id=command, members=chosen, next_at=next_at))
     turn.emissions.append(SendJoint(turn.state))
-    turn.promise(turn.state.present, turn.now + _timeout(turn), joint=turn.state.command_id)
+    turn.promise(turn.state.present, next_at, joint=turn.state.command_id)
 
 
 def _left(turn: Turn, message: Left) -> None:
@@ -240,19 +243,18 @@ def _receipted(turn: Turn, message: Receipted) -> None:
     fits = message.command_id == state.command_id and message.system == state.system
     if before and message.system == state.system and message.command_id == state.command_of(before.number):
         for each in before.members if message.attempt <= before.attempt else ():
-            turn.pass_on(each, message, before.number)
+            turn.pass_on(each, message, OLD)
         return
     if not fits or message.attempt > state.attempt:
         turn.emissions.append(SetAside(message.place, message.content, "receipt_without_command"))
         return
-    place = (message.attempt, message.sequence)
     if message.status == "accepted":
-        if state.phase is Phase.SENT and place > state.receipt:
+        if state.phase is Phase.SENT and (message.attempt, message.sequence) > state.receipt:
             _promised(turn, message)
         return
-    if message.all is not None or message.answers or message.status == "failed":
-        _answered(turn, message)
-    if message.status == "withdrawn" and state.phase is Phase.RECALLED:
+    answered = message.all is not None or bool(message.answers) or message.status == "failed"
+    done = _answered(turn, message) if answered else False
+    if state.phase is Phase.RECALLED and (done or message.status == "withdrawn"):
         leaving = tuple(turn.state.leaving.values())
         turn.record(facts.RetrainLetGo(attempt=message.attempt, sequence=message.sequence))
         for each in leaving:
@@ -265,16 +267,20 @@ def _promised(turn: Turn, message: Receipted) -> None:
     soonest = turn.now + timedelta(seconds=turn.system.retry_seconds)
     next_at = max(min(promised, due) if due > turn.now else promised, soonest)
     turn.record(facts.RetrainPromised(attempt=message.attempt, sequence=message.sequence, next_at=next_at))
-    turn.promise(turn.state.present, next_at, joint=turn.state.command_id, of=message)
+    turn.promise(turn.state.present, next_at, joint=turn.state.command_id)
 
 
-def _answered(turn: Turn, message: Receipted) -> None:
-    """An answer ends the round, unless it says that nothing was achieved: then the owner is told again."""
-    state = turn.state
+def _answered(turn: Turn, message: Receipted) -> bool:
+    """An answer ends the round, unless it says that nothing was achieved: then the owner is told again.
+
+    Whether it ended it, or would have. Cases are told of an older answer, or of two with one number, as they would be
+    by a system (PROTOCOLS 34).
+    """
+    state, place = turn.state, (message.attempt, message.sequence)
     said = [each.outcome.claim for each in message.answers] + ([message.all.claim] if message.all else [])
     failed = message.status == "failed" or Claim.FAILED in said
-    current = (message.attempt, message.sequence) >= state.receipt
-    if current:
+    number = state.told if place == state.receipt else OLD
+    if place > state.receipt:
         next_at = turn.now + _wait(turn, message.attempt) if failed and state.phase is Phase.SENT else state.next_at
         turn.record(
             facts.RetrainAnswered(
@@ -285,9 +291,11 @@ def _answered(turn: Turn, message: Receipted) -> None:
                 next_at=next_at if failed or state.phase is Phase.RECALLED else None,
             )
         )
+        number = turn.state.told
     waiting: tuple[Member | Leaver, ...] = (*state.present, *state.leaving.values())
     for each in waiting:
-        turn.pass_on(each, message, state.round)
+        turn.pass_on(each, message, number)
+    return not failed
 
 
 def _fired(turn: Turn) -> None:

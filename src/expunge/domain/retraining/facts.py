@@ -54,6 +54,17 @@ class RetrainBegun(Value):
     next_at: datetime
 
 
+class RetrainReopened(Value):
+    """The owner was told again what it was told last: its answer was refused, or was for a while only."""
+
+    fact: Literal["retrain_reopened"] = "retrain_reopened"
+    command_id: Hex
+    attempt: int
+    members: tuple[Hex, ...]
+    """The command ids of the cases that wait for it."""
+    next_at: datetime
+
+
 class RetrainRepeated(Value):
     """The owner was told once more: it was silent, or failed."""
 
@@ -104,6 +115,7 @@ RetrainFact = Annotated[
     | RetrainLeft
     | RetrainScheduled
     | RetrainBegun
+    | RetrainReopened
     | RetrainRepeated
     | RetrainPromised
     | RetrainAnswered
@@ -157,7 +169,7 @@ def _left(state: Retraining, fact: RetrainLeft) -> dict[str, Any]:
 
 def _scheduled(state: Retraining, fact: RetrainScheduled) -> dict[str, Any]:
     changed = {
-        command: each.model_copy(update={"begin_by": fact.begin_by})
+        command: each.model_copy(update={"begin_by": min(fact.begin_by, each.latest)})
         for command, each in state.waiting.items()
         if each.case_id == fact.case_id
     }
@@ -187,17 +199,31 @@ def _before(state: Retraining) -> Round | None:
     return Round(number=state.round, attempt=state.attempt, members=members) if members else None
 
 
+def _reopened(state: Retraining, fact: RetrainReopened) -> dict[str, Any]:
+    again = {command: state.waiting[command] for command in fact.members}
+    return {
+        "members": {**state.members, **again},
+        "waiting": without(state.waiting, fact.members),
+        "gone": frozenset(state.members.keys() - set(fact.members)),
+        "phase": Phase.SENT,
+        "attempt": fact.attempt,
+        "failed": False,
+        "next_at": fact.next_at,
+    }
+
+
 def _repeated(_: Retraining, fact: RetrainRepeated) -> dict[str, Any]:
     return {"attempt": fact.attempt, "next_at": fact.next_at}
 
 
-def _promised(_: Retraining, fact: RetrainPromised) -> dict[str, Any]:
-    return {"receipt": (fact.attempt, fact.sequence), "next_at": fact.next_at}
+def _promised(state: Retraining, fact: RetrainPromised) -> dict[str, Any]:
+    return {"receipt": (fact.attempt, fact.sequence), "told": state.sequence + 1, "next_at": fact.next_at}
 
 
 def _answered(state: Retraining, fact: RetrainAnswered) -> dict[str, Any]:
     place = max(state.receipt, (fact.attempt, fact.sequence))
-    changes: dict[str, Any] = {"receipt": place, "failed": fact.failed}
+    changes: dict[str, Any] = {"receipt": place, "failed": fact.failed, "told": state.sequence + 1}
+    changes |= {} if fact.failed else {"answered": state.sequence + 1}
     if state.phase is Phase.SENT:
         changes |= {"phase": Phase.SENT if fact.failed else Phase.IDLE, "next_at": fact.next_at}
     return changes
@@ -217,6 +243,7 @@ _APPLY: dict[type[Any], Callable[[Retraining, Any], dict[str, Any]]] = {
     RetrainLeft: _left,
     RetrainScheduled: _scheduled,
     RetrainBegun: _begun,
+    RetrainReopened: _reopened,
     RetrainRepeated: _repeated,
     RetrainPromised: _promised,
     RetrainAnswered: _answered,

@@ -27,6 +27,10 @@ class Member(Value):
     begin_by: datetime
     """When it must be begun at the latest, whoever else may come."""
     due_at: datetime
+    latest: datetime
+    """So long before that, an operator may put it off."""
+    heard: int
+    """The number of the last receipt that the case knows."""
     excludes: Hex
     """The digest of what it has left out: whoever has the same left out adds nothing to that."""
     excluded: int

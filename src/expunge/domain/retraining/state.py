@@ -14,7 +14,7 @@ from expunge.domain.scope import Hex, Value
 MAX_MEMBERS = 2_000
 MAX_WEIGHT = 600_000
 """Bytes of exclusions and people in one command, so that it stays below a topic's 1 MiB."""
-MAX_WAITING = 10_000
+MAX_WAITING = 5_000
 """Who asks when so many wait is told to ask again later, and not remembered."""
 
 
@@ -70,6 +70,10 @@ class Retraining(Value):
     """When to send, or withdraw, once more."""
     receipt: tuple[int, int] = (0, 0)
     """(attempt, sequence) of the owner's last promise or answer in this round."""
+    told: int = 0
+    """The number under which cases were told of that."""
+    answered: int = 0
+    """The same of the last answer that ended a round."""
     failed: bool = False
     """What the owner's last answer said."""
     seen: dict[int, Cause] = {}
@@ -129,6 +133,11 @@ class Retraining(Value):
     def full(self) -> bool:
         """Whether more wait than one command can name: then it need not wait for others."""
         return len(self.fitting()) < len(self.waiting)
+
+    def has_answered(self, member: Member) -> bool:
+        """Whether an answer is on its way to a case that asks again because it has not heard it yet."""
+        mine = member.command_id in self.members and member.command_id not in self.gone
+        return self.phase is Phase.IDLE and mine and member.heard < self.answered
 
     def heard(self, partition: int, cause: Cause) -> bool:
         """Whether this was said before: a crash, or a process that woke up, repeats it."""
