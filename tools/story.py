@@ -172,6 +172,8 @@ def anew(world: World) -> None:
         if said:
             return [receipt(command, **said.pop(0))]
         anew = f"{command['targets'][0]['asset']}+"
+        old = {"derived_at": too_early, "command_id": command["command_id"]}
+        world.register("checkpoint+", "checkpoint", "ml", parents=["faces"], **old)
         made = too_early if anew == "net+" else stamp(world.broker.now + timedelta(seconds=1))
         world.register(
             anew, "model", "ml", parents=["faces"], derived_at=made, command_id=command["command_id"], event=anew
@@ -197,7 +199,22 @@ def anew(world: World) -> None:
     for _ in range(6):
         world.tick(day)
         world.settle(ticks=1)
+    _put_off_by_its_owner(world)
     _withdrawn_from_its_owner(world)
+
+
+def _put_off_by_its_owner(world: World) -> None:
+    """A model whose owner answers that it will be made later, and is asked again then."""
+    world.register("face-kim", subjects=["kim"])
+    world.register("medium", "model", "ml", parents=["face-kim"])
+    world.settle(ticks=1)
+    until = {"claim": "deferred", "until": stamp(world.broker.now + timedelta(days=4)), "reason_code": "window"}
+    world.answers["ml"] = lambda command: [receipt(command, all=until)]
+    world.erase("kim", request="anew-kim", received_at=stamp(world.broker.now))
+    world.settle(ticks=1)
+    for _ in range(7):
+        world.tick(86_400)
+        world.settle(ticks=1)
 
 
 def _withdrawn_from_its_owner(world: World) -> None:

@@ -280,3 +280,47 @@ def test_serving_is_disabled_before_a_deployment_is_made_anew() -> None:
 def test_rules_that_make_no_sense_are_refused(rule: dict[str, Any], text: str) -> None:
     with pytest.raises(ValidationError, match=text):
         DispositionRule.model_validate({"id": "x", "then": "delete"} | rule)
+
+
+def test_what_waits_for_a_law_and_then_for_a_restore_says_first_one_and_then_the_other() -> None:
+    rule = UNTIL_RESTORE | {"keep": {"months": 1}, "legal_basis": "a law"}
+    world = with_rules(rule)
+    world.register("tape", "backup", "ml", subjects=["ann"], collected_at="2026-10-20T00:00:00Z")
+    world.settle()
+    case_id = world.erase("ann")
+    world.settle(ticks=2)
+    (said,) = world.confirmations("completed_with_deferrals")
+    assert [(line["reason"], line["legal_basis"]) for line in said["deferrals"]] == [("tapes", "a law")]
+    world.tick(40 * DAY)
+    world.settle(ticks=2)
+    assert not actions(world, case_id)
+    world.say("obligation.decided", case_id, system="ml", option="restored", rationale="x")
+    world.settle(ticks=2)
+    assert actions(world, case_id) == [("tape", "destroy_key")]
+    assert world.status(case_id) == "completed"
+    world.check_ledger(case_id)
+
+
+def test_grace_ends_in_time_for_the_due_date() -> None:
+    world = with_rules(grace=(Grace(id="accounts", hours=720),))
+    world.register("photo", subjects=["ann"])
+    world.settle()
+    case_id = world.erase("ann", received_at="2026-10-05T00:00:00Z")
+    world.settle(ticks=2)
+    assert world.status(case_id) == "planned"
+    world.tick(3 * DAY)
+    world.settle(ticks=2)
+    assert world.status(case_id) == "completed"
+    assert not world.confirmations("overdue")
+
+
+def test_what_a_law_wants_kept_is_counted_from_when_its_last_part_was_made() -> None:
+    world = with_rules()
+    dates = {"collected_at": "2025-06-01T00:00:00Z", "derived_at": "2026-10-25T00:00:00Z"}
+    world.register("long.log", "log", subjects=["ann"], **dates)
+    world.settle(ticks=1)
+    case_id = world.erase("ann", regime="dpdp")
+    world.settle(ticks=2)
+    assert not actions(world, case_id)
+    (said,) = world.confirmations("completed_with_deferrals")
+    assert said["deferrals"][0]["until"] == "2027-10-26"

@@ -581,3 +581,126 @@ def test_what_a_trainer_makes_besides_is_planned_unless_it_is_clean() -> None:
     assert ("ml", "checkpoint+", "delete") in world.commanded[case_id]
     assert world.status(case_id) == "completed"
     world.check_ledger(case_id)
+
+
+def test_a_parent_may_be_named_by_another_of_its_names() -> None:
+    world = World()
+    world.register("photo-ann", subjects=["ann"])
+    world.register("set", "dataset", "ml", parents=["photo-ann"], aliases=["set:latest"])
+    world.register("model", "model", "ml", parents=["set:latest"])
+    world.settle(ticks=1)
+    trained(world, "set:latest")
+    case_id = world.erase("ann")
+    world.settle(ticks=2)
+    assert world.status(case_id) == "completed"
+
+
+def test_an_older_answer_does_not_take_the_place_of_one_that_is_being_looked_at() -> None:
+    world = furnished()
+    trained(world, "set")
+    train = world.answers["ml"]
+
+    def turned(command: dict[str, Any]) -> list[dict[str, Any]]:
+        if command["action"] != "retrain_without":
+            return honest(command)
+        (done,) = train(command)
+        return [done | {"sequence": 5}, receipt(command, sequence=2, all={"claim": "failed"})]
+
+    world.answers["ml"] = turned
+    case_id = world.erase("ann")
+    world.settle(ticks=3)
+    assert world.status(case_id) == "completed"
+    assert len(joint(world)) == 1
+
+
+def test_an_owner_that_had_finished_when_it_was_told_not_to_go_on_may_say_so() -> None:
+    """PROTOCOLS 4: `withdrawn`, or what was already done; both end it."""
+    world, (case_id,) = under_way("ann")
+    (command,) = joint(world)
+    world.deaf.add("ml")
+    world.say("request.cancelled", case_id, reason="x")
+    world.settle(ticks=1)
+    assert aggregate(world).phase is Phase.RECALLED
+    world.publish("receipts.ml", "expunge.purge.receipted.v1", receipt(command, all={"claim": "deleted"}), source="/ml")
+    world.settle(ticks=1)
+    assert aggregate(world).phase is Phase.IDLE
+    assert world.status(case_id) == "cancelled"
+    assert world.confirmations("cancelled", case_id=case_id)[0]["counts"]["model"] == {"deleted": 1}
+
+
+def test_what_was_promised_to_who_left_holds_its_data_and_is_planned() -> None:
+    """Bob is paused before the round begins that he was promised; what it makes for Ann is made of his photo, too."""
+    world = furnished(("ann", "bob"), collect_hours=24)
+    trained(world, "set")
+    train, silent = world.answers["ml"], [True]
+
+    def answers(command: dict[str, Any]) -> list[dict[str, Any]]:
+        mine = command["case_id"] == cases[1] and command["action"] == "rebuild_without"
+        return [] if silent and mine else train(command)
+
+    world.answers["ml"] = answers
+    cases = [world.erase(person, request=person) for person in ("ann", "bob")]
+    world.settle(ticks=1)
+    for _ in range(25):  # the set's owner is silent about Bob: his stage ends by the clock
+        world.tick(DAY)
+        world.settle(ticks=1)
+    silent.clear()
+    for _ in range(25):
+        world.tick(DAY)
+        world.settle(ticks=1)
+    assert {world.status(case_id) for case_id in cases} == {"completed"}
+    assert ("ml", "model+", "retrain_without") in world.commanded[cases[1]]
+
+
+@pytest.mark.parametrize("word", ["pause", "hold"])
+def test_a_word_while_a_replacement_is_looked_at_has_nothing_made_anew(word: str) -> None:
+    world = furnished()
+    trained(world, "set", registered=False)
+    case_id = world.erase("ann")
+    world.settle(ticks=1)
+    (command,) = joint(world)
+    if word == "pause":
+        world.order("emission.paused", key="p", scope={"case_id": case_id}, reason="x")
+    else:
+        world.order("hold.placed", key="h", hold_id="h", scope={"case_id": case_id}, basis="b", custodian="c")
+    world.settle(ticks=1)
+    if word == "pause":
+        world.order("emission.resumed", key="p", scope={"case_id": case_id})
+    else:
+        world.order("hold.released", key="h", hold_id="h")
+    made = {"command_id": command["command_id"], "derived_at": world.broker.now.isoformat()}
+    world.register("model+", "model", "ml", parents=["set"], **made)
+    world.settle(ticks=30)
+    assert world.status(case_id) == "completed"
+    assert len(joint(world)) == 1
+    world.check_ledger(case_id)
+
+
+def test_a_refused_answer_is_asked_for_again_under_its_own_id() -> None:
+    """PROTOCOLS 33: a system sends its stored answer; nothing is trained again day by day."""
+    world = furnished()
+    outcome = {"claim": "retrained_without", "method": "approximate_unlearning"}
+    world.answers["ml"] = lambda command: (
+        [receipt(command, all=dict(outcome))] if command["action"] == "retrain_without" else honest(command)
+    )
+    world.erase("ann", regime="order")
+    world.settle(ticks=1)
+    for _ in range(10):
+        world.tick(DAY)
+        world.settle(ticks=1)
+    assert len(joint(world)) > 5
+    assert len({command["command_id"] for command in joint(world)}) == 1
+
+
+def test_no_word_puts_a_model_off_beyond_the_deadline_of_its_provision() -> None:
+    world = furnished(collect_hours=24, needs_hours=48)
+    world.register("scan", data_sources=["supplier-a"])
+    deadline = world.broker.now + timedelta(days=10)
+    provision = {"id": "III(C)", "deadline": deadline.isoformat(), "kinds": ["model"]}
+    matter = {"authority": "court", "docket": "C-1", "order_date": "2026-11-01", "provisions": [provision]}
+    case_id = world.erase("ann", matter=matter)
+    world.settle(ticks=1)
+    far = (world.broker.now + timedelta(days=80)).isoformat()
+    world.say("obligation.decided", case_id, asset="model", option="retrain_by", rationale="x", due_at=far)
+    world.settle(ticks=1)
+    assert aggregate(world).begin_at == deadline - timedelta(hours=48)

@@ -44,19 +44,21 @@ class Judge:
         (own,) = self.index.peek(self.case_id, [key])
         if own.mark is not None:  # the case has planned it: what it asked for must have been done
             return Replacement.CLEAN if own.mark.state in _ENDED else Replacement.UNCLEAN
-        above = [names_of(self.index, self.keys, [parent]) for parent in row.parents]
-        if not all(self._stated(names) and not names & old for names in above):
+        above = [self._stated(parent) for parent in row.parents]
+        if not all(names and not old.intersection(names) for names in above):
             return Replacement.UNCLEAR
-        return self._marked(sorted(set[bytes]().union(*above)), row.derived_ms)
+        return self._marked([name for names in above for name in names], row.derived_ms)
 
     def _may_replace(self, row: Row) -> bool:
         """Whether it is a model of the same system, says from what it was made, and was made for the request."""
         alike = self.chunk.kind in row.combination.kinds and self.chunk.system in row.combination.systems
         return alike and 0 < len(row.parents) < KEPT_PARENTS and row.derived_ms > self.made_after_ms
 
-    def _stated(self, names: set[bytes]) -> bool:
-        """Whether somebody has registered an asset under one of its names."""
-        return any(row is not None and row.combination.kinds for row in self.index.rows(sorted(names)))
+    def _stated(self, asset: bytes) -> list[bytes]:
+        """The names of an asset under which somebody has registered it: there stand the marks that say how it is."""
+        names = sorted(names_of(self.index, self.keys, [asset]))
+        rows = zip(names, self.index.rows(names), strict=True)
+        return [name for name, row in rows if row is not None and row.combination.kinds]
 
     def _marked(self, parents: list[bytes], made_ms: int) -> Replacement:
         marks = [peek.mark for peek in self.index.peek(self.case_id, parents) if peek.mark is not None]

@@ -68,7 +68,10 @@ def look_again(turn: Turn, chunk: ChunkState) -> None:
         against = (*words(turn, chunk), *_held_in_command(chunk), *restrictions.must_stop(turn, chunk), *regroup)
         if against or chunk.phase is Phase.RECALLED:
             recall(turn, chunk, against)
-    elif chunk.left and not chunk.replacement:
+    elif chunk.left and chunk.replacement:
+        if chunk.next_at is None and not turn.case.cancelling:  # a hold had kept it from being looked at
+            ask_about_replacement(turn, chunk, chunk.replacement)
+    elif chunk.left:
         send(turn, chunk)
 
 

@@ -65,6 +65,8 @@ def next_answers(
             continue  # it will not be done by a command that was withdrawn
         if ordinal in held and letters[ordinal] == HELD_LETTER:
             stands = _rank(letter) >= _BADNESS[_NOT_FOUND]  # what is gone is gone, whatever should have been kept
+        elif place < chunk.receipt and said.get(ordinal, ("", ""))[0] == UNCHECKED:
+            stands = False  # it was answered, if not believed yet
         else:
             stands = _stands(letters[ordinal], letter, later=place > chunk.receipt, contradiction=contradiction)
         if stands:
