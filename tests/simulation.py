@@ -81,6 +81,8 @@ REGISTRY = Registry(
 )
 
 
+SHIPPED = load_policy(None).model_copy(update={"models": Models()})
+"""But for the time that models wait for others."""
 WITHDRAWN = "expunge.purge.withdrawn.v1"
 
 
@@ -159,8 +161,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.keys = Keys(b"s" * 32)
-        shipped = load_policy(None)
-        self.policies = MemoryPolicies(shipped.model_copy(update={"models": Models()}))
+        self.policies = MemoryPolicies(SHIPPED)
         self.door = Door(self.registry, self.keys, self.policies, "t.", allow_unsigned=True)
         self.index: Any = RedisIndex(self.real) if self.real is not None else MemoryIndex()
         self.store: Any = RedisCaseStore(self.real) if self.real else MemoryCaseStore()

@@ -107,6 +107,6 @@ def test_policy_commands(world: Deployment, tmp_path: Path) -> None:
     assert [(rule["then"], rule["rule"]) for rule in explained["rules"]][-1] == ("delete", "source-work-product")
     assert explained["clock"]["clock"] == "order"
     wrong = tmp_path / "wrong.yaml"
-    wrong.write_text(shipped().replace("share: 40", "share: 41"))
+    wrong.write_text(shipped().replace("share: 30", "share: 31"))
     with pytest.raises(Exception, match="add up to 100"):
         CliRunner().invoke(app, ["policy", "check", str(wrong)], catch_exceptions=False)
