@@ -314,7 +314,7 @@ history_of = {
     "restored": st.integers(0, 6),
     "aftermath": st.lists(moves, max_size=15),
 }
-HISTORIES = int(os.environ.get("EXPUNGE_TEST_HISTORIES", "1000"))
+HISTORIES = int(os.environ.get("EXPUNGE_TEST_HISTORIES", "500"))
 common = settings(
     deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], print_blob=True
 )

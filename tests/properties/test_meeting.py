@@ -22,7 +22,7 @@ from tests.simulation import START, World
 
 KINDS = st.sampled_from(["ann", "bob", "withdrawal", "asset"])
 STRICT = {action.value: rank for rank, action in enumerate(STRICTNESS)}
-few = settings(deadline=None, max_examples=60)
+few = settings(deadline=None, max_examples=40)
 
 
 def carried_out(assets: list[Asset], *requests: Asked, hold: str = "") -> tuple[World, list[str]]:

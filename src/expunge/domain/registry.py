@@ -5,6 +5,7 @@ A name that is not declared here is refused at the door: a typo must never becom
 
 from __future__ import annotations
 
+from datetime import timedelta
 from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
 from typing import Annotated, Literal, get_args
@@ -18,6 +19,9 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
 RequestType = Literal["erasure", "revocation", "withdrawal", "asset", "restriction"]
 REQUEST_TYPES: tuple[RequestType, ...] = get_args(RequestType)
+
+
+A_DAY = timedelta(days=1)
 
 
 class _Declared(BaseModel):
@@ -53,6 +57,19 @@ class System(_Declared):
     reason: str = ""
     owner: str = ""
 
+    @property
+    def timeout(self) -> timedelta:
+        """How long a command may stay without a receipt before it is repeated."""
+        return timedelta(seconds=self.timeout_seconds)
+
+    def after_failure(self, attempt: int) -> timedelta:
+        """The wait before a command that failed is repeated: soon, then ever later, then daily."""
+        return A_DAY if attempt > self.retries else _doubled(self.retry_seconds, attempt - 1)
+
+    def after_withdrawal(self, times: int) -> timedelta:
+        """The wait before a command that was withdrawn so often is withdrawn once more."""
+        return _doubled(max(self.timeout_seconds, self.retry_seconds), times)
+
     @model_validator(mode="after")
     def _consistent(self) -> System:
         if self.reveal and not self.sealing_key:
@@ -60,6 +77,11 @@ class System(_Declared):
         if not self.integrated and not (self.reason and self.owner):
             raise ValueError(f"system {self.name}: integrated = false needs reason and owner")
         return self
+
+
+def _doubled(seconds: float, times: int) -> timedelta:
+    """Twice as long each time, up to a day."""
+    return timedelta(seconds=min(seconds * 2 ** min(max(times, 0), 20), A_DAY.total_seconds()))
 
 
 class Publisher(_Declared):

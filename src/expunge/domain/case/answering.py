@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 from expunge.domain.case import chunk_facts, commanding, facts, purging, reconsidering, walking
 from expunge.domain.case.chunks import LETTERS, UNCHECKED, ChunkState, Note, Phase
-from expunge.domain.case.commanding import DAY
 from expunge.domain.case.messages import Receipted
 from expunge.domain.case.receipts import Standard, next_answers
 from expunge.domain.case.turn import NoteAnswers, SetAside, Turn, WriteClaims
 from expunge.domain.policy.rules import Grade
+from expunge.domain.registry import A_DAY
 from expunge.domain.vocabulary import Claim
 
 GONE = frozenset(LETTERS[claim] for claim in (Claim.DELETED, Claim.KEY_DESTROYED, Claim.NOT_FOUND))
@@ -61,7 +61,7 @@ def _accepted(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
     promised = message.expected_by or turn.now + timedelta(seconds=turn.system(chunk).timeout_seconds)
     due = turn.case.due_at
     next_at = min(promised, due) if due > turn.now else promised
-    soonest = turn.now + (DAY if chunk.exhausted else timedelta(seconds=turn.system(chunk).retry_seconds))
+    soonest = turn.now + (A_DAY if chunk.exhausted else timedelta(seconds=turn.system(chunk).retry_seconds))
     fact = chunk_facts.Accepted(
         chunk=chunk.summary.digest,
         attempt=message.attempt,
@@ -120,11 +120,10 @@ def _next(turn: Turn, chunk: ChunkState, attempt: int) -> datetime | None:
         return chunk.next_at
     attempt = max(1, attempt - chunk.used)
     if chunk.open:
-        wait = timedelta(seconds=min(system.retry_seconds * 2 ** min(attempt - 1, 20), DAY.total_seconds()))
-        return turn.now + (DAY if attempt > system.retries else wait)
+        return turn.now + system.after_failure(attempt)
     if chunk.deferred:
         until = _end_of_deferral(chunk.notes) or turn.now + ASK_AGAIN
-        return until if until > turn.now else turn.now + DAY
+        return until if until > turn.now else turn.now + A_DAY
     return None
 
 

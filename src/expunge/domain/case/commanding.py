@@ -10,6 +10,7 @@ from expunge.domain.case.chunks import ChunkState, Phase
 from expunge.domain.case.turn import LookIntoReplacement, SendCommand, Turn, WithdrawCommand
 from expunge.domain.events import millis
 from expunge.domain.plan import command_id
+from expunge.domain.registry import A_DAY
 from expunge.domain.standing import Hold, hold_word
 from expunge.domain.vocabulary import KEEPING
 
@@ -17,7 +18,6 @@ CANCEL = "cancel"
 REGROUP = "regroup"
 """A command is withdrawn so that another can name what it had to leave out."""
 HOLDS_PER_TASK = 100
-DAY = timedelta(days=1)
 
 
 def send(turn: Turn, chunk: ChunkState) -> None:
@@ -41,7 +41,7 @@ def command(turn: Turn, chunk: ChunkState, wait: timedelta | None = None) -> Non
     identity = chunk.command_id
     if chunk.attempt and not chunk.out:
         identity = command_id(turn.case.case_id, chunk.generation, chunk.summary, chunk.round + 1)
-    wait = wait or timedelta(seconds=turn.system(chunk).timeout_seconds)
+    wait = wait or turn.system(chunk).timeout
     fact = chunk_facts.Joined if chunk.pooled else chunk_facts.Commanded
     sent = fact(chunk=chunk.summary.digest, command_id=identity, attempt=chunk.attempt + 1, next_at=turn.now + wait)
     turn.record(sent, chunk)
@@ -106,9 +106,7 @@ def recall(turn: Turn, chunk: ChunkState, against: tuple[str, ...]) -> None:
     if chunk.phase is Phase.RECALLED and chunk.recalled_for == told and chunk.next_at and turn.now < chunk.next_at:
         return
     again = chunk.phase is not Phase.RECALLED or chunk.next_at is None or turn.now >= chunk.next_at
-    system = turn.system(chunk)
-    seconds = max(system.timeout_seconds, system.retry_seconds) * 2 ** min(chunk.recalls, 20)
-    wait = timedelta(seconds=min(seconds, DAY.total_seconds()))
+    wait = turn.system(chunk).after_withdrawal(chunk.recalls)
     next_at = turn.now + wait if again or chunk.next_at is None else chunk.next_at
     digest = chunk.summary.digest
     turn.record(chunk_facts.Recalled(chunk=digest, command_id=chunk.command_id, words=told, next_at=next_at), chunk)
@@ -154,7 +152,7 @@ def ask_about_replacement(turn: Turn, chunk: ChunkState, replacement: str) -> No
     What it was made from may become clean, or it may be registered, or itself be made anew, after this.
     """
     looks = chunk.looks + 1 if chunk.replacement == replacement else 1
-    wait = min(timedelta(seconds=2 ** min(looks - 1, 20)), DAY)
+    wait = min(timedelta(seconds=2 ** min(looks - 1, 20)), A_DAY)
     fact = chunk_facts.ReplacementAsked(
         chunk=chunk.summary.digest, replacement=replacement, looks=looks, next_at=turn.now + wait
     )

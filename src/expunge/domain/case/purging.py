@@ -6,10 +6,10 @@ from datetime import timedelta
 
 from expunge.domain.case import chunk_facts, closing, commanding, deferring, facts
 from expunge.domain.case.chunks import LETTERS, ChunkState, Phase
-from expunge.domain.case.commanding import DAY
 from expunge.domain.case.messages import Continue
 from expunge.domain.case.state import Generation
 from expunge.domain.case.turn import ContinueStage, Turn
+from expunge.domain.registry import A_DAY
 from expunge.domain.vocabulary import Claim
 
 LOOK_ONCE_MORE = timedelta(minutes=1)
@@ -63,7 +63,7 @@ def _share(turn: Turn, generation: Generation, stages: list[int]) -> timedelta:
     rules = turn.policy.stages
     shares = [rules[stage - 1].share for stage in stages]
     due = min((generation.dues[stage] for stage in stages if stage in generation.dues), default=turn.case.due_at)
-    return max(due - turn.now, DAY) * shares[0] / sum(shares)
+    return max(due - turn.now, A_DAY) * shares[0] / sum(shares)
 
 
 def _send(turn: Turn, number: int, stage: int) -> None:
@@ -109,5 +109,5 @@ def _again(turn: Turn, chunk: ChunkState) -> None:
         turn.record(chunk_facts.Exhausted(chunk=digest), chunk)
         chunk = turn.chunks[digest]
     patient = chunk.exhausted or not chunk.open
-    wait = max(DAY, timedelta(seconds=system.timeout_seconds)) if patient else None
+    wait = max(A_DAY, timedelta(seconds=system.timeout_seconds)) if patient else None
     commanding.command(turn, chunk, wait)

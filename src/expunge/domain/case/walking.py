@@ -13,6 +13,7 @@ from expunge.domain.plan import plan_digest
 from expunge.domain.policy.clocks import deadlines
 from expunge.domain.policy.dispose import ABOUT
 from expunge.domain.policy.rules import Event, Policy
+from expunge.domain.registry import A_DAY
 from expunge.domain.scope import Arrival
 from expunge.domain.task import PlannedStatus, TaskKind, pack, task_id
 from expunge.domain.vocabulary import FINAL
@@ -25,8 +26,6 @@ SETTLES = timedelta(seconds=1)
 so that a stream of late assets does not become a stream of plans (PROTOCOLS 19)."""
 SETTLES_AT_MOST = timedelta(hours=1)
 CONTAINERS_PER_TASK = 200
-A_DAY = timedelta(days=1)
-"""What must be left of the time to the due date when a request can be taken back no longer."""
 MAX_PRODUCED = 100
 """Assets that one joint command produced and that wait for its answer; what is more is planned at once."""
 
@@ -172,7 +171,7 @@ def _fix(turn: Turn, number: int) -> None:
     )
     grace = turn.policy.grace_of(ABOUT[case.scope], case.regime)
     due = min((each.due_at for each in case.deadlines), default=case.due_at)
-    until = min(turn.now + grace, due - A_DAY)
+    until = min(turn.now + grace, due - A_DAY)  # something must be left of the time to carry it out
     if number == 1 and until > turn.now and not case.dry_run:
         turn.record(facts.GraceBegun(until=until))
     confirm.say(turn, "planned", plan_digest=plan, thresholds=guarding.thresholds(turn, number))

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from expunge.domain.case.commanding import DAY
 from expunge.domain.case.messages import Place, Receipted, TimerFired
 from expunge.domain.case.turn import SetAside
-from expunge.domain.registry import System
+from expunge.domain.registry import A_DAY, System
 from expunge.domain.retraining import facts
 from expunge.domain.retraining.facts import RetrainFact, apply, first_state
 from expunge.domain.retraining.messages import Joined, Left, Member, Scheduled
@@ -162,7 +161,7 @@ def _joined(turn: Turn, message: Joined) -> None:
 def _promise_next(turn: Turn, member: Member) -> None:
     """Nothing is to be expected before the next round begins, and that not before the owner is free."""
     moments = (turn.state.begin_at, turn.state.next_at, turn.now)
-    until = max(each for each in moments if each is not None) + _timeout(turn)
+    until = max(each for each in moments if each is not None) + turn.system.timeout
     turn.promise([member], until, joint=turn.state.next_command_id)
 
 
@@ -172,7 +171,7 @@ def _begin(turn: Turn) -> None:
     Where nobody waits but whom the last round was for, the owner is told that again under its own id (PROTOCOLS 33): an
     answer was refused, or was for a while only.
     """
-    state, next_at = turn.state, turn.now + _timeout(turn)
+    state, next_at = turn.state, turn.now + turn.system.timeout
     if state.phase is not Phase.IDLE or state.begin_at is None:
         return
     if turn.now < state.begin_at and not state.full:
@@ -205,8 +204,7 @@ def _left(turn: Turn, message: Left) -> None:
 
 
 def _recall(turn: Turn) -> None:
-    seconds = max(turn.system.timeout_seconds, turn.system.retry_seconds) * 2 ** min(turn.state.recalls, 20)
-    next_at = turn.now + min(timedelta(seconds=seconds), DAY)
+    next_at = turn.now + turn.system.after_withdrawal(turn.state.recalls)
     turn.record(facts.RetrainRecalled(command_id=turn.state.command_id, next_at=next_at))
     turn.emissions.append(WithdrawJoint(turn.state))
 
@@ -263,7 +261,7 @@ def _receipted(turn: Turn, message: Receipted) -> None:
 
 
 def _promised(turn: Turn, message: Receipted) -> None:
-    due, promised = turn.state.due_at, message.expected_by or turn.now + _timeout(turn)
+    due, promised = turn.state.due_at, message.expected_by or turn.now + turn.system.timeout
     soonest = turn.now + timedelta(seconds=turn.system.retry_seconds)
     next_at = max(min(promised, due) if due > turn.now else promised, soonest)
     turn.record(facts.RetrainPromised(attempt=message.attempt, sequence=message.sequence, next_at=next_at))
@@ -281,7 +279,11 @@ def _answered(turn: Turn, message: Receipted) -> bool:
     failed = message.status == "failed" or Claim.FAILED in said
     number = state.told if place == state.receipt else OLD
     if place > state.receipt:
-        next_at = turn.now + _wait(turn, message.attempt) if failed and state.phase is Phase.SENT else state.next_at
+        next_at = (
+            turn.now + turn.system.after_failure(message.attempt)
+            if failed and state.phase is Phase.SENT
+            else state.next_at
+        )
         turn.record(
             facts.RetrainAnswered(
                 attempt=message.attempt,
@@ -308,21 +310,10 @@ def _fired(turn: Turn) -> None:
     elif state.phase is Phase.RECALLED:
         _recall(turn)
     else:
-        wait = max(DAY, _timeout(turn)) if state.attempt > turn.system.retries else _timeout(turn)
+        wait = max(A_DAY, turn.system.timeout) if state.attempt > turn.system.retries else turn.system.timeout
         turn.record(
             facts.RetrainRepeated(command_id=state.command_id, attempt=state.attempt + 1, next_at=turn.now + wait)
         )
         turn.emissions.append(SendJoint(turn.state))
         if not state.failed:
             turn.promise(turn.state.present, turn.now + wait, joint=turn.state.command_id)
-
-
-def _timeout(turn: Turn) -> timedelta:
-    return timedelta(seconds=turn.system.timeout_seconds)
-
-
-def _wait(turn: Turn, attempt: int) -> timedelta:
-    """Soon, then ever later, then daily, as for any command."""
-    if attempt > turn.system.retries:
-        return DAY
-    return min(timedelta(seconds=turn.system.retry_seconds * 2 ** min(attempt - 1, 20)), DAY)
