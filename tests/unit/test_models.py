@@ -704,3 +704,15 @@ def test_no_word_puts_a_model_off_beyond_the_deadline_of_its_provision() -> None
     world.say("obligation.decided", case_id, asset="model", option="retrain_by", rationale="x", due_at=far)
     world.settle(ticks=1)
     assert aggregate(world).begin_at == deadline - timedelta(hours=48)
+
+
+def test_a_clean_replacement_counts_within_seconds() -> None:
+    """The case waits for the indexers a second time, and hears from them at once."""
+    world = furnished()
+    trained(world, "set")
+    case_id = world.erase("ann")
+    for _ in range(7):
+        while any([world.step(role, 50) for role in world.stages] + [world.answer_all()]):
+            pass
+        world.tick(1)
+    assert world.status(case_id) == "completed"

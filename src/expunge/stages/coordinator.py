@@ -174,6 +174,8 @@ class Coordinator:
             return
         if isinstance(message, TimerFired):
             self._fired.pop(TimerKey(message.case_id, message.timer), None)
+        if isinstance(message, Applied):  # it may wait for something else from now on
+            self._fired.pop(TimerKey(message.case_id, "applied"), None)
         if isinstance(message, Opened) and view.case(message.case_id) is None:
             view.changes.roots[message.case_id] = message.root
         self._decide(view, message.case_id, message, record, event, waves)
