@@ -710,9 +710,18 @@ def test_a_clean_replacement_counts_within_seconds() -> None:
     """The case waits for the indexers a second time, and hears from them at once."""
     world = furnished()
     trained(world, "set")
+    train = world.answers["ml"]
+    world.answers["ml"] = lambda command: [] if command["action"] == "retrain_without" else honest(command)
     case_id = world.erase("ann")
-    for _ in range(7):
-        while any([world.step(role, 50) for role in world.stages] + [world.answer_all()]):
-            pass
-        world.tick(1)
+
+    def seconds(number: int) -> None:
+        for _ in range(number):
+            while any([world.step(role, 50) for role in world.stages] + [world.answer_all()]):
+                pass
+            world.tick(1)
+
+    seconds(2)
+    (command,) = joint(world)
+    world.publish("receipts.ml", "expunge.purge.receipted.v1", train(command)[0], source="/ml")
+    seconds(6)
     assert world.status(case_id) == "completed"
