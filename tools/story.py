@@ -199,17 +199,17 @@ def anew(world: World) -> None:
     for _ in range(6):
         world.tick(day)
         world.settle(ticks=1)
-    _put_off_by_its_owner(world)
+    _refused(world)
     _withdrawn_from_its_owner(world)
 
 
-def _put_off_by_its_owner(world: World) -> None:
-    """A model whose owner answers that it will be made later, and is asked again then."""
+def _refused(world: World) -> None:
+    """A model whose owner answers in a way that does not count, and is asked again."""
     world.register("face-kim", subjects=["kim"])
     world.register("medium", "model", "ml", parents=["face-kim"])
     world.settle(ticks=1)
-    until = {"claim": "deferred", "until": stamp(world.broker.now + timedelta(days=4)), "reason_code": "window"}
-    world.answers["ml"] = lambda command: [receipt(command, all=until)]
+    refused = {"claim": "retrained_without", "method": "approximate_unlearning", "replacement": {"asset": "medium+"}}
+    world.answers["ml"] = lambda command: [receipt(command, all=refused)]
     world.erase("kim", request="anew-kim", received_at=stamp(world.broker.now))
     world.settle(ticks=1)
     for _ in range(7):

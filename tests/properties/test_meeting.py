@@ -69,7 +69,7 @@ def made_from(assets: list[Asset], name: str) -> set[str]:
     while True:
         inside = {a.id for a in assets if a.container and a.id not in names(assets, name)}
         more = {a.id for a in assets if not a.container and set(a.parents) & (found - inside)}
-        more |= {other for each in found | more for other in names(assets, each)} - inside
+        more |= {other for each in found | more for other in names(assets, each)}
         if more <= found:
             return found
         found |= more

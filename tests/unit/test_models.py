@@ -725,3 +725,165 @@ def test_a_clean_replacement_counts_within_seconds() -> None:
     world.publish("receipts.ml", "expunge.purge.receipted.v1", train(command)[0], source="/ml")
     seconds(6)
     assert world.status(case_id) == "completed"
+
+
+# -- What is put off, spoken of twice, or spoken of beside
+
+
+def put_off_by_its_owner(*people: str) -> tuple[World, list[str]]:
+    """A model whose owner has said that it will be made anew in ten days."""
+    world = furnished()
+    until = (world.broker.now + timedelta(days=10)).isoformat()
+    world.answers["ml"] = lambda command: (
+        [receipt(command, all={"claim": "deferred", "until": until})]
+        if command["action"] == "retrain_without"
+        else honest(command)
+    )
+    cases = [world.erase(person, request=person) for person in people]
+    world.settle(ticks=1)
+    return world, cases
+
+
+@pytest.mark.parametrize("word", ["cancel", "hold"])
+def test_what_its_owner_has_put_off_is_withdrawn_too(word: str) -> None:
+    """PROTOCOLS 4: until it has let go, it may still go on; only then is the word confirmed."""
+    world, (case_id,) = put_off_by_its_owner("ann")
+    world.deaf.add("ml")
+    if word == "cancel":
+        world.say("request.cancelled", case_id, reason="x")
+    else:
+        world.order("hold.placed", key="h", hold_id="h", scope={"asset": "model"}, basis="b", custodian="c")
+    world.settle(ticks=1)
+    assert len(withdrawn(world)) == 1
+    assert world.status(case_id) != "cancelled"
+    assert any(each.unsettled for each in world.standing())
+    world.deaf.clear()
+    world.tick(3600)
+    world.settle(ticks=1)
+    assert aggregate(world).phase is Phase.IDLE
+    assert not any(each.unsettled for each in world.standing())
+
+
+def test_one_retrain_is_under_way_also_while_it_is_put_off() -> None:
+    world, (case_id,) = put_off_by_its_owner("ann")
+    other = world.erase("bob", request="bob")
+    world.settle(ticks=1)
+    assert len({command["command_id"] for command in joint(world)}) == 1
+    world.answers.clear()
+    for _ in range(11):
+        world.tick(DAY)
+        world.settle(ticks=1)
+    assert [world.status(each) for each in (case_id, other)] == ["completed", "completed"]
+    assert len({command["command_id"] for command in joint(world)}) == 2
+
+
+def test_what_an_owner_says_of_another_asset_ends_nothing() -> None:
+    world, (case_id,) = under_way("ann")
+    (command,) = joint(world)
+    results = [{"asset": "another", "claim": "deleted"}]
+    world.publish("receipts.ml", "expunge.purge.receipted.v1", receipt(command, results=results), source="/ml")
+    world.settle(ticks=1)
+    assert aggregate(world).phase is Phase.SENT
+    assert world.status(case_id) == "purging"
+
+
+@pytest.mark.parametrize("status", ["accepted", "done"])
+def test_an_answer_with_the_number_of_a_promise_is_an_answer(status: str) -> None:
+    world, (case_id,) = under_way("ann")
+    (command,) = joint(world)
+    far = (world.broker.now + timedelta(days=20)).isoformat()
+    promise = receipt(command, status="accepted", expected_by=far)
+    for said in (promise, receipt(command, all={"claim": "deleted"})):
+        world.publish("receipts.ml", "expunge.purge.receipted.v1", said, source="/ml")
+        world.settle(ticks=1)
+    if status == "done":  # said once more, word for word
+        again = receipt(command, all={"claim": "deleted"})
+        world.publish("receipts.ml", "expunge.purge.receipted.v1", again, source="/ml", event="again")
+        world.settle(ticks=1)
+    assert aggregate(world).phase is Phase.IDLE
+    assert world.status(case_id) == "completed"
+
+
+def test_an_id_that_was_purged_and_is_used_again_is_looked_at_as_what_it_is_now() -> None:
+    """`slot` was deleted by the case; its owner puts another model there, made from something unknown."""
+    world = furnished()
+    world.register("slot", "model", "ml", parents=["set"], event="slot")
+    world.settle(ticks=1)
+    world.registers = False
+
+    def reuses(command: dict[str, Any]) -> list[dict[str, Any]]:
+        if command["action"] != "retrain_without":
+            return honest(command)
+        (target,) = command["targets"]
+        if target["asset"] == "slot":
+            return [receipt(command, all={"claim": "deleted"})]
+        world.tick(60)
+        made = {"derived_at": world.broker.now.isoformat(), "command_id": command["command_id"]}
+        world.register("slot", "model", "ml", parents=["set", "unknown"], event="slot again", **made)
+        return [receipt(command, all={"claim": "retrained_without", "replacement": {"asset": "slot"}})]
+
+    world.answers["ml"] = reuses
+    case_id = world.erase("ann")
+    world.settle(ticks=10)
+    assert [asset for _, asset, _ in world.commanded[case_id]].count("slot") > 1
+    world.check_ledger(case_id)
+
+
+def test_a_hold_and_one_more_receipt_do_not_keep_a_replacement_from_being_looked_at() -> None:
+    world = furnished()
+    trained(world, "set", registered=False)
+    case_id = world.erase("ann")
+    world.settle(ticks=1)
+    (command,) = joint(world)
+    world.order("hold.placed", key="h", hold_id="h", scope={"asset": "model"}, basis="b", custodian="c")
+    world.settle(ticks=1)
+    outcome = {"claim": "retrained_without", "replacement": {"asset": "model+"}}
+    again = receipt(command, sequence=2, all=outcome)
+    world.publish("receipts.ml", "expunge.purge.receipted.v1", again, source="/ml")
+    world.settle(ticks=1)
+    world.order("hold.released", key="h", hold_id="h")
+    made = {"command_id": command["command_id"], "derived_at": world.broker.now.isoformat()}
+    world.register("model+", "model", "ml", parents=["set"], **made)
+    world.settle(ticks=30)
+    assert world.status(case_id) == "completed"
+    assert len(joint(world)) == 1
+
+
+def test_what_was_produced_is_planned_when_a_hold_keeps_the_model() -> None:
+    world = furnished()
+    trained(world, "set", registered=False)
+    train = world.answers["ml"]
+
+    def with_checkpoint(command: dict[str, Any]) -> list[dict[str, Any]]:
+        if command["action"] != "retrain_without":
+            return train(command)
+        old = {"derived_at": "2026-10-01T00:00:00Z", "command_id": command["command_id"]}
+        world.register("checkpoint+", "checkpoint", "ml", parents=["set"], **old)
+        return []
+
+    world.answers["ml"] = with_checkpoint
+    case_id = world.erase("ann")
+    world.settle(ticks=1)
+    assert ("ml", "checkpoint+", "delete") not in world.commanded[case_id]
+    world.order("hold.placed", key="h", hold_id="h", scope={"asset": "model"}, basis="b", custodian="c")
+    world.settle(ticks=2)
+    assert ("ml", "checkpoint+", "delete") in world.commanded[case_id]
+
+
+def test_a_correction_that_crosses_a_repetition_is_heard() -> None:
+    world, (case_id,) = under_way("ann")
+    world.registers = False
+    (command,) = joint(world)
+    wrong = {"claim": "retrained_without", "replacement": {"asset": "never registered"}}
+    world.publish("receipts.ml", "expunge.purge.receipted.v1", receipt(command, all=wrong), source="/ml")
+    world.step("intake", 50)
+    world.tick(61)  # the case asks again while the answer lies unread
+    world.settle(ticks=1)
+    world.register("good set", "dataset", "ml")
+    made: dict[str, Any] = {"parents": ["good set"], "derived_at": world.broker.now.isoformat()}
+    world.register("model+", "model", "ml", **made)
+    right = {"claim": "retrained_without", "replacement": {"asset": "model+"}}
+    said = receipt(joint(world)[-1], sequence=2, all=right)
+    world.publish("receipts.ml", "expunge.purge.receipted.v1", said, source="/ml")
+    world.settle(ticks=20)
+    assert world.status(case_id) == "completed"

@@ -37,7 +37,7 @@ from expunge.domain.plan import Chunk
 from expunge.domain.rates import Rate, RateAsked, RateLeft
 from expunge.domain.registry import System
 from expunge.domain.retraining import decide as retrain
-from expunge.domain.retraining.messages import Joined, Left, Member, Scheduled
+from expunge.domain.retraining.messages import Joined, Left, Member, Scheduled, retraining_id
 from expunge.domain.suppression import Published, Suppress
 from expunge.domain.task import reached
 from expunge.errors import InvalidMessage, Unavailable
@@ -134,6 +134,9 @@ class Coordinator:
             waves.last += [self._dead.at(*each, record.appended_at) for each in retrain.unheard(message)]
             return
         system, place = self._door.registry.system(owner) or System(name=owner), self._door.place_of(record)
+        if isinstance(message, Receipted):  # whatever it says of other assets is not this model's
+            mine = (each for each in message.answers if self._model_of(owner, each.asset) == key)
+            message = message.model_copy(update={"answers": tuple(mine)})
         turn = retrain.decide(before, message, record.appended_at, system, place)
         if turn is None or not (turn.facts or turn.emissions):
             return
@@ -141,6 +144,9 @@ class Coordinator:
         first, last = retrainings.messages(turn, self._door, self._party, self._dead, record, event)
         waves.first += first
         waves.last += last
+
+    def _model_of(self, system: str, asset: str) -> str:
+        return retraining_id(system, self._door.keys.asset(asset))
 
     def _party(self, member: Member) -> tuple[Root, Chunk]:
         """What a member's case was opened with, and its chunk: written once, so any partition's may be read."""

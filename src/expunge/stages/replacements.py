@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from expunge.domain.identity import Keys
-from expunge.domain.marks import MarkState
+from expunge.domain.marks import Mark, MarkState
 from expunge.domain.plan import Chunk
 from expunge.domain.row import KEPT_PARENTS, Row
 from expunge.domain.task import Replacement
@@ -42,8 +42,8 @@ class Judge:
         if key in old or not self._may_replace(row):
             return Replacement.UNCLEAR
         (own,) = self.index.peek(self.case_id, [key])
-        if own.mark is not None:  # the case has planned it: what it asked for must have been done
-            return Replacement.CLEAN if own.mark.state in _ENDED else Replacement.UNCLEAN
+        if own.mark is not None and (verdict := _planned(own.mark, row.derived_ms)):
+            return verdict
         above = [self._stated(parent) for parent in row.parents]
         if not all(names and not old.intersection(names) for names in above):
             return Replacement.UNCLEAR
@@ -66,3 +66,12 @@ class Judge:
             return Replacement.UNCLEAN
         fresh = all(mark.state is MarkState.CLEAN and made_ms > mark.since_ms for mark in marks)
         return Replacement.CLEAN if fresh else Replacement.STALE
+
+
+def _planned(mark: Mark, made_ms: int) -> Replacement | None:
+    """The verdict about what the case has planned itself; None if it was made anew since that was done."""
+    if mark.state not in _ENDED:
+        return Replacement.UNCLEAN
+    if made_ms <= mark.since_ms:
+        return Replacement.CLEAN
+    return Replacement.UNCLEAN if mark.state is MarkState.GONE else None

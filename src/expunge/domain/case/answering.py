@@ -58,6 +58,8 @@ def _later(left: dict[str, dict[str, int]], right: dict[str, dict[str, int]]) ->
 def _accepted(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
     if (message.attempt, message.sequence) <= chunk.receipt or not chunk.open or chunk.phase is not Phase.SENT:
         return
+    if chunk.replacement:  # it has answered; what is waited for is not its system's to promise
+        return
     promised = message.expected_by or turn.now + timedelta(seconds=turn.system(chunk).timeout_seconds)
     due = turn.case.due_at
     next_at = min(promised, due) if due > turn.now else promised

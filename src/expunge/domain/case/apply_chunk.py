@@ -182,7 +182,8 @@ def _deferred(case: Case, chunks: Chunks, fact: Deferred) -> tuple[Case, Chunks]
     ordinals = tuple(at for at, letter in enumerate(before.answers) if letter in letters)
     note = Note(reason=fact.reason, until=until, ordinals=ordinals)
     answers, notes = _reread(before, letters, LETTERS[Claim.DEFERRED])
-    changes = {"answers": answers, "notes": (*notes, note), "next_at": fact.until, "phase": Phase.PUT_OFF}
+    notes = (*notes, note) if ordinals else notes
+    changes = {"answers": answers, "notes": notes, "next_at": fact.until, "phase": Phase.PUT_OFF}
     return _changed(_turned(case, before), before, **changes)
 
 
@@ -243,7 +244,7 @@ def _answered(case: Case, chunks: Chunks, fact: Answered) -> tuple[Case, Chunks]
         answers=fact.answers,
         notes=fact.notes,
         next_at=fact.next_at,
-        replacement="",
+        replacement=before.replacement if HELD_LETTER in fact.answers else "",
     )
 
 

@@ -15,6 +15,7 @@ from expunge.domain.case import (
     guarding,
     purging,
     restrictions,
+    walking,
 )
 from expunge.domain.case.chunks import ChunkState, Phase
 from expunge.domain.case.commanding import CANCEL
@@ -54,6 +55,8 @@ def reconsider(turn: Turn, message: Reconsider) -> None:
     page = turn.live(message.after, CHUNKS_PER_MESSAGE + 1)
     for chunk in page[:CHUNKS_PER_MESSAGE]:
         commanding.look_again(turn, turn.chunks.get(chunk.summary.digest, chunk))
+        if not turn.case.cancelling:
+            walking.plan_produced(turn, chunk.summary.digest)
     more = len(page) > CHUNKS_PER_MESSAGE
     serial = message.serial or turn.case.sequence
     if more and not message.serial:
@@ -100,6 +103,7 @@ def holds_seen(turn: Turn, message: HoldsSeen) -> None:
         fact = chunk_facts.HoldsFound(chunk=found.chunk, covered=found.covered, number=message.number)
         turn.record(fact, chunk)
         commanding.look_again(turn, turn.chunks[found.chunk])
+        walking.plan_produced(turn, found.chunk)
     _go_on(turn)
 
 

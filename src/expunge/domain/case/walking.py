@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from expunge.domain.case import chunk_facts, confirm, deciding, facts, guarding, purging
+from expunge.domain.case.chunks import Phase
 from expunge.domain.case.messages import Late, LateAsset, Opened, Planned, Root
 from expunge.domain.case.state import MAX_HELD, Held
 from expunge.domain.case.turn import ReconsiderOn, Reject, StartTask, Turn, WriteRoot
@@ -206,7 +207,8 @@ def _own(turn: Turn, asset: LateAsset) -> bool:
     chunk = turn.chunk_of(asset.command_id) if asset.command_id else None
     if chunk is None or not chunk.pooled:
         return chunk is not None
-    if not chunk.open or len(chunk.produced) >= MAX_PRODUCED:
+    under_way = chunk.open and chunk.phase is Phase.SENT
+    if not under_way or asset.returned or len(chunk.produced) >= MAX_PRODUCED:
         return False
     if asset.key not in chunk.produced:
         turn.record(chunk_facts.Produced(chunk=chunk.summary.digest, assets=(asset.key,)), chunk)

@@ -14,9 +14,11 @@ from expunge.domain.retraining import facts
 from expunge.domain.retraining.facts import RetrainFact, apply, first_state
 from expunge.domain.retraining.messages import Joined, Left, Member, Scheduled
 from expunge.domain.retraining.state import MAX_WAITING, Leaver, Phase, Retraining
-from expunge.domain.vocabulary import Claim
+from expunge.domain.vocabulary import DEFERRALS, Claim
 
 TIMER = "retrain"
+ASK_AGAIN = timedelta(days=30)
+"""When an owner is asked again that has put a model off without a date."""
 OLD = 1
 """The number of what is older than all that cases have heard: it only fills what is open."""
 
@@ -145,7 +147,7 @@ def decide(
 def _joined(turn: Turn, message: Joined) -> None:
     member, state = message.member, turn.state
     known = {**state.waiting, **state.members}
-    if state.has_answered(member) or (len(state.waiting) >= MAX_WAITING and member.command_id not in known):
+    if len(state.waiting) >= MAX_WAITING and member.command_id not in known:
         _promise_next(turn, member)
         return
     turn.record(
@@ -269,35 +271,34 @@ def _promised(turn: Turn, message: Receipted) -> None:
 
 
 def _answered(turn: Turn, message: Receipted) -> bool:
-    """An answer ends the round, unless it says that nothing was achieved: then the owner is told again.
+    """Pass an answer on; whether it ends the round.
 
-    Whether it ended it, or would have. Cases are told of an older answer, or of two with one number, as they would be
-    by a system (PROTOCOLS 34).
+    It does not if it says that nothing was achieved, or that it will be later: until then the owner may still go on.
+    Cases are told of an older answer, or of two with one number, as they would be by a system (PROTOCOLS 34).
     """
     state, place = turn.state, (message.attempt, message.sequence)
-    said = [each.outcome.claim for each in message.answers] + ([message.all.claim] if message.all else [])
-    failed = message.status == "failed" or Claim.FAILED in said
+    outcomes = [each.outcome for each in message.answers] or ([message.all] if message.all else [])
+    failed = message.status == "failed" or any(each.claim is Claim.FAILED for each in outcomes)
+    later = [each.until or turn.now + ASK_AGAIN for each in outcomes if each.claim in DEFERRALS]
+    again = place == state.receipt and state.content in {"", message.content}
     number = state.told if place == state.receipt else OLD
-    if place > state.receipt:
-        next_at = (
-            turn.now + turn.system.after_failure(message.attempt)
-            if failed and state.phase is Phase.SENT
-            else state.next_at
-        )
+    if place > state.receipt or again:
+        next_at = turn.now + turn.system.after_failure(message.attempt) if failed else max(later, default=None)
         turn.record(
             facts.RetrainAnswered(
                 attempt=message.attempt,
                 sequence=message.sequence,
                 receipt=message.content,
                 failed=failed,
-                next_at=next_at if failed or state.phase is Phase.RECALLED else None,
+                next_at=state.next_at if state.phase is Phase.RECALLED else next_at,
+                ended=not (failed or later),
             )
         )
         number = turn.state.told
     waiting: tuple[Member | Leaver, ...] = (*state.present, *state.leaving.values())
     for each in waiting:
         turn.pass_on(each, message, number)
-    return not failed
+    return not (failed or later)
 
 
 def _fired(turn: Turn) -> None:

@@ -91,6 +91,8 @@ class RetrainAnswered(Value):
     sequence: int
     receipt: Hex
     failed: bool
+    ended: bool
+    """Whether the owner has done with it."""
     next_at: datetime | None
 
 
@@ -144,7 +146,7 @@ def _seen(state: Retraining, fact: Any) -> dict[int, Cause]:
 def _joined(state: Retraining, fact: RetrainJoined) -> dict[str, Any]:
     command, seen = fact.member.command_id, {"seen": _seen(state, fact)}
     under_way = state.phase is not Phase.IDLE and command in state.members and command not in state.gone
-    if under_way:
+    if under_way or state.has_answered(fact.member):  # its answer is on its way
         attempt = fact.member.attempt
         again = state.members[command].model_copy(update={"attempt": attempt})
         return seen | {"members": {**state.members, command: again}}
@@ -187,6 +189,7 @@ def _begun(state: Retraining, fact: RetrainBegun) -> dict[str, Any]:
         "attempt": 1,
         "recalls": 0,
         "receipt": (0, 0),
+        "content": "",
         "failed": False,
         "next_at": fact.next_at,
     }
@@ -217,15 +220,17 @@ def _repeated(_: Retraining, fact: RetrainRepeated) -> dict[str, Any]:
 
 
 def _promised(state: Retraining, fact: RetrainPromised) -> dict[str, Any]:
-    return {"receipt": (fact.attempt, fact.sequence), "told": state.sequence + 1, "next_at": fact.next_at}
+    place = (fact.attempt, fact.sequence)
+    return {"receipt": place, "content": "", "told": state.sequence + 1, "next_at": fact.next_at}
 
 
 def _answered(state: Retraining, fact: RetrainAnswered) -> dict[str, Any]:
     place = max(state.receipt, (fact.attempt, fact.sequence))
-    changes: dict[str, Any] = {"receipt": place, "failed": fact.failed, "told": state.sequence + 1}
-    changes |= {} if fact.failed else {"answered": state.sequence + 1}
-    if state.phase is Phase.SENT:
-        changes |= {"phase": Phase.SENT if fact.failed else Phase.IDLE, "next_at": fact.next_at}
+    changes: dict[str, Any] = {"receipt": place, "content": fact.receipt, "failed": fact.failed}
+    changes |= {"told": state.sequence + 1, "next_at": fact.next_at}
+    changes |= {"answered": state.sequence + 1} if fact.ended else {}
+    if state.phase is Phase.SENT and fact.ended:
+        changes["phase"] = Phase.IDLE
     return changes
 
 

@@ -70,6 +70,8 @@ class Retraining(Value):
     """When to send, or withdraw, once more."""
     receipt: tuple[int, int] = (0, 0)
     """(attempt, sequence) of the owner's last promise or answer in this round."""
+    content: str = ""
+    """The digest of the answer with that number; empty for a promise."""
     told: int = 0
     """The number under which cases were told of that."""
     answered: int = 0
