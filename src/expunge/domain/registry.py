@@ -5,7 +5,7 @@ A name that is not declared here is refused at the door: a typo must never becom
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
 from typing import Annotated, Literal, get_args
@@ -61,6 +61,14 @@ class System(_Declared):
     def timeout(self) -> timedelta:
         """How long a command may stay without a receipt before it is repeated."""
         return timedelta(seconds=self.timeout_seconds)
+
+    def awaited(
+        self, promise: datetime | None, due_at: datetime, now: datetime, least: timedelta | None = None
+    ) -> datetime:
+        """Until when an answer that was promised is waited for: not beyond a due date that has not passed."""
+        until = promise or now + self.timeout
+        bounded = min(until, due_at) if due_at > now else until
+        return max(bounded, now + (least or timedelta(seconds=self.retry_seconds)))
 
     def after_failure(self, attempt: int) -> timedelta:
         """The wait before a command that failed is repeated: soon, then ever later, then daily."""

@@ -60,15 +60,13 @@ def _accepted(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
         return
     if chunk.replacement:  # it has answered; what is waited for is not its system's to promise
         return
-    promised = message.expected_by or turn.now + timedelta(seconds=turn.system(chunk).timeout_seconds)
-    due = turn.case.due_at
-    next_at = min(promised, due) if due > turn.now else promised
-    soonest = turn.now + (A_DAY if chunk.exhausted else timedelta(seconds=turn.system(chunk).retry_seconds))
+    least = A_DAY if chunk.exhausted else None
+    next_at = turn.system(chunk).awaited(message.expected_by, turn.case.due_at, turn.now, least)
     fact = chunk_facts.Accepted(
         chunk=chunk.summary.digest,
         attempt=message.attempt,
         sequence=message.sequence,
-        next_at=max(next_at, soonest),
+        next_at=next_at,
         joint=message.joint,
         begun=message.begun,
     )

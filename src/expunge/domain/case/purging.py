@@ -109,5 +109,5 @@ def _again(turn: Turn, chunk: ChunkState) -> None:
         turn.record(chunk_facts.Exhausted(chunk=digest), chunk)
         chunk = turn.chunks[digest]
     patient = chunk.exhausted or not chunk.open
-    wait = max(A_DAY, timedelta(seconds=system.timeout_seconds)) if patient else None
+    wait = max(A_DAY, system.timeout) if patient else None
     commanding.command(turn, chunk, wait)

@@ -263,9 +263,7 @@ def _receipted(turn: Turn, message: Receipted) -> None:
 
 
 def _promised(turn: Turn, message: Receipted) -> None:
-    due, promised = turn.state.due_at, message.expected_by or turn.now + turn.system.timeout
-    soonest = turn.now + timedelta(seconds=turn.system.retry_seconds)
-    next_at = max(min(promised, due) if due > turn.now else promised, soonest)
+    next_at = turn.system.awaited(message.expected_by, turn.state.due_at, turn.now)
     turn.record(facts.RetrainPromised(attempt=message.attempt, sequence=message.sequence, next_at=next_at))
     turn.promise(turn.state.present, next_at, joint=turn.state.command_id)
 
