@@ -3,6 +3,7 @@
     ExpungeError
     ├── ConfigurationError   the installation is wrong: exit status 2
     ├── Unavailable          a server does not answer: the same message is tried again (exit status 3 on a command line)
+    ├── NotUnderstood        a newer version wrote it: the one case that it belongs to waits, and nobody else
     ├── Fenced               this process lost its partition or its epoch: it must read again, and change nothing
     └── InvalidMessage       the message can never be right: a dead letter
 
@@ -23,6 +24,14 @@ class ConfigurationError(ExpungeError):
 
 class Unavailable(ExpungeError):
     """Something that a message needs is not there now; the message is tried again."""
+
+
+class NotUnderstood(ExpungeError):
+    """Something that a newer version wrote, and that this one has no word for."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class Fenced(ExpungeError):

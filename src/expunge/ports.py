@@ -38,6 +38,12 @@ MetricName = Literal[
     "batch_seconds",  # time from poll to commit, by role
     "pauses",  # batches tried again because something was unavailable, by role
     "ledger_alarms",  # gaps or contradictions that the notary found
+    "poisoned",  # messages that were parked because they end processes, or cannot be read: an alarm, by role
+    "refused_emissions",  # messages that the broker does not take for good, by topic
+]
+GaugeName = Literal[
+    "waiting_seconds",  # for how long a role has waited for a server that is away; 0: it does not
+    "clock_ahead_seconds",  # by how much append times are ahead of this machine's clock: an alarm above 300
 ]
 
 
@@ -46,6 +52,9 @@ class Metrics(Protocol):
 
     def count(self, name: MetricName, amount: float = 1, *, label: str = "") -> None:
         """Add to a counter, or observe a duration."""
+
+    def gauge(self, name: GaugeName, value: float, *, label: str = "") -> None:
+        """Say how something stands now."""
 
 
 class Said(NamedTuple):
@@ -60,13 +69,25 @@ class Said(NamedTuple):
 
 
 class Put(NamedTuple):
-    """What became of a statement: the row of all statements, in bytes, and the asset's marks, read after the write."""
+    """What became of a statement: the row of all statements, in bytes, and what was read after the write."""
 
     raw: bytes
     marks: Sequence[Mark]
+    """The asset's marks."""
+    watchers: Sequence[tuple[str, bytes]] = ()
+    """Cases that looked at the row for holds, and its digest as they saw it; see `Index.watch`."""
 
     def __repr__(self) -> str:
         return hidden(self)
+
+
+class Made(NamedTuple):
+    """What decides whether a mark on a parent can make a child late."""
+
+    container: bool
+    """It is a container, or nothing is known of it yet."""
+    derived_ms: int
+    """When it was made, as far as known (milliseconds since 1970)."""
 
 
 class Peek(NamedTuple):
@@ -91,14 +112,14 @@ class Rule:
             if another task has marked it, for what is found now may be in them.
         until: of what names the person, only what was collected up to here (seconds since 1970); 0: everything.
         returned: the task's own roots came back at this moment (milliseconds since 1970); 0: they did not.
-        lease_until_ms: marks are refused after this moment of the store's clock; 0: never.
+        lease: until when, by the store's clock, this process may mark (`Tenure.until_ms`): asked at every step.
     """
 
     bounded: bool
     again: bool = False
     until: int = 0
     returned: int = 0
-    lease_until_ms: int = 0
+    lease: Callable[[], int] = int
 
 
 class Index(Protocol):
@@ -113,8 +134,14 @@ class Index(Protocol):
         In the same step an open mark of the asset notes that it was stated again, and when.
         """
 
-    def link_children(self, edges: Sequence[tuple[bytes, bytes]]) -> list[Sequence[Mark]]:
-        """Write (parent, child) edges; for each, the parent's marks, read after the edge was written."""
+    def link_children(
+        self, edges: Sequence[tuple[bytes, bytes]], made: Sequence[Made] = ()
+    ) -> list[Sequence[Mark]]:
+        """Write (parent, child) edges; for each, the parent's marks, read after the edge was written.
+
+        The marks of one parent are read once for many edges, which share them. Of those edges whose children are told
+        of in `made`, only marks that may make one of them late come back.
+        """
 
     def link_subjects(self, members: Sequence[tuple[bytes, bytes]]) -> list[Sequence[Mark]]:
         """Write (subject, asset) memberships; for each, the subject's marks, read after the write."""
@@ -173,6 +200,9 @@ class Index(Protocol):
     def rows(self, keys: Sequence[bytes]) -> list[Row | None]:
         """Rows, without marking anything."""
 
+    def watch(self, case_id: str, keys: Sequence[bytes]) -> list[Row | None]:
+        """Rows that a case looks at for holds; in the same step each notes that, so that whoever changes it says so."""
+
     def combination(self, digest: bytes) -> Combination:
         """The names behind the digest in a row.
 
@@ -228,6 +258,10 @@ class Changes:
     retrainings: dict[str, Retraining] = field(default_factory=dict)
     standing: Standing | None = None
     """What every case of the partition must obey, where it has changed."""
+    set_aside: list[tuple[str, Record]] = field(default_factory=list)
+    """(case, message) for frozen cases, behind what waits there."""
+    taken_up: Counter[str] = field(default_factory=Counter)
+    """Case -> how many of the messages that waited were handled, from the front."""
 
 
 class CaseStore(Protocol):
@@ -252,8 +286,8 @@ class CaseStore(Protocol):
             Fenced: it is not: another process owns the partition.
         """
 
-    def due(self, partition: int, now: datetime, limit: int) -> list[tuple[TimerKey, datetime]]:
-        """Timers that are due, with the moment for which they were set."""
+    def due(self, partition: int, now: datetime, limit: int, skip: int = 0) -> list[tuple[TimerKey, datetime]]:
+        """Timers that are due, the earliest first but for `skip` of them, with the moment for which they were set."""
 
     def waiting_for_index(self, partition: int) -> list[tuple[str, Offsets]]:
         """Cases that wait for the indexers, with what they wait for."""
@@ -275,6 +309,9 @@ class CaseStore(Protocol):
 
     def standing(self, partition: int) -> Standing:
         """What every case of the partition must obey."""
+
+    def set_aside(self, partition: int, case_id: str, at: int) -> Record | None:
+        """The message of a frozen case that waits at a place from the front; None if fewer do."""
 
 
 class ChunkStore(Protocol):
@@ -335,14 +372,57 @@ class Vault(Protocol):
         """Seal a payload with AES-256-GCM, bound to its place, in base64."""
 
 
+class Refused(NamedTuple):
+    """A message that the broker does not take for good, and why: `too_large`, `unknown_topic`, `not_authorised`."""
+
+    outgoing: Outgoing
+    reason: str
+
+    def __repr__(self) -> str:
+        return hidden(self)
+
+
+class Suspect(NamedTuple):
+    """Records of one partition, one of which has ended the process that handled it."""
+
+    first: int
+    last: int
+    deaths: int
+    """How often; from MOST_DEATHS on the first of them is handled no more."""
+    error: str
+    """The class of the error, or an operator's reason."""
+
+    @property
+    def is_parked(self) -> bool:
+        """Whether it is set aside instead of being handled."""
+        return self.deaths >= MOST_DEATHS and self.first == self.last
+
+
+MOST_DEATHS = 3
+"""The third death at one position sets its record aside (PROTOCOLS 9)."""
+
+
+class Suspects(Protocol):
+    """What has ended processes, by place: kept where the next process finds it."""
+
+    def known(self) -> dict[tuple[str, int], Suspect]:
+        """(topic, partition) -> the records there."""
+
+    def note(self, topic: str, partition: int, suspect: Suspect) -> None:
+        """Remember one, in place of what is known of its partition."""
+
+    def forget(self, topic: str, partition: int) -> None:
+        """The partition has gone on."""
+
+
 class Sender(Protocol):
     """Messages that only add, and so may be sent while another is handled."""
 
-    def send(self, outgoing: Sequence[Outgoing]) -> None:
-        """Produce, flush, and check every message.
+    def send(self, outgoing: Sequence[Outgoing]) -> Sequence[Refused]:
+        """Produce, flush, and check every message; those that the broker refuses for good are left out and answered.
 
         Raises:
-            Unavailable: one of them may not be durable; all may be sent again.
+            Unavailable: one of the others may not be durable; all may be sent again.
         """
 
 
@@ -390,3 +470,9 @@ class Stage(Protocol):
 
     def tick(self, partitions: Sequence[int], now: datetime) -> Sequence[Outgoing]:
         """Messages that are due without any having come; called between batches."""
+
+    def park(self, record: Record, error: str) -> Result:
+        """Set a record aside that must not be handled: it has ended processes, or an operator says so."""
+
+    def refused(self, refused: Refused) -> Sequence[Outgoing]:
+        """What follows from a message of this stage that the broker does not take for good."""

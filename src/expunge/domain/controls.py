@@ -53,6 +53,12 @@ class RequestCancelled(CaseControl):
     reason: Reason
 
 
+class CaseThawed(CaseControl):
+    """A case that a message had frozen goes on: what waited for it is handled in order."""
+
+    reason: Short | None = None
+
+
 class Option(StrEnum):
     """What an operator may decide about what is open in a system."""
 
@@ -161,6 +167,7 @@ AnyControl = (
     | DeadlineExtended
     | RequestCancelled
     | ObligationDecided
+    | CaseThawed
     | EmissionPaused
     | EmissionResumed
     | HoldPlaced
@@ -172,6 +179,7 @@ CONTROLS: dict[str, tuple[str, type[AnyControl]]] = {
     "expunge.deadline.extended.v1": ("decide", DeadlineExtended),
     "expunge.request.cancelled.v1": ("decide", RequestCancelled),
     "expunge.obligation.decided.v1": ("decide", ObligationDecided),
+    "expunge.case.thawed.v1": ("decide", CaseThawed),
     "expunge.emission.paused.v1": ("pause", EmissionPaused),
     "expunge.emission.resumed.v1": ("pause", EmissionResumed),
     "expunge.hold.placed.v1": ("hold", HoldPlaced),

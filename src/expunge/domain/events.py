@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Annotated, Any, NamedTuple
 
@@ -19,6 +19,7 @@ from pydantic import (
     StrictStr,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
 )
 
 from expunge.errors import InvalidMessage
@@ -40,8 +41,27 @@ def _utc(moment: datetime) -> datetime:
         raise ValueError("a time outside of the calendar") from None
 
 
-Instant = Annotated[AwareDatetime, BeforeValidator(_text), AfterValidator(_utc)]
-"""A moment: RFC 3339 with offset, kept in UTC; never a number."""
+EARLIEST = datetime.fromtimestamp(0, UTC)
+LATEST = datetime(9000, 1, 1, tzinfo=UTC)
+"""Whatever is added to a moment before this stays inside the calendar."""
+AHEAD = timedelta(days=36_525)
+"""A hundred years: what lies further ahead of its message is no date that anybody means."""
+NOW = "now"
+"""The key under which validation finds when the message was appended."""
+
+
+def _bounded(moment: datetime, info: ValidationInfo) -> datetime:
+    now = (info.context or {}).get(NOW)
+    if not EARLIEST <= moment < LATEST or (now is not None and moment > now + AHEAD):
+        raise ValueError("a date must lie between 1970 and a hundred years ahead")
+    return moment
+
+
+AnyInstant = Annotated[AwareDatetime, BeforeValidator(_text), AfterValidator(_utc)]
+"""A moment: RFC 3339 with offset, kept in UTC; never a number. Whoever takes it sets it to the nearest that counts."""
+
+Instant = Annotated[AnyInstant, AfterValidator(_bounded)]
+"""The same between 1970 and a hundred years ahead, so that nothing that is added to it leaves the calendar."""
 
 Id = Annotated[StrictStr, StringConstraints(min_length=1, max_length=256)]
 """An id chosen by a publisher or a system."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -16,13 +18,14 @@ from pydantic import (
     model_validator,
 )
 
-from expunge.domain.events import CloudEvent, Id, Instant, field_of
+from expunge.domain.events import NOW, AnyInstant, CloudEvent, Id, Instant, field_of
 from expunge.domain.vocabulary import Claim, Kind, Regime
 from expunge.errors import InvalidMessage
 
 M = TypeVar("M", bound=BaseModel)
 
 AssetId = Annotated[StrictStr, StringConstraints(min_length=1, max_length=2048)]
+_CLAIM = re.compile(r"[a-z][a-z0-9_]{0,63}")
 Word = Annotated[StrictStr, StringConstraints(min_length=1, max_length=256)]
 Code = Annotated[StrictStr, StringConstraints(pattern=r"^[a-z0-9_.-]{1,64}$")]
 MAX_ASSET_BYTES = 2048
@@ -53,7 +56,7 @@ class Identity(Strict):
     """A person as a publisher knows them: namespace and id, or a pseudonym that the publisher made itself."""
 
     namespace: Word | None = None
-    id: StrictStr | None = None
+    id: Annotated[StrictStr, StringConstraints(max_length=1024)] | None = None
     tenant: Word | None = None
     pseudonym: Hex16 | None = None
 
@@ -182,8 +185,8 @@ class Registered(Inlet):
     data_sources: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
     purposes: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
     categories: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
-    collected_at: Instant | None = None
-    derived_at: Instant | None = None
+    collected_at: AnyInstant | None = None
+    derived_at: AnyInstant | None = None
     digest: Word | None = None
     shared: StrictBool = False
     aliases: Annotated[tuple[AssetId, ...], Field(max_length=64)] = ()
@@ -248,12 +251,18 @@ class Discovered(Inlet):
     """An asset that a system found while it purged another."""
 
     asset: AssetId
-    kind: Kind
+    kind: Word
+    """As registrations name it; one that is not known fails as a registration, and not the receipt."""
     system: SystemName | None = None
+    """The receipt's own, where it is given: of others a system has nothing to say."""
+
+
+UNKNOWN_CLAIM = "unknown_claim"
+"""Why an obligation failed: its system claims what this version has no word for."""
 
 
 class Outcome(Inlet):
-    """A claim and what belongs to it."""
+    """A claim and what belongs to it. A claim that a later version knows fails by name, and alone."""
 
     claim: Claim
     reason_code: Code | None = None
@@ -267,6 +276,14 @@ class Outcome(Inlet):
     artefact_digest: Word | None = None
     replacement: Replacement | None = None
     discovered: Annotated[tuple[Discovered, ...], Field(max_length=1000)] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, said: object) -> object:
+        claim = said.get("claim") if isinstance(said, dict) else None
+        if isinstance(said, dict) and isinstance(claim, str) and claim not in Claim and _CLAIM.fullmatch(claim):
+            return {**said, "claim": Claim.FAILED, "reason_code": UNKNOWN_CLAIM}
+        return said
 
 
 class Answer(Outcome):
@@ -334,26 +351,29 @@ KNOWN_FIELDS: frozenset[str] = LATER_FIELDS.union(
 """Names that may be repeated in a rejection; any other may be personal."""
 
 
-def read(model: type[M], event: CloudEvent, known: frozenset[str] = KNOWN_FIELDS) -> M:
+def read(model: type[M], event: CloudEvent, now: datetime, known: frozenset[str] = KNOWN_FIELDS) -> M:
     """The data of an event as its model.
 
     Args:
         model: what it must be.
         event: the event.
+        now: when it was appended; no date may lie more than a hundred years beyond that.
         known: names of fields that may be repeated in a rejection.
 
     Raises:
         InvalidMessage: a field is missing, wrong, unknown, or not carried out; the text names the field only.
     """
-    return check(model, event.data, known)
+    return check(model, event.data, known, now)
 
 
-def check(model: type[M], data: object, known: frozenset[str] = KNOWN_FIELDS) -> M:
+def check(
+    model: type[M], data: object, known: frozenset[str] = KNOWN_FIELDS, now: datetime | None = None
+) -> M:
     """`data` as `model`; see `read`."""
     if not isinstance(data, dict):
         raise InvalidMessage("wrong_type", "data")
     try:
-        return model.model_validate(data)
+        return model.model_validate(data, context={NOW: now})
     except ValidationError as error:
         kind = error.errors(include_url=False, include_context=False, include_input=False)[0]["type"]
         where = f"data.{field_of(error, known)}"

@@ -33,6 +33,8 @@ UNOWNED = "unowned"
 NOT_INTEGRATED = "not_integrated"
 NO_CAPABLE_ACTION = "no_capable_action"
 TOO_MANY_EXCLUSIONS = "too_many_exclusions"
+UNCOMMANDABLE = frozenset({UNOWNED, NOT_INTEGRATED, NO_CAPABLE_ACTION, TOO_MANY_EXCLUSIONS})
+"""Why no command can go out for an obligation."""
 
 _ALONE = frozenset({Action.REBUILD_WITHOUT, Action.RETRAIN_WITHOUT})
 
@@ -146,6 +148,8 @@ class ChunkSummary(Value):
     provision: str = ""
     reason: str = ""
     """Why no command can be sent for it; empty where one can."""
+    target: str = ""
+    """The key of its one target, where that is made anew."""
 
 
 class Chunk(Value):

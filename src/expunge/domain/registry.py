@@ -65,9 +65,12 @@ class System(_Declared):
     def awaited(
         self, promise: datetime | None, due_at: datetime, now: datetime, least: timedelta | None = None
     ) -> datetime:
-        """Until when an answer that was promised is waited for: not beyond a due date that has not passed."""
+        """Until when an answer that was promised is waited for: not beyond the due date; past that, not beyond a day.
+
+        A system's own time-out is never cut.
+        """
         until = promise or now + self.timeout
-        bounded = min(until, due_at) if due_at > now else until
+        bounded = min(until, due_at if due_at > now else now + max(A_DAY, self.timeout))
         return max(bounded, now + (least or timedelta(seconds=self.retry_seconds)))
 
     def after_failure(self, attempt: int) -> timedelta:

@@ -19,11 +19,21 @@ VERDICTS = 200
 
 
 class Order(NamedTuple):
-    """When and where an operator's word was appended: the later of two words about one thing holds."""
+    """When and where an operator's word was appended: the later of two words about one thing holds.
+
+    Of two on one partition that is the one behind, whatever clocks say; words about one thing belong under one key.
+    """
 
     appended_ms: int
     partition: int
     offset: int
+    leader_epoch: int = 0
+
+    def is_after(self, other: Order) -> bool:
+        """Whether it was said later."""
+        if self.partition == other.partition:
+            return (self.leader_epoch, self.offset) > (other.leader_epoch, other.offset)
+        return self > other
 
 
 class HoldKind(StrEnum):
@@ -66,6 +76,8 @@ class Hold(Value):
     order: Order
     number: int = 0
     """In one partition: holds are counted as they are heard."""
+    watermark: dict[str, dict[str, int]] = {}
+    """The ends of the registration inlets when it was placed: what lies before them may say that it covers something."""
 
 
 class HoldAsked(Value):
@@ -93,6 +105,22 @@ class Pause(Value):
     order: Order
 
 
+class Frozen(Value):
+    """A case that no message is handled for until somebody has looked: what comes for it waits in order."""
+
+    topic: str
+    partition: int
+    offset: int
+    """Where the message lies that ended its processes, or that this version cannot read."""
+    reason: str
+    since: datetime
+    waiting: int = 0
+    """Messages that wait, the first of them perhaps that one."""
+    taken: int = 0
+    """Messages that were handled since."""
+    thawing: bool = False
+
+
 class Standing(Value):
     """What stands in one partition."""
 
@@ -102,6 +130,8 @@ class Standing(Value):
     """Hold -> its end, which may be heard first. One that was said before the hold was placed ends nothing."""
     verdicts: dict[str, tuple[Verdict, ...]] = {}
     """Rate -> what operators have said about members of its groups, in order; at most VERDICTS."""
+    frozen: dict[str, Frozen] = {}
+    """Case -> why it waits."""
     telling: tuple[str, ...] = ()
     """Words of which not every case has been told yet."""
     unsettled: dict[str, int] = {}
@@ -118,6 +148,16 @@ class Standing(Value):
         return tuple(hold for hold in self.active if own.get(hold.scope.kind, hold.scope.value) == hold.scope.value)
 
     @property
+    def asks_the_index(self) -> bool:
+        """Whether some hold stands of which only the index knows what it covers."""
+        return any(not hold.scope.known_at_once for hold in self.active)
+
+    def with_frozen(self, case_id: str, frozen: Frozen | None) -> Standing:
+        """The same with a case frozen, or not any more."""
+        others = {each: what for each, what in self.frozen.items() if each != case_id}
+        return self.model_copy(update={"frozen": others | ({case_id: frozen} if frozen else {})})
+
+    @property
     def active(self) -> tuple[Hold, ...]:
         """The holds that have not been released, in order."""
         return tuple(hold for name, hold in sorted(self.holds.items()) if self.release_of(name) is None)
@@ -125,19 +165,19 @@ class Standing(Value):
     def release_of(self, hold_id: str) -> Release | None:
         """The end of a hold; None while it stands, or of one that was never placed."""
         hold, release = self.holds.get(hold_id), self.released.get(hold_id)
-        return release if hold and release and release.order > hold.order else None
+        return release if hold and release and release.order.is_after(hold.order) else None
 
     def paused(self, pause: Pause) -> Standing | None:
         """The same with one more word about a scope; None if a later one holds already."""
         known = self.pauses.get(pause.scope)
-        if known is not None and known.order >= pause.order:
+        if known is not None and not pause.order.is_after(known.order):
             return None
         return self.model_copy(update={"pauses": {**self.pauses, pause.scope: pause}})
 
     def placed(self, hold: Hold) -> Standing | None:
         """The same with one more hold; None if the id stands for one that was said before."""
         known = self.holds.get(hold.hold_id)
-        if known is not None and known.order <= hold.order:
+        if known is not None and not known.order.is_after(hold.order):
             return None
         numbered = hold.model_copy(update={"number": 1 + max((each.number for each in self.holds.values()), default=0)})
         return self.model_copy(update={"holds": {**self.holds, hold.hold_id: numbered}})
@@ -145,7 +185,7 @@ class Standing(Value):
     def freed(self, hold_id: str, release: Release) -> Standing | None:
         """The same with a hold released; None if a later word of that kind was heard before."""
         known = self.released.get(hold_id)
-        if known is not None and known.order >= release.order:
+        if known is not None and not release.order.is_after(known.order):
             return None
         return self.model_copy(update={"released": {**self.released, hold_id: release}})
 

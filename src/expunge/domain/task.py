@@ -6,6 +6,8 @@ import base64
 from collections.abc import Mapping
 from enum import StrEnum
 
+from pydantic import model_validator
+
 from expunge.domain.digest import SIZE, digest
 from expunge.domain.scope import Arrival, GroupKind, Hex, Scope, Value
 from expunge.domain.standing import HoldAsked
@@ -25,10 +27,23 @@ class TaskKind(StrEnum):
     HOLDING = "holding"
     """A holding declared while the case was open: a node of its walk only if it answers for one of its roots."""
     CONTAINERS = "containers"
+    PRODUCED = "produced"
+    """What a command of the case made, as its registrar says: walked unless the index agrees."""
+    DISCOVERED = "discovered"
+    """What a system found while it purged: registered, and walked as if the request named it."""
     HOLDS = "holds"
     """No walk: which targets of some chunks do some holds cover?"""
     REPLACEMENT = "replacement"
     """No walk: does the case's data lead to a model that took another's place?"""
+
+
+class Found(Value):
+    """An asset that a system found while it purged another."""
+
+    asset: str
+    kind: str
+    parent: str = ""
+    """In which it was found; empty where the system does not say."""
 
 
 class Task(Value):
@@ -66,6 +81,19 @@ class Task(Value):
     holds: tuple[HoldAsked, ...] = ()
     number: int = 0
     """Of the last of these holds."""
+    after: int = 0
+    """How many changes of the index the case had heard of when it asked."""
+    found: tuple[Found, ...] = ()
+    system: str = ""
+    """Who found them."""
+
+    @model_validator(mode="after")
+    def _readable(self) -> Task:
+        """What cannot be unpacked is no task: it is set aside when it is read, and ends no resolver."""
+        unpack(self.nodes)
+        if self.node:
+            bytes.fromhex(self.node)
+        return self
 
 
 class Replacement(StrEnum):
@@ -111,7 +139,13 @@ def pack(nodes: Mapping[bytes, Arrival]) -> str:
 
 
 def unpack(text: str) -> dict[bytes, Arrival]:
-    """The frontier of `pack`."""
-    raw = base64.b64decode(text)
+    """The frontier of `pack`.
+
+    Raises:
+        ValueError: it is none.
+    """
+    raw = base64.b64decode(text, validate=True)
     step = SIZE + 1
+    if len(raw) % step:
+        raise ValueError("a frontier is cut off")
     return {raw[at : at + SIZE]: Arrival(raw[at + SIZE]) for at in range(0, len(raw), step)}

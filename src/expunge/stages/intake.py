@@ -14,7 +14,7 @@ from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record, decode
 from expunge.domain.suppression import Published, Suppress
 from expunge.errors import InvalidMessage
-from expunge.ports import Metrics, Progress, Result, Sender, Topics, Vault
+from expunge.ports import Metrics, Progress, Result, Topics, Vault
 from expunge.stages.dead_letters import DeadLetters
 
 SOURCE = "/expunge/intake"
@@ -22,6 +22,9 @@ RECEIPTS = "receipts."
 SUPPRESSIONS = "suppressions"
 HOLDS = "holds"
 MAX_ID_CHARACTERS = 256
+MAX_PASSED_BYTES = 1_000_000
+"""What is passed on to a case, so that it stays below the 1 MiB of `cases` with all that belongs to a record."""
+FOREIGN = "data.results.discovered.system"
 
 
 class Intake:
@@ -30,9 +33,9 @@ class Intake:
     name = "intake"
 
     def __init__(
-        self, door: Door, progress: Progress, topics: Topics, vault: Vault, sender: Sender, metrics: Metrics
+        self, door: Door, progress: Progress, topics: Topics, vault: Vault, metrics: Metrics
     ) -> None:
-        self._door, self._progress, self._vault, self._sender = door, progress, vault, sender
+        self._door, self._progress, self._vault = door, progress, vault
         self._topics = topics
         self._dead = DeadLetters(self.name, door, vault, metrics)
         receipts = (f"{RECEIPTS}{system.name}" for system in door.registry.systems if system.integrated)
@@ -83,10 +86,12 @@ class Intake:
                 salt=self._vault.salt(),
                 watermark=watermark,
             )
+            told = to_case(Opened(case_id=root.case_id, root=root), record.appended_at, event.source, event.id)
+            if len(told.value or b"") > MAX_PASSED_BYTES:
+                raise InvalidMessage("too_large", "data")
         except InvalidMessage as error:
             return [self._dead.of(record, error), *self._rejection(event, record, error)]
-        opened = Opened(case_id=root.case_id, root=root)
-        return [to_case(opened, record.appended_at, event.source, event.id)]
+        return [told]
 
     def _control(self, event: CloudEvent, record: Record) -> list[Outgoing]:
         """An operator's word, to its case or to every partition of `cases`."""
@@ -131,37 +136,15 @@ class Intake:
         system = record.topic.removeprefix(RECEIPTS)
         try:
             event = decode(record)
-            receipt, taken = receipts.receipt(self._door, event, record, system)
+            taken, foreign = receipts.receipt(self._door, event, record, system)
         except InvalidMessage as error:
             return [self._dead.of(record, error)]
-        found = receipts.discovered(receipt)
-        if found:
-            self._register(found, taken, record)
-        if found or receipts.names_replacement(taken):  # the case waits until the indexers have passed what there is
+        if receipts.names_replacement(taken):  # the case waits until the indexers have passed what there is
             taken = taken.model_copy(update={"watermark": self._progress.end_offsets()})
-        return [to_case(taken, record.appended_at, event.source, event.id)]
-
-    def _register(self, found: list[dict[str, object]], taken: Receipted, record: Record) -> None:
-        """What a system discovered becomes statements before its receipt is applied (PROTOCOLS 36).
-
-        Registrations only add, so they are sent while the receipt is handled.
-        """
-        self._sender.send(
-            [
-                Outgoing(
-                    "registrations",
-                    taken.case_id,
-                    Event(
-                        type="expunge.asset.registered.v1",
-                        source=SOURCE,
-                        id=name("discovered", taken.case_id, taken.content, at),
-                        time=record.appended_at,
-                        data=asset,
-                    ),
-                )
-                for at, asset in enumerate(found)
-            ]
-        )
+        told = to_case(taken, record.appended_at, event.source, event.id)
+        if len(told.value or b"") > MAX_PASSED_BYTES:
+            return [self._dead.of(record, InvalidMessage("too_large", "data.exceptions"))]
+        return [told, *([self._dead.of(record, InvalidMessage("not_its_system", FOREIGN))] if foreign else ())]
 
 
 def _read_back(record: Record) -> list[Outgoing]:

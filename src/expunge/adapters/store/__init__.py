@@ -24,7 +24,9 @@ mod 256). Names stand behind the deployment's prefix. docs/index.md says why eac
     {<t>}suppression:<p>:<key>     string  what was said of one suppression, JSON
     {<t>}rate:<p>:<key>            string  what was asked for of one publisher or system, JSON
     {<t>}retraining:<p>:<key>      string  one model that is made anew for several cases, JSON
-    {<t>}standing:<p>              string  pauses, holds and verdicts that every case of the partition obeys, JSON
+    {<t>}standing:<p>              string  pauses, holds, verdicts and frozen cases of the partition, JSON
+    {<t>}aside:<p>:<case>          list    messages that wait for a frozen case: position, moment, value
+    {0}suspects                    hash    topic/partition -> records of which one has ended its process, JSON
     {<t>}chunks:<p>:<case>         hash    chunk digest -> its state, JSON
     {<t>}commands:<p>:<case>       hash    command id -> chunk digest
     {<t>}plan:<p>:<case>:<g>       set     chunks of a generation

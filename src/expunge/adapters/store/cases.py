@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
@@ -11,7 +12,7 @@ from expunge.adapters.store.server import TAGS, Call, Server
 from expunge.domain.case.chunks import ChunkState
 from expunge.domain.case.messages import Root
 from expunge.domain.case.state import Case
-from expunge.domain.events import Position, millis
+from expunge.domain.events import Position, Record, millis
 from expunge.domain.plan import Chunk
 from expunge.domain.rates import Rate
 from expunge.domain.retraining.state import Retraining
@@ -43,43 +44,46 @@ class RedisCaseReader:
     def __init__(self, server: Server, partition: int) -> None:
         self._server, self._keys = server, Keys(server, partition)
 
+    def _read(self, *command: Any) -> Any:
+        return self._server.read_one(self._keys.tag, *command)
+
     def chunk(self, case_id: str, digest: str) -> ChunkState | None:
         """See `CaseReader.chunk`."""
-        raw = self._server.guarded(lambda client: client.hget(self._keys.of("chunks", case_id), digest))
+        raw = self._read("HGET", self._keys.of("chunks", case_id), digest)
         return ChunkState.model_validate_json(raw) if raw else None
 
     def chunk_of(self, case_id: str, command: str) -> ChunkState | None:
         """See `CaseReader.chunk_of`."""
-        digest = self._server.guarded(lambda client: client.hget(self._keys.of("commands", case_id), command))
+        digest = self._read("HGET", self._keys.of("commands", case_id), command)
         return self.chunk(case_id, digest.decode()) if digest else None
 
     def body(self, case_id: str, digest: str) -> Chunk:
         """See `CaseReader.body`."""
-        raw = self._server.guarded(lambda client: client.get(self._keys.of("chunk", case_id, digest)))
+        raw = self._read("GET", self._keys.of("chunk", case_id, digest))
         if not raw:
             raise Unavailable("the body of a chunk is missing in Redis: it has forgotten; rebuild")
         return Chunk.model_validate_json(raw)
 
     def digests(self, case_id: str, generation: int) -> list[str]:
         """See `CaseReader.digests`."""
-        found = self._server.guarded(lambda client: client.smembers(self._keys.of("plan", case_id, generation)))
+        found = self._read("SMEMBERS", self._keys.of("plan", case_id, generation))
         return sorted(digest.decode() for digest in found)
 
     def waiting(self, case_id: str, generation: int, stage: int, limit: int) -> list[str]:
         """See `CaseReader.waiting`."""
         key = self._keys.of("ready", case_id, generation, stage)
-        found = self._server.guarded(lambda client: client.zrange(key, 0, limit - 1))
+        found = self._read("ZRANGE", key, 0, limit - 1)
         return [digest.decode() for digest in found]
 
     def live(self, case_id: str, after: str, limit: int) -> list[str]:
         """See `CaseReader.live`."""
-        return _behind(self._server, self._keys.of("live", case_id), after, limit)
+        return _behind(self._server, self._keys, "live", after, limit, case_id)
 
 
-def _behind(server: Server, key: bytes, after: str, limit: int) -> list[str]:
+def _behind(server: Server, keys: Keys, name: str, after: str, limit: int, *parts: str) -> list[str]:
     """Members of a set that is ordered by name, behind one of them."""
     start = f"({after}" if after else "-"
-    found = server.guarded(lambda client: client.zrangebylex(key, start, "+", start=0, num=limit))
+    found = server.read_one(keys.tag, "ZRANGEBYLEX", keys.of(name, *parts), start, "+", "LIMIT", 0, limit)
     return [member.decode() for member in found]
 
 
@@ -98,7 +102,7 @@ class RedisCaseStore:
         if not case_ids:
             return {}
         keys = Keys(self._server, partition)
-        raw = self._server.guarded(lambda client: client.mget([keys.of("case", case_id) for case_id in case_ids]))
+        raw = self._server.read([(keys.tag, ("GET", keys.of("case", case_id))) for case_id in case_ids])
         found = zip(case_ids, raw, strict=True)
         return {case_id: Case.model_validate_json(value) for case_id, value in found if value}
 
@@ -108,8 +112,8 @@ class RedisCaseStore:
         return Root.model_validate_json(raw) if raw else None
 
     def _get(self, partition: int, name: str, *parts: str) -> bytes | None:
-        key = Keys(self._server, partition).of(name, *parts)
-        found: bytes | None = self._server.guarded(lambda client: client.get(key))
+        keys = Keys(self._server, partition)
+        found: bytes | None = self._server.read_one(keys.tag, "GET", keys.of(name, *parts))
         return found
 
     def reader(self, partition: int) -> RedisCaseReader:
@@ -133,27 +137,27 @@ class RedisCaseStore:
             else:
                 words.append(["ZADD", keys.of("timers"), millis(at), member])
         words += _aggregate_words(keys, changes)
+        words += _aside_words(keys, changes)
         for system, difference in changes.flow.items():
             if difference:
                 words.append(["HINCRBY", keys.of("flow"), system, difference])
         commit(self._server, keys, "pos", before, after, words)
 
-    def due(self, partition: int, now: datetime, limit: int) -> list[tuple[TimerKey, datetime]]:
+    def due(self, partition: int, now: datetime, limit: int, skip: int = 0) -> list[tuple[TimerKey, datetime]]:
         """See `ports.CaseStore.due`."""
-        key = Keys(self._server, partition).of("timers")
-        until = millis(now)
-        found = self._server.guarded(
-            lambda client: client.zrangebyscore(key, "-inf", until, start=0, num=limit, withscores=True)
-        )
+        keys = Keys(self._server, partition)
+        wanted = ("ZRANGEBYSCORE", keys.of("timers"), "-inf", millis(now), "WITHSCORES", "LIMIT", skip, limit)
+        found = self._server.read_one(keys.tag, *wanted)
         return [
             (TimerKey(*member.decode().split("|", 1)), datetime.fromtimestamp(float(score) / 1000, UTC))
-            for member, score in found
+            for member, score in zip(found[::2], found[1::2], strict=True)
         ]
 
     def waiting_for_index(self, partition: int) -> list[tuple[str, Offsets]]:
         """See `ports.CaseStore.waiting_for_index`."""
-        key = Keys(self._server, partition).of("unapplied")
-        ids = sorted(case_id.decode() for case_id in self._server.guarded(lambda client: client.smembers(key)))
+        keys = Keys(self._server, partition)
+        found = self._server.read_one(keys.tag, "SMEMBERS", keys.of("unapplied"))
+        ids = sorted(case_id.decode() for case_id in found)
         return [(case_id, case.watermark) for case_id, case in self.cases(partition, ids).items()]
 
     def suppression(self, partition: int, key: str) -> Suppression | None:
@@ -173,23 +177,30 @@ class RedisCaseStore:
 
     def flow(self, partition: int) -> dict[str, int]:
         """See `ports.CaseStore.flow`."""
-        key = Keys(self._server, partition).of("flow")
-        found = self._server.guarded(lambda client: client.hgetall(key))
-        return {system.decode(): int(number) for system, number in found.items()}
+        keys = Keys(self._server, partition)
+        found = self._server.read_one(keys.tag, "HGETALL", keys.of("flow"))
+        return {system.decode(): int(number) for system, number in zip(found[::2], found[1::2], strict=True)}
 
     def live_cases(self, partition: int, after: str, limit: int) -> list[str]:
         """See `ports.CaseStore.live_cases`."""
-        return _behind(self._server, Keys(self._server, partition).of("open"), after, limit)
+        return _behind(self._server, Keys(self._server, partition), "open", after, limit)
 
     def standing(self, partition: int) -> Standing:
         """See `ports.CaseStore.standing`."""
         raw = self._get(partition, "standing")
         return Standing.model_validate_json(raw) if raw else Standing()
 
+    def set_aside(self, partition: int, case_id: str, at: int) -> Record | None:
+        """See `ports.CaseStore.set_aside`."""
+        keys = Keys(self._server, partition)
+        raw = self._server.read_one(keys.tag, "LINDEX", keys.of("aside", case_id), at)
+        return _record(partition, raw) if raw else None
+
     def listed(self, partition: int) -> list[Case]:
         """Every case of a partition, for people."""
-        key = Keys(self._server, partition).of("list")
-        ids = sorted(case_id.decode() for case_id in self._server.guarded(lambda client: client.smembers(key)))
+        keys = Keys(self._server, partition)
+        found = self._server.read_one(keys.tag, "SMEMBERS", keys.of("list"))
+        ids = sorted(case_id.decode() for case_id in found)
         return list(self.cases(partition, ids).values())
 
     def chunks(self, partition: int, case_id: str) -> Iterator[ChunkState]:
@@ -247,6 +258,29 @@ def _aggregate_words(keys: Keys, changes: Changes) -> list[Words]:
     return words
 
 
+def _aside_words(keys: Keys, changes: Changes) -> list[Words]:
+    """What waits for frozen cases: new messages behind it, handled ones off its front."""
+    words: list[Words] = [["RPUSH", keys.of("aside", case_id), _packed(record)] for case_id, record in changes.set_aside]
+    for case_id, number in changes.taken_up.items():
+        words.append(["LTRIM", keys.of("aside", case_id), number, -1])
+    return words
+
+
+_ASIDE = struct.Struct(">iqq")
+
+
+def _packed(record: Record) -> bytes:
+    """A message of `cases` with its position and its moment; nothing else of it matters there."""
+    position = record.position
+    return _ASIDE.pack(position.leader_epoch, position.offset, millis(record.appended_at)) + (record.value or b"")
+
+
+def _record(partition: int, raw: bytes) -> Record:
+    epoch, offset, at_ms = _ASIDE.unpack_from(raw)
+    at = datetime.fromtimestamp(at_ms / 1000, UTC)
+    return Record("cases", partition, Position(epoch, offset), at, None, raw[_ASIDE.size :])
+
+
 def _case_words(keys: Keys, case: Case) -> list[Words]:
     dumped = case.model_dump_json()
     return [
@@ -278,22 +312,16 @@ class RedisNotaryStore:
 
     def position(self, partition: int) -> Position | None:
         """See `ports.NotaryStore.position`."""
-        key = Keys(self._server, partition).of("notary-pos")
-        return parse_position(self._server.guarded(lambda client: client.get(key)))
+        keys = Keys(self._server, partition)
+        return parse_position(self._server.read_one(keys.tag, "GET", keys.of("notary-pos")))
 
     def known(self, case_ids: Sequence[str]) -> dict[str, dict[int, str]]:
         """See `ports.NotaryStore.known`."""
-
-        def read(client: Any) -> list[dict[bytes, bytes]]:
-            pipe = client.pipeline(transaction=False)
-            for case_id in case_ids:
-                pipe.hgetall(self._keys.of("facts", case_id))
-            return list(pipe.execute())
-
-        found = self._server.guarded(read) if case_ids else []
+        tag, of = self._keys.tag, self._keys.of
+        found = self._server.read([(tag, ("HGETALL", of("facts", case_id))) for case_id in case_ids])
         return {
-            case_id: {int(sequence): digest.decode() for sequence, digest in facts.items()}
-            for case_id, facts in zip(case_ids, found, strict=True)
+            case_id: {int(sequence): digest.decode() for sequence, digest in zip(flat[::2], flat[1::2], strict=True)}
+            for case_id, flat in zip(case_ids, found, strict=True)
         }
 
     def write(

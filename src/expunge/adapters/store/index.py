@@ -18,7 +18,7 @@ from expunge.domain.row import DIGEST_BYTES, Combination, Row, combination_of
 from expunge.domain.scope import SHARDS, Arrival, Group, GroupKind, data_source_node, place_of
 from expunge.domain.walk import Trip, Visit
 from expunge.errors import Unavailable
-from expunge.ports import Peek, Put, Rule, Said
+from expunge.ports import Made, Peek, Put, Rule, Said
 
 T = TypeVar("T")
 NODES_PER_CALL = 1000
@@ -33,6 +33,11 @@ _LETTERS = {GroupKind.CHILDREN: "c", GroupKind.SUBJECT: "s", GroupKind.SOURCE: "
 _ARRIVALS = {str(int(arrival)).encode()[0]: arrival for arrival in Arrival}
 _ALIKE = struct.Struct(">IHB")
 _SAID = struct.Struct(">I16s5s6sI")
+_LINK = struct.Struct(">I16s16sB6s")
+_UNKNOWN = Made(container=True, derived_ms=0)
+_TURNED = bytes(255 - byte for byte in range(256))
+"""Turns the id of a case over: what it watches is no mark of its own (lua/watch.lua)."""
+_WATCHED, _REACHES = 3, 4
 _OWNER, _WIDENED, _SINCE, _UNTIL = 16, 32, 64, 128
 _FRESH, _KNOWN, _SEEN, _BOUNDARY = b"fksb"
 
@@ -64,8 +69,8 @@ class RedisIndex:
             self._keep_combinations({rows[key].combination for key in before})
             raw = {key: rows[key].encode() for key in before}
             found = self._put(before, raw, rows, stated)
-            written |= {key: Put(raw[key], found[key][1] if key in found else ()) for key in before}
-            before = {key: other[:DIGEST_BYTES] for key, (other, _) in found.items() if other}
+            written |= {key: Put(raw[key], *found[key][1:]) if key in found else Put(raw[key], ()) for key in before}
+            before = {key: other[:DIGEST_BYTES] for key, (other, *_) in found.items() if other}
             for key in before:
                 rows[key] = rows[key].merged(self.decode(found[key][0]))
         return [written[key] for key, _, _ in said]
@@ -76,8 +81,8 @@ class RedisIndex:
         raw: Mapping[bytes, bytes],
         rows: Mapping[bytes, Row],
         stated: Mapping[bytes, int],
-    ) -> dict[bytes, tuple[bytes, list[Mark]]]:
-        """Key -> the row that stands instead of the one expected, or the marks; only where there is either."""
+    ) -> dict[bytes, tuple[bytes, list[Mark], list[tuple[str, bytes]]]]:
+        """Key -> the row that stands instead of the one expected, or marks and watchers; only where there is any."""
 
         def packed(key: bytes, bucket: int) -> bytes:
             row = raw[key]
@@ -87,7 +92,8 @@ class RedisIndex:
         found = {}
         for keys, reply in self._on_nodes("put", (), list(raw), packed):
             for at in range(0, len(reply), 3):
-                found[keys[reply[at] - 1]] = (reply[at + 1], unpack_marks(reply[at + 2]))
+                packed_marks = reply[at + 2]
+                found[keys[reply[at] - 1]] = (reply[at + 1], unpack_marks(packed_marks), _watchers(packed_marks))
         return found
 
     def _calls(
@@ -112,27 +118,36 @@ class RedisIndex:
         parts, calls = self._calls(script, head, nodes, pack)
         return zip(parts, self._server.run(calls), strict=True)
 
-    def link_children(self, edges: Sequence[tuple[bytes, bytes]]) -> list[Sequence[Mark]]:
+    def link_children(
+        self, edges: Sequence[tuple[bytes, bytes]], made: Sequence[Made] = ()
+    ) -> list[Sequence[Mark]]:
         """See `ports.Index.link_children`."""
-        return self._link("c", edges)
+        return self._link("c", edges, made)
 
     def link_subjects(self, members: Sequence[tuple[bytes, bytes]]) -> list[Sequence[Mark]]:
         """See `ports.Index.link_subjects`."""
         return self._link("s", members)
 
-    def _link(self, kind: str, links: Sequence[tuple[bytes, bytes]]) -> list[Sequence[Mark]]:
+    def _link(
+        self, kind: str, links: Sequence[tuple[bytes, bytes]], made: Sequence[Made] = ()
+    ) -> list[Sequence[Mark]]:
         found: list[Sequence[Mark]] = [()] * len(links)
-        order = sorted(range(len(links)), key=lambda number: place_of(links[number][0]))
+        order = sorted(range(len(links)), key=lambda number: (place_of(links[number][0]), links[number][0]))
         parts = [order[start : start + NODES_PER_CALL] for start in range(0, len(order), NODES_PER_CALL)]
-        bucket = self._server.bucket
+        bucket, pack = self._server.bucket, _LINK.pack
         calls = []
         for part in parts:
-            few = [links[number] for number in part]
-            blob = b"".join([bucket(node).to_bytes(4, "big") + node + member for node, member in few])
-            calls.append(Call("link", _tags(node for node, _ in few), (kind, blob)))
+            blob: list[bytes] = []
+            for number in part:
+                node, member = links[number]
+                container, derived_ms = made[number] if made else _UNKNOWN
+                blob.append(pack(bucket(node), node, member, container, derived_ms.to_bytes(6, "big")))
+            calls.append(Call("link", _tags(links[number][0] for number in part), (kind, b"".join(blob))))
         for numbers, reply in zip(parts, self._server.run(calls), strict=True):
-            for at in range(0, len(reply), 2):
-                found[numbers[reply[at] - 1]] = unpack_marks(reply[at + 1])
+            for at in range(0, len(reply), 3):
+                first, marks = reply[at] - 1, unpack_marks(reply[at + 2])
+                for number in numbers[first : first + reply[at + 1]]:
+                    found[number] = marks
         return found
 
     def marks(self, nodes: Sequence[bytes]) -> list[Sequence[Mark]]:
@@ -196,11 +211,11 @@ class RedisIndex:
         """See `ports.Index.visit`."""
         back = rule.returned.to_bytes(6, "big") if rule.returned else b""
         bounds = (int(rule.bounded), int(rule.again), rule.until, back)
-        head = (rule.lease_until_ms, bytes.fromhex(case_id), _task(task_id), *bounds)
+        who = (bytes.fromhex(case_id), _task(task_id), *bounds)
         sent: deque[list[list[bytes]]] = deque()
 
         def calls(trip: Trip) -> list[Call]:
-            parts, made = self._visit_calls(trip, head)
+            parts, made = self._visit_calls(trip, (rule.lease(), *who))
             sent.append(parts)
             return made
 
@@ -234,15 +249,19 @@ class RedisIndex:
 
     def rows(self, keys: Sequence[bytes]) -> list[Row | None]:
         """See `ports.Index.rows`."""
-        server = self._server
+        place = self._server.in_bucket
+        found = self._server.read([(key[1], ("HGET", place("a", key), key)) for key in keys])
+        return [self.decode(raw) if raw else None for raw in found]
 
-        def read(client: Any) -> list[bytes | None]:
-            pipe = client.pipeline(transaction=False)
-            for key in keys:
-                pipe.hget(server.in_bucket("a", key), key)
-            return list(pipe.execute())
-
-        return [self.decode(raw) if raw else None for raw in server.guarded(read)]
+    def watch(self, case_id: str, keys: Sequence[bytes]) -> list[Row | None]:
+        """See `ports.Index.watch`."""
+        head = (bytes.fromhex(case_id).translate(_TURNED),)
+        found = {
+            key: raw
+            for nodes, reply in self._on_nodes("watch", head, list(set(keys)), _place)
+            for key, raw in zip(nodes, reply, strict=True)
+        }
+        return [self.decode(found[key]) if found[key] else None for key in keys]
 
     def decode(self, raw: bytes) -> Row:
         """The row that the index holds as these bytes."""
@@ -252,7 +271,7 @@ class RedisIndex:
         """See `ports.Index.combination`: few, and the same for ever, so they are remembered."""
         known = self._combinations.get(digest)
         if known is None:
-            raw = self._server.guarded(lambda client: client.hget(self._server.key(0, "combinations"), digest))
+            raw = self._server.read_one(0, "HGET", self._server.key(0, "combinations"), digest)
             if raw is None:
                 raise Unavailable("a combination of the index is missing in Redis: it has forgotten; rebuild")
             known = self._combinations[digest] = Combination.decode(raw)
@@ -277,23 +296,14 @@ class RedisIndex:
         if time.monotonic() - self._counted_at > POPULATION_SECONDS:
             places = [(tag, place) for place in range(self._server.width) for tag in range(TAGS)]
             sample = places[:: max(1, len(places) // SAMPLED_BUCKETS)]
-            keys = [self._server.key(tag, f"a:{place}") for tag, place in sample]
-            found = Counter(combination_of(raw) for raws in self._values(keys) for raw in raws)
+            reads = [(tag, ("HVALS", self._server.key(tag, f"a:{place}"))) for tag, place in sample]
+            found = Counter(combination_of(raw) for raws in self._server.read(reads) for raw in raws)
             systems: Counter[str] = Counter()
             for digest, number in found.items():
                 systems.update(dict.fromkeys(self.combination(digest).systems, number))
             self._population = {name: n * len(places) // len(sample) for name, n in sorted(systems.items())}
             self._counted_at = time.monotonic()
         return self._population
-
-    def _values(self, keys: Sequence[bytes]) -> list[list[bytes]]:
-        def read(client: Any) -> list[list[bytes]]:
-            pipe = client.pipeline(transaction=False)
-            for key in keys:
-                pipe.hvals(key)
-            return list(pipe.execute())
-
-        return list(self._server.guarded(read))
 
     def add_holding(self, key: bytes) -> None:
         """See `ports.Index.add_holding`."""
@@ -302,8 +312,7 @@ class RedisIndex:
 
     def holdings(self) -> list[bytes]:
         """See `ports.Index.holdings`."""
-        found = self._server.guarded(lambda client: client.smembers(self._server.key(0, "holdings")))
-        return sorted(found)
+        return sorted(self._server.read_one(0, "SMEMBERS", self._server.key(0, "holdings")))
 
     def exclude(self, case_id: str, parents: Mapping[bytes, Iterable[bytes]]) -> None:
         """See `ports.Index.exclude`."""
@@ -322,8 +331,7 @@ class RedisIndex:
 
     def excluded(self, case_id: str, container: bytes) -> list[bytes]:
         """See `ports.Index.excluded`."""
-        found = self._server.guarded(lambda client: client.smembers(self._exclusion_key(case_id, container)))
-        return sorted(found)
+        return sorted(self._server.read_one(container[1], "SMEMBERS", self._exclusion_key(case_id, container)))
 
     def _exclusion_key(self, case_id: str, container: bytes) -> bytes:
         return self._server.key(container[1], f"x:{case_id}:") + container
@@ -378,11 +386,13 @@ def unpack_marks(packed: bytes) -> list[Mark]:
     while at < len(packed):
         flags, case, digest = packed[at], packed[at + 1 : at + 17], packed[at + 17 : at + 22]
         at += 22
-        parts = []
+        parts: list[bytes] = []
         for bit, size in ((_OWNER, 2), (_WIDENED, 2), (_SINCE, 6), (_UNTIL, 5)):
             parts.append(packed[at : at + size] if flags & bit else b"")
             at += len(parts[-1])
         owner, widened, since, until = parts
+        if flags % _REACHES == _WATCHED:
+            continue
         found.append(
             Mark(
                 case_id=case.hex(),
@@ -394,4 +404,15 @@ def unpack_marks(packed: bytes) -> list[Mark]:
                 until=int.from_bytes(until, "big"),
             )
         )
+    return found
+
+
+def _watchers(packed: bytes) -> list[tuple[str, bytes]]:
+    """The cases that watch a row, and how it looked to them. What they leave has no more than id and digest."""
+    found, at = [], 0
+    while at < len(packed):
+        flags = packed[at]
+        if flags % _REACHES == _WATCHED:
+            found.append((packed[at + 1 : at + 17].translate(_TURNED).hex(), packed[at + 17 : at + 22]))
+        at += 22 + sum(size for bit, size in ((_OWNER, 2), (_WIDENED, 2), (_SINCE, 6), (_UNTIL, 5)) if flags & bit)
     return found

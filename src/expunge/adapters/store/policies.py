@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from expunge.adapters.store.server import Server
 from expunge.domain.policy.rules import Policy
-from expunge.errors import Unavailable
+from expunge.errors import NotUnderstood, Unavailable
 
 
 class RedisPolicies:
@@ -30,15 +30,16 @@ class RedisPolicies:
         """A policy by its digest.
 
         Raises:
-            Unavailable: Redis does not have it, or this process is too old to read it.
+            Unavailable: Redis does not have it.
+            NotUnderstood: this process is too old to read it.
         """
         if digest not in self._known:
-            raw = self._server.guarded(lambda client: client.hget(self._server.key(0, "policies"), digest))
+            raw = self._server.read_one(0, "HGET", self._server.key(0, "policies"), digest)
             if raw is None:
                 raise Unavailable("a policy that a case is bound to is missing in Redis: it has forgotten; rebuild")
             try:
                 found = Policy.model_validate_json(raw)
             except ValidationError:
-                raise Unavailable("a case is bound to a policy of a newer version: upgrade this process") from None
+                raise NotUnderstood("policy_of_a_newer_version") from None
             self._known[digest] = found
         return self._known[digest]

@@ -35,10 +35,13 @@ SCRIPTS = (
     "put_chunk",
     "owners",
     "commit",
+    "watch",
+    "read",
 )
 _PASSING = ("LOADING", "BUSY", "READONLY", "OOM", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "MISCONF", "NOREPLICAS")
 SOCKET_SECONDS = 5
 CALLS_PER_TRIP = 256
+READS_PER_CALL = 500
 
 
 ASSETS_PER_BUCKET = 80
@@ -243,7 +246,24 @@ class Server:
             pipe.execute_command("EVALSHA", self._shas[call.script], len(keys), *keys, epoch, *call.arguments)
         return list(pipe.execute(raise_on_error=False))
 
+    def read(self, reads: Sequence[tuple[int, Sequence[Any]]]) -> list[Any]:
+        """Run plain reads, each a tag and the words of a command, if their tags have forgotten nothing.
+
+        Raises:
+            Unavailable: the sentinel of a tag is missing, or of another epoch.
+        """
+        calls = []
+        for start in range(0, len(reads), READS_PER_CALL):
+            part = reads[start : start + READS_PER_CALL]
+            words = [word for _, command in part for word in (len(command), *command)]
+            calls.append(Call("read", sorted({tag for tag, _ in part}), words))
+        return [answer for answers in self.run(calls) for answer in answers]
+
+    def read_one(self, tag: int, *command: Any) -> Any:
+        """Run one plain read; see `read`."""
+        return self.read([(tag, command)])[0]
+
     def guarded(self, action: Callable[[Any], Any]) -> Any:
-        """Run plain commands with the client's errors translated."""
+        """Run plain commands with the client's errors translated: of people who look, and of what nothing is decided on."""
         with translated():
             return action(self.client)

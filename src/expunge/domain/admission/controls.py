@@ -17,11 +17,13 @@ from expunge.domain.case.messages import (
     PauseSaid,
     Rejected,
     Said,
+    Thawed,
 )
 from expunge.domain.controls import (
     CONTROLS,
     KNOWN_FIELDS,
     CaseControl,
+    CaseThawed,
     DeadlineExtended,
     EmissionPaused,
     EmissionResumed,
@@ -49,7 +51,7 @@ def control(door: Door, event: CloudEvent, record: Record) -> Control | Said:
     if not door.allow_unsigned:
         raise InvalidMessage("unsigned", "controls must be signed, or allow_unsigned be set")
     role, model = CONTROLS[event.type]
-    said = inlets.read(model, event, KNOWN_FIELDS)
+    said = inlets.read(model, event, record.appended_at, KNOWN_FIELDS)
     operator = door.registry.operator(said.operator)
     if operator is None:
         raise InvalidMessage("undeclared_operator", "data.operator")
@@ -79,12 +81,15 @@ def _of_case(door: Door, said: CaseControl, spoken: dict[str, Any]) -> Control:
         case ObligationDecided(asset=asset, system=system, option=option, due_at=due_at):
             model = door.keys.asset(asset).hex() if asset is not None else ""
             return Decided(system=system or "", model=model, option=option, due_at=due_at, **spoken)
+        case CaseThawed():
+            return Thawed(**spoken)
         case _:
             return Cancelled(**spoken)
 
 
 def _order(record: Record) -> Order:
-    return Order(millis(record.appended_at), record.partition, record.position.offset)
+    position = record.position
+    return Order(millis(record.appended_at), record.partition, position.offset, position.leader_epoch)
 
 
 def _pause(door: Door, said: EmissionPaused | EmissionResumed, operator: Operator, record: Record) -> Pause:

@@ -6,23 +6,26 @@ from expunge.domain import inlets
 from expunge.domain.admission.door import Door, canonical, check_sizes
 from expunge.domain.case.messages import Answered, Receipted
 from expunge.domain.events import CloudEvent, Record, millis
-from expunge.domain.vocabulary import Kind
+from expunge.domain.vocabulary import Claim
 from expunge.errors import InvalidMessage
 
 
-def receipt(door: Door, event: CloudEvent, record: Record, system: str) -> tuple[inlets.PurgeReceipted, Receipted]:
-    """A receipt, as it came and as the case will see it.
+def receipt(door: Door, event: CloudEvent, record: Record, system: str) -> tuple[Receipted, bool]:
+    """A receipt as the case will see it: without what nothing is decided on, so that it does not grow on its way.
+
+    And whether it says that it discovered something in another system, of which this one has nothing to say.
 
     Raises:
         InvalidMessage: it is no receipt, or speaks for another system than its topic's.
     """
     if event.type != inlets.RECEIPT:
         raise InvalidMessage("unknown_type")
-    receipt = inlets.read(inlets.PurgeReceipted, event)
+    receipt = inlets.read(inlets.PurgeReceipted, event, record.appended_at)
     if receipt.system != system or door.registry.system(system) is None:
         raise InvalidMessage("wrong_system", "data.system")
     answers = (*receipt.results, *receipt.exceptions)
-    check_sizes([found.asset for answer in answers for found in answer.discovered])
+    every = (*answers, *((receipt.all,) if receipt.all else ()))
+    check_sizes([found.asset for answer in every for found in answer.discovered])
     said = receipt.model_dump(mode="json", exclude={"performed_at", "job", "evidence"}, exclude_none=True)
     taken = Receipted(
         case_id=receipt.case_id,
@@ -31,11 +34,11 @@ def receipt(door: Door, event: CloudEvent, record: Record, system: str) -> tuple
         attempt=receipt.attempt,
         sequence=receipt.sequence,
         status=receipt.status,
-        all=receipt.all,
+        all=_outcome(receipt.all, system) if receipt.all else None,
         answers=tuple(
             Answered(
                 asset=answer.asset,
-                outcome=inlets.Outcome.model_validate(answer.model_dump()),
+                outcome=_outcome(answer, system),
                 replacement=_replacement(door, answer),
             )
             for answer in answers
@@ -46,28 +49,24 @@ def receipt(door: Door, event: CloudEvent, record: Record, system: str) -> tuple
         place=door.place_of(record),
         appended_ms=millis(record.appended_at),
     )
-    return receipt, taken
+    return taken, any(found.system not in (None, system) for answer in every for found in answer.discovered)
+
+
+def _outcome(said: inlets.Outcome, system: str) -> inlets.Outcome:
+    """A claim and what belongs to it; of what it discovered, only what is its system's own."""
+    own = tuple(found for found in said.discovered if found.system in (None, system))
+    fields = said.model_dump(exclude={"replacement", "asset"}, exclude_defaults=True)
+    kept = said.replacement if said.claim is Claim.RETRAINED_WITHOUT else None
+    return inlets.Outcome.model_validate(fields | {"discovered": own, "replacement": kept})
 
 
 def _replacement(door: Door, outcome: inlets.Outcome | None) -> str:
-    """The key of the asset that took another's place."""
-    return door.keys.asset(outcome.replacement.asset).hex() if outcome and outcome.replacement else ""
+    """The key of the model that took another's place."""
+    if outcome is None or outcome.replacement is None or outcome.claim is not Claim.RETRAINED_WITHOUT:
+        return ""
+    return door.keys.asset(outcome.replacement.asset).hex()
 
 
 def names_replacement(taken: Receipted) -> bool:
     """Whether it says of some model what took its place."""
     return bool(taken.replacement) or any(each.replacement for each in taken.answers)
-
-
-def discovered(receipt: inlets.PurgeReceipted) -> list[dict[str, object]]:
-    """Assets that a system found while it purged others, as registrations derived from what it was told to purge."""
-    pairs = [(answer.asset, found) for answer in (*receipt.results, *receipt.exceptions) for found in answer.discovered]
-    return [
-        {
-            "asset": found.asset,
-            "kind": Kind(found.kind).value,
-            "system": found.system or receipt.system,
-            "parents": [asset],
-        }
-        for asset, found in pairs
-    ]

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
+
+import orjson
 
 from expunge.domain import inlets
 from expunge.domain.admission.door import Door, check_sizes, declared
-from expunge.domain.events import CloudEvent, stamp
+from expunge.domain.events import EARLIEST, CloudEvent, stamp
 from expunge.domain.row import Holding
 from expunge.domain.statement import Named, Statement
 from expunge.errors import InvalidMessage
 
-MAX_BATCH_EDGES = 20_000
-"""Parents of all assets of one registration message."""
+MAX_BATCH_LINKS = 20_000
+"""Parents, people, other names and data sources of all assets of one message: each is a membership in the index."""
+MAX_BATCH_BYTES = 8_000_000
+"""What one message says when all that is common is written out for every asset."""
+LINKS = ("parents", "subjects", "aliases", "data_sources")
 
 
 def statements(door: Door, event: CloudEvent, appended_at: datetime) -> list[Statement]:
@@ -24,7 +30,7 @@ def statements(door: Door, event: CloudEvent, appended_at: datetime) -> list[Sta
     model = inlets.REGISTRATIONS.get(event.type)
     if model is None:
         raise InvalidMessage("unknown_type")
-    said = inlets.read(model, event)
+    said = inlets.read(model, event, appended_at)
     if isinstance(said, inlets.RegisteredBatch):
         _check_batch(said)
         common = said.common
@@ -51,14 +57,18 @@ def _asset(door: Door, said: inlets.Registered, appended_at: datetime) -> Statem
         data_sources=tuple(sorted(set(said.data_sources))) if said.data_sources else (),
         purposes=declared(said.purposes, door.registry.purposes, "undeclared_purpose"),
         categories=declared(said.categories, door.registry.categories, "undeclared_category"),
-        collected_at=stamp(min(said.collected_at, appended_at)) if said.collected_at else "",
-        derived_at=stamp(min(said.derived_at, appended_at)) if said.derived_at else "",
+        collected_at=stamp(_within(said.collected_at, appended_at)) if said.collected_at else "",
+        derived_at=stamp(_within(said.derived_at, appended_at)) if said.derived_at else "",
         content_digest=said.digest or "",
         shared=said.shared,
         aliases=tuple(sorted(set(said.aliases) - {said.asset})) if said.aliases else (),
         command_id=said.command_id or "",
         attributes=tuple(sorted(said.attributes.items())) if said.attributes else (),
     )
+
+
+def _within(moment: datetime, appended_at: datetime) -> datetime:
+    return max(EARLIEST, min(moment, appended_at))
 
 
 def _holding(door: Door, said: inlets.Inlet, at: str) -> Statement:
@@ -83,10 +93,15 @@ def _holding(door: Door, said: inlets.Inlet, at: str) -> Statement:
 
 
 def _check_batch(batch: inlets.RegisteredBatch) -> None:
-    """What is common stands for every asset: a small message must not become an endless list of edges."""
-    common = batch.common.get("parents")
-    shared = len(common) if isinstance(common, list) else 0
-    own = [asset.get("parents", common) for asset in batch.assets]
-    edges = sum(len(parents) if isinstance(parents, list) else shared for parents in own)
-    if edges > MAX_BATCH_EDGES:
-        raise InvalidMessage("too_many_parents", f"{edges} in one message, at most {MAX_BATCH_EDGES}")
+    """What is common stands for every asset: a small message must not become endless work."""
+    links = sum(_links(batch.common | asset) for asset in batch.assets)
+    if links > MAX_BATCH_LINKS:
+        raise InvalidMessage("too_many_links", f"{links} in one message, at most {MAX_BATCH_LINKS}")
+    common = len(orjson.dumps(batch.common))
+    whole = len(batch.assets) * common
+    if whole > MAX_BATCH_BYTES:
+        raise InvalidMessage("too_large", f"{whole} bytes when written out, at most {MAX_BATCH_BYTES}")
+
+
+def _links(asset: dict[str, Any]) -> int:
+    return sum(len(value) for field in LINKS if isinstance(value := asset.get(field), list))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import rfc8785
 
@@ -34,10 +35,8 @@ JURISDICTIONS: dict[str, Regime] = {
 }
 """Jurisdictions (ISO 3166) whose regime is known; any other is refused, never taken for `none`."""
 
-EARLIEST = datetime.fromtimestamp(0, UTC)
-"""A request that was received before this is a clock that was never set, and outside of what calendars are good for."""
-MAX_SEALED_BYTES = 600_000
-"""Of all seals of a request together: they stand in one message."""
+MAX_SEALED_BYTES = 200_000
+"""Of the seals of a request for one system: they stand in each of its commands."""
 SealFor = Callable[[str, bytes], str]
 
 
@@ -56,7 +55,7 @@ def request(
     Raises:
         InvalidMessage: what is wrong, by field.
     """
-    name, request = _read(door, event, publisher)
+    name, request = _read(door, event, publisher, record.appended_at)
     scope = _scope(door, name, request, publisher)
     regime, received_at = _regime(request, publisher), min(request.received_at, record.appended_at)
     reach = door.policies.current.reach
@@ -90,7 +89,7 @@ def request(
     )
 
 
-def _read(door: Door, event: CloudEvent, publisher: Publisher) -> tuple[str, inlets.Request]:
+def _read(door: Door, event: CloudEvent, publisher: Publisher, now: datetime) -> tuple[str, inlets.Request]:
     """What is asked, if this publisher may ask for it, and by what name."""
     if event.type not in inlets.REQUESTS:
         raise InvalidMessage("unknown_type")
@@ -99,10 +98,7 @@ def _read(door: Door, event: CloudEvent, publisher: Publisher) -> tuple[str, inl
         raise InvalidMessage("not_allowed", "type")
     if ScopeKind(name) is ScopeKind.WITHDRAWAL and not door.allow_unsigned:
         raise InvalidMessage("unsigned", "a withdrawal of a data source must be signed, or allow_unsigned be set")
-    request = inlets.read(model, event)
-    if request.received_at < EARLIEST:
-        raise InvalidMessage("bad_field", "data.received_at: before 1970")
-    return name, request
+    return name, inlets.read(model, event, now)
 
 
 def _suppressed_as(door: Door, scope: Scope, identities: Sequence[inlets.Identity]) -> tuple[str, ...]:
@@ -119,7 +115,7 @@ def granted(door: Door, event: CloudEvent, publisher: Publisher, appended_at: da
     """
     if ScopeKind.REVOCATION not in publisher.may:
         raise InvalidMessage("not_allowed", "type")
-    said = inlets.read(inlets.ConsentGranted, event)
+    said = inlets.read(inlets.ConsentGranted, event, appended_at)
     for identity in said.subjects:
         _subject(door, identity, publisher)
     keys = door.suppressions(said.subjects)
@@ -139,7 +135,7 @@ def lifted(door: Door, event: CloudEvent, publisher: Publisher, appended_at: dat
     """
     if ScopeKind.RESTRICTION not in publisher.may:
         raise InvalidMessage("not_allowed", "type")
-    said = inlets.read(inlets.RestrictionLifted, event)
+    said = inlets.read(inlets.RestrictionLifted, event, appended_at)
     if said.dry_run:
         raise InvalidMessage("not_carried_out", "data.dry_run")
     at_ms = millis(min(said.received_at, appended_at))
@@ -212,8 +208,11 @@ def _seals(door: Door, identities: Sequence[inlets.Identity], seal_for: SealFor)
             for system in door.registry.systems
             if system.sealing_key and space.name in system.reveal
         ]
-    if sum(len(seal.sealed) for seal in seals) > MAX_SEALED_BYTES:
-        raise InvalidMessage("too_large", "identities sealed to all systems that need them in clear")
+    weights: Counter[str] = Counter()
+    for seal in seals:
+        weights[seal.system] += len(seal.sealed)
+    if weights and max(weights.values()) > MAX_SEALED_BYTES:
+        raise InvalidMessage("too_large", "identities sealed to a system that needs them in clear")
     return tuple(seals)
 
 

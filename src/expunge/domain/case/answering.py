@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 from expunge.domain.case import chunk_facts, commanding, facts, purging, reconsidering, walking
 from expunge.domain.case.chunks import LETTERS, UNCHECKED, ChunkState, Note, Phase
-from expunge.domain.case.messages import Receipted
-from expunge.domain.case.receipts import Standard, next_answers
+from expunge.domain.case.messages import EmissionRefused, Receipted
+from expunge.domain.case.receipts import Spoken, Standard, next_answers
 from expunge.domain.case.turn import NoteAnswers, SetAside, Turn, WriteClaims
 from expunge.domain.policy.rules import Grade
 from expunge.domain.registry import A_DAY
+from expunge.domain.task import Found
 from expunge.domain.vocabulary import Claim
 
 GONE = frozenset(LETTERS[claim] for claim in (Claim.DELETED, Claim.KEY_DESTROYED, Claim.NOT_FOUND))
@@ -28,7 +29,8 @@ def receipted(turn: Turn, message: Receipted) -> None:
         turn.emit(SetAside(message.place, message.content, "receipt_without_command"))
         return
     if message.watermark:
-        turn.record(facts.WatermarkRaised(watermark=_later(turn.case.watermark, message.watermark)))
+        turn.record(facts.WatermarkRaised(watermark=walking.later_marks(turn.case.watermark, message.watermark)))
+    _discovered(turn, chunk, message)
     if message.status == "accepted":
         _accepted(turn, chunk, message)
         return
@@ -45,14 +47,46 @@ def receipted(turn: Turn, message: Receipted) -> None:
     purging.advance(turn)
 
 
-def _later(left: dict[str, dict[str, int]], right: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
-    return {
-        topic: {
-            partition: max(left.get(topic, {}).get(partition, 0), right.get(topic, {}).get(partition, 0))
-            for partition in sorted({*left.get(topic, {}), *right.get(topic, {})})
-        }
-        for topic in sorted({*left, *right})
+def _discovered(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
+    """What the system found besides, in what it was told to purge, if this is not a repetition."""
+    every = (message.all,) if message.all else ()
+    outcomes = [(each.asset, each.outcome) for each in message.answers] + [("", each) for each in every]
+    if not any(outcome.discovered for _, outcome in outcomes) or message.content == chunk.receipt_content:
+        return
+    told = {*turn.reader.body(turn.case.case_id, chunk.summary.digest).assets, ""}
+    found = {
+        each.asset: Found(asset=each.asset, kind=each.kind, parent=asset)
+        for asset, outcome in outcomes
+        if asset in told
+        for each in outcome.discovered
     }
+    walking.discovered(turn, message.system, [found[asset] for asset in sorted(found)], message.content)
+
+
+def refused(turn: Turn, message: EmissionRefused) -> None:
+    """The broker did not take a command: its obligations are open for that reason, and it is tried again later."""
+    chunk = turn.chunk_of(message.command_id)
+    sent = chunk is not None and (chunk.command_id, chunk.attempt) == (message.command_id, message.attempt)
+    if chunk is None or not sent or chunk.phase is not Phase.SENT or chunk.refused:
+        return
+    turn.record(
+        chunk_facts.CommandRefused(
+            chunk=chunk.summary.digest,
+            command_id=message.command_id,
+            attempt=message.attempt,
+            reason=message.reason,
+            next_at=turn.now + turn.system(chunk).after_failure(chunk.tries),
+        ),
+        chunk,
+    )
+    reconsidering.end_if_cancelled(turn)
+    purging.advance(turn)
+
+
+def _spoken(turn: Turn) -> Spoken:
+    """The reasons and days that the case's systems have given so far."""
+    lines = [line for line, _ in turn.case.counts]
+    return Spoken(frozenset(line.reason for line in lines), frozenset(line.until for line in lines))
 
 
 def _accepted(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
@@ -75,7 +109,7 @@ def _accepted(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
 
 def _answered(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
     body = turn.reader.body(turn.case.case_id, chunk.summary.digest)
-    answers, notes = next_answers(chunk, body, message, _standard(turn, chunk))
+    answers, notes = next_answers(chunk, body, message, _standard(turn, chunk), _spoken(turn))
     place = (message.attempt, message.sequence)
     nothing_new = place <= chunk.receipt or message.status == "withdrawn"
     if (answers, notes) == (chunk.answers, chunk.notes) and nothing_new:

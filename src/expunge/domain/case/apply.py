@@ -20,6 +20,7 @@ from expunge.domain.case.facts import (
     GraceEnded,
     Happened,
     IndexApplied,
+    IndexChanged,
     LateHeld,
     NothingFound,
     Opened,
@@ -252,6 +253,10 @@ def _index_applied(case: Case, _: Chunks, __: IndexApplied) -> Case:
     return case.model_copy(update={"watermark": {}})
 
 
+def _index_changed(case: Case, _: Chunks, __: IndexChanged) -> Case:
+    return case.model_copy(update={"index_changes": case.index_changes + 1})
+
+
 def _purpose_granted(case: Case, _: Chunks, fact: PurposeGranted) -> Case:
     others = tuple(each for each in case.granted if each.purpose != fact.granted.purpose)
     return case.model_copy(update={"granted": (*others, fact.granted)})
@@ -338,6 +343,7 @@ _OF_CASES: dict[type[Any], Callable[[Case, Chunks, Any], Case | tuple[Case, Chun
     Purged: _purged,
     WatermarkRaised: _watermark_raised,
     IndexApplied: _index_applied,
+    IndexChanged: _index_changed,
     PurposeGranted: _purpose_granted,
     Warned: _warned,
     Extended: _extended,

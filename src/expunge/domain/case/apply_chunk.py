@@ -11,6 +11,7 @@ from expunge.domain.case.chunk_facts import (
     Answered,
     Barred,
     Commanded,
+    CommandRefused,
     DeferralEnded,
     Deferred,
     Exempted,
@@ -62,8 +63,28 @@ def _commanded(case: Case, chunks: Chunks, fact: Commanded | Joined) -> tuple[Ca
     if fact.command_id != before.command_id:
         changes |= {"round": before.round + 1, "used": before.attempt, "exhausted": False}
         changes |= {"replacement": "", "begun": False}
-    changes |= {"command_id": fact.command_id, "recalled_for": ()}
+    changes |= {"command_id": fact.command_id, "recalled_for": (), "refused": ""}
+    if before.refused:
+        changes |= {"notes": tuple(note for note in before.notes if note.reason != before.refused)}
     return _changed(_turned(case, before), before, **changes)
+
+
+def _refused(case: Case, chunks: Chunks, fact: CommandRefused) -> tuple[Case, Chunks]:
+    """If it was the first of its command, nothing is with the system. The stage need not wait for it."""
+    before = chunks[fact.chunk]
+    open_ones = tuple(at for at in before.left if before.answers[at] == _OPEN)
+    kept = (
+        note.model_copy(update={"ordinals": tuple(sorted({*note.ordinals} - {*open_ones}))}) for note in before.notes
+    )
+    note = Note(reason=fact.reason, ordinals=open_ones)
+    changes = {
+        "notes": (*(each for each in kept if each.ordinals), *((note,) if open_ones else ())),
+        "phase": Phase.BARRED if before.tries == 1 else before.phase,
+        "refused": fact.reason,
+        "exhausted": True,
+        "next_at": fact.next_at,
+    }
+    return _changed(case, before, **changes)
 
 
 def _named(chunk: ChunkState, command: str) -> dict[str, Any]:
@@ -118,7 +139,8 @@ def _withdrawn(case: Case, chunks: Chunks, fact: Withdrawn) -> tuple[Case, Chunk
 def _holds_asked(case: Case, chunks: Chunks, fact: HoldsAsked) -> tuple[Case, Chunks]:
     before = chunks[fact.chunk]
     asked = tuple(sorted({*before.asked, *fact.holds}))
-    return _changed(case, before, asked=asked, asking=fact.number, next_at=fact.next_at or before.next_at)
+    changes: dict[str, Any] = {"asked": asked, "asking": fact.number, "asked_at": fact.asked_at or before.asked_at}
+    return _changed(case, before, **changes, next_at=fact.next_at or before.next_at)
 
 
 def _holds_found(case: Case, chunks: Chunks, fact: HoldsFound) -> tuple[Case, Chunks]:
@@ -128,7 +150,10 @@ def _holds_found(case: Case, chunks: Chunks, fact: HoldsFound) -> tuple[Case, Ch
     answers, notes = _reread(before, _DEFERRED | OPEN_LETTERS, HELD_LETTER, covered)
     changes: dict[str, Any] = {"holds": before.holds | dict(fact.covered), "answers": answers, "notes": notes}
     if fact.number:
-        changes |= {"looked_at": max(before.looked_at, fact.number), "asked": (), "asking": 0}
+        looked_at = max(before.looked_at, fact.number) if fact.after == before.looked_after else fact.number
+        changes |= {"looked_at": looked_at, "looked_after": fact.after, "asked": (), "asking": 0, "asked_at": None}
+        if before.phase is Phase.BARRED:
+            changes["next_at"] = None
     return _changed(case, before, **changes)
 
 
@@ -281,6 +306,7 @@ def recount(case: Case, before: list[ChunkState], after: list[ChunkState]) -> Ca
 
 APPLY: dict[type[Any], Callable[[Case, Chunks, Any], Case | tuple[Case, Chunks]]] = {
     Commanded: _commanded,
+    CommandRefused: _refused,
     Joined: _commanded,
     ReplacementAsked: _replacement_asked,
     ReplacementJudged: _replacement_judged,

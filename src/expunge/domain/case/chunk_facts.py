@@ -74,6 +74,17 @@ class Barred(Value):
     chunk: Hex
 
 
+class CommandRefused(Value):
+    """The broker took a command for good reasons not: it never left, and its obligations are open for that reason."""
+
+    fact: Literal["command_refused"] = "command_refused"
+    chunk: Hex
+    command_id: Hex
+    attempt: int
+    reason: str
+    next_at: datetime
+
+
 class Recalled(Value):
     """A command was withdrawn: its system is told not to carry it out, and is told again until it answers."""
 
@@ -103,7 +114,11 @@ class HoldsAsked(Value):
     number: int
     """Of the last of them."""
     next_at: datetime | None = None
-    """When to ask once more, where the chunk has a moment of its own."""
+    """When to ask once more."""
+    after: int = 0
+    """How many changes of the index the case had heard of."""
+    asked_at: datetime | None = None
+    """Since when it waits for the answer."""
 
 
 class HoldsFound(Value):
@@ -114,6 +129,10 @@ class HoldsFound(Value):
     covered: tuple[tuple[str, tuple[int, ...]], ...]
     number: int = 0
     """Of the last hold that was looked into; 0: those that need no look."""
+    after: int = 0
+    """How many changes of the index the case had heard of when it asked."""
+    ahead: bool = False
+    """The indexers had not passed what lay before the holds: the command waited for them for as long as it may."""
 
 
 class HoldEnded(Value):

@@ -112,8 +112,12 @@ class ChunkState(Value):
     """Hold -> the ordinals that it covers; those that cover nothing do not stand here."""
     looked_at: int = 0
     """The number of the last hold that was looked into for it."""
+    looked_after: int = 0
+    """How many changes of the index the case had heard of when that was asked: a later one makes the look worth nothing."""
     asking: int = 0
     """The number of the last hold that a resolver is looking into for it; 0: none."""
+    asked_at: datetime | None = None
+    """Since when it waits for that."""
     lifting: tuple[str, ...] = ()
     """Of a restriction: the purposes for which its last command lets go again."""
     lifted: tuple[str, ...] = ()
@@ -135,6 +139,8 @@ class ChunkState(Value):
     receipt: tuple[int, int] = (0, 0)
     """(attempt, sequence) of the receipt that stands."""
     receipt_content: str = ""
+    refused: str = ""
+    """Why the broker did not take its last command for good; empty where it did."""
     exhausted: bool = False
     """All repetitions are used up; work goes on once a day."""
     next_at: datetime | None = None
@@ -210,7 +216,8 @@ class ChunkState(Value):
     @property
     def ticks(self) -> bool:
         """Whether it has something to do at a moment of its own: to send or look again, or to end a deferral."""
-        return self.phase is Phase.PUT_OFF or self.out or bool(self.replacement and self.open)
+        waits = bool(self.open and (self.replacement or self.refused))
+        return self.phase is Phase.PUT_OFF or self.out or waits or bool(self.asked)
 
     @property
     def live(self) -> bool:
@@ -236,7 +243,7 @@ class ChunkState(Value):
     @property
     def settled(self) -> bool:
         """Whether the stage need not wait for it: answered, not commandable, or failed for good."""
-        silent = "." in self.answers
+        silent = "." in self.answers and not self.refused
         return not self.commandable or not self.open or (self.exhausted and not silent)
 
     @property

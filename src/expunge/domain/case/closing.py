@@ -42,8 +42,9 @@ def _status(case: Case, misses: NotFound) -> Status | None:
     if case.status in _DONE and not case.count(UNDONE) and (walking or case.watermark):
         return None  # what a late walk looks for may not be there: until it is found, nothing is missing
     if walking or case.watermark or case.count(UNDONE) or too_many_misses(case, misses):
-        failed = not case.unfinished and _answerable(case)
-        return Status.PARTIALLY_COMPLETED if case.overdue or failed else None
+        failed = not case.unfinished and _answerable(case) and not (walking or case.watermark)
+        late = case.overdue and case.now >= case.patient_until
+        return Status.PARTIALLY_COMPLETED if late or failed else None
     return Status.COMPLETED_WITH_DEFERRALS if case.count(DEFERRALS) else Status.COMPLETED
 
 

@@ -18,6 +18,10 @@ CANCEL = "cancel"
 REGROUP = "regroup"
 """A command is withdrawn so that another can name what it had to leave out."""
 HOLDS_PER_TASK = 100
+LOOK_ONCE_MORE = timedelta(minutes=1)
+"""A question about holds that nobody has answered is put once more after this."""
+INDEX_AT_MOST = timedelta(hours=24)
+"""So long, and not beyond its due date, a command waits for the indexers to pass what lay before a hold."""
 
 
 def send(turn: Turn, chunk: ChunkState) -> None:
@@ -68,8 +72,10 @@ def look_again(turn: Turn, chunk: ChunkState) -> None:
         against = (*words(turn, chunk), *_held_in_command(chunk), *restrictions.must_stop(turn, chunk), *regroup)
         if against or chunk.phase is Phase.RECALLED:
             recall(turn, chunk, against)
+    elif chunk.left and chunk.replacement and turn.case.cancelling:  # nobody looks at it any more
+        turn.record(chunk_facts.Barred(chunk=chunk.summary.digest), chunk)
     elif chunk.left and chunk.replacement:
-        if chunk.next_at is None and not turn.case.cancelling:  # a hold had kept it from being looked at
+        if chunk.next_at is None:  # a hold had kept it from being looked at
             ask_about_replacement(turn, chunk, chunk.replacement)
     elif chunk.left:
         send(turn, chunk)
@@ -130,20 +136,41 @@ def meet_holds(turn: Turn, chunk: ChunkState) -> ChunkState:
     if plain:
         fact = chunk_facts.HoldsFound(chunk=digest, covered=tuple((each, whole) for each in plain))
         turn.record(fact, turn.chunks.get(digest, chunk))
-    known = max(chunk.looked_at, chunk.asking)
-    unknown = [hold for hold in standing if not hold.scope.known_at_once and hold.number > known]
+    looked_at = chunk.looked_at if chunk.looked_after == turn.case.index_changes else 0
+    unknown = [hold for hold in standing if not hold.scope.known_at_once and hold.number > looked_at]
     if unknown and not chunk.asking and not turn.case.cancelling:
         ask_about_holds(turn, turn.chunks.get(digest, chunk), unknown)
     return turn.chunks.get(digest, chunk)
 
 
-def ask_about_holds(turn: Turn, chunk: ChunkState, holds: Sequence[Hold], next_at: datetime | None = None) -> None:
-    """Have a resolver look into holds, the earliest first; the others are asked about when it has answered."""
+def ask_about_holds(
+    turn: Turn, chunk: ChunkState, holds: Sequence[Hold], wait: timedelta = LOOK_ONCE_MORE
+) -> None:
+    """Have a resolver look into holds, the earliest first; the others are asked about when it has answered.
+
+    What it finds is worth something as long as the lineage of what it looked at does not change: whoever changes it
+    tells the case (`index_changed`), and the holds are held against the chunk anew.
+    """
     first = tuple(sorted(holds, key=lambda hold: hold.number)[:HOLDS_PER_TASK])
-    asked = tuple(hold.hold_id for hold in first)
-    fact = chunk_facts.HoldsAsked(chunk=chunk.summary.digest, holds=asked, number=first[-1].number, next_at=next_at)
+    asked_at = chunk.asked_at or turn.now
+    fact = chunk_facts.HoldsAsked(
+        chunk=chunk.summary.digest,
+        holds=tuple(hold.hold_id for hold in first),
+        number=first[-1].number,
+        next_at=turn.now + wait,
+        after=turn.case.index_changes,
+        asked_at=asked_at,
+    )
     turn.record(fact, chunk)
-    turn.to_look_into.setdefault(first, []).append(chunk.summary.digest)
+    due = turn.case.due_of(chunk.summary.provision)
+    patience = min(asked_at + INDEX_AT_MOST, max(due, asked_at + LOOK_ONCE_MORE))
+    turn.to_look_into.setdefault((first, turn.now >= patience), []).append(chunk.summary.digest)
+
+
+def ask_again(turn: Turn, chunk: ChunkState, wait: timedelta = LOOK_ONCE_MORE) -> None:
+    """Put a question about holds once more: nobody answered, or the indexers were behind."""
+    holds = [turn.standing.holds[each] for each in chunk.asked if each in turn.standing.holds]
+    ask_about_holds(turn, chunk, holds, wait)
 
 
 def ask_about_replacement(turn: Turn, chunk: ChunkState, replacement: str) -> None:

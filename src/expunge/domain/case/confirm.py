@@ -11,7 +11,7 @@ from expunge.domain.case.state import Case
 from expunge.domain.case.turn import Confirm, Turn
 from expunge.domain.events import stamp
 from expunge.domain.policy.rules import Seen
-from expunge.domain.vocabulary import DEFERRALS, OPEN, Claim, Kind, Status
+from expunge.domain.vocabulary import DEFERRALS, FINAL, OPEN, OVER, Claim, Kind, Status
 
 RECORD_NOTICE = (
     "A record of this request and of what was done is kept as evidence, for {months} months at least after it has "
@@ -19,6 +19,9 @@ RECORD_NOTICE = (
 )
 MAX_LINES = 200
 """Lines in one list of a confirmation; longer lists are cut with a count (PROTOCOLS 39)."""
+
+BEFORE_WORK = frozenset({"acknowledged", "planned", "awaiting_approval"})
+"""Milestones at which nothing has been commanded yet: what nobody has answered for is no failure."""
 
 _SERVED = frozenset({Kind.MODEL, Kind.CHECKPOINT, Kind.DEPLOYMENT})
 
@@ -28,7 +31,7 @@ def say(turn: Turn, milestone: str, *, thresholds: tuple[str, ...] = (), **field
     case = turn.case if turn.policy.holds.requester_sees is Seen.HELD else without_holds(turn.case)
     bases = {rule.id: rule.legal_basis for rule in turn.policy.dispositions if rule.legal_basis}
     notice = {"record_notice": RECORD_NOTICE.format(months=turn.policy.retention.case_months)}
-    said = body(case, **fields, bases=bases) | notice | ({"thresholds": list(thresholds)} if thresholds else {})
+    said = body(case, **fields, bases=bases, begun=milestone not in BEFORE_WORK) | notice | ({"thresholds": list(thresholds)} if thresholds else {})
     turn.emit(Confirm(milestone, said))
 
 
@@ -49,8 +52,12 @@ def body(
     reason: str = "",
     provision: str = "",
     bases: Mapping[str, str] | None = None,
+    begun: bool = True,
 ) -> dict[str, Any]:
-    """The data of a confirmation, all milestones alike; `bases` are the legal bases of exemptions, by rule."""
+    """The data of a confirmation, all milestones alike.
+
+    `bases` are the legal bases of exemptions, by rule; `begun` says whether silence is worth a word by now.
+    """
     exemptions = _lines(case, lambda line: line.claim == Claim.EXEMPT, "system", "kind", "reason")
     deferrals = _lines(case, lambda line: line.claim in DEFERRALS, "system", "kind", "claim", "reason", "until")
     data: dict[str, Any] = {
@@ -76,9 +83,13 @@ def body(
         "exemptions": _with_bases(exemptions, bases or {}),
         "models": _lines(case, lambda line: line.kind in _SERVED, "kind", "action", "claim"),
         "recipients": _lines(case, lambda line: line.kind == Kind.RECIPIENT_COPY, "system", "claim", "reason"),
-        "failures": _lines(case, lambda line: line.claim in {Claim.FAILED, OPEN}, "system", "kind", "claim", "reason"),
+        "failures": _lines(case, lambda line: _is_failure(line, begun), "system", "kind", "claim", "reason"),
     }
     return {key: value for key, value in data.items() if value is not None}
+
+
+def _is_failure(line: Tally, begun: bool) -> bool:  # noqa: FBT001 - of one call
+    return line.claim == Claim.FAILED or (line.claim == OPEN and (begun or bool(line.reason)))
 
 
 def counts(case: Case) -> dict[str, dict[str, int]]:
@@ -107,10 +118,14 @@ def _with_bases(lines: list[dict[str, Any]], bases: Mapping[str, str]) -> list[d
 
 
 def outcome_of(case: Case) -> str:
-    """One word for the requester: complied, partial, refused, superseded or not_found.
+    """One word for the requester: complied, partial, refused, superseded or not_found; none before there is an end.
 
     Nothing found is never called complied.
     """
+    if case.status not in FINAL:
+        return ""
+    if case.status in OVER:
+        return case.status.value
     said = [(line.claim, line.reason) for line, _ in case.counts if line.claim != Claim.NOT_FOUND]
     if said and all(each == (Claim.EXEMPT, GRANTED_AGAIN) for each in said):
         return "superseded"  # nothing had to be done any more

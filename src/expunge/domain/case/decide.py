@@ -27,10 +27,12 @@ from expunge.domain.case.messages import (
     CaseMessage,
     Continue,
     Decided,
+    EmissionRefused,
     Extended,
     GrantedAgain,
     HoldingDeclared,
     HoldsSeen,
+    IndexChanged,
     Late,
     LateAsset,
     Opened,
@@ -40,6 +42,7 @@ from expunge.domain.case.messages import (
     Reconsider,
     Rejected,
     ReplacementSeen,
+    Thawed,
     TimerFired,
 )
 from expunge.domain.case.state import Case, CaseReader
@@ -93,8 +96,8 @@ def decide(
         turn.emit(SetAside(message.place, message.content, "receipt_without_case"))
     elif isinstance(message, CONTROLS):
         turn.emit(SetAside(message.place, message.content, "control_without_case"))
-    for holds, digests in turn.to_look_into.items():
-        turn.emit(LookIntoHolds(tuple(digests), holds))
+    for (holds, force), digests in turn.to_look_into.items():
+        turn.emit(LookIntoHolds(tuple(digests), holds, turn.case.index_changes, force))
     after = turn.case_or_none if turn.facts else case
     return Decision(after, turn.chunks, tuple(turn.facts), tuple(turn.emissions))
 
@@ -109,9 +112,9 @@ def _known(turn: Turn, message: CaseMessage) -> None:
         handler(turn, message)
 
 
-CONTROLS = (Approved, Rejected, Extended, Cancelled, Decided)
+CONTROLS = (Approved, Rejected, Extended, Cancelled, Decided, Thawed)
 """What operators say of one case."""
-_WHILE_CANCELLING = (Receipted, Reconsider, HoldsSeen, RateAnswered, TimerFired)
+_WHILE_CANCELLING = (Receipted, Reconsider, HoldsSeen, RateAnswered, TimerFired, EmissionRefused)
 """What still matters to a case that waits for systems to let go of its commands."""
 
 
@@ -142,7 +145,7 @@ def _fired(turn: Turn, message: TimerFired) -> None:
         dates.due(turn)
     elif name == "warn":
         dates.warn(turn)
-    elif name in {"stage", "grace"}:
+    elif name in {"stage", "grace", "patience"}:
         purging.advance(turn)
     elif name == "chunk":
         purging.repeat(turn, rest)
@@ -163,6 +166,9 @@ _HANDLERS: dict[type[Any], Callable[[Turn, Any], None]] = {
     Decided: deciding.decided,
     Reconsider: reconsidering.reconsider,
     HoldsSeen: reconsidering.holds_seen,
+    IndexChanged: reconsidering.index_changed,
+    EmissionRefused: answering.refused,
+    Thawed: deciding.thawed,
     ReplacementSeen: replacing.seen,
     RateAnswered: guarding.rate_answered,
     Applied: _applied,
@@ -177,7 +183,9 @@ def timers(case: Case) -> dict[str, datetime]:
     if case.status not in CLOSED and not case.dry_run:
         wanted |= {"due": None if case.overdue else case.due_at, "warn": None if case.warned else case.warn_at}
         wanted |= {f"due:{each.provision}": None if each.ended else each.due_at for each in case.deadlines}
-    if case.open_generation is not None:
+    if case.overdue and case.status not in CLOSED and case.now < case.patient_until:
+        wanted["patience"] = case.patient_until
+    if case.open_generation is not None and case.open_generation.walked:  # else an answer is awaited, and no moment
         wanted["settle"] = case.open_generation.settles_at
     for generation in case.generations:
         if generation.fixed and not generation.done:

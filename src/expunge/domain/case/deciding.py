@@ -6,11 +6,12 @@ from datetime import datetime
 
 from expunge.domain.case import chunk_facts, facts
 from expunge.domain.case.chunks import ChunkState
-from expunge.domain.case.messages import Decided
+from expunge.domain.case.messages import Decided, Thawed
 from expunge.domain.case.turn import ReconsiderOn, Reschedule, SetAside, Turn
 from expunge.domain.controls import Option
 from expunge.domain.policy.rules import Event
-from expunge.domain.vocabulary import OVER, UNDONE, Action
+from expunge.domain.plan import UNCOMMANDABLE
+from expunge.domain.vocabulary import OPEN, OVER, UNDONE, Action, Claim
 
 DECIDED = "decided"
 """As a word that is held against all chunks."""
@@ -27,6 +28,8 @@ def decided(turn: Turn, message: Decided) -> None:
     reason = "case_has_ended" if case.status in OVER or case.cancelling else ""
     if not reason and not _systems(turn, message):
         reason = "nothing_of_that_system" if message.system else "no_model_waits"
+    if not reason:
+        reason = _changes_nothing(turn, message)
     if reason:
         turn.emit(SetAside(message.place, message.content, reason))
         return
@@ -52,6 +55,22 @@ def decided(turn: Turn, message: Decided) -> None:
         turn.emit(ReconsiderOn(HAPPENED, "", turn.case.sequence))
     else:
         turn.emit(ReconsiderOn(DECIDED, "", turn.case.sequence))
+
+
+def _changes_nothing(turn: Turn, message: Decided) -> str:
+    """Why a word would change nothing by now; empty where it does, or holds for what turns up later."""
+    lines = [line for line, _ in turn.case.counts if line.system == message.system]
+    barred = any(line.claim == OPEN and line.reason in UNCOMMANDABLE for line in lines)
+    if message.option is Option.EXEMPT and not barred:
+        return "nothing_to_exempt"
+    if message.option is Option.ACCEPT_NOT_FOUND and not any(line.claim == Claim.NOT_FOUND for line in lines):
+        return "nothing_is_missed"
+    return ""
+
+
+def thawed(turn: Turn, message: Thawed) -> None:
+    """A case that is not frozen has nothing to thaw."""
+    turn.emit(SetAside(message.place, message.content, "case_is_not_frozen"))
 
 
 def _systems(turn: Turn, message: Decided) -> list[str]:

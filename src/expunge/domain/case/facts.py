@@ -16,6 +16,7 @@ from expunge.domain.case.chunk_facts import (
     Answered,
     Barred,
     Commanded,
+    CommandRefused,
     DeferralEnded,
     Deferred,
     Exempted,
@@ -221,6 +222,12 @@ class IndexApplied(Value):
     fact: Literal["index_applied"] = "index_applied"
 
 
+class IndexChanged(Value):
+    """The lineage of something changed that holds were held against: what was found then must be looked at anew."""
+
+    fact: Literal["index_changed"] = "index_changed"
+
+
 class PurposeGranted(Value):
     """A revoked purpose was granted again: what is collected from then on is not the case's."""
 
@@ -342,6 +349,7 @@ Fact = Annotated[
     | StageEnded
     | Purged
     | Commanded
+    | CommandRefused
     | Joined
     | ReplacementAsked
     | ReplacementJudged
@@ -369,6 +377,7 @@ Fact = Annotated[
     | Answered
     | WatermarkRaised
     | IndexApplied
+    | IndexChanged
     | PurposeGranted
     | Warned
     | Extended

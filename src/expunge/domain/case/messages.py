@@ -85,6 +85,8 @@ class Planned(Value):
     """To be planned when the walk has ended; with when they came back (milliseconds since 1970), or 0."""
     population: dict[str, int] = {}
     """System -> how many assets it has registered, about: the answer to the first task says so."""
+    watermark: dict[str, dict[str, int]] = {}
+    """Of a task that registered what a system discovered: the ends of the inlets after that."""
 
 
 class Answered(Value):
@@ -116,7 +118,7 @@ class Receipted(Value):
     """That it has been told."""
     content: Hex
     watermark: dict[str, dict[str, int]] = {}
-    """End offsets after assets that the system discovered were registered; empty where it found none."""
+    """The ends of the registration inlets, where it names a replacement that may lie there."""
     place: Place
     appended_ms: int = 0
     """When the receipt was appended: what is stated later has come back."""
@@ -133,7 +135,11 @@ class LateAsset(Value):
     key: Hex
     arrival: int
     command_id: str = ""
-    """The command that produced it, as its registrar says: such an asset does not reopen the case (PROTOCOLS 16)."""
+    """The command that produced it, as its registrar says; the index must agree (PROTOCOLS 16)."""
+    via: tuple[Hex, ...] = ()
+    """Of such an asset: by which of its parents it is late, or its own key where it was reached before; a few of them."""
+    named: bool = False
+    """Of such an asset: it names the person, or states the data source."""
     returned: int = 0
     """It had been purged, and was stated again after that: when (milliseconds since 1970; PROTOCOLS 17)."""
     collected: int = 0
@@ -258,6 +264,52 @@ class HoldsSeen(Value):
     """Of the last hold that it looked into."""
     found: tuple[Covered, ...]
     """Every chunk that was asked about."""
+    after: int = 0
+    """How many changes of the index the case had heard of when it asked."""
+    ready: bool = True
+    """False: the indexers have not passed what lay before the holds, so nothing was looked at."""
+    ahead: bool = False
+    """They have not, and it was looked at all the same: the case has waited for them for long enough."""
+
+
+class IndexChanged(Value):
+    """An indexer learnt something of what was looked at for holds: what was found then may hold no longer."""
+
+    case_id: Hex
+
+
+class EmissionRefused(Value):
+    """The broker refused a command for good: it never left (PROTOCOLS 8)."""
+
+    case_id: Hex
+    command_id: Hex
+    attempt: int
+    reason: str
+
+
+class Froze(Value):
+    """A message of the case ended its processes elsewhere, and was set aside: the case must wait for a person."""
+
+    case_id: Hex
+    reason: str
+    place: Place
+
+
+class Thawed(Value):
+    """An operator lets a frozen case go on: what waited is handled in order, one message after the other."""
+
+    case_id: Hex
+    operator: str
+    content: Hex
+    place: Place
+
+
+class ThawOn(Value):
+    """The coordinator's message to itself: the next of the messages that waited."""
+
+    case_id: Hex
+    number: int
+    """How many were handled before."""
 
 
 class PauseSaid(Value):
@@ -329,7 +381,7 @@ class Applied(Value):
     watermark: dict[str, dict[str, int]]
 
 
-Control = Approved | Rejected | Extended | Cancelled | Decided
+Control = Approved | Rejected | Extended | Cancelled | Decided | Thawed
 CaseMessage = (
     Opened
     | Planned
@@ -344,6 +396,10 @@ CaseMessage = (
     | HoldsSeen
     | ReplacementSeen
     | RateAnswered
+    | IndexChanged
+    | EmissionRefused
+    | Froze
+    | ThawOn
     | Control
 )
 Said = PauseSaid | HoldPlaced | HoldReleased | GroupSaid
@@ -379,6 +435,11 @@ TYPES: dict[str, type[Message]] = {
     "expunge.internal.rate_left.v1": RateLeft,
     "expunge.internal.rate_answered.v1": RateAnswered,
     "expunge.internal.group.v1": GroupSaid,
+    "expunge.internal.index_changed.v1": IndexChanged,
+    "expunge.internal.emission_refused.v1": EmissionRefused,
+    "expunge.internal.froze.v1": Froze,
+    "expunge.internal.thawed.v1": Thawed,
+    "expunge.internal.thaw_on.v1": ThawOn,
     "expunge.internal.suppress.v1": Suppress,
     "expunge.internal.published.v1": Published,
 }

@@ -12,7 +12,6 @@ from expunge.domain.case.turn import ContinueStage, Turn
 from expunge.domain.registry import A_DAY
 from expunge.domain.vocabulary import Claim
 
-LOOK_ONCE_MORE = timedelta(minutes=1)
 COMMANDS_PER_MESSAGE = 200
 """Commands that one decision sends; longer work goes on in a message to oneself (PROTOCOLS 20)."""
 
@@ -90,8 +89,7 @@ def repeat(turn: Turn, digest: str) -> None:
     if chunk.phase is Phase.PUT_OFF:
         commanding.look_again(turn, chunk)
     elif chunk.asked:  # no answer for a while: the question is put once more
-        holds = [turn.standing.holds[each] for each in chunk.asked]
-        commanding.ask_about_holds(turn, chunk, holds, turn.now + LOOK_ONCE_MORE)
+        commanding.ask_again(turn, chunk)
     elif chunk.replacement and chunk.open:
         commanding.ask_about_replacement(turn, chunk, chunk.replacement)
     else:

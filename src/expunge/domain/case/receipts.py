@@ -7,7 +7,7 @@ leaves the obligation open or failed, never done.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from expunge.domain.case.chunks import ENDING_LETTERS, HELD_LETTER, LETTERS, UNCHECKED, ChunkState, Note, Phase
@@ -42,8 +42,35 @@ class Standard:
         return next(found, "")
 
 
+MOST_REASONS = 32
+"""Distinct reasons, and distinct days, that a case keeps of what its systems say; the rest is counted as `other`."""
+OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """Reasons and days that a case knows already: each is a line of its counts, so there is a bound for them."""
+
+    reasons: frozenset[str] = frozenset()
+    days: frozenset[str] = frozenset()
+
+    def bounded(self, claims: Iterable[tuple[int, str, str, str]]) -> Iterator[tuple[int, str, str, str]]:
+        """(ordinal, letter, reason, until) of each, with no more new words than there is room for."""
+        reasons, days = set(self.reasons), set(self.days)
+        for ordinal, letter, reason, until in claims:
+            said, day = _room(reasons, reason, OTHER), _room(days, until, "")
+            yield ordinal, letter, said, day
+
+
+def _room(known: set[str], word: str, instead: str) -> str:
+    if word in known or len(known) < MOST_REASONS:
+        known.add(word)
+        return word
+    return instead
+
+
 def next_answers(
-    chunk: ChunkState, body: Chunk, receipt: Receipted, standard: Standard
+    chunk: ChunkState, body: Chunk, receipt: Receipted, standard: Standard, spoken: Spoken = Spoken()  # noqa: B008
 ) -> tuple[str, tuple[Note, ...]]:
     """The answers of a chunk after one more receipt.
 
@@ -60,7 +87,7 @@ def next_answers(
     clean = bool(chunk.clean) and receipt.replacement_of(body.assets[0]) == chunk.clean
     read = _Reader(body, standard, chunk.action, remains, clean)
     held, named = chunk.held, frozenset(chunk.ordinals_of(receipt.command_id))
-    for ordinal, letter, reason, until in _claims(body, receipt, read, named):
+    for ordinal, letter, reason, until in spoken.bounded(_claims(body, receipt, read, named)):
         if chunk.phase is Phase.BARRED and letter in ENDING_LETTERS:
             continue  # it will not be done by a command that was withdrawn
         if ordinal in held and letters[ordinal] == HELD_LETTER:
@@ -140,8 +167,8 @@ class _Reader:
             claim, reason = Claim.FAILED, "no_replacement"
         elif rule := self.standard.refused(self.body, outcome):
             claim, reason = Claim.FAILED, rule
-        elif self.body.holding and claim is not Claim.FAILED and outcome.matched is not None:
-            claim, reason = _counted(claim, reason, outcome)
+        elif claim is not Claim.FAILED:
+            claim, reason = _counted(claim, reason, outcome, holding=self.body.holding)
         # The day is enough for people and keeps the counts of a case few; Expunge asks again at its beginning.
         until = stamp(outcome.until)[:10] if outcome.until and claim in DEFERRALS else ""
         still = claim is Claim.LIFTED and self.remains
@@ -150,11 +177,23 @@ class _Reader:
         return LETTERS[Claim.RESTRICTED if still else claim], reason, until
 
 
-def _counted(claim: Claim, reason: str, outcome: Outcome) -> tuple[Claim, str]:
-    """A holding says how many rows it found and how many it changed: none found is `not_found`, fewer is a failure."""
-    if outcome.matched == 0:
-        return Claim.NOT_FOUND, reason
-    short = outcome.affected is not None and outcome.affected < (outcome.matched or 0)
-    if short and claim not in DEFERRALS and claim is not Claim.EXEMPT:
+_ERASING = frozenset({Claim.DELETED, Claim.KEY_DESTROYED})
+_NOTHING_CHANGED = frozenset({Claim.EXEMPT, Claim.NOT_FOUND, *DEFERRALS})
+"""Claims that say themselves that nothing was changed."""
+
+
+def _counted(claim: Claim, reason: str, outcome: Outcome, *, holding: bool) -> tuple[Claim, str]:
+    """What a system says of rows is held against its claim, of an asset and a holding alike.
+
+    Where none was found nothing was deleted, and nothing of what a holding was asked for was there; where fewer were
+    changed than found, or none, the claim fails.
+    """
+    if outcome.matched == 0 and (holding or claim in _ERASING):
+        return (Claim.NOT_FOUND if claim not in DEFERRALS else claim), reason
+    if claim in _NOTHING_CHANGED or outcome.affected is None:
+        return claim, reason
+    if outcome.affected < (outcome.matched or 0):
         return Claim.FAILED, "fewer_affected_than_matched"
+    if outcome.affected == 0 and outcome.matched is None:
+        return Claim.FAILED, "nothing_affected"
     return claim, reason

@@ -5,6 +5,8 @@ Commands that are with systems are withdrawn, and the word is in force when the 
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from expunge.domain.case import (
     chunk_facts,
     closing,
@@ -19,7 +21,7 @@ from expunge.domain.case import (
 )
 from expunge.domain.case.chunks import ChunkState, Phase
 from expunge.domain.case.commanding import CANCEL
-from expunge.domain.case.messages import Cancelled, GrantedAgain, HoldsSeen, Receipted, Reconsider
+from expunge.domain.case.messages import Cancelled, GrantedAgain, HoldsSeen, IndexChanged, Receipted, Reconsider
 from expunge.domain.case.turn import ReconsiderOn, SetAside, SuppressNoLonger, Turn
 from expunge.domain.vocabulary import OVER, Status
 
@@ -94,17 +96,46 @@ def look_at_all(turn: Turn, message: Reconsider) -> None:
     _go_on(turn)
 
 
+INDEX = "index"
+"""As a word that is held against all live chunks: the lineage of something changed that holds were held against."""
+FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=1), timedelta(seconds=30)
+
+
+def index_changed(turn: Turn, message: IndexChanged) -> None:
+    """What was found for holds may hold no longer: no command leaves, or is repeated, before it was looked at anew."""
+    del message
+    if turn.standing.asks_the_index and turn.case.alive:
+        turn.record(facts.IndexChanged())
+        reconsider(turn, Reconsider(case_id=turn.case.case_id, word=INDEX))
+
+
 def holds_seen(turn: Turn, message: HoldsSeen) -> None:
     """Which targets the holds cover: those are kept, the rest goes on."""
     for found in message.found:
         chunk = turn.chunk(found.chunk)
-        if chunk is None or message.number <= chunk.looked_at:
+        if chunk is None or (message.after, message.number) <= (chunk.looked_after, chunk.looked_at):
             continue
-        fact = chunk_facts.HoldsFound(chunk=found.chunk, covered=found.covered, number=message.number)
+        if not message.ready:
+            _wait_for_index(turn, chunk)
+            continue
+        fact = chunk_facts.HoldsFound(
+            chunk=found.chunk,
+            covered=found.covered,
+            number=message.number,
+            after=message.after,
+            ahead=message.ahead,
+        )
         turn.record(fact, chunk)
         commanding.look_again(turn, turn.chunks[found.chunk])
         walking.plan_produced(turn, found.chunk)
     _go_on(turn)
+
+
+def _wait_for_index(turn: Turn, chunk: ChunkState) -> None:
+    """The indexers have not passed what lay before the holds: they are asked about again, soon and then ever later."""
+    if chunk.asked and chunk.asked_at is not None:
+        waited = turn.now - chunk.asked_at
+        commanding.ask_again(turn, chunk, min(max(waited, FIRST_WAIT), LONGEST_WAIT))
 
 
 def withdrawn(turn: Turn, chunk: ChunkState, message: Receipted) -> None:

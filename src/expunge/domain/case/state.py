@@ -9,6 +9,7 @@ from pydantic import field_serializer
 
 from expunge.domain.case.chunks import ChunkState, Tally
 from expunge.domain.plan import Chunk
+from expunge.domain.registry import A_DAY
 from expunge.domain.scope import Granted, Hex, ScopeKind, Value
 from expunge.domain.vocabulary import CLOSED, OVER, UNDONE, Regime, Status
 
@@ -148,6 +149,8 @@ class Case(Value):
     """Word -> chunks in which a system may still act against it."""
     reconsidering: dict[str, int] = {}
     """Words that are being held against its chunks, page by page, and the number of the pass."""
+    index_changes: int = 0
+    """How often the lineage of something changed that holds were held against."""
     accepted: tuple[str, ...] = ()
     """Systems whose misses an operator has accepted."""
     exempted: tuple[str, ...] = ()
@@ -184,6 +187,11 @@ class Case(Value):
     def has_happened(self, event: str, system: str) -> bool:
         """Whether something happened for which a command of a system waits."""
         return (event, system) in self.happened or (event, "") in self.happened
+
+    @property
+    def patient_until(self) -> datetime:
+        """Before this it is not said that something is missing: what was overdue when it came has a day."""
+        return max(self.due_at, self.opened_at + A_DAY)
 
     def due_of(self, provision: str) -> datetime:
         """The due date of what falls under a provision of the order; the case's, where none is named."""

@@ -15,7 +15,7 @@ from expunge.domain.policy.rules import Policies, Policy
 from expunge.domain.rates import Limit
 from expunge.domain.registry import Registry, System
 from expunge.domain.standing import Hold, Standing
-from expunge.domain.task import TaskKind
+from expunge.domain.task import Found, TaskKind
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -40,6 +40,11 @@ class StartTask:
     nodes: str = ""
     returned: int = 0
     force: bool = False
+    chunks: tuple[str, ...] = ()
+    """Of what a command produced: the chunk that it carries."""
+    found: tuple[Found, ...] = ()
+    """Of what a system discovered; `system` is that."""
+    system: str = ""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -76,6 +81,10 @@ class LookIntoHolds:
 
     chunks: tuple[str, ...]
     holds: tuple[Hold, ...]
+    after: int
+    """How many changes of the index the case has heard of."""
+    force: bool
+    """It has waited for the indexers for as long as it may."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -216,7 +225,8 @@ class Turn:
     chunks: dict[str, ChunkState] = field(default_factory=dict)
     facts: list[tuple[int, ledger.Fact]] = field(default_factory=list)
     emissions: list[Emission] = field(default_factory=list)
-    to_look_into: dict[tuple[Hold, ...], list[str]] = field(default_factory=dict)
+    to_look_into: dict[tuple[tuple[Hold, ...], bool], list[str]] = field(default_factory=dict)
+    """Holds, and whether to wait for the indexers no longer -> chunks."""
 
     @property
     def case(self) -> Case:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from expunge.domain.case import chunk_facts, confirm, deciding, facts, guarding, purging
@@ -16,8 +17,8 @@ from expunge.domain.policy.dispose import ABOUT
 from expunge.domain.policy.rules import Event, Policy
 from expunge.domain.registry import A_DAY
 from expunge.domain.scope import Arrival
-from expunge.domain.task import PlannedStatus, TaskKind, pack, task_id
-from expunge.domain.vocabulary import FINAL
+from expunge.domain.task import Found, PlannedStatus, TaskKind, pack, task_id
+from expunge.domain.vocabulary import FINAL, OVER, Action
 
 PLAN_ANYWAY = timedelta(seconds=30)
 """After this the walk no longer waits for the indexers; closing still does (PROTOCOLS 22)."""
@@ -27,6 +28,8 @@ SETTLES = timedelta(seconds=1)
 so that a stream of late assets does not become a stream of plans (PROTOCOLS 19)."""
 SETTLES_AT_MOST = timedelta(hours=1)
 CONTAINERS_PER_TASK = 200
+FOUND_PER_TASK = 200
+"""Discovered assets in one task: ids of 2,048 bytes, and as much for what they were found in, below 1 MiB."""
 MAX_PRODUCED = 100
 """Assets that one joint command produced and that wait for its answer; what is more is planned at once."""
 
@@ -105,6 +108,8 @@ def planned(turn: Turn, message: Planned) -> None:
             population=message.population,
         )
     )
+    if message.watermark:
+        turn.record(facts.WatermarkRaised(watermark=later_marks(turn.case.watermark, message.watermark)))
     for summary in new if turn.case.exempted else ():
         deciding.exempt(turn, turn.chunks[summary.digest])
     fix_if_walked(turn)
@@ -184,7 +189,7 @@ def _fix(turn: Turn, number: int) -> None:
 def late(turn: Turn, message: Late, kind: TaskKind = TaskKind.LATE) -> None:
     """Assets that turned up under this case's marks: their walk belongs to the open or the next generation.
 
-    What a command of this very case produced (a rebuilt dataset) is not late (PROTOCOLS 16). What a joint command
+    What a rebuild of this very case produced, and the index agrees, is not late (PROTOCOLS 16). What a joint command
     produced may have been made for others, or too early: it is noted until the answer about the model has shown what it
     is worth. What was collected of the person after the case's reach is a new customer's, and is let be.
     """
@@ -203,10 +208,17 @@ def late(turn: Turn, message: Late, kind: TaskKind = TaskKind.LATE) -> None:
 
 
 def _own(turn: Turn, asset: LateAsset) -> bool:
-    """Whether a command of the case produced it, so that it need not be planned, or not yet."""
+    """Whether a command of the case produced it, so that it need not be planned, or not yet.
+
+    Only a command that makes something produces anything, and a name in a statement proves nothing: it must be late for
+    no other reason than that it was made from, or is, the very thing that the command had made anew.
+    """
     chunk = turn.chunk_of(asset.command_id) if asset.command_id else None
-    if chunk is None or not chunk.pooled:
-        return chunk is not None
+    if chunk is None:
+        return False
+    if not chunk.pooled:
+        made = chunk.action is Action.REBUILD_WITHOUT and chunk.attempt > 0 and not asset.named and not asset.returned
+        return made and bool(asset.via) and set(asset.via) == {chunk.summary.target}
     under_way = chunk.open and chunk.phase is Phase.SENT
     if not under_way or asset.returned or len(chunk.produced) >= MAX_PRODUCED:
         return False
@@ -232,6 +244,41 @@ def plan_produced(turn: Turn, digest: str, *, but: str = "", whole: bool = False
         turn.record(chunk_facts.ProducedPlanned(chunk=digest, assets=left), chunk)
         assets = tuple(LateAsset(key=key, arrival=Arrival.THROUGH) for key in left)
         late(turn, Late(case_id=turn.case.case_id, assets=assets))
+
+
+def discovered(turn: Turn, system: str, found: Sequence[Found], receipt: str) -> None:
+    """What a system found while it purged: registered, and commanded in the case that asked, whatever it was found in.
+
+    Args:
+        turn: the decision in progress.
+        system: whose receipt says so.
+        found: the assets.
+        receipt: the keyed digest of the receipt.
+    """
+    case = turn.case
+    if case.status in OVER or case.cancelling or case.dry_run:
+        return
+    for number, start in enumerate(range(0, len(found), FOUND_PER_TASK)):
+        part = tuple(found[start : start + FOUND_PER_TASK])
+        task = task_id(case.case_id, TaskKind.DISCOVERED, receipt, number)
+        if any(task in each.announced for each in case.generations):
+            continue
+        generation = turn.case.open_generation.number if turn.case.open_generation else turn.case.generation.number + 1
+        _announce(turn, generation, task)
+        turn.emit(StartTask(TaskKind.DISCOVERED, task, generation, found=part, system=system))
+
+
+def later_marks(
+    left: dict[str, dict[str, int]], right: dict[str, dict[str, int]]
+) -> dict[str, dict[str, int]]:
+    """The later of two watermarks, inlet by inlet."""
+    return {
+        topic: {
+            partition: max(left.get(topic, {}).get(partition, 0), right.get(topic, {}).get(partition, 0))
+            for partition in sorted({*left.get(topic, {}), *right.get(topic, {})})
+        }
+        for topic in sorted({*left, *right})
+    }
 
 
 def _restored(turn: Turn) -> None:

@@ -1,14 +1,39 @@
 -- Writes memberships (a child of a parent, an asset of a subject) and then reads the marks of what they belong to.
--- ARGV: epoch, the membership's kind (c or s), then packed for each link: bucket (4), parent or subject (16), member (16).
--- Answers two values for each link whose node is marked: its number from 1, the packed marks.
+-- ARGV: epoch, the membership's kind (c or s), then packed for each link: bucket (4), parent or subject (16), member (16),
+-- whether the member is a container (1), when it was made (6). Links of one node come one after the other.
+-- Answers three values for each node that has marks which may concern its new members: the number of its first link from
+-- 1, how many links it has, the packed marks. The marks are read when all of its members are written.
 local kind, blob, at, number, answers = ARGV[2], ARGV[3], 1, 0, {}
+
+-- What was made from something clean after that is not late, and from a container only containers are reached.
+local function concerning(packed, containers, earliest)
+  local kept, place = {}, 1
+  while place <= #packed do
+    local flags = string.byte(packed, place)
+    local size = mark_size(flags)
+    local reach, state = flags % REACH, math.floor(flags / REACH) % STATE
+    local beyond = reach == WATCHED or reach == CONTAINERS_ONLY and not containers
+    if not beyond and state == CLEAN then beyond = millis(read_mark(packed, place).since) < earliest end
+    if not beyond then kept[#kept + 1] = string.sub(packed, place, place + size - 1) end
+    place = place + size
+  end
+  return table.concat(kept)
+end
+
 while at <= #blob do
-  local bucket, node, member
-  bucket, node, member, at = struct.unpack('>I4c16c16', blob, at)
-  number = number + 1
+  local bucket, node = struct.unpack('>I4c16', blob, at)
   local head, tail = ends_of(bucket)
-  add_member(head .. kind .. tail, node, member)
-  local marks = all_marks(head .. 'm' .. tail, node)
-  if marks ~= '' then answers[#answers + 1], answers[#answers + 2] = number, marks end
+  local first, containers, earliest = number + 1, kind == 's', math.huge
+  while at <= #blob and string.sub(blob, at + 4, at + 19) == node do
+    local member, container, made
+    _, _, member, container, made, at = struct.unpack('>I4c16c16Bc6', blob, at)
+    add_member(head .. kind .. tail, node, member)
+    containers, earliest = containers or container == 1, math.min(earliest, millis(made))
+    number = number + 1
+  end
+  local marks = concerning(all_marks(head .. 'm' .. tail, node), containers, earliest)
+  if marks ~= '' then
+    answers[#answers + 1], answers[#answers + 2], answers[#answers + 3] = first, number - first + 1, marks
+  end
 end
 return answers

@@ -81,6 +81,9 @@ end
 -- spill into a hash of their own. `domain/marks.py` says what the states mean.
 local REACH, STATE, OWNER, WIDENED, SINCE, UNTIL = 4, 4, 16, 32, 64, 128
 local OPEN, CLEAN, GONE, RESTATED = 0, 1, 2, 3
+-- Reaches, as `Arrival` has them; WATCHED is no reach: a case looked at the row for holds (watch.lua), and its id stands
+-- there turned over, so that it is no mark of the case.
+local CONTAINERS_ONLY, WATCHED = 1, 3
 local MARK_SPILL_BYTES = 1536
 local NO_ROW = string.rep('\0', 5)
 

@@ -16,7 +16,7 @@ local function restated(marks, field, stated)
   local place, changed = 1, packed
   while place <= #before do
     local mark = read_mark(before, place)
-    if mark.state == OPEN or mark.state == RESTATED and millis(mark.since) < millis(stated) then
+    if mark.reach ~= WATCHED and (mark.state == OPEN or mark.state == RESTATED and millis(mark.since) < millis(stated)) then
       mark.state, mark.since = RESTATED, stated
       changed = with_mark(marks, field, changed, mark)
     end
