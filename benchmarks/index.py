@@ -141,7 +141,7 @@ def resolver(server: Server, index: RedisIndex, keys: Keys) -> Resolver:
     alone: Any = Alone()
     door = Door(registry, keys, MemoryPolicies(load_policy(None)), "bench.")
     metrics, vault = MemoryMetrics(), UnsafeMemoryVault()
-    return Resolver(door, index, RedisCaseStore(server), alone, alone, vault, metrics, NoWait(), alone, Bounds())
+    return Resolver(door, index, RedisCaseStore(server), alone, alone, vault, metrics, NoWait(), alone, Bounds(), alone)
 
 
 def carry_out(stage: Resolver, task: Task) -> int:

@@ -20,6 +20,7 @@ from expunge.adapters.memory import (
     MemoryMetrics,
     MemoryNotaryStore,
     MemoryPolicies,
+    MemorySuspects,
     NoWait,
     UnsafeMemoryVault,
 )
@@ -44,8 +45,9 @@ from expunge.domain.retraining.facts import apply as apply_retraining
 from expunge.domain.retraining.state import Retraining
 from expunge.domain.standing import Hold, Standing, hold_word
 from expunge.domain.vocabulary import Action, Regime
-from expunge.errors import Fenced
-from expunge.ports import Offsets, Stage, Topics
+from expunge.errors import Fenced, Unavailable
+from expunge.ports import Offsets, Refused, Result, Stage, Topics
+from expunge.runtime.loop import Loop
 from expunge.stages.coordinator import Coordinator
 from expunge.stages.indexer import Indexer
 from expunge.stages.intake import Intake
@@ -90,8 +92,12 @@ FACTS: TypeAdapter[Fact] = TypeAdapter(Fact)
 RETRAIN_FACTS: TypeAdapter[RetrainFact] = TypeAdapter(RetrainFact)
 
 
-class Crash(Exception):
-    """The process died here."""
+class Crash(BaseException):
+    """The process was killed here."""
+
+
+class Poisoned(Exception):
+    """What nobody foresaw, at a message."""
 
 
 @dataclass
@@ -101,6 +107,8 @@ class Broker:
     now: datetime = START
     logs: dict[tuple[str, int], list[Record]] = field(default_factory=lambda: defaultdict(list))
     epoch: int = 0
+    refuses: Callable[[Outgoing], str] = lambda _: ""
+    """Why a message is refused for good; empty where it is taken."""
 
     def partitions(self, topic: str) -> int:
         return 1 if topic == "ledger" else PARTITIONS
@@ -112,9 +120,14 @@ class Broker:
         log.append(record)
         return record
 
-    def send(self, outgoing: Sequence[Outgoing]) -> None:
+    def send(self, outgoing: Sequence[Outgoing]) -> Sequence[Refused]:
+        refused = []
         for message in outgoing:
-            self.append(message.topic, message.key, message.value, message.partition)
+            if reason := self.refuses(message):
+                refused.append(Refused(message, reason))
+            else:
+                self.append(message.topic, message.key, message.value, message.partition)
+        return refused
 
     def events(self, topic: str) -> list[dict[str, Any]]:
         """Everything on a topic, in order of partition and offset."""
@@ -143,6 +156,25 @@ class Dying:
             return result
 
         return call
+
+
+class Deadly:
+    """A stage whose process ends at poisoned messages."""
+
+    def __init__(self, stage: Stage, world: World) -> None:
+        self._stage, self._world = stage, world
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(self._stage, attribute)
+
+    def handle(self, batch: Sequence[Record]) -> Result:
+        if any(self._world.poison(self._stage.name, record) for record in batch):
+            raise Poisoned
+        return self._stage.handle(batch)
+
+    def write(self, result: Result) -> None:
+        self._world.breathe()
+        self._stage.write(result)
 
 
 @dataclass
@@ -175,14 +207,31 @@ class World:
         few = self.step_nodes
         bounds = Bounds(few, frontier_nodes=20 * few, trip_nodes=few, group_nodes=few)
         self.stages: dict[str, Stage] = {
-            "intake": Intake(self.door, self, cast("Topics", self.broker), self.vault, self.broker, self.metrics),
+            "intake": Intake(self.door, self, cast("Topics", self.broker), self.vault, self.metrics),
             "indexer": Indexer(self.door, index, self.broker, self.vault, self.metrics),
             "resolver": Resolver(
-                self.door, index, store, self, self.broker, self.vault, self.metrics, NoWait(), self, bounds
+                self.door,
+                index,
+                store,
+                self,
+                self.broker,
+                self.vault,
+                self.metrics,
+                NoWait(),
+                self,
+                bounds,
+                self.broker,
             ),
             "coordinator": Coordinator(self.door, store, index, self, self.broker, self.vault, self.metrics, self),
             "notary": Notary(self.door, self.seen, self.vault, self.metrics),
         }
+        self.clock = self.broker.now
+        """This machine's own, which a role holds the broker's against."""
+        self.suspects = MemorySuspects()
+        self.poison: Callable[[str, Record], bool] = lambda *_: False
+        """Whether a message ends the process of a role that handles it."""
+        self.deaths = 0
+        self._loops: dict[str, Loop] = {}
         self.answered: dict[tuple[str, int], int] = defaultdict(int)
         self.answers: dict[str, Callable[[dict[str, Any]], list[dict[str, Any]]]] = {}
         self.commanded: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
@@ -251,9 +300,16 @@ class World:
         before, lease = dict(self.committed), self.lease_until
         self.breaths, self.lease_until = crash_after, self.lease_clock + SESSION_MS
         try:
-            self._turn(role, stage, batch, before)
+            self._turn(role, batch, before)
         except (Crash, Fenced):
-            pass
+            self._loops.pop(role, None)
+        except Poisoned:
+            self._loops.pop(role, None)
+            self.deaths += 1
+        except Unavailable as error:
+            if error.server != "the broker's clock":
+                raise
+            return False
         finally:
             self.breaths = self.intruder = None
             self.lease_until = lease
@@ -276,22 +332,60 @@ class World:
         self.intruder = take_turn
         self.step(role, limit, after, partitions=[partition])
 
-    def _turn(self, role: str, stage: Stage, batch: list[Record], before: dict[tuple[str, str, int], int]) -> None:
-        result = stage.handle(batch)
-        for wave in result.waves:
-            for message in wave:
-                self.breathe()
-                self.broker.send([message])
+    def _turn(self, role: str, batch: list[Record], before: dict[tuple[str, str, int], int]) -> None:
+        loop = self._loops.get(role)
+        if loop is None:
+            stage = cast("Stage", Deadly(self.stages[role], self))
+            loop = self._loops[role] = Loop(stage, self, self, self, self.metrics, self.suspects, NoWait())
+            loop._suspicion.refresh()
+        done = loop._handle(batch)
         self.breathe()
-        stage.write(result)
-        self.breathe()
-        for record in batch[: result.taken]:
+        for record in batch[:done]:
             place = (role, record.topic, record.partition)
             if self.committed.get(place) != before.get(place, self.committed.get(place)):
                 continue  # somebody else owns the partition: the group refuses the commit
             before[place] = record.position.offset + 1
             self.committed[role, record.topic, record.partition] = record.position.offset + 1
             self.breathe()
+
+    # runtime.loop.Source, Sink and Clock, as far as a turn that is driven from outside needs them
+
+    def rewind(self, batch: Sequence[Record]) -> None:
+        """What was not handled is not committed, so it is read again."""
+
+    def poll(self, seconds: float) -> list[Record]:
+        raise NotImplementedError
+
+    def partitions_held(self) -> list[int]:
+        return list(range(PARTITIONS))
+
+    def commit(self) -> None:
+        raise NotImplementedError
+
+    def rewind_to_committed(self, batch: Sequence[Record]) -> None:
+        raise NotImplementedError
+
+    def rest(self, seconds: float) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def partitions(self) -> list[int]:
+        return self.partitions_held()
+
+    def send(self, wave: Sequence[Outgoing]) -> Sequence[Refused]:
+        refused: list[Refused] = []
+        for message in wave:
+            self.breathe()
+            refused += self.broker.send([message])
+        return refused
+
+    def now(self) -> datetime:
+        return self.clock
+
+    def seconds(self) -> float:
+        return self.clock.timestamp()
 
     def replay(self, role: str, topic: str, partition: int, back: int) -> None:
         """A role reads some records again, as after a lost commit or a rebalance."""
@@ -301,7 +395,13 @@ class World:
     def tick(self, seconds: float = 1) -> None:
         """Time passes, and timers fire."""
         self.broker.now += timedelta(seconds=seconds)
-        self.broker.send(self.stages["coordinator"].tick(range(PARTITIONS), self.broker.now))
+        self.clock += timedelta(seconds=seconds)
+        self.broker.send(self.stages["coordinator"].tick(range(PARTITIONS), self.clock))
+
+    def tick_clocks(self, seconds: float) -> None:
+        """Time passes for everybody, and nothing fires."""
+        self.broker.now += timedelta(seconds=seconds)
+        self.clock += timedelta(seconds=seconds)
 
     def settle(self, *, ticks: int = 12) -> None:
         """Let everything run until nothing happens, time included."""
@@ -539,7 +639,7 @@ class World:
         named = outcome.setdefault(
             "replacement", {"asset": f"{command['targets'][0]['asset']}+{command['generation']}"}
         )
-        self.broker.now += timedelta(seconds=1)  # training takes time
+        self.tick_clocks(1)  # training takes time
         parents = self.learns_from(command["targets"][0]["asset"])
         if not parents:
             parents = [f"clean set of {system}"]

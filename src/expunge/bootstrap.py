@@ -16,6 +16,7 @@ from expunge.adapters.store.cases import RedisCaseStore, RedisNotaryStore
 from expunge.adapters.store.index import RedisIndex
 from expunge.adapters.store.policies import RedisPolicies
 from expunge.adapters.store.server import FORMAT, Server, buckets_for
+from expunge.adapters.store.suspects import RedisSuspects
 from expunge.adapters.system import PrometheusMetrics, StopWaiter, SystemClock, tune_process
 from expunge.adapters.vault import LibraryVault
 from expunge.config import Settings
@@ -29,9 +30,10 @@ from expunge.domain.policy.rules import Policy
 from expunge.domain.rates import Rate
 from expunge.domain.retraining.messages import retraining_id
 from expunge.domain.retraining.state import Retraining
-from expunge.errors import ConfigurationError
+from expunge.errors import ConfigurationError, Unavailable
 from expunge.ports import Stage
-from expunge.runtime import Loop
+from expunge.runtime.loop import Loop
+from expunge.runtime.outage import Outage
 from expunge.stages import ROLES
 from expunge.stages.coordinator import Coordinator
 from expunge.stages.emissions import policy_part
@@ -40,6 +42,9 @@ from expunge.stages.intake import Intake
 from expunge.stages.notary import Notary
 from expunge.stages.resolver import Resolver
 from expunge.stages.traversal import Bounds
+
+START_SECONDS = 60.0
+"""So long a process waits at its start for servers that it cannot reach."""
 
 
 @dataclass
@@ -161,13 +166,14 @@ class Installation:
         door, vault, topics = self.door, self.vault, self.topics
         match role:
             case "intake":
-                return Intake(door, topics, topics, vault, self.sender, metrics)
+                return Intake(door, topics, topics, vault, metrics)
             case "indexer":
                 return Indexer(door, self.index, topics, vault, metrics)
             case "resolver":
                 bounds = Bounds(self.settings.limits.step_nodes)
                 waiter = StopWaiter(stop)
-                return Resolver(door, self.index, self.cases, topics, topics, vault, metrics, waiter, tenure, bounds)
+                more = (waiter, tenure, bounds, self.sender)
+                return Resolver(door, self.index, self.cases, topics, topics, vault, metrics, *more)
             case "coordinator":
                 return Coordinator(door, self.cases, self.index, topics, topics, vault, metrics, tenure)
             case "notary":
@@ -181,17 +187,44 @@ class Installation:
         Raises:
             ConfigurationError: topics, settings or the index are not as they must be.
         """
-        self.refuse_if_wrong()
         tune_process()
         port = self.settings.metrics.port
         metrics = PrometheusMetrics(port + ROLES.index(role) if port else 0)
         tenure = StoreTenure(self.server, self.settings.kafka.session_timeout_ms)
         stage = self.stage(role, metrics, stop, tenure)
-        if role == "intake":  # requests that it takes are bound to this policy: others must find it
-            self.policies.keep()
-            self.sender.send([policy_part(self.topics, self.policy, SystemClock().now())])
+
+        def ready() -> None:
+            self.refuse_if_wrong()
+            if role == "intake":  # requests that it takes are bound to this policy: others must find it
+                self.policies.keep()
+                self.sender.publish([policy_part(self.topics, self.policy, SystemClock().now())])
+
+        if not self.start(ready, role, stop, metrics):
+            return
         source = tenure.source = self.records(role, stage.topics)
-        Loop(stage, source, self.sender, SystemClock(), metrics).run(stop.is_set)
+        loop = Loop(stage, source, self.sender, SystemClock(), metrics, RedisSuspects(self.server), StopWaiter(stop))
+        loop.run(stop.is_set)
+
+    def start(self, ready: Callable[[], None], who: str, stop: threading.Event, metrics: PrometheusMetrics) -> bool:
+        """Do what must be done before a process serves; False if it was told to stop meanwhile.
+
+        Raises:
+            Unavailable: a server could not be reached for a minute.
+        """
+        clock = SystemClock()
+        outage, until = Outage(who, clock, metrics), clock.seconds() + START_SECONDS
+        while not stop.is_set():
+            try:
+                ready()
+            except Unavailable as error:
+                outage.goes_on(error)
+                if clock.seconds() >= until:
+                    raise
+                stop.wait(1.0)
+            else:
+                outage.ends()
+                return True
+        return False
 
     def refuse_if_wrong(self) -> None:
         """Start nothing on missing topics, wrong settings, an empty index or another secret (PROTOCOLS 5, 45)."""

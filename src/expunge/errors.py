@@ -23,7 +23,15 @@ class ConfigurationError(ExpungeError):
 
 
 class Unavailable(ExpungeError):
-    """Something that a message needs is not there now; the message is tried again."""
+    """Something that a message needs is not there now; the message is tried again.
+
+    Attributes:
+        server: what is away (`Kafka`, `Redis`, ...), for people.
+    """
+
+    def __init__(self, text: str, *, server: str = "") -> None:
+        super().__init__(text)
+        self.server = server
 
 
 class NotUnderstood(ExpungeError):

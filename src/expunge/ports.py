@@ -134,9 +134,7 @@ class Index(Protocol):
         In the same step an open mark of the asset notes that it was stated again, and when.
         """
 
-    def link_children(
-        self, edges: Sequence[tuple[bytes, bytes]], made: Sequence[Made] = ()
-    ) -> list[Sequence[Mark]]:
+    def link_children(self, edges: Sequence[tuple[bytes, bytes]], made: Sequence[Made] = ()) -> list[Sequence[Mark]]:
         """Write (parent, child) edges; for each, the parent's marks, read after the edge was written.
 
         The marks of one parent are read once for many edges, which share them. Of those edges whose children are told
@@ -461,6 +459,10 @@ class Stage(Protocol):
     @property
     def topics(self) -> tuple[str, ...]:
         """The topics it consumes, without prefix."""
+
+    @property
+    def keeps_time(self) -> bool:
+        """Whether what it decides depends, for good, on when a message was appended."""
 
     def handle(self, batch: Sequence[Record]) -> Result:
         """Decide on a batch. May be called again with the same records, in other batches, after a crash."""

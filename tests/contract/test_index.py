@@ -350,9 +350,9 @@ def test_a_lease_that_has_passed_refuses_to_mark(index: Index) -> None:
         index.now_ms = NOW
     trips = [Trip(Arrival.THROUGH, own=False, keys=[key("a")])]
     with pytest.raises(Fenced):
-        list(index.visit(CASE, TASK, trips, Rule(bounded=True, lease_until_ms=1)))
+        list(index.visit(CASE, TASK, trips, Rule(bounded=True, lease=lambda: 1)))
     assert not index.marks([key("a")])[0]
-    list(index.visit(CASE, TASK, trips, Rule(bounded=True, lease_until_ms=2**45)))
+    list(index.visit(CASE, TASK, trips, Rule(bounded=True, lease=lambda: 2**45)))
     assert index.marks([key("a")])[0]
 
 

@@ -107,7 +107,7 @@ class Lab:
 
     def erase(self, person: str) -> str:
         case_id = self.world.erase(person, f"request-{person}", received_at=stamp(SystemClock().now()))
-        self.world.await_milestone(case_id, "acknowledged")
+        until(lambda: self.world.installation.case(case_id), 60, self.world)
         return case_id
 
     def made_anew(self, target: Target) -> Result:
@@ -236,7 +236,7 @@ def test_a_model_that_fails_is_missing_and_done_when_it_succeeds(lab: Lab) -> No
     say("case", "decide", case_id, "--asset", model, "--option", "retrain_now", "--rationale", "x")
     lab.await_state(case_id, model, ModelState.FAILED)
     overdue = lab.world.erase("cleo", "late", received_at="2026-01-01T00:00:00Z")  # its due date has passed
-    lab.world.await_milestone(overdue, "partially_completed")
+    lab.world.await_milestone(overdue, "overdue")
     until(lambda: document("case", "show", overdue)["counts"].get("model"), 60, lab.world)
     say("case", "cancel", overdue, "--reason", "asked twice")
     lab.world.await_milestone(overdue, "cancelled")

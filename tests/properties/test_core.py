@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import uuid
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -360,7 +359,7 @@ def try_out(
     changes = {"guard": threshold, "rates": rates, "models": Models(collect_hours=collect, needs_hours=1)}
     changes["grace"] = (Grace(id="grace", hours=grace),) if grace else ()
     world.policies.change(world.policies.current.model_copy(update=changes))
-    world.broker.now += timedelta(days=8)  # past the tail of every erasure, so that something can be collected after it
+    world.tick_clocks(8 * 86_400)  # past the tail of every erasure, so that something can be collected after it
     for system in ("photos", "ml", "users"):
         world.answers[system] = lambda command: lying(command, lies)
     script = Script(world, assets, [Asked(asked.kind, min(asked.at, len(assets))) for asked in requests], holding)

@@ -28,7 +28,7 @@ few = settings(deadline=None, max_examples=40)
 def carried_out(assets: list[Asset], *requests: Asked, hold: str = "") -> tuple[World, list[str]]:
     """A deployment in which these requests were carried out, one hold perhaps standing all the time."""
     world = World()
-    world.broker.now += timedelta(days=8)
+    world.tick_clocks(8 * 86_400)
     if hold:
         world.order("hold.placed", key="h", hold_id="h", scope={"asset": hold}, basis="b", custodian="c")
     script = Script(world, assets, [Asked(asked.kind, len(assets)) for asked in requests])

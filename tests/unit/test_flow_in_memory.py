@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from tests.simulation import PARTITIONS, World, honest
@@ -193,7 +192,7 @@ def test_two_cases_do_not_send_each_others_retrained_models_back_for_ever() -> N
     def retrains(command: dict[str, object]) -> list[dict[str, object]]:
         if command["action"] == "retrain_without":
             made.append(f"model-{len(made) + 1}")
-            world.broker.now += timedelta(seconds=1)  # training takes time
+            world.tick_clocks(1)  # training takes time
             at = world.broker.now.isoformat()
             fields: dict[str, Any] = {"derived_at": at, "command_id": command["command_id"]}
             world.register(made[-1], "model", "ml", parents=["set"], **fields)

@@ -370,7 +370,7 @@ def trained(world: World, *parents: str, registered: bool = True, **fields: Any)
         if command["action"] != "retrain_without":
             return honest(command)
         made.append(f"{command['targets'][0]['asset']}+")
-        world.broker.now += timedelta(seconds=1)
+        world.tick_clocks(1)
         if registered:
             at = {"derived_at": world.broker.now.isoformat()} | fields
             world.register(

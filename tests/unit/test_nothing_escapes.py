@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -321,7 +320,7 @@ def test_a_data_set_made_from_a_withdrawn_asset_that_nobody_registered_is_told_t
 def test_a_customer_who_comes_back_under_one_of_two_names_is_let_be() -> None:
     """The record was purged under both of its names; what is collected anew under one of them is a new customer's."""
     world = World()
-    world.broker.now += timedelta(days=8)
+    world.tick_clocks(8 * 86_400)
     world.register("users/ann", subjects=["ann"], aliases=["u/ann"])
     world.register("u/ann", subjects=["ann"])
     world.settle()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
 
 from expunge.adapters.policy_file import load_policy
@@ -105,7 +103,7 @@ def test_whoever_leaves_keeps_nobody_waiting() -> None:
         world.say("request.cancelled", case_id, reason="x")
     world.settle(ticks=1)
     assert rate(world).waiting == 0
-    world.broker.now += timedelta(hours=2)
+    world.tick_clocks(7200)
     assert statuses(world, erased(world, 7)) == ["completed"]
 
 
@@ -115,7 +113,7 @@ def test_who_asks_when_traffic_is_low_again_does_not_wait_for_those_who_asked_in
     cases = erased(world, *range(5))
     later = []
     for number in range(6, 10):
-        world.broker.now += timedelta(hours=2)
+        world.tick_clocks(7200)
         later += erased(world, number)
     assert statuses(world, later) == ["completed"] * 4
     say(world, "plan.rejected", rate(world))
@@ -138,12 +136,12 @@ def test_time_passes_and_the_limit_is_free_again() -> None:
     world = World()
     world.policies.change(limited())
     erased(world, 0, 1, 2)
-    world.broker.now += timedelta(hours=2)
+    world.tick_clocks(7200)
     assert statuses(world, erased(world, 3, 4)) == ["completed"] * 2
     world = World()
     world.policies.change(limited(per=Per.DAY))
     erased(world, 0, 1, 2)
-    world.broker.now += timedelta(hours=2)
+    world.tick_clocks(7200)
     assert statuses(world, erased(world, 3)) == ["awaiting_approval"]
 
 

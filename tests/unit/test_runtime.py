@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from expunge.adapters.memory import MemoryMetrics
+from expunge.adapters.memory import MemoryMetrics, MemorySuspects
 from expunge.domain.events import Event, Outgoing, Position, Record
 from expunge.errors import Fenced, Unavailable
-from expunge.ports import Result
-from expunge.runtime import Loop
+from expunge.ports import Refused, Result
+from expunge.runtime.loop import Loop
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 RECORD = Record("cases", 0, Position(0, 7), NOW, b"k", b"v")
@@ -21,12 +21,15 @@ OUT = Outgoing("ledger", "k", Event("t", "/s", "id", NOW, {}))
 class World:
     """Stage, source, sink and clock in one, noting the order of calls; `broken` raises at a step."""
 
-    name, topics = "role", ("cases",)
+    name, topics, keeps_time = "role", ("cases",), True
 
     def __init__(self, broken: dict[str, Exception] | None = None, batch: Sequence[Record] = (RECORD,)) -> None:
         self.calls: list[str] = []
         self.broken = broken or {}
         self.batch = list(batch)
+        self.refuses: Sequence[Refused] = ()
+        self.suspects = MemorySuspects()
+        self.metrics = MemoryMetrics()
 
     def _step(self, step: str) -> None:
         self.calls.append(step)
@@ -42,8 +45,18 @@ class World:
         self._step("handle")
         return Result(((OUT,), (OUT, OUT)))
 
-    def send(self, outgoing: Sequence[Outgoing]) -> None:
+    def send(self, outgoing: Sequence[Outgoing]) -> Sequence[Refused]:
         self._step(f"send {len(outgoing)}")
+        refused, self.refuses = self.refuses, ()
+        return refused
+
+    def park(self, record: Record, error: str) -> Result:
+        self._step(f"park {record.position.offset} {error}")
+        return Result(((OUT,),))
+
+    def refused(self, refused: Refused) -> Sequence[Outgoing]:
+        self._step(f"refused {refused.reason}")
+        return (OUT, OUT, OUT)
 
     def write(self, result: Result) -> None:
         self._step("write")
@@ -76,8 +89,14 @@ class World:
     def seconds(self) -> float:
         return 1000.0
 
+    def wait(self, seconds: float) -> None:
+        self._step("wait")
+
+    def loop(self) -> Loop:
+        return Loop(self, self, self, self, self.metrics, self.suspects, self)
+
     def turn(self) -> list[str]:
-        Loop(self, self, self, self, MemoryMetrics()).turn()
+        self.loop().turn()
         return self.calls
 
 
@@ -96,7 +115,7 @@ def test_positions_are_committed_without_records_too() -> None:
 @pytest.mark.parametrize("step", ["handle", "send 1", "send 2", "write", "commit"])
 def test_what_is_unavailable_is_read_again_and_not_committed(step: str) -> None:
     calls = World({step: Unavailable("x")}).turn()
-    assert calls == [*ORDER[: ORDER.index(step) + 1], "rewind 1", "rest"]
+    assert calls == [*ORDER[: ORDER.index(step) + 1], "rewind 1", "rest", "wait"]
 
 
 def test_a_lost_partition_is_read_again_from_what_was_committed() -> None:
@@ -114,5 +133,5 @@ def test_any_other_error_ends_the_process_before_the_commit(step: str) -> None:
 def test_the_loop_stops_after_the_batch_under_way_and_closes() -> None:
     world = World()
     answers = iter([False, True])
-    Loop(world, world, world, world, MemoryMetrics()).run(lambda: next(answers))
+    world.loop().run(lambda: next(answers))
     assert world.calls == [*ORDER, "close", "close"]

@@ -11,7 +11,7 @@ from expunge.domain.case.chunks import ChunkState
 from expunge.domain.case.messages import Root
 from expunge.domain.case.state import Case
 from expunge.domain.digest import digest, name
-from expunge.domain.events import Position
+from expunge.domain.events import Position, Record
 from expunge.domain.plan import Chunk
 from expunge.domain.policy.rules import Policy
 from expunge.domain.rates import Rate
@@ -19,7 +19,7 @@ from expunge.domain.retraining.state import Retraining
 from expunge.domain.standing import Standing
 from expunge.domain.suppression import Suppression
 from expunge.errors import Fenced, Unavailable
-from expunge.ports import Changes, MetricName, Offsets, TimerKey
+from expunge.ports import Changes, GaugeName, MetricName, Offsets, Suspect, TimerKey
 
 
 @dataclass(slots=True)
@@ -36,6 +36,7 @@ class _Partition:
     rates: dict[str, Rate] = field(default_factory=dict)
     retrainings: dict[str, Retraining] = field(default_factory=dict)
     standing: Standing = field(default_factory=Standing)
+    aside: dict[str, list[Record]] = field(default_factory=lambda: defaultdict(list))
 
 
 class _Reader:
@@ -110,16 +111,20 @@ class MemoryCaseStore:
         state.rates |= changes.rates
         state.retrainings |= changes.retrainings
         state.standing = changes.standing or state.standing
+        for case_id, record in changes.set_aside:
+            state.aside[case_id].append(record)
+        for case_id, number in changes.taken_up.items():
+            del state.aside[case_id][:number]
         for key, at in changes.timers.items():
             if at is None:
                 state.timers.pop(key, None)
             else:
                 state.timers[key] = at
 
-    def due(self, partition: int, now: datetime, limit: int) -> list[tuple[TimerKey, datetime]]:
+    def due(self, partition: int, now: datetime, limit: int, skip: int = 0) -> list[tuple[TimerKey, datetime]]:
         """See `ports.CaseStore.due`."""
         found = sorted((at, key) for key, at in self.states[partition].timers.items() if at <= now)
-        return [(key, at) for at, key in found[:limit]]
+        return [(key, at) for at, key in found[skip : skip + limit]]
 
     def waiting_for_index(self, partition: int) -> list[tuple[str, Offsets]]:
         """See `ports.CaseStore.waiting_for_index`."""
@@ -150,6 +155,11 @@ class MemoryCaseStore:
     def standing(self, partition: int) -> Standing:
         """See `ports.CaseStore.standing`."""
         return self.states[partition].standing
+
+    def set_aside(self, partition: int, case_id: str, at: int) -> Record | None:
+        """See `ports.CaseStore.set_aside`."""
+        waiting = self.states[partition].aside.get(case_id, [])
+        return waiting[at] if at < len(waiting) else None
 
     def owners(self, partition: int, case_id: str, names: Sequence[bytes]) -> list[str | None]:
         """See `ports.ChunkStore.owners`."""
@@ -225,10 +235,34 @@ class MemoryMetrics:
 
     def __init__(self) -> None:
         self.counts: dict[tuple[str, str], float] = defaultdict(float)
+        self.gauges: dict[tuple[str, str], float] = {}
 
     def count(self, name: MetricName, amount: float = 1, *, label: str = "") -> None:
         """See `ports.Metrics.count`."""
         self.counts[name, label] += amount
+
+    def gauge(self, name: GaugeName, value: float, *, label: str = "") -> None:
+        """See `ports.Metrics.gauge`."""
+        self.gauges[name, label] = value
+
+
+class MemorySuspects:
+    """What has ended processes."""
+
+    def __init__(self) -> None:
+        self.places: dict[tuple[str, int], Suspect] = {}
+
+    def known(self) -> dict[tuple[str, int], Suspect]:
+        """See `ports.Suspects.known`."""
+        return dict(self.places)
+
+    def note(self, topic: str, partition: int, suspect: Suspect) -> None:
+        """See `ports.Suspects.note`."""
+        self.places[topic, partition] = suspect
+
+    def forget(self, topic: str, partition: int) -> None:
+        """See `ports.Suspects.forget`."""
+        self.places.pop((topic, partition), None)
 
 
 class NoWait:

@@ -21,7 +21,7 @@ from expunge.domain.row import (
 from expunge.domain.scope import SHARDS, Arrival, Group, GroupKind, data_source_node, shard_of
 from expunge.domain.walk import Trip, Visit, boundary, reach_of
 from expunge.errors import Fenced
-from expunge.ports import Peek, Put, Rule, Said
+from expunge.ports import Made, Peek, Put, Rule, Said
 
 T = TypeVar("T")
 HUB = 128
@@ -50,6 +50,7 @@ class MemoryIndex:
         self.marked: dict[bytes, dict[str, _Marked]] = defaultdict(dict)
         self.held: list[bytes] = []
         self.exclusions: dict[tuple[str, bytes], set[bytes]] = defaultdict(set)
+        self.watched: dict[bytes, dict[str, bytes]] = defaultdict(dict)
 
     def begin(self, work: Callable[[], T]) -> Callable[[], T]:
         """See `ports.Index.begin`: done at once."""
@@ -68,10 +69,11 @@ class MemoryIndex:
             for mark in self.marked[key].values():
                 if at_ms and mark.state in {MarkState.OPEN, MarkState.RESTATED}:
                     mark.state, mark.since_ms = MarkState.RESTATED, max(mark.since_ms, at_ms)
-        return [Put(self.raw[key], self.marks([key])[0]) for key, _, _ in said]
+        return [Put(self.raw[key], self.marks([key])[0], list(self.watched[key].items())) for key, _, _ in said]
 
-    def link_children(self, edges: Sequence[tuple[bytes, bytes]]) -> list[Sequence[Mark]]:
-        """See `ports.Index.link_children`."""
+    def link_children(self, edges: Sequence[tuple[bytes, bytes]], made: Sequence[Made] = ()) -> list[Sequence[Mark]]:
+        """See `ports.Index.link_children`; nothing is gained here by leaving marks out."""
+        del made
         return self._link(GroupKind.CHILDREN, edges)
 
     def link_subjects(self, members: Sequence[tuple[bytes, bytes]]) -> list[Sequence[Mark]]:
@@ -139,7 +141,7 @@ class MemoryIndex:
         """See `ports.Index.visit`; nothing is gained by being ahead, but the order is that of the real index."""
         under_way: list[Visit] | None = None
         for trip in trips:
-            self._lease(rule.lease_until_ms)
+            self._lease(rule.lease())
             following = [self._visit(case_id, task_id, key, trip, rule) for key in trip.keys]
             if under_way is not None:
                 yield under_way
@@ -198,6 +200,12 @@ class MemoryIndex:
         """See `ports.Index.rows`."""
         found = (self.raw.get(key) for key in keys)
         return [Row.decode(raw, self.combination(combination_of(raw))) if raw else None for raw in found]
+
+    def watch(self, case_id: str, keys: Sequence[bytes]) -> list[Row | None]:
+        """See `ports.Index.watch`."""
+        for key in keys:
+            self.watched[key][case_id] = self.raw.get(key, bytes(DIGEST_BYTES))[:DIGEST_BYTES]
+        return self.rows(keys)
 
     def combination(self, digest: bytes) -> Combination:
         """See `ports.Index.combination`."""

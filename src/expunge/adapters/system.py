@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
+import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
-from expunge.ports import MetricName
+from expunge.ports import GaugeName, MetricName
 
 
 def tune_process() -> None:
@@ -27,7 +30,7 @@ def tune_process() -> None:
 
 
 class SystemClock:
-    """See `runtime.Clock`."""
+    """See `runtime.loop.Clock`."""
 
     def now(self) -> datetime:
         """The time of day, in UTC."""
@@ -49,15 +52,62 @@ class StopWaiter:
         self._stop.wait(seconds)
 
 
+END_SECONDS = 8.0
+"""So long after it was told to stop a process may take; what it has not finished is read again by its successor."""
+
+
+def end_on_signals(stop: threading.Event, busy: Callable[[], bool] = bool, seconds: float = END_SECONDS) -> None:
+    """Set `stop` on SIGTERM and SIGINT, and end the process if that is not enough.
+
+    Whatever it does then is made to be repeated (DESIGN 4.1), and a wait for a server that is away may be longer than
+    anybody who stops a process has patience. `busy` says whether something must not be cut off all the same.
+    """
+
+    def end() -> None:
+        threading.Event().wait(seconds)
+        while busy():
+            threading.Event().wait(0.1)
+        structlog.get_logger().warning("ended before the batch under way was; it is read again")
+        os._exit(0)
+
+    def told(*_: object) -> None:
+        if not stop.is_set():
+            stop.set()
+            threading.Thread(target=end, daemon=True).start()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, told)
+
+
+BIND_AGAIN_SECONDS = 5.0
+
+
+def _serve(port: int, registry: CollectorRegistry) -> None:
+    """Serve metrics, as soon as the port is free: a role is not worth less because another process has it."""
+    said = False
+    while True:
+        try:
+            start_http_server(port, registry=registry)
+        except OSError as error:
+            if not said:
+                text = "the metrics port cannot be had; trying again"
+                structlog.get_logger().error(text, port=port, reason=error.strerror or type(error).__name__)
+                said = True
+            threading.Event().wait(BIND_AGAIN_SECONDS)
+        else:
+            return
+
+
 class PrometheusMetrics:
     """See `ports.Metrics`; one registry per process, served on a port if one is given."""
 
     def __init__(self, port: int = 0) -> None:
         self._registry = CollectorRegistry()
         self._counters: dict[str, Counter] = {}
+        self._gauges: dict[str, Gauge] = {}
         self._seconds = Histogram("expunge_batch_seconds", "Poll to commit", ["label"], registry=self._registry)
         if port:
-            start_http_server(port, registry=self._registry)
+            threading.Thread(target=_serve, args=(port, self._registry), daemon=True).start()
 
     def count(self, name: MetricName, amount: float = 1, *, label: str = "") -> None:
         """See `ports.Metrics.count`."""
@@ -68,6 +118,13 @@ class PrometheusMetrics:
             words = name.replace("_", " ")
             self._counters[name] = Counter(f"expunge_{name}", words, ["label"], registry=self._registry)
         self._counters[name].labels(label).inc(amount)
+
+    def gauge(self, name: GaugeName, value: float, *, label: str = "") -> None:
+        """See `ports.Metrics.gauge`."""
+        if name not in self._gauges:
+            words = name.replace("_", " ")
+            self._gauges[name] = Gauge(f"expunge_{name}", words, ["label"], registry=self._registry)
+        self._gauges[name].labels(label).set(value)
 
 
 def configure_logs(level: str = "info") -> None:

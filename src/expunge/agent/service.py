@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,11 +25,15 @@ from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing, Position, Record, decode, stamp
 from expunge.domain.vocabulary import Action, Kind
 from expunge.errors import InvalidMessage, Unavailable
+from expunge.ports import GaugeName, MetricName
+from expunge.runtime.outage import Outage
 
 COMMANDED = "expunge.purge.commanded.v1"
 WITHDRAWN = "expunge.purge.withdrawn.v1"
 RECEIPTED = "expunge.purge.receipted.v1"
 MAX_COMMAND_BYTES = 4_194_304
+REST_SECONDS = 1.0
+START_SECONDS = 60.0
 RESULTS_BYTES = 700_000
 """Bytes of results in one receipt; a longer answer is cut into several."""
 
@@ -91,6 +97,11 @@ class Agent:
         self._opener = Opener(opening_key) if opening_key else None
         self._batch_targets, self._batch_seconds = batch_targets, batch_seconds
         self._memory, self._clock = Memory(state), SystemClock()
+        self._outage = Outage(f"agent of {system}", self._clock, _NoMetrics())
+        self._waits_until = self._clock.seconds() + START_SECONDS
+        """Until when a broker that was never reached is waited for."""
+        self.purging = False
+        """Whether the purger is at work: it should not be cut off."""
         topics = KafkaTopics(bootstrap_servers, options or {}, prefix)
         self._sender = KafkaSender(bootstrap_servers, options or {}, prefix, topics)
         self._records = KafkaRecords(
@@ -109,15 +120,19 @@ class Agent:
         log.info("agent started", system=self._system)
         try:
             while not stop.is_set():
-                self.turn()
+                self.turn(stop.wait)
         finally:
             self._records.close()
             self._sender.close()
             self._memory.close()
             log.info("agent stopped", system=self._system)
 
-    def turn(self) -> None:
-        """One batch of commands, or one wait for them; then what was promised for now."""
+    def turn(self, wait: Callable[[float], object] = time.sleep) -> None:
+        """One batch of commands, or one wait for them; then what was promised for now.
+
+        Raises:
+            Unavailable: the broker was never reached, for a minute.
+        """
         records: list[Record] = []
         try:
             self._gather(records)
@@ -126,10 +141,30 @@ class Agent:
             self._records.commit()
             due = [self._read(raw.encode()) for raw in self._memory.pending(self._clock.now())]
             self.serve([word for word in due if isinstance(word, _Command)])
+            self._waits_until = math.inf
+            self._outage.ends()
         except Unavailable as error:
-            log.warning("unavailable; trying again", system=self._system, reason=str(error))
+            if self._clock.seconds() >= self._waits_until:
+                raise
+            self._pause(records, error, wait)
+
+    def _pause(self, records: Sequence[Record], error: Unavailable, wait: Callable[[float], object]) -> None:
+        """Back to the start of the batch, and a rest that depends on nobody; see `runtime.loop`."""
+        self._outage.goes_on(error)
+        until = self._clock.seconds() + REST_SECONDS
+        try:
             self._records.rewind(records)
-            self._records.rest(1.0)
+            self._records.rest(REST_SECONDS)
+        except Unavailable as again:
+            self._outage.goes_on(again)
+        left = until - self._clock.seconds()
+        if left > 0:
+            wait(left)
+
+    def _send(self, outgoing: Sequence[Outgoing]) -> None:
+        if refused := self._sender.send(outgoing):
+            topic, reason = refused[0].outgoing.topic, refused[0].reason
+            raise Unavailable(f"Kafka refuses receipts for {topic} ({reason})", server="Kafka")
 
     def _gather(self, records: list[Record]) -> None:
         """Records until there are enough targets or the time is up; nothing more is read while a batch is purged.
@@ -163,6 +198,7 @@ class Agent:
 
     def _target(self, command: dict[str, Any], target: dict[str, Any]) -> Target:
         exclude = command.get("exclude", {})
+        seals = {each["pseudonym"]: each["sealed"] for each in command.get("people", ())}
         return Target(
             command_id=command["command_id"],
             case_id=command["case_id"],
@@ -170,18 +206,20 @@ class Agent:
             kind=Kind(target["kind"]),
             action=Action(command["action"]),
             purposes=tuple(command.get("purposes", ())),
-            people=tuple(self._person(subject) for subject in target.get("subjects", ())),
+            people=tuple(self._person(subject, seals) for subject in target.get("subjects", ())),
             data_sources=tuple(target.get("data_sources", ())),
             excluded_assets=frozenset(exclude.get("assets", ())),
             excluded_data_sources=frozenset(exclude.get("data_sources", ())),
             attributes=target.get("attributes", {}),
         )
 
-    def _person(self, subject: dict[str, Any]) -> Person:
-        if self._opener is None or "sealed" not in subject:
+    def _person(self, subject: dict[str, Any], seals: dict[str, str]) -> Person:
+        """A person; a command of an earlier version repeats the sealed identity in every target."""
+        sealed = seals.get(subject["pseudonym"]) or subject.get("sealed")
+        if self._opener is None or sealed is None:
             return Person(subject["pseudonym"], subject.get("ref"))
         try:
-            identity = json.loads(self._opener.open(subject["sealed"]))
+            identity = json.loads(self._opener.open(sealed))
         except InvalidMessage:  # sealed to another key: the purger sees a person without an id and must fail the target
             log.warning("an identity was sealed to another key", system=self._system)
             return Person(subject["pseudonym"], subject.get("ref"))
@@ -198,7 +236,7 @@ class Agent:
             self._memory.withdraw(each.command_id)
         taken_back = [c for c in commands if self._memory.is_withdrawn(c.data["command_id"])]
         for each in (*withdrawn, *(_Withdrawal.of(command) for command in taken_back)):
-            self._sender.send(self._let_go(each))
+            self._send(self._let_go(each))
         commands = [command for command in commands if command not in taken_back]
         wanted = {target.identity: target for command in commands for target in command.targets}
         known = self._memory.answers(wanted.values())
@@ -220,7 +258,11 @@ class Agent:
         interrupted = self._memory.begin(targets)
         interrupted |= self._memory.answers(targets).keys()
         batch = [replace(target, interrupted=target.identity in interrupted) for target in targets]
-        results = {result.target.identity: result for result in self._purger.purge(batch)}
+        self.purging = True
+        try:
+            results = {result.target.identity: result for result in self._purger.purge(batch)}
+        finally:
+            self.purging = False
         kept = [results.get(target.identity) or failed(target, "no_result") for target in batch]
         self._memory.keep(kept, raw)
         return {result.target.identity: result for result in kept if not result.final}
@@ -243,7 +285,7 @@ class Agent:
         outgoing = [self._receipt(command, "done", results=part) for part in _parts(results)]
         if promise is not None:
             outgoing.append(self._receipt(command, "accepted", expected_by=stamp(promise)))
-        self._sender.send(outgoing)
+        self._send(outgoing)
 
     def _let_go(self, withdrawal: _Withdrawal) -> list[Outgoing]:
         """The answer to a withdrawal: what was done by then, and what had been begun when the process died.
@@ -275,6 +317,16 @@ class Agent:
         identity = name(RECEIPTED, command_id, attempt, sequence)
         event = Event(RECEIPTED, f"/systems/{self._system}", identity, now, data)
         return Outgoing(f"receipts.{self._system}", command_id, event)
+
+
+class _NoMetrics:
+    """An agent counts nothing yet."""
+
+    def count(self, name: MetricName, amount: float = 1, *, label: str = "") -> None:
+        """See `ports.Metrics.count`."""
+
+    def gauge(self, name: GaugeName, value: float, *, label: str = "") -> None:
+        """See `ports.Metrics.gauge`."""
 
 
 def _answered(target: Target, kept: Kept | None) -> bool:

@@ -9,13 +9,12 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from expunge.adapters.system import configure_logs
+from expunge.adapters.system import configure_logs, end_on_signals
 from expunge.agent import Agent
 from expunge.agent.filesystem import Filesystem
 from expunge.agent.sqlite import Sqlite, Table
 from expunge.agent.types import Purger
 from expunge.cli.common import installation
-from expunge.cli.run import stop_on_signals
 from expunge.config import Agent as AgentSettings
 from expunge.config import Settings
 from expunge.errors import ConfigurationError
@@ -55,12 +54,13 @@ class Served(NamedTuple):
 def serve_all(settings: Settings, systems: Mapping[str, Served]) -> None:
     """Serve several systems, one thread each, until SIGTERM; the first that fails ends them all."""
     stop = threading.Event()
-    stop_on_signals(stop)
+    agents: list[Agent] = []
+    end_on_signals(stop, busy=lambda: any(agent.purging for agent in agents))
     failures: list[BaseException] = []
 
     def serve(system: str, served: Served) -> None:
         try:
-            Agent(
+            agent = Agent(
                 system,
                 served.purger,
                 bootstrap_servers=settings.kafka.bootstrap_servers,
@@ -69,7 +69,9 @@ def serve_all(settings: Settings, systems: Mapping[str, Served]) -> None:
                 opening_key=served.key,
                 session_timeout_ms=settings.kafka.session_timeout_ms,
                 options=settings.kafka.options,
-            ).run(stop)
+            )
+            agents.append(agent)
+            agent.run(stop)
         except BaseException as error:  # noqa: BLE001 - handed to the main thread, which ends with it
             failures.append(error)
             stop.set()

@@ -73,11 +73,11 @@ def _import(expunge: Installation, file: Path, source: str, progress: Progress, 
         waiting.append(_message(source, batch.assets))
         count += len(batch.assets)
         if len(waiting) >= MESSAGES_PER_SEND:
-            expunge.sender.send(waiting)
+            expunge.sender.publish(waiting)
             waiting = []
             mark.write(batch.end, batch.lines)
             progress.update(task, completed=batch.end)
-    expunge.sender.send(waiting)
+    expunge.sender.publish(waiting)
     mark.remove()
     return count
 

@@ -15,14 +15,17 @@ from typing import Annotated, Any
 import structlog
 import typer
 
-from expunge.adapters.system import configure_logs
+from expunge.adapters.system import END_SECONDS, PrometheusMetrics, configure_logs, end_on_signals
 from expunge.bootstrap import Installation
 from expunge.cli.common import NO_SERVER, WRONG, installation, say_error
 from expunge.config import Settings
 from expunge.errors import ConfigurationError, Unavailable
 from expunge.stages import ROLES
 
-MAX_RESTART_SECONDS = 30.0
+MAX_RESTART_SECONDS = 10.0
+DRAIN_SECONDS = END_SECONDS + 1
+DIED = 70
+"""The exit status of a role that met what nobody foresaw (EX_SOFTWARE)."""
 HEALTHY_SECONDS = 30.0
 """After this the wait before a restart is short again."""
 
@@ -38,20 +41,15 @@ def run(
     roles = list(dict.fromkeys(role or ROLES))
     if unknown := set(roles) - set(ROLES):
         raise ConfigurationError(f"unknown role {min(unknown)}: one of {', '.join(ROLES)}")
-    expunge.refuse_if_wrong()
     stop = threading.Event()
-    stop_on_signals(stop)
     if len(roles) == 1:
-        expunge.run(roles[0], stop)
-        return
-    expunge.close()
-    sys.exit(_supervise(expunge.settings, roles, stop))
-
-
-def stop_on_signals(stop: threading.Event) -> None:
-    """Set `stop` on SIGTERM and SIGINT."""
+        end_on_signals(stop)
+        sys.exit(_serve(expunge, roles[0], stop))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    if expunge.start(expunge.refuse_if_wrong, "expunge run", stop, PrometheusMetrics()):
+        expunge.close()
+        sys.exit(_supervise(expunge.settings, roles, stop))
 
 
 @dataclass
@@ -111,10 +109,10 @@ def _drain(children: list[_Child]) -> int:
     for child in children:
         if child.process is not None:
             child.process.terminate()
-    failed = 0
+    failed, until = 0, time.monotonic() + DRAIN_SECONDS
     for child in children:
         if child.process is not None:
-            child.process.join(30)
+            child.process.join(max(0.1, until - time.monotonic()))
             if child.process.is_alive():
                 child.process.kill()
                 failed = NO_SERVER
@@ -124,24 +122,30 @@ def _drain(children: list[_Child]) -> int:
 def _role(settings: Settings, role: str, pipe: Connection) -> None:
     """The body of a role's process."""
     stop = threading.Event()
-    stop_on_signals(stop)
+    end_on_signals(stop)
     threading.Thread(target=_follow, args=(pipe, stop), daemon=True).start()
     configure_logs(settings.log_level)
+    os._exit(_serve(Installation(settings), role, stop))
+
+
+def _serve(expunge: Installation, role: str, stop: threading.Event) -> int:
+    """Run a role to its end; the exit status. What kills it is said by class and place only: texts may be personal."""
     try:
-        Installation(settings).run(role, stop)
+        expunge.run(role, stop)
     except ConfigurationError as error:
         say_error(f"{role}: {error}")
-        os._exit(WRONG)
+        return WRONG
     except Unavailable as error:
         log.error("role could not start", role=role, reason=str(error))
-        os._exit(NO_SERVER)
+        return NO_SERVER
     except Exception as error:  # noqa: BLE001 - the last frame: say what died, by type and place only, and die
         place = error.__traceback__
         while place and place.tb_next:
             place = place.tb_next
         where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place else ""
         log.critical("role died", role=role, error=type(error).__name__, where=where)
-        os._exit(70)
+        return DIED
+    return 0
 
 
 def _follow(pipe: Connection, stop: threading.Event) -> None:

@@ -111,7 +111,7 @@ def _data(
 def publish(expunge: Installation, speaker: Publisher, kind: Kind, data: dict[str, Any], now: datetime) -> str:
     """Publish a request as a declared publisher; the id of its case."""
     event = Event(TYPES[kind], speaker.source, f"{data['request_id']}", now, data)
-    expunge.sender.send([Outgoing("requests", data["request_id"], event)])
+    expunge.sender.publish([Outgoing("requests", data["request_id"], event)])
     return expunge.keys.case(speaker.source, data["request_id"])
 
 

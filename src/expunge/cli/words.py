@@ -37,7 +37,7 @@ def say_word(expunge: Installation, kind: str, key: str, operator: str, role: st
         )
     identity = f"cli-{uuid.uuid4()}"
     event = Event(kind, f"/operators/{operator}", identity, SystemClock().now(), data | {"operator": operator})
-    expunge.sender.send([Outgoing("controls", key, event)])
+    expunge.sender.publish([Outgoing("controls", key, event)])
     return identity
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -85,11 +86,22 @@ class Record:
     key: bytes | None = field(repr=False)
     value: bytes | None = field(repr=False)
     content_type: str | None = field(default=None, repr=False)
+    unreadable: str = ""
+    """Why the client could not read it: the class of the error; empty where it could. Then it has no value."""
 
     @property
     def place(self) -> str:
         """Where the message lies, for dead letters and logs."""
         return f"{self.topic}/{self.partition}/{self.position.offset}"
+
+
+AHEAD_AT_MOST = timedelta(minutes=5)
+"""By so much the broker's clock may be ahead of a role's own before the role stops believing it."""
+
+
+def is_ahead(record: Record, now: datetime) -> bool:
+    """Whether a record was stamped by a clock that runs ahead: decisions take their time from it, for good."""
+    return record.appended_at - now > AHEAD_AT_MOST
 
 
 class CloudEvent(BaseModel):
@@ -196,6 +208,21 @@ def _envelope_alone(value: bytes) -> object:
     except (ValueError, RecursionError):
         raise InvalidMessage("not_json") from None
     return {**body, "data": None} if isinstance(body, dict) else body
+
+
+_UNKNOWN = frozenset({"enum", "literal_error", "union_tag_invalid"})
+
+
+def unknown_member(error: ValidationError) -> str:
+    """The field that holds a word which only a newer version knows, where nothing else is wrong; empty otherwise."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    if not found or any(each["type"] not in _UNKNOWN for each in found):
+        return ""
+    names = [part for part in found[0]["loc"] if isinstance(part, str)]
+    return names[-1] if names and _NAME.fullmatch(names[-1]) else "word"
+
+
+_NAME = re.compile(r"[a-z][a-z_]{0,31}")
 
 
 def field_of(error: ValidationError, known: Collection[str]) -> str:

@@ -25,6 +25,7 @@ from expunge.errors import InvalidMessage
 M = TypeVar("M", bound=BaseModel)
 
 AssetId = Annotated[StrictStr, StringConstraints(min_length=1, max_length=2048)]
+_CLAIMS = frozenset(claim.value for claim in Claim)
 _CLAIM = re.compile(r"[a-z][a-z0-9_]{0,63}")
 Word = Annotated[StrictStr, StringConstraints(min_length=1, max_length=256)]
 Code = Annotated[StrictStr, StringConstraints(pattern=r"^[a-z0-9_.-]{1,64}$")]
@@ -56,7 +57,7 @@ class Identity(Strict):
     """A person as a publisher knows them: namespace and id, or a pseudonym that the publisher made itself."""
 
     namespace: Word | None = None
-    id: Annotated[StrictStr, StringConstraints(max_length=1024)] | None = None
+    id: StrictStr | None = None
     tenant: Word | None = None
     pseudonym: Hex16 | None = None
 
@@ -281,7 +282,7 @@ class Outcome(Inlet):
     @classmethod
     def _known(cls, said: object) -> object:
         claim = said.get("claim") if isinstance(said, dict) else None
-        if isinstance(said, dict) and isinstance(claim, str) and claim not in Claim and _CLAIM.fullmatch(claim):
+        if isinstance(said, dict) and isinstance(claim, str) and claim not in _CLAIMS and _CLAIM.fullmatch(claim):
             return {**said, "claim": Claim.FAILED, "reason_code": UNKNOWN_CLAIM}
         return said
 
@@ -366,9 +367,7 @@ def read(model: type[M], event: CloudEvent, now: datetime, known: frozenset[str]
     return check(model, event.data, known, now)
 
 
-def check(
-    model: type[M], data: object, known: frozenset[str] = KNOWN_FIELDS, now: datetime | None = None
-) -> M:
+def check(model: type[M], data: object, known: frozenset[str] = KNOWN_FIELDS, now: datetime | None = None) -> M:
     """`data` as `model`; see `read`."""
     if not isinstance(data, dict):
         raise InvalidMessage("wrong_type", "data")

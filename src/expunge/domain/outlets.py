@@ -28,7 +28,13 @@ class CommandSubject(Outlet):
 
     pseudonym: Hex
     ref: str | None = None
-    sealed: str | None = None
+
+
+class CommandPerson(Outlet):
+    """Who is meant by a pseudonym, for a system that cannot act on it: said once in a command."""
+
+    pseudonym: Hex
+    sealed: str
     """`{"namespace", "id"}` as JSON, in a libsodium sealed box to the system's key, in base64."""
 
 
@@ -69,6 +75,7 @@ class PurgeCommanded(Outlet):
     minimum_grade: str
     purposes: tuple[str, ...] = ()
     exclude: Exclude = Exclude()
+    people: tuple[CommandPerson, ...] = ()
     targets: tuple[CommandTarget, ...]
 
 

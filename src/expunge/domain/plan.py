@@ -33,7 +33,8 @@ UNOWNED = "unowned"
 NOT_INTEGRATED = "not_integrated"
 NO_CAPABLE_ACTION = "no_capable_action"
 TOO_MANY_EXCLUSIONS = "too_many_exclusions"
-UNCOMMANDABLE = frozenset({UNOWNED, NOT_INTEGRATED, NO_CAPABLE_ACTION, TOO_MANY_EXCLUSIONS})
+TOO_LARGE = "too_large_for_a_command"
+UNCOMMANDABLE = frozenset({UNOWNED, NOT_INTEGRATED, NO_CAPABLE_ACTION, TOO_MANY_EXCLUSIONS, TOO_LARGE})
 """Why no command can go out for an obligation."""
 
 _ALONE = frozenset({Action.REBUILD_WITHOUT, Action.RETRAIN_WITHOUT})
@@ -215,6 +216,8 @@ def why_open(registry: Registry, lot: Lot, obligation: Obligation) -> str:
         return NOT_INTEGRATED
     if lot.action not in system.actions:
         return NO_CAPABLE_ACTION
+    if obligation.weight > MAX_CHUNK_BYTES:
+        return TOO_LARGE
     excluded = obligation.excluded
     heavy = sum(map(encoded, excluded)) > MAX_EXCLUDED_BYTES
     return TOO_MANY_EXCLUSIONS if obligation.cut or len(excluded) > MAX_EXCLUDED or heavy else ""
@@ -296,7 +299,7 @@ def _chunk(case_id: str, lot: Lot, part: list[Obligation], reason: str) -> Chunk
         excluded=() if reason else part[0].excluded,
         reason=reason,
         assets=tuple(each.asset for each in part),
-        details={ordinal: each.detail for ordinal, each in enumerate(part) if each.detail is not None},
+        details={at: each.detail for at, each in enumerate(part) if each.detail is not None and reason != TOO_LARGE},
     )
 
 

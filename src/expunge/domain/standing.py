@@ -77,7 +77,7 @@ class Hold(Value):
     number: int = 0
     """In one partition: holds are counted as they are heard."""
     watermark: dict[str, dict[str, int]] = {}
-    """The ends of the registration inlets when it was placed: what lies before them may say that it covers something."""
+    """The ends of the registration inlets when it was placed: what lies before may say that it covers something."""
 
 
 class HoldAsked(Value):

@@ -27,8 +27,6 @@ class TaskKind(StrEnum):
     HOLDING = "holding"
     """A holding declared while the case was open: a node of its walk only if it answers for one of its roots."""
     CONTAINERS = "containers"
-    PRODUCED = "produced"
-    """What a command of the case made, as its registrar says: walked unless the index agrees."""
     DISCOVERED = "discovered"
     """What a system found while it purged: registered, and walked as if the request named it."""
     HOLDS = "holds"

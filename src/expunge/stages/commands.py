@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import orjson
+
 from expunge.domain.case.chunks import ChunkState
 from expunge.domain.case.messages import Root
 from expunge.domain.case.state import Case
@@ -44,6 +46,7 @@ def command(
         "minimum_grade": least.value,
         "purposes": [each for each in state.lifting if each != RESTRICTED] if state.lifting else list(chunk.purposes),
         "exclude": _exclude(chunk, root),
+        "people": _sealed(root, chunk.system),
         "targets": _targets(chunk, root, state.ordinals),
     }
     event = Event(
@@ -80,7 +83,8 @@ def joint_command(state: Retraining, parties: Sequence[tuple[Root, Chunk]], leas
         "requests": len(parties),
         "minimum_grade": least.value,
         "exclude": {field: values for field, values in exclude.items() if values},
-        "targets": [target | ({"subjects": _distinct(people)} if people else {})],
+        "people": _distinct([each for root, _ in parties for each in _sealed(root, state.system)], "pseudonym"),
+        "targets": [target | ({"subjects": _distinct(people, "pseudonym", "ref")} if people else {})],
     }
     event = Event(
         COMMAND_TYPE,
@@ -92,9 +96,20 @@ def joint_command(state: Retraining, parties: Sequence[tuple[Root, Chunk]], leas
     return Outgoing(f"commands.{state.system}", state.command_id, event)
 
 
-def _distinct(people: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _distinct(people: Sequence[dict[str, Any]], *by: str) -> list[dict[str, Any]]:
     """Everybody once: two requests may be one person's."""
-    return list({(each["pseudonym"], each.get("ref", "")): each for each in people}.values())
+    return list({tuple(each.get(field, "") for field in by): each for each in people}.values())
+
+
+def _sealed(root: Root, system: str) -> list[dict[str, Any]]:
+    """Identities that a system needs in clear, sealed to it: once in a command, however often targets name them."""
+    return [{"pseudonym": seal.pseudonym, "sealed": seal.sealed} for seal in root.seals if seal.system == system]
+
+
+def weight(chunk: Chunk, root: Root) -> int:
+    """Bytes that the people of one target add to a command for several cases: handles and sealed identities."""
+    subjects = _targets(chunk, root, (0,))[0].get("subjects", [])
+    return len(orjson.dumps([subjects, _sealed(root, chunk.system)]))
 
 
 def withdrawal(command: str, case_id: str, system: str, attempt: int, reason: str, now: datetime) -> Outgoing:
@@ -105,8 +120,7 @@ def withdrawal(command: str, case_id: str, system: str, attempt: int, reason: st
 
 
 def _targets(chunk: Chunk, root: Root, ordinals: Sequence[int]) -> list[dict[str, Any]]:
-    """The targets of a command, each with the people it is about: pseudonym, the system's own handle, sealed id."""
-    sealed = {seal.pseudonym: seal.sealed for seal in root.seals if seal.system == chunk.system}
+    """The targets of a command, each with the people it is about: pseudonym, and the system's own handle."""
     named = [s.pseudonym for s in root.scope.subjects if not chunk.holding or s.pseudonym == chunk.root]
     people = list(dict.fromkeys(named))
     targets = []
@@ -115,9 +129,7 @@ def _targets(chunk: Chunk, root: Root, ordinals: Sequence[int]) -> list[dict[str
         detail = chunk.details.get(ordinal, _PLAIN)
         # A person may stand in an asset under several handles: one entry each.
         subjects = [
-            {"pseudonym": pseudonym}
-            | ({"ref": ref} if ref else {})
-            | ({"sealed": sealed[pseudonym]} if pseudonym in sealed else {})
+            {"pseudonym": pseudonym} | ({"ref": ref} if ref else {})
             for pseudonym in people
             for ref in [handle for person, handle in detail.refs if person == pseudonym] or [""]
         ]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeGuard, cast
+
+from pydantic import ValidationError
 
 from expunge.domain import rates, suppression
 from expunge.domain.admission.door import Door
@@ -17,21 +20,28 @@ from expunge.domain.case.messages import (
     Applied,
     Approved,
     CaseMessage,
+    EmissionRefused,
+    Froze,
+    GroupSaid,
     HoldingDeclared,
     HoldPlaced,
     HoldReadBack,
     HoldReleased,
     Message,
     Opened,
+    PauseSaid,
     Receipted,
     Reconsider,
     Rejected,
     Root,
     Said,
+    Thawed,
+    ThawOn,
     TimerFired,
 )
 from expunge.domain.digest import name
-from expunge.domain.events import CloudEvent, Event, Outgoing, Record, decode, millis, stamp
+from expunge.domain.events import CloudEvent, Event, Outgoing, Record, decode, millis, stamp, unknown_member
+from expunge.domain.inlets import Outcome
 from expunge.domain.partition import partition_of
 from expunge.domain.plan import Chunk
 from expunge.domain.rates import Rate, RateAsked, RateLeft
@@ -40,15 +50,19 @@ from expunge.domain.retraining import decide as retrain
 from expunge.domain.retraining.messages import Joined, Left, Member, Scheduled, retraining_id
 from expunge.domain.suppression import Published, Suppress
 from expunge.domain.task import reached
-from expunge.errors import InvalidMessage, Unavailable
-from expunge.ports import CaseStore, Index, Metrics, Progress, Result, Tenure, TimerKey, Topics, Vault
+from expunge.domain.vocabulary import Claim
+from expunge.errors import InvalidMessage, NotUnderstood, Unavailable
+from expunge.ports import CaseStore, Index, Metrics, Progress, Refused, Result, Tenure, TimerKey, Topics, Vault
 from expunge.stages import retrainings
 from expunge.stages.aggregates import granted_again, group_said, hold_published, published, rate_answered
+from expunge.stages.commands import COMMAND_TYPE
 from expunge.stages.dead_letters import DeadLetters
 from expunge.stages.emissions import SOURCE, Emitter, Waves
+from expunge.stages.freezing import Freezer, Read, case_of
 from expunge.stages.view import View
 
-TIMERS_PER_TICK = 200
+TIMERS_PER_TICK = 500
+MOST_FIRED = 50_000
 CASES_PER_BROADCAST = 200
 MESSAGES_PER_BROADCAST = 1000
 """What one page of cases may lead to, about: whoever comes next waits for the next page."""
@@ -63,6 +77,7 @@ class Coordinator:
     """See `ports.Stage`."""
 
     name = "coordinator"
+    keeps_time = True
     topics = ("cases",)
 
     def __init__(
@@ -79,12 +94,15 @@ class Coordinator:
         self._door, self._store, self._progress, self._topics = door, store, progress, topics
         dead = DeadLetters(self.name, door, vault, metrics)
         self._dead, self._emitter = dead, Emitter(door, index, topics, dead, tenure)
+        self._freezer = Freezer(self._dead)
         self._fired: dict[TimerKey, datetime] = {}
+        self._skips: dict[int, int] = {}
+        """Partition -> how many of its due timers the next page leaves out."""
 
     def handle(self, batch: Sequence[Record]) -> Result:
         """Decide message by message; what the state already includes is skipped whole (PROTOCOLS 1)."""
         waves = Waves()
-        views: dict[int, object] = {}
+        views: dict[int, View] = {}
         by_partition: dict[int, list[Record]] = defaultdict(list)
         for record in batch:
             by_partition[record.partition].append(record)
@@ -93,38 +111,123 @@ class Coordinator:
             fresh = [record for record in records if view.before is None or record.position > view.before]
             if fresh:
                 self._partition(view, fresh, waves)
-                view.check()
                 views[partition] = view
-        return Result(waves.all(), views)
+        return Result(_checked(waves, list(views.values())), dict(views))
 
-    def _partition(self, view: View, records: Sequence[Record], waves: Waves) -> None:  # noqa: C901 - a table of messages
+    def _partition(self, view: View, records: Sequence[Record], waves: Waves) -> None:
         read = [self._read(record) for record in records]
-        view.load(message.case_id for _, message in read if message and not isinstance(message, _OfMany | _OfModels))
-        for record, (event, message) in zip(records, read, strict=True):
-            if message is None or event is None:
-                waves.last.append(self._dead.of(record, InvalidMessage("bad_case_event")))
-            elif isinstance(message, HoldingDeclared | Said):
-                self._broadcast(view, message, record, event, waves)
-            elif isinstance(message, RateAsked | RateLeft):
-                self._count(view, message, record, event, waves)
-            elif isinstance(message, Approved | Rejected) and (rate := view.rate(message.case_id)):
-                self._about_group(view, rate, message, record, event, waves)
-            elif isinstance(message, HoldReadBack):
-                if message.sequence < hearing.sequence(view.standing, message.hold_id):
-                    waves.first += hold_published(view.standing, message.hold_id, record.appended_at)
-            elif isinstance(message, Suppress | Published):
-                self._suppress(view, message, record, event, waves)
-            elif _is_of_model(message, view):
-                self._retrain(view, message, record, event, waves)
-            elif not isinstance(message, _OfModels):
-                self._one(view, message, record, event, waves)
+        view.load(each.case_id for each in read if each.case_id and not isinstance(each.message, _OfMany | _OfModels))
+        for record, each in zip(records, read, strict=True):
+            self._hear_of(view, each, record, waves)
             view.after = record.position
+
+    def _hear_of(self, view: View, read: Read, record: Record, waves: Waves) -> None:
+        """One message: handled, or set aside for a case that waits."""
+        event, message = read.event, read.message
+        if event is None or (message is None and not (read.unknown and read.case_id)):
+            waves.last.append(self._dead.of(record, InvalidMessage("bad_case_event")))
+        elif message is None:
+            waves.last += self._freezer.freeze(view, read.case_id, read.unknown, record)
+        elif read.case_id in view.standing.frozen and self._freezer.waits(view, read.case_id, message, record):
+            return
+        elif isinstance(message, Froze):
+            self._freezer.froze(view, message, record)
+        else:
+            try:
+                self._handle(view, message, record, event, waves)
+            except NotUnderstood as error:
+                waves.last += self._freezer.freeze(view, read.case_id, error.reason, record)
+
+    def _handle(self, view: View, message: Message, record: Record, event: CloudEvent, waves: Waves) -> None:  # noqa: C901 - a table of messages
+        if isinstance(message, HoldingDeclared) and message.case_id:
+            self._decide(view, message.case_id, message, record, event, waves)
+        elif isinstance(message, HoldingDeclared | PauseSaid | HoldPlaced | HoldReleased | GroupSaid):
+            self._broadcast(view, message, record, event, waves)
+        elif isinstance(message, RateAsked | RateLeft):
+            self._count(view, message, record, event, waves)
+        elif isinstance(message, Approved | Rejected) and (rate := view.rate(message.case_id)):
+            self._about_group(view, rate, message, record, event, waves)
+        elif isinstance(message, HoldReadBack):
+            if message.sequence < hearing.sequence(view.standing, message.hold_id):
+                waves.first += hold_published(view.standing, message.hold_id, record.appended_at)
+        elif isinstance(message, Suppress | Published):
+            self._suppress(view, message, record, event, waves)
+        elif isinstance(message, EmissionRefused) and view.case(message.case_id) is None:
+            self._refused_joint(view, message, record, event, waves)
+        elif _is_of_model(message, view):
+            self._retrain(view, message, record, event, waves)
+        elif isinstance(message, Thawed | ThawOn) and message.case_id in view.standing.frozen:
+            self._thaw(view, message, record, event, waves)
+        elif not isinstance(message, _OfModels | ThawOn | Froze):
+            self._one(view, message, record, event, waves)
+
+    def _thaw(self, view: View, message: Thawed | ThawOn, record: Record, event: CloudEvent, waves: Waves) -> None:
+        """Handle the next message that waits for a frozen case, with the place of this one; the others come after."""
+        if isinstance(message, Thawed) and view.case(message.case_id) is not None:
+            self._decide(view, message.case_id, message, record, event, waves)
+        kept = self._freezer.next(view, message)
+        if kept is not None:
+            read, moved = self._read(kept), replace(kept, position=record.position)
+            try:
+                if read.event is not None and read.message is not None:
+                    self._handle(view, read.message, moved, read.event, waves)
+                elif not read.unknown:
+                    waves.last.append(self._dead.of(moved, InvalidMessage("bad_case_event")))
+                else:
+                    raise NotUnderstood(read.unknown)
+            except NotUnderstood as error:
+                self._freezer.put_back(view, message.case_id, error.reason)
+                return
+        waves.last += self._freezer.go_on(view, message.case_id, record, event)
+
+    def park(self, record: Record, error: str) -> Result:
+        """See `ports.Stage.park`: what comes for the case of the record waits for a person, in order."""
+        view, waves = View(self._store, record.partition), Waves()
+        if view.before is not None and record.position <= view.before:
+            return Result()
+        read = self._read(record)
+        view.load([read.case_id] if read.case_id else ())
+        waves.last.append(self._dead.parked(record, error))
+        if read.case_id:
+            self._freezer.park(view, read, error, record)
+        view.after = record.position
+        return Result(_checked(waves, [view]), {record.partition: view})
+
+    def refused(self, refused: Refused) -> Sequence[Outgoing]:
+        """See `ports.Stage.refused`: of a command, its obligations are open for that reason (PROTOCOLS 8)."""
+        dead, event = self._dead.refused(refused), refused.outgoing.event
+        if event is None or event.type != COMMAND_TYPE:
+            return dead
+        case_id, command, attempt = (event.data[field] for field in ("case_id", "command_id", "attempt"))
+        reason = f"emission_refused_{refused.reason}"
+        said = EmissionRefused(case_id=case_id, command_id=command, attempt=attempt, reason=reason)
+        kind = TYPE_OF[EmissionRefused]
+        told = Event(kind, SOURCE, name(kind, command, attempt, refused.reason), event.time, said.model_dump())
+        return [*dead, Outgoing("cases", case_id, told)]
+
+    def _refused_joint(
+        self, view: View, message: EmissionRefused, record: Record, event: CloudEvent, waves: Waves
+    ) -> None:
+        """To the aggregate of a model it is as if the owner had failed, and said nothing else yet."""
+        if (state := view.retraining(message.case_id)) is None:
+            return
+        outcome = Outcome(claim=Claim.FAILED, reason_code=message.reason)
+        failed = Receipted(
+            case_id=message.case_id,
+            command_id=message.command_id,
+            system=state.system,
+            attempt=message.attempt,
+            sequence=0,
+            status="failed",
+            all=outcome,
+            content=name(message.command_id, message.attempt, message.reason),
+            place=self._door.place_of(record),
+        )
+        self._retrain(view, failed, record, event, waves)
 
     def _retrain(self, view: View, message: retrain.Heard, record: Record, event: CloudEvent, waves: Waves) -> None:
         """A model that is made anew for several cases is an aggregate of its own."""
         key = message.case_id if isinstance(message, Receipted | TimerFired) else message.retraining
-        if isinstance(message, TimerFired):
-            self._fired.pop(TimerKey(key, message.timer), None)
         before = view.retraining(key)
         if isinstance(message, Joined | Left):
             owner = message.system
@@ -132,15 +235,20 @@ class Coordinator:
             owner = before.system
         else:
             waves.last += [self._dead.at(*each, record.appended_at) for each in retrain.unheard(message)]
+            if isinstance(message, TimerFired):
+                self._is_handled(view, TimerKey(key, message.timer), record)
             return
         system, place = self._door.registry.system(owner) or System(name=owner), self._door.place_of(record)
         if isinstance(message, Receipted):  # whatever it says of other assets is not this model's
             mine = (each for each in message.answers if self._model_of(owner, each.asset) == key)
             message = message.model_copy(update={"answers": tuple(mine)})
         turn = retrain.decide(before, message, record.appended_at, system, place)
+        if turn is not None and (turn.facts or turn.emissions):
+            view.take_retraining(before, turn.state)
+        if isinstance(message, TimerFired):
+            self._is_handled(view, TimerKey(key, message.timer), record)
         if turn is None or not (turn.facts or turn.emissions):
             return
-        view.take_retraining(before, turn.state)
         first, last = retrainings.messages(turn, self._door, self._party, self._dead, record, event)
         waves.first += first
         waves.last += last
@@ -168,23 +276,38 @@ class Coordinator:
             waves.first.append(published(outcome.after, record, event))
         waves.last += [granted_again(case_id, granted, record, event) for case_id, granted in outcome.granted]
 
-    def _read(self, record: Record) -> tuple[CloudEvent | None, Message | None]:
+    def _read(self, record: Record) -> Read:
+        """A message, or as much of it as can be read."""
         try:
             event = decode(record, max_bytes=MAX_CASE_EVENT_BYTES)
-            return event, TYPES[event.type].model_validate(event.data)
-        except (InvalidMessage, KeyError, ValueError):
-            return None, None
+        except InvalidMessage:
+            return Read()
+        case_id = case_of(event.data)
+        if event.type not in TYPES:
+            internal = event.type.startswith("expunge.internal.")
+            return Read(event, None, case_id, "unknown_type" if internal else "")
+        try:
+            message = TYPES[event.type].model_validate(event.data)
+        except ValidationError as error:
+            member = unknown_member(error)
+            return Read(event, None, case_id, f"unknown_{member}" if member else "")
+        return Read(event, message, _key_of(message) if isinstance(message, _OfMany | _OfModels) else case_id)
 
     def _one(self, view: View, message: CaseMessage, record: Record, event: CloudEvent, waves: Waves) -> None:
         if isinstance(message, HoldingDeclared):
             return
-        if isinstance(message, TimerFired):
-            self._fired.pop(TimerKey(message.case_id, message.timer), None)
         if isinstance(message, Applied):  # it may wait for something else from now on
             self._fired.pop(TimerKey(message.case_id, "applied"), None)
         if isinstance(message, Opened) and view.case(message.case_id) is None:
             view.changes.roots[message.case_id] = message.root
         self._decide(view, message.case_id, message, record, event, waves)
+        if isinstance(message, TimerFired):
+            self._is_handled(view, TimerKey(message.case_id, message.timer), record)
+
+    def _is_handled(self, view: View, key: TimerKey, record: Record) -> None:
+        """A timer has fired: it is removed or moved in the write of this very batch."""
+        self._fired.pop(key, None)
+        view.fired(key, record.appended_at)
 
     def _decide(
         self, view: View, case_id: str, message: CaseMessage, record: Record, event: CloudEvent, waves: Waves
@@ -209,7 +332,14 @@ class Coordinator:
         told, before = "", waves.size
         for case_id in page:
             said = Reconsider(case_id=case_id, word=word) if word else cast("HoldingDeclared", message)
-            self._decide(view, case_id, said, record, event, waves)
+            if case_id in view.standing.frozen:
+                self._freezer.tell_later(view, case_id, said, record)
+                told = case_id
+                continue
+            try:
+                self._decide(view, case_id, said, record, event, waves)
+            except NotUnderstood as error:
+                waves.last += self._freezer.cannot_hear(view, case_id, said, record, error.reason)
             told = case_id
             if waves.size - before >= MESSAGES_PER_BROADCAST:
                 break
@@ -280,16 +410,28 @@ class Coordinator:
         messages = [
             _internal(TimerFired(case_id=key.case_id, timer=key.timer), now, partition, key.timer, stamp(at))
             for partition in partitions
-            for key, at in self._store.due(partition, now, TIMERS_PER_TICK)
+            for key, at in self._due(partition, now)
             if self._fire(key, now)
         ]
         return messages + self._news(partitions, now)
+
+    def _due(self, partition: int, now: datetime) -> list[tuple[TimerKey, datetime]]:
+        """A page of what is due. Behind a full page comes the next one, and then the first again.
+
+        So timers that are due and not handled yet, however many they are, keep nobody waiting but for a few ticks.
+        """
+        skip = self._skips.get(partition, 0)
+        found = self._store.due(partition, now, TIMERS_PER_TICK, skip)
+        self._skips[partition] = skip + TIMERS_PER_TICK if len(found) == TIMERS_PER_TICK else 0
+        return found
 
     def _fire(self, key: TimerKey, now: datetime) -> bool:
         """Whether to send now: a timer stays due until its event is handled, so it is not sent at every tick."""
         sent = self._fired.get(key)
         if sent is not None and now - sent < FIRE_AGAIN:
             return False
+        if len(self._fired) >= MOST_FIRED:  # of partitions that are another's by now
+            self._fired = {each: at for each, at in self._fired.items() if now - at < FIRE_AGAIN}
         self._fired[key] = now
         return True
 
@@ -301,6 +443,31 @@ class Coordinator:
             for partition, case_id, mark in waiting
             if reached(applied, mark) and self._fire(TimerKey(case_id, "applied"), now)
         ]
+
+
+def _key_of(message: Message) -> str:
+    """The key of the aggregate that a message is for; empty for what every case is told."""
+    match message:
+        case RateAsked(rate=key) | RateLeft(rate=key) | Suppress(suppression=key) | Published(suppression=key):
+            return key
+        case Joined(retraining=key) | Left(retraining=key) | Scheduled(retraining=key):
+            return key
+        case _:
+            return ""
+
+
+def _checked(waves: Waves, views: Sequence[View]) -> Iterator[tuple[Outgoing, ...]]:
+    """Waves, each of which leaves only if nothing that was decided on has changed or been forgotten since.
+
+    The write would be refused anyway, but messages leave before it, and the ledger can never be amended.
+    """
+    if not waves.size:
+        for view in views:
+            view.check()
+    for wave in waves.all():
+        for view in views:
+            view.check()
+        yield wave
 
 
 def _is_of_model(message: Message, view: View) -> TypeGuard[retrain.Heard]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 
 from expunge.domain.admission.door import Door
-from expunge.domain.case.messages import Place
+from expunge.domain.case.messages import TYPE_OF, Froze, Place
 from expunge.domain.digest import name
-from expunge.domain.events import Event, Outgoing, Record
+from expunge.domain.events import EARLIEST, Event, Outgoing, Record, decode
 from expunge.errors import InvalidMessage
-from expunge.ports import Metrics, Vault
+from expunge.ports import Metrics, Refused, Vault
 
 MAX_SEALED_BYTES = 1_400_000
 """Above this only place and digest are kept: base64 must stay below the topic's 2 MiB (PROTOCOLS 39)."""
+POISON = "poison"
 TYPE = "expunge.message.set_aside.v1"
 
 
@@ -32,6 +33,28 @@ class DeadLetters:
         return self.at(
             place, error.reason, self._door.keys.content(payload), record.appended_at, where=error.where, sealed=sealed
         )
+
+    def place_of(self, record: Record) -> Place:
+        """Where a record lies."""
+        return self._door.place_of(record)
+
+    def parked(self, record: Record, error: str) -> Outgoing:
+        """The dead letter of a record that is not handled because it ended processes, or because nobody can read it."""
+        self._metrics.count("poisoned", label=self._role)
+        return self.of(record, InvalidMessage(POISON, error))
+
+    def refused(self, refused: Refused) -> list[Outgoing]:
+        """The dead letter of a message that the broker does not take: what it was for is known by its topic.
+
+        Only what is for others is left out; what Expunge says to itself waits until the broker takes it.
+        """
+        outgoing, reason = refused
+        topic, value = outgoing.topic, outgoing.value or b""
+        self._metrics.count("refused_emissions", label=topic.partition(".")[0])
+        content = self._door.keys.content(value)
+        now = outgoing.event.time if outgoing.event else EARLIEST
+        place = Place(topic=self._door.prefix + topic, partition=-1, offset=-1)
+        return [self.at(place, f"emission_refused_{reason}", content, now)]
 
     def at(
         self,
@@ -55,14 +78,27 @@ class DeadLetters:
             "digest": content,
             "sealed": sealed,
         }
+        named = (content,) if place.offset < 0 else ()
         event = Event(
             type=TYPE,
             source=f"/expunge/{self._role}",
-            id=name("dead-letter", self._role, _spell(place), reason),
+            id=name("dead-letter", self._role, _spell(place), reason, *named),
             time=time,
             data={key: value for key, value in data.items() if value is not None},
         )
         return Outgoing("dead-letters", content, event)
+
+
+def froze(record: Record, topic: str, reason: str, place: Place, source: str) -> list[Outgoing]:
+    """The case that a record belongs to, where that can be read, must wait for a person (PROTOCOLS 9)."""
+    try:
+        case_id = decode(record, max_bytes=len(record.value or b"")).data["case_id"]
+        told = Froze(case_id=case_id, reason=reason, place=place)
+    except (InvalidMessage, KeyError, TypeError, ValueError):
+        return []
+    kind = TYPE_OF[Froze]
+    identity = name(kind, topic, _spell(place))
+    return [Outgoing("cases", case_id, Event(kind, source, identity, record.appended_at, told.model_dump()))]
 
 
 def _spell(place: Place) -> str:

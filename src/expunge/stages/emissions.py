@@ -45,6 +45,7 @@ from expunge.domain.case.turn import (
     WriteClaims,
     WriteRoot,
 )
+from expunge.domain.case.walking import later_marks
 from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record, millis
 from expunge.domain.marks import MarkState
@@ -56,8 +57,8 @@ from expunge.domain.row import Row
 from expunge.domain.scope import Arrival, Scope, ScopeKind
 from expunge.domain.standing import HoldAsked
 from expunge.domain.suppression import EVERYTHING, RESTRICTED, Suppress, Word, source_key
-from expunge.domain.task import Task, TaskKind, task_id
-from expunge.ports import Index, Tenure, Topics
+from expunge.domain.task import Task, TaskKind, pack, task_id
+from expunge.ports import Index, Offsets, Tenure, Topics
 from expunge.stages import commands, retrainings
 from expunge.stages.aggregates import ledger_fact
 from expunge.stages.dead_letters import DeadLetters
@@ -123,8 +124,17 @@ class _Cause:
         return name(self.event.source, self.event.id, kind, *content)
 
 
-FIRST = (WriteRoot, StartTask, SendCommand, WithdrawCommand, LookIntoHolds, LookIntoReplacement, WriteClaims)
-"""What facts and confirmations speak of."""
+FIRST = (
+    WriteRoot,
+    StartTask,
+    SendCommand,
+    WithdrawCommand,
+    Reschedule,
+    LookIntoHolds,
+    LookIntoReplacement,
+    WriteClaims,
+)
+"""What facts and confirmations speak of; and all that is said to one aggregate, or it would be overtaken."""
 
 
 class Emitter:
@@ -178,9 +188,8 @@ class Emitter:
                 if decision.case is None:
                     raise RuntimeError("emissions: a command without a case")
                 voice, opened = self._voice(bodies, case_id, chunk, cause), root()
-                people = self._people_bytes(opened).get(chunk.summary.system, 0)
                 models = self._door.policies.of(opened.policy).models
-                return [voice.join(chunk, attempt, decision.case, models, people)]
+                return [voice.join(chunk, attempt, decision.case, models, commands.weight(voice.body, opened))]
             case WithdrawCommand(chunk, _) if chunk.pooled:
                 return [self._voice(bodies, case_id, chunk, cause).leave(chunk, root().policy)]
             case Reschedule():
@@ -246,13 +255,22 @@ class Emitter:
             watermark=case.watermark if roots else {},
             people_bytes=self._people_bytes(root),
             force=start.force or not roots,
+            found=start.found,
+            system=start.system,
         )
+        if start.found:
+            named = {self._door.keys.asset(each.asset): Arrival.THROUGH for each in start.found}
+            task = task.model_copy(update={"nodes": pack(named)})
         return task_message(task, cause.record.appended_at, SOURCE)
 
     def _look(self, look: LookIntoHolds, root: Root, decision: Decision, now: datetime) -> Outgoing:
         if decision.case is None:
             raise RuntimeError("emissions: holds without a case")
-        identity = task_id(root.case_id, "holds", *look.chunks, *(hold.hold_id for hold in look.holds))
+        asked = (*look.chunks, *(hold.hold_id for hold in look.holds))
+        identity = task_id(root.case_id, "holds", look.after, int(look.force), *asked)
+        watermark: Offsets = {}
+        for hold in look.holds:
+            watermark = later_marks(watermark, hold.watermark)
         task = Task(
             case_id=root.case_id,
             task_id=identity,
@@ -264,7 +282,9 @@ class Emitter:
             chunks=look.chunks,
             holds=tuple(HoldAsked(hold_id=hold.hold_id, scope=hold.scope) for hold in look.holds),
             number=look.holds[-1].number,
-            force=True,
+            after=look.after,
+            watermark=watermark,
+            force=look.force,
         )
         return task_message(task, now, SOURCE)
 
@@ -292,10 +312,7 @@ class Emitter:
 
     def _people_bytes(self, root: Root) -> dict[str, int]:
         plain = PERSON_BYTES * len(root.scope.subjects)
-        sealed = {system.name: 0 for system in self._door.registry.systems}
-        for seal in root.seals:
-            sealed[seal.system] = sealed.get(seal.system, 0) + len(seal.sealed) + PERSON_BYTES
-        return {system: plain + size for system, size in sealed.items()} if plain else {}
+        return {system.name: plain for system in self._door.registry.systems} if plain else {}
 
     def _note_answers(self, root: Root, chunk: Chunk, said: NoteAnswers, cause: _Cause) -> list[Outgoing]:
         """What a receipt means for marks; what was stated again before the receipt was known has come back."""

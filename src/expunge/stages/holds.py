@@ -21,10 +21,16 @@ from expunge.ports import Index
 from expunge.stages.exclusions import names_of
 
 
-def covered(index: Index, keys: Keys, chunks: Sequence[Chunk], holds: Sequence[HoldAsked]) -> tuple[Covered, ...]:
-    """For each chunk, the ordinals that holds cover; no chunk is left out, so that all are answered."""
+def covered(
+    index: Index, keys: Keys, case_id: str, chunks: Sequence[Chunk], holds: Sequence[HoldAsked]
+) -> tuple[Covered, ...]:
+    """For each chunk, the ordinals that holds cover; no chunk is left out, so that all are answered.
+
+    Every row that is looked at notes that this case did. The note and the reading are one step, as are writing a row
+    and reading the notes: whichever of look and statement comes second sees the other (PROTOCOLS 28).
+    """
     targets = {keys.asset(asset) for chunk in chunks if not chunk.holding for asset in chunk.assets}
-    lineage = _Lineage(index, keys, targets)
+    lineage = _Lineage(index, keys, case_id, targets)
     kept = {hold.hold_id: lineage.below(_named(index, keys, lineage, hold)) for hold in holds}
 
     def ordinals(chunk: Chunk, hold: HoldAsked) -> tuple[int, ...]:
@@ -44,14 +50,15 @@ def covered(index: Index, keys: Keys, chunks: Sequence[Chunk], holds: Sequence[H
 class _Lineage:
     """Assets and what they were made from, upwards, up to containers."""
 
-    def __init__(self, index: Index, keys: Keys, targets: Iterable[bytes]) -> None:
+    def __init__(self, index: Index, keys: Keys, case_id: str, targets: Iterable[bytes]) -> None:
         self.rows: dict[bytes, Row] = {}
         self.unknown: set[bytes] = set()
         """Assets of which not all parents are kept."""
         self.children: dict[bytes, set[bytes]] = defaultdict(set)
         level = sorted(targets)
         while level:
-            read = {key: row for key, row in zip(level, index.rows(level), strict=True) if row is not None}
+            found = zip(level, index.watch(case_id, level), strict=True)
+            read = {key: row for key, row in found if row is not None}
             self.rows |= read
             above: set[bytes] = set()
             for key, row in read.items():

@@ -14,21 +14,33 @@ from typing import NamedTuple
 
 from expunge.domain.admission import registrations
 from expunge.domain.admission.door import Door
-from expunge.domain.case.messages import TYPE_OF, HoldingDeclared, Late, LateAsset
+from expunge.domain.case.messages import TYPE_OF, HoldingDeclared, IndexChanged, Late, LateAsset
 from expunge.domain.digest import hidden, name
 from expunge.domain.events import Event, Outgoing, Record, decode, millis
 from expunge.domain.marks import Mark, MarkState, Met, Thing, has_returned, is_late
-from expunge.domain.row import CONTAINER, EXTRA, PARENTS, Row, derived_of, flags_of, moment, parents_of
+from expunge.domain.row import (
+    CONTAINER,
+    DIGEST_BYTES,
+    EXTRA,
+    PARENTS,
+    PASS_THROUGH,
+    Row,
+    derived_of,
+    flags_of,
+    moment,
+    parents_of,
+)
 from expunge.domain.scope import Arrival, data_source_node
 from expunge.domain.statement import Statement, identity_of
 from expunge.errors import InvalidMessage
-from expunge.ports import Index, Metrics, Put, Result, Said, Topics, Vault
+from expunge.ports import Index, Made, Metrics, Put, Refused, Result, Said, Topics, Vault
 from expunge.stages.dead_letters import DeadLetters
 
 SOURCE = "/expunge/indexer"
 STATED = "expunge.asset.stated.v1"
 ASSETS_PER_MESSAGE = 2000
 STATEMENTS_PER_PART = 4000
+_UNKNOWN = Made(container=True, derived_ms=0)
 START = datetime.fromtimestamp(0, UTC)
 REGISTRATION_LAG = timedelta(days=7)
 """How long before its registration an asset may have been made, if nobody says when."""
@@ -44,14 +56,15 @@ class _Stated(NamedTuple):
         return hidden(self)
 
 
-_Written = tuple[list[Put], dict[int, list[Met]]]
-"""What the index answered to a part: for each statement, and the marks that its edges met, by its number."""
+_Written = tuple[list[Put], dict[int, list[Met]], list[Put]]
+"""What the index answered to a part: for each statement, the marks that edges met, by its number, and for aliases."""
 
 
 class Indexer:
     """See `ports.Stage`."""
 
     name = "indexer"
+    keeps_time = False
     topics = ("registrations",)
 
     def __init__(self, door: Door, index: Index, topics: Topics, vault: Vault, metrics: Metrics) -> None:
@@ -96,6 +109,14 @@ class Indexer:
     def write(self, result: Result) -> None:
         """Everything was added while the batch was handled; the committed offset is the only state."""
 
+    def park(self, record: Record, error: str) -> Result:
+        """See `ports.Stage.park`."""
+        return Result(((self._dead.parked(record, error),),))
+
+    def refused(self, refused: Refused) -> Sequence[Outgoing]:
+        """See `ports.Stage.refused`."""
+        return self._dead.refused(refused)
+
     def tick(self, partitions: Sequence[int], now: datetime) -> Sequence[Outgoing]:
         """Nothing is due here."""
         del partitions, now
@@ -103,25 +124,28 @@ class Indexer:
 
     def _found(self, stated: Sequence[_Stated], written: Callable[[], _Written]) -> tuple[Outgoing, ...]:
         """What a part led to: holdings that cases must ask, and what came too late for them."""
-        puts, met = written()
+        puts, met, names = written()
         holdings = self._holdings(stated)
+        latest = max((each.at for each in stated), default=START)
         things: dict[int, Thing] = {}
         own: dict[int, Sequence[Mark]] = {}
         self._link_aliases(stated, things, own, met)
         for at, put in enumerate(puts):
             if put.marks or at in met:
                 things[at], own[at] = _thing(stated[at], put), put.marks
-        return (*holdings, *self._late(things, own, met, max((each.at for each in stated), default=START)))
+        changed = _changed((*puts, *names), latest)
+        return (*holdings, *changed, *self._late(things, own, met, latest))
 
     def _write(self, stated: Sequence[_Stated]) -> _Written:
         """Rows, then edges and memberships; and the marks that they met, by number of the statement."""
         said = [Said(each.key, each.statement.row(each.parents), _stated_ms(each)) for each in stated]
-        puts = self._index.put(said + self._names(stated))[: len(said)]
+        every = self._index.put(said + self._names(stated))
+        puts, names = every[: len(said)], every[len(said) :]
         met: dict[int, list[Met]] = defaultdict(list)
         self._link_edges(stated, puts, met)
         self._link_subjects(stated, met)
         self._data_sources(stated, met)
-        return puts, met
+        return puts, met, names
 
     def _names(self, stated: Sequence[_Stated]) -> list[Said]:
         """A row for each alias, so that what was made from it under that name can be told to leave it out."""
@@ -155,13 +179,17 @@ class Indexer:
         """
         edges: list[tuple[bytes, bytes]] = []
         children: list[int] = []
-        for at, (key, _, _, parents) in enumerate(stated):
+        made: list[Made] = []
+        for at, each in enumerate(stated):
             raw = puts[at].raw
-            known = {*parents, *parents_of(raw)} if flags_of(raw) & CONTAINER else parents
+            flags = flags_of(raw)
+            known = {*each.parents, *parents_of(raw)} if flags & CONTAINER else each.parents
+            of = Made(bool(flags & (CONTAINER | PASS_THROUGH)), millis(_derived(each, raw))) if known else None
             for parent in known:
-                edges.append((parent, key))
+                edges.append((parent, each.key))
                 children.append(at)
-        for child, (parent, _), marks in zip(children, edges, self._index.link_children(edges), strict=True):
+                made.append(of or _UNKNOWN)
+        for child, (parent, _), marks in zip(children, edges, self._index.link_children(edges, made), strict=True):
             for mark in marks:
                 met[child].append(Met(mark, mark.reach.onward, parent))
 
@@ -238,6 +266,8 @@ class Indexer:
                     returned=thing.stated_ms if case_id in back else 0,
                     collected=_collected(thing, each, named=case_id in named, back=case_id in back),
                 )
+                if thing.command_id:
+                    asset = _traced(asset, each, of_its_own=not each.parent and each.mark in mine)
                 listed = cases[case_id]
                 listed[thing.key] = _both(listed[thing.key], asset) if thing.key in listed else asset
         for case_id, containers in exclusions.items():
@@ -266,14 +296,50 @@ def _canonical(said: _Stated, partitions: int) -> Outgoing:
     return Outgoing("assets", name, Event(STATED, SOURCE, name, said.at, data), partition)
 
 
+def _derived(said: _Stated, raw: bytes) -> datetime:
+    """When an asset was made, as far as known; what nobody says was made long before it was registered."""
+    if said.statement.derived_at:
+        return moment(said.statement.derived_at)
+    known = derived_of(raw)
+    return datetime.fromtimestamp(known / 1000, UTC) if known else said.at - REGISTRATION_LAG
+
+
 def _thing(said: _Stated, put: Put) -> Thing:
     statement, made = said.statement, said.statement.derived_at
-    known = derived_of(put.raw)
-    lag = datetime.fromtimestamp(known / 1000, UTC) if known else said.at - REGISTRATION_LAG
-    derived = moment(made) if made else lag
+    derived = _derived(said, put.raw)
     collected = int(moment(statement.collected_at).timestamp())
     said_ms = millis(derived) if made else 0
     return Thing(said.key, put.raw, _stated_ms(said), millis(derived), collected, statement.command_id, said_ms)
+
+
+MOST_VIA = 8
+
+
+def _traced(asset: LateAsset, met: Met, *, of_its_own: bool) -> LateAsset:
+    """The same with the reason why it is late, of what names a command: where that may let it be."""
+    if of_its_own:
+        return asset.model_copy(update={"via": (asset.key,)})
+    if met.parent:
+        return asset.model_copy(update={"via": (met.parent.hex(),)})
+    return asset.model_copy(update={"named": True})  # it names the person, or states the data source
+
+
+def _changed(puts: Iterable[Put], at: datetime) -> list[Outgoing]:
+    """Cases that looked at a row for holds hear that it is another by now."""
+    found: dict[str, list[bytes]] = defaultdict(list)
+    for put in puts:
+        for case_id, seen in put.watchers:
+            if seen != put.raw[:DIGEST_BYTES]:
+                found[case_id].append(put.raw[:DIGEST_BYTES])
+    kind = TYPE_OF[IndexChanged]
+    return [
+        Outgoing(
+            "cases",
+            case_id,
+            Event(kind, SOURCE, name(kind, case_id, *sorted(rows)), at, IndexChanged(case_id=case_id).model_dump()),
+        )
+        for case_id, rows in sorted(found.items())
+    ]
 
 
 def _collected(thing: Thing, met: Met, *, named: bool, back: bool) -> int:
@@ -302,6 +368,8 @@ def _both(left: LateAsset, right: LateAsset) -> LateAsset:
         command_id=left.command_id if left.command_id == right.command_id else "",
         returned=max(left.returned, right.returned),
         collected=min(left.collected, right.collected),
+        via=tuple(sorted({*left.via, *right.via})[:MOST_VIA]),
+        named=left.named or right.named,
     )
 
 

@@ -9,13 +9,13 @@ from expunge.domain import inlets
 from expunge.domain.admission import controls, receipts, requests
 from expunge.domain.admission.door import Door
 from expunge.domain.case import hearing
-from expunge.domain.case.messages import TYPE_OF, Control, HoldReadBack, Opened, Receipted
+from expunge.domain.case.messages import TYPE_OF, Control, HoldPlaced, HoldReadBack, Opened, Receipted
 from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record, decode
 from expunge.domain.suppression import Published, Suppress
 from expunge.errors import InvalidMessage
-from expunge.ports import Metrics, Progress, Result, Topics, Vault
-from expunge.stages.dead_letters import DeadLetters
+from expunge.ports import Metrics, Progress, Refused, Result, Topics, Vault
+from expunge.stages.dead_letters import DeadLetters, froze
 
 SOURCE = "/expunge/intake"
 RECEIPTS = "receipts."
@@ -31,10 +31,9 @@ class Intake:
     """See `ports.Stage`."""
 
     name = "intake"
+    keeps_time = True
 
-    def __init__(
-        self, door: Door, progress: Progress, topics: Topics, vault: Vault, metrics: Metrics
-    ) -> None:
+    def __init__(self, door: Door, progress: Progress, topics: Topics, vault: Vault, metrics: Metrics) -> None:
         self._door, self._progress, self._vault = door, progress, vault
         self._topics = topics
         self._dead = DeadLetters(self.name, door, vault, metrics)
@@ -58,6 +57,15 @@ class Intake:
 
     def write(self, result: Result) -> None:
         """Intake keeps no state."""
+
+    def park(self, record: Record, error: str) -> Result:
+        """See `ports.Stage.park`: a case that was to hear of it is frozen."""
+        dead, place = self._dead.parked(record, error), self._door.place_of(record)
+        return Result(((dead, *froze(record, record.topic, error, place, SOURCE)),))
+
+    def refused(self, refused: Refused) -> Sequence[Outgoing]:
+        """See `ports.Stage.refused`."""
+        return self._dead.refused(refused)
 
     def tick(self, partitions: Sequence[int], now: datetime) -> Sequence[Outgoing]:
         """Nothing is due here."""
@@ -96,6 +104,9 @@ class Intake:
     def _control(self, event: CloudEvent, record: Record) -> list[Outgoing]:
         """An operator's word, to its case or to every partition of `cases`."""
         word = controls.control(self._door, event, record)
+        if isinstance(word, HoldPlaced):  # what lies before it on the inlets may say what it covers
+            hold = word.hold.model_copy(update={"watermark": self._progress.end_offsets()})
+            word = word.model_copy(update={"hold": hold})
         if isinstance(word, Control):
             return [to_case(word, record.appended_at, event.source, event.id)]
         kind, data = TYPE_OF[type(word)], word.model_dump(mode="json")

@@ -6,18 +6,18 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import rfc8785
+from pydantic import Field, StrictInt
 
 from expunge.domain.admission.door import Door
 from expunge.domain.digest import name
 from expunge.domain.events import Outgoing, Position, Record, decode
+from expunge.domain.scope import Hex, Value
 from expunge.errors import InvalidMessage
-from expunge.ports import Metrics, NotaryStore, Result, Vault
+from expunge.ports import Metrics, NotaryStore, Refused, Result, Vault
 from expunge.stages.dead_letters import DeadLetters
-
-PREFIX = "expunge.ledger."
 
 
 @dataclass(slots=True, repr=False)
@@ -27,10 +27,18 @@ class _Write:
     seen: dict[str, dict[int, str]] = field(default_factory=lambda: defaultdict(dict))
 
 
+class _Fact(Value):
+    """What the notary looks at in a fact."""
+
+    case_id: Hex
+    sequence: Annotated[StrictInt, Field(ge=1)]
+
+
 class Notary:
     """See `ports.Stage`."""
 
     name = "notary"
+    keeps_time = False
     topics = ("ledger",)
 
     def __init__(self, door: Door, store: NotaryStore, vault: Vault, metrics: Metrics) -> None:
@@ -54,8 +62,9 @@ class Notary:
         for record in records:
             try:
                 event = decode(record, max_bytes=1_048_576)
-                facts.append((event.data["case_id"], event.data["sequence"], name(content_of(event.data))))
-            except (InvalidMessage, KeyError, TypeError):
+                said = _Fact.model_validate(event.data)
+                facts.append((said.case_id, said.sequence, name(content_of(event.data))))
+            except (InvalidMessage, ValueError, RecursionError):
                 dead.append(self._dead.of(record, InvalidMessage("bad_fact")))
         known = self._store.known(sorted({case_id for case_id, _, _ in facts}))
         for case_id, sequence, digest in facts:
@@ -73,6 +82,14 @@ class Notary:
         for partition, write in result.writes.items():
             if isinstance(write, _Write):
                 self._store.write(partition, write.before, write.after, write.seen)
+
+    def park(self, record: Record, error: str) -> Result:
+        """See `ports.Stage.park`."""
+        return Result(((self._dead.parked(record, error),),))
+
+    def refused(self, refused: Refused) -> Sequence[Outgoing]:
+        """See `ports.Stage.refused`."""
+        return self._dead.refused(refused)
 
     def tick(self, partitions: Sequence[int], now: datetime) -> Sequence[Outgoing]:
         """Nothing is due here."""

@@ -4,22 +4,38 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
+from typing import Any
+
+from pydantic import ValidationError
 
 from expunge.domain.admission.door import Door
 from expunge.domain.case.messages import TYPE_OF, Covered, HoldsSeen, Planned, ReplacementSeen
 from expunge.domain.digest import name
-from expunge.domain.events import Event, Outgoing, Record, decode
+from expunge.domain.events import Event, Outgoing, Record, decode, unknown_member
 from expunge.domain.marks import MarkState
 from expunge.domain.partition import partition_of
-from expunge.domain.plan import Chunk, Cut, Lot, Lots, Obligation, cut
+from expunge.domain.plan import Chunk, ChunkSummary, Cut, Lot, Lots, Obligation, cut
 from expunge.domain.scope import Arrival
-from expunge.domain.task import PlannedStatus, Replacement, Task, TaskKind, reached, unpack
+from expunge.domain.task import Found, PlannedStatus, Replacement, Task, TaskKind, reached, unpack
 from expunge.domain.walk import ANEW, Walk, lots_of, nature_of, obligation_of
-from expunge.errors import InvalidMessage
-from expunge.ports import ChunkStore, Index, Metrics, Progress, Result, Tenure, Topics, Vault, Waiter
-from expunge.stages.dead_letters import DeadLetters
+from expunge.errors import InvalidMessage, NotUnderstood, Unavailable
+from expunge.ports import (
+    ChunkStore,
+    Index,
+    Metrics,
+    Offsets,
+    Progress,
+    Refused,
+    Result,
+    Sender,
+    Tenure,
+    Topics,
+    Vault,
+    Waiter,
+)
+from expunge.stages.dead_letters import DeadLetters, froze
 from expunge.stages.exclusions import left_out
 from expunge.stages.holds import covered
 from expunge.stages.replacements import Judge
@@ -29,8 +45,8 @@ SOURCE = "/expunge/resolver"
 TASK_TYPE = "expunge.walk.task.v1"
 CHUNK_TYPE = "expunge.plan.chunk.v1"
 RECHECK_SECONDS = 0.2
-CHUNKS_PER_ANSWER = 2_000
-"""Chunks or containers in one answer; a longer one is cut, and only its last part ends the task."""
+PER_ANSWER = (1_500, 5_000, 2_000)
+"""Chunks, tasks and containers in one answer; a longer one is cut, and only its last part ends the task."""
 
 ORDINALS_PER_ANSWER = 50_000
 NAME_WEIGHT = 20
@@ -41,6 +57,7 @@ class Resolver:
     """See `ports.Stage`."""
 
     name = "resolver"
+    keeps_time = False
     topics = ("tasks",)
 
     def __init__(
@@ -55,9 +72,11 @@ class Resolver:
         waiter: Waiter,
         tenure: Tenure,
         bounds: Bounds,
+        sender: Sender,
     ) -> None:
         self._door, self._index, self._chunks, self._progress = door, index, chunks, progress
         self._topics, self._waiter, self._tenure, self._bounds = topics, waiter, tenure, bounds
+        self._sender, self._metrics = sender, metrics
         self._traversal = Traversal(door, index, tenure, bounds)
         self._dead = DeadLetters(self.name, door, vault, metrics)
 
@@ -81,16 +100,38 @@ class Resolver:
             if task is None:
                 continue
             answer = _Answer(self, task, record.appended_at)
-            answers += answer.make(outgoing) if task.task_id in ready else answer.not_ready()
+            try:
+                answers += answer.make(outgoing) if task.task_id in ready else answer.not_ready()
+            except NotUnderstood as error:  # a newer version wrote what it needs: its case waits, and nobody else
+                parked = self.park(record, error.reason)
+                answers += [message for wave in parked.waves for message in wave]
             visited += answer.visited
         return Result((tuple(outgoing), tuple(answers)))
 
     def _task(self, record: Record, outgoing: list[Outgoing]) -> Task | None:
         try:
-            return Task.model_validate(decode(record, max_bytes=1_048_576).data)
-        except (InvalidMessage, ValueError):
+            data = decode(record, max_bytes=1_048_576).data
+        except InvalidMessage:
             outgoing.append(self._dead.of(record, InvalidMessage("bad_task")))
             return None
+        try:
+            return Task.model_validate(data)
+        except ValidationError as error:
+            if member := unknown_member(error):
+                parked = self.park(record, f"unknown_{member}")
+                outgoing += [message for wave in parked.waves for message in wave]
+            else:
+                outgoing.append(self._dead.of(record, InvalidMessage("bad_task")))
+            return None
+
+    def park(self, record: Record, error: str) -> Result:
+        """See `ports.Stage.park`: the case that waits for the task's answer is frozen."""
+        dead = self._dead.parked(record, error)
+        return Result(((dead, *froze(record, "tasks", error, self._door.place_of(record), SOURCE)),))
+
+    def refused(self, refused: Refused) -> Sequence[Outgoing]:
+        """See `ports.Stage.refused`."""
+        return self._dead.refused(refused)
 
     def write(self, result: Result) -> None:
         """Marks and chunks were added while the batch was handled."""
@@ -143,13 +184,28 @@ class Resolver:
     def holds(self, task: Task) -> tuple[Covered, ...]:
         """Which targets of a task's chunks its holds cover."""
         bodies = self._chunks.bodies(self._partition(task), task.case_id, task.chunks)
-        return covered(self._index, self._door.keys, bodies, task.holds)
+        return covered(self._index, self._door.keys, task.case_id, bodies, task.holds)
+
+    def is_ahead(self, task: Task) -> bool:
+        """Whether the indexers have not passed what the task should have waited for."""
+        return bool(task.watermark) and not reached(self._progress.applied(), task.watermark)
+
+    def register(self, task: Task) -> Offsets:
+        """What a system discovered becomes statements; the ends of the inlets after that (PROTOCOLS 36)."""
+        if refused := self._sender.send([_registration(task, found) for found in task.found]):
+            raise Unavailable(f"Kafka refuses registrations ({refused[0].reason})", server="Kafka")
+        return self._progress.end_offsets()
 
     def replacement(self, task: Task) -> Replacement:
         """What the index says of a model that took another's place."""
         (chunk,) = self._chunks.bodies(self._partition(task), task.case_id, task.chunks)
         judge = Judge(self._index, self._door.keys, task.case_id, chunk, task.made_after_ms)
         return judge.judged(bytes.fromhex(task.node))
+
+    def summary(self, chunk: Chunk) -> ChunkSummary:
+        """What the coordinator needs to know of a chunk."""
+        target = self._door.keys.asset(chunk.assets[0]).hex() if chunk.action in ANEW else ""
+        return chunk.summary().model_copy(update={"target": target})
 
     def _partition(self, task: Task) -> int:
         return partition_of(task.case_id, self._topics.partitions("cases"))
@@ -225,14 +281,18 @@ class _Answer:
 
     def not_ready(self) -> list[Outgoing]:
         """The indexers are behind: a timer of the case asks again (PROTOCOLS 22)."""
+        task = self._task
+        if task.kind is TaskKind.HOLDS:
+            asked = tuple(Covered(chunk=chunk, covered=()) for chunk in task.chunks)
+            said = partial(HoldsSeen, case_id=task.case_id, number=task.number, after=task.after, ready=False)
+            return [self._to_case(said(found=asked))]
         return [self._planned(PlannedStatus.NOT_READY)]
 
     def make(self, outgoing: list[Outgoing]) -> list[Outgoing]:
         """Walk, plan, and answer; what the answer announces goes to `outgoing`."""
         task, resolver = self._task, self._resolver
         if task.kind is TaskKind.HOLDS:
-            said = partial(HoldsSeen, case_id=task.case_id, number=task.number)
-            return [self._to_case(said(found=part)) for part in _parts(resolver.holds(task))]
+            return self._holds()
         if task.kind is TaskKind.REPLACEMENT:
             verdict = resolver.replacement(task)
             seen = ReplacementSeen(case_id=task.case_id, chunk=task.chunks[0], replacement=task.node, verdict=verdict)
@@ -242,12 +302,21 @@ class _Answer:
             keys = {each.key for obligations in lots.values() for each in obligations}
             chunks = resolver.plan(task, lots, keys)
             return self._answer(outgoing, chunks, resolver.reopened(task, sorted(keys)), [])
+        # Marks are left on what is not in the index yet, so whoever registers it finds them.
+        watermark = resolver.register(task) if task.kind is TaskKind.DISCOVERED else {}
         walk, spawned = resolver.walk(task)
         self.visited = walk.visited
         lots = {lot: list(found.values()) for lot, found in walk.lots.items() if found}
         back = {key: task.returned if key in walk.roots else 0 for key in walk.containers}
         chunks = resolver.plan(task, lots, walk.known)
-        return self._answer(outgoing, chunks, spawned, sorted(back.items()), resolver.population(task))
+        more = {"population": resolver.population(task), "watermark": watermark}
+        return self._answer(outgoing, chunks, spawned, sorted(back.items()), **more)
+
+    def _holds(self) -> list[Outgoing]:
+        task, resolver = self._task, self._resolver
+        ahead = task.force and resolver.is_ahead(task)
+        said = partial(HoldsSeen, case_id=task.case_id, number=task.number, after=task.after, ahead=ahead)
+        return [self._to_case(said(found=part)) for part in _parts(resolver.holds(task))]
 
     def _answer(
         self,
@@ -255,15 +324,17 @@ class _Answer:
         chunks: Sequence[Chunk],
         spawned: Sequence[Task],
         containers: Sequence[Back],
-        population: dict[str, int] | None = None,
+        **more: Any,
     ) -> list[Outgoing]:
         outgoing += [self._chunk(chunk) for chunk in chunks]
         outgoing += [task_message(task, self._now, SOURCE) for task in spawned]
-        rest, left, said = list(chunks), list(containers), []
-        while len(rest) > CHUNKS_PER_ANSWER or len(left) > CHUNKS_PER_ANSWER:
-            said.append(self._planned(PlannedStatus.PART, rest[:CHUNKS_PER_ANSWER], (), left[:CHUNKS_PER_ANSWER]))
-            rest, left = rest[CHUNKS_PER_ANSWER:], left[CHUNKS_PER_ANSWER:]
-        return [*said, self._planned(PlannedStatus.DONE, rest, spawned, left, population)]
+        rest: list[Sequence[Any]] = [chunks, spawned, containers]
+        said = []
+        while any(len(each) > most for each, most in zip(rest, PER_ANSWER, strict=True)):
+            part = [each[:most] for each, most in zip(rest, PER_ANSWER, strict=True)]
+            said.append(self._planned(PlannedStatus.PART, *part))
+            rest = [each[most:] for each, most in zip(rest, PER_ANSWER, strict=True)]
+        return [*said, self._planned(PlannedStatus.DONE, *rest, **more)]
 
     def _chunk(self, chunk: Chunk) -> Outgoing:
         event = Event(
@@ -281,7 +352,7 @@ class _Answer:
         chunks: Sequence[Chunk] = (),
         spawned: Sequence[Task] = (),
         containers: Sequence[Back] = (),
-        population: dict[str, int] | None = None,
+        **more: Any,
     ) -> Outgoing:
         task = self._task
         planned = Planned(
@@ -290,9 +361,9 @@ class _Answer:
             generation=task.generation,
             status=status,
             spawned=tuple(child.task_id for child in spawned),
-            chunks=tuple(chunk.summary() for chunk in chunks),
+            chunks=tuple(self._resolver.summary(chunk) for chunk in chunks),
             containers=tuple((key.hex(), returned) for key, returned in containers),
-            population=population or {},
+            **more,
         )
         return self._to_case(planned)
 
@@ -300,6 +371,16 @@ class _Answer:
         kind, content = TYPE_OF[type(said)], said.model_dump(mode="json", exclude_defaults=True)
         event = Event(kind, SOURCE, name(kind, self._task.task_id, str(content)), self._now, content)
         return Outgoing("cases", said.case_id, event)
+
+
+def _registration(task: Task, found: Found) -> Outgoing:
+    """What a system found, as a registration of its own, made from what it was found in."""
+    data: dict[str, object] = {"asset": found.asset, "kind": found.kind, "system": task.system}
+    data |= {"parents": [found.parent]} if found.parent else {}
+    kind = "expunge.asset.registered.v1"
+    identity = name("discovered", task.task_id, found.asset)
+    at = datetime.fromtimestamp(0, UTC)  # the broker's time is what counts; a repetition is the same message
+    return Outgoing("registrations", task.case_id, Event(kind, SOURCE, identity, at, data))
 
 
 def _parts(found: Sequence[Covered]) -> Iterator[tuple[Covered, ...]]:

@@ -153,7 +153,7 @@ class Traversal:
             again=task.generation > 1,
             until=task.scope.until,
             returned=task.returned,
-            lease_until_ms=self._tenure.until_ms(),
+            lease=self._tenure.until_ms,
         )
         spawned: list[Task] = []
         peeks: Mapping[bytes, Peek] = {}
@@ -232,4 +232,5 @@ def _child(task: Task, child: str, kind: TaskKind, **fields: object) -> Task:
     """A task that goes on from another; the withdrawn assets are the roots' alone."""
     scope = task.scope.model_copy(update={"assets": ()})
     plain = {"task_id": child, "kind": kind, "scope": scope, "nodes": "", "watermark": {}, "force": True, "returned": 0}
+    plain |= {"found": (), "system": "", "chunks": ()}
     return task.model_copy(update=plain | fields)

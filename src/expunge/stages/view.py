@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 
 from expunge.domain.case.chunks import ChunkState
 from expunge.domain.case.decide import Decision, timers
 from expunge.domain.case.messages import Root
 from expunge.domain.case.state import Case, CaseReader
-from expunge.domain.events import Position
+from expunge.domain.events import Position, Record
 from expunge.domain.plan import Chunk
 from expunge.domain.rates import Rate
 from expunge.domain.retraining.decide import TIMER as RETRAIN_TIMER
 from expunge.domain.retraining.state import Retraining
-from expunge.domain.standing import Standing
+from expunge.domain.standing import Frozen, Standing
+from expunge.domain.vocabulary import OVER
 from expunge.errors import Fenced, Unavailable
 from expunge.ports import CaseStore, Changes, TimerKey
+
+LATER = timedelta(minutes=1)
+"""When a timer fires again that has fired while its moment had passed already."""
 
 
 class View:
@@ -124,6 +129,55 @@ class View:
         if after.timer is not None or (before is not None and before.timer is not None):
             self.changes.timers[TimerKey(after.retraining, RETRAIN_TIMER)] = after.timer
 
+    def fired(self, key: TimerKey, now: datetime) -> None:
+        """A timer has fired and was decided on: it is set for when the state wants it next, or for nothing.
+
+        One that is still wanted for a moment that has passed waits for something else than time, which will say so
+        itself; it is looked at again all the same, a little later, so that no other timer has to wait behind it.
+        """
+        wanted = self._wanted(key)
+        if wanted is not None and wanted <= now:
+            wanted = now + LATER
+        self.changes.timers[key] = wanted
+
+    def _wanted(self, key: TimerKey) -> datetime | None:
+        """For when the state wants a timer; None: for nothing."""
+        if key.timer == RETRAIN_TIMER:
+            known = self.retraining(key.case_id)
+            return known.timer if known else None
+        case = self.case(key.case_id)
+        if case is None or case.status in OVER:
+            return None
+        name, _, digest = key.timer.partition(":")
+        if name == "chunk":
+            chunk = self.chunk(key.case_id, digest)
+            return chunk.next_at if chunk else None
+        return timers(case).get(key.timer)
+
+    def freeze(self, case_id: str, frozen: Frozen | None) -> None:
+        """Let a case wait, or go on."""
+        self.changes.standing = self.standing.with_frozen(case_id, frozen)
+
+    def set_aside(self, case_id: str, record: Record) -> None:
+        """A message waits for a frozen case, behind what waits there."""
+        frozen = self.standing.frozen[case_id]
+        self.freeze(case_id, frozen.model_copy(update={"waiting": frozen.waiting + 1}))
+        self.changes.set_aside.append((case_id, record))
+
+    def take_up(self, case_id: str) -> Record | None:
+        """The next message that waits for a frozen case; it waits no longer."""
+        at, frozen = self.changes.taken_up[case_id], self.standing.frozen[case_id]
+        fresh = [record for case, record in self.changes.set_aside if case == case_id]
+        kept = self._store.set_aside(self.partition, case_id, at)
+        if kept is None and len(fresh) >= frozen.waiting > 0:  # set aside by this very batch
+            kept = fresh[len(fresh) - frozen.waiting]
+        if kept is None:
+            return None
+        self.changes.taken_up[case_id] = at + 1
+        counts = {"waiting": frozen.waiting - 1, "taken": frozen.taken + 1}
+        self.freeze(case_id, frozen.model_copy(update=counts))
+        return kept
+
     def take(self, decision: Decision, before: Case | None) -> None:
         """Lay a decision over the state."""
         if decision.case is None:
@@ -139,6 +193,9 @@ class View:
         settled = standing.settled(before.words if before else frozenset(), decision.case.words)
         if settled is not standing:
             self.changes.standing = settled
+        if decision.case.status in OVER:  # what ends has no timers
+            for digest in decision.chunks:
+                self.changes.timers[TimerKey(case_id, f"chunk:{digest}")] = None
         wanted = timers(decision.case)
         for timer in timers(before) if before else {}:
             self.changes.timers[TimerKey(case_id, timer)] = wanted.get(timer)

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
-from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError
+from kafka.errors import (
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    KafkaError,
+    NotCoordinatorError,
+)
 
-from expunge.adapters.broker.client import common, translated
+from expunge.adapters.broker.client import common, connected, translated
 from expunge.domain.topics import FIXED_PARTITIONS, Topic
-from expunge.errors import ConfigurationError
+from expunge.errors import ConfigurationError, Unavailable
 from expunge.ports import Offsets
 
 REGISTRATION_INLETS = ("registrations",)
 """The inlets whose statements a case waits for."""
 
 INDEXER_GROUP = "indexer"
+CALL_MS = 10_000
 NO_COORDINATOR = (CoordinatorNotAvailableError, NotCoordinatorError, CoordinatorLoadInProgressError)
 
 
@@ -39,36 +48,40 @@ class KafkaTopics:
         self._partitions: dict[str, int] = {}
         self._client: Any = None
 
-    @property
-    def client(self) -> Any:
-        """The admin client, connected when it is first needed."""
-        if self._client is None:
-            with translated("answer"):
-                self._client = KafkaAdminClient(**self._settings, request_timeout_ms=10_000)
-        return self._client
+    @contextmanager
+    def _asking(self, doing: str) -> Iterator[Any]:
+        """The admin client, made when there is none; one that failed is never used again."""
+        try:
+            with translated(doing):
+                if self._client is None:
+                    self._client = connected(KafkaAdminClient, self._settings | {"request_timeout_ms": CALL_MS})
+                yield self._client
+        except Unavailable:
+            self.close()
+            raise
 
     def brokers(self) -> int:
         """How many brokers there are."""
-        with translated("describe the cluster"):
-            return len(self.client.describe_cluster()["brokers"])
+        with self._asking("describe the cluster") as client:
+            return len(client.describe_cluster()["brokers"])
 
     def existing(self) -> dict[str, int]:
         """This deployment's topics (without prefix) and their partition counts."""
-        with translated("list topics"):
-            names = [name for name in self.client.list_topics() if name.startswith(self._prefix)]
-            found = self.client.describe_topics(names) if names else []
+        with self._asking("list topics") as client:
+            names = [name for name in client.list_topics() if name.startswith(self._prefix)]
+            found = client.describe_topics(names) if names else []
         return {each["name"].removeprefix(self._prefix): len(each["partitions"]) for each in found}
 
     def all(self) -> list[str]:
         """Every topic of the cluster, by its full name."""
-        with translated("list topics"):
-            return sorted(self.client.list_topics())
+        with self._asking("list topics") as client:
+            return sorted(client.list_topics())
 
     def delete(self, topics: Sequence[str]) -> None:
         """Delete topics, named in full."""
         if topics:
-            with translated("delete topics"):
-                self.client.delete_topics(list(topics))
+            with self._asking("delete topics") as client:
+                client.delete_topics(list(topics))
 
     def partitions(self, topic: str) -> int:
         """See `ports.Topics.partitions`.
@@ -82,13 +95,17 @@ class KafkaTopics:
             raise ConfigurationError(f"topic {self._prefix}{topic} is missing: run `expunge topics create`")
         return self._partitions[topic]
 
+    def forget(self) -> None:
+        """Ask anew how many partitions there are when that is needed next."""
+        self._partitions = {}
+
     def create(self, wanted: Sequence[Topic]) -> list[str]:
         """Create what is missing; names of what was created."""
         existing, brokers = self.existing(), self.brokers()
         missing = [topic for topic in wanted if topic.name not in existing]
         if missing:
-            with translated("create topics"):
-                self.client.create_topics(
+            with self._asking("create topics") as client:
+                client.create_topics(
                     {
                         self._prefix + topic.name: {
                             "num_partitions": topic.partitions,
@@ -128,8 +145,8 @@ class KafkaTopics:
         if not topics:
             return {}
         resources = [ConfigResource(ConfigResourceType.TOPIC, self._prefix + name) for name in topics]
-        with translated("describe topics"):
-            found = self.client.describe_configs(resources, config_filter="all")
+        with self._asking("describe topics") as client:
+            found = client.describe_configs(resources, config_filter="all")
         configs: dict[str, dict[str, str]] = {}
         for name, entries in found.get("topic", {}).items():
             configs[name.removeprefix(self._prefix)] = {key: str(entry["value"]) for key, entry in entries.items()}
@@ -141,26 +158,44 @@ class KafkaTopics:
         return all(offset == 0 for partitions in ends.values() for offset in partitions.values())
 
     def end_offsets(self) -> Offsets:
-        """See `ports.Progress.end_offsets`."""
-        return self.ends(REGISTRATION_INLETS)
+        """See `ports.Progress.end_offsets`: how many partitions there are is asked every time, for they may grow."""
+        return self.ends(REGISTRATION_INLETS, self._counted(REGISTRATION_INLETS))
 
-    def ends(self, topics: Sequence[str]) -> Offsets:
+    def _counted(self, topics: Sequence[str]) -> dict[str, int]:
+        with self._asking("describe topics") as client:
+            found = client.describe_topics([self._prefix + topic for topic in topics])
+        return {each["name"].removeprefix(self._prefix): len(each["partitions"]) for each in found}
+
+    def ends(self, topics: Sequence[str], counts: Mapping[str, int] | None = None) -> Offsets:
         """Where topics end now."""
+        counts = counts or {topic: self.partitions(topic) for topic in topics}
         wanted = {
             TopicPartition(self._prefix + topic, partition): OffsetSpec.LATEST
             for topic in topics
-            for partition in range(self.partitions(topic))
+            for partition in range(counts[topic])
         }
-        with translated("say where topics end"):
-            found = self.client.list_partition_offsets(wanted)
+        with self._asking("say where topics end") as client:
+            found = client.list_partition_offsets(wanted)
         return self._offsets({partition: info.offset for partition, info in found.items()})
+
+    def latest(self) -> datetime | None:
+        """The latest moment at which anything of this deployment was appended, by the brokers' clocks."""
+        wanted = {
+            TopicPartition(self._prefix + topic, partition): OffsetSpec.MAX_TIMESTAMP
+            for topic, count in self.existing().items()
+            for partition in range(count)
+        }
+        with self._asking("say when it took its last messages") as client:
+            found = client.list_partition_offsets(wanted) if wanted else {}
+        stamps = [info.timestamp for info in found.values() if info.timestamp is not None and info.timestamp >= 0]
+        return datetime.fromtimestamp(max(stamps) / 1000, UTC) if stamps else None
 
     def applied(self) -> Offsets:
         """See `ports.Progress.applied`."""
         group = self._prefix + INDEXER_GROUP
-        with translated("say what was committed"):
+        with self._asking("say what was committed") as client:
             try:
-                found = self.client.list_group_offsets(group)[group]
+                found = client.list_group_offsets(group)[group]
             except NO_COORDINATOR:
                 return {}  # a new cluster, or one that is electing: nothing is known to be applied, so nothing closes
         return self._offsets({partition: entry.offset for partition, entry in found.items() if entry.offset >= 0})
@@ -174,6 +209,7 @@ class KafkaTopics:
 
     def close(self) -> None:
         """Let go of the connection."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        client, self._client = self._client, None
+        if client is not None:
+            with contextlib.suppress(KafkaError, OSError, TimeoutError, RuntimeError):
+                client.close()

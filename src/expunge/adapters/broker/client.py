@@ -1,22 +1,35 @@
-"""Settings shared by every client, and the one place where Kafka errors become Expunge's."""
+"""Settings shared by every client, how one is made, and the one place where Kafka errors become Expunge's.
+
+One rule holds for all of them: a client that was closed, or that did not come up, is never used again. Whoever needs
+one makes another; while the broker is away making one fails, in a few seconds, and leaves nothing behind.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from kafka import errors as kafka_errors
+from kafka.net.compat import KafkaNetClient
 
 from expunge.errors import ConfigurationError, Unavailable
 
+KAFKA = "Kafka"
+BOOTSTRAP_MS = 5_000
+REFUSED_FOR_GOOD: dict[type[Exception], str] = {
+    kafka_errors.MessageSizeTooLargeError: "too_large",
+    kafka_errors.RecordListTooLargeError: "too_large",
+    kafka_errors.UnknownTopicOrPartitionError: "unknown_topic",
+    kafka_errors.InvalidTopicError: "unknown_topic",
+    kafka_errors.TopicAuthorizationFailedError: "not_authorised",
+}
+"""Errors of one message that trying again does not mend: it alone is left out (PROTOCOLS 8)."""
 PERMANENT = (
-    kafka_errors.UnknownTopicOrPartitionError,
-    kafka_errors.TopicAuthorizationFailedError,
+    *REFUSED_FOR_GOOD,
     kafka_errors.ClusterAuthorizationFailedError,
     kafka_errors.GroupAuthorizationFailedError,
-    kafka_errors.MessageSizeTooLargeError,
-    kafka_errors.InvalidTopicError,
     kafka_errors.UnsupportedVersionError,
 )
 """Errors that trying again does not mend."""
@@ -30,7 +43,7 @@ def translated(doing: str) -> Iterator[None]:
     except PERMANENT as error:
         raise ConfigurationError(f"Kafka refuses to {doing}: {type(error).__name__}") from error
     except (kafka_errors.KafkaError, OSError, TimeoutError) as error:
-        raise Unavailable(f"Kafka did not {doing} ({type(error).__name__})") from error
+        raise Unavailable(f"Kafka did not {doing} ({type(error).__name__})", server=KAFKA) from error
 
 
 def common(bootstrap_servers: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -39,5 +52,27 @@ def common(bootstrap_servers: str, options: dict[str, Any]) -> dict[str, Any]:
         "bootstrap_servers": bootstrap_servers.split(","),
         # The default of 30 s keeps a client away from its group long after a lone broker answers again.
         "reconnect_backoff_max_ms": 1000,
+        "bootstrap_timeout_ms": BOOTSTRAP_MS,
         **options,
     }
+
+
+def connected(make: Callable[..., Any], settings: dict[str, Any]) -> Any:
+    """A client that has reached the broker.
+
+    One that does not is left by the library with its thread and its sockets: they are closed here, or an outage of some
+    minutes would use up the process.
+    """
+    opened: list[KafkaNetClient] = []
+
+    def remembered(**given: Any) -> KafkaNetClient:
+        opened.append(KafkaNetClient(**given))
+        return opened[-1]
+
+    try:
+        return make(**settings, kafka_client=remembered)
+    except BaseException:
+        for each in opened:
+            with contextlib.suppress(kafka_errors.KafkaError, OSError, RuntimeError):
+                each.close()
+        raise

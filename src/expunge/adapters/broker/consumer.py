@@ -11,13 +11,16 @@ from typing import Any
 import structlog
 from kafka import KafkaConsumer, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-from kafka.errors import KafkaError
+from kafka.errors import IllegalStateError, KafkaError
 from kafka.structs import OffsetAndMetadata
 
-from expunge.adapters.broker.client import common, translated
-from expunge.domain.events import Position, Record, millis
+from expunge.adapters.broker.client import common, connected, translated
+from expunge.adapters.broker.records import BROKEN, install
+from expunge.domain.events import LATEST, Position, Record, millis
 
-CALL_MS = 10_000
+CALL_MS = 5_000
+CLOSE_MS = 1_000
+LATEST_MS = millis(LATEST)
 FIRST_RECORDS = 32
 BATCH_BYTES = 2_000_000
 """What a batch should hold at most, about: how many records a poll takes follows the size of the last ones."""
@@ -26,7 +29,7 @@ log = structlog.get_logger()
 
 
 class KafkaRecords:
-    """The records of a role's partitions. See `runtime.Source` for what each method promises."""
+    """The records of a role's partitions. See `runtime.loop.Source` for what each method promises."""
 
     def __init__(
         self,
@@ -58,44 +61,58 @@ class KafkaRecords:
             "max_partition_fetch_bytes": 4_194_304,
             "allow_auto_create_topics": False,
         }
+        install()
         self._consumer: Any = None
-        self._join()
+        self._joined_at = 0.0
 
-    def _join(self) -> None:
-        """A consumer that knows its topics before it joins the group.
+    @property
+    def _member(self) -> Any:
+        """The consumer of this process, made when there is none.
 
-        One that does not is given nothing at first and joins again at once, and that second join has been seen to hang
-        (kafka-python 3.0.12).
+        It knows its topics before it joins the group: one that does not is given nothing at first and joins again at
+        once, and that second join has been seen to hang (kafka-python 3.0.12).
         """
-        with translated("answer"):
-            self._consumer = KafkaConsumer(**self._settings)
-            self._consumer.subscribe(self._topics)
-            for topic in self._topics:
-                self._consumer.partitions_for_topic(topic)
-        self._joined_at = time.monotonic()
-        self._committed = {}
+        if self._consumer is None:
+            with translated("answer"):
+                consumer = connected(KafkaConsumer, self._settings)
+                try:
+                    consumer.subscribe(self._topics)
+                    for topic in self._topics:
+                        consumer.partitions_for_topic(topic)
+                except BaseException:
+                    _closed(consumer)
+                    raise
+            self._consumer, self._joined_at, self._committed = consumer, time.monotonic(), {}
+        return self._consumer
+
+    def _drop(self) -> None:
+        """Let go of a consumer that is of no use any more; nothing of it is used again."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            _closed(consumer)
 
     def _watch(self) -> None:
         """Start over with a new consumer if this one has silently fallen out of its group.
 
         Nothing that was handed over is lost: this is called before a poll, when no batch is outstanding, and the new
-        consumer reads on from what is committed.
+        consumer reads on from what is committed. Its own silence is measured, and not what its metrics say, which are
+        empty when it is closed.
         """
-        if time.monotonic() - self._joined_at < self._silence:
+        if self._consumer is None or time.monotonic() - self._joined_at < self._silence:
             return
-        metrics = self._consumer.metrics().get("consumer-coordinator-metrics", {})
-        if metrics.get("last-heartbeat-seconds-ago", 0) < self._silence:
-            return
-        log.warning("no heartbeat; joining the group anew", group=self._settings["group_id"])
-        with contextlib.suppress(KafkaError, OSError, TimeoutError):
-            self._consumer.close(autocommit=False, timeout_ms=1000)
-        self._join()
+        if self.silent_seconds() >= self._silence:
+            log.warning("no heartbeat; joining the group anew", group=self._settings["group_id"])
+            self._drop()
 
     def poll(self, seconds: float) -> list[Record]:
-        """See `runtime.Source.poll`."""
+        """See `runtime.loop.Source.poll`."""
         self._watch()
         with translated("hand over records"):
-            polled = self._consumer.poll(timeout_ms=int(seconds * 1000), max_records=self._records)
+            try:
+                polled = self._member.poll(timeout_ms=int(seconds * 1000), max_records=self._records)
+            except IllegalStateError:
+                self._drop()  # whatever brought it into this state, no poll of it will ever be better
+                raise
         batch = [self._record(record) for records in polled.values() for record in records]
         if batch:
             mean = max(1, sum(len(record.value or b"") for record in batch) // len(batch))
@@ -104,6 +121,8 @@ class KafkaRecords:
 
     def silent_seconds(self) -> float:
         """How long ago the group last answered this member's heartbeat."""
+        if self._consumer is None:
+            return time.monotonic() - self._joined_at
         heartbeat = self._consumer._coordinator.heartbeat  # noqa: SLF001 - its metric counts what was sent, answered or not
         return time.monotonic() - float(max(heartbeat.last_receive, heartbeat.last_reset))
 
@@ -111,13 +130,16 @@ class KafkaRecords:
         return as_record(record, self._prefix)
 
     def partitions(self) -> list[int]:
-        """See `runtime.Source.partitions`."""
-        return sorted({each.partition for each in self._consumer.assignment()})
+        """See `runtime.loop.Source.partitions`."""
+        return sorted({each.partition for each in self._held()})
+
+    def _held(self) -> set[TopicPartition]:
+        return self._consumer.assignment() if self._consumer is not None else set()
 
     def commit(self) -> None:
-        """See `runtime.Source.commit`: the positions, not last record + 1 (PROTOCOLS 21)."""
+        """See `runtime.loop.Source.commit`: the positions, not last record + 1 (PROTOCOLS 21)."""
         with translated("commit offsets"):
-            held = self._consumer.assignment()
+            held = self._held()
             positions = {each: self._consumer.position(each, timeout_ms=CALL_MS) for each in held}
             moved = {tp: at for tp, at in positions.items() if at is not None and self._committed.get(tp) != at}
             if moved:
@@ -127,22 +149,22 @@ class KafkaRecords:
             self._committed = {tp: at for tp, at in positions.items() if at is not None}
 
     def rewind(self, batch: Sequence[Record]) -> None:
-        """See `runtime.Source.rewind`."""
+        """See `runtime.loop.Source.rewind`."""
         first: dict[TopicPartition, int] = {}
         for record in batch:
             partition = TopicPartition(self._prefix + record.topic, record.partition)
             first[partition] = min(record.position.offset, first.get(partition, record.position.offset))
-        held = self._consumer.assignment()
+        held = self._held()
         for partition, offset in first.items():
             if partition in held:
                 self._consumer.seek(partition, offset)
 
     def rewind_to_committed(self, batch: Sequence[Record]) -> None:
-        """See `runtime.Source.rewind_to_committed`."""
+        """See `runtime.loop.Source.rewind_to_committed`."""
         with translated("say what was committed"):
             for topic, number in {(record.topic, record.partition) for record in batch}:
                 partition = TopicPartition(self._prefix + topic, number)
-                if partition in self._consumer.assignment():
+                if partition in self._held():
                     offset = self._consumer.committed(partition, timeout_ms=CALL_MS)
                     if offset is None:
                         self._consumer.seek_to_beginning(partition)
@@ -151,8 +173,10 @@ class KafkaRecords:
                     self._committed.pop(partition, None)
 
     def rest(self, seconds: float) -> None:
-        """See `runtime.Source.rest`."""
-        held = self._consumer.assignment()
+        """See `runtime.loop.Source.rest`."""
+        held = self._held()
+        if self._consumer is None:
+            return
         with translated("keep the group together"):
             if held:
                 self._consumer.pause(*held)
@@ -167,20 +191,29 @@ class KafkaRecords:
 
     def close(self) -> None:
         """Leave the group."""
-        self._consumer.close(autocommit=False, timeout_ms=CALL_MS)
+        self._drop()
+
+
+def _closed(consumer: Any) -> None:
+    """Close a consumer in a bounded time, whether or not anybody answers."""
+    with contextlib.suppress(KafkaError, OSError, TimeoutError, RuntimeError):
+        consumer.close(autocommit=False, timeout_ms=CLOSE_MS)
 
 
 def as_record(record: Any, prefix: str) -> Record:
     """A message of the client as Expunge's own."""
-    kind = next((value for key, value in record.headers or () if key.lower() == "content-type"), None)
+    headers = record.headers or ()
+    kind = next((value for key, value in headers if key.lower() == "content-type"), None)
+    broken = next((value for key, value in headers if key == BROKEN and record.value is None), b"")
     return Record(
         topic=record.topic.removeprefix(prefix),
         partition=record.partition,
         position=Position(record.leader_epoch if record.leader_epoch is not None else -1, record.offset),
-        appended_at=datetime.fromtimestamp(record.timestamp / 1000, UTC),
+        appended_at=datetime.fromtimestamp(min(max(record.timestamp, 0), LATEST_MS) / 1000, UTC),
         key=record.key,
         value=record.value,
         content_type=kind.decode("latin-1") if kind else None,
+        unreadable=broken.decode("latin-1") if broken else "",
     )
 
 
@@ -192,9 +225,10 @@ class KafkaReader:
     ) -> None:
         self._prefix = prefix
         with translated("hand over records"):
-            self._consumer: Any = KafkaConsumer(
-                **common(bootstrap_servers, options), isolation_level="read_committed", fetch_max_wait_ms=50
-            )
+            install()
+            settings = common(bootstrap_servers, options)
+            settings |= {"isolation_level": "read_committed", "fetch_max_wait_ms": 50}
+            self._consumer: Any = connected(KafkaConsumer, settings)
             partitions = [
                 TopicPartition(prefix + topic, number)
                 for topic in topics

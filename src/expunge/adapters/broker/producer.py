@@ -9,11 +9,12 @@ from typing import Any
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
-from expunge.adapters.broker.client import PERMANENT, common, translated
+from expunge.adapters.broker.admin import KafkaTopics
+from expunge.adapters.broker.client import KAFKA, REFUSED_FOR_GOOD, common, connected, translated
 from expunge.domain.events import CONTENT_TYPE, Outgoing
 from expunge.domain.partition import partition_of
 from expunge.errors import ConfigurationError, Unavailable
-from expunge.ports import Topics
+from expunge.ports import Refused
 
 DELIVERY_SECONDS = 20
 CLOSE_SECONDS = 5
@@ -23,7 +24,7 @@ HEADERS = [("content-type", CONTENT_TYPE.encode())]
 class KafkaSender:
     """See `ports.Sender`. One per process; built anew after any failure, never repaired."""
 
-    def __init__(self, bootstrap_servers: str, options: dict[str, Any], prefix: str, topics: Topics) -> None:
+    def __init__(self, bootstrap_servers: str, options: dict[str, Any], prefix: str, topics: KafkaTopics) -> None:
         self._settings = common(bootstrap_servers, options) | {
             "acks": "all",
             "enable_idempotence": True,
@@ -40,42 +41,72 @@ class KafkaSender:
         self._prefix, self._topics = prefix, topics
         self._producer: Any = None
 
-    def send(self, outgoing: Sequence[Outgoing]) -> None:
-        """See `ports.Sender.send`.
-
-        Raises:
-            ConfigurationError: a topic is missing, refused, or too small for the message.
-        """
+    def send(self, outgoing: Sequence[Outgoing]) -> Sequence[Refused]:
+        """See `ports.Sender.send`."""
         if not outgoing:
-            return
+            return ()
         try:
-            self._wave(outgoing)
+            refused = self._wave(outgoing)
+            if len(outgoing) > 1:  # what was refused may only have shared a batch with what is too large
+                refused = [again for each in refused for again in self._wave([each.outgoing])]
         except (Unavailable, ConfigurationError):
             self.discard()
+            self._topics.forget()  # one of them may be gone
             raise
+        return refused
 
-    def _wave(self, outgoing: Sequence[Outgoing]) -> None:
+    def publish(self, outgoing: Sequence[Outgoing]) -> None:
+        """Send what a person asked for: all of it, or an error that says what is wrong.
+
+        Raises:
+            ConfigurationError: a topic is missing, closed to this user, or too small for the message.
+            Unavailable: see `send`.
+        """
+        for message, reason in self.send(outgoing):
+            mend = {
+                "unknown_topic": "run `expunge topics create`",
+                "not_authorised": "give this user write access to it",
+                "too_large": "say less in one message",
+            }
+            raise ConfigurationError(
+                f"Kafka refuses a message for {self._prefix}{message.topic} ({reason}): {mend[reason]}"
+            )
+
+    def _wave(self, outgoing: Sequence[Outgoing]) -> list[Refused]:
         with translated("take messages"):
             if self._producer is None:
-                self._producer = KafkaProducer(**self._settings)
-            futures = [self._one(message) for message in outgoing]
+                self._producer = connected(KafkaProducer, self._settings)
+            sent = [self._one(message) for message in outgoing]
             self._producer.flush(timeout=DELIVERY_SECONDS + 5)
-        for message, future in zip(outgoing, futures, strict=True):
-            if future.succeeded():
-                continue
-            error = type(future.exception).__name__ if future.is_done else "no answer"
-            text = f"Kafka did not take a message for {self._prefix}{message.topic} ({error})"
-            raise ConfigurationError(text) if isinstance(future.exception, PERMANENT) else Unavailable(text)
+        refused, failed = [], ""
+        for message, future in zip(outgoing, sent, strict=True):
+            reason = future if isinstance(future, str) else _reason(future)
+            if reason:
+                refused.append(Refused(message, reason))
+            elif not future.succeeded():
+                error = type(future.exception).__name__ if future.is_done else "no answer"
+                failed = f"Kafka did not take a message for {self._prefix}{message.topic} ({error})"
+        if failed:
+            raise Unavailable(failed, server=KAFKA)
+        if refused:  # an idempotent producer may fail good records behind one that was refused (PROTOCOLS 8)
+            self.discard()
+        return refused
 
     def _one(self, message: Outgoing) -> Any:
+        """What will be known of a message; a text where it can be said at once why it is refused."""
         # The count is looked up before sending: a send to a missing topic blocks for max_block_ms (PROTOCOLS 8).
         topic, key, _, partition = message
-        partitions = self._topics.partitions(topic)
-        if partition is None:
-            partition = partition_of(key, partitions)
-        return self._producer.send(
-            self._prefix + topic, key=key.encode(), value=message.value, partition=partition, headers=HEADERS
-        )
+        try:
+            partitions = self._topics.partitions(topic)
+            if partition is None:
+                partition = partition_of(key, partitions)
+            return self._producer.send(
+                self._prefix + topic, key=key.encode(), value=message.value, partition=partition, headers=HEADERS
+            )
+        except ConfigurationError:  # the topic does not exist
+            return "unknown_topic"
+        except tuple(REFUSED_FOR_GOOD) as error:
+            return REFUSED_FOR_GOOD[type(error)]
 
     def discard(self) -> None:
         """Throw the producer away; a sender thread that does not end ends the process (PROTOCOLS 8)."""
@@ -92,3 +123,8 @@ class KafkaSender:
                 raise RuntimeError("kafka: the sender thread of a discarded producer does not end")
 
     close = discard
+
+
+def _reason(future: Any) -> str:
+    """Why the broker does not take a message for good; empty where it did, or may yet."""
+    return REFUSED_FOR_GOOD.get(type(future.exception), "") if future.is_done and future.exception else ""

@@ -260,7 +260,9 @@ def _aggregate_words(keys: Keys, changes: Changes) -> list[Words]:
 
 def _aside_words(keys: Keys, changes: Changes) -> list[Words]:
     """What waits for frozen cases: new messages behind it, handled ones off its front."""
-    words: list[Words] = [["RPUSH", keys.of("aside", case_id), _packed(record)] for case_id, record in changes.set_aside]
+    words: list[Words] = [
+        ["RPUSH", keys.of("aside", case_id), _packed(record)] for case_id, record in changes.set_aside
+    ]
     for case_id, number in changes.taken_up.items():
         words.append(["LTRIM", keys.of("aside", case_id), number, -1])
     return words

@@ -118,9 +118,7 @@ class RedisIndex:
         parts, calls = self._calls(script, head, nodes, pack)
         return zip(parts, self._server.run(calls), strict=True)
 
-    def link_children(
-        self, edges: Sequence[tuple[bytes, bytes]], made: Sequence[Made] = ()
-    ) -> list[Sequence[Mark]]:
+    def link_children(self, edges: Sequence[tuple[bytes, bytes]], made: Sequence[Made] = ()) -> list[Sequence[Mark]]:
         """See `ports.Index.link_children`."""
         return self._link("c", edges, made)
 
@@ -128,9 +126,7 @@ class RedisIndex:
         """See `ports.Index.link_subjects`."""
         return self._link("s", members)
 
-    def _link(
-        self, kind: str, links: Sequence[tuple[bytes, bytes]], made: Sequence[Made] = ()
-    ) -> list[Sequence[Mark]]:
+    def _link(self, kind: str, links: Sequence[tuple[bytes, bytes]], made: Sequence[Made] = ()) -> list[Sequence[Mark]]:
         found: list[Sequence[Mark]] = [()] * len(links)
         order = sorted(range(len(links)), key=lambda number: (place_of(links[number][0]), links[number][0]))
         parts = [order[start : start + NODES_PER_CALL] for start in range(0, len(order), NODES_PER_CALL)]

@@ -19,6 +19,7 @@ from expunge.domain.digest import hidden
 from expunge.errors import ConfigurationError, Fenced, Unavailable
 
 T = TypeVar("T")
+REDIS = "Redis"
 TAGS = 256
 FORMAT = "3"
 SCRIPTS = (
@@ -59,15 +60,16 @@ def translated() -> Iterator[None]:
     try:
         yield
     except (redis.ConnectionError, redis.TimeoutError) as error:
-        raise Unavailable(f"Redis does not answer ({type(error).__name__})") from error
+        raise Unavailable(f"Redis does not answer ({type(error).__name__})", server=REDIS) from error
     except redis.ResponseError as error:
         text = str(error)
         if "EPOCH the sentinel" in text:
-            raise Unavailable("Redis has forgotten part of the index (no sentinel of this epoch): rebuild") from error
+            text = "Redis has forgotten part of the index (no sentinel of this epoch): rebuild"
+            raise Unavailable(text, server=REDIS) from error
         if "LEASE this process" in text:
             raise Fenced("this process was last a member of its group too long ago to mark") from error
         if any(word in text for word in _PASSING):
-            raise Unavailable(f"Redis refuses for now ({text.split(maxsplit=1)[0]})") from error
+            raise Unavailable(f"Redis refuses for now ({text.split(maxsplit=1)[0]})", server=REDIS) from error
         raise
 
 
@@ -264,6 +266,6 @@ class Server:
         return self.read([(tag, command)])[0]
 
     def guarded(self, action: Callable[[Any], Any]) -> Any:
-        """Run plain commands with the client's errors translated: of people who look, and of what nothing is decided on."""
+        """Run plain commands with the client's errors translated: for people who look; nothing is decided on them."""
         with translated():
             return action(self.client)

@@ -99,12 +99,12 @@ class Story:
             now = self._clock.now()
             kind = "expunge.holding.declared.v1"
             first = Event(kind, "/demo/users", "users-db", now, self._demo.holding())
-            expunge.sender.send([Outgoing("registrations", "users", first)])
+            expunge.sender.publish([Outgoing("registrations", "users", first)])
             for start in range(0, len(every), BATCH):
                 part = every[start : start + BATCH]
                 identity = name("demo", self._demo.prefix, start)
                 event = Event("expunge.assets.registered.v1", "/demo", identity, now, {"assets": part})
-                expunge.sender.send([Outgoing("registrations", identity, event)])
+                expunge.sender.publish([Outgoing("registrations", identity, event)])
             ends = expunge.topics.end_offsets()["registrations"]
             until = self._clock.seconds() + READY_SECONDS
             total = sum(ends.values())

@@ -106,7 +106,7 @@ def main() -> None:
         identity = name("demo trainer", json.dumps(asset, sort_keys=True))
         kind = "expunge.asset.registered.v1"
         event = Event(kind, "/demo/ml", identity, SystemClock().now(), asset)
-        installation.sender.send([Outgoing("registrations", identity, event)])
+        installation.sender.publish([Outgoing("registrations", identity, event)])
 
     configure_logs()
     key = (directory / "opening.key").read_text()

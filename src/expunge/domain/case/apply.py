@@ -39,6 +39,7 @@ from expunge.domain.case.facts import (
     StageEnded,
     StageStarted,
     TaskAnswered,
+    Thawed,
     WalkAnnounced,
     WalkWaits,
     Warned,
@@ -276,6 +277,10 @@ def _cancel_asked(case: Case, _: Chunks, fact: CancelAsked) -> Case:
     return _heard(case, fact.control).model_copy(update={"cancelling": True})
 
 
+def _thawed(case: Case, _: Chunks, fact: Thawed) -> Case:
+    return _heard(case, fact.control)
+
+
 def _decided(case: Case, _: Chunks, fact: Decided) -> Case:
     case, field = _heard(case, fact.control), _SETTLED.get(fact.option)
     if field is None:
@@ -349,6 +354,7 @@ _OF_CASES: dict[type[Any], Callable[[Case, Chunks, Any], Case | tuple[Case, Chun
     Extended: _extended,
     CancelAsked: _cancel_asked,
     Decided: _decided,
+    Thawed: _thawed,
     Happened: _happened,
     GraceBegun: _grace_begun,
     GraceEnded: _grace_ended,

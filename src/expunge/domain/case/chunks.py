@@ -113,7 +113,7 @@ class ChunkState(Value):
     looked_at: int = 0
     """The number of the last hold that was looked into for it."""
     looked_after: int = 0
-    """How many changes of the index the case had heard of when that was asked: a later one makes the look worth nothing."""
+    """How many changes of the index the case had heard of then: after a later one the look is worth nothing."""
     asking: int = 0
     """The number of the last hold that a resolver is looking into for it; 0: none."""
     asked_at: datetime | None = None

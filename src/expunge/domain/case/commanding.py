@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from expunge.domain.case import chunk_facts, deferring, restrictions
 from expunge.domain.case.chunks import ChunkState, Phase
@@ -20,6 +20,7 @@ REGROUP = "regroup"
 HOLDS_PER_TASK = 100
 LOOK_ONCE_MORE = timedelta(minutes=1)
 """A question about holds that nobody has answered is put once more after this."""
+FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=1), timedelta(seconds=30)
 INDEX_AT_MOST = timedelta(hours=24)
 """So long, and not beyond its due date, a command waits for the indexers to pass what lay before a hold."""
 
@@ -143,34 +144,44 @@ def meet_holds(turn: Turn, chunk: ChunkState) -> ChunkState:
     return turn.chunks.get(digest, chunk)
 
 
-def ask_about_holds(
-    turn: Turn, chunk: ChunkState, holds: Sequence[Hold], wait: timedelta = LOOK_ONCE_MORE
-) -> None:
+def ask_about_holds(turn: Turn, chunk: ChunkState, holds: Sequence[Hold]) -> None:
     """Have a resolver look into holds, the earliest first; the others are asked about when it has answered.
 
     What it finds is worth something as long as the lineage of what it looked at does not change: whoever changes it
     tells the case (`index_changed`), and the holds are held against the chunk anew.
     """
     first = tuple(sorted(holds, key=lambda hold: hold.number)[:HOLDS_PER_TASK])
-    asked_at = chunk.asked_at or turn.now
+    asked, asked_at = tuple(hold.hold_id for hold in first), chunk.asked_at or turn.now
     fact = chunk_facts.HoldsAsked(
         chunk=chunk.summary.digest,
-        holds=tuple(hold.hold_id for hold in first),
+        holds=asked,
         number=first[-1].number,
-        next_at=turn.now + wait,
+        next_at=turn.now + LOOK_ONCE_MORE,
         after=turn.case.index_changes,
         asked_at=asked_at,
     )
     turn.record(fact, chunk)
     due = turn.case.due_of(chunk.summary.provision)
     patience = min(asked_at + INDEX_AT_MOST, max(due, asked_at + LOOK_ONCE_MORE))
-    turn.to_look_into.setdefault((first, turn.now >= patience), []).append(chunk.summary.digest)
+    turn.to_look_into.setdefault((asked, turn.now >= patience), []).append(chunk.summary.digest)
 
 
-def ask_again(turn: Turn, chunk: ChunkState, wait: timedelta = LOOK_ONCE_MORE) -> None:
+def ask_again(turn: Turn, chunk: ChunkState) -> None:
     """Put a question about holds once more: nobody answered, or the indexers were behind."""
-    holds = [turn.standing.holds[each] for each in chunk.asked if each in turn.standing.holds]
-    ask_about_holds(turn, chunk, holds, wait)
+    ask_about_holds(turn, chunk, [turn.standing.holds[each] for each in chunk.asked])
+
+
+def ask_later(turn: Turn, chunk: ChunkState) -> None:
+    """The indexers have not passed what lay before the holds: they are asked about again, soon and then ever later."""
+    waited = turn.now - (chunk.asked_at or turn.now)
+    fact = chunk_facts.HoldsAsked(
+        chunk=chunk.summary.digest,
+        holds=chunk.asked,
+        number=chunk.asking,
+        next_at=turn.now + min(max(waited, FIRST_WAIT), LONGEST_WAIT),
+        after=turn.case.index_changes,
+    )
+    turn.record(fact, chunk)
 
 
 def ask_about_replacement(turn: Turn, chunk: ChunkState, replacement: str) -> None:

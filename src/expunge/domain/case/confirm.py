@@ -31,7 +31,11 @@ def say(turn: Turn, milestone: str, *, thresholds: tuple[str, ...] = (), **field
     case = turn.case if turn.policy.holds.requester_sees is Seen.HELD else without_holds(turn.case)
     bases = {rule.id: rule.legal_basis for rule in turn.policy.dispositions if rule.legal_basis}
     notice = {"record_notice": RECORD_NOTICE.format(months=turn.policy.retention.case_months)}
-    said = body(case, **fields, bases=bases, begun=milestone not in BEFORE_WORK) | notice | ({"thresholds": list(thresholds)} if thresholds else {})
+    said = (
+        body(case, **fields, bases=bases, begun=milestone not in BEFORE_WORK)
+        | notice
+        | ({"thresholds": list(thresholds)} if thresholds else {})
+    )
     turn.emit(Confirm(milestone, said))
 
 

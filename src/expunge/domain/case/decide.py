@@ -96,7 +96,8 @@ def decide(
         turn.emit(SetAside(message.place, message.content, "receipt_without_case"))
     elif isinstance(message, CONTROLS):
         turn.emit(SetAside(message.place, message.content, "control_without_case"))
-    for (holds, force), digests in turn.to_look_into.items():
+    for (asked, force), digests in turn.to_look_into.items():
+        holds = tuple(standing.holds[each] for each in asked)
         turn.emit(LookIntoHolds(tuple(digests), holds, turn.case.index_changes, force))
     after = turn.case_or_none if turn.facts else case
     return Decision(after, turn.chunks, tuple(turn.facts), tuple(turn.emissions))

@@ -9,8 +9,8 @@ from expunge.domain.case.chunks import ChunkState
 from expunge.domain.case.messages import Decided, Thawed
 from expunge.domain.case.turn import ReconsiderOn, Reschedule, SetAside, Turn
 from expunge.domain.controls import Option
-from expunge.domain.policy.rules import Event
 from expunge.domain.plan import UNCOMMANDABLE
+from expunge.domain.policy.rules import Event
 from expunge.domain.vocabulary import OPEN, OVER, UNDONE, Action, Claim
 
 DECIDED = "decided"
@@ -69,8 +69,13 @@ def _changes_nothing(turn: Turn, message: Decided) -> str:
 
 
 def thawed(turn: Turn, message: Thawed) -> None:
-    """A case that is not frozen has nothing to thaw."""
-    turn.emit(SetAside(message.place, message.content, "case_is_not_frozen"))
+    """What waited for a frozen case is handled; that is the coordinator's to do. Here it is recorded who said so."""
+    if message.content in turn.case.controls:
+        return
+    if turn.case.case_id not in turn.standing.frozen:
+        turn.emit(SetAside(message.place, message.content, "case_is_not_frozen"))
+        return
+    turn.record(facts.Thawed(operator=message.operator, control=message.content))
 
 
 def _systems(turn: Turn, message: Decided) -> list[str]:

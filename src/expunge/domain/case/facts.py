@@ -259,6 +259,14 @@ class CancelAsked(Value):
     control: Hex
 
 
+class Thawed(Value):
+    """An operator let a case go on that a message had frozen."""
+
+    fact: Literal["thawed"] = "thawed"
+    operator: str
+    control: Hex
+
+
 class Decided(Value):
     """An operator settled what is open in a system, or when a model is made anew."""
 
@@ -366,6 +374,7 @@ Fact = Annotated[
     | LiftDue
     | CancelAsked
     | Decided
+    | Thawed
     | Happened
     | GraceBegun
     | GraceEnded

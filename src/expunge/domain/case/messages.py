@@ -137,7 +137,7 @@ class LateAsset(Value):
     command_id: str = ""
     """The command that produced it, as its registrar says; the index must agree (PROTOCOLS 16)."""
     via: tuple[Hex, ...] = ()
-    """Of such an asset: by which of its parents it is late, or its own key where it was reached before; a few of them."""
+    """Of such an asset: by which of its parents it is late, or its own key where it was reached before; a few."""
     named: bool = False
     """Of such an asset: it names the person, or states the data source."""
     returned: int = 0
@@ -157,6 +157,8 @@ class HoldingDeclared(Value):
     """A holding was declared: every open case of the partition must ask it."""
 
     holding: Hex
+    case_id: str = ""
+    """Said to this case alone, which was frozen when the others were told."""
     after: str = ""
     """The last case that was told; the broadcast goes on behind it."""
 

@@ -70,7 +70,11 @@ def _room(known: set[str], word: str, instead: str) -> str:
 
 
 def next_answers(
-    chunk: ChunkState, body: Chunk, receipt: Receipted, standard: Standard, spoken: Spoken = Spoken()  # noqa: B008
+    chunk: ChunkState,
+    body: Chunk,
+    receipt: Receipted,
+    standard: Standard,
+    spoken: Spoken = Spoken(),
 ) -> tuple[str, tuple[Note, ...]]:
     """The answers of a chunk after one more receipt.
 

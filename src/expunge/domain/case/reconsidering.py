@@ -5,8 +5,6 @@ Commands that are with systems are withdrawn, and the word is in force when the 
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from expunge.domain.case import (
     chunk_facts,
     closing,
@@ -98,7 +96,6 @@ def look_at_all(turn: Turn, message: Reconsider) -> None:
 
 INDEX = "index"
 """As a word that is held against all live chunks: the lineage of something changed that holds were held against."""
-FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=1), timedelta(seconds=30)
 
 
 def index_changed(turn: Turn, message: IndexChanged) -> None:
@@ -116,7 +113,8 @@ def holds_seen(turn: Turn, message: HoldsSeen) -> None:
         if chunk is None or (message.after, message.number) <= (chunk.looked_after, chunk.looked_at):
             continue
         if not message.ready:
-            _wait_for_index(turn, chunk)
+            if chunk.asked:
+                commanding.ask_later(turn, chunk)
             continue
         fact = chunk_facts.HoldsFound(
             chunk=found.chunk,
@@ -129,13 +127,6 @@ def holds_seen(turn: Turn, message: HoldsSeen) -> None:
         commanding.look_again(turn, turn.chunks[found.chunk])
         walking.plan_produced(turn, found.chunk)
     _go_on(turn)
-
-
-def _wait_for_index(turn: Turn, chunk: ChunkState) -> None:
-    """The indexers have not passed what lay before the holds: they are asked about again, soon and then ever later."""
-    if chunk.asked and chunk.asked_at is not None:
-        waited = turn.now - chunk.asked_at
-        commanding.ask_again(turn, chunk, min(max(waited, FIRST_WAIT), LONGEST_WAIT))
 
 
 def withdrawn(turn: Turn, chunk: ChunkState, message: Receipted) -> None:

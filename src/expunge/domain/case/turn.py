@@ -40,8 +40,6 @@ class StartTask:
     nodes: str = ""
     returned: int = 0
     force: bool = False
-    chunks: tuple[str, ...] = ()
-    """Of what a command produced: the chunk that it carries."""
     found: tuple[Found, ...] = ()
     """Of what a system discovered; `system` is that."""
     system: str = ""
@@ -225,7 +223,7 @@ class Turn:
     chunks: dict[str, ChunkState] = field(default_factory=dict)
     facts: list[tuple[int, ledger.Fact]] = field(default_factory=list)
     emissions: list[Emission] = field(default_factory=list)
-    to_look_into: dict[tuple[tuple[Hold, ...], bool], list[str]] = field(default_factory=dict)
+    to_look_into: dict[tuple[tuple[str, ...], bool], list[str]] = field(default_factory=dict)
     """Holds, and whether to wait for the indexers no longer -> chunks."""
 
     @property

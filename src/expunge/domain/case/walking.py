@@ -268,9 +268,7 @@ def discovered(turn: Turn, system: str, found: Sequence[Found], receipt: str) ->
         turn.emit(StartTask(TaskKind.DISCOVERED, task, generation, found=part, system=system))
 
 
-def later_marks(
-    left: dict[str, dict[str, int]], right: dict[str, dict[str, int]]
-) -> dict[str, dict[str, int]]:
+def later_marks(left: dict[str, dict[str, int]], right: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
     """The later of two watermarks, inlet by inlet."""
     return {
         topic: {

@@ -26,7 +26,7 @@ while at <= #blob do
   local first, containers, earliest = number + 1, kind == 's', math.huge
   while at <= #blob and string.sub(blob, at + 4, at + 19) == node do
     local member, container, made
-    _, _, member, container, made, at = struct.unpack('>I4c16c16Bc6', blob, at)
+    member, container, made, at = struct.unpack('>c16Bc6', blob, at + 20)
     add_member(head .. kind .. tail, node, member)
     containers, earliest = containers or container == 1, math.min(earliest, millis(made))
     number = number + 1

@@ -1,0 +1,223 @@
+"""The one loop that serves every role, in this order and no other (DESIGN 4.1).
+
+    poll -> decode -> read state -> decide -> produce, flush, check every future -> write state -> commit offsets
+
+Outputs are durable before state says so, and state before the offset does: a crash anywhere causes repetition, never
+loss. What is unavailable is tried again while the consumer stays in its group; any other error ends the process before
+the commit, and at the third death at one position its record is set aside (`suspicion`).
+
+No wait depends on what is away: a rest is the process' own, and ends when it is told to stop.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+import structlog
+
+from expunge.domain.events import Outgoing, Record, is_ahead
+from expunge.errors import ExpungeError, Fenced, Unavailable
+from expunge.ports import Metrics, Refused, Result, Stage, Suspects, Waiter
+from expunge.runtime.outage import Outage
+from expunge.runtime.suspicion import Suspicion
+
+POLL_SECONDS = 0.2
+TICK_SECONDS = 0.5
+MAX_REST_SECONDS = 5.0
+OUTWARD = ("commands.", "confirmations.")
+"""Topics of others. What the broker refuses there for good is left out; what Expunge says to itself must be taken."""
+
+log = structlog.get_logger()
+
+
+class Source(Protocol):
+    """Where a role's records come from."""
+
+    def poll(self, seconds: float) -> list[Record]:
+        """Records that came, at most a batch, waiting up to `seconds`."""
+
+    def partitions(self) -> list[int]:
+        """The partitions that this process holds."""
+
+    def commit(self) -> None:
+        """Commit the position of every partition held, where it has moved."""
+
+    def rewind(self, batch: Sequence[Record]) -> None:
+        """Read a batch again."""
+
+    def rewind_to_committed(self, batch: Sequence[Record]) -> None:
+        """Read the partitions of a batch again from where the group has committed."""
+
+    def rest(self, seconds: float) -> None:
+        """Let time pass without taking records, and stay in the group."""
+
+    def close(self) -> None:
+        """Leave the group."""
+
+
+class Sink(Protocol):
+    """Where messages go; see `ports.Sender.send`."""
+
+    def send(self, outgoing: Sequence[Outgoing]) -> Sequence[Refused]:
+        """Produce a wave; all of it is durable when this returns, but for what it answers."""
+
+    def close(self) -> None:
+        """Let go of the connection."""
+
+
+class Clock(Protocol):
+    """Time for the shell; decisions take theirs from messages."""
+
+    def now(self) -> datetime:
+        """The time of day, in UTC."""
+
+    def seconds(self) -> float:
+        """Seconds that only go forward."""
+
+
+class Loop:
+    """One role's loop."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        source: Source,
+        sink: Sink,
+        clock: Clock,
+        metrics: Metrics,
+        suspects: Suspects,
+        waiter: Waiter,
+    ) -> None:
+        self._stage, self._source, self._sink, self._clock, self._metrics = stage, source, sink, clock, metrics
+        self._suspicion, self._waiter = Suspicion(suspects, stage.topics), waiter
+        self._outage = Outage(stage.name, clock, metrics)
+        self._ticked = 0.0
+
+    def run(self, stopping: Callable[[], bool]) -> None:
+        """Turn until told to stop; the batch under way is finished first."""
+        log.info("role started", role=self._stage.name)
+        try:
+            while not stopping():
+                self.turn()
+        finally:
+            self._source.close()
+            self._sink.close()
+            log.info("role stopped", role=self._stage.name)
+
+    def turn(self) -> None:
+        """One batch, or one wait for a batch; then what is due."""
+        batch: list[Record] = []
+        try:
+            batch = self._source.poll(POLL_SECONDS)
+            started = self._clock.seconds()
+            if batch:
+                taken = self._handle(batch)
+                self._metrics.count("batch_seconds", self._clock.seconds() - started, label=self._stage.name)
+                self._metrics.count("messages_handled", taken, label=self._stage.name)
+            self._source.commit()
+            self._tick()
+            self._outage.ends()
+        except Unavailable as error:
+            self._pause(batch, error)
+        except Fenced as error:
+            log.warning("another process owns the partition; reading again", role=self._stage.name, reason=str(error))
+            self._source.rewind_to_committed(batch)
+
+    def _handle(self, batch: Sequence[Record]) -> int:
+        """Handle a batch part by part, or as much of it as the stage takes; how many records that was."""
+        done = 0
+        while done < len(batch):
+            part = self._next_part(batch[done:])
+            taken = self._handle_part(part)
+            done += taken
+            if taken < len(part):
+                self._source.rewind(batch[done:])
+                break
+        return done
+
+    def _next_part(self, batch: Sequence[Record]) -> Sequence[Record]:
+        """The records to handle together: all up to the first that is handled alone, or that one."""
+        alone = (at for at, record in enumerate(batch) if self._is_apart(record))
+        return batch[: max(1, next(alone, len(batch)))]
+
+    def _is_apart(self, record: Record) -> bool:
+        return bool(record.unreadable or self._suspicion.of(record)) or self._is_ahead(record)
+
+    def _is_ahead(self, record: Record) -> bool:
+        return self._stage.keeps_time and is_ahead(record, self._clock.now())
+
+    def _handle_part(self, part: Sequence[Record]) -> int:
+        """Handle records together; how many of them the stage took."""
+        try:
+            result = self._result(part)
+            for wave in result.waves:
+                self._send(wave)
+            self._stage.write(result)
+        except ExpungeError:
+            raise
+        except Exception as error:
+            self._suspicion.died(part, error)
+            raise
+        taken = len(part) if result.taken is None else result.taken
+        self._suspicion.passed(part[:taken])
+        return taken
+
+    def _result(self, part: Sequence[Record]) -> Result:
+        first = part[0]
+        suspect = self._suspicion.of(first)
+        if first.unreadable or (suspect is not None and suspect.is_parked):
+            reason = first.unreadable or (suspect.error if suspect else "")
+            log.error("set aside", role=self._stage.name, place=first.place, reason=reason)
+            return self._stage.park(first, reason)
+        if self._is_ahead(first):
+            ahead = (first.appended_at - self._clock.now()).total_seconds()
+            self._metrics.gauge("clock_ahead_seconds", ahead, label=self._stage.name)
+            place = f"--topic {first.topic} --partition {first.partition} --offset {first.position.offset}"
+            raise Unavailable(
+                f"{first.place} was appended {round(ahead)} s ahead of this machine's clock: set the broker's clock or "
+                f"this one right, or set that record aside: expunge dead-letters park {place} --reason TEXT",
+                server="the broker's clock",
+            )
+        if self._stage.keeps_time:
+            self._metrics.gauge("clock_ahead_seconds", 0, label=self._stage.name)
+        return self._stage.handle(part)
+
+    def _send(self, wave: Sequence[Outgoing]) -> None:
+        for refused in self._sink.send(wave):
+            topic = refused.outgoing.topic
+            if topic.startswith(OUTWARD):
+                log.error("the broker refuses a message for good", topic=topic, reason=refused.reason)
+                self._send(self._stage.refused(refused))
+            elif refused.reason == "too_large":
+                raise RuntimeError(f"a message for {topic} is larger than its topic takes")
+            else:
+                text = f"Kafka refuses messages for {topic} ({refused.reason}): `expunge doctor` says what to do"
+                raise Unavailable(text, server="Kafka")
+
+    def _tick(self) -> None:
+        now = self._clock.seconds()
+        if now - self._ticked < TICK_SECONDS:
+            return
+        self._suspicion.refresh()
+        due = self._stage.tick(self._source.partitions(), self._clock.now())
+        if due:
+            self._send(due)
+        self._ticked = now
+
+    def _pause(self, batch: Sequence[Record], error: Unavailable) -> None:
+        """Back to the start of the batch, and a rest that grows with every failure (full jitter)."""
+        self._outage.goes_on(error)
+        self._metrics.count("pauses", label=self._stage.name)
+        longest = min(MAX_REST_SECONDS, 0.1 * 2 ** min(self._outage.failures, 10))
+        until = self._clock.seconds() + random.uniform(0.05, longest)  # noqa: S311 - a wait, no secret
+        try:
+            self._source.rewind(batch)
+            self._source.rest(until - self._clock.seconds())
+        except Unavailable as again:
+            self._outage.goes_on(again)
+        left = until - self._clock.seconds()
+        if left > 0:
+            self._waiter.wait(left)

@@ -1,0 +1,138 @@
+"""Frozen cases: no message is handled for them until somebody has looked; what comes waits in order (PROTOCOLS 9).
+
+A case is frozen by a message that has ended processes, or that a newer version wrote and this one cannot read. That it
+is frozen is part of what stands in its partition; what waits lies beside it, and changes under the same position.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from expunge.domain.case.messages import (
+    TYPE_OF,
+    Applied,
+    Froze,
+    HoldingDeclared,
+    Message,
+    Reconsider,
+    Thawed,
+    ThawOn,
+    TimerFired,
+)
+from expunge.domain.digest import name
+from expunge.domain.events import CloudEvent, Event, Outgoing, Record
+from expunge.domain.standing import Frozen
+from expunge.ports import TimerKey
+from expunge.stages.aggregates import SOURCE
+from expunge.stages.dead_letters import DeadLetters
+from expunge.stages.view import LATER, View
+
+_HEX = re.compile(r"[0-9a-f]{32}")
+
+
+class Read(NamedTuple):
+    """A message of `cases` as far as it could be read."""
+
+    event: CloudEvent | None = None
+    message: Message | None = None
+    case_id: str = ""
+    """The case, or the key of the aggregate, that it is for; empty where it is for all."""
+    unknown: str = ""
+    """What a newer version has put there that this one has no word for."""
+
+    def __repr__(self) -> str:
+        return "Read(...)"
+
+
+def case_of(data: object) -> str:
+    """The case that the data of a message names; empty where it names none."""
+    case_id = data.get("case_id") if isinstance(data, dict) else None
+    return case_id if isinstance(case_id, str) and _HEX.fullmatch(case_id) else ""
+
+
+class Freezer:
+    """Lets cases wait, and go on."""
+
+    def __init__(self, dead: DeadLetters) -> None:
+        self._dead = dead
+
+    def freeze(self, view: View, case_id: str, reason: str, record: Record) -> list[Outgoing]:
+        """A message of the case cannot be read by this version: it waits, first of all that come."""
+        if case_id not in view.standing.frozen:
+            place = self._dead.place_of(record)
+            view.freeze(case_id, Frozen(**place.model_dump(), reason=reason, since=record.appended_at))
+        view.set_aside(case_id, record)
+        return [self._dead.parked(record, reason)]
+
+    def froze(self, view: View, message: Froze, record: Record) -> None:
+        """Another role has set a message of the case aside. That itself does not wait here: it must be said again."""
+        known = Frozen(**message.place.model_dump(), reason=message.reason, since=record.appended_at)
+        view.freeze(message.case_id, known)
+
+    def park(self, view: View, read: Read, error: str, record: Record) -> None:
+        """A message of the case has ended processes: it waits, first of all that come, unless it is a thaw itself."""
+        known = view.standing.frozen.get(read.case_id)
+        if known is None:
+            place = self._dead.place_of(record)
+            view.freeze(read.case_id, Frozen(**place.model_dump(), reason=error, since=record.appended_at))
+        elif isinstance(read.message, Thawed | ThawOn):  # what it should have handled waits still
+            view.freeze(read.case_id, known.model_copy(update={"thawing": False, "reason": error}))
+            return
+        view.set_aside(read.case_id, record)
+
+    def waits(self, view: View, case_id: str, message: Message, record: Record) -> bool:
+        """Whether a message for a frozen case waits. What only says that time has passed is said again anyway."""
+        if isinstance(message, Thawed | ThawOn | Froze):
+            return isinstance(message, Froze)
+        if isinstance(message, TimerFired):
+            view.changes.timers[TimerKey(message.case_id, message.timer)] = record.appended_at + LATER
+        elif not isinstance(message, Applied):
+            view.set_aside(case_id, record)
+        return True
+
+    def cannot_hear(
+        self, view: View, case_id: str, said: Reconsider | HoldingDeclared, record: Record, reason: str
+    ) -> list[Outgoing]:
+        """A case that this version cannot decide on, when all are told something."""
+        place = self._dead.place_of(record)
+        view.freeze(case_id, Frozen(**place.model_dump(), reason=reason, since=record.appended_at))
+        self.tell_later(view, case_id, said, record)
+        return [self._dead.parked(record, reason)]
+
+    def tell_later(self, view: View, case_id: str, said: Reconsider | HoldingDeclared, record: Record) -> None:
+        """What every case is told waits for a frozen one, too."""
+        mine = said.model_copy(update={"case_id": case_id})
+        kind = TYPE_OF[type(mine)]
+        identity = name(kind, case_id, record.place)
+        event = Event(kind, SOURCE, identity, record.appended_at, mine.model_dump(mode="json"))
+        told = Record("cases", record.partition, record.position, record.appended_at, None, event.encode())
+        view.set_aside(case_id, told)
+
+    def next(self, view: View, message: Thawed | ThawOn) -> Record | None:
+        """The next message that waits, if this one asks for it; none where all were handled, or another asks."""
+        frozen = view.standing.frozen[message.case_id]
+        if isinstance(message, ThawOn) and (not frozen.thawing or message.number != frozen.taken):
+            return None
+        view.freeze(message.case_id, frozen.model_copy(update={"thawing": True}))
+        return view.take_up(message.case_id)
+
+    def put_back(self, view: View, case_id: str, reason: str) -> None:
+        """The message that was taken up cannot be handled by this version, either: it waits where it was."""
+        frozen = view.standing.frozen[case_id]
+        view.changes.taken_up[case_id] -= 1
+        counts = {"waiting": frozen.waiting + 1, "taken": frozen.taken - 1}
+        view.freeze(case_id, frozen.model_copy(update=counts | {"thawing": False, "reason": reason}))
+
+    def go_on(self, view: View, case_id: str, record: Record, event: CloudEvent) -> list[Outgoing]:
+        """The case goes on if nothing waits any more; else the next message comes behind whatever waits elsewhere."""
+        frozen = view.standing.frozen.get(case_id)
+        if frozen is None or not frozen.thawing:
+            return []
+        if not frozen.waiting:
+            view.freeze(case_id, None)
+            return []
+        kind, message = TYPE_OF[ThawOn], ThawOn(case_id=case_id, number=frozen.taken)
+        identity = name(event.source, event.id, kind, case_id, frozen.taken)
+        told = Event(kind, SOURCE, identity, record.appended_at, message.model_dump())
+        return [Outgoing("cases", case_id, told, view.partition)]
