@@ -74,7 +74,52 @@ def story() -> World:
     _guarded(world)
     _ordered(world)
     _spoken_to(world)
+    _bad_day(world)
     return world
+
+
+def _bad_day(world: World) -> None:
+    """A command that the broker refuses; messages that end processes; a hold that learns more."""
+    world.register("slide", subjects=["hugo"])
+    world.register("slide-2", subjects=["hugo"], system="users")
+    world.settle(ticks=1)
+    world.broker.refuses = lambda message: "unknown_topic" if message.topic == "commands.photos" else ""
+    world.answers["users"] = lambda _: []
+    case_id = world.erase("hugo", request="refused-by-the-broker")
+    world.settle(ticks=1)
+    world.broker.refuses = lambda _: ""
+    partition = partition_of(case_id, PARTITIONS)
+    bad = (b"internal.receipted", case_id.encode())
+    world.poison = lambda role, record: role == "coordinator" and all(each in (record.value or b"") for each in bad)
+    for event in world.broker.events("commands.users")[-1:]:
+        for sequence in (1, 2):
+            said = receipt(event["data"], all={"claim": "failed"}, sequence=sequence)
+            world.publish("receipts.users", "expunge.purge.receipted.v1", said, source="/users", event=f"bad-{sequence}")
+    world.settle(ticks=1)
+    world.poison = lambda *_: False
+    if not world.store.standing(partition).frozen:
+        raise RuntimeError("story: the case is not frozen")
+    world.answers.clear()
+    world.say("case.thawed", case_id)
+    world.settle(ticks=1)
+    world.register("negative", subjects=["ida"])
+    world.settle(ticks=1)
+    asked = world.keys.case("/app", "ended-a-resolver")
+    world.poison = lambda role, record: role == "resolver" and asked.encode() in (record.value or b"")
+    world.erase("ida", request="ended-a-resolver")
+    world.settle(ticks=1)
+    world.poison = lambda *_: False
+    world.register("exhibit")
+    world.register("print", subjects=["jo"])
+    world.settle(ticks=1)
+    world.order("hold.placed", key="m9", hold_id="m9", scope={"asset": "exhibit"}, basis="b", custodian="c")
+    world.settle(ticks=1)
+    world.answers["photos"] = lambda _: []
+    world.erase("jo", request="under-hold")
+    world.settle(ticks=1)
+    world.register("print", parents=["exhibit"], event="what was not known")
+    world.settle(ticks=1)
+    world.answers.clear()
 
 
 def _spoken_to(world: World) -> None:

@@ -242,6 +242,17 @@ def test_a_model_that_fails_is_missing_and_done_when_it_succeeds(lab: Lab) -> No
     lab.world.await_milestone(overdue, "cancelled")
 
 
+def test_what_fails_as_often_as_it_may_is_said_to_be_missing(lab: Lab) -> None:
+    lab.trainer.behave["set-drew"] = lambda target: failed(target, "disk_full")
+    person = [{"namespace": "user_id", "id": "drew"}]
+    lab.world.register([{"asset": "set-drew", "kind": "dataset", "system": "ml", "subjects": person}])
+    lab.world.await_indexed()
+    said = lab.world.await_milestone(lab.erase("drew"), "partially_completed")
+    assert said["failures"] == [
+        {"system": "ml", "kind": "dataset", "claim": "failed", "reason": "disk_full", "count": 1}
+    ]
+
+
 def test_what_is_held_put_off_exempt_or_anonymous_is_said_so(lab: Lab) -> None:
     world, names = lab.world, ("dora", "emil", "fay", "gus")
     held, put_off, anonymous = (lab.model_of(person) for person in names[:3])

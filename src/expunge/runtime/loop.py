@@ -95,6 +95,7 @@ class Loop:
         self._suspicion, self._waiter = Suspicion(suspects, stage.topics), waiter
         self._outage = Outage(stage.name, clock, metrics)
         self._ticked = 0.0
+        self._said: set[tuple[str, ...]] = set()
 
     def run(self, stopping: Callable[[], bool]) -> None:
         """Turn until told to stop; the batch under way is finished first."""
@@ -127,13 +128,17 @@ class Loop:
             self._source.rewind_to_committed(batch)
 
     def _handle(self, batch: Sequence[Record]) -> int:
-        """Handle a batch part by part, or as much of it as the stage takes; how many records that was."""
+        """Handle a batch part by part, or as much of it as the stage takes; how many records that was.
+
+        What was handled apart is committed before anything else is: a death behind it must not bring it back.
+        """
         done = 0
         while done < len(batch):
             part = self._next_part(batch[done:])
+            apart = self._is_apart(part[0])
             taken = self._handle_part(part)
             done += taken
-            if taken < len(part):
+            if taken < len(part) or (apart and done < len(batch)):
                 self._source.rewind(batch[done:])
                 break
         return done
@@ -189,13 +194,19 @@ class Loop:
         for refused in self._sink.send(wave):
             topic = refused.outgoing.topic
             if topic.startswith(OUTWARD):
-                log.error("the broker refuses a message for good", topic=topic, reason=refused.reason)
+                self._say_once("the broker refuses messages for good", topic=topic, reason=refused.reason)
                 self._send(self._stage.refused(refused))
             elif refused.reason == "too_large":
                 raise RuntimeError(f"a message for {topic} is larger than its topic takes")
             else:
                 text = f"Kafka refuses messages for {topic} ({refused.reason}): `expunge doctor` says what to do"
                 raise Unavailable(text, server="Kafka")
+
+    def _say_once(self, text: str, **what: str) -> None:
+        """Each is counted, and a dead letter; a line for every one of thousands would help nobody."""
+        if (line := (text, *what.values())) not in self._said:
+            self._said.add(line)
+            log.error(text, role=self._stage.name, **what)
 
     def _tick(self) -> None:
         now = self._clock.seconds()

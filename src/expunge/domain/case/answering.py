@@ -75,7 +75,7 @@ def refused(turn: Turn, message: EmissionRefused) -> None:
             command_id=message.command_id,
             attempt=message.attempt,
             reason=message.reason,
-            next_at=turn.now + turn.system(chunk).after_failure(chunk.tries),
+            next_at=turn.now + turn.system(chunk).after_failure(chunk.attempt),
         ),
         chunk,
     )
