@@ -94,7 +94,9 @@ def _bad_day(world: World) -> None:
     for event in world.broker.events("commands.users")[-1:]:
         for sequence in (1, 2):
             said = receipt(event["data"], all={"claim": "failed"}, sequence=sequence)
-            world.publish("receipts.users", "expunge.purge.receipted.v1", said, source="/users", event=f"bad-{sequence}")
+            world.publish(
+                "receipts.users", "expunge.purge.receipted.v1", said, source="/users", event=f"bad-{sequence}"
+            )
     world.settle(ticks=1)
     world.poison = lambda *_: False
     if not world.store.standing(partition).frozen:

@@ -51,16 +51,32 @@ def parse_policy(text: str, where: str) -> Policy:
     if not isinstance(data, dict):
         raise ConfigurationError(f"{where}:1: a policy is a mapping that begins with `policy: 1`")
     try:
-        return Policy.model_validate(data)
+        policy = Policy.model_validate(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place, line = _place(tree, first["loc"])
         message = first["msg"].removeprefix("Value error, ")
         raise ConfigurationError(f"{where}:{line}: {place + ': ' if place else ''}{message}") from None
+    try:
+        policy.check_complete()
+    except ValueError as error:
+        raise ConfigurationError(f"{where}:1: {error}") from None
+    return policy
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 reads NO (Norway) and `on` as booleans; here only true and false are."""
+    """YAML 1.1 reads NO (Norway) and `on` as booleans; here only true and false are.
+
+    And nothing refers to something else: ten lines that do are a thousand million words when they are written out.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """A node, if it is one of its own."""
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.composer.ComposerError(None, None, "a policy has no aliases (*name): write it out", mark)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        return node
 
 
 _Loader.yaml_implicit_resolvers = {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from expunge.errors import NotUnderstood
+
 
 class Kind(StrEnum):
     """What an asset is."""
@@ -23,6 +25,18 @@ class Kind(StrEnum):
     DEPLOYMENT = "deployment"
     BACKUP = "backup"
     RECIPIENT_COPY = "recipient_copy"
+
+
+def kind_of(word: str) -> Kind:
+    """The kind of that name, as the index holds it.
+
+    Raises:
+        NotUnderstood: a newer version has put it there.
+    """
+    try:
+        return Kind(word)
+    except ValueError:
+        raise NotUnderstood("unknown_kind") from None
 
 
 CONTAINERS = frozenset(

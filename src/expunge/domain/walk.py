@@ -27,7 +27,7 @@ from expunge.domain.row import (
     combination_of,
 )
 from expunge.domain.scope import Arrival, Scope, ScopeKind, place_of
-from expunge.domain.vocabulary import Action, Kind
+from expunge.domain.vocabulary import Action, Kind, kind_of
 
 ANEW = frozenset({Action.REBUILD_WITHOUT, Action.RETRAIN_WITHOUT})
 
@@ -325,7 +325,7 @@ def lots_of(
 
     Two, where it is told something else first.
     """
-    kinds = [Kind(kind) for kind in row.combination.kinds]
+    kinds = [kind_of(kind) for kind in row.combination.kinds]
 
     def told(action: Action) -> tuple[Lot, ...]:
         # What is a model, whatever else it is said to be, is guarded and judged as one.

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from expunge.domain import rates, suppression
 from expunge.domain.admission.door import Door
 from expunge.domain.case import hearing
+from expunge.domain.case.chunks import EMISSION_REFUSED
 from expunge.domain.case.decide import decide
 from expunge.domain.case.messages import (
     TYPE_OF,
@@ -59,7 +60,7 @@ from expunge.stages.commands import COMMAND_TYPE
 from expunge.stages.dead_letters import DeadLetters
 from expunge.stages.emissions import SOURCE, Emitter, Waves
 from expunge.stages.freezing import Freezer, Read, case_of
-from expunge.stages.view import View
+from expunge.stages.view import LATER, View
 
 TIMERS_PER_TICK = 500
 MOST_FIRED = 50_000
@@ -129,7 +130,8 @@ class Coordinator:
         elif message is None:
             waves.last += self._freezer.freeze(view, read.case_id, read.unknown, record)
         elif read.case_id in view.standing.frozen and self._freezer.waits(view, read.case_id, message, record):
-            return
+            if isinstance(message, Applied):  # it is said again later, and not at every tick
+                self._fired[TimerKey(message.case_id, "applied")] = record.appended_at + LATER
         elif isinstance(message, Froze):
             self._freezer.froze(view, message, record)
         else:
@@ -179,6 +181,8 @@ class Coordinator:
                 self._freezer.put_back(view, message.case_id, error.reason)
                 return
         waves.last += self._freezer.go_on(view, message.case_id, record, event)
+        if message.case_id not in view.standing.frozen:
+            self._fired.pop(TimerKey(message.case_id, "applied"), None)
 
     def park(self, record: Record, error: str) -> Result:
         """See `ports.Stage.park`: what comes for the case of the record waits for a person, in order."""
@@ -199,7 +203,7 @@ class Coordinator:
         if event is None or event.type != COMMAND_TYPE:
             return dead
         case_id, command, attempt = (event.data[field] for field in ("case_id", "command_id", "attempt"))
-        reason = f"emission_refused_{refused.reason}"
+        reason = f"{EMISSION_REFUSED}_{refused.reason}"
         said = EmissionRefused(case_id=case_id, command_id=command, attempt=attempt, reason=reason)
         kind = TYPE_OF[EmissionRefused]
         told = Event(kind, SOURCE, name(kind, command, attempt, refused.reason), event.time, said.model_dump())

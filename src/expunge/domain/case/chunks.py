@@ -14,6 +14,8 @@ from expunge.domain.vocabulary import DEFERRALS, OPEN, UNDONE, Action, Claim
 
 UNCHECKED = "replacement_unchecked"
 """Why an obligation is open: a system says that it made a model anew, and nobody has looked at that one yet."""
+EMISSION_REFUSED = "emission_refused"
+"""What the reason begins with of an obligation whose command the broker does not take."""
 GRANTED_AGAIN = "granted_again"
 """Why an obligation was spared: consent was given again, or the restriction lifted, before anything was done."""
 LETTERS: dict[str, str] = {

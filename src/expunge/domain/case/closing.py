@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from expunge.domain.case import confirm, facts
+from expunge.domain.case.chunks import EMISSION_REFUSED, Tally
 from expunge.domain.case.messages import Applied
 from expunge.domain.case.state import Case
 from expunge.domain.case.turn import Turn
@@ -56,7 +57,11 @@ def planned_whole(case: Case) -> bool:
 
 def _answerable(case: Case) -> bool:
     """Whether something open could have been answered: `unowned` and the like wait for the due date."""
-    return any(line.claim == Claim.FAILED or (line.claim == OPEN and not line.reason) for line, _ in case.counts)
+    return any(line.claim == Claim.FAILED or (line.claim == OPEN and _is_silent(line)) for line, _ in case.counts)
+
+
+def _is_silent(line: Tally) -> bool:
+    return not line.reason or line.reason.startswith(EMISSION_REFUSED)
 
 
 def too_many_misses(case: Case, allowed: NotFound) -> list[str]:

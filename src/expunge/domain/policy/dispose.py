@@ -14,7 +14,7 @@ from expunge.domain.policy.stages import stage_of
 from expunge.domain.policy.terms import Term
 from expunge.domain.row import Combination
 from expunge.domain.scope import Scope, ScopeKind
-from expunge.domain.vocabulary import STRICTNESS, Action, Kind, Regime
+from expunge.domain.vocabulary import STRICTNESS, Action, Kind, Regime, kind_of
 
 ABOUT = {
     ScopeKind.ERASURE: About.SUBJECT,
@@ -127,7 +127,7 @@ class Judge:
                 self.policy,
                 Circumstances(
                     scope=ABOUT[scope.kind],
-                    kind=Kind(kind),
+                    kind=kind_of(kind),
                     regime=self.regime,
                     categories=nature.combination.categories,
                     basis=basis,

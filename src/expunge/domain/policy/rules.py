@@ -271,11 +271,20 @@ class Policy(Row):
     def _whole(self) -> Policy:
         self._check_ids()
         self._check_dispositions()
-        check_stages(self.stages)
-        self._check_clocks()
         if all(row.kind or row.scope or row.share for row in self.guard):
             raise ValueError("guard: at least one row must count everything (no kind, no scope, no share)")
         return self
+
+    def check_complete(self) -> None:
+        """Hold a policy to all kinds and laws that this version knows: of a file that is loaded, never of one that is kept.
+
+        A case is bound to its policy for good, and a later version may know more than that policy could.
+
+        Raises:
+            ValueError: what is missing.
+        """
+        check_stages(self.stages)
+        self._check_clocks()
 
     def _check_ids(self) -> None:
         ids = [

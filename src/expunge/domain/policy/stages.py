@@ -43,7 +43,7 @@ def stage_of(stages: Sequence[StageRule], kind: Kind, action: Action, *, holding
         return next(number for number, stage in enumerate(stages, 1) if stage.holdings)
     own = (number for number, stage in enumerate(stages, 1) if stage.takes(kind, action))
     plain = (number for number, stage in enumerate(stages, 1) if not stage.actions and kind in stage.kinds)
-    return next(own, None) or next(plain)
+    return next(own, None) or next(plain, len(stages))  # a kind that is younger than the policy comes last
 
 
 def check_stages(stages: Sequence[StageRule]) -> None:
