@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import KafkaError
 
 from expunge.adapters.policy_file import shipped
 from expunge.bootstrap import Installation
@@ -144,13 +145,19 @@ class Deployment:
             process.terminate()
         codes = {name: process.wait(40) for name, process in self.processes.items()}
         self.processes.clear()
-        self._producer.close()
+        self._producer.close(timeout=5)
         self.installation.close()
         assert set(codes.values()) <= {0}, f"exit statuses {codes}"
 
     def output(self) -> str:
         """Everything that the processes printed."""
         return "".join(path.read_text() for path in sorted(self.directory.glob("*.log")))
+
+    def reconnect(self) -> None:
+        """Clients of this test's own, anew: a server that they were connected to was away."""
+        with contextlib.suppress(KafkaError):
+            self._producer.close(timeout=1)
+        self._producer = KafkaProducer(bootstrap_servers=self.kafka, max_request_size=8_000_000)
 
     # Messages
 

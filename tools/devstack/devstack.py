@@ -1,6 +1,6 @@
 """Starts and stops a real Apache Kafka and a real Redis as local processes, for the demo and the tests.
 
-Usage: python tools/devstack/devstack.py up|down|status|kafka-classpath [--instance demo|test]
+Usage: python tools/devstack/devstack.py up|down|status|kafka-classpath [--instance demo|test|faults]
 
 Each instance has its own directory under .devstack/ and its own ports (settings.toml). The servers run in sessions of
 their own, so they survive the terminal; only processes that this program started, by pid and start time, are stopped.

@@ -1,0 +1,74 @@
+"""Servers that can be taken away: killed, or stopped in their tracks, and brought back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tests.servers import ROOT, SETTINGS, Servers
+
+Server = Literal["kafka", "redis"]
+Way = Literal["killed", "stopped"]
+DEVSTACK = (sys.executable, str(ROOT / "tools/devstack/devstack.py"))
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class Outages:
+    """One pair of servers of its own: no other test is on them."""
+
+    addresses: Servers
+
+    def take(self, server: Server, way: Way) -> None:
+        """The server is gone, or does not answer though it is there."""
+        pid = self._pid(server)
+        os.kill(pid, signal.SIGKILL if way == "killed" else signal.SIGSTOP)
+
+    def bring_back(self, server: Server, way: Way) -> None:
+        """It answers again."""
+        if way == "stopped":
+            os.kill(self._pid(server), signal.SIGCONT)
+        up()
+
+    def _pid(self, server: Server) -> int:
+        return int((ROOT / f".devstack/faults/{server}.pid").read_text().split("|")[0])
+
+
+def up() -> None:
+    """Start what does not run; what is missing is an error, never a skip."""
+    done = subprocess.run([*DEVSTACK, "up", "--instance", "faults"], check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip())
+
+
+@contextmanager
+def own_servers() -> Iterator[Outages]:
+    """Servers for tests that take them away; always local processes (Java 17, Maven), whatever the others use."""
+    up()
+    ports = SETTINGS["instances"]["faults"]
+    try:
+        yield Outages(Servers(f"127.0.0.1:{ports['kafka']}", f"redis://127.0.0.1:{ports['redis']}/0"))
+    finally:
+        subprocess.run([*DEVSTACK, "down", "--instance", "faults"], check=False, capture_output=True)
+
+
+def processor_seconds(pid: int) -> float:
+    """The processor time that a process and its children have used."""
+    total = 0.0
+    for each in (pid, *children(pid)):
+        fields = Path(f"/proc/{each}/stat").read_text().rsplit(")", 1)[1].split()
+        total += (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
+    return total
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(each) for each in listed.split()]
