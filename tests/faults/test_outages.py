@@ -17,11 +17,11 @@ import pytest
 from tests.deployment import Deployment, deployed, until
 from tests.outages import Outages, Server, Way, own_servers, processor_seconds
 
-SECONDS = float(os.environ.get("EXPUNGE_TEST_OUTAGE_SECONDS", "20"))
+SECONDS = float(os.environ.get("EXPUNGE_TEST_OUTAGE_SECONDS", "16"))
 """Above two session time-outs (6 s each), so that whoever was a member of a group has fallen out of it."""
 ROLES = ("intake", "indexer", "resolver", "coordinator", "notary")
 BACK_WITHIN = 30
-FILES = 300
+FILES = 3_000
 
 
 @pytest.fixture(scope="module")

@@ -229,7 +229,7 @@ def test_seals_stand_once_in_a_command_however_many_handles_a_person_has() -> No
     photos = System(name="photos", actions=ALL_ACTIONS, reveal=("email",), sealing_key=public)
     world = World(registry=REGISTRY.model_copy(update={"systems": (photos, *REGISTRY.systems[1:])}))
     world.vault = LibraryVault(world.keys)  # type: ignore[assignment]
-    world.stages["intake"] = Intake(world.door, world, world.broker, world.vault, world.metrics)  # type: ignore[arg-type]
+    world.stages["intake"] = Intake(world.door, world, world.broker, world.vault, world.metrics)
     mail = "a" * 60 + "@" + "b" * 60 + ".example.org"
     for number in range(6):
         subjects = [{"namespace": "email", "id": mail, "ref": f"{handle:x}"} for handle in range(1000)]

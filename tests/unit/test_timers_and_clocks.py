@@ -101,7 +101,7 @@ def test_a_late_walk_that_resolvers_do_not_answer_fires_nothing() -> None:
     world.register("late", parents=["a"])
     roles = [role for role in world.stages if role != "resolver"]
     for _ in range(5):
-        while any([world.step(role, 50) for role in roles]):
+        while [role for role in roles if world.step(role, 50)]:
             pass
         world.tick(3600)
     assert not [key for key in timers_of(world, case_id) if key.timer == "settle"]
@@ -142,9 +142,7 @@ def test_of_two_words_on_one_partition_the_one_behind_holds_whatever_clocks_say(
         (Order(5, 0, 9), Order(5, 0, 9), False),
     ],
 )
-def test_positions_order_what_is_on_one_partition_and_time_what_is_not(
-    first: Order, second: Order, later: bool
-) -> None:  # noqa: FBT001
+def test_positions_order_one_partition_and_time_several(first: Order, second: Order, later: bool) -> None:  # noqa: FBT001
     assert second.is_after(first) is later
 
 

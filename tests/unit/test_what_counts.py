@@ -33,7 +33,7 @@ NUMBERS: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("claim", "numbers", "read"), NUMBERS, ids=lambda each: str(each))
+@pytest.mark.parametrize(("claim", "numbers", "read"), NUMBERS, ids=str)
 @pytest.mark.parametrize("place", ["all", "results", "exceptions"])
 @pytest.mark.parametrize("what", ["asset", "holding"])
 def test_numbers_are_judged_wherever_they_stand(
@@ -154,11 +154,8 @@ def test_to_name_a_command_lets_an_asset_be_only_where_that_command_makes_someth
     world.settle(ticks=1)
     case_id = world.erase("ann")
     world.settle(ticks=2)
-    ids = {
-        e["data"]["action"]: e["data"]["command_id"]
-        for t in ("photos", "ml")
-        for e in world.broker.events(f"commands.{t}")
-    }
+    told = [event["data"] for system in ("photos", "ml") for event in world.broker.events(f"commands.{system}")]
+    ids = {data["action"]: data["command_id"] for data in told}
     world.register("trash/photo", parents=["photo"], command_id=ids["delete"])
     world.register("cv", subjects=["ann"], system="users", command_id=ids["rebuild_without"])
     world.register("set-with-photo", "dataset", "ml", parents=["photo"], command_id=ids["rebuild_without"])
@@ -204,11 +201,9 @@ def test_a_case_does_not_grow_with_what_systems_say(unique: str) -> None:
 
 
 def _word(unique: str, number: int) -> str:
-    return (
-        f"err-{uuid.uuid4()}"
-        if unique == "reason_code"
-        else f"20{27 + number // 300}-{1 + number % 12:02}-01T00:00:00Z"
-    )
+    if unique == "reason_code":
+        return f"err-{uuid.uuid4()}"
+    return f"{2027 + number // 28}-01-{1 + number % 28:02}T00:00:00Z"
 
 
 @pytest.mark.parametrize("status", ["before", "after"])

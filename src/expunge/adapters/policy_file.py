@@ -73,7 +73,8 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """A node, if it is one of its own."""
         if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
+            event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+            mark = event.start_mark
             raise yaml.composer.ComposerError(None, None, "a policy has no aliases (*name): write it out", mark)
         node: yaml.Node | None = super().compose_node(parent, index)
         return node

@@ -31,7 +31,7 @@ class _Lenient(bytearray):
         return bytes(self).decode(encoding, "replace")
 
 
-class TolerantBatch(DefaultRecordBatch):  # type: ignore[misc] - the client has no types
+class TolerantBatch(DefaultRecordBatch):  # type: ignore[misc]  # the client has no types
     """A batch that always comes to its end."""
 
     __slots__ = ("_left", "_why")
@@ -74,11 +74,11 @@ class TolerantBatch(DefaultRecordBatch):  # type: ignore[misc] - the client has 
 
     def _read_msg(self, *arguments: Any) -> Any:
         this: Any = self
-        before = this._pos
+        before = this._pos  # noqa: SLF001 - its own, which the type checker cannot see
         try:
             return super()._read_msg(*arguments)
         except UnicodeDecodeError:
-            this._pos, this._buffer = before, _Lenient(this._buffer)
+            this._pos, this._buffer = before, _Lenient(this._buffer)  # noqa: SLF001 - as above
             return super()._read_msg(*arguments)
 
     def _break(self, why: str) -> None:

@@ -276,7 +276,7 @@ class Policy(Row):
         return self
 
     def check_complete(self) -> None:
-        """Hold a policy to all kinds and laws that this version knows: of a file that is loaded, never of one that is kept.
+        """Hold a policy that is loaded from a file, and none that is kept, to all kinds and laws of this version.
 
         A case is bound to its policy for good, and a later version may know more than that policy could.
 
