@@ -18,6 +18,7 @@ from expunge.errors import ConfigurationError, Unavailable
 
 KAFKA = "Kafka"
 BOOTSTRAP_MS = 5_000
+LOOK_AGAIN_MS = 50
 REFUSED_FOR_GOOD: dict[type[Exception], str] = {
     kafka_errors.MessageSizeTooLargeError: "too_large",
     kafka_errors.RecordListTooLargeError: "too_large",
@@ -57,16 +58,28 @@ def common(bootstrap_servers: str, options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+class _Patient(KafkaNetClient):  # type: ignore[misc]
+    """The library's network client, whose producer waits for a broker that is not ready to take requests."""
+
+    def connection_delay(self, node_id: Any) -> float:
+        """Milliseconds until a look at a node that is not ready is worth while.
+
+        The library says 0 while it connects, and seconds where its producer's thread takes milliseconds: with a broker
+        that hangs that thread would turn without a pause (kafka-python 3.0.12). An answer wakes it at once all the same.
+        """
+        return max(LOOK_AGAIN_MS, 1000 * float(super().connection_delay(node_id)))
+
+
 def connected(make: Callable[..., Any], settings: dict[str, Any]) -> Any:
     """A client that has reached the broker.
 
     One that does not is left by the library with its thread and its sockets: they are closed here, or an outage of some
     minutes would use up the process.
     """
-    opened: list[KafkaNetClient] = []
+    opened: list[_Patient] = []
 
-    def remembered(**given: Any) -> KafkaNetClient:
-        opened.append(KafkaNetClient(**given))
+    def remembered(**given: Any) -> _Patient:
+        opened.append(_Patient(**given))
         return opened[-1]
 
     try:

@@ -129,10 +129,11 @@ class KafkaRecords:
         time is over: a broker that hangs would cost each role a third of a processor (kafka-python 3.0.12).
         """
         member = self._member
-        if self.silent_seconds() < self._late:
-            polled: dict[Any, list[Any]] = member.poll(timeout_ms=int(seconds * 1000), max_records=self._records)
+        quiet = self.silent_seconds() >= self._late
+        wait_ms = 0 if quiet else int(seconds * 1000)
+        polled: dict[Any, list[Any]] = member.poll(timeout_ms=wait_ms, max_records=self._records)
+        if not quiet:
             return polled
-        polled = member.poll(timeout_ms=0, max_records=self._records)
         if not polled:
             time.sleep(min(seconds, QUIET_WAIT))
         return polled
@@ -199,7 +200,7 @@ class KafkaRecords:
             if held:
                 self._consumer.pause(*held)
             try:
-                polled = self._consumer.poll(timeout_ms=int(seconds * 1000))
+                polled = self._polled(seconds)
                 # Partitions that were assigned just now are not paused yet: what they handed over is read again.
                 self.rewind([self._record(record) for records in polled.values() for record in records])
             finally:
