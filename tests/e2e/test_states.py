@@ -247,7 +247,17 @@ def test_what_fails_as_often_as_it_may_is_said_to_be_missing(lab: Lab) -> None:
     person = [{"namespace": "user_id", "id": "drew"}]
     lab.world.register([{"asset": "set-drew", "kind": "dataset", "system": "ml", "subjects": person}])
     lab.world.await_indexed()
-    said = lab.world.await_milestone(lab.erase("drew"), "partially_completed")
+    case_id = lab.erase("drew")
+    try:
+        said = lab.world.await_milestone(case_id, "partially_completed")
+    except AssertionError:
+        print(
+            "DBG",
+            document("case","show",case_id),
+            lab.world.events("dead-letters"),
+            [len(lab.world.events("commands.ml"))],
+        )
+        raise
     assert said["failures"] == [
         {"system": "ml", "kind": "dataset", "claim": "failed", "reason": "disk_full", "count": 1}
     ]

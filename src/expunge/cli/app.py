@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from expunge import __version__
-from expunge.cli import agent, case, demo, doctor, hold, index, keys, pause, policy, run, submit, topics
+from expunge.cli import agent, aside, case, demo, doctor, hold, index, keys, pause, policy, run, submit, topics
 
 app = typer.Typer(
     help="Expunge carries out deletions, and shows that it did.",
@@ -42,5 +42,6 @@ app.add_typer(case.app, name="case")
 app.add_typer(hold.app, name="hold")
 app.add_typer(index.app, name="index")
 app.add_typer(policy.app, name="policy")
+app.add_typer(aside.app, name="dead-letters")
 app.add_typer(keys.app, name="keys")
 app.add_typer(agent.app, name="agent")

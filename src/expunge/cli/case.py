@@ -1,4 +1,4 @@
-"""`expunge case list|show`; plans and words about them are in `plan`."""
+"""`expunge case list|show`; plans and words about them are in `plan`, what was set aside is in `aside`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
+from expunge.cli import aside
 from expunge.cli import plan as plans
 from expunge.cli.common import Json, console, installation, print_json, print_table, status_text
 from expunge.domain.case import confirm
@@ -18,7 +20,7 @@ from expunge.domain.partition import partition_of
 from expunge.domain.vocabulary import CLOSED, OVER
 
 app = typer.Typer(help="Cases: requests being carried out.", no_args_is_help=True)
-for command in (plans.plan, plans.approve, plans.reject, plans.extend, plans.cancel, plans.decide):
+for command in (plans.plan, plans.approve, plans.reject, plans.extend, plans.cancel, plans.decide, aside.thaw):
     app.command()(command)
 
 
@@ -121,7 +123,7 @@ def show(case_id: Annotated[str, typer.Argument(help="The case.")], json_output:
         plan = generation.plan_digest or "being resolved"
         console.print(f"plan {generation.number}: {generation.obligations} obligations, digest {plan}")
     for line in _kept_back(expunge, case):
-        console.print(line, style="yellow")
+        console.print(Text(line, style="yellow"))
     if case.awaits_index:
         console.print("waits until the indexers have applied what was registered before the request")
     print_table("Claims by kind", *claims_table(body["counts"]), empty="nothing was found")
@@ -133,9 +135,13 @@ def show(case_id: Annotated[str, typer.Argument(help="The case.")], json_output:
 
 
 def _kept_back(expunge: Installation, case: Case) -> list[str]:
-    """What operators have said that keeps commands of a case back."""
-    if case.status in OVER:
-        return []
+    """What keeps a case from going on: what froze it, and what operators have said."""
+    frozen = aside.frozen_of(expunge, case.case_id)
+    waits = [f"{aside.frozen_line(frozen)}: expunge case thaw {case.case_id} --operator NAME"] if frozen else []
+    return waits + ([] if case.status in OVER else _held_up(expunge, case))
+
+
+def _held_up(expunge: Installation, case: Case) -> list[str]:
     if case.cancelling:
         return [f"being cancelled: systems hold {case.out} commands that they have not let go of"]
     standing = expunge.cases.standing(partition_of(case.case_id, expunge.settings.kafka.partitions))

@@ -7,10 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import typer
+from rich.text import Text
 
 from expunge.adapters.broker.admin import Finding
+from expunge.adapters.store.suspects import RedisSuspects
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
+from expunge.cli.aside import frozen_line
 from expunge.cli.common import NO, Json, console, installation, print_json, print_table
 from expunge.cli.words import standing
 from expunge.config import config_file
@@ -51,6 +54,8 @@ def examine(expunge: Installation) -> list[Finding]:
         lambda: _encodings(expunge),
         lambda: _declarations(expunge),
         lambda: _standing(expunge),
+        lambda: _aside(expunge),
+        lambda: _clocks(expunge),
     ]
     findings: list[Finding] = []
     for check in checks:
@@ -110,6 +115,40 @@ def _standing(expunge: Installation) -> list[Finding]:
     ]
 
 
+def _aside(expunge: Installation) -> list[Finding]:
+    """What waits for a person because a message could not be handled."""
+    operator = next((each.name for each in expunge.settings.operators if "decide" in each.roles), "NAME")
+    findings = [
+        Finding(f"case {case_id} is {frozen_line(known)}", f"expunge case thaw {case_id} --operator {operator}")
+        for each in standing(expunge)
+        for case_id, known in sorted(each.frozen.items())
+    ]
+    for (topic, partition), suspect in sorted(RedisSuspects(expunge.server).known().items()):
+        place = f"{topic} partition {partition}, offsets {suspect.first} to {suspect.last}"
+        if not suspect.is_parked:
+            problem = f"a message has ended a process {suspect.deaths} times ({suspect.error}): {place}"
+            findings.append(Finding(problem, "see the log of its role; after three times it is set aside by itself"))
+    return findings
+
+
+CLOCK_SECONDS = 60
+
+
+def _clocks(expunge: Installation) -> list[Finding]:
+    """Due dates and waits follow the brokers' clocks: they must not differ from the others'."""
+    now = SystemClock().now()
+    redis = expunge.server.time() - now.timestamp()
+    latest = expunge.topics.latest()
+    kafka = (latest - now).total_seconds() if latest else 0.0
+    findings = []
+    if abs(redis) > CLOCK_SECONDS:
+        findings.append(Finding(f"the clocks of Redis and of this machine differ by {redis:.0f} s", "set them right"))
+    if kafka > CLOCK_SECONDS:
+        problem = f"a message was appended {kafka:.0f} s ahead of this machine's clock"
+        findings.append(Finding(problem, "set the broker's clock or this one right"))
+    return findings
+
+
 def _declarations(expunge: Installation) -> list[Finding]:
     settings = expunge.settings
     found = []
@@ -150,5 +189,5 @@ def _named(value: object) -> str:
     )
 
 
-def _rows(findings: list[Finding]) -> list[tuple[str, str]]:
-    return [(finding.problem, finding.mend) for finding in findings]
+def _rows(findings: list[Finding]) -> list[tuple[Text, Text]]:
+    return [(Text(finding.problem), Text(finding.mend)) for finding in findings]

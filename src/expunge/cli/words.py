@@ -27,6 +27,19 @@ def say_word(expunge: Installation, kind: str, key: str, operator: str, role: st
     Raises:
         ConfigurationError: the operator is not declared, or not for this; or unsigned words are not taken here.
     """
+    refuse_unless_declared(expunge, operator, role)
+    identity = f"cli-{uuid.uuid4()}"
+    event = Event(kind, f"/operators/{operator}", identity, SystemClock().now(), data | {"operator": operator})
+    expunge.sender.publish([Outgoing("controls", key, event)])
+    return identity
+
+
+def refuse_unless_declared(expunge: Installation, operator: str, role: str) -> None:
+    """Refuse at once what the door would refuse later.
+
+    Raises:
+        ConfigurationError: the operator is not declared, or not for this; or unsigned words are not taken here.
+    """
     declared = expunge.settings.registry().operator(operator)
     if declared is None or role not in declared.roles:
         known = ", ".join(each.name for each in expunge.settings.operators if role in each.roles) or "nobody"
@@ -35,10 +48,6 @@ def say_word(expunge: Installation, kind: str, key: str, operator: str, role: st
         raise ConfigurationError(
             "operators' words cannot be signed yet: they are taken with allow_unsigned = true only"
         )
-    identity = f"cli-{uuid.uuid4()}"
-    event = Event(kind, f"/operators/{operator}", identity, SystemClock().now(), data | {"operator": operator})
-    expunge.sender.publish([Outgoing("controls", key, event)])
-    return identity
 
 
 def standing(expunge: Installation) -> list[Standing]:

@@ -65,7 +65,7 @@ class _Patient(KafkaNetClient):  # type: ignore[misc]
         """Milliseconds until a look at a node that is not ready is worth while.
 
         The library says 0 while it connects, and seconds where its producer's thread takes milliseconds: with a broker
-        that hangs that thread would turn without a pause (kafka-python 3.0.12). An answer wakes it at once all the same.
+        that hangs that thread would turn without a pause (kafka-python 3.0.12). An answer still wakes it at once.
         """
         return max(LOOK_AGAIN_MS, 1000 * float(super().connection_delay(node_id)))
 

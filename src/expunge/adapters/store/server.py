@@ -187,6 +187,12 @@ class Server:
         except redis.ResponseError:
             return ""
 
+    def time(self) -> float:
+        """The server's clock, in seconds since the epoch."""
+        with translated():
+            seconds, micros = self.client.time()
+        return float(seconds) + float(micros) / 1e6
+
     def initialise(self, buckets: int, check: str) -> None:
         """Set up an empty Redis: sentinels first, meta last, so that half of it is no index."""
         with translated():
