@@ -42,7 +42,7 @@ from expunge.domain.scope import Scope, ScopeKind, Subject  # noqa: E402
 from expunge.domain.statement import Named, Statement  # noqa: E402
 from expunge.domain.task import Task, TaskKind, task_id  # noqa: E402
 from expunge.domain.vocabulary import Action, Regime  # noqa: E402
-from expunge.ports import Said  # noqa: E402
+from expunge.ports import Made, Said  # noqa: E402
 from expunge.stages.resolver import Resolver, _Answer  # noqa: E402
 from expunge.stages.traversal import Bounds  # noqa: E402
 from tools.devstack.devstack import redis_server as redis_binary  # noqa: E402
@@ -215,6 +215,30 @@ def hub(index: RedisIndex, keys: Keys, members: int) -> None:
         index.link_children([(key, asset) for key in some[: len(some) // 5]])
 
 
+def marked(binary: str, statements: int, marks: int) -> dict[str, Any]:
+    """Statements under one parent, without marks and with many: none of the children can be late for them."""
+    found: dict[str, Any] = {"statements": statements, "marks": marks}
+    with redis_server(binary) as server:
+        server.initialise(buckets_for(2 * statements), "bench")
+        index, keys = RedisIndex(server), Keys(b"b" * 40)
+        parents = {name: keys.asset(f"datasets/{name}") for name in ("unmarked", "marked")}
+        for number in range(marks):
+            index.mark_roots(
+                digest("case", number).hex()[:32], digest("task", number).hex()[:32], [parents["marked"]], 1
+            )
+        for name, parent in parents.items():
+            start = time.perf_counter()
+            for first in range(0, statements, BATCH):
+                of = Statement("x" * 40, ("embedding",), ("vectors",), (f"datasets/{name}",), derived_at=WHEN)
+                children = [keys.asset(f"{name}:{number:034d}") for number in range(first, first + BATCH)]
+                index.put([Said(child, of.row((parent,)), NOW_MS) for child in children])
+                made = [Made(container=False, derived_ms=NOW_MS)] * len(children)
+                index.link_children([(parent, child) for child in children], made)
+            found[name] = statements / (time.perf_counter() - start)
+    found["ratio"] = found["marked"] / found["unmarked"]
+    return found
+
+
 def measure(binary: str, assets: int) -> dict[str, Any]:
     """Everything, at one size."""
     with redis_server(binary) as server:
@@ -251,8 +275,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--assets", type=int, default=1_000_000)
     parser.add_argument("--redis", default=redis_binary())
+    parser.add_argument("--marked", type=int, help="Only: that many assets under one parent with this many marks.")
     arguments = parser.parse_args()
     tune_process()
+    if arguments.marked:
+        print(json.dumps(marked(arguments.redis, arguments.assets, arguments.marked)))
+        return
     print(json.dumps(measure(arguments.redis, arguments.assets)))
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import uuid
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -22,6 +23,7 @@ from expunge.adapters.store.server import Server
 from expunge.domain.policy.limits import Of, Per, RateRule, Threshold
 from expunge.domain.policy.models import Models
 from expunge.domain.policy.rules import Grace
+from expunge.domain.standing import hold_word
 from tests.servers import Servers
 from tests.simulation import PARTITIONS, World, honest, receipt
 
@@ -108,6 +110,9 @@ def reachable(assets: list[Asset], roots: set[int], asked: Asked) -> set[str]:
     return {name for name, _ in found}
 
 
+POISONED = {"coordinator": "cases", "resolver": "tasks"}
+"""Roles that may die of a message that belongs to a case, and the topic on which it lies."""
+
 moves = st.one_of(
     st.tuples(st.just("step"), st.sampled_from(ROLES), st.integers(1, 4), st.none() | st.integers(0, 25)),
     st.tuples(st.just("replay"), st.sampled_from(ROLES), st.integers(0, PARTITIONS - 1), st.integers(1, 4)),
@@ -138,6 +143,8 @@ moves = st.one_of(
     st.tuples(st.just("release")),
     st.tuples(st.just("cancel"), st.integers(0, 9)),
     st.tuples(st.just("tick"), st.integers(1, 40)),
+    st.tuples(st.just("poison"), st.sampled_from(sorted(POISONED)), st.integers(0, PARTITIONS - 1)),
+    st.tuples(st.just("ahead"), st.sampled_from([200, 86_400])),
 )
 
 
@@ -168,6 +175,58 @@ class Script:
     cases: dict[int, str] = field(default_factory=dict)
     systems: dict[int, set[str]] = field(default_factory=dict)
     holds: int = 0
+    poison: set[tuple[str, str, int, int]] = field(default_factory=set)
+    """Messages that end the process of the role that handles them."""
+    ahead: int = 0
+    """By how many seconds the broker's clock was ahead for a moment, at most."""
+    covered: dict[str, set[str]] = field(default_factory=dict)
+    """Hold -> assets of which it was known when it was placed that it covers."""
+    kept: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Hold that is in force -> how much was commanded by then, by case."""
+
+    def __post_init__(self) -> None:
+        self.world.poison = lambda role, at: (role, at.topic, at.partition, at.position.offset) in self.poison
+
+    def spoil(self, role: str, partition: int) -> None:
+        """Make the next message of a case that a role has before it one that ends processes."""
+        topic = POISONED[role]
+        log = self.world.broker.logs[topic, partition]
+        for record in log[self.world.committed.get((role, topic, partition), 0) :]:
+            if any(case_id.encode() in (record.value or b"") for case_id in self.cases.values()):
+                if b'"case_id":"' in (record.value or b""):
+                    self.poison.add((role, topic, partition, record.position.offset))
+                return
+
+    def mend(self) -> None:
+        """Mend what ended processes, and say so of every case that waits: what another role set aside comes again."""
+        self.poison.clear()
+        for each in self.world.standing():
+            for case_id, frozen in each.frozen.items():
+                topic = frozen.topic.removeprefix("t.")
+                if topic != "cases":
+                    gone = self.world.broker.logs[topic, frozen.partition][frozen.offset]
+                    self.world.broker.append(topic, case_id, gone.value, frozen.partition)
+                self.world.say("case.thawed", case_id)
+
+    def misstamp(self, seconds: int) -> None:
+        """The broker's clock is ahead while the next thing is published."""
+        self.ahead = max(self.ahead, seconds)
+        self.world.broker.now += timedelta(seconds=seconds)
+        self.next()
+        self.world.broker.now -= timedelta(seconds=seconds)
+
+    def look_at_holds(self) -> None:
+        """Of what is held in force nothing more may be carried out."""
+        standing = self.world.standing() if self.covered else []
+        for hold, covered in self.covered.items():
+            word = hold_word(hold)
+            in_force = all(hold in each.holds and each.in_force(word) for each in standing)
+            if not in_force or any(each.release_of(hold) for each in standing):
+                continue
+            since = self.kept.setdefault(hold, {case: len(each) for case, each in self.world.commanded.items()})
+            for case_id, commands in self.world.commanded.items():
+                new = {asset for _, asset, _ in commands[since.get(case_id, 0) :]}
+                assert not new & covered, "something was carried out that a hold keeps"
 
     def next(self) -> bool:
         """Publish the next registration, request or holding."""
@@ -222,9 +281,18 @@ class Script:
         self.holds += 1
         name = f"h{self.holds}"
         self.world.order("hold.placed", key=name, hold_id=name, scope=scope, basis="b", custodian="c")
+        self.covered[name] = {
+            asset.id
+            for asset in self.assets[: self.published]
+            if asset.id == scope.get("asset")
+            or (asset.source and scope.get("data_source"))
+            or ("ann" in asset.people and scope.get("subject"))
+        }
 
     def release(self) -> None:
         """Release every hold, once more if they were before."""
+        self.covered.clear()
+        self.kept.clear()
         for number in range(self.holds):
             self.world.order("hold.released", key=f"h{number + 1}", hold_id=f"h{number + 1}")
 
@@ -275,14 +343,26 @@ def play(script: Script, history: list[tuple[object, ...]]) -> None:  # noqa: PL
                 script.release()
             case ("tick", int(seconds)):
                 world.tick(seconds)
+            case ("poison", str(role), int(partition)):
+                script.spoil(role, partition)
+            case ("ahead", int(seconds)):
+                script.misstamp(seconds)
+        script.look_at_holds()
+    if script.ahead:  # by and by everybody's clock says what the broker's said
+        world.tick(script.ahead)
     while script.next():
         pass
     if script.holds:
         world.settle(ticks=5)
+        script.look_at_holds()
         script.release()
     for each in SCOPES:
         script.resume(each)
     rest(world)
+    while any(each.frozen for each in world.standing()):
+        script.mend()
+        rest(world)
+    script.poison.clear()
     while world.approve_all():
         rest(world)
 
@@ -391,7 +471,8 @@ def try_out(
     world.check_retrainings()
     assert not world.done_too_late
     assert {letter["reason"] for letter in world.dead_letters()} <= (
-        {"case_has_ended", "control_without_case"} if world.cancels else set()
+        ({"case_has_ended", "control_without_case"} if world.cancels else set())
+        | ({"poison", "case_is_not_frozen"} if world.deaths else set())
     )
     assert not any(each.telling or each.unsettled for each in world.standing())
     assert not any(name == "ledger_alarms" for name, _ in world.metrics.counts)
