@@ -216,7 +216,10 @@ def hub(index: RedisIndex, keys: Keys, members: int) -> None:
 
 
 def marked(binary: str, statements: int, marks: int) -> dict[str, Any]:
-    """Statements under one parent, without marks and with many: none of the children can be late for them."""
+    """Statements under one parent, without marks and with many.
+
+    The parent is clean of what the cases of the marks asked for, and the children were made after that.
+    """
     found: dict[str, Any] = {"statements": statements, "marks": marks}
     with redis_server(binary) as server:
         server.initialise(buckets_for(2 * statements), "bench")

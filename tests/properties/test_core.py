@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -189,13 +190,14 @@ class Script:
 
     def spoil(self, role: str, partition: int) -> None:
         """Make the next message of a case that a role has before it one that ends processes."""
-        topic = POISONED[role]
-        log = self.world.broker.logs[topic, partition]
-        for record in log[self.world.committed.get((role, topic, partition), 0) :]:
-            if any(case_id.encode() in (record.value or b"") for case_id in self.cases.values()):
-                if b'"case_id":"' in (record.value or b""):
-                    self.poison.add((role, topic, partition, record.position.offset))
-                return
+        topic, known = POISONED[role], [case_id.encode() for case_id in self.cases.values()]
+        for number in (*range(partition, PARTITIONS), *range(partition)):
+            done = self.world.committed.get((role, topic, number), 0)
+            for record in self.world.broker.logs[topic, number][done:]:
+                raw = record.value or b""
+                if b'"case_id":"' in raw and any(case_id in raw for case_id in known):
+                    self.poison.add((role, topic, number, record.position.offset))
+                    return
 
     def mend(self) -> None:
         """Mend what ended processes, and say so of every case that waits: what another role set aside comes again."""
@@ -313,7 +315,7 @@ class Script:
 SCOPES: tuple[dict[str, Any], ...] = ({"all": True}, {"system": "photos"}, {"publisher": "app"})
 
 
-def play(script: Script, history: list[tuple[object, ...]]) -> None:  # noqa: PLR0912 - one arm for each move
+def play(script: Script, history: list[tuple[object, ...]], spoilt: Sequence[str] = ()) -> None:  # noqa: PLR0912 - one arm for each move
     world = script.world
     for move in history:
         match move:
@@ -352,17 +354,22 @@ def play(script: Script, history: list[tuple[object, ...]]) -> None:  # noqa: PL
         world.tick(script.ahead)
     while script.next():
         pass
+    for role in spoilt:
+        for before in ("intake", "indexer", "coordinator")[: 3 if role == "resolver" else 1]:
+            world.step(before, 50)
+        script.spoil(role, 0)
     if script.holds:
         world.settle(ticks=5)
         script.look_at_holds()
         script.release()
     for each in SCOPES:
         script.resume(each)
-    rest(world)
+    world.settle(ticks=5)
     while any(each.frozen for each in world.standing()):
         script.mend()
-        rest(world)
+        world.settle(ticks=5)
     script.poison.clear()
+    rest(world)
     while world.approve_all():
         rest(world)
 
@@ -390,6 +397,7 @@ history_of = {
     "rate": st.sampled_from([0, 2, 100]),
     "lies": st.lists(st.sampled_from(["silent", "failed", "empty", "twice"]), max_size=2),
     "history": st.lists(moves, max_size=60),
+    "spoilt": st.lists(st.sampled_from(sorted(POISONED)), max_size=2),
     "restored": st.integers(0, 6),
     "aftermath": st.lists(moves, max_size=15),
 }
@@ -429,6 +437,7 @@ def try_out(
     rate: int,
     lies: list[str],
     history: list[tuple[object, ...]],
+    spoilt: list[str],
     restored: int,
     aftermath: list[tuple[object, ...]],
 ) -> None:
@@ -444,7 +453,7 @@ def try_out(
         world.answers[system] = lambda command: lying(command, lies)
     script = Script(world, assets, [Asked(asked.kind, min(asked.at, len(assets))) for asked in requests], holding)
     world.learns_from = script.sets_of if learns else world.learns_from
-    play(script, history)
+    play(script, history, spoilt)
     for number, asked in enumerate(script.requests):
         if not script.ended(number):
             judge(script, asked, script.cases[number])

@@ -22,6 +22,8 @@ from expunge.ports import Made, Peek, Put, Rule, Said
 
 T = TypeVar("T")
 NODES_PER_CALL = 1000
+LINKS_PER_CALL = 2500
+"""More than of other steps: the marks of a parent are read once a call, and there may be ten thousand of them."""
 """A script serves others while it does not run: about five milliseconds of work."""
 SOURCE_BYTES = 8
 SAMPLED_BUCKETS = 256
@@ -129,7 +131,7 @@ class RedisIndex:
     def _link(self, kind: str, links: Sequence[tuple[bytes, bytes]], made: Sequence[Made] = ()) -> list[Sequence[Mark]]:
         found: list[Sequence[Mark]] = [()] * len(links)
         order = sorted(range(len(links)), key=lambda number: (place_of(links[number][0]), links[number][0]))
-        parts = [order[start : start + NODES_PER_CALL] for start in range(0, len(order), NODES_PER_CALL)]
+        parts = [order[start : start + LINKS_PER_CALL] for start in range(0, len(order), LINKS_PER_CALL)]
         bucket, pack = self._server.bucket, _LINK.pack
         calls = []
         for part in parts:
