@@ -43,7 +43,7 @@ INTERNAL: dict[str, type[BaseModel]] = {
 }
 WRITERS = {
     "requests": ("publishers", "intake"),
-    "registrations": ("registrars, intake (discovered assets)", "indexer"),
+    "registrations": ("registrars, resolver (discovered assets)", "indexer"),
     "openlineage": ("OpenLineage clients", "nobody yet"),
     "controls": ("operators", "intake"),
     "receipts": ("the system's agent", "intake"),
