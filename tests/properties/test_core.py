@@ -350,6 +350,12 @@ def play(script: Script, history: list[tuple[object, ...]], spoilt: Sequence[str
             case ("ahead", int(seconds)):
                 script.misstamp(seconds)
         script.look_at_holds()
+    finish(script, spoilt)
+
+
+def finish(script: Script, spoilt: Sequence[str]) -> None:
+    """Publish what is left, spoil what lies before roles, take back and mend what operators and poison did, and rest."""
+    world = script.world
     if script.ahead:  # by and by everybody's clock says what the broker's said
         world.tick(script.ahead)
     while script.next():
