@@ -37,6 +37,7 @@ from expunge.domain.admission.door import Door  # noqa: E402
 from expunge.domain.digest import digest  # noqa: E402
 from expunge.domain.events import Outgoing  # noqa: E402
 from expunge.domain.identity import Keys  # noqa: E402
+from expunge.domain.marks import MarkState  # noqa: E402
 from expunge.domain.registry import Registry, System  # noqa: E402
 from expunge.domain.scope import Scope, ScopeKind, Subject  # noqa: E402
 from expunge.domain.statement import Named, Statement  # noqa: E402
@@ -226,9 +227,9 @@ def marked(binary: str, statements: int, marks: int) -> dict[str, Any]:
         index, keys = RedisIndex(server), Keys(b"b" * 40)
         parents = {name: keys.asset(f"datasets/{name}") for name in ("unmarked", "marked")}
         for number in range(marks):
-            index.mark_roots(
-                digest("case", number).hex()[:32], digest("task", number).hex()[:32], [parents["marked"]], 1
-            )
+            case_id, task = digest("case", number).hex()[:32], digest("task", number).hex()[:32]
+            index.mark_roots(case_id, task, [parents["marked"]], 0)
+            index.set_state(case_id, [parents["marked"]], MarkState.CLEAN, NOW_MS - 1_000)
         for name, parent in parents.items():
             start = time.perf_counter()
             for first in range(0, statements, BATCH):

@@ -354,7 +354,7 @@ def play(script: Script, history: list[tuple[object, ...]], spoilt: Sequence[str
 
 
 def finish(script: Script, spoilt: Sequence[str]) -> None:
-    """Publish what is left, spoil what lies before roles, take back and mend what operators and poison did, and rest."""
+    """Publish what is left, spoil what lies before roles, mend that, take back what operators said, and rest."""
     world = script.world
     if script.ahead:  # by and by everybody's clock says what the broker's said
         world.tick(script.ahead)
@@ -497,8 +497,12 @@ def purged(script: Script, asked: Asked, number: int, case_id: str) -> bool:
     """Whether a case had an asset deleted, so that it must not come back; what names the person anew is let be."""
     assets, name = script.assets, f"asset-{number}"
     deleted = any(asset == name and action == "delete" for _, asset, action in script.world.commanded[case_id])
-    anew = asked.kind in assets[number].people and assets[number].fresh and not assets[number].parents
-    return deleted and not anew
+    return deleted and not is_anew(assets[number], asked)
+
+
+def is_anew(asset: Asset, asked: Asked) -> bool:
+    """Whether an asset was collected from the person after the request, so that it is let be when it is stated again."""
+    return asked.kind in asset.people and asset.fresh and not asset.parents
 
 
 def lying(command: dict[str, Any], lies: list[str]) -> list[dict[str, Any]]:
@@ -525,7 +529,16 @@ def judge(script: Script, asked: Asked, case_id: str) -> None:
     # What a trainer made is none of the history's assets; it is commanded where it was made too early.
     commanded = {(system, asset) for system, asset, _ in world.commanded[case_id] if "+" not in asset}
     asked_holding = {("users", "users.db")} if asked.person and script.holding <= asked.at else set()
-    assert owners | asked_holding <= commanded  # one that is declared later is asked if the case is open by then
+    gone = {asset for _, asset, action in world.commanded[case_id] if action == "delete"}
+    again = {
+        (system, asset.id)
+        for asset in assets
+        if asset.id in gone and is_anew(asset, asked)
+        for system in ("ml", "photos")
+    }
+    assert (
+        owners - again
+    ) | asked_holding <= commanded  # one that is declared later is asked if the case is open by then
     assert commanded <= most | ({("users", "users.db")} if asked.person and script.declared else set())
     owners = commanded
     assert world.status(case_id) == "completed"
