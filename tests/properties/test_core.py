@@ -502,7 +502,7 @@ def purged(script: Script, asked: Asked, number: int, case_id: str) -> bool:
 
 def is_anew(asset: Asset, asked: Asked) -> bool:
     """Whether an asset was collected from the person after the request, so that it is let be when it is stated again."""
-    return asked.kind in asset.people and asset.fresh and not asset.parents
+    return bool(asked.kind in asset.people and asset.fresh and not asset.parents)
 
 
 def lying(command: dict[str, Any], lies: list[str]) -> list[dict[str, Any]]:
@@ -530,12 +530,8 @@ def judge(script: Script, asked: Asked, case_id: str) -> None:
     commanded = {(system, asset) for system, asset, _ in world.commanded[case_id] if "+" not in asset}
     asked_holding = {("users", "users.db")} if asked.person and script.holding <= asked.at else set()
     gone = {asset for _, asset, action in world.commanded[case_id] if action == "delete"}
-    again = {
-        (system, asset.id)
-        for asset in assets
-        if asset.id in gone and is_anew(asset, asked)
-        for system in ("ml", "photos")
-    }
+    anew = {asset.id for asset in assets if asset.id in gone and is_anew(asset, asked)}
+    again = {(system, asset) for asset in anew for system in ("ml", "photos")}
     assert (
         owners - again
     ) | asked_holding <= commanded  # one that is declared later is asked if the case is open by then
