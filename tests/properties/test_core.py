@@ -501,7 +501,7 @@ def purged(script: Script, asked: Asked, number: int, case_id: str) -> bool:
 
 
 def is_anew(asset: Asset, asked: Asked) -> bool:
-    """Whether an asset was collected from the person after the request, so that it is let be when it is stated again."""
+    """Whether an asset was collected from the person after the request: it is let be when it is stated again."""
     return bool(asked.kind in asset.people and asset.fresh and not asset.parents)
 
 
