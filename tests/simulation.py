@@ -309,6 +309,7 @@ class World:
         except Unavailable as error:
             if error.server != "the broker's clock":
                 raise
+            self._loops[role]._pause(batch, error)
             return False
         finally:
             self.breaths = self.intruder = None
@@ -366,7 +367,7 @@ class World:
         raise NotImplementedError
 
     def rest(self, seconds: float) -> None:
-        raise NotImplementedError
+        """Time passes when a test says so."""
 
     def close(self) -> None:
         raise NotImplementedError

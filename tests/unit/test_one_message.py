@@ -10,7 +10,8 @@ import pytest
 from expunge.adapters.broker.records import BROKEN, TolerantBatch
 from expunge.adapters.memory import MemoryPolicies
 from expunge.adapters.policy_file import load_policy, parse_policy, shipped
-from expunge.domain.events import CONTENT_TYPE, Position, Record
+from expunge.domain.case.messages import TYPE_OF, Froze, Place
+from expunge.domain.events import CONTENT_TYPE, Event, Position, Record
 from expunge.domain.partition import partition_of
 from expunge.domain.policy.rules import Policy
 from expunge.domain.policy.stages import stage_of
@@ -561,3 +562,35 @@ def test_a_handle_that_no_command_can_carry_leaves_its_asset_open_and_ends_nothi
     world.settle(ticks=2)
     case = world.store.cases(partition_of(case_id, PARTITIONS), [case_id])[case_id]
     assert [line.reason for line, _ in case.counts] in (["too_large_for_a_command"], [""])
+
+
+def test_every_message_of_a_case_that_other_roles_set_aside_is_known_to_it() -> None:
+    world = world_with("ann", "bob")
+    bad = world.erase("ann", request="a")
+    world.settle(ticks=1)
+    places = [Place(topic="t.tasks", partition=0, offset=number) for number in (5, 6, 5)]
+    for number, place in enumerate(places):
+        told = Froze(case_id=bad, reason="KeyError", place=place)
+        event = Event(TYPE_OF[Froze], "/expunge/resolver", f"f{number}", world.broker.now, told.model_dump())
+        world.broker.append("cases", bad, event.encode())
+    world.settle(ticks=1)
+    known = frozen(world, bad)
+    assert (known.offset, known.further) == (5, (("t.tasks", 0, 6),))
+
+
+def test_a_case_that_nobody_knows_is_not_frozen() -> None:
+    world, nobody = world_with("ann"), "ab" * 16
+    told = Froze(case_id=nobody, reason="KeyError", place=Place(topic="t.tasks", partition=0, offset=5))
+    event = Event(TYPE_OF[Froze], "/expunge/resolver", "f", world.broker.now, told.model_dump())
+    world.broker.append("cases", nobody, event.encode())
+    world.settle(ticks=1)
+    assert frozen(world, nobody) is None
+
+
+def test_a_request_that_is_set_aside_is_said_to_its_publisher() -> None:
+    world = world_with("ann")
+    poisoned(world, "", "intake", '"request_id"')
+    world.erase("ann", request="a")
+    world.settle(ticks=1)
+    (told,) = world.rejections()
+    assert (told["data"]["reason"] if "data" in told else told["reason"]) == "poison"

@@ -35,7 +35,8 @@ def frozen_of(expunge: Installation, case_id: str) -> Frozen | None:
 def frozen_line(frozen: Frozen) -> str:
     """What froze a case, for people."""
     place = f"{frozen.topic} partition {frozen.partition} offset {frozen.offset}"
-    return f"frozen since {stamp(frozen.since)} by {place} ({frozen.reason}); {frozen.waiting} messages wait"
+    more = f", {len(frozen.further)} more are set aside" if frozen.further else ""
+    return f"frozen since {stamp(frozen.since)} by {place} ({frozen.reason}); {frozen.waiting} messages wait{more}"
 
 
 def thaw(
@@ -47,18 +48,20 @@ def thaw(
     ] = False,
     json_output: Json = False,
 ) -> None:
-    """Let a frozen case go on: what waited for it is handled in order, the message that froze it first.
+    """Let a frozen case go on: what waited for it is handled in order.
 
-    What still cannot be handled freezes it again. Saying it twice does no harm.
+    What other roles had set aside of it is published again, and comes once they have read it. What still cannot be
+    handled freezes the case again. Saying it twice does no harm.
     """
     expunge = installation()
     refuse_unless_declared(expunge, operator, "decide")
     frozen = frozen_of(expunge, case_id)
     if frozen is None:
         raise ConfigurationError(f"{case_id} is not frozen: `expunge doctor` lists what is")
-    topic = frozen.topic.removeprefix(expunge.settings.prefix)
-    if topic != "cases" and not without:
-        expunge.sender.publish([_again(expunge, frozen, topic)])
+    places = [(frozen.topic, frozen.partition, frozen.offset), *frozen.further]
+    others = [place for place in places if place[0] != expunge.settings.prefix + "cases"]
+    if not without:
+        expunge.sender.publish([_again(expunge, *place) for place in others])
     said = {"case_id": case_id} | ({"reason": reason} if reason else {})
     identity = say_word(expunge, "expunge.case.thawed.v1", case_id, operator, "decide", said)
     expunge.close()
@@ -68,18 +71,17 @@ def thaw(
         console.print(f"said; `expunge case show {case_id}` shows what came of it")
 
 
-def _again(expunge: Installation, frozen: Frozen, topic: str) -> Outgoing:
+def _again(expunge: Installation, topic: str, partition: int, offset: int) -> Outgoing:
     """The message that was set aside, as it is published once more."""
     kafka = expunge.settings.kafka
-    record = record_at(kafka.bootstrap_servers, kafka.options, frozen.topic, frozen.partition, frozen.offset)
+    record = record_at(kafka.bootstrap_servers, kafka.options, topic, partition, offset)
     if record is None or record.unreadable or record.value is None or record.key is None:
         raise ConfigurationError(
-            f"the message at {frozen.topic} partition {frozen.partition} offset {frozen.offset} is gone or unreadable: "
+            f"the message at {topic} partition {partition} offset {offset} is gone or unreadable: "
             "go on without it with --without, and ask its publisher to say it again"
         )
-    return Outgoing(
-        topic, record.key.decode(), _Verbatim("", "", "", record.appended_at, {}, record.value), record.partition
-    )
+    said = _Verbatim("", "", "", record.appended_at, {}, record.value)
+    return Outgoing(topic.removeprefix(expunge.settings.prefix), record.key.decode(), said, record.partition)
 
 
 @dataclass(slots=True)
@@ -98,13 +100,13 @@ def park(
     topic: Annotated[str, typer.Option(help="Where the message lies, with or without the deployment's prefix.")],
     partition: Annotated[int, typer.Option(min=0, help="Its partition.")],
     offset: Annotated[int, typer.Option(min=0, help="Its offset.")],
-    reason: Annotated[str, typer.Option(help="Why; it stands in the dead letter.")],
+    reason: Annotated[str, typer.Option(help="Why, without personal data: it stands in the dead letter, unsealed.")],
     json_output: Json = False,
 ) -> None:
     """Have one message set aside unread: its role writes a dead letter in its place, and goes on behind it.
 
-    For a message that holds up everybody and will never be right, such as one from a clock that runs ahead. A role that
-    waits because of it hears of this by itself; one that runs hears of it when it next waits or starts.
+    For a message that holds up everybody and will never be right, such as one from a clock that runs ahead. The
+    role that reads the topic hears of this within a second or, while it waits, when it next tries.
     """
     expunge = installation()
     name = topic.removeprefix(expunge.settings.prefix)
@@ -113,12 +115,17 @@ def park(
     count = expunge.topics.partitions(name)
     if partition >= count:
         raise ConfigurationError(f"{name} has {count} partitions, numbered from 0")
+    suspects = RedisSuspects(expunge.server)
+    known = suspects.known().get((name, partition))
+    if known is not None and not known.first <= offset <= known.last:
+        raise ConfigurationError(
+            f"{name} partition {partition} has a suspect already, offsets {known.first} to {known.last}: its role comes to "
+            "that first; say this again after that"
+        )
     suspect = Suspect(offset, offset, MOST_DEATHS, reason[:200])
-    RedisSuspects(expunge.server).note(name, partition, suspect)
+    suspects.note(name, partition, suspect)
     expunge.close()
     if json_output:
         print_json({"topic": name, "partition": partition, "offset": offset})
     else:
-        console.print(
-            "noted; a role that waits because of this message sets it aside now, one that runs must be started anew"
-        )
+        console.print("noted; the role that reads this topic sets it aside when it comes to it")

@@ -125,9 +125,13 @@ def _aside(expunge: Installation) -> list[Finding]:
     ]
     for (topic, partition), suspect in sorted(RedisSuspects(expunge.server).known().items()):
         place = f"{topic} partition {partition}, offsets {suspect.first} to {suspect.last}"
-        if not suspect.is_parked:
+        if suspect.is_parked:
+            findings.append(Finding(f"a message is parked that its role has not come to: {place}", "start the role"))
+        else:
             problem = f"a message has ended a process {suspect.deaths} times ({suspect.error}): {place}"
-            findings.append(Finding(problem, "see the log of its role; after three times it is set aside by itself"))
+            findings.append(
+                Finding(problem, "see the log of its role; after three times at one offset it is set aside")
+            )
     return findings
 
 

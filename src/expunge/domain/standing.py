@@ -105,6 +105,9 @@ class Pause(Value):
     order: Order
 
 
+MOST_PLACES = 200
+
+
 class Frozen(Value):
     """A case that no message is handled for until somebody has looked: what comes for it waits in order."""
 
@@ -119,6 +122,8 @@ class Frozen(Value):
     taken: int = 0
     """Messages that were handled since."""
     thawing: bool = False
+    further: tuple[tuple[str, int, int], ...] = ()
+    """Topic, partition and offset of more messages that other roles have set aside since; at most MOST_PLACES."""
 
 
 class Standing(Value):

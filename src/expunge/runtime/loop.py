@@ -19,7 +19,7 @@ from typing import Protocol
 import structlog
 
 from expunge.domain.events import Outgoing, Record, is_ahead
-from expunge.errors import ExpungeError, Fenced, Unavailable
+from expunge.errors import ConfigurationError, Fenced, Unavailable
 from expunge.ports import Metrics, Refused, Result, Stage, Suspects, Waiter
 from expunge.runtime.outage import Outage
 from expunge.runtime.suspicion import Suspicion
@@ -161,7 +161,7 @@ class Loop:
             for wave in result.waves:
                 self._send(wave)
             self._stage.write(result)
-        except ExpungeError:
+        except (Unavailable, Fenced, ConfigurationError):
             raise
         except Exception as error:
             self._suspicion.died(part, error)
@@ -175,7 +175,8 @@ class Loop:
         suspect = self._suspicion.of(first)
         if first.unreadable or (suspect is not None and suspect.is_parked):
             reason = first.unreadable or (suspect.error if suspect else "")
-            log.error("set aside", role=self._stage.name, place=first.place, reason=reason)
+            said = reason if reason.isidentifier() else "as an operator said"  # whose text may say anything
+            log.error("set aside", role=self._stage.name, place=first.place, reason=said)
             return self._stage.park(first, reason)
         if self._is_ahead(first):
             ahead = (first.appended_at - self._clock.now()).total_seconds()
@@ -224,6 +225,10 @@ class Loop:
         self._metrics.count("pauses", label=self._stage.name)
         longest = min(MAX_REST_SECONDS, 0.1 * 2 ** min(self._outage.failures, 10))
         until = self._clock.seconds() + random.uniform(0.05, longest)  # noqa: S311 - a wait, no secret
+        try:
+            self._suspicion.refresh()  # an operator may have parked what this role waits for
+        except Unavailable as again:
+            self._outage.goes_on(again)
         try:
             self._source.rewind(batch)
             self._source.rest(until - self._clock.seconds())

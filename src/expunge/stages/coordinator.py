@@ -133,7 +133,8 @@ class Coordinator:
             if isinstance(message, Applied):  # it is said again later, and not at every tick
                 self._fired[TimerKey(message.case_id, "applied")] = record.appended_at + LATER
         elif isinstance(message, Froze):
-            self._freezer.froze(view, message, record)
+            if view.case(message.case_id) is not None or view.retraining(message.case_id) is not None:
+                self._freezer.froze(view, message, record)
         else:
             try:
                 self._handle(view, message, record, event, waves)

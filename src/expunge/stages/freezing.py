@@ -22,7 +22,7 @@ from expunge.domain.case.messages import (
 )
 from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record
-from expunge.domain.standing import Frozen
+from expunge.domain.standing import MOST_PLACES, Frozen
 from expunge.ports import TimerKey
 from expunge.stages.aggregates import SOURCE
 from expunge.stages.dead_letters import DeadLetters
@@ -67,11 +67,20 @@ class Freezer:
 
     def froze(self, view: View, message: Froze, record: Record) -> None:
         """Another role has set a message of the case aside. That itself does not wait here: it must be said again."""
-        known = Frozen(**message.place.model_dump(), reason=message.reason, since=record.appended_at)
+        known, place = view.standing.frozen.get(message.case_id), message.place
+        if known is None:
+            known = Frozen(**place.model_dump(), reason=message.reason, since=record.appended_at)
+        else:
+            one = (place.topic, place.partition, place.offset)
+            if one not in ((known.topic, known.partition, known.offset), *known.further):
+                known = known.model_copy(update={"further": (*known.further, one)[:MOST_PLACES]})
         view.freeze(message.case_id, known)
 
     def park(self, view: View, read: Read, error: str, record: Record) -> None:
         """A message of the case has ended processes: it waits, first of all that come, unless it is a thaw itself."""
+        if isinstance(read.message, Froze):  # what it says is all that it is for
+            self.froze(view, read.message, record)
+            return
         known = view.standing.frozen.get(read.case_id)
         if known is None:
             place = self._dead.place_of(record)
@@ -83,8 +92,11 @@ class Freezer:
 
     def waits(self, view: View, case_id: str, message: Message, record: Record) -> bool:
         """Whether a message for a frozen case waits. What only says that time has passed is said again anyway."""
-        if isinstance(message, Thawed | ThawOn | Froze):
-            return isinstance(message, Froze)
+        if isinstance(message, Thawed | ThawOn):
+            return False
+        if isinstance(message, Froze):
+            self.froze(view, message, record)
+            return True
         if isinstance(message, TimerFired):
             view.changes.timers[TimerKey(message.case_id, message.timer)] = record.appended_at + LATER
         elif not isinstance(message, Applied):

@@ -15,7 +15,7 @@ from expunge.domain.events import CloudEvent, Event, Outgoing, Record, decode
 from expunge.domain.suppression import Published, Suppress
 from expunge.errors import InvalidMessage
 from expunge.ports import Metrics, Progress, Refused, Result, Topics, Vault
-from expunge.stages.dead_letters import DeadLetters, froze
+from expunge.stages.dead_letters import POISON, DeadLetters, froze
 
 SOURCE = "/expunge/intake"
 RECEIPTS = "receipts."
@@ -61,7 +61,16 @@ class Intake:
     def park(self, record: Record, error: str) -> Result:
         """See `ports.Stage.park`: a case that was to hear of it is frozen."""
         dead, place = self._dead.parked(record, error), self._door.place_of(record)
-        return Result(((dead, *froze(record, record.topic, error, place, SOURCE)),))
+        told = self._poisoned(record) if record.topic == "requests" else []
+        return Result(((dead, *told, *froze(record, record.topic, error, place, SOURCE)),))
+
+    def _poisoned(self, record: Record) -> list[Outgoing]:
+        """What its publisher hears of a request that was set aside: who else would ask again?"""
+        try:
+            event = decode(record, max_bytes=len(record.value or b""))
+        except InvalidMessage:
+            return []
+        return self._rejection(event, record, InvalidMessage(POISON))
 
     def refused(self, refused: Refused) -> Sequence[Outgoing]:
         """See `ports.Stage.refused`."""
