@@ -119,8 +119,8 @@ def park(
     known = suspects.known().get((name, partition))
     if known is not None and not known.first <= offset <= known.last:
         raise ConfigurationError(
-            f"{name} partition {partition} has a suspect already, offsets {known.first} to {known.last}: its role comes "
-            "to that first; say this again after that"
+            f"{name} partition {partition} has a suspect already, offsets {known.first} to {known.last}: its role "
+            "comes to that first; say this again after that"
         )
     suspect = Suspect(offset, offset, MOST_DEATHS, reason[:200])
     suspects.note(name, partition, suspect)
