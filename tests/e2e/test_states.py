@@ -291,7 +291,9 @@ def test_what_is_held_put_off_exempt_or_anonymous_is_said_so(lab: Lab) -> None:
 
 def test_a_hold_takes_effect_when_what_is_with_a_system_was_withdrawn(lab: Lab) -> None:
     """No agent answers: the hold is placed and not in force until one does."""
-    lab.world.processes.pop("agent").terminate()
+    agent = lab.world.processes.pop("agent")
+    agent.terminate()
+    agent.wait(30)
     lab.model_of("hugo")
     case_id = lab.erase("hugo")
     until(lambda: any(e["data"]["case_id"] == case_id for e in lab.world.events("commands.files")), 60, lab.world)
