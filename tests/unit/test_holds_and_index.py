@@ -125,15 +125,20 @@ def test_an_ancestor_that_comes_to_name_the_held_person_or_source_keeps_the_comm
     assert world.commanded[case_id] == []
 
 
-def test_a_hold_waits_for_what_lay_on_the_inlets_before_it() -> None:
-    """The statement lay there before hold and request, and the indexer was half a minute behind."""
+def behind_the_inlets() -> tuple[World, str]:
+    """A hold on what a statement concerns that lies on the inlets still, and a request for that."""
     world = World()
     world.register("evidence")
     world.register("copy", subjects=["ann"])
     world.settle(ticks=1)
     world.register("copy", parents=["evidence"], event="on its way")
     place(world, {"asset": "evidence"})
-    case_id = world.erase("ann")
+    return world, world.erase("ann")
+
+
+def test_a_hold_waits_for_what_lay_on_the_inlets_before_it() -> None:
+    """The statement lay there before hold and request, and the indexer was half a minute behind."""
+    world, case_id = behind_the_inlets()
     for _ in range(20):
         run(world, "indexer")
         world.tick(3)
@@ -144,13 +149,7 @@ def test_a_hold_waits_for_what_lay_on_the_inlets_before_it() -> None:
 
 
 def test_indexers_that_are_away_delay_a_command_for_a_day_and_it_is_said_then() -> None:
-    world = World()
-    world.register("evidence")
-    world.register("copy", subjects=["ann"])
-    world.settle(ticks=1)
-    world.register("copy", parents=["evidence"], event="on its way")
-    place(world, {"asset": "evidence"})
-    case_id = world.erase("ann")
+    world, case_id = behind_the_inlets()
     for _ in range(25):
         run(world, "indexer")
         world.tick(3600)

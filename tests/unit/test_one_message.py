@@ -30,6 +30,15 @@ def world_with(*people: str) -> World:
     return world
 
 
+def commanded() -> tuple[World, str]:
+    """A case whose command lies with a system that says nothing by itself."""
+    world = world_with("ann")
+    world.answers["photos"] = lambda _: []
+    case_id = world.erase("ann")
+    world.settle(ticks=1)
+    return world, case_id
+
+
 def frozen(world: World, case_id: str) -> Any:
     return world.store.standing(partition_of(case_id, PARTITIONS)).frozen.get(case_id)
 
@@ -63,10 +72,7 @@ def test_the_third_death_at_one_position_freezes_its_case_and_nobody_else_waits(
 
 
 def test_what_waited_for_a_frozen_case_is_handled_in_order_when_it_is_thawed() -> None:
-    world = world_with("ann")
-    world.answers["photos"] = lambda _: []
-    case_id = world.erase("ann")
-    world.settle(ticks=1)
+    world, case_id = commanded()
     (command,) = world.broker.events("commands.photos")
     poisoned(world, case_id)
     for sequence, claim in enumerate(("failed", "deleted"), 1):
@@ -86,10 +92,7 @@ def test_what_waited_for_a_frozen_case_is_handled_in_order_when_it_is_thawed() -
 
 
 def test_a_case_that_is_thawed_before_anything_was_mended_is_frozen_again_and_loses_nothing() -> None:
-    world = world_with("ann")
-    world.answers["photos"] = lambda _: []
-    case_id = world.erase("ann")
-    world.settle(ticks=1)
+    world, case_id = commanded()
     (command,) = world.broker.events("commands.photos")
     poisoned(world, case_id)
     said = receipt(command["data"], all={"claim": "deleted"})
@@ -106,10 +109,7 @@ def test_a_case_that_is_thawed_before_anything_was_mended_is_frozen_again_and_lo
 
 
 def test_what_everybody_is_told_reaches_a_frozen_case_when_it_goes_on() -> None:
-    world = world_with("ann")
-    world.answers["photos"] = lambda _: []
-    case_id = world.erase("ann")
-    world.settle(ticks=1)
+    world, case_id = commanded()
     poisoned(world, case_id)
     (command,) = world.broker.events("commands.photos")
     said = receipt(command["data"], all={"claim": "failed"})

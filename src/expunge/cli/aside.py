@@ -17,8 +17,8 @@ from expunge.domain.partition import partition_of
 from expunge.domain.standing import Frozen
 from expunge.errors import ConfigurationError
 from expunge.ports import MOST_DEATHS, Suspect
+from expunge.runtime.loop import OUTWARD
 
-OUTWARD = ("commands.", "confirmations.")
 app = typer.Typer(help="Messages that are set aside.", no_args_is_help=True)
 
 

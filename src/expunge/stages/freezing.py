@@ -15,6 +15,7 @@ from expunge.domain.case.messages import (
     Froze,
     HoldingDeclared,
     Message,
+    Place,
     Reconsider,
     Thawed,
     ThawOn,
@@ -51,6 +52,11 @@ def case_of(data: object) -> str:
     return case_id if isinstance(case_id, str) and _HEX.fullmatch(case_id) else ""
 
 
+def _frozen(place: Place, reason: str, record: Record) -> Frozen:
+    """What stands of a case from the moment of a record on: what froze it, and why."""
+    return Frozen(**place.model_dump(), reason=reason, since=record.appended_at)
+
+
 class Freezer:
     """Lets cases wait, and go on."""
 
@@ -60,16 +66,18 @@ class Freezer:
     def freeze(self, view: View, case_id: str, reason: str, record: Record) -> list[Outgoing]:
         """A message of the case cannot be read by this version: it waits, first of all that come."""
         if case_id not in view.standing.frozen:
-            place = self._dead.place_of(record)
-            view.freeze(case_id, Frozen(**place.model_dump(), reason=reason, since=record.appended_at))
+            view.freeze(case_id, self._by(record, reason))
         view.set_aside(case_id, record)
         return [self._dead.parked(record, reason)]
+
+    def _by(self, record: Record, reason: str) -> Frozen:
+        return _frozen(self._dead.place_of(record), reason, record)
 
     def froze(self, view: View, message: Froze, record: Record) -> None:
         """Another role has set a message of the case aside. That itself does not wait here: it must be said again."""
         known, place = view.standing.frozen.get(message.case_id), message.place
         if known is None:
-            known = Frozen(**place.model_dump(), reason=message.reason, since=record.appended_at)
+            known = _frozen(place, message.reason, record)
         else:
             one = (place.topic, place.partition, place.offset)
             if one not in ((known.topic, known.partition, known.offset), *known.further):
@@ -83,8 +91,7 @@ class Freezer:
             return
         known = view.standing.frozen.get(read.case_id)
         if known is None:
-            place = self._dead.place_of(record)
-            view.freeze(read.case_id, Frozen(**place.model_dump(), reason=error, since=record.appended_at))
+            view.freeze(read.case_id, self._by(record, error))
         elif isinstance(read.message, Thawed | ThawOn):  # what it should have handled waits still
             view.freeze(read.case_id, known.model_copy(update={"thawing": False, "reason": error}))
             return
@@ -107,8 +114,7 @@ class Freezer:
         self, view: View, case_id: str, said: Reconsider | HoldingDeclared, record: Record, reason: str
     ) -> list[Outgoing]:
         """A case that this version cannot decide on, when all are told something."""
-        place = self._dead.place_of(record)
-        view.freeze(case_id, Frozen(**place.model_dump(), reason=reason, since=record.appended_at))
+        view.freeze(case_id, self._by(record, reason))
         self.tell_later(view, case_id, said, record)
         return [self._dead.parked(record, reason)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from expunge.domain.admission.door import Door
 from expunge.domain.case.messages import TYPE_OF, Covered, HoldsSeen, Planned, ReplacementSeen
 from expunge.domain.digest import name
-from expunge.domain.events import Event, Outgoing, Record, decode, unknown_member
+from expunge.domain.events import EARLIEST, Event, Outgoing, Record, decode, unknown_member
 from expunge.domain.marks import MarkState
 from expunge.domain.partition import partition_of
 from expunge.domain.plan import Chunk, ChunkSummary, Cut, Lot, Lots, Obligation, cut
@@ -103,8 +103,7 @@ class Resolver:
             try:
                 answers += answer.make(outgoing) if task.task_id in ready else answer.not_ready()
             except NotUnderstood as error:  # a newer version wrote what it needs: its case waits, and nobody else
-                parked = self.park(record, error.reason)
-                answers += [message for wave in parked.waves for message in wave]
+                answers += self._parked(record, error.reason)
             visited += answer.visited
         return Result((tuple(outgoing), tuple(answers)))
 
@@ -118,16 +117,18 @@ class Resolver:
             return Task.model_validate(data)
         except ValidationError as error:
             if member := unknown_member(error):
-                parked = self.park(record, f"unknown_{member}")
-                outgoing += [message for wave in parked.waves for message in wave]
+                outgoing += self._parked(record, f"unknown_{member}")
             else:
                 outgoing.append(self._dead.of(record, InvalidMessage("bad_task")))
             return None
 
     def park(self, record: Record, error: str) -> Result:
         """See `ports.Stage.park`: the case that waits for the task's answer is frozen."""
+        return Result((tuple(self._parked(record, error)),))
+
+    def _parked(self, record: Record, error: str) -> list[Outgoing]:
         dead = self._dead.parked(record, error)
-        return Result(((dead, *froze(record, "tasks", error, self._door.place_of(record), SOURCE)),))
+        return [dead, *froze(record, "tasks", error, self._door.place_of(record), SOURCE)]
 
     def refused(self, refused: Refused) -> Sequence[Outgoing]:
         """See `ports.Stage.refused`."""
@@ -379,8 +380,8 @@ def _registration(task: Task, found: Found) -> Outgoing:
     data |= {"parents": [found.parent]} if found.parent else {}
     kind = "expunge.asset.registered.v1"
     identity = name("discovered", task.task_id, found.asset)
-    at = datetime.fromtimestamp(0, UTC)  # the broker's time is what counts; a repetition is the same message
-    return Outgoing("registrations", task.case_id, Event(kind, SOURCE, identity, at, data))
+    # The broker's time is what counts; a repetition is the same message.
+    return Outgoing("registrations", task.case_id, Event(kind, SOURCE, identity, EARLIEST, data))
 
 
 def _parts(found: Sequence[Covered]) -> Iterator[tuple[Covered, ...]]:

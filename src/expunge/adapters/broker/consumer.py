@@ -132,9 +132,7 @@ class KafkaRecords:
         quiet = self.silent_seconds() >= self._late
         wait_ms = 0 if quiet else int(seconds * 1000)
         polled: dict[Any, list[Any]] = member.poll(timeout_ms=wait_ms, max_records=self._records)
-        if not quiet:
-            return polled
-        if not polled:
+        if quiet and not polled:
             time.sleep(min(seconds, QUIET_WAIT))
         return polled
 

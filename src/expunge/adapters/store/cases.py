@@ -155,10 +155,13 @@ class RedisCaseStore:
 
     def waiting_for_index(self, partition: int) -> list[tuple[str, Offsets]]:
         """See `ports.CaseStore.waiting_for_index`."""
+        return [(case_id, case.watermark) for case_id, case in self._of_set(partition, "unapplied").items()]
+
+    def _of_set(self, partition: int, name: str) -> dict[str, Case]:
+        """The cases that stand in a set of a partition, by id."""
         keys = Keys(self._server, partition)
-        found = self._server.read_one(keys.tag, "SMEMBERS", keys.of("unapplied"))
-        ids = sorted(case_id.decode() for case_id in found)
-        return [(case_id, case.watermark) for case_id, case in self.cases(partition, ids).items()]
+        found = self._server.read_one(keys.tag, "SMEMBERS", keys.of(name))
+        return self.cases(partition, sorted(case_id.decode() for case_id in found))
 
     def suppression(self, partition: int, key: str) -> Suppression | None:
         """See `ports.CaseStore.suppression`."""
@@ -198,10 +201,7 @@ class RedisCaseStore:
 
     def listed(self, partition: int) -> list[Case]:
         """Every case of a partition, for people."""
-        keys = Keys(self._server, partition)
-        found = self._server.read_one(keys.tag, "SMEMBERS", keys.of("list"))
-        ids = sorted(case_id.decode() for case_id in found)
-        return list(self.cases(partition, ids).values())
+        return list(self._of_set(partition, "list").values())
 
     def chunks(self, partition: int, case_id: str) -> Iterator[ChunkState]:
         """Every chunk of a case, for people; read in pages, so that a large plan holds nobody up."""

@@ -22,9 +22,9 @@ from expunge.ports import Made, Peek, Put, Rule, Said
 
 T = TypeVar("T")
 NODES_PER_CALL = 1000
+"""A script serves others while it does not run: about five milliseconds of work."""
 LINKS_PER_CALL = 2500
 """More than of other steps: the marks of a parent are read once a call, and there may be ten thousand of them."""
-"""A script serves others while it does not run: about five milliseconds of work."""
 SOURCE_BYTES = 8
 SAMPLED_BUCKETS = 256
 POPULATION_SECONDS = 60.0
@@ -41,6 +41,8 @@ _TURNED = bytes(255 - byte for byte in range(256))
 """Turns the id of a case over: what it watches is no mark of its own (lua/watch.lua)."""
 _WATCHED, _REACHES = 3, 4
 _OWNER, _WIDENED, _SINCE, _UNTIL = 16, 32, 64, 128
+_PARTS = ((_OWNER, 2), (_WIDENED, 2), (_SINCE, 6), (_UNTIL, 5))
+"""What may stand behind flags, case and digest of a mark: the flag that says so, and its size."""
 _FRESH, _KNOWN, _SEEN, _BOUNDARY = b"fksb"
 
 
@@ -385,7 +387,7 @@ def unpack_marks(packed: bytes) -> list[Mark]:
         flags, case, digest = packed[at], packed[at + 1 : at + 17], packed[at + 17 : at + 22]
         at += 22
         parts: list[bytes] = []
-        for bit, size in ((_OWNER, 2), (_WIDENED, 2), (_SINCE, 6), (_UNTIL, 5)):
+        for bit, size in _PARTS:
             parts.append(packed[at : at + size] if flags & bit else b"")
             at += len(parts[-1])
         owner, widened, since, until = parts
@@ -412,5 +414,5 @@ def _watchers(packed: bytes) -> list[tuple[str, bytes]]:
         flags = packed[at]
         if flags % _REACHES == _WATCHED:
             found.append((packed[at + 1 : at + 17].translate(_TURNED).hex(), packed[at + 17 : at + 22]))
-        at += 22 + sum(size for bit, size in ((_OWNER, 2), (_WIDENED, 2), (_SINCE, 6), (_UNTIL, 5)) if flags & bit)
+        at += 22 + sum(size for bit, size in _PARTS if flags & bit)
     return found
