@@ -120,8 +120,12 @@ class Deployment:
         )
         os.environ["EXPUNGE_CONFIG"] = str(self.config)
         self.installation = Installation(load())
-        self.installation.create(lambda _: None)
-        self._producer = KafkaProducer(bootstrap_servers=self.kafka, max_request_size=8_000_000)
+        try:
+            self.installation.create(lambda _: None)
+            self._producer = KafkaProducer(bootstrap_servers=self.kafka, max_request_size=8_000_000)
+        except BaseException:  # a client that nobody closes works on in the background of every later test
+            self.installation.close()
+            raise
 
     # Processes
 
@@ -140,13 +144,13 @@ class Deployment:
         process.wait(10)
 
     def stop(self) -> None:
-        """SIGTERM to everything; every process must drain and exit 0."""
+        """SIGTERM to everything; every process must drain and exit 0. Clients of the test's own are closed first."""
         for process in self.processes.values():
             process.terminate()
-        codes = {name: process.wait(40) for name, process in self.processes.items()}
-        self.processes.clear()
         self._producer.close(timeout=5)
         self.installation.close()
+        codes = {name: _status(process) for name, process in self.processes.items()}
+        self.processes.clear()
         assert set(codes.values()) <= {0}, f"exit statuses {codes}"
 
     def output(self) -> str:
@@ -235,6 +239,15 @@ class Deployment:
 
     def partition_of_case(self, case_id: str) -> int:
         return partition_of(case_id, 4)
+
+
+def _status(process: subprocess.Popen[bytes]) -> int:
+    """How a process ended that was told to; one that does not end is killed, and says so."""
+    try:
+        return process.wait(40)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
 
 
 def until(condition: Callable[[], Any], seconds: float, deployment: Deployment | None = None) -> Any:

@@ -26,16 +26,17 @@ class Outages:
 
     addresses: Servers
 
-    def take(self, server: Server, way: Way) -> None:
-        """The server is gone, or does not answer though it is there."""
+    @contextmanager
+    def away(self, server: Server, way: Way) -> Iterator[None]:
+        """The server is gone, or does not answer though it is there; afterwards it answers, whatever a test found."""
         pid = self._pid(server)
         os.kill(pid, signal.SIGKILL if way == "killed" else signal.SIGSTOP)
-
-    def bring_back(self, server: Server, way: Way) -> None:
-        """It answers again."""
-        if way == "stopped":
-            os.kill(self._pid(server), signal.SIGCONT)
-        up()
+        try:
+            yield
+        finally:
+            if way == "stopped":
+                os.kill(pid, signal.SIGCONT)
+            up()
 
     def _pid(self, server: Server) -> int:
         return int((ROOT / f".devstack/faults/{server}.pid").read_text().split("|")[0])

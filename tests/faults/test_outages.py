@@ -64,17 +64,17 @@ def test_everybody_comes_back_by_itself_and_nothing_is_lost_or_doubled(
     case_id = world.erase("ann", "under-way")
     until(lambda: len(world.records("receipts.files")) >= 3, 60, world)  # it is under way, and not over
     assert not world.confirmations(case_id, "completed")
-    servers.take(server, way)
-    time.sleep(SECONDS / 4)  # what was in flight fails, or waits
-    before = {name: processor_seconds(process.pid) for name, process in world.processes.items()}
-    said = {name: len(each) for name, each in lines(world).items()}
-    began = time.monotonic()
-    time.sleep(SECONDS * 3 / 4)  # the outage: time itself is what is tested
-    elapsed = time.monotonic() - began
-    used = {name: (processor_seconds(p.pid) - before[name]) / elapsed for name, p in world.processes.items()}
-    written = {name: len(each) - said[name] for name, each in lines(world).items()}
-    assert {name: process.poll() for name, process in world.processes.items()} == dict.fromkeys(world.processes)
-    servers.bring_back(server, way)
+    with servers.away(server, way):
+        time.sleep(SECONDS / 4)  # what was in flight fails, or waits
+        before = {name: processor_seconds(process.pid) for name, process in world.processes.items()}
+        said = {name: len(each) for name, each in lines(world).items()}
+        began = time.monotonic()
+        time.sleep(SECONDS * 3 / 4)  # the outage: time itself is what is tested
+        elapsed = time.monotonic() - began
+        ended = {name for name, process in world.processes.items() if process.poll() is not None}
+        assert not ended, {name: lines(world)[name][-3:] for name in ended}
+        used = {name: (processor_seconds(p.pid) - before[name]) / elapsed for name, p in world.processes.items()}
+        written = {name: len(each) - said[name] for name, each in lines(world).items()}
     world.reconnect()
     back = time.monotonic()
     later = world.erase("bob", "after")
@@ -111,20 +111,17 @@ def test_who_waits_says_for_what_and_ends_when_it_is_told_to(
     servers: Outages, world: Deployment, server: Server, way: Way
 ) -> None:
     furnish(world, "ann")
-    servers.take(server, way)
     name = server.capitalize()
     expected = {"coordinator", "indexer"} if server == "redis" else {*ROLES, "agent"}
-    try:
+    with servers.away(server, way):
         until(lambda: expected <= waiting(world, name), 60, world)
         began = time.monotonic()
         for process in world.processes.values():
             process.terminate()
         codes = {each: process.wait(15) for each, process in world.processes.items()}
         elapsed = time.monotonic() - began
-    finally:
-        servers.bring_back(server, way)
-        world.reconnect()
-        world.processes.clear()
+    world.reconnect()
+    world.processes.clear()
     assert set(codes.values()) == {0}, codes
     assert elapsed < 10  # promised to whoever stops a process, so it is no measurement
 

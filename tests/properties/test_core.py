@@ -204,10 +204,10 @@ class Script:
         self.poison.clear()
         for each in self.world.standing():
             for case_id, frozen in each.frozen.items():
-                topic = frozen.topic.removeprefix("t.")
-                if topic != "cases":
-                    gone = self.world.broker.logs[topic, frozen.partition][frozen.offset]
-                    self.world.broker.append(topic, case_id, gone.value, frozen.partition)
+                for topic, partition, offset in frozen.places:
+                    if (name := topic.removeprefix("t.")) != "cases":
+                        gone = self.world.broker.logs[name, partition][offset]
+                        self.world.broker.append(name, case_id, gone.value, partition)
                 self.world.say("case.thawed", case_id)
 
     def misstamp(self, seconds: int) -> None:
@@ -546,7 +546,7 @@ def judge(script: Script, asked: Asked, case_id: str) -> None:
         owners - again
     ) | asked_holding <= commanded  # one that is declared later is asked if the case is open by then
     assert commanded <= most | ({("users", "users.db")} if asked.person and script.declared else set())
-    owners = commanded
+    everything = {(system, asset) for system, asset, _ in world.commanded[case_id]}
     assert world.status(case_id) == "completed"
     final = world.confirmations("completed", case_id=case_id)
     ended = len(final) + len(world.confirmations("completed_with_deferrals", case_id=case_id))
@@ -555,8 +555,8 @@ def judge(script: Script, asked: Asked, case_id: str) -> None:
     rebuilds = sum(1 for _, _, action in set(world.commanded[case_id]) if action in ANEW)
     if not rebuilds:  # a container is counted once for each list of what it must leave out
         # what came back is counted once more; where it came back to another system, too, that is its first time there
-        assert counted <= len(owners) + world.returned(case_id)
-    assert counted >= len(owners)
+        assert counted <= len(everything) + world.returned(case_id)
+    assert counted >= len(everything)
     for _, asset, action in world.commanded[case_id]:
         if action == "rebuild_without":
             same = names(assets, asset)

@@ -30,9 +30,12 @@ class World:
         self.refuses: Sequence[Refused] = ()
         self.suspects = MemorySuspects()
         self.metrics = MemoryMetrics()
+        self.at, self.takes = 1000.0, {"poll": 0.2}
+        self.rests: list[float] = []
 
     def _step(self, step: str) -> None:
         self.calls.append(step)
+        self.at += self.takes.get(step, 0.0)
         error = self.broken.pop(step, None)
         if error:
             raise error
@@ -78,6 +81,7 @@ class World:
         self._step(f"rewind to committed {len(batch)}")
 
     def rest(self, seconds: float) -> None:
+        self.rests.append(seconds)
         self._step("rest")
 
     def close(self) -> None:
@@ -87,9 +91,10 @@ class World:
         return NOW
 
     def seconds(self) -> float:
-        return 1000.0
+        return self.at
 
     def wait(self, seconds: float) -> None:
+        self.rests.append(seconds)
         self._step("wait")
 
     def loop(self) -> Loop:
@@ -120,6 +125,20 @@ def test_what_is_unavailable_is_read_again_and_not_committed(step: str) -> None:
 
 def test_a_lost_partition_is_read_again_from_what_was_committed() -> None:
     assert World({"write": Fenced("x")}).turn()[-2:] == ["write", "rewind to committed 1"]
+
+
+@pytest.mark.parametrize("slow", ["rewind 1", "rest"])
+def test_a_rest_that_is_over_before_it_begins_is_none(slow: str) -> None:
+    """Seconds below zero ended a coordinator whose Redis was away: asking it for suspects took longer than the rest."""
+    world = World({"handle": Unavailable("x")})
+    world.takes[slow] = 60.0
+    assert world.turn()[-3:] == ["rewind 1", "rest", "wait"]
+    assert min(world.rests) == 0.0
+
+
+def test_whoever_lost_a_partition_while_the_broker_is_away_waits_too() -> None:
+    world = World({"write": Fenced("x"), "rewind to committed 1": Unavailable("x")})
+    assert world.turn()[-4:] == ["rewind to committed 1", "rewind 1", "rest", "wait"]
 
 
 @pytest.mark.parametrize("step", ["handle", "send 2", "write"])

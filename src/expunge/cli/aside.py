@@ -58,8 +58,7 @@ def thaw(
     frozen = frozen_of(expunge, case_id)
     if frozen is None:
         raise ConfigurationError(f"{case_id} is not frozen: `expunge doctor` lists what is")
-    places = [(frozen.topic, frozen.partition, frozen.offset), *frozen.further]
-    others = [place for place in places if place[0] != expunge.settings.prefix + "cases"]
+    others = [place for place in frozen.places if place[0] != expunge.settings.prefix + "cases"]
     if not without:
         expunge.sender.publish([_again(expunge, *place) for place in others])
     said = {"case_id": case_id} | ({"reason": reason} if reason else {})

@@ -125,6 +125,11 @@ class Frozen(Value):
     further: tuple[tuple[str, int, int], ...] = ()
     """Topic, partition and offset of more messages that other roles have set aside since; at most MOST_PLACES."""
 
+    @property
+    def places(self) -> tuple[tuple[str, int, int], ...]:
+        """Topic, partition and offset of every message that is known to be set aside, the first one first."""
+        return (self.topic, self.partition, self.offset), *self.further
+
 
 class Standing(Value):
     """What stands in one partition."""

@@ -125,7 +125,7 @@ class Loop:
             self._pause(batch, error)
         except Fenced as error:
             log.warning("another process owns the partition; reading again", role=self._stage.name, reason=str(error))
-            self._source.rewind_to_committed(batch)
+            self._read_again(batch)
 
     def _handle(self, batch: Sequence[Record]) -> int:
         """Handle a batch part by part, or as much of it as the stage takes; how many records that was.
@@ -219,6 +219,12 @@ class Loop:
             self._send(due)
         self._ticked = now
 
+    def _read_again(self, batch: Sequence[Record]) -> None:
+        try:
+            self._source.rewind_to_committed(batch)
+        except Unavailable as error:
+            self._pause(batch, error)  # from the batch's start: what its owner has handled meanwhile changes nothing
+
     def _pause(self, batch: Sequence[Record], error: Unavailable) -> None:
         """Back to the start of the batch, and a rest that grows with every failure (full jitter)."""
         self._outage.goes_on(error)
@@ -231,9 +237,11 @@ class Loop:
             self._outage.goes_on(again)
         try:
             self._source.rewind(batch)
-            self._source.rest(until - self._clock.seconds())
+            self._source.rest(self._left(until))
         except Unavailable as again:
             self._outage.goes_on(again)
-        left = until - self._clock.seconds()
-        if left > 0:
-            self._waiter.wait(left)
+        self._waiter.wait(self._left(until))
+
+    def _left(self, until: float) -> float:
+        """The seconds up to a moment; none where it is over: asking for suspects may have taken longer than the rest."""
+        return max(0.0, until - self._clock.seconds())

@@ -80,7 +80,7 @@ class Freezer:
             known = _frozen(place, message.reason, record)
         else:
             one = (place.topic, place.partition, place.offset)
-            if one not in ((known.topic, known.partition, known.offset), *known.further):
+            if one not in known.places:
                 known = known.model_copy(update={"further": (*known.further, one)[:MOST_PLACES]})
         view.freeze(message.case_id, known)
 
