@@ -243,5 +243,5 @@ class Loop:
         self._waiter.wait(self._left(until))
 
     def _left(self, until: float) -> float:
-        """The seconds up to a moment; none where it is over: asking for suspects may have taken longer than the rest."""
+        """The seconds up to a moment, or none: asking for suspects may have taken longer than the rest."""
         return max(0.0, until - self._clock.seconds())
