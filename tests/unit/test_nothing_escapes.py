@@ -8,7 +8,7 @@ import pytest
 
 from expunge.domain.events import Record
 from expunge.domain.marks import MarkState
-from tests.simulation import PARTITIONS, World, receipt
+from tests.simulation import PARTITIONS, SESSION_MS, World, receipt
 
 JANUARY, MARCH = "2026-01-01T00:00:00Z", "2026-12-01T00:00:00Z"
 
@@ -476,3 +476,30 @@ def test_an_asset_that_is_late_through_another_name_alone_is_commanded() -> None
     )
     world.settle()
     assert commands(world, case_id, "copy") == 1
+
+
+class Slow(World):
+    """A world in which every breath takes a second, and each heartbeat is answered."""
+
+    def breathe(self) -> None:
+        super().breathe()
+        self.lease_clock += 1_000
+        self.index.now_ms = self.lease_clock
+
+    def until_ms(self) -> int:
+        return self.lease_clock + SESSION_MS
+
+
+def test_a_walk_that_takes_longer_than_a_lease_asks_for_it_at_every_step() -> None:
+    """Asked once a task, the lease passed under a large walk, which began anew for ever (core 17)."""
+    world = Slow()
+    world.register("photo-0", data_sources=["supplier-a"])
+    for number in range(1, 60):  # a chain: each of its levels is one more call
+        world.register(f"photo-{number}", parents=[f"photo-{number - 1}"])
+    world.settle()
+    began = world.lease_clock
+    case_id = world.withdraw("supplier-a")
+    world.settle()
+    assert world.lease_clock - began > 10 * SESSION_MS, "long enough to outlive a lease that is asked for once"
+    assert world.status(case_id) == "completed"
+    assert len({asset for _, asset, _ in world.commanded[case_id]}) == 60
