@@ -348,6 +348,7 @@ class World:
             before[place] = record.position.offset + 1
             self.committed[role, record.topic, record.partition] = record.position.offset + 1
             self.breathe()
+        loop._suspicion.passed(batch[:done])
 
     # runtime.loop.Source, Sink and Clock, as far as a turn that is driven from outside needs them
 
@@ -456,6 +457,16 @@ class World:
     def grant(self, person: str, *purposes: str, **fields: Any) -> None:
         data = {"subjects": [{"namespace": "user_id", "id": person}], "purposes": list(purposes)}
         self.publish("requests", "expunge.consent.granted.v1", data | {"received_at": "2026-11-01T11:30:00Z"} | fields)
+
+    def thaw(self, case_id: str, *, published: bool = True, **fields: Any) -> None:
+        """As `expunge case thaw` does: what other roles set aside is published again (or left out), and named."""
+        partition = partition_of(case_id, PARTITIONS)
+        places = self.store.standing(partition).frozen[case_id].places
+        for topic, number, offset in places if published else ():
+            inlet = topic.removeprefix("t.")
+            self.broker.append(inlet, case_id, self.broker.logs[inlet, number][offset].value, number)
+        named = [dict(zip(("topic", "partition", "offset"), place, strict=True)) for place in places]
+        self.say("case.thawed", case_id, places=named, **fields)
 
     def restrict(self, person: str, request: str = "r1", **fields: Any) -> str:
         subjects = [{"namespace": "user_id", "id": person}]

@@ -102,13 +102,16 @@ def _bad_day(world: World) -> None:
     if not world.store.standing(partition).frozen:
         raise RuntimeError("story: the case is not frozen")
     world.answers.clear()
-    world.say("case.thawed", case_id)
+    world.thaw(case_id)
     world.settle(ticks=1)
     world.register("negative", subjects=["ida"])
     world.settle(ticks=1)
     asked = world.keys.case("/app", "ended-a-resolver")
     world.poison = lambda role, record: role == "resolver" and asked.encode() in (record.value or b"")
     world.erase("ida", request="ended-a-resolver")
+    world.settle(ticks=1)
+    world.poison = lambda role, record: role == "intake" and b"ended-intake" in (record.value or b"")
+    world.erase("ida", request="ended-intake")
     world.settle(ticks=1)
     world.poison = lambda *_: False
     world.register("exhibit")

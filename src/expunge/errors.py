@@ -34,6 +34,10 @@ class Unavailable(ExpungeError):
         self.server = server
 
 
+class Wedged(ExpungeError):
+    """This process cannot go on, through no message's fault; another in its place can."""
+
+
 class NotUnderstood(ExpungeError):
     """Something that a newer version wrote, and that this one has no word for."""
 

@@ -269,7 +269,10 @@ class CaseStore(Protocol):
         """The position that the state includes."""
 
     def cases(self, partition: int, case_ids: Sequence[str]) -> dict[str, Case]:
-        """The cases that exist, of those asked for."""
+        """The cases that exist and can be read, of those asked for."""
+
+    def read_cases(self, partition: int, case_ids: Sequence[str]) -> dict[str, Case | None]:
+        """The cases that exist, of those asked for; None for one that a newer version wrote and this cannot read."""
 
     def root(self, partition: int, case_id: str) -> Root | None:
         """What a case was opened with."""
@@ -389,6 +392,8 @@ class Suspect(NamedTuple):
     """How often; from MOST_DEATHS on the first of them is handled no more."""
     error: str
     """The class of the error, or an operator's reason."""
+    by_operator: bool = False
+    """Whether an operator has parked it, so that its reason may say anything."""
 
     @property
     def is_parked(self) -> bool:
@@ -411,6 +416,15 @@ class Suspects(Protocol):
 
     def forget(self, topic: str, partition: int) -> None:
         """The partition has gone on."""
+
+    def parked(self) -> dict[tuple[str, int, int], str]:
+        """(topic, partition, offset) -> why an operator wants that record set aside."""
+
+    def park(self, topic: str, partition: int, offset: int, reason: str) -> None:
+        """Have one record set aside, whatever is suspected of others."""
+
+    def unpark(self, topic: str, partition: int, offset: int) -> bool:
+        """It was set aside, or shall be handled after all; whether it was parked."""
 
 
 class Sender(Protocol):

@@ -33,6 +33,16 @@ def test_suspects_are_kept_by_partition_and_forgotten_one_by_one(suspects: Suspe
     assert suspects.known() == {("receipts.a/b", 0): range_}
 
 
+def test_what_is_parked_is_kept_by_place_and_taken_back(suspects: Suspects) -> None:
+    suspects.park("receipts.a/b", 3, 2**40, "a clock: ran/ahead")
+    suspects.park("cases", 0, 7, "x")
+    assert suspects.parked() == {("receipts.a/b", 3, 2**40): "a clock: ran/ahead", ("cases", 0, 7): "x"}
+    assert suspects.known() == {}
+    assert suspects.unpark("cases", 0, 7)
+    assert not suspects.unpark("cases", 0, 7)
+    assert suspects.parked() == {("receipts.a/b", 3, 2**40): "a clock: ran/ahead"}
+
+
 def test_state_and_position_are_never_read_from_a_redis_that_was_emptied(server: Server) -> None:
     store, case_id = RedisCaseStore(server), "ab" * 16
     reads: list[Callable[[], object]] = [

@@ -203,12 +203,8 @@ class Script:
         """Mend what ended processes, and say so of every case that waits: what another role set aside comes again."""
         self.poison.clear()
         for each in self.world.standing():
-            for case_id, frozen in each.frozen.items():
-                for topic, partition, offset in frozen.places:
-                    if (name := topic.removeprefix("t.")) != "cases":
-                        gone = self.world.broker.logs[name, partition][offset]
-                        self.world.broker.append(name, case_id, gone.value, partition)
-                self.world.say("case.thawed", case_id)
+            for case_id in each.frozen:
+                self.world.thaw(case_id)
 
     def misstamp(self, seconds: int) -> None:
         """The broker's clock is ahead while the next thing is published."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from expunge.adapters.broker.records import BROKEN, TolerantBatch
+from expunge.adapters.broker.records import TolerantBatch
 from expunge.adapters.memory import MemoryPolicies
 from expunge.adapters.policy_file import load_policy, parse_policy, shipped
 from expunge.domain.case.messages import TYPE_OF, Froze, Place
@@ -17,40 +17,8 @@ from expunge.domain.policy.rules import Policy
 from expunge.domain.policy.stages import stage_of
 from expunge.domain.vocabulary import Action, Kind
 from expunge.errors import ConfigurationError, NotUnderstood
+from tests.poison import commanded, frozen, poisoned, world_with
 from tests.simulation import PARTITIONS, START, World, receipt
-
-BAD = "internal.receipted"
-
-
-def world_with(*people: str) -> World:
-    world = World()
-    for person in people:
-        world.register(f"photo-{person}", subjects=[person])
-    world.settle(ticks=1)
-    return world
-
-
-def commanded() -> tuple[World, str]:
-    """A case whose command lies with a system that says nothing by itself."""
-    world = world_with("ann")
-    world.answers["photos"] = lambda _: []
-    case_id = world.erase("ann")
-    world.settle(ticks=1)
-    return world, case_id
-
-
-def frozen(world: World, case_id: str) -> Any:
-    return world.store.standing(partition_of(case_id, PARTITIONS)).frozen.get(case_id)
-
-
-def poisoned(world: World, case_id: str, role: str = "coordinator", what: str = BAD) -> None:
-    """From now on, messages of the case end the role that handles them."""
-
-    def ends(who: str, record: Record) -> bool:
-        value = record.value or b""
-        return who == role and what.encode() in value and case_id.encode() in value
-
-    world.poison = ends
 
 
 def test_the_third_death_at_one_position_freezes_its_case_and_nobody_else_waits() -> None:
@@ -82,7 +50,7 @@ def test_what_waited_for_a_frozen_case_is_handled_in_order_when_it_is_thawed() -
     assert frozen(world, case_id).waiting == 2
     assert len([fact for fact in world.facts(case_id) if fact.fact == "answered"]) == 0
     world.poison = lambda *_: False
-    world.say("case.thawed", case_id)
+    world.thaw(case_id)
     world.settle(ticks=1)
     answers = [fact.answers for fact in world.facts(case_id) if fact.fact == "answered"]
     assert answers == ["f", "d"]
@@ -99,11 +67,11 @@ def test_a_case_that_is_thawed_before_anything_was_mended_is_frozen_again_and_lo
     world.publish("receipts.photos", "expunge.purge.receipted.v1", said, source="/photos")
     world.settle(ticks=1)
     poisoned(world, case_id, what="internal.thaw")  # the message itself still ends whoever handles it
-    world.say("case.thawed", case_id)
+    world.thaw(case_id)
     world.settle(ticks=1)
     assert frozen(world, case_id).waiting == 1
     world.poison = lambda *_: False
-    world.say("case.thawed", case_id, reason="now it is mended")
+    world.thaw(case_id, reason="now it is mended")
     world.settle(ticks=1)
     assert world.status(case_id) == "completed"
 
@@ -120,7 +88,7 @@ def test_what_everybody_is_told_reaches_a_frozen_case_when_it_goes_on() -> None:
     world.settle(ticks=1)
     assert not world.broker.events("commands.users")
     world.poison = lambda *_: False
-    world.say("case.thawed", case_id)
+    world.thaw(case_id)
     world.order("emission.resumed", scope={"all": True})
     del world.answers["photos"]
     world.settle(ticks=20)
@@ -139,11 +107,8 @@ def test_a_task_that_ends_resolvers_freezes_the_case_that_waits_for_it() -> None
     assert frozen(world, bad).topic == "t.tasks"
     (letter,) = world.dead_letters()
     assert letter["role"] == "resolver"
-    place = frozen(world, bad)
     world.poison = lambda *_: False
-    task = world.broker.logs["tasks", place.partition][place.offset]
-    world.broker.append("tasks", "k", task.value, place.partition)  # as `expunge case thaw` does
-    world.say("case.thawed", bad)
+    world.thaw(bad)
     world.settle(ticks=2)
     assert world.status(bad) == "completed"
 
@@ -357,14 +322,14 @@ def test_a_message_that_a_newer_version_wrote_lets_its_case_wait_until_this_one_
     assert world.status(good) == "completed"
     assert frozen(world, bad).reason.startswith("unknown_")
     assert world.deaths == 0
-    world.say("case.thawed", bad)  # not yet: it still cannot be read
+    world.thaw(bad)  # not yet: it still cannot be read
     world.settle(ticks=1)
     assert frozen(world, bad).waiting == 1
     partition = partition_of(bad, PARTITIONS)
     aside = world.store.states[partition].aside[bad]
     value = (aside[0].value or b"").replace(new.encode(), old.encode())
     aside[0] = Record("cases", partition, aside[0].position, aside[0].appended_at, None, value)  # as if it had been
-    world.say("case.thawed", bad, reason="upgraded")
+    world.thaw(bad, reason="upgraded")
     world.settle(ticks=2)
     assert world.status(bad) == "completed"
 
@@ -515,7 +480,7 @@ def test_a_batch_that_cannot_be_unpacked_is_as_many_records_that_say_so(monkeypa
     batch = TolerantBatch(raw)
     assert batch.validate_crc()
     found = [(record.offset, record.value, record.headers) for record in batch]
-    assert found == [(offset, None, [(BROKEN, b"UnsupportedCodecError")]) for offset in range(3)]
+    assert found == [(offset, None, [("", b"UnsupportedCodecError")]) for offset in range(3)]
 
 
 def test_a_batch_with_a_wrong_checksum_is_fetched_again_and_then_given_up() -> None:

@@ -86,6 +86,11 @@ class MemoryCaseStore:
 
     def cases(self, partition: int, case_ids: Sequence[str]) -> dict[str, Case]:
         """See `ports.CaseStore.cases`."""
+        found = self.read_cases(partition, case_ids)
+        return {case_id: case for case_id, case in found.items() if case is not None}
+
+    def read_cases(self, partition: int, case_ids: Sequence[str]) -> dict[str, Case | None]:
+        """See `ports.CaseStore.read_cases`."""
         known = self.states[partition].cases
         return {case_id: known[case_id] for case_id in case_ids if case_id in known}
 
@@ -251,6 +256,7 @@ class MemorySuspects:
 
     def __init__(self) -> None:
         self.places: dict[tuple[str, int], Suspect] = {}
+        self.parks: dict[tuple[str, int, int], str] = {}
 
     def known(self) -> dict[tuple[str, int], Suspect]:
         """See `ports.Suspects.known`."""
@@ -263,6 +269,18 @@ class MemorySuspects:
     def forget(self, topic: str, partition: int) -> None:
         """See `ports.Suspects.forget`."""
         self.places.pop((topic, partition), None)
+
+    def parked(self) -> dict[tuple[str, int, int], str]:
+        """See `ports.Suspects.parked`."""
+        return dict(self.parks)
+
+    def park(self, topic: str, partition: int, offset: int, reason: str) -> None:
+        """See `ports.Suspects.park`."""
+        self.parks[topic, partition, offset] = reason
+
+    def unpark(self, topic: str, partition: int, offset: int) -> bool:
+        """See `ports.Suspects.unpark`."""
+        return self.parks.pop((topic, partition, offset), None) is not None
 
 
 class NoWait:

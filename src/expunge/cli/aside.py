@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,8 +16,7 @@ from expunge.domain.events import Event, Outgoing, stamp
 from expunge.domain.partition import partition_of
 from expunge.domain.standing import Frozen
 from expunge.errors import ConfigurationError
-from expunge.ports import MOST_DEATHS, Suspect
-from expunge.runtime.loop import OUTWARD
+from expunge.stages import role_of
 
 app = typer.Typer(help="Messages that are set aside.", no_args_is_help=True)
 
@@ -35,8 +34,9 @@ def frozen_of(expunge: Installation, case_id: str) -> Frozen | None:
 def frozen_line(frozen: Frozen) -> str:
     """What froze a case, for people."""
     place = f"{frozen.topic} partition {frozen.partition} offset {frozen.offset}"
-    more = f", {len(frozen.further)} more are set aside" if frozen.further else ""
-    return f"frozen since {stamp(frozen.since)} by {place} ({frozen.reason}); {frozen.waiting} messages wait{more}"
+    more = len(frozen.places)
+    elsewhere = f", {more} {'is' if more == 1 else 'are'} set aside by other roles" if more else ""
+    return f"frozen since {stamp(frozen.since)} by {place} ({frozen.reason}); {frozen.waiting} wait{elsewhere}"
 
 
 def thaw(
@@ -44,7 +44,10 @@ def thaw(
     operator: Operator,
     reason: Annotated[str | None, typer.Option(help="What was mended; it stands on the topic of controls.")] = None,
     without: Annotated[
-        bool, typer.Option("--without", help="Do not publish again the message that another role has set aside.")
+        bool, typer.Option("--without", help="Go on without what other roles have set aside and is gone by now.")
+    ] = False,
+    skip: Annotated[
+        bool, typer.Option("--skip", help="Leave out the first message that waits: nobody will ever handle it.")
     ] = False,
     json_output: Json = False,
 ) -> None:
@@ -57,30 +60,40 @@ def thaw(
     refuse_unless_declared(expunge, operator, "decide")
     frozen = frozen_of(expunge, case_id)
     if frozen is None:
-        raise ConfigurationError(f"{case_id} is not frozen: `expunge doctor` lists what is")
-    others = [place for place in frozen.places if place[0] != expunge.settings.prefix + "cases"]
-    if not without:
-        expunge.sender.publish([_again(expunge, *place) for place in others])
-    said = {"case_id": case_id} | ({"reason": reason} if reason else {})
+        raise ConfigurationError(f"{case_id} is not frozen, or no case: `expunge doctor` lists what is frozen")
+    if skip and not frozen.waiting:
+        raise ConfigurationError(f"nothing waits for {case_id} that could be left out: say it without --skip")
+    found = {place: _again(expunge, case_id, *place) for place in frozen.places}
+    gone = [place for place, again in found.items() if again is None]
+    if gone and not without:
+        topic, partition, offset = gone[0]
+        raise ConfigurationError(
+            f"{len(gone)} of {len(found)} messages are gone, the first at {topic} partition {partition} offset "
+            f"{offset}: go on without them with --without, and ask their publishers to say them again"
+        )
+    if without and not gone:
+        raise ConfigurationError("nothing is gone: say it without --without, and all of it is published again")
+    expunge.sender.publish([again for again in found.values() if again is not None])
+    said: dict[str, Any] = {"case_id": case_id} | ({"reason": reason} if reason else {})
+    said |= {"places": [dict(zip(("topic", "partition", "offset"), place, strict=True)) for place in found]}
+    said |= {"skip": True} if skip else {}
     identity = say_word(expunge, "expunge.case.thawed.v1", case_id, operator, "decide", said)
     expunge.close()
     if json_output:
-        print_json({"control_id": identity, "case_id": case_id})
+        print_json({"control_id": identity, "case_id": case_id, "again": len(found) - len(gone), "without": len(gone)})
     else:
         console.print(f"said; `expunge case show {case_id}` shows what came of it")
 
 
-def _again(expunge: Installation, topic: str, partition: int, offset: int) -> Outgoing:
-    """The message that was set aside, as it is published once more."""
+def _again(expunge: Installation, case_id: str, topic: str, partition: int, offset: int) -> Outgoing | None:
+    """The message that was set aside, as it is published once more; None: it is gone, or nobody can read it."""
     kafka = expunge.settings.kafka
     record = record_at(kafka.bootstrap_servers, kafka.options, topic, partition, offset)
-    if record is None or record.unreadable or record.value is None or record.key is None:
-        raise ConfigurationError(
-            f"the message at {topic} partition {partition} offset {offset} is gone or unreadable: "
-            "go on without it with --without, and ask its publisher to say it again"
-        )
+    if record is None or record.unreadable or record.value is None:
+        return None
     said = _Verbatim("", "", "", record.appended_at, {}, record.value)
-    return Outgoing(topic.removeprefix(expunge.settings.prefix), record.key.decode(), said, record.partition)
+    key = (record.key or case_id.encode()).decode(errors="replace")
+    return Outgoing(topic.removeprefix(expunge.settings.prefix), key, said, record.partition)
 
 
 @dataclass(slots=True)
@@ -105,26 +118,52 @@ def park(
     """Have one message set aside unread: its role writes a dead letter in its place, and goes on behind it.
 
     For a message that holds up everybody and will never be right, such as one from a clock that runs ahead. The
-    role that reads the topic hears of this within a second or, while it waits, when it next tries.
+    role that reads the topic hears of this within a second or, while it waits, when it next tries. `unpark` takes it
+    back.
     """
-    expunge = installation()
-    name = topic.removeprefix(expunge.settings.prefix)
-    if name.startswith(OUTWARD):
-        raise ConfigurationError(f"{name} is read by systems and publishers, no role of Expunge would set it aside")
-    count = expunge.topics.partitions(name)
-    if partition >= count:
-        raise ConfigurationError(f"{name} has {count} partitions, numbered from 0")
-    suspects = RedisSuspects(expunge.server)
-    known = suspects.known().get((name, partition))
-    if known is not None and not known.first <= offset <= known.last:
-        raise ConfigurationError(
-            f"{name} partition {partition} has a suspect already, offsets {known.first} to {known.last}: its role "
-            "comes to that first; say this again after that"
-        )
-    suspect = Suspect(offset, offset, MOST_DEATHS, reason[:200])
-    suspects.note(name, partition, suspect)
+    expunge, name, role = _reader_of(topic, partition)
+    if not reason.strip():
+        raise ConfigurationError("a reason is needed: it is all that anybody will know of the message")
+    read, end = expunge.topics.span(name, partition, role)
+    if offset < read:
+        raise ConfigurationError(f"{role} has read {name} partition {partition} up to {read}: it comes there no more")
+    if offset >= end:
+        raise ConfigurationError(f"{name} partition {partition} ends at {end}: there is no message at {offset}")
+    RedisSuspects(expunge.server).park(name, partition, offset, reason[:200])
     expunge.close()
     if json_output:
         print_json({"topic": name, "partition": partition, "offset": offset})
     else:
-        console.print("noted; the role that reads this topic sets it aside when it comes to it")
+        console.print(f"noted; {role} sets it aside when it comes to it")
+
+
+@app.command()
+def unpark(
+    topic: Annotated[str, typer.Option(help="Where the message lies, with or without the deployment's prefix.")],
+    partition: Annotated[int, typer.Option(min=0, help="Its partition.")],
+    offset: Annotated[int, typer.Option(min=0, help="Its offset.")],
+) -> None:
+    """Take a `park` back: the message is handled when its role comes to it."""
+    expunge, name, _ = _reader_of(topic, partition)
+    known = RedisSuspects(expunge.server).unpark(name, partition, offset)
+    expunge.close()
+    if not known:
+        raise ConfigurationError(f"no message is parked at {name} partition {partition} offset {offset}")
+    console.print("taken back; it is handled when its role comes to it")
+
+
+def _reader_of(topic: str, partition: int) -> tuple[Installation, str, str]:
+    """The installation, the topic without prefix, and the role that reads it.
+
+    Raises:
+        ConfigurationError: no role of Expunge reads it, or it has no such partition.
+    """
+    expunge = installation()
+    name = topic.removeprefix(expunge.settings.prefix)
+    role = role_of(name)
+    if role is None:
+        raise ConfigurationError(f"no role of Expunge reads {name or 'a topic without a name'}: it sets nothing aside")
+    count = expunge.topics.partitions(name)
+    if partition >= count:
+        raise ConfigurationError(f"{name} has {count} partitions, numbered from 0")
+    return expunge, name, role

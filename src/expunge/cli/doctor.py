@@ -18,6 +18,7 @@ from expunge.cli.common import NO, Json, console, installation, print_json, prin
 from expunge.cli.words import standing
 from expunge.config import config_file
 from expunge.errors import ConfigurationError, Unavailable
+from expunge.stages import role_of
 
 
 def doctor(json_output: Json = False) -> None:
@@ -31,9 +32,7 @@ def doctor(json_output: Json = False) -> None:
     else:
         print_table("Settings", ("key", "value"), _flat(settings), empty="")
         console.print(f"configuration: {config_file() or 'none'}")
-        print_table(
-            "Findings", ("what is wrong", "what to do"), _rows(findings), empty="[green]nothing is wrong[/green]"
-        )
+        _print_findings(findings)
     expunge.close()
     if findings:
         raise typer.Exit(NO)
@@ -106,18 +105,29 @@ def _standing(expunge: Installation) -> list[Finding]:
     paused = sorted({pause.scope for each in found for pause in each.pauses.values() if pause.paused})
     late = {hold.hold_id for each in found for hold in each.active if hold.review_by and hold.review_by <= now}
     findings = [
-        Finding(f"commands are paused: {scope.replace(':', ' ')}", f"expunge resume --{scope.replace(':', ' ')}")
+        Finding(
+            f"commands are paused: {scope.replace(':', ' ')}",
+            f"expunge resume --{scope.replace(':', ' ')} --operator {_who(expunge, 'pause')}",
+        )
         for scope in paused
     ]
     return findings + [
-        Finding(f"hold {name} is past its review: it holds on", f"look at it; expunge hold release {name}")
+        Finding(
+            f"hold {name} is past its review: it holds on",
+            f"expunge hold release {name} --operator {_who(expunge, 'hold')}",
+        )
         for name in sorted(late)
     ]
 
 
+def _who(expunge: Installation, role: str) -> str:
+    """An operator who may say a word, so that the line can be pasted."""
+    return next((each.name for each in expunge.settings.operators if role in each.roles), "NAME")
+
+
 def _aside(expunge: Installation) -> list[Finding]:
     """What waits for a person because a message could not be handled."""
-    operator = next((each.name for each in expunge.settings.operators if "decide" in each.roles), "NAME")
+    operator = _who(expunge, "decide")
     findings = [
         Finding(f"case {case_id} is {frozen_line(known)}", f"expunge case thaw {case_id} --operator {operator}")
         for each in standing(expunge)
@@ -125,13 +135,12 @@ def _aside(expunge: Installation) -> list[Finding]:
     ]
     for (topic, partition), suspect in sorted(RedisSuspects(expunge.server).known().items()):
         place = f"{topic} partition {partition}, offsets {suspect.first} to {suspect.last}"
-        if suspect.is_parked:
-            findings.append(Finding(f"a message is parked that its role has not come to: {place}", "start the role"))
-        else:
-            problem = f"a message has ended a process {suspect.deaths} times ({suspect.error}): {place}"
-            findings.append(
-                Finding(problem, "see the log of its role; after three times at one offset it is set aside")
-            )
+        problem = f"a message has ended a process {suspect.deaths} times ({suspect.error}): {place}"
+        findings.append(Finding(problem, "see the log of its role; after three times at one offset it is set aside"))
+    for topic, partition, offset in sorted(RedisSuspects(expunge.server).parked()):
+        problem = f"{role_of(topic)} has not come to a parked message: {topic} partition {partition} offset {offset}"
+        mend = f"expunge dead-letters unpark --topic {topic} --partition {partition} --offset {offset}"
+        findings.append(Finding(problem, f"see that it runs, or take it back: {mend}"))
     return findings
 
 
@@ -193,5 +202,11 @@ def _named(value: object) -> str:
     )
 
 
-def _rows(findings: list[Finding]) -> list[tuple[Text, Text]]:
-    return [(Text(finding.problem), Text(finding.mend)) for finding in findings]
+def _print_findings(findings: list[Finding]) -> None:
+    """Each finding with its mend on a line of its own, which can be copied however narrow the terminal is."""
+    console.print(Text("Findings", style="bold"))
+    for finding in findings:
+        console.print(Text(finding.problem, style="yellow"), soft_wrap=True)
+        console.print(Text("  " + finding.mend), soft_wrap=True)
+    if not findings:
+        console.print(Text("nothing is wrong", style="green"))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field, StrictStr, StringConstraints, model_validator
+from pydantic import Field, StrictBool, StrictInt, StrictStr, StringConstraints, model_validator
 
 from expunge.domain.events import Instant
-from expunge.domain.inlets import AssetId, Hex16, Identity, Short, Strict, SystemName, Word
+from expunge.domain.inlets import AssetId, Hex16, Identity, Inlet, Short, Strict, SystemName, Word
+from expunge.domain.standing import MOST_PLACES
 
 Reason = Annotated[Short, Field(min_length=1)]
 HoldId = Annotated[StrictStr, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -53,10 +54,25 @@ class RequestCancelled(CaseControl):
     reason: Reason
 
 
+class SetAsidePlace(Inlet):
+    """Where a message lies that was set aside; the topic is named in full."""
+
+    topic: Word
+    partition: Annotated[StrictInt, Field(ge=0)]
+    offset: Annotated[StrictInt, Field(ge=0)]
+
+
 class CaseThawed(CaseControl):
     """A case that a message had frozen goes on: what waited for it is handled in order."""
 
     reason: Short | None = None
+    places: Annotated[tuple[SetAsidePlace, ...], Field(max_length=MOST_PLACES + 1)] = ()
+    """What other roles had set aside of it and was published again, or is left out for good: it goes on without that.
+
+    While something that was set aside is named in no thaw, the case stays frozen.
+    """
+    skip: StrictBool = False
+    """Leave out the first message that waits, which no version will ever handle; it is a dead letter."""
 
 
 class Option(StrEnum):

@@ -7,6 +7,7 @@ Each `cases` partition keeps what stands as a part of its own state, so that a d
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
@@ -115,6 +116,8 @@ class Frozen(Value):
     partition: int
     offset: int
     """Where the message lies that ended its processes, or that this version cannot read."""
+    elsewhere: bool = False
+    """Whether another role has set that message aside: the case waits until it is published again, or left out."""
     reason: str
     since: datetime
     waiting: int = 0
@@ -123,12 +126,22 @@ class Frozen(Value):
     """Messages that were handled since."""
     thawing: bool = False
     further: tuple[tuple[str, int, int], ...] = ()
-    """Topic, partition and offset of more messages that other roles have set aside since; at most MOST_PLACES."""
+    """Topic, partition and offset of more messages that other roles have set aside since; at most MOST_PLACES.
+
+    What says so of one more waits itself, and is heard when places have been named in a thaw.
+    """
 
     @property
     def places(self) -> tuple[tuple[str, int, int], ...]:
-        """Topic, partition and offset of every message that is known to be set aside, the first one first."""
-        return (self.topic, self.partition, self.offset), *self.further
+        """Topic, partition and offset of what other roles have set aside and nobody has published again since."""
+        first = ((self.topic, self.partition, self.offset),) if self.elsewhere else ()
+        return *first, *self.further
+
+    def without(self, places: Collection[tuple[str, int, int]]) -> Frozen:
+        """The same after some of these were published again, or left out for good."""
+        elsewhere = self.elsewhere and (self.topic, self.partition, self.offset) not in places
+        further = tuple(each for each in self.further if each not in places)
+        return self.model_copy(update={"elsewhere": elsewhere, "further": further})
 
 
 class Standing(Value):

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
 import structlog
 
 from expunge.domain.events import Outgoing, Record, is_ahead
-from expunge.errors import ConfigurationError, Fenced, Unavailable
+from expunge.errors import ConfigurationError, Fenced, Unavailable, Wedged
 from expunge.ports import Metrics, Refused, Result, Stage, Suspects, Waiter
 from expunge.runtime.outage import Outage
 from expunge.runtime.suspicion import Suspicion
@@ -114,11 +115,12 @@ class Loop:
         try:
             batch = self._source.poll(POLL_SECONDS)
             started = self._clock.seconds()
+            taken = self._handle(batch) if batch else 0
             if batch:
-                taken = self._handle(batch)
                 self._metrics.count("batch_seconds", self._clock.seconds() - started, label=self._stage.name)
                 self._metrics.count("messages_handled", taken, label=self._stage.name)
             self._source.commit()
+            self._suspicion.passed(batch[:taken])
             self._tick()
             self._outage.ends()
         except Unavailable as error:
@@ -161,23 +163,23 @@ class Loop:
             for wave in result.waves:
                 self._send(wave)
             self._stage.write(result)
-        except (Unavailable, Fenced, ConfigurationError):
+        except (Unavailable, Fenced, ConfigurationError, Wedged):
             raise
         except Exception as error:
             self._suspicion.died(part, error)
             raise
-        taken = len(part) if result.taken is None else result.taken
-        self._suspicion.passed(part[:taken])
-        return taken
+        return len(part) if result.taken is None else result.taken
 
     def _result(self, part: Sequence[Record]) -> Result:
         first = part[0]
         suspect = self._suspicion.of(first)
         if first.unreadable or (suspect is not None and suspect.is_parked):
             reason = first.unreadable or (suspect.error if suspect else "")
-            said = reason if reason.isidentifier() else "as an operator said"  # whose text may say anything
+            said = "as an operator said" if suspect is not None and suspect.by_operator else reason
             log.error("set aside", role=self._stage.name, place=first.place, reason=said)
-            return self._stage.park(first, reason)
+            now = self._clock.now()
+            # What was stamped ahead would move a case into the future when it is taken up again.
+            return self._stage.park(replace(first, appended_at=now) if self._is_ahead(first) else first, reason)
         if self._is_ahead(first):
             ahead = (first.appended_at - self._clock.now()).total_seconds()
             self._metrics.gauge("clock_ahead_seconds", ahead, label=self._stage.name)

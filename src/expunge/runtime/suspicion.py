@@ -23,6 +23,7 @@ class Suspicion:
     def __init__(self, suspects: Suspects, topics: Sequence[str]) -> None:
         self._suspects, self._topics = suspects, frozenset(topics)
         self._known: dict[tuple[str, int], Suspect] | None = None
+        self._parked: dict[tuple[str, int, int], str] = {}
 
     def refresh(self) -> None:
         """Hear what others, an operator among them, have noted; while that cannot be had, what is known stands."""
@@ -33,7 +34,8 @@ class Suspicion:
                 raise
 
     def _load(self) -> dict[tuple[str, int], Suspect]:
-        found = self._suspects.known()
+        found, parked = self._suspects.known(), self._suspects.parked()
+        self._parked = {place: reason for place, reason in parked.items() if place[0] in self._topics}
         self._known = {place: each for place, each in found.items() if place[0] in self._topics}
         return self._known
 
@@ -43,9 +45,10 @@ class Suspicion:
         Raises:
             Unavailable: nobody knows yet, so nothing may be handled.
         """
-        known = self._load() if self._known is None else self._known
+        known, offset = self._load() if self._known is None else self._known, record.position.offset
+        if self._parked and (reason := self._parked.get((record.topic, record.partition, offset))) is not None:
+            return Suspect(offset, offset, MOST_DEATHS, reason, by_operator=True)
         found = known.get((record.topic, record.partition)) if known else None
-        offset = record.position.offset
         return found if found is not None and found.first <= offset <= found.last else None
 
     def died(self, part: Sequence[Record], error: Exception) -> None:
@@ -60,12 +63,21 @@ class Suspicion:
             log.warning("a death could not be noted")
 
     def passed(self, part: Sequence[Record]) -> None:
-        """These records were handled, or set aside."""
+        """These records were handled, or set aside, and that is committed: before, a death would bring them back."""
+        if not self._known and not self._parked:
+            return
+        passed: dict[tuple[str, int], int] = {}
+        for record in part:
+            place = (record.topic, record.partition)
+            passed[place] = max(record.position.offset, passed.get(place, -1))
         for place, suspect in list((self._known or {}).items()):
-            mine = [record.position.offset for record in part if (record.topic, record.partition) == place]
-            if mine and max(mine) >= suspect.last:
+            if passed.get(place, -1) >= suspect.last:
                 self._suspects.forget(*place)
                 self._known = {each: what for each, what in (self._known or {}).items() if each != place}
+        for topic, partition, offset in list(self._parked):  # one that a predecessor has passed, too
+            if passed.get((topic, partition), -1) >= offset:
+                self._suspects.unpark(topic, partition, offset)
+                del self._parked[topic, partition, offset]
 
 
 def _narrowed(known: Suspect | None, offsets: list[int], error: str, *, alone: bool) -> Suspect:

@@ -10,5 +10,23 @@ Each stage handles a batch and reaches the world only through `ports`; `runtime`
 nothing: poll, decode, read state, decide, produce, flush, check, write state, commit.
 """
 
+READERS = {
+    "requests": "intake",
+    "controls": "intake",
+    "suppressions": "intake",
+    "holds": "intake",
+    "registrations": "indexer",
+    "tasks": "resolver",
+    "cases": "coordinator",
+    "ledger": "notary",
+}
+"""Topic -> the role that reads it; intake reads every `receipts.*`, too."""
+
+
+def role_of(topic: str) -> str | None:
+    """The role that reads a topic (without prefix); None: none does."""
+    return "intake" if topic.startswith("receipts.") else READERS.get(topic)
+
+
 ROLES = ("intake", "indexer", "resolver", "coordinator", "notary")
 """The roles, in the order of the flow."""

@@ -34,6 +34,7 @@ from expunge.domain.case.messages import (
     Receipted,
     Reconsider,
     Rejected,
+    RequestSetAside,
     Root,
     Said,
     Thawed,
@@ -60,7 +61,8 @@ from expunge.stages.commands import COMMAND_TYPE
 from expunge.stages.dead_letters import DeadLetters
 from expunge.stages.emissions import SOURCE, Emitter, Waves
 from expunge.stages.freezing import Freezer, Read, case_of
-from expunge.stages.view import LATER, View
+from expunge.stages.rejections import rejection
+from expunge.stages.view import LATER, Unheard, View
 
 TIMERS_PER_TICK = 500
 MOST_FIRED = 50_000
@@ -111,9 +113,24 @@ class Coordinator:
             view = View(self._store, partition)
             fresh = [record for record in records if view.before is None or record.position > view.before]
             if fresh:
-                self._partition(view, fresh, waves)
-                views[partition] = view
+                views[partition], decided = self._decided(view, fresh)
+                waves.take(decided)
         return Result(_checked(waves, list(views.values())), dict(views))
+
+    def _decided(self, view: View, records: Sequence[Record]) -> tuple[View, Waves]:
+        """The state after some messages, and what follows from them.
+
+        Where it turns out that a case cannot hear one of them, all are decided anew without that: what the attempt had
+        changed by then is no state that anything has led to.
+        """
+        while True:
+            waves = Waves()
+            try:
+                self._partition(view, records, waves)
+            except Unheard as unheard:
+                view = view.anew(unheard)
+            else:
+                return view, waves
 
     def _partition(self, view: View, records: Sequence[Record], waves: Waves) -> None:
         read = [self._read(record) for record in records]
@@ -133,13 +150,18 @@ class Coordinator:
             if isinstance(message, Applied):  # it is said again later, and not at every tick
                 self._fired[TimerKey(message.case_id, "applied")] = record.appended_at + LATER
         elif isinstance(message, Froze):
-            if view.case(message.case_id) is not None or view.retraining(message.case_id) is not None:
+            known = not view.can_read(message.case_id) or view.case(message.case_id) is not None
+            if known or view.retraining(message.case_id) is not None:
                 self._freezer.froze(view, message, record)
+        elif isinstance(message, Thawed | ThawOn) and message.case_id in view.standing.frozen:
+            self._thaw(view, message, record, event, waves)
+        elif reason := view.reason(record, read.case_id):
+            waves.last += self._freezer.freeze(view, read.case_id, reason, record)
+        elif not read.case_id:  # everybody is told, and whoever cannot hear it is frozen
+            self._handle(view, message, record, event, waves)
         else:
-            try:
+            with view.hearing(record, read.case_id):
                 self._handle(view, message, record, event, waves)
-            except NotUnderstood as error:
-                waves.last += self._freezer.freeze(view, read.case_id, error.reason, record)
 
     def _handle(self, view: View, message: Message, record: Record, event: CloudEvent, waves: Waves) -> None:  # noqa: C901 - a table of messages
         if isinstance(message, HoldingDeclared) and message.case_id:
@@ -159,43 +181,64 @@ class Coordinator:
             self._refused_joint(view, message, record, event, waves)
         elif _is_of_model(message, view):
             self._retrain(view, message, record, event, waves)
-        elif isinstance(message, Thawed | ThawOn) and message.case_id in view.standing.frozen:
-            self._thaw(view, message, record, event, waves)
-        elif not isinstance(message, _OfModels | ThawOn | Froze):
+        elif isinstance(message, RequestSetAside):
+            waves.last += self._rejected(view, message, record)
+        elif isinstance(message, Froze):  # it had to wait itself, for there were too many
+            self._freezer.froze(view, message, record)
+        elif not isinstance(message, _OfModels | ThawOn):
             self._one(view, message, record, event, waves)
 
     def _thaw(self, view: View, message: Thawed | ThawOn, record: Record, event: CloudEvent, waves: Waves) -> None:
         """Handle the next message that waits for a frozen case, with the place of this one; the others come after."""
-        if isinstance(message, Thawed) and view.case(message.case_id) is not None:
-            self._decide(view, message.case_id, message, record, event, waves)
+        case_id = message.case_id
+        if isinstance(message, Thawed):
+            self._freezer.settle(view, message)
+            if view.can_read(case_id) and view.case(case_id) is not None:
+                self._decide(view, case_id, message, record, event, waves)
+        skips = isinstance(message, Thawed) and message.skip
+        if not skips and (reason := view.reason(record, case_id)):
+            self._freezer.stay(view, case_id, reason)
+            return
         kept = self._freezer.next(view, message)
-        if kept is not None:
+        if kept is not None and skips:
+            waves.last.append(self._dead.parked(kept, "skipped"))
+        elif kept is not None:
             read, moved = self._read(kept), replace(kept, position=record.position)
-            try:
-                if read.event is not None and read.message is not None:
-                    self._handle(view, read.message, moved, read.event, waves)
-                elif not read.unknown:
+            with view.hearing(record, case_id):
+                if read.unknown:
+                    raise NotUnderstood(read.unknown)
+                if read.event is None or read.message is None:
                     waves.last.append(self._dead.of(moved, InvalidMessage("bad_case_event")))
                 else:
-                    raise NotUnderstood(read.unknown)
-            except NotUnderstood as error:
-                self._freezer.put_back(view, message.case_id, error.reason)
-                return
-        waves.last += self._freezer.go_on(view, message.case_id, record, event)
-        if message.case_id not in view.standing.frozen:
-            self._fired.pop(TimerKey(message.case_id, "applied"), None)
+                    self._freezer.heard(view, read.message)
+                    self._handle(view, read.message, moved, read.event, waves)
+        waves.last += self._freezer.go_on(view, case_id, record, event)
+        if case_id not in view.standing.frozen:
+            self._fired.pop(TimerKey(case_id, "applied"), None)
+
+    def _rejected(self, view: View, message: RequestSetAside, record: Record) -> list[Outgoing]:
+        """A request that was set aside: said to its publisher, unless an earlier message has opened its case."""
+        if view.case(message.case_id) is not None:
+            return []
+        return [rejection(message.publisher, key=message.case_id, time=record.appended_at, data=message.rejection)]
 
     def park(self, record: Record, error: str) -> Result:
-        """See `ports.Stage.park`: what comes for the case of the record waits for a person, in order."""
-        view, waves = View(self._store, record.partition), Waves()
+        """See `ports.Stage.park`: what comes for the case of the record waits for a person, in order.
+
+        What everybody is told is told to whoever can hear it: only a case at which that raises something is frozen.
+        """
+        view, read = View(self._store, record.partition, suspicious=True), self._read(record)
         if view.before is not None and record.position <= view.before:
             return Result()
-        read = self._read(record)
-        view.load([read.case_id] if read.case_id else ())
-        waves.last.append(self._dead.parked(record, error))
+        waves = Waves()
         if read.case_id:
             self._freezer.park(view, read, error, record)
-        view.after = record.position
+            view.after = record.position
+        elif read.message is not None:
+            view, waves = self._decided(view, [record])
+        else:
+            view.after = record.position
+        waves.last.append(self._dead.parked(record, error))
         return Result(_checked(waves, [view]), {record.partition: view})
 
     def refused(self, refused: Refused) -> Sequence[Outgoing]:
@@ -341,10 +384,11 @@ class Coordinator:
                 self._freezer.tell_later(view, case_id, said, record)
                 told = case_id
                 continue
-            try:
-                self._decide(view, case_id, said, record, event, waves)
-            except NotUnderstood as error:
-                waves.last += self._freezer.cannot_hear(view, case_id, said, record, error.reason)
+            if reason := view.reason(record, case_id):
+                waves.last += self._freezer.cannot_hear(view, case_id, said, record, reason)
+            else:
+                with view.hearing(record, case_id):
+                    self._decide(view, case_id, said, record, event, waves)
             told = case_id
             if waves.size - before >= MESSAGES_PER_BROADCAST:
                 break

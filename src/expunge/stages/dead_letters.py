@@ -14,6 +14,7 @@ from expunge.ports import Metrics, Refused, Vault
 MAX_SEALED_BYTES = 1_400_000
 """Above this only place and digest are kept: base64 must stay below the topic's 2 MiB (PROTOCOLS 39)."""
 POISON = "poison"
+RESOLVER = "/expunge/resolver"
 TYPE = "expunge.message.set_aside.v1"
 
 
@@ -90,9 +91,14 @@ class DeadLetters:
 
 
 def froze(record: Record, topic: str, reason: str, place: Place, source: str) -> list[Outgoing]:
-    """The case that a record belongs to, where that can be read, must wait for a person (PROTOCOLS 9)."""
+    """The case that a record belongs to, where that can be read, must wait for a person (PROTOCOLS 9).
+
+    What a system discovered is registered by Expunge itself, under the key of the case that asked.
+    """
     try:
-        case_id = decode(record, max_bytes=len(record.value or b"")).data["case_id"]
+        event = decode(record, max_bytes=len(record.value or b""))
+        discovered = event.source == RESOLVER and record.key is not None
+        case_id = (record.key or b"").decode() if discovered else event.data["case_id"]
         told = Froze(case_id=case_id, reason=reason, place=place)
     except (InvalidMessage, KeyError, TypeError, ValueError):
         return []

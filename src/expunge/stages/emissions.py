@@ -64,7 +64,8 @@ from expunge.stages.aggregates import ledger_fact
 from expunge.stages.dead_letters import DeadLetters
 from expunge.stages.exclusions import left_out
 from expunge.stages.indexer import late_messages
-from expunge.stages.intake import rejection, suppress_message
+from expunge.stages.intake import suppress_message
+from expunge.stages.rejections import rejection
 from expunge.stages.resolver import plan_part, task_message
 
 SOURCE = "/expunge/coordinator"
@@ -81,6 +82,11 @@ class Waves:
 
     first: list[Outgoing] = field(default_factory=list)
     last: list[Outgoing] = field(default_factory=list)
+
+    def take(self, others: Waves) -> None:
+        """Add what another part of the work leads to."""
+        self.first += others.first
+        self.last += others.last
 
     @property
     def size(self) -> int:

@@ -52,9 +52,13 @@ def case_of(data: object) -> str:
     return case_id if isinstance(case_id, str) and _HEX.fullmatch(case_id) else ""
 
 
-def _frozen(place: Place, reason: str, record: Record) -> Frozen:
+def _frozen(place: Place, reason: str, record: Record, *, elsewhere: bool) -> Frozen:
     """What stands of a case from the moment of a record on: what froze it, and why."""
-    return Frozen(**place.model_dump(), reason=reason, since=record.appended_at)
+    return Frozen(**place.model_dump(), elsewhere=elsewhere, reason=reason, since=record.appended_at)
+
+
+def _spot(place: Place) -> tuple[str, int, int]:
+    return place.topic, place.partition, place.offset
 
 
 class Freezer:
@@ -71,18 +75,17 @@ class Freezer:
         return [self._dead.parked(record, reason)]
 
     def _by(self, record: Record, reason: str) -> Frozen:
-        return _frozen(self._dead.place_of(record), reason, record)
+        return _frozen(self._dead.place_of(record), reason, record, elsewhere=False)
 
     def froze(self, view: View, message: Froze, record: Record) -> None:
         """Another role has set a message of the case aside. That itself does not wait here: it must be said again."""
-        known, place = view.standing.frozen.get(message.case_id), message.place
+        known, one = view.standing.frozen.get(message.case_id), _spot(message.place)
         if known is None:
-            known = _frozen(place, message.reason, record)
-        else:
-            one = (place.topic, place.partition, place.offset)
-            if one not in known.places:
-                known = known.model_copy(update={"further": (*known.further, one)[:MOST_PLACES]})
-        view.freeze(message.case_id, known)
+            view.freeze(message.case_id, _frozen(message.place, message.reason, record, elsewhere=True))
+        elif len(known.further) >= MOST_PLACES:
+            view.set_aside(message.case_id, record)
+        elif one not in known.places:
+            view.freeze(message.case_id, known.model_copy(update={"further": (*known.further, one)}))
 
     def park(self, view: View, read: Read, error: str, record: Record) -> None:
         """A message of the case has ended processes: it waits, first of all that come, unless it is a thaw itself."""
@@ -119,13 +122,34 @@ class Freezer:
         return [self._dead.parked(record, reason)]
 
     def tell_later(self, view: View, case_id: str, said: Reconsider | HoldingDeclared, record: Record) -> None:
-        """What every case is told waits for a frozen one, too."""
+        """What every case is told waits for a frozen one, too. Until it has heard a word, that is not in force."""
+        if isinstance(said, Reconsider):
+            self._unsettle(view, frozenset(), frozenset({said.word}))
         mine = said.model_copy(update={"case_id": case_id})
         kind = TYPE_OF[type(mine)]
         identity = name(kind, case_id, record.place)
         event = Event(kind, SOURCE, identity, record.appended_at, mine.model_dump(mode="json"))
         told = Record("cases", record.partition, record.position, record.appended_at, None, event.encode())
         view.set_aside(case_id, told)
+
+    @staticmethod
+    def _unsettle(view: View, before: frozenset[str], after: frozenset[str]) -> None:
+        view.changes.standing = view.standing.settled(before, after)
+
+    def heard(self, view: View, message: Message) -> None:
+        """A message that waited is handled now; a word that the case had not heard is the case's own from here on."""
+        if isinstance(message, Reconsider) and not message.after and not message.serial:
+            self._unsettle(view, frozenset({message.word}), frozenset())
+
+    def settle(self, view: View, message: Thawed) -> None:
+        """What an operator has published again, or leaves out, is awaited no longer."""
+        frozen = view.standing.frozen[message.case_id]
+        view.freeze(message.case_id, frozen.without([_spot(place) for place in message.places]))
+
+    def stay(self, view: View, case_id: str, reason: str) -> None:
+        """The next message that waits cannot be handled by this version, either: it waits where it is."""
+        frozen = view.standing.frozen[case_id]
+        view.freeze(case_id, frozen.model_copy(update={"thawing": False, "reason": reason}))
 
     def next(self, view: View, message: Thawed | ThawOn) -> Record | None:
         """The next message that waits, if this one asks for it; none where all were handled, or another asks."""
@@ -135,20 +159,16 @@ class Freezer:
         view.freeze(message.case_id, frozen.model_copy(update={"thawing": True}))
         return view.take_up(message.case_id)
 
-    def put_back(self, view: View, case_id: str, reason: str) -> None:
-        """The message that was taken up cannot be handled by this version, either: it waits where it was."""
-        frozen = view.standing.frozen[case_id]
-        view.changes.taken_up[case_id] -= 1
-        counts = {"waiting": frozen.waiting + 1, "taken": frozen.taken - 1}
-        view.freeze(case_id, frozen.model_copy(update=counts | {"thawing": False, "reason": reason}))
-
     def go_on(self, view: View, case_id: str, record: Record, event: CloudEvent) -> list[Outgoing]:
-        """The case goes on if nothing waits any more; else the next message comes behind whatever waits elsewhere."""
+        """The case goes on if nothing waits any more; else the next message comes behind whatever waits elsewhere.
+
+        While another role has something of it set aside that nobody has published again, it stays frozen.
+        """
         frozen = view.standing.frozen.get(case_id)
         if frozen is None or not frozen.thawing:
             return []
         if not frozen.waiting:
-            view.freeze(case_id, None)
+            view.freeze(case_id, frozen.model_copy(update={"thawing": False}) if frozen.places else None)
             return []
         kind, message = TYPE_OF[ThawOn], ThawOn(case_id=case_id, number=frozen.taken)
         identity = name(event.source, event.id, kind, case_id, frozen.taken)

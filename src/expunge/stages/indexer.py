@@ -34,7 +34,7 @@ from expunge.domain.scope import Arrival, data_source_node
 from expunge.domain.statement import Statement, identity_of
 from expunge.errors import InvalidMessage
 from expunge.ports import Index, Made, Metrics, Put, Refused, Result, Said, Topics, Vault
-from expunge.stages.dead_letters import DeadLetters
+from expunge.stages.dead_letters import DeadLetters, froze
 
 SOURCE = "/expunge/indexer"
 STATED = "expunge.asset.stated.v1"
@@ -111,7 +111,8 @@ class Indexer:
 
     def park(self, record: Record, error: str) -> Result:
         """See `ports.Stage.park`."""
-        return Result(((self._dead.parked(record, error),),))
+        place = self._door.place_of(record)
+        return Result(((self._dead.parked(record, error), *froze(record, "registrations", error, place, SOURCE)),))
 
     def refused(self, refused: Refused) -> Sequence[Outgoing]:
         """See `ports.Stage.refused`."""

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from expunge.domain import inlets
 from expunge.domain.admission import controls, receipts, requests
 from expunge.domain.admission.door import Door
 from expunge.domain.case import hearing
-from expunge.domain.case.messages import TYPE_OF, Control, HoldPlaced, HoldReadBack, Opened, Receipted
+from expunge.domain.case.messages import TYPE_OF, Control, HoldPlaced, HoldReadBack, Opened, Receipted, RequestSetAside
 from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record, decode
 from expunge.domain.suppression import Published, Suppress
 from expunge.errors import InvalidMessage
 from expunge.ports import Metrics, Progress, Refused, Result, Topics, Vault
 from expunge.stages.dead_letters import POISON, DeadLetters, froze
+from expunge.stages.rejections import SOURCE, rejection
 
-SOURCE = "/expunge/intake"
 RECEIPTS = "receipts."
 SUPPRESSIONS = "suppressions"
 HOLDS = "holds"
@@ -70,7 +71,14 @@ class Intake:
             event = decode(record, max_bytes=len(record.value or b""))
         except InvalidMessage:
             return []
-        return self._rejection(event, record, InvalidMessage(POISON))
+        about = self._refusal(event, record, InvalidMessage(POISON))
+        if about is None:
+            return []
+        publisher, case_id, data = about
+        said = RequestSetAside(case_id=case_id, publisher=publisher, rejection=data)
+        kind = TYPE_OF[RequestSetAside]
+        told = Event(kind, SOURCE, name(kind, record.place), record.appended_at, said.model_dump())
+        return [Outgoing("cases", case_id, told)]
 
     def refused(self, refused: Refused) -> Sequence[Outgoing]:
         """See `ports.Stage.refused`."""
@@ -130,27 +138,26 @@ class Intake:
         ]
 
     def _rejection(self, event: CloudEvent | None, record: Record, error: InvalidMessage) -> list[Outgoing]:
+        about = self._refusal(event, record, error)
+        if about is None:
+            return []
+        publisher, case_id, data = about
+        return [rejection(publisher, key=case_id, time=record.appended_at, data=data)]
+
+    def _refusal(
+        self, event: CloudEvent | None, record: Record, error: InvalidMessage
+    ) -> tuple[str, str, dict[str, Any]] | None:
+        """Who is told, the case that it would have been, and what is said; None where nobody can be told."""
         publisher = self._door.registry.publisher_of(event.source) if event else None
         if event is None or publisher is None:
-            return []
+            return None
         asked = event.data.get("request_id") if isinstance(event.data, dict) else None
         fits = isinstance(asked, str) and 0 < len(asked) <= MAX_ID_CHARACTERS and _is_text(asked)
         request_id = str(asked) if fits else None
-        return [
-            rejection(
-                publisher.name,
-                key=self._door.keys.case(event.source, request_id or event.id),
-                time=record.appended_at,
-                data={
-                    "source": event.source,
-                    "id": event.id,
-                    "request_id": request_id,
-                    "reason": error.reason,
-                    "where": error.where,
-                }
-                | self._door.place_of(record).model_dump(),
-            )
-        ]
+        said = {"source": event.source, "id": event.id, "request_id": request_id}
+        said |= {"reason": error.reason, "where": error.where}
+        data = said | self._door.place_of(record).model_dump()
+        return publisher.name, self._door.keys.case(event.source, request_id or event.id), data
 
     def _receipt(self, record: Record) -> list[Outgoing]:
         system = record.topic.removeprefix(RECEIPTS)
@@ -223,16 +230,3 @@ def to_case(message: Opened | Receipted | Control, time: datetime, source: str, 
         data=message.model_dump(mode="json", exclude_defaults=True),
     )
     return Outgoing("cases", message.case_id, event)
-
-
-def rejection(publisher: str, *, key: str, time: datetime, data: dict[str, object]) -> Outgoing:
-    """What a publisher hears of a request that cannot be taken."""
-    kind = "expunge.request.rejected.v1"
-    event = Event(
-        type=kind,
-        source=SOURCE,
-        id=name(str(data["source"]), str(data["id"]), kind, str(data["reason"])),
-        time=time,
-        data={field: value for field, value in data.items() if value is not None},
-    )
-    return Outgoing(f"confirmations.{publisher}", key, event)

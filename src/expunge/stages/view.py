@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from expunge.domain.case.chunks import ChunkState
@@ -16,24 +17,66 @@ from expunge.domain.retraining.decide import TIMER as RETRAIN_TIMER
 from expunge.domain.retraining.state import Retraining
 from expunge.domain.standing import Frozen, Standing
 from expunge.domain.vocabulary import OVER
-from expunge.errors import Fenced, Unavailable
+from expunge.errors import ConfigurationError, Fenced, NotUnderstood, Unavailable
 from expunge.ports import CaseStore, Changes, TimerKey
 
 LATER = timedelta(minutes=1)
 """When a timer fires again that has fired while its moment had passed already."""
 
 
+_ABSENT = object()
+
+
+class Unheard(Exception):
+    """A case cannot hear a message, which may have changed half of what it changes: the batch is decided anew."""
+
+    def __init__(self, position: Position, case_id: str, reason: str) -> None:
+        super().__init__(reason)
+        self.position, self.case_id, self.reason = position, case_id, reason
+
+
 class View:
     """The state of one partition with the changes of this batch laid over it; nothing is written through it."""
 
-    def __init__(self, store: CaseStore, partition: int) -> None:
-        self._store, self.partition = store, partition
+    def __init__(self, store: CaseStore, partition: int, *, suspicious: bool = False) -> None:
+        self._store, self.partition, self.suspicious = store, partition, suspicious
         self._reader: CaseReader = store.reader(partition)
         self.before: Position | None = store.position(partition)
         self.after: Position | None = None
         self.changes = Changes()
-        self._loaded: dict[str, Case] = {}
+        self._loaded: dict[str, Case | None] = {}
         self._standing: Standing | None = None
+        self.unheard: dict[tuple[Position, str], str] = {}
+        """(message, case) -> why it cannot be heard, as an earlier attempt at this batch has found."""
+
+    def anew(self, unheard: Unheard) -> View:
+        """The same state without any change, and with what turned out not to be heard."""
+        view = View(self._store, self.partition, suspicious=self.suspicious)
+        view.before, view.unheard = self.before, {**self.unheard, (unheard.position, unheard.case_id): unheard.reason}
+        return view
+
+    @contextmanager
+    def hearing(self, record: Record, case_id: str) -> Iterator[None]:
+        """A case hears a message.
+
+        Raises:
+            Unheard: it cannot, for a newer version wrote something that it needs or, where the message has ended
+                processes, for any reason.
+        """
+        try:
+            yield
+        except NotUnderstood as error:
+            raise Unheard(record.position, case_id, error.reason) from error
+        except (Unheard, Unavailable, Fenced, ConfigurationError):
+            raise
+        except Exception as error:
+            if not self.suspicious:
+                raise
+            raise Unheard(record.position, case_id, type(error).__name__) from error
+
+    def reason(self, record: Record, case_id: str) -> str:
+        """Why a case cannot hear a message; empty where nothing is known against it."""
+        return self.unheard.get((record.position, case_id), "")
 
     def check(self) -> None:
         """See that nobody wrote while this was read: a decision on a state of two moments is nobody's decision.
@@ -48,11 +91,23 @@ class View:
 
     def load(self, case_ids: Iterable[str]) -> None:
         """Fetch the cases that a batch concerns in one round trip."""
-        self._loaded |= self._store.cases(self.partition, sorted(set(case_ids) - self._loaded.keys()))
+        self._loaded |= self._store.read_cases(self.partition, sorted(set(case_ids) - self._loaded.keys()))
 
     def case(self, case_id: str) -> Case | None:
-        """A case as it stands after what this batch has decided so far."""
-        return self.changes.cases.get(case_id) or self._loaded.get(case_id)
+        """A case as it stands after what this batch has decided so far.
+
+        Raises:
+            NotUnderstood: a newer version wrote it.
+        """
+        if case_id in self.changes.cases:
+            return self.changes.cases[case_id]
+        if case_id in self._loaded and self._loaded[case_id] is None:
+            raise NotUnderstood("unknown_state")
+        return self._loaded.get(case_id)
+
+    def can_read(self, case_id: str) -> bool:
+        """Whether this version can read what a newer one may have written of a case."""
+        return case_id in self.changes.cases or self._loaded.get(case_id, _ABSENT) is not None
 
     def root(self, case_id: str) -> Root:
         """What a case was opened with."""

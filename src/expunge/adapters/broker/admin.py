@@ -190,6 +190,17 @@ class KafkaTopics:
         stamps = [info.timestamp for info in found.values() if info.timestamp is not None and info.timestamp >= 0]
         return datetime.fromtimestamp(max(stamps) / 1000, UTC) if stamps else None
 
+    def span(self, topic: str, partition: int, role: str) -> tuple[int, int]:
+        """How far a role has read a partition, and where it ends: its next message lies between them."""
+        group, place = self._prefix + role, TopicPartition(self._prefix + topic, partition)
+        end = self.ends([topic])[topic].get(str(partition), 0)
+        with self._asking("say what was committed") as client:
+            try:
+                found = client.list_group_offsets(group)[group].get(place)
+            except NO_COORDINATOR:
+                found = None
+        return (found.offset if found is not None and found.offset >= 0 else 0), end
+
     def applied(self) -> Offsets:
         """See `ports.Progress.applied`."""
         group = self._prefix + INDEXER_GROUP

@@ -15,7 +15,7 @@ from kafka.errors import IllegalStateError, KafkaError
 from kafka.structs import OffsetAndMetadata
 
 from expunge.adapters.broker.client import common, connected, translated
-from expunge.adapters.broker.records import BROKEN, install
+from expunge.adapters.broker.records import Broken, install
 from expunge.domain.events import LATEST, Position, Record, millis
 
 CALL_MS = 5_000
@@ -221,7 +221,7 @@ def as_record(record: Any, prefix: str) -> Record:
     """A message of the client as Expunge's own."""
     headers = record.headers or ()
     kind = next((value for key, value in headers if key.lower() == "content-type"), None)
-    broken = next((value for key, value in headers if key == BROKEN and record.value is None), b"")
+    broken = next((value for _, value in headers if isinstance(value, Broken)), b"")
     return Record(
         topic=record.topic.removeprefix(prefix),
         partition=record.partition,

@@ -13,7 +13,7 @@ from expunge.adapters.broker.admin import KafkaTopics
 from expunge.adapters.broker.client import KAFKA, REFUSED_FOR_GOOD, common, connected, translated
 from expunge.domain.events import CONTENT_TYPE, Outgoing
 from expunge.domain.partition import partition_of
-from expunge.errors import ConfigurationError, Unavailable
+from expunge.errors import ConfigurationError, Unavailable, Wedged
 from expunge.ports import Refused
 
 DELIVERY_SECONDS = 20
@@ -120,7 +120,7 @@ class KafkaSender:
             sender.force_close()
             sender.join(CLOSE_SECONDS)
             if sender.is_alive():
-                raise RuntimeError("kafka: the sender thread of a discarded producer does not end")
+                raise Wedged("kafka: the sender thread of a discarded producer does not end")
 
     close = discard
 

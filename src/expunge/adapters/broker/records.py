@@ -13,8 +13,14 @@ from typing import Any
 from kafka.record import memory_records
 from kafka.record.default_records import DefaultRecord, DefaultRecordBatch
 
-BROKEN = "expunge-unreadable"
-"""The header of a record that could not be read; its value is the class of the error."""
+
+class Broken(bytes):
+    """Stands in the headers of a record that could not be read: the class of the error.
+
+    It is known by its type, for whatever is only spelled like it may have been sent by anybody.
+    """
+
+
 PATIENCE = 3
 """So often a batch with a wrong checksum is fetched again: it may have been right at the broker."""
 
@@ -84,7 +90,7 @@ class TolerantBatch(DefaultRecordBatch):  # type: ignore[misc]  # the client has
     def _break(self, why: str) -> None:
         """From here on nothing can be read: each record that is left stands for itself, and says so."""
         first = self.base_offset + self._next_record_index
-        headers = [(BROKEN, why.encode())]
+        headers = [("", Broken(why.encode()))]
         self._why = why
         self._left = (
             DefaultRecord(0, offset, self.max_timestamp, self.timestamp_type, None, None, headers)

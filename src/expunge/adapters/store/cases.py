@@ -6,7 +6,9 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from expunge.adapters.store.server import TAGS, Call, Server
 from expunge.domain.case.chunks import ChunkState
@@ -18,7 +20,7 @@ from expunge.domain.rates import Rate
 from expunge.domain.retraining.state import Retraining
 from expunge.domain.standing import Standing
 from expunge.domain.suppression import Suppression
-from expunge.errors import Fenced, Unavailable
+from expunge.errors import Fenced, NotUnderstood, Unavailable
 from expunge.ports import Changes, Offsets, TimerKey
 
 Words = list[bytes | str | int | float]
@@ -62,7 +64,7 @@ class RedisCaseReader:
         raw = self._read("GET", self._keys.of("chunk", case_id, digest))
         if not raw:
             raise Unavailable("the body of a chunk is missing in Redis: it has forgotten; rebuild")
-        return Chunk.model_validate_json(raw)
+        return _parsed(Chunk, raw)
 
     def digests(self, case_id: str, generation: int) -> list[str]:
         """See `CaseReader.digests`."""
@@ -78,6 +80,28 @@ class RedisCaseReader:
     def live(self, case_id: str, after: str, limit: int) -> list[str]:
         """See `CaseReader.live`."""
         return _behind(self._server, self._keys, "live", after, limit, case_id)
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def _parsed(model: type[M], raw: bytes) -> M:
+    """What stands in Redis.
+
+    Raises:
+        NotUnderstood: a newer version wrote it.
+    """
+    try:
+        return model.model_validate_json(raw)
+    except ValidationError:
+        raise NotUnderstood("unknown_state") from None
+
+
+def _case(raw: bytes) -> Case | None:
+    try:
+        return _parsed(Case, raw)
+    except NotUnderstood:
+        return None
 
 
 def _behind(server: Server, keys: Keys, name: str, after: str, limit: int, *parts: str) -> list[str]:
@@ -99,17 +123,22 @@ class RedisCaseStore:
 
     def cases(self, partition: int, case_ids: Sequence[str]) -> dict[str, Case]:
         """See `ports.CaseStore.cases`."""
+        found = self.read_cases(partition, case_ids)
+        return {case_id: case for case_id, case in found.items() if case is not None}
+
+    def read_cases(self, partition: int, case_ids: Sequence[str]) -> dict[str, Case | None]:
+        """See `ports.CaseStore.read_cases`."""
         if not case_ids:
             return {}
         keys = Keys(self._server, partition)
         raw = self._server.read([(keys.tag, ("GET", keys.of("case", case_id))) for case_id in case_ids])
         found = zip(case_ids, raw, strict=True)
-        return {case_id: Case.model_validate_json(value) for case_id, value in found if value}
+        return {case_id: _case(value) for case_id, value in found if value}
 
     def root(self, partition: int, case_id: str) -> Root | None:
         """See `ports.CaseStore.root`."""
         raw = self._get(partition, "root", case_id)
-        return Root.model_validate_json(raw) if raw else None
+        return _parsed(Root, raw) if raw else None
 
     def _get(self, partition: int, name: str, *parts: str) -> bytes | None:
         keys = Keys(self._server, partition)
@@ -166,17 +195,17 @@ class RedisCaseStore:
     def suppression(self, partition: int, key: str) -> Suppression | None:
         """See `ports.CaseStore.suppression`."""
         raw = self._get(partition, "suppression", key)
-        return Suppression.model_validate_json(raw) if raw else None
+        return _parsed(Suppression, raw) if raw else None
 
     def rate(self, partition: int, key: str) -> Rate | None:
         """See `ports.CaseStore.rate`."""
         raw = self._get(partition, "rate", key)
-        return Rate.model_validate_json(raw) if raw else None
+        return _parsed(Rate, raw) if raw else None
 
     def retraining(self, partition: int, key: str) -> Retraining | None:
         """See `ports.CaseStore.retraining`."""
         raw = self._get(partition, "retraining", key)
-        return Retraining.model_validate_json(raw) if raw else None
+        return _parsed(Retraining, raw) if raw else None
 
     def flow(self, partition: int) -> dict[str, int]:
         """See `ports.CaseStore.flow`."""

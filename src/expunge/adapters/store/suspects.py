@@ -28,6 +28,24 @@ class RedisSuspects:
         """See `ports.Suspects.forget`."""
         self._server.guarded(lambda client: client.hdel(self._key, f"{topic}/{partition}"))
 
+    def parked(self) -> dict[tuple[str, int, int], str]:
+        """See `ports.Suspects.parked`."""
+        found = self._server.read_one(0, "HGETALL", self._parks)
+        named = ((*_place(name.rpartition(b"/")[0]), int(name.rpartition(b"/")[2])) for name in found[::2])
+        return {place: reason.decode() for place, reason in zip(named, found[1::2], strict=True)}
+
+    def park(self, topic: str, partition: int, offset: int, reason: str) -> None:
+        """See `ports.Suspects.park`."""
+        self._server.guarded(lambda client: client.hset(self._parks, f"{topic}/{partition}/{offset}", reason))
+
+    def unpark(self, topic: str, partition: int, offset: int) -> bool:
+        """See `ports.Suspects.unpark`."""
+        return bool(self._server.guarded(lambda client: client.hdel(self._parks, f"{topic}/{partition}/{offset}")))
+
+    @property
+    def _parks(self) -> bytes:
+        return self._server.key(0, "parked")
+
     @property
     def _key(self) -> bytes:
         return self._server.key(0, "suspects")

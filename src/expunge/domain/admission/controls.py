@@ -15,6 +15,7 @@ from expunge.domain.case.messages import (
     HoldPlaced,
     HoldReleased,
     PauseSaid,
+    Place,
     Rejected,
     Said,
     Thawed,
@@ -81,8 +82,8 @@ def _of_case(door: Door, said: CaseControl, spoken: dict[str, Any]) -> Control:
         case ObligationDecided(asset=asset, system=system, option=option, due_at=due_at):
             model = door.keys.asset(asset).hex() if asset is not None else ""
             return Decided(system=system or "", model=model, option=option, due_at=due_at, **spoken)
-        case CaseThawed():
-            return Thawed(**spoken)
+        case CaseThawed(places=places, skip=skip):
+            return Thawed(places=tuple(Place(**place.model_dump()) for place in places), skip=skip, **spoken)
         case _:
             return Cancelled(**spoken)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from expunge.domain.controls import Option
 from expunge.domain.inlets import Matter, Outcome
@@ -304,6 +304,19 @@ class Thawed(Value):
     operator: str
     content: Hex
     place: Place
+    places: tuple[Place, ...] = ()
+    """What other roles had set aside and was published again, or is left out for good."""
+    skip: bool = False
+    """Leave the first message that waits out, too."""
+
+
+class RequestSetAside(Value):
+    """A request ended processes before it became a case; its publisher is told, unless the case is there already."""
+
+    case_id: Hex
+    publisher: str
+    rejection: dict[str, Any]
+    """The data of `expunge.request.rejected.v1`."""
 
 
 class ThawOn(Value):
@@ -406,7 +419,8 @@ CaseMessage = (
 )
 Said = PauseSaid | HoldPlaced | HoldReleased | GroupSaid
 """What operators say for every case."""
-Message = CaseMessage | Suppress | Published | Said | HoldReadBack | RateAsked | RateLeft | retraining.Message
+_OfNoCase = RequestSetAside | Suppress | Published | HoldReadBack | RateAsked | RateLeft
+Message = CaseMessage | Said | _OfNoCase | retraining.Message
 
 TYPES: dict[str, type[Message]] = {
     "expunge.internal.opened.v1": Opened,
@@ -441,6 +455,7 @@ TYPES: dict[str, type[Message]] = {
     "expunge.internal.emission_refused.v1": EmissionRefused,
     "expunge.internal.froze.v1": Froze,
     "expunge.internal.thawed.v1": Thawed,
+    "expunge.internal.request_set_aside.v1": RequestSetAside,
     "expunge.internal.thaw_on.v1": ThawOn,
     "expunge.internal.suppress.v1": Suppress,
     "expunge.internal.published.v1": Published,
