@@ -55,6 +55,9 @@ def test_a_case_that_a_newer_version_wrote_to_waits_says_so_and_others_go_on(wor
     assert said.exit_code == 0, said.output
     world.await_milestone(world.erase("cora", "behind-the-thaw"))
     assert shown(mine), "this version cannot read it yet, so the case waits on"
+    assert "say it without --without" in str(expunge("case", "thaw", mine, "--operator", "olga", "--without").exception)
+    assert expunge("case", "thaw", mine, "--operator", "olga", "--skip").exit_code == 0
+    until(lambda: not shown(mine), 60, world)
 
 
 def test_what_another_role_set_aside_is_published_again_and_the_case_goes_on(world: Deployment) -> None:
@@ -77,24 +80,28 @@ def test_a_message_that_an_operator_parks_is_set_aside_and_those_behind_it_are_h
     asked = {each.partition: each.offset for each in world.records("requests")}
     (partition, offset) = max(asked.items())
     world.kill("roles")
-    parked = expunge(
-        *("dead-letters", "park", "--topic", "requests", "--partition", str(partition)),
-        *("--offset", str(offset + 1), "--reason", "[red]a clock ran ahead"),
-    )
-    assert parked.exit_code == 0, parked.output
     for each in range(16):  # one of them lands behind what lies there
         world.erase(f"dora{each}", f"parked-{each}")
         if max(r.offset for r in world.records("requests") if r.partition == partition) > offset:
             break
+    place = ("--topic", "requests", "--partition", str(partition), "--offset")
+    assert expunge("dead-letters", "park", *place, str(offset + 1), "--reason", "a mistake").exit_code == 0
+    assert any("unpark" in mend for mend in mends())
+    assert expunge("dead-letters", "unpark", *place, str(offset + 1)).exit_code == 0
+    for wrong, why in ((offset, "comes there no more"), (10**18, "there is no message"), (offset + 2, "there is no")):
+        refused = expunge("dead-letters", "park", *place, str(wrong), "--reason", "x")
+        assert why in str(refused.exception)
+    assert "a reason is needed" in str(expunge("dead-letters", "park", *place, "1", "--reason", " ").exception)
+    parked = expunge("dead-letters", "park", *place, str(offset + 1), "--reason", "[red]a clock ran ahead")
+    assert parked.exit_code == 0, parked.output
     world.start("roles", "run")
     until(lambda: any(e["data"]["reason"] == "poison" and e["data"]["role"] == "intake" for e in letters(world)), 60)
     world.await_milestone(world.erase("emil", "behind-it"))
     (letter,) = [each["data"] for each in letters(world) if each["data"]["role"] == "intake"]
     assert (letter["offset"], letter["where"]) == (offset + 1, "[red]a clock ran ahead")
-    wrong = expunge(
-        *("dead-letters", "park", "--topic", "commands.files", "--partition", "0", "--offset", "1", "--reason", "x")
-    )
-    assert isinstance(wrong.exception, ConfigurationError)
+    for topic in ("commands.files", "dead-letters", ""):
+        refused = expunge("dead-letters", "park", *("--topic", topic), *place[2:], "1", "--reason", "x")
+        assert "no role of Expunge reads" in str(refused.exception)
 
 
 def letters(world: Deployment) -> list[dict[str, Any]]:
