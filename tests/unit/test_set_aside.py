@@ -327,3 +327,22 @@ def test_what_only_looks_like_an_unreadable_record_is_an_ordinary_one() -> None:
 
     record: Record = as_record(Sent(), "t.")
     assert record.unreadable == ""
+
+
+@pytest.mark.parametrize("crash", range(8, 20))
+def test_no_number_of_a_fact_stands_for_two_when_what_was_half_said_is_set_aside(crash: int) -> None:
+    """A process died between its messages and its state; then the same message ended processes, and was thawed."""
+    world, case_id = commanded()
+    (command,) = world.broker.events("commands.photos")
+    said = receipt(command["data"], all={"claim": "failed"})
+    world.publish("receipts.photos", "expunge.purge.receipted.v1", said, source="/photos")
+    world.step("intake", 50)
+    world.step("coordinator", 50, crash)
+    poisoned(world, case_id)
+    world.settle(ticks=1)
+    world.poison = lambda *_: False
+    if frozen(world, case_id) is not None:
+        world.thaw(case_id)
+    world.settle(ticks=1)
+    assert not [name for name, _ in world.metrics.counts if name == "ledger_alarms"]
+    world.check_ledger(case_id)

@@ -189,12 +189,14 @@ class Coordinator:
             self._one(view, message, record, event, waves)
 
     def _thaw(self, view: View, message: Thawed | ThawOn, record: Record, event: CloudEvent, waves: Waves) -> None:
-        """Handle the next message that waits for a frozen case, with the place of this one; the others come after."""
+        """Handle the next message that waits for a frozen case, with the place of this one; the others come after.
+
+        That it was thawed is a fact after those of that message: a process may have died when it had said them, and
+        before it had written them down, and no number of a fact may stand for two.
+        """
         case_id = message.case_id
         if isinstance(message, Thawed):
             self._freezer.settle(view, message)
-            if view.can_read(case_id) and view.case(case_id) is not None:
-                self._decide(view, case_id, message, record, event, waves)
         skips = isinstance(message, Thawed) and message.skip
         if not skips and (reason := view.reason(record, case_id)):
             self._freezer.stay(view, case_id, reason)
@@ -212,6 +214,8 @@ class Coordinator:
                 else:
                     self._freezer.heard(view, read.message)
                     self._handle(view, read.message, moved, read.event, waves)
+        if isinstance(message, Thawed) and view.can_read(case_id) and view.case(case_id) is not None:
+            self._decide(view, case_id, message, record, event, waves)
         waves.last += self._freezer.go_on(view, case_id, record, event)
         if case_id not in view.standing.frozen:
             self._fired.pop(TimerKey(case_id, "applied"), None)
