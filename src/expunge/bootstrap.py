@@ -17,7 +17,14 @@ from expunge.adapters.store.index import RedisIndex
 from expunge.adapters.store.policies import RedisPolicies
 from expunge.adapters.store.server import FORMAT, Server, buckets_for
 from expunge.adapters.store.suspects import RedisSuspects
-from expunge.adapters.system import PrometheusMetrics, StopWaiter, SystemClock, tune_process
+from expunge.adapters.system import (
+    OTHERS,
+    PrometheusMetrics,
+    StopWaiter,
+    SystemClock,
+    refuse_if_readable,
+    tune_process,
+)
 from expunge.adapters.vault import LibraryVault
 from expunge.config import Settings
 from expunge.domain.admission.door import Door
@@ -71,7 +78,9 @@ class Installation:
     @cached_property
     def keys(self) -> Keys:
         """The keys derived from the secret."""
-        return Keys(self.settings.secret())
+        secret = self.settings.secret()
+        refuse_if_readable(self.settings.secret_file, "secret file", OTHERS)
+        return Keys(secret)
 
     @cached_property
     def door(self) -> Door:
@@ -188,8 +197,8 @@ class Installation:
             ConfigurationError: topics, settings or the index are not as they must be.
         """
         tune_process()
-        port = self.settings.metrics.port
-        metrics = PrometheusMetrics(port + ROLES.index(role) if port else 0)
+        port, address = self.settings.metrics.port, self.settings.metrics.address
+        metrics = PrometheusMetrics(port + ROLES.index(role) if port else 0, address)
         tenure = StoreTenure(self.server, self.settings.kafka.session_timeout_ms)
         stage = self.stage(role, metrics, stop, tenure)
 

@@ -55,6 +55,8 @@ class Metrics(_Section):
 
     port: int = Field(0, ge=0, le=65_000)
     """Port of the first role; every further role takes the next. 0: none."""
+    address: str = "127.0.0.1"
+    """Where they are served: on this machine alone, unless somebody says otherwise."""
 
 
 class Limits(_Section):

@@ -13,12 +13,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import structlog
 from pydantic import TypeAdapter
 from typer.testing import CliRunner
 
 from expunge.adapters.policy_file import shipped
-from expunge.adapters.system import SystemClock
-from expunge.agent import Agent, Result, Target, deferred, deleted, done, failed, later
+from expunge.adapters.system import SystemClock, configure_logs
+from expunge.agent import Agent, Fields, Result, Target, deferred, deleted, done, failed, later
 from expunge.cli.app import app
 from expunge.domain.case.apply import apply, open_case
 from expunge.domain.case.chunks import ChunkState, Phase
@@ -151,11 +152,13 @@ def lab(real: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab
     with deployed(tmp_path_factory.mktemp("states") / "d", real.kafka, real.redis, policy=policy) as deployment:
         deployment.start("roles", "run")
         deployment.start("agent", "agent", "run", "files")
+        configure_logs()  # to standard error: an agent of this process says a line for each command
         made = Lab(deployment)
         try:
             yield made
         finally:
             made.close()
+            structlog.reset_defaults()
 
 
 def invoke(*arguments: str) -> str:
@@ -257,7 +260,7 @@ def test_what_is_held_put_off_exempt_or_anonymous_is_said_so(lab: Lab) -> None:
     world, names = lab.world, ("dora", "emil", "fay", "gus")
     held, put_off, anonymous = (lab.model_of(person) for person in names[:3])
     exempt = lab.model_of("gus", categories=["biometric"])
-    evidence = {"artefact_digest": "sha256:" + "ab" * 32, "until": "2027-11-01T00:00:00Z"}
+    evidence: Fields = {"artefact_digest": "sha256:" + "ab" * 32, "until": "2027-11-01T00:00:00Z"}
     lab.trainer.behave |= {
         held: lab.made_anew,
         put_off: lambda target: deferred(target, SystemClock().now().replace(year=2028), "window"),

@@ -5,16 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from expunge.agent.filesystem import Filesystem
-from expunge.agent.memory import Memory
 from expunge.agent.sqlite import Sqlite, Table
-from expunge.agent.types import Person, Result, Target, deleted, failed, later
+from expunge.agent.types import Person, Result, Target, deleted
 from expunge.domain.vocabulary import Action, Claim, Kind
 
 ANN = Person("a" * 32, "u1", "user_id", "ann")
@@ -185,24 +183,6 @@ def test_a_missing_database_is_a_failure_and_is_not_made(tmp_path: Path) -> None
     assert not (tmp_path / "none.db").exists()
 
 
-def test_memory_answers_what_is_final_and_knows_what_was_interrupted(tmp_path: Path) -> None:
-    one, two, three = target("1"), target("2"), target("3")
-    memory = Memory(tmp_path / "m.db")
-    assert memory.begin([one, two, three]) == set()
-    due = datetime(2026, 12, 1, tzinfo=UTC)
-    memory.keep([deleted(one), failed(two, "disk_full")], {})
-    memory.keep([later(three, due)], {"c" * 32: "raw"})
-    memory.close()
-
-    memory = Memory(tmp_path / "m.db")  # after a crash
-    assert set(memory.answers([one, two, three])) == {one.identity}
-    assert memory.begin([two, three]) == {two.identity, three.identity}
-    assert memory.waits(three.identity, datetime(2026, 11, 1, tzinfo=UTC)) == due.timestamp()
-    assert memory.pending(datetime(2026, 11, 1, tzinfo=UTC)) == []
-    assert memory.pending(due) == ["raw"]
-    assert [memory.next_sequence("c", 1), memory.next_sequence("c", 1), memory.next_sequence("c", 2)] == [1, 2, 1]
-
-
 def test_an_answer_is_for_one_case_action_and_exclusion() -> None:
     plain = target("a")
     others = [
@@ -215,22 +195,3 @@ def test_an_answer_is_for_one_case_action_and_exclusion() -> None:
     assert len({each.identity for each in (plain, *others)}) == 6
     assert replace(plain, command_id="f" * 32, interrupted=True).identity == plain.identity
     assert "ann" not in repr(plain) + repr(ANN) + repr(deleted(plain))
-
-
-def test_what_is_withdrawn_is_remembered_with_what_was_done(tmp_path: Path) -> None:
-    path = tmp_path / "memory.db"
-    one, two, three = target("f:1"), target("f:2"), target("f:3")
-    memory = Memory(path)
-    memory.begin([one, two])
-    command = '{"data": {"command_id": "' + one.command_id + '"}}'
-    memory.keep([deleted(one), later(three, datetime(2026, 12, 1, tzinfo=UTC))], {one.command_id: command})
-    memory.close()  # it dies here: nobody knows what became of the second
-    memory = Memory(path)
-    memory.withdraw(one.command_id)
-    assert memory.is_withdrawn(one.command_id)
-    assert not memory.is_withdrawn("e" * 32)
-    assert memory.done_for(one.command_id) == [
-        {"asset": "f:1", "claim": "deleted"},
-        {"asset": "f:2", "claim": "failed", "reason_code": "interrupted"},
-    ]
-    assert memory.pending(datetime(2027, 1, 1, tzinfo=UTC)) == []

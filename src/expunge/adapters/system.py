@@ -6,15 +6,18 @@ import gc
 import logging
 import os
 import signal
+import stat
 import sys
 import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
+from expunge.errors import ConfigurationError
 from expunge.ports import GaugeName, MetricName
 
 
@@ -79,19 +82,44 @@ def end_on_signals(stop: threading.Event, busy: Callable[[], bool] = bool, secon
         signal.signal(number, told)
 
 
+def refuse_if_readable(path: Path, what: str, bits: int = 0o077) -> None:
+    """Refuse a file that others can read or write.
+
+    Args:
+        path: the file, which is there.
+        what: it is, for people.
+        bits: of the mode that must not be set: those of group and others, or 0o007 where a group may share it.
+
+    Raises:
+        ConfigurationError: they can; with the line that mends it.
+    """
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & bits:
+        raise ConfigurationError(f"{what} {path} can be read by others (mode {mode:04o}): run `chmod 600 {path}`")
+
+
 BIND_AGAIN_SECONDS = 5.0
+LOCAL = "127.0.0.1"
+OTHERS = 0o007
+"""Neither owner nor group, which may share a secret where the platform mounts it so."""
 
 
-def _serve(port: int, registry: CollectorRegistry) -> None:
-    """Serve metrics, as soon as the port is free: a role is not worth less because another process has it."""
+def serve_metrics(port: int, address: str, registry: CollectorRegistry) -> None:
+    """Serve metrics in the background, as soon as the port is free: no role is worth less because another has it."""
+    threading.Thread(target=_serve, args=(port, address, registry), daemon=True).start()
+
+
+def _serve(port: int, address: str, registry: CollectorRegistry) -> None:
     said = False
     while True:
         try:
-            start_http_server(port, registry=registry)
+            start_http_server(port, addr=address, registry=registry)
         except OSError as error:
             if not said:
                 text = "the metrics port cannot be had; trying again"
-                structlog.get_logger().error(text, port=port, reason=error.strerror or type(error).__name__)
+                structlog.get_logger().error(
+                    text, address=address, port=port, reason=error.strerror or type(error).__name__
+                )
                 said = True
             threading.Event().wait(BIND_AGAIN_SECONDS)
         else:
@@ -101,13 +129,13 @@ def _serve(port: int, registry: CollectorRegistry) -> None:
 class PrometheusMetrics:
     """See `ports.Metrics`; one registry per process, served on a port if one is given."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, address: str = LOCAL) -> None:
         self._registry = CollectorRegistry()
         self._counters: dict[str, Counter] = {}
         self._gauges: dict[str, Gauge] = {}
         self._seconds = Histogram("expunge_batch_seconds", "Poll to commit", ["label"], registry=self._registry)
         if port:
-            threading.Thread(target=_serve, args=(port, self._registry), daemon=True).start()
+            serve_metrics(port, address, self._registry)
 
     def count(self, name: MetricName, amount: float = 1, *, label: str = "") -> None:
         """See `ports.Metrics.count`."""

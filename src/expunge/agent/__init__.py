@@ -8,35 +8,54 @@
 
     Agent("shop", Shop(), bootstrap_servers="kafka:9092", state=Path("shop-agent.db")).run()
 
-The library gathers batches over commands, remembers every answer, and answers a repeated command from memory: only what
-is not finally answered is done again. A crash at any point loses nothing; a target whose purge was interrupted comes
-again with `interrupted` set, so that "it is gone already" can be told from "it never was there".
+The library gathers batches over commands, remembers every answer under its command, and answers a repeated command
+from memory: only what is not finally answered, or what Expunge did not count, is done again. A crash anywhere loses
+nothing; a target whose last try was cut off comes again with `interrupted` set, so that "it is gone already" can be
+told from "it never was there". Everything that an author needs is here; nothing has to be imported from elsewhere.
 """
 
+from expunge.agent.metrics import AgentMetrics
 from expunge.agent.service import Agent
 from expunge.agent.types import (
+    Discovery,
+    Fields,
+    Made,
     Person,
     Purger,
+    Recalling,
     Result,
     Target,
+    Withdrawable,
     deferred,
     deleted,
     done,
     failed,
+    kept_result,
     later,
     not_found,
 )
+from expunge.domain.vocabulary import Action, Claim, Kind
 
 __all__ = [
+    "Action",
     "Agent",
+    "AgentMetrics",
+    "Claim",
+    "Discovery",
+    "Fields",
+    "Kind",
+    "Made",
     "Person",
     "Purger",
+    "Recalling",
     "Result",
     "Target",
+    "Withdrawable",
     "deferred",
     "deleted",
     "done",
     "failed",
+    "kept_result",
     "later",
     "not_found",
 ]

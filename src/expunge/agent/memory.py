@@ -1,98 +1,177 @@
-"""What an agent remembers, in SQLite: answers, what was begun, what goes on later, and the receipts' numbers."""
+"""What an agent remembers, in SQLite: answers, effects, what goes on later, and the receipts' numbers.
+
+An answer is for its own command: any other command is looked at again. Only two things are carried from one to the
+next, both by a target's identity: that this agent has deleted it, and that a try of it was cut off with its outcome
+unknown. A try that failed without effect leaves nothing, and so does one that found nothing.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from expunge.adapters.system import refuse_if_readable
 from expunge.agent.types import Result, Target
 from expunge.domain.digest import hidden
 from expunge.domain.vocabulary import Claim
+from expunge.errors import ConfigurationError
 
+VERSION = 2
 _SCHEMA = """
-create table if not exists answers
-    (identity text primary key, result text not null, final integer not null, command text not null);
-create table if not exists started (identity text primary key, command text not null, asset text not null);
-create table if not exists withdrawn (command text primary key);
-create index if not exists answers_of on answers (command);
-create table if not exists pending (identity text primary key, due real not null, command text not null);
+create table if not exists answered (command text, identity text, result text not null, final integer not null,
+    primary key (command, identity)) without rowid;
+create table if not exists deleted (identity text primary key) without rowid;
+create table if not exists begun (identity text primary key, command text not null, asset text not null,
+    unknown integer not null);
+create table if not exists withdrawn (command text primary key) without rowid;
+create table if not exists going_on (command text, identity text, due real not null, raw text not null,
+    tries integer not null, reason text not null, alone integer not null, primary key (command, identity));
+create index if not exists going_on_by_due on going_on (due);
 create table if not exists receipts (command text, attempt integer, sequence integer, primary key (command, attempt));
 """
+_UPGRADE = """
+insert or ignore into answered select command, identity, result, final from answers;
+insert or ignore into deleted select identity from answers
+    where final = 1 and json_extract(result, '$.claim') in ('deleted', 'key_destroyed');
+insert or ignore into begun select identity, command, asset, 1 from started;
+insert or ignore into going_on
+    select json_extract(command, '$.data.command_id'), identity, due, command, 0, '', 0 from pending;
+drop table answers;
+drop table started;
+drop table pending;
+"""
+"""From what was remembered by target alone, without the command."""
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 600.0
+"""Between tries of what raised an exception: each wait is twice the one before."""
 
 
-class Kept(NamedTuple):
-    """An answer that was given, and the command that it was given to."""
+class Waiting(NamedTuple):
+    """Something of a target goes on later."""
 
-    result: dict[str, Any]
-    command_id: str
+    due: float
+    """In seconds since 1970."""
+    reason: str
+    """Why it failed the last time; empty where its purger has asked for time."""
+    tries: int
+    alone: bool
+    """Whether it raised when it was purged alone, so that it is a culprit."""
+
+
+class Trouble(NamedTuple):
+    """A target in whose purge something was raised."""
+
+    target: Target
+    reason: str
+    alone: bool
 
     def __repr__(self) -> str:
         return hidden(self)
 
 
 class Memory:
-    """One file for one agent process; every method is one transaction."""
+    """One file for one agent process, readable by its owner alone; every method is one transaction."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _only_for_its_owner(path)
         self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.executescript("pragma journal_mode = wal; pragma synchronous = full;" + _SCHEMA)
+        self._db.executescript("pragma journal_mode = wal; pragma synchronous = full;")
+        with self._transaction():
+            for statement in filter(str.strip, _SCHEMA.split(";")):
+                self._db.execute(statement)
+            (old,) = self._db.execute("select count(*) from sqlite_master where name = 'answers'").fetchone()
+            for statement in filter(str.strip, _UPGRADE.split(";") if old else ()):
+                self._db.execute(statement)
 
-    def answers(self, targets: Iterable[Target]) -> dict[str, Kept]:
-        """Final answers, by the identity of their targets."""
-        found: dict[str, Kept] = {}
+    def _transaction(self) -> _Transaction:
+        return _Transaction(self._db)
+
+    def answers(self, targets: Iterable[Target]) -> dict[str, dict[str, Any]]:
+        """Final answers to the targets' own commands, by `Target.key`."""
+        found: dict[str, dict[str, Any]] = {}
+        query = "select result from answered where command = ? and identity = ? and final = 1"
         for target in targets:
-            query = "select result, command from answers where identity = ? and final = 1"
-            row = self._db.execute(query, (target.identity,)).fetchone()
+            row = self._db.execute(query, (target.command_id, target.identity)).fetchone()
             if row:
-                found[target.identity] = Kept(json.loads(row[0]), row[1])
+                found[target.key] = json.loads(row[0])
         return found
 
-    def begin(self, targets: Sequence[Target]) -> set[str]:
-        """Note that a purge begins; identities of those that had begun before and were never answered."""
-        interrupted = set()
-        self._db.execute("begin immediate")
-        for target in targets:
-            identity = target.identity
-            if self._db.execute("select 1 from started where identity = ?", (identity,)).fetchone():
-                interrupted.add(identity)
-            row = (identity, target.command_id, target.asset)
-            self._db.execute("insert or replace into started values (?, ?, ?)", row)
-        self._db.execute("commit")
-        return interrupted
+    def reopen(self, targets: Iterable[Target]) -> None:
+        """Forget the answers to these targets, which did not count: they are done again."""
+        with self._transaction():
+            for target in targets:
+                row = (target.command_id, target.identity)
+                self._db.execute("delete from answered where command = ? and identity = ?", row)
 
-    def keep(self, results: Sequence[Result], commands: dict[str, str]) -> None:
-        """Keep answers, before their receipts are sent; `commands` are the raw commands of what goes on later."""
-        self._db.execute("begin immediate")
-        for result in results:
-            identity = result.target.identity
-            if result.expected_by is not None:
-                due = result.expected_by.timestamp()
-                promise = (identity, due, commands[result.target.command_id])
-                self._db.execute("insert or replace into pending values (?, ?, ?)", promise)
-                continue
-            if (
-                result.claim is not Claim.FAILED
-            ):  # a failure may have done some of it: what is missing next time is its work
-                self._db.execute("delete from started where identity = ?", (identity,))
-            self._db.execute("delete from pending where identity = ?", (identity,))
-            row = (identity, json.dumps(result.wire()), int(result.final), result.target.command_id)
-            self._db.execute("insert or replace into answers values (?, ?, ?, ?)", row)
-        self._db.execute("commit")
+    def begin(self, targets: Sequence[Target]) -> Mapping[str, bool]:
+        """Note that a purge begins, in one transaction with the look whether its command was withdrawn.
+
+        Returns:
+            By `Target.key`, of what was not withdrawn: whether what is missing is gone by an earlier try.
+        """
+        wanted: dict[str, bool] = {}
+        with self._transaction():
+            for target in targets:
+                if self.is_withdrawn(target.command_id):
+                    continue
+                one = (target.identity,)
+                known = self._db.execute("select 1 from begun where identity = ?", one).fetchone()
+                gone = self._db.execute("select 1 from deleted where identity = ?", one).fetchone()
+                wanted[target.key] = bool(known or gone)
+                self._db.execute(
+                    "insert into begun values (?, ?, ?, 0) on conflict (identity) "
+                    "do update set unknown = 1, command = excluded.command, asset = excluded.asset",
+                    (target.identity, target.command_id, target.asset),
+                )
+        return wanted
+
+    def keep(self, results: Sequence[Result], raw: Mapping[str, str]) -> None:
+        """Keep answers, before their receipts are sent; `raw` are the commands as they came, for what goes on later."""
+        with self._transaction():
+            for result in results:
+                target = result.target
+                self._end_try(result)
+                if result.expected_by is not None:
+                    row = (target.command_id, target.identity, result.expected_by.timestamp(), raw[target.command_id])
+                    self._db.execute("insert or replace into going_on values (?, ?, ?, ?, 0, '', 0)", row)
+                    continue
+                one = (target.command_id, target.identity)
+                self._db.execute("delete from going_on where command = ? and identity = ?", one)
+                answer = (*one, json.dumps(result.wire()), int(result.final))
+                self._db.execute("insert or replace into answered values (?, ?, ?, ?)", answer)
+
+    def _end_try(self, result: Result) -> None:
+        """What a try leaves behind for the next one."""
+        one = (result.target.identity,)
+        if result.expected_by is not None or (result.claim is Claim.FAILED and not result.untouched):
+            self._db.execute("update begun set unknown = 1 where identity = ?", one)
+        elif result.untouched:
+            self._db.execute("delete from begun where identity = ? and unknown = 0", one)
+        else:
+            self._db.execute("delete from begun where identity = ?", one)
+            if result.erased:
+                self._db.execute("insert or ignore into deleted values (?)", one)
+
+    def trouble(self, troubles: Sequence[Trouble], raw: Mapping[str, str], now: datetime) -> None:
+        """Keep what was raised: the targets come again after waits that grow."""
+        with self._transaction():
+            for target, reason, alone in troubles:
+                waited = self.waits(target)
+                tries = waited.tries if waited else 0
+                due = now.timestamp() + min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** min(tries, 20))
+                self._db.execute("update begun set unknown = 1 where identity = ?", (target.identity,))
+                row = (target.command_id, target.identity, due, raw[target.command_id], tries + 1, reason, int(alone))
+                self._db.execute("insert or replace into going_on values (?, ?, ?, ?, ?, ?, ?)", row)
 
     def withdraw(self, command: str) -> None:
         """Never carry out a command again: remembered for good, and what it was to do later is forgotten."""
-        self._db.execute("begin immediate")
-        self._db.execute("insert or ignore into withdrawn values (?)", (command,))
-        pending = self._db.execute("select identity, command from pending").fetchall()
-        for identity, raw in pending:
-            if json.loads(raw)["data"]["command_id"] == command:
-                self._db.execute("delete from pending where identity = ?", (identity,))
-        self._db.execute("commit")
+        with self._transaction():
+            self._db.execute("insert or ignore into withdrawn values (?)", (command,))
+            self._db.execute("delete from going_on where command = ?", (command,))
 
     def is_withdrawn(self, command: str) -> bool:
         """Whether a command was withdrawn."""
@@ -103,24 +182,24 @@ class Memory:
 
         Of those nobody knows whether they are gone; to call them untouched would be false.
         """
-        query = "select result from answers where command = ? and final = 1"
+        query = "select result from answered where command = ? and final = 1"
         answered = [json.loads(row[0]) for row in self._db.execute(query, (command,))]
         known = {result["asset"] for result in answered}
-        query = "select asset from started where command = ?"
+        query = "select asset from begun where command = ?"
         begun = {row[0] for row in self._db.execute(query, (command,))} - known
         unknown = {"claim": Claim.FAILED, "reason_code": "interrupted"}
         return answered + [{"asset": asset} | unknown for asset in sorted(begun)]
 
-    def pending(self, now: datetime) -> list[str]:
-        """Raw commands with something that was promised for now."""
-        query = "select distinct command from pending where due <= ?"
+    def due(self, now: datetime) -> list[str]:
+        """Commands, as they came, of which something goes on now."""
+        query = "select distinct raw from going_on where due <= ?"
         return [row[0] for row in self._db.execute(query, (now.timestamp(),))]
 
-    def waits(self, identity: str, now: datetime) -> float | None:
-        """When a target that goes on later is due (seconds since 1970); None if it does not wait."""
-        query = "select due from pending where identity = ? and due > ?"
-        row = self._db.execute(query, (identity, now.timestamp())).fetchone()
-        return float(row[0]) if row else None
+    def waits(self, target: Target) -> Waiting | None:
+        """What goes on later of a target; None: nothing does."""
+        query = "select due, reason, tries, alone from going_on where command = ? and identity = ?"
+        row = self._db.execute(query, (target.command_id, target.identity)).fetchone()
+        return Waiting(float(row[0]), row[1], row[2], bool(row[3])) if row else None
 
     def next_sequence(self, command: str, attempt: int) -> int:
         """The number of the next receipt for a command's attempt."""
@@ -134,3 +213,30 @@ class Memory:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+
+class _Transaction:
+    """All of it, or nothing."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def __enter__(self) -> None:
+        self._db.execute("begin immediate")
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        self._db.execute("rollback" if error else "commit")
+
+
+def _only_for_its_owner(path: Path) -> None:
+    """Make the file if it is not there; it names assets, so nobody else may read it.
+
+    Raises:
+        ConfigurationError: others can read it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise ConfigurationError(f"agent state {path}: {error.strerror}") from None
+    refuse_if_readable(path, "agent state")

@@ -6,32 +6,34 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import structlog
+from pydantic import ValidationError
 
 from expunge.adapters.broker.admin import KafkaTopics
 from expunge.adapters.broker.consumer import KafkaRecords
 from expunge.adapters.broker.producer import KafkaSender
 from expunge.adapters.system import SystemClock
 from expunge.adapters.vault import Opener
-from expunge.agent.memory import Kept, Memory
-from expunge.agent.types import Person, Purger, Result, Target, failed
+from expunge.agent import contained
+from expunge.agent.commands import MALFORMED, Command, Reader, Withdrawal, Word
+from expunge.agent.memory import Memory, Trouble
+from expunge.agent.metrics import AgentMetrics
+from expunge.agent.types import Purger, Recalling, Result, Target, Withdrawable, failed
 from expunge.domain.digest import name
-from expunge.domain.events import Event, Outgoing, Position, Record, decode, stamp
-from expunge.domain.vocabulary import Action, Kind
-from expunge.errors import InvalidMessage, Unavailable
-from expunge.ports import GaugeName, MetricName
+from expunge.domain.events import Event, Outgoing, Record, stamp
+from expunge.domain.inlets import Answer
+from expunge.domain.vocabulary import Claim
+from expunge.errors import ConfigurationError, Fenced, InvalidMessage, Unavailable
 from expunge.runtime.outage import Outage
 
-COMMANDED = "expunge.purge.commanded.v1"
-WITHDRAWN = "expunge.purge.withdrawn.v1"
 RECEIPTED = "expunge.purge.receipted.v1"
-MAX_COMMAND_BYTES = 4_194_304
 REST_SECONDS = 1.0
 START_SECONDS = 60.0
 RESULTS_BYTES = 700_000
@@ -40,32 +42,8 @@ RESULTS_BYTES = 700_000
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class _Command:
-    raw: str
-    data: dict[str, Any]
-    targets: tuple[Target, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Withdrawal:
-    command_id: str
-    case_id: str
-    attempt: int
-
-    @classmethod
-    def of(cls, command: _Command) -> _Withdrawal:
-        """For a command that was withdrawn before it came."""
-        data = command.data
-        return cls(data["command_id"], data["case_id"], data["attempt"])
-
-
-def _withdrawals(read: Sequence[_Command | _Withdrawal]) -> list[_Withdrawal]:
-    return [word for word in read if isinstance(word, _Withdrawal)]
-
-
 class Agent:
-    """Serves one system.
+    """Serves one system, as its only process: answers are remembered in its state file and nowhere else.
 
     Args:
         system: the system's name, as configured in Expunge.
@@ -76,7 +54,9 @@ class Agent:
         opening_key: the system's private X25519 key (hexadecimal), where identities are revealed to it.
         batch_targets: targets that `purge` is given at most.
         batch_seconds: how long to gather before a smaller batch is purged.
+        session_timeout_ms: after so much silence the broker gives this process up.
         options: security settings under kafka-python's names.
+        metrics: where to count; agents of one process share one. `metrics.registry` is for Prometheus.
     """
 
     def __init__(
@@ -92,30 +72,39 @@ class Agent:
         batch_seconds: float = 0.2,
         session_timeout_ms: int = 10_000,
         options: dict[str, Any] | None = None,
+        metrics: AgentMetrics | None = None,
     ) -> None:
         self._system, self._purger = system, purger
-        self._opener = Opener(opening_key) if opening_key else None
+        self._reader = Reader(Opener(opening_key).open if opening_key else None)
         self._batch_targets, self._batch_seconds = batch_targets, batch_seconds
-        self._memory, self._clock = Memory(state), SystemClock()
-        self._outage = Outage(f"agent of {system}", self._clock, _NoMetrics())
+        self._memory, self._clock, self._metrics = Memory(state), SystemClock(), metrics or AgentMetrics()
+        self._outage = Outage(f"agent of {system}", self._clock, self._metrics.of(system))
         self._waits_until = self._clock.seconds() + START_SECONDS
         """Until when a broker that was never reached is waited for."""
         self.purging = False
         """Whether the purger is at work: it should not be cut off."""
-        topics = KafkaTopics(bootstrap_servers, options or {}, prefix)
-        self._sender = KafkaSender(bootstrap_servers, options or {}, prefix, topics)
+        self._session_seconds = session_timeout_ms / 1000
+        self._group, self._commands = f"{prefix}agent.{system}", f"commands.{system}"
+        self._topics = KafkaTopics(bootstrap_servers, options or {}, prefix)
+        self._sender = KafkaSender(bootstrap_servers, options or {}, prefix, self._topics)
         self._records = KafkaRecords(
             bootstrap_servers,
             options or {},
             prefix,
             f"agent.{system}",
-            [f"commands.{system}"],
+            [self._commands],
             max_records=100,
             session_timeout_ms=session_timeout_ms,
         )
+        self._is_alone = False
 
     def run(self, stop: threading.Event | None = None) -> None:
-        """Serve until `stop` is set; the batch under way is finished first."""
+        """Serve until `stop` is set; the batch under way is finished first.
+
+        Raises:
+            ConfigurationError: another process serves the system, or its topic is missing.
+            Unavailable: the broker was not reached for a minute.
+        """
         stop = stop or threading.Event()
         log.info("agent started", system=self._system)
         try:
@@ -124,29 +113,48 @@ class Agent:
         finally:
             self._records.close()
             self._sender.close()
+            self._topics.close()
             self._memory.close()
             log.info("agent stopped", system=self._system)
 
     def turn(self, wait: Callable[[float], object] = time.sleep) -> None:
-        """One batch of commands, or one wait for them; then what was promised for now.
-
-        Raises:
-            Unavailable: the broker was never reached, for a minute.
-        """
+        """One batch of commands, or one wait for them; then what was promised for now."""
         records: list[Record] = []
         try:
+            self._be_alone(wait)
+            held = self._records.revocations
             self._gather(records)
-            read = [word for record in records if (word := self._read(record.value or b""))]
-            self.serve([word for word in read if isinstance(word, _Command)], withdrawn=_withdrawals(read))
+            self._serve(self._read(records), held)
             self._records.commit()
-            due = [self._read(raw.encode()) for raw in self._memory.pending(self._clock.now())]
-            self.serve([word for word in due if isinstance(word, _Command)])
+            if len(self._records.partitions()) == self._topics.partitions(self._commands):
+                due = [self._reader.read(raw.encode()) for raw in self._memory.due(self._clock.now())]
+                self._serve(due, held)
             self._waits_until = math.inf
             self._outage.ends()
+            self._metrics.alive(self._system)
+        except Fenced:
+            log.warning("fell out of its group; reading again", system=self._system)
+            self._read_again(records, wait)
         except Unavailable as error:
             if self._clock.seconds() >= self._waits_until:
                 raise
             self._pause(records, error, wait)
+
+    def _be_alone(self, wait: Callable[[float], object]) -> None:
+        """Once, before the first command is read: whoever was killed a moment ago counts until its session ends."""
+        if self._is_alone:
+            return
+        if not self._topics.partitions(self._commands):  # a topic that is missing says so itself
+            return
+        patience = self._clock.seconds() + 2 * self._session_seconds
+        while self._topics.members(self._group):
+            if self._clock.seconds() >= patience:
+                raise ConfigurationError(
+                    f"another process serves {self._system} already (group {self._group}): stop it first. One process "
+                    "serves a system, for what was done is remembered in its own state file"
+                )
+            wait(0.5)
+        self._is_alone = True
 
     def _pause(self, records: Sequence[Record], error: Unavailable, wait: Callable[[float], object]) -> None:
         """Back to the start of the batch, and a rest that depends on nobody; see `runtime.loop`."""
@@ -160,6 +168,13 @@ class Agent:
         left = until - self._clock.seconds()
         if left > 0:
             wait(left)
+
+    def _read_again(self, records: Sequence[Record], wait: Callable[[float], object]) -> None:
+        """From where the group is now: another process may have answered, and heard a withdrawal, meanwhile."""
+        try:
+            self._records.rewind_to_committed(records)
+        except Unavailable as error:
+            self._pause(records, error, wait)
 
     def _send(self, outgoing: Sequence[Outgoing]) -> None:
         if refused := self._sender.send(outgoing):
@@ -180,162 +195,187 @@ class Agent:
             if self._clock.seconds() >= until:
                 break
 
-    def _read(self, raw: bytes) -> _Command | _Withdrawal | None:
-        record = Record("commands", 0, Position(-1, -1), self._clock.now(), None, raw)
-        try:
-            event = decode(record, max_bytes=MAX_COMMAND_BYTES)
-        except InvalidMessage as error:
-            log.error("not a command; skipped", system=self._system, reason=error.reason)
-            return None
-        if event.type == WITHDRAWN:
-            return _Withdrawal(event.data["command_id"], event.data["case_id"], event.data["attempt"])
-        if event.type != COMMANDED:
-            log.warning("a type that this version does not carry out; skipped", system=self._system, type=event.type)
-            return None
-        data = event.data
-        targets = tuple(self._target(data, target) for target in data["targets"])
-        return _Command(raw.decode(), data, targets)
+    def _read(self, records: Sequence[Record]) -> list[Command | Withdrawal]:
+        words: list[Command | Withdrawal] = []
+        unopened = self._reader.not_opened
+        for record in records:
+            try:
+                words.append(self._reader.read(record.value or b""))
+            except InvalidMessage as error:
+                log.error("not a command; skipped", system=self._system, place=record.place, reason=error.reason)
+                self._metrics.skipped(self._system)
+        if number := self._reader.not_opened - unopened:
+            log.warning("identities were sealed to another key", system=self._system, number=number)
+            self._metrics.not_opened(self._system, number)
+        return words
 
-    def _target(self, command: dict[str, Any], target: dict[str, Any]) -> Target:
-        exclude = command.get("exclude", {})
-        seals = {each["pseudonym"]: each["sealed"] for each in command.get("people", ())}
-        return Target(
-            command_id=command["command_id"],
-            case_id=command["case_id"],
-            asset=target["asset"],
-            kind=Kind(target["kind"]),
-            action=Action(command["action"]),
-            purposes=tuple(command.get("purposes", ())),
-            people=tuple(self._person(subject, seals) for subject in target.get("subjects", ())),
-            data_sources=tuple(target.get("data_sources", ())),
-            excluded_assets=frozenset(exclude.get("assets", ())),
-            excluded_data_sources=frozenset(exclude.get("data_sources", ())),
-            attributes=target.get("attributes", {}),
-        )
-
-    def _person(self, subject: dict[str, Any], seals: dict[str, str]) -> Person:
-        """A person; a command of an earlier version repeats the sealed identity in every target."""
-        sealed = seals.get(subject["pseudonym"]) or subject.get("sealed")
-        if self._opener is None or sealed is None:
-            return Person(subject["pseudonym"], subject.get("ref"))
-        try:
-            identity = json.loads(self._opener.open(sealed))
-        except InvalidMessage:  # sealed to another key: the purger sees a person without an id and must fail the target
-            log.warning("an identity was sealed to another key", system=self._system)
-            return Person(subject["pseudonym"], subject.get("ref"))
-        spelled = identity.get("given", identity["id"])
-        return Person(subject["pseudonym"], subject.get("ref"), identity["namespace"], identity["id"], spelled)
-
-    def serve(self, commands: Sequence[_Command], withdrawn: Sequence[_Withdrawal] = ()) -> None:
-        """Answer commands: from memory what is answered, by purging what is not.
+    def _serve(self, words: Sequence[Command | Withdrawal], held: int) -> None:
+        """Answer words: from memory what is answered, by purging what is not.
 
         What is withdrawn is so before anything else in the batch is done, and for good: a command may come after its
         withdrawal, from a process that had fallen asleep.
         """
-        for each in withdrawn:
-            self._memory.withdraw(each.command_id)
-        taken_back = [c for c in commands if self._memory.is_withdrawn(c.data["command_id"])]
-        for each in (*withdrawn, *(_Withdrawal.of(command) for command in taken_back)):
-            self._send(self._let_go(each))
-        commands = [command for command in commands if command not in taken_back]
-        wanted = {target.identity: target for command in commands for target in command.targets}
-        known = self._memory.answers(wanted.values())
-        now = self._clock.now()
-        fresh = [
-            target
-            for identity, target in wanted.items()
-            if not (_answered(target, known.get(identity)) or self._memory.waits(identity, now))
-        ]
-        raw = {command.data["command_id"]: command.raw for command in commands}
-        unfinished: dict[str, Result] = {}
-        for start in range(0, len(fresh), self._batch_targets):
-            unfinished |= self._purge(fresh[start : start + self._batch_targets], raw)
+        began = self._clock.seconds()
+        for word in words:
+            if isinstance(word, Withdrawal):
+                self._withdraw(word)
+        commands = [word for word in words if isinstance(word, Command)]
         for command in commands:
-            self._answer(command, unfinished)
+            self._memory.reopen(command.refused)
+        raw = {command.command_id: command.raw for command in commands}
+        unfinished: dict[str, Result] = {}
+        in_vain, reason = 0, ""
+        for batch in self._batches(commands):
+            if in_vain >= contained.PARTS_WITHOUT_SUCCESS:  # the system is down: the others come first next time
+                self._memory.trouble([Trouble(each, reason, alone=False) for each in batch], raw, self._clock.now())
+                continue
+            results, raised = self._purge(batch, raw, held)
+            unfinished |= {result.target.key: result for result in results if not result.final}
+            in_vain, reason = (in_vain + 1, raised) if raised and not results else (0, "")
+        for command in commands:
+            if self._memory.is_withdrawn(command.command_id):
+                self._send(self._let_go(command))
+            else:
+                self._answer(command, unfinished, self._clock.seconds() - began)
 
-    def _purge(self, targets: Sequence[Target], raw: dict[str, str]) -> dict[str, Result]:
-        """Purge and remember; results that are not final, and so are sent but not answered from memory."""
-        interrupted = self._memory.begin(targets)
-        interrupted |= self._memory.answers(targets).keys()
-        batch = [replace(target, interrupted=target.identity in interrupted) for target in targets]
-        self.purging = True
+    def _withdraw(self, word: Withdrawal) -> None:
+        self._memory.withdraw(word.command_id)
+        if isinstance(self._purger, Withdrawable):
+            try:
+                self._purger.withdraw(word.command_id)
+            except Exception as error:  # noqa: BLE001 - the withdrawal stands, and is answered, whatever it raises
+                log.error("the purger raised", system=self._system, error=type(error).__name__, at="withdraw")
+        self._send(self._let_go(word))
+
+    def _batches(self, commands: Sequence[Command]) -> Iterator[list[Target]]:
+        """What is to be purged, in batches; no target twice in one.
+
+        What raised comes behind everything else, in ever smaller batches, and a culprit by itself.
+        """
+        now = self._clock.now().timestamp()
+        targets = {target.key: target for command in commands for target in command.targets}
+        known = self._memory.answers(targets.values())
+        sizes: dict[int, list[Target]] = defaultdict(list)
+        for key, target in targets.items():
+            waits = self._memory.waits(target)
+            if key in known or (waits is not None and waits.due > now):
+                continue
+            tries = waits.tries if waits else 0
+            sizes[1 if waits and waits.alone else max(1, self._batch_targets >> 3 * tries)].append(target)
+        for size, each in sorted(sizes.items(), reverse=True):
+            yield from _cut(each, size)
+
+    def _purge(self, targets: Sequence[Target], raw: dict[str, str], held: int) -> tuple[list[Result], str]:
+        """Purge and remember; the results, and the last thing that was raised."""
+        if self._records.revocations != held or self._records.silent_seconds() >= self._session_seconds:
+            raise Fenced("this process was a member of its group too long ago to purge")
+        begun = self._memory.begin(targets)
+        batch = [replace(each, interrupted=begun[each.key]) for each in targets if each.key in begun]
+        began, self.purging = self._clock.seconds(), True
         try:
-            results = {result.target.identity: result for result in self._purger.purge(batch)}
+            recalled = self._recalled(batch)
+            left = [target for target in batch if target.key not in recalled]
+            results, troubles = contained.purge(self._system, self._purger, left) if left else ([], [])
         finally:
             self.purging = False
-        kept = [results.get(target.identity) or failed(target, "no_result") for target in batch]
+            self._metrics.purged(self._system, self._clock.seconds() - began)
+        raised = {trouble.target.key for trouble in troubles}
+        by_key = recalled | {result.target.key: result for result in results}
+        answered = [by_key.get(each.key) or failed(each, "no_result") for each in batch if each.key not in raised]
+        kept = [self._sound(result) for result in answered]
         self._memory.keep(kept, raw)
-        return {result.target.identity: result for result in kept if not result.final}
+        self._memory.trouble(troubles, raw, self._clock.now())
+        return kept, troubles[-1].reason if troubles else ""
 
-    def _answer(self, command: _Command, unfinished: dict[str, Result]) -> None:
+    def _recalled(self, batch: Sequence[Target]) -> dict[str, Result]:
+        """What the system itself has kept of tries that were cut off."""
+        asked = [target for target in batch if target.interrupted]
+        if not asked or not isinstance(self._purger, Recalling):
+            return {}
+        try:
+            return {result.target.key: result for result in self._purger.recall(asked)}
+        except Exception as error:  # noqa: BLE001 - without it they are purged again, as `interrupted`
+            log.error("the purger raised", system=self._system, error=type(error).__name__, at="recall")
+            return {}
+
+    def _sound(self, result: Result) -> Result:
+        """The result, if it is one that Expunge takes; else a failure that says so, instead of a receipt in vain."""
+        if result.claim is None:
+            return result
+        try:
+            Answer.model_validate(json.loads(json.dumps(result.wire())))
+        except (ValidationError, TypeError, ValueError) as error:
+            log.error("not a result that can be sent", system=self._system, error=type(error).__name__)
+            return failed(result.target, "invalid_result")
+        return result
+
+    def _answer(self, command: Command, unfinished: dict[str, Result], seconds: float) -> None:
         """Receipts for a command: what is known, and a promise for what is not."""
+        if command.malformed:
+            what = {"claim": Claim.FAILED, "reason_code": MALFORMED}
+            self._send([self._receipt(command, "failed", all=what)])
+            return
         answers = self._memory.answers(command.targets)
-        results: list[dict[str, Any]] = []
+        results = [result.wire() for result in command.unsupported]
         promise: datetime | None = None
         for target in command.targets:
-            result = unfinished.get(target.identity)
-            waits = self._memory.waits(target.identity, self._clock.now())
-            if target.identity in answers:
-                results.append(answers[target.identity].result | {"asset": target.asset})
+            result, waits = unfinished.get(target.key), self._memory.waits(target)
+            if target.key in answers:
+                results.append(answers[target.key] | {"asset": target.asset})
+            elif waits is not None and waits.reason:
+                results.append(failed(target, waits.reason).wire())
             elif waits is not None:
-                due = datetime.fromtimestamp(waits, UTC)
+                due = datetime.fromtimestamp(waits.due, UTC)
                 promise = max(promise, due) if promise else due
-            elif result is not None and result.claim is not None:
+            elif result is not None:
                 results.append(result.wire())
         outgoing = [self._receipt(command, "done", results=part) for part in _parts(results)]
         if promise is not None:
             outgoing.append(self._receipt(command, "accepted", expected_by=stamp(promise)))
         self._send(outgoing)
+        claims = Counter(str(result["claim"]) for result in results)
+        claims["promised"] = len(command.targets) + len(command.unsupported) - len(results)
+        counts = {claim: number for claim, number in claims.items() if number}
+        self._metrics.command(self._system, counts)
+        log.info("command", system=self._system, action=command.action, **counts, seconds=round(seconds, 3))
 
-    def _let_go(self, withdrawal: _Withdrawal) -> list[Outgoing]:
+    def _let_go(self, word: Word) -> list[Outgoing]:
         """The answer to a withdrawal: what was done by then, and what had been begun when the process died.
 
         A long one is cut; only the last part says that the command is let go of.
         """
-        *parts, last = _parts(self._memory.done_for(withdrawal.command_id)) or [[]]
-        each = (withdrawal.command_id, withdrawal.case_id, withdrawal.attempt)
-        done = [self._wrapped(*each, "done", results=part) for part in parts]
-        return [*done, self._wrapped(*each, "withdrawn", results=last)]
+        *parts, last = _parts(self._memory.done_for(word.command_id)) or [[]]
+        done = [self._receipt(word, "done", results=part) for part in parts]
+        return [*done, self._receipt(word, "withdrawn", results=last)]
 
-    def _receipt(self, command: _Command, status: str, **fields: Any) -> Outgoing:
-        data = command.data
-        return self._wrapped(data["command_id"], data["case_id"], data["attempt"], status, **fields)
-
-    def _wrapped(self, command_id: str, case_id: str, attempt: int, status: str, **fields: Any) -> Outgoing:
-        sequence = self._memory.next_sequence(command_id, attempt)
+    def _receipt(self, word: Word, status: str, **fields: Any) -> Outgoing:
+        sequence = self._memory.next_sequence(word.command_id, word.attempt)
         now = self._clock.now()
         data = {
-            "command_id": command_id,
-            "case_id": case_id,
+            "command_id": word.command_id,
+            "case_id": word.case_id,
             "system": self._system,
-            "attempt": attempt,
+            "attempt": word.attempt,
             "sequence": sequence,
             "status": status,
             "performed_at": stamp(now),
             **fields,
         }
-        identity = name(RECEIPTED, command_id, attempt, sequence)
+        identity = name(RECEIPTED, word.command_id, word.attempt, sequence)
         event = Event(RECEIPTED, f"/systems/{self._system}", identity, now, data)
-        return Outgoing(f"receipts.{self._system}", command_id, event)
+        return Outgoing(f"receipts.{self._system}", word.command_id, event)
 
 
-class _NoMetrics:
-    """An agent counts nothing yet."""
-
-    def count(self, name: MetricName, amount: float = 1, *, label: str = "") -> None:
-        """See `ports.Metrics.count`."""
-
-    def gauge(self, name: GaugeName, value: float, *, label: str = "") -> None:
-        """See `ports.Metrics.gauge`."""
-
-
-def _answered(target: Target, kept: Kept | None) -> bool:
-    """Whether memory answers for a target.
-
-    A deletion that another command asks for is looked at again: the asset may have come back. If it has not, its purger
-    finds nothing and, as it is marked `interrupted`, says again that it is deleted.
-    """
-    return kept is not None and (kept.command_id == target.command_id or target.action is not Action.DELETE)
+def _cut(targets: Sequence[Target], size: int) -> Iterator[list[Target]]:
+    """The targets in batches of at most a size, none of which names the same twice for two commands."""
+    batch: dict[str, Target] = {}
+    for target in targets:
+        if len(batch) >= size or target.identity in batch:
+            yield list(batch.values())
+            batch = {}
+        batch[target.identity] = target
+    if batch:
+        yield list(batch.values())
 
 
 def _parts(results: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict, Unpack, runtime_checkable
 
 from expunge.domain.digest import name
 from expunge.domain.events import stamp
@@ -23,6 +24,8 @@ class Person:
     """In clear and normalised, opened with the system's key, if the system's `reveal` names the namespace."""
     given: str | None = None
     """The id as the publisher spelled it."""
+    tenant: str | None = None
+    """Whose customer the person is, where one deployment serves several tenants."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -35,18 +38,27 @@ class Target:
     kind: Kind
     action: Action
     purposes: tuple[str, ...] = ()
+    collected_until: datetime | None = None
+    """What was collected of the person after this moment stays; None: whenever it was collected."""
     people: tuple[Person, ...] = ()
     data_sources: tuple[str, ...] = ()
     """What a holding must look for, where the request was about data sources."""
     excluded_assets: frozenset[str] = frozenset()
     excluded_data_sources: frozenset[str] = frozenset()
     attributes: dict[str, str] = field(default_factory=dict)
+    refused: str = ""
+    """Why Expunge did not count the last answer; empty where there was none, or it counts."""
     interrupted: bool = False
-    """An earlier try or command has purged it, or begun to: what is missing now is gone because of that."""
+    """An earlier try was cut off with its outcome unknown, or has deleted it: what is missing is gone by that."""
+
+    @property
+    def key(self) -> str:
+        """Names the target in its command: what an answer is kept under (at most 65 letters, no personal data)."""
+        return f"{self.command_id}.{self.identity}"
 
     @property
     def identity(self) -> str:
-        """What an answer is remembered by: the case, what is to be done, to what, and without what (PROTOCOLS 48).
+        """What an effect is remembered by: the case, what is to be done, to what, and without what (PROTOCOLS 48).
 
         The exclusions are part of it: a dataset rebuilt without three photos is not yet rebuilt without a fourth.
         """
@@ -65,35 +77,94 @@ class Result:
     claim: Claim | None
     fields: dict[str, Any] = field(default_factory=dict)
     expected_by: datetime | None = None
+    untouched: bool = False
+    """Of a failure: nothing was changed by this try."""
 
     @property
     def final(self) -> bool:
         """Whether a repeated command is answered from memory."""
         return self.claim is not None and self.claim is not Claim.FAILED and self.claim not in DEFERRALS
 
+    @property
+    def erased(self) -> bool:
+        """Whether it says that the target was there and this try, or an earlier one, has deleted it."""
+        return self.claim in (Claim.DELETED, Claim.KEY_DESTROYED)
+
     def wire(self) -> dict[str, Any]:
         """The result as it stands in a receipt."""
         return {"asset": self.target.asset, "claim": self.claim, **self.fields}
 
+    def kept(self) -> str:
+        """The result as JSON, for a system that keeps its agent's answers in a transaction of its own."""
+        return json.dumps(self.wire())
 
-def deleted(target: Target, **fields: Any) -> Result:
+
+class Discovery(TypedDict):
+    """Something that was found on the way, and that Expunge did not name: it is commanded in the same case."""
+
+    asset: str
+    kind: str
+
+
+class _Made(TypedDict):
+    asset: str
+
+
+class Made(_Made, total=False):
+    """What took the place of a model or data set that was made anew; it must be registered, too."""
+
+    digest: str
+
+
+class Fields(TypedDict, total=False):
+    """What may stand beside a claim."""
+
+    matched: int
+    """Rows, objects or vectors that were there."""
+    affected: int
+    """Those of them that were changed: fewer than matched is no success."""
+    method: str
+    """How it was done, in a word (`lines_dropped`, `crypto_erasure`); policy may refuse a method."""
+    artefact_digest: str
+    """Of what was made anew: `sha256:...`."""
+    reason_code: str
+    """Why, as a code of at most 64 lower-case letters, digits, `_`, `.` and `-`."""
+    detail: str
+    """For people, without personal data; at most 1,024 characters."""
+    until: str
+    """When something ends, RFC 3339."""
+    safeguard: str
+    """What keeps data from being used where the claim is `beyond_use`."""
+    discovered: list[Discovery]
+    replacement: Made
+
+
+def deleted(target: Target, **fields: Unpack[Fields]) -> Result:
     """It was there, and it is gone."""
-    return Result(target, Claim.DELETED, fields)
+    return Result(target, Claim.DELETED, dict(fields))
 
 
-def not_found(target: Target, **fields: Any) -> Result:
+def not_found(target: Target, **fields: Unpack[Fields]) -> Result:
     """It is not there, and this agent did not delete it."""
-    return Result(target, Claim.NOT_FOUND, fields)
+    return Result(target, Claim.NOT_FOUND, dict(fields))
 
 
-def failed(target: Target, reason: str, **fields: Any) -> Result:
-    """It could not be done; `reason` is a code such as `permission_denied`. The command will be repeated."""
-    return Result(target, Claim.FAILED, {"reason_code": reason, **fields})
+def failed(target: Target, reason: str, *, untouched: bool = False, **fields: Unpack[Fields]) -> Result:
+    """It could not be done; the command will be repeated.
+
+    Args:
+        target: which.
+        reason: a code such as `permission_denied`.
+        untouched: whether it is certain that this try changed nothing (a transaction was rolled back, the call was
+            refused). Where it is not, what is missing next time is taken to be gone by this try.
+        fields: what else is to be said.
+    """
+    return Result(target, Claim.FAILED, {"reason_code": reason, **fields}, untouched=untouched)
 
 
 def deferred(target: Target, until: datetime, reason: str) -> Result:
     """It will be done at a date (a backup's rotation); Expunge asks again then."""
-    return Result(target, Claim.DEFERRED, {"until": stamp(until), "reason_code": reason})
+    return Result(target, Claim.DEFERRED, {"until": stamp(until), "reason_code": reason}, untouched=True)
 
 
 def later(target: Target, expected_by: datetime) -> Result:
@@ -101,17 +172,48 @@ def later(target: Target, expected_by: datetime) -> Result:
     return Result(target, None, expected_by=expected_by)
 
 
-def done(target: Target, claim: Claim, **fields: Any) -> Result:
+def done(target: Target, claim: Claim, **fields: Unpack[Fields]) -> Result:
     """Any other claim (`restricted`, `rebuilt_without`, ...)."""
-    return Result(target, claim, fields)
+    return Result(target, claim, dict(fields))
+
+
+def kept_result(target: Target, text: str) -> Result:
+    """A result that `Result.kept` has written.
+
+    Raises:
+        ValueError: the text is none.
+    """
+    said = json.loads(text)
+    claim = Claim(said.pop("claim"))
+    said.pop("asset", None)
+    return Result(target, claim, said)
 
 
 class Purger(Protocol):
-    """What a team writes."""
+    """What a team writes; `Withdrawable` and `Recalling` say which methods more are called where they are there."""
 
     def purge(self, batch: Sequence[Target]) -> Sequence[Result]:
         """Purge a batch gathered over commands; one result for each target, in any order.
 
-        A target without a result counts as failed. An exception ends the agent before anything is committed; the
-        same targets come again with `interrupted` set.
+        A target without a result counts as failed. What is raised fails the targets of the batch with the error's
+        class; they come again later, in smaller batches, with `interrupted` set, until the culprit stands alone.
+        """
+
+
+@runtime_checkable
+class Withdrawable(Protocol):
+    """A purger whose work may go on behind `later`, and can be stopped."""
+
+    def withdraw(self, command_id: str) -> None:
+        """Stop what is under way for a command; what it has done by then stays said."""
+
+
+@runtime_checkable
+class Recalling(Protocol):
+    """A purger that keeps its answers in the transaction of its own store, with `Target.key` and `Result.kept`."""
+
+    def recall(self, batch: Sequence[Target]) -> Sequence[Result]:
+        """The answers that were committed for these targets, made by `kept_result`; none for the others.
+
+        Asked before targets are purged whose last try was cut off: what is answered here is not done again.
         """

@@ -9,8 +9,8 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from expunge.adapters.system import configure_logs, end_on_signals
-from expunge.agent import Agent
+from expunge.adapters.system import OTHERS, configure_logs, end_on_signals, refuse_if_readable, serve_metrics
+from expunge.agent import Agent, AgentMetrics
 from expunge.agent.filesystem import Filesystem
 from expunge.agent.sqlite import Sqlite, Table
 from expunge.agent.types import Purger
@@ -30,6 +30,7 @@ def root() -> None:
 @app.command("run")
 def run_agents(
     systems: Annotated[list[str], typer.Argument(help="Systems declared under [[agents]]; one thread each.")],
+    metrics_port: Annotated[int, typer.Option(min=0, max=65_535, help="Where to serve metrics; 0: nowhere.")] = 0,
 ) -> None:
     """Run the agents of one or more systems until SIGTERM."""
     settings = installation().settings
@@ -40,7 +41,10 @@ def run_agents(
             raise ConfigurationError(f"no [[agents]] entry for system {system}; declared: {known}")
     configure_logs(settings.log_level)
     chosen = [declared[each] for each in dict.fromkeys(systems)]
-    serve_all(settings, {each.system: Served(purger(each), each.state, _key(each)) for each in chosen})
+    metrics = AgentMetrics()
+    if metrics_port:
+        serve_metrics(metrics_port, settings.metrics.address, metrics.registry)
+    serve_all(settings, {each.system: Served(purger(each), each.state, _key(each)) for each in chosen}, metrics)
 
 
 class Served(NamedTuple):
@@ -51,7 +55,7 @@ class Served(NamedTuple):
     key: str | None = None
 
 
-def serve_all(settings: Settings, systems: Mapping[str, Served]) -> None:
+def serve_all(settings: Settings, systems: Mapping[str, Served], metrics: AgentMetrics | None = None) -> None:
     """Serve several systems, one thread each, until SIGTERM; the first that fails ends them all."""
     stop = threading.Event()
     agents: list[Agent] = []
@@ -69,6 +73,7 @@ def serve_all(settings: Settings, systems: Mapping[str, Served]) -> None:
                 opening_key=served.key,
                 session_timeout_ms=settings.kafka.session_timeout_ms,
                 options=settings.kafka.options,
+                metrics=metrics,
             )
             agents.append(agent)
             agent.run(stop)
@@ -89,9 +94,11 @@ def _key(declared: AgentSettings) -> str | None:
     if declared.key_file is None:
         return None
     try:
-        return declared.key_file.read_text().strip()
+        key = declared.key_file.read_text().strip()
     except OSError as error:
         raise ConfigurationError(f"key file {declared.key_file}: {error.strerror}") from None
+    refuse_if_readable(declared.key_file, "key file", OTHERS)
+    return key
 
 
 def purger(declared: AgentSettings) -> Purger:

@@ -35,7 +35,7 @@ class CommandPerson(Outlet):
 
     pseudonym: Hex
     sealed: str
-    """`{"namespace", "id"}` as JSON, in a libsodium sealed box to the system's key, in base64."""
+    """`{"namespace", "id", "given", "tenant"}` as JSON, in a libsodium sealed box to the system's key, in base64."""
 
 
 class CommandTarget(Outlet):
@@ -47,6 +47,8 @@ class CommandTarget(Outlet):
     subjects: tuple[CommandSubject, ...] = ()
     data_sources: tuple[str, ...] = ()
     """What a holding must look for, where the request was about data sources."""
+    refused: str | None = None
+    """In a repetition: why the last answer about it did not count. It is to be done again, not said again."""
 
 
 class Exclude(Outlet):
@@ -74,6 +76,8 @@ class PurgeCommanded(Outlet):
     """So many requests share the command, of a model that is made anew; `case_id` is then what they have in common."""
     minimum_grade: str
     purposes: tuple[str, ...] = ()
+    collected_until: datetime | None = None
+    """Of what names the person, what was collected later stays: it was collected after the request."""
     exclude: Exclude = Exclude()
     people: tuple[CommandPerson, ...] = ()
     targets: tuple[CommandTarget, ...]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -28,11 +28,15 @@ _PLAIN = Detail()
 _WITHOUT = frozenset({Action.REBUILD_WITHOUT, Action.RETRAIN_WITHOUT, Action.REDACT, Action.RESTRICT})
 
 
+NOT_COUNTED = "answer_does_not_count"
+"""Said of a joint command, whose parties may have refused the last answer for several reasons."""
+
+
 def command(
     state: ChunkState, attempt: int, chunk: Chunk, root: Root, case: Case | None, least: Grade, now: datetime
 ) -> Outgoing:
     """A chunk's command: its targets, but for those that are held or answered where it takes another's place."""
-    summary = state.summary
+    summary, refusals = state.summary, state.refusals
     data: dict[str, Any] = {
         "command_id": state.command_id,
         "case_id": root.case_id,
@@ -45,16 +49,20 @@ def command(
         "regime": root.regime.value,
         "minimum_grade": least.value,
         "purposes": [each for each in state.lifting if each != RESTRICTED] if state.lifting else list(chunk.purposes),
+        "collected_until": _reach(root),
         "exclude": _exclude(chunk, root),
         "people": _sealed(root, chunk.system),
-        "targets": _targets(chunk, root, state.ordinals),
+        "targets": [
+            target | ({"refused": refusals[ordinal]} if ordinal in refusals else {})
+            for ordinal, target in zip(state.ordinals, _targets(chunk, root, state.ordinals), strict=True)
+        ],
     }
     event = Event(
         COMMAND_TYPE,
         SOURCE,
         name(COMMAND_TYPE, state.command_id, attempt),
         now,
-        {key: value for key, value in data.items() if value not in ([], {})},
+        {key: value for key, value in data.items() if value not in ([], {}, None)},
     )
     return Outgoing(f"commands.{summary.system}", state.command_id, event)
 
@@ -84,7 +92,11 @@ def joint_command(state: Retraining, parties: Sequence[tuple[Root, Chunk]], leas
         "minimum_grade": least.value,
         "exclude": {field: values for field, values in exclude.items() if values},
         "people": _distinct([each for root, _ in parties for each in _sealed(root, state.system)], "pseudonym"),
-        "targets": [target | ({"subjects": _distinct(people, "pseudonym", "ref")} if people else {})],
+        "targets": [
+            target
+            | ({"subjects": _distinct(people, "pseudonym", "ref")} if people else {})
+            | ({"refused": NOT_COUNTED} if state.is_told_again else {})
+        ],
     }
     event = Event(
         COMMAND_TYPE,
@@ -139,6 +151,11 @@ def _targets(chunk: Chunk, root: Root, ordinals: Sequence[int]) -> list[dict[str
         data["subjects"] = subjects
         targets.append({key: value for key, value in data.items() if value not in ([], {})})
     return targets
+
+
+def _reach(root: Root) -> str | None:
+    """Up to when something of a person must have been collected to be meant; None: whenever it was."""
+    return stamp(datetime.fromtimestamp(root.scope.until, UTC)) if root.scope.until else None
 
 
 def _exclude(chunk: Chunk, root: Root) -> dict[str, Any]:

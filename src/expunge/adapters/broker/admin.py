@@ -157,6 +157,15 @@ class KafkaTopics:
         ends = self.ends(topics)
         return all(offset == 0 for partitions in ends.values() for offset in partitions.values())
 
+    def members(self, group: str) -> int:
+        """How many processes are members of a group, named in full; those that died count until their session ends."""
+        with self._asking("describe a group") as client:
+            try:
+                found = client.describe_groups([group])[group]
+            except NO_COORDINATOR:
+                return 0  # nobody has ever joined it, or nobody could
+        return len(found.get("members", ()))
+
     def end_offsets(self) -> Offsets:
         """See `ports.Progress.end_offsets`: how many partitions there are is asked every time, for they may grow."""
         return self.ends(REGISTRATION_INLETS, self._counted(REGISTRATION_INLETS))

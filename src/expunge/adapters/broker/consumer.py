@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from kafka import KafkaConsumer, TopicPartition
+from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import IllegalStateError, KafkaError
 from kafka.structs import OffsetAndMetadata
@@ -67,6 +67,8 @@ class KafkaRecords:
         install()
         self._consumer: Any = None
         self._joined_at = 0.0
+        self.revocations = 0
+        """How often partitions were taken away: what was read before may have been answered by others since."""
 
     @property
     def _member(self) -> Any:
@@ -79,7 +81,7 @@ class KafkaRecords:
             with translated("answer"):
                 consumer = connected(KafkaConsumer, self._settings)
                 try:
-                    consumer.subscribe(self._topics)
+                    consumer.subscribe(self._topics, listener=_Revocations(self))
                     for topic in self._topics:
                         consumer.partitions_for_topic(topic)
                 except BaseException:
@@ -91,6 +93,7 @@ class KafkaRecords:
     def _drop(self) -> None:
         """Let go of a consumer that is of no use any more; nothing of it is used again."""
         consumer, self._consumer = self._consumer, None
+        self.revocations += 1
         if consumer is not None:
             _closed(consumer)
 
@@ -209,6 +212,24 @@ class KafkaRecords:
     def close(self) -> None:
         """Leave the group."""
         self._drop()
+
+
+class _Revocations(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Counts what is taken away from a member."""
+
+    def __init__(self, records: KafkaRecords) -> None:
+        self._records = records
+
+    def on_partitions_assigned(self, assigned: Any) -> None:
+        """See the library."""
+
+    def on_partitions_revoked(self, revoked: Any) -> None:
+        """See the library."""
+        self._records.revocations += bool(revoked)
+
+    def on_partitions_lost(self, lost: Any) -> None:
+        """See the library."""
+        self._records.revocations += bool(lost)
 
 
 def _closed(consumer: Any) -> None:

@@ -58,8 +58,11 @@ class Door:
             return raw
         if space is None:
             raise InvalidMessage("undeclared_namespace", "data.subjects.namespace")
-        tenant = identity.tenant or self.registry.tenant
-        return self.keys.pseudonym(tenant, space.name, space.normaliser, identity.id or "")
+        return self.keys.pseudonym(self.tenant_of(identity), space.name, space.normaliser, identity.id or "")
+
+    def tenant_of(self, identity: inlets.Identity) -> str:
+        """Whose customer a person is: the deployment's own, where nobody says otherwise."""
+        return identity.tenant or self.registry.tenant
 
     def suppressions(self, identities: Sequence[inlets.Identity]) -> tuple[str, ...]:
         """The keys under which a person is suppressed, as far as the publisher says who it is."""
@@ -67,7 +70,7 @@ class Door:
         for identity in identities:
             space = self.registry.namespace(identity.namespace or "")
             if space is not None and identity.id is not None:
-                tenant = identity.tenant or self.registry.tenant
+                tenant = self.tenant_of(identity)
                 found.add(self.keys.suppression.of(tenant, space.name, space.normaliser, identity.id))
         return tuple(sorted(found))
 

@@ -197,7 +197,12 @@ def _seals(door: Door, identities: Sequence[inlets.Identity], seal_for: SealFor)
         space = door.registry.namespace(identity.namespace or "")
         if space is None or identity.id is None:
             continue
-        plain = {"namespace": space.name, "id": normalise(space.normaliser, identity.id), "given": identity.id}
+        plain = {
+            "namespace": space.name,
+            "id": normalise(space.normaliser, identity.id),
+            "given": identity.id,
+            "tenant": door.tenant_of(identity),
+        }
         pseudonym = door.pseudonym(identity).hex()
         seals += [
             Seal(

@@ -191,6 +191,12 @@ class ChunkState(Value):
         """The ordinals that a command must name now: without an answer that counts, and not held."""
         return tuple(ordinal for ordinal, letter in enumerate(self.answers) if letter in OPEN_LETTERS)
 
+    @property
+    def refusals(self) -> dict[int, str]:
+        """By ordinal, why the last answer about a target is no end of it, as its system or Expunge says."""
+        failed = LETTERS[Claim.FAILED]
+        return {each: n.reason for n in self.notes if n.reason for each in n.ordinals if self.answers[each] == failed}
+
     def is_held(self, ordinal: int) -> bool:
         """Whether a target is kept, and nobody has answered for it."""
         return self.answers[ordinal] == HELD_LETTER

@@ -82,6 +82,11 @@ class Retraining(Value):
     """Partition -> the last cause from there."""
 
     @property
+    def is_told_again(self) -> bool:
+        """Whether the owner has answered this round already, and whoever waits could not take the answer."""
+        return bool(self.content) and self.receipt[0] < self.attempt
+
+    @property
     def command_id(self) -> str:
         """Of the joint command of this round."""
         return self.command_of(self.round)

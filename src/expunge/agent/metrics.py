@@ -1,0 +1,74 @@
+"""What an agent counts, for Prometheus."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from expunge.ports import GaugeName, MetricName
+
+
+class AgentMetrics:
+    """The metrics of the agents of one process.
+
+    `expunge_agent_alive_timestamp_seconds` is the time of the last turn in which the broker answered: an alert on its
+    age finds an agent that hangs, waits, or is gone.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"expunge_agent_{name}", text, ["system", *labels], registry=self.registry)
+
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(f"expunge_agent_{name}", text, ["system"], registry=self.registry)
+
+        self._commands = counter("commands", "Commands that were answered")
+        self._targets = counter("targets", "Targets by what was said of them", "claim")
+        self._seconds = counter("purge_seconds", "Time in the purger")
+        self._skipped = counter("skipped", "Messages that are no commands")
+        self._unopened = counter("not_opened", "Identities sealed to another key")
+        self._alive = gauge("alive_timestamp_seconds", "The last turn in which the broker answered")
+        self._waiting = gauge("waiting_seconds", "For so long a server has been away")
+
+    def command(self, system: str, claims: dict[str, int]) -> None:
+        """A command was answered: so many targets, by claim (`promised` for what goes on later)."""
+        self._commands.labels(system).inc()
+        for claim, number in claims.items():
+            self._targets.labels(system, claim).inc(number)
+
+    def purged(self, system: str, seconds: float) -> None:
+        """The purger was at work."""
+        self._seconds.labels(system).inc(seconds)
+
+    def skipped(self, system: str) -> None:
+        """A message was no command."""
+        self._skipped.labels(system).inc()
+
+    def not_opened(self, system: str, number: int) -> None:
+        """Identities could not be opened with the system's key."""
+        self._unopened.labels(system).inc(number)
+
+    def alive(self, system: str) -> None:
+        """A turn was completed."""
+        self._alive.labels(system).set_to_current_time()
+
+    def of(self, system: str) -> _Waits:
+        """The part that follows outages."""
+        return _Waits(self._waiting, system)
+
+
+class _Waits:
+    """See `ports.Metrics`; of an agent only how long it waits."""
+
+    def __init__(self, gauge: Gauge, system: str) -> None:
+        self._gauge, self._system = gauge, system
+
+    def count(self, name: MetricName, amount: float = 1, *, label: str = "") -> None:
+        """See `ports.Metrics.count`."""
+
+    def gauge(self, name: GaugeName, value: float, *, label: str = "") -> None:
+        """See `ports.Metrics.gauge`."""
+        del label
+        if name == "waiting_seconds":
+            self._gauge.labels(self._system).set(value)

@@ -1,0 +1,602 @@
+"""The library under every agent: what it remembers and carries over, what it contains, and what it says of it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import generate_latest
+
+from expunge.adapters.vault import LibraryVault, Opener, new_key_pair
+from expunge.agent import (
+    Action,
+    Agent,
+    AgentMetrics,
+    Claim,
+    Kind,
+    Result,
+    Target,
+    deferred,
+    deleted,
+    done,
+    failed,
+    kept_result,
+    later,
+    not_found,
+)
+from expunge.agent.commands import Command, Reader, Withdrawal
+from expunge.agent.memory import Memory, Trouble
+from expunge.domain.events import Outgoing, Position, Record
+from expunge.domain.identity import Keys
+from expunge.errors import ConfigurationError, InvalidMessage
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+ONE, TWO, CASE = "1" * 32, "2" * 32, "c" * 32
+
+
+def target(asset: str = "a", command: str = ONE, action: Action = Action.DELETE, **fields: Any) -> Target:
+    return Target(command, CASE, asset, Kind.OBJECT, action, **fields)
+
+
+def data(command: str = ONE, *assets: str, attempt: int = 1, **fields: Any) -> dict[str, Any]:
+    said = {"command_id": command, "case_id": CASE, "system": "s", "action": "delete", "stage": 0, "generation": 1}
+    said |= {"attempt": attempt, "due_at": "2026-12-01T00:00:00Z", "minimum_grade": "E0"}
+    return said | {"targets": [{"asset": asset, "kind": "object"} for asset in assets or ("a",)]} | fields
+
+
+def message(kind: str, said: Any) -> bytes:
+    event = {"specversion": "1.0", "id": "i", "source": "/expunge/coordinator", "type": kind, "data": said}
+    return json.dumps(event).encode()
+
+
+def commanded(said: dict[str, Any]) -> bytes:
+    return message("expunge.purge.commanded.v1", said)
+
+
+def withdrawn(command: str = ONE) -> bytes:
+    said = {"command_id": command, "case_id": CASE, "system": "s", "attempt": 1, "reason": "cancel"}
+    return message("expunge.purge.withdrawn.v1", said)
+
+
+class Broker:
+    """Records, sender and topics of an agent, in memory."""
+
+    def __init__(self) -> None:
+        self.waiting: list[bytes] = []
+        self.sent: list[dict[str, Any]] = []
+        self.revocations, self.silence, self.committed, self.others = 0, 0.0, 0, 0
+        self.on_poll: Callable[[], None] = lambda: None
+
+    def poll(self, seconds: float) -> list[Record]:
+        found, self.waiting = self.waiting, []
+        self.on_poll()
+        return [Record("commands.s", 0, Position(0, n), NOW, b"k", raw) for n, raw in enumerate(found)]
+
+    def commit(self) -> None:
+        self.committed += 1
+
+    def rewind(self, batch: Sequence[Record]) -> None:
+        self.waiting = [record.value or b"" for record in batch]
+
+    rewind_to_committed = rewind
+
+    def silent_seconds(self) -> float:
+        return self.silence
+
+    def rest(self, seconds: float) -> None:
+        """Nothing comes."""
+
+    def send(self, outgoing: Sequence[Outgoing]) -> Sequence[Any]:
+        self.sent += [json.loads(each.value or b"{}")["data"] for each in outgoing]
+        return ()
+
+    def partitions(self, topic: str = "") -> Any:
+        return 1 if topic else [0]
+
+    def members(self, group: str) -> int:
+        return self.others
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def claims(self) -> list[tuple[str, str, str | None]]:
+        """What was said of assets, in order."""
+        results = [result for said in self.sent for result in said.get("results", ())]
+        return [(each["asset"], each["claim"], each.get("reason_code")) for each in results]
+
+
+class System:
+    """A system with some assets; `raises` says at which."""
+
+    def __init__(self, *assets: str) -> None:
+        self.assets = set(assets)
+        self.raises: dict[str, Exception] = {}
+        self.batches: list[list[Target]] = []
+        self.answer: Callable[[Target], Result] | None = None
+
+    def purge(self, batch: Sequence[Target]) -> list[Result]:
+        self.batches.append(list(batch))
+        return [self._one(each) for each in batch]
+
+    def _one(self, each: Target) -> Result:
+        if each.asset in self.raises:
+            raise self.raises[each.asset]
+        if self.answer is not None:
+            return self.answer(each)
+        there = each.asset in self.assets
+        self.assets.discard(each.asset)
+        return deleted(each) if there or each.interrupted else not_found(each)
+
+    @property
+    def tried(self) -> list[str]:
+        return [each.asset for batch in self.batches for each in batch]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.at = NOW
+
+    def now(self) -> datetime:
+        return self.at
+
+    def seconds(self) -> float:
+        return self.at.timestamp()
+
+
+class Lab:
+    """An agent on a broker in memory."""
+
+    def __init__(self, path: Path, system: Any) -> None:
+        self.path, self.system, self.broker, self.clock = path, system, Broker(), Clock()
+        self.metrics = AgentMetrics()
+        self.start()
+
+    def start(self) -> None:
+        """A new process, with what the last one remembered."""
+        agent = Agent(
+            "s",
+            self.system,
+            bootstrap_servers="nowhere:1",
+            state=self.path / "agent.db",
+            batch_seconds=0.0,
+            metrics=self.metrics,
+        )
+        agent._records = agent._sender = agent._topics = self.broker  # type: ignore[assignment]
+        agent._clock = self.clock  # type: ignore[assignment]
+        self.agent = agent
+
+    def hears(self, *raw: bytes) -> list[tuple[str, str, str | None]]:
+        """One turn with some messages; what it said of assets."""
+        before = len(self.broker.claims())
+        self.broker.waiting += raw
+        self.agent.turn(lambda _: None)
+        return self.broker.claims()[before:]
+
+    def later(self, seconds: float) -> list[tuple[str, str, str | None]]:
+        """A turn after some time."""
+        self.clock.at += timedelta(seconds=seconds)
+        return self.hears()
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    return Lab(tmp_path, System("a", "b", "c"))
+
+
+# What is remembered
+
+
+def test_a_repetition_is_answered_from_memory_and_any_other_command_is_looked_at_again(lab: Lab) -> None:
+    assert lab.hears(commanded(data())) == [("a", "deleted", None)]
+    lab.start()
+    assert lab.hears(commanded(data(attempt=2))) == [("a", "deleted", None)]
+    assert lab.system.tried == ["a"]
+    lab.system.assets.add("a")  # restored from a backup
+    assert lab.hears(commanded(data(TWO))) == [("a", "deleted", None)]
+    assert lab.system.tried == ["a", "a"]
+    assert "a" not in lab.system.assets
+
+
+@pytest.mark.parametrize("action", [Action.RESTRICT, Action.REBUILD_WITHOUT, Action.LIFT])
+def test_no_answer_of_another_command_stands_for_any_action(lab: Lab, action: Action) -> None:
+    """core 5: a second command to rebuild was answered from memory, while the file had been written anew meanwhile."""
+    lab.system.answer = lambda each: done(each, Claim.RESTRICTED)
+    lab.hears(commanded(data(action=action.value)))
+    lab.hears(commanded(data(TWO, action=action.value)))
+    assert len(lab.system.tried) == 2
+
+
+def test_absence_is_deleted_only_by_a_deletion_or_where_a_try_was_cut_off(lab: Lab) -> None:
+    assert lab.hears(commanded(data(ONE, "never-there"))) == [("never-there", "not_found", None)]
+    assert lab.hears(commanded(data(TWO, "never-there"))) == [("never-there", "not_found", None)]
+    lab.system.answer = lambda each: failed(each, "refused", untouched=True)
+    lab.hears(commanded(data(ONE, "b")))
+    lab.system.answer = None
+    lab.system.assets.discard("b")  # somebody else has deleted it
+    assert lab.hears(commanded(data(ONE, "b", attempt=2))) == [("b", "not_found", None)]
+    lab.system.answer = lambda each: failed(each, "cut_off")
+    lab.hears(commanded(data(ONE, "c")))
+    lab.system.answer = None
+    lab.system.assets.discard("c")  # by the try that was cut off, perhaps
+    assert lab.hears(commanded(data(ONE, "c", attempt=2))) == [("c", "deleted", None)]
+
+
+def test_a_failure_without_effect_does_not_hide_an_earlier_one_with_it(tmp_path: Path) -> None:
+    memory, one = Memory(tmp_path / "m"), target()
+    memory.begin([one])
+    memory.keep([failed(one, "cut_off")], {})
+    memory.begin([one])
+    memory.keep([failed(one, "refused", untouched=True)], {})
+    assert memory.begin([one])[one.key]
+
+
+def test_what_was_put_off_leaves_nothing_behind(tmp_path: Path) -> None:
+    memory, one = Memory(tmp_path / "m"), target()
+    memory.begin([one])
+    memory.keep([deferred(one, NOW, "rotation")], {})
+    assert not memory.begin([one])[one.key]
+
+
+def test_a_process_that_died_while_it_purged_does_not_know_the_outcome(lab: Lab) -> None:
+    lab.agent._memory.begin([target("gone")])
+    lab.start()
+    assert lab.hears(commanded(data(ONE, "gone"))) == [("gone", "deleted", None)]
+
+
+def test_what_expunge_did_not_count_is_done_again(lab: Lab) -> None:
+    """edges 10: the refused answer was sent again from memory for ever, after its cause had been mended."""
+    lab.system.answer = lambda each: deleted(each, matched=2, affected=1)
+    lab.hears(commanded(data()))
+    lab.system.answer = lambda each: deleted(each, matched=1, affected=1)
+    again = data(attempt=2)
+    again["targets"][0]["refused"] = "fewer_affected_than_matched"
+    lab.hears(commanded(again))
+    assert len(lab.system.tried) == 2
+    assert lab.system.batches[-1][0].refused == "fewer_affected_than_matched"
+    assert lab.broker.sent[-1]["results"][0]["affected"] == 1
+
+
+def test_state_of_an_earlier_build_is_taken_over(tmp_path: Path) -> None:
+    path, one, two, three = tmp_path / "m", target("1"), target("2"), target("3")
+    with sqlite3.connect(path) as old:
+        old.execute(
+            "create table answers (identity text primary key, result text, final integer, command text not null)"
+        )
+        old.execute("create table started (identity text primary key, command text, asset text)")
+        old.execute("create table pending (identity text primary key, due real, command text)")
+        old.execute("insert into answers values (?, ?, 1, ?)", (one.identity, '{"claim": "deleted"}', ONE))
+        old.execute("insert into started values (?, ?, ?)", (two.identity, ONE, "2"))
+        raw = commanded(data(ONE, "3")).decode()
+        old.execute("insert into pending values (?, ?, ?)", (three.identity, NOW.timestamp(), raw))
+    old.close()
+    path.chmod(0o600)
+    for _ in range(2):
+        memory = Memory(path)
+        assert memory.answers([one]) == {one.key: {"claim": "deleted"}}
+        assert memory.due(NOW) == [raw]
+        memory.close()
+    assert Memory(path).begin([replace(one, command_id=TWO), two]) == {f"{TWO}.{one.identity}": True, two.key: True}
+
+
+def test_the_state_file_is_its_owners_alone(tmp_path: Path) -> None:
+    Memory(tmp_path / "deep" / "state.db").close()
+    assert (tmp_path / "deep" / "state.db").stat().st_mode & 0o777 == 0o600
+    (tmp_path / "deep" / "state.db").chmod(0o644)
+    with pytest.raises(ConfigurationError, match="chmod 600"):
+        Memory(tmp_path / "deep" / "state.db")
+
+
+# What raises
+
+
+def test_what_one_target_raises_costs_no_other(tmp_path: Path) -> None:
+    """core 20: an exception ended the process, other systems' agents with it, and came again at every start."""
+    names = [f"a{number}" for number in range(500)]
+    lab = Lab(tmp_path, System(*names))
+    lab.system.raises = {"a7": ValueError("ann@example.org"), "a444": KeyError("x")}
+    said = lab.hears(commanded(data(ONE, *names)))
+    assert dict(each[:2] for each in said if each[1] != "failed") == {
+        name: "deleted" for name in names if name not in lab.system.raises
+    }
+    assert {each for each in said if each[1] == "failed"} == {
+        ("a7", "failed", "raised_value_error"),
+        ("a444", "failed", "raised_key_error"),
+    }
+    assert "example.org" not in json.dumps(lab.broker.sent)
+
+
+def test_what_raised_is_tried_again_after_waits_that_grow_and_answered_when_it_works(lab: Lab) -> None:
+    lab.system.raises = {"a": ValueError()}
+    assert lab.hears(commanded(data())) == [("a", "failed", "raised_value_error")]
+    tried = [1]
+    for seconds in (0.5, 0.6, 1.0, 1.1, 2.0, 2.1):
+        lab.later(seconds)
+        tried.append(len(lab.system.tried))
+    assert tried == [1, 1, 2, 2, 3, 3, 4]
+    assert lab.hears(commanded(data(attempt=2)))[-1] == ("a", "failed", "raised_value_error")
+    assert len(lab.system.tried) == 4, "it is not tried before its time because it is asked for again"
+    lab.system.raises = {}
+    assert lab.later(60) == [("a", "deleted", None)]
+
+
+def test_a_culprit_stands_alone_and_a_system_that_is_down_is_not_asked_for_each_target(tmp_path: Path) -> None:
+    names = [f"a{number}" for number in range(500)]
+    lab = Lab(tmp_path, System(*names))
+    lab.system.raises = dict.fromkeys(names, ConnectionError())
+    lab.hears(commanded(data(ONE, *names)))
+    assert len(lab.system.batches) == 7
+    lab.system.raises = {}
+    assert len(lab.later(2)) == 500
+
+
+def test_a_system_that_is_down_for_long_is_asked_a_few_times_a_turn(tmp_path: Path) -> None:
+    names = [f"a{number}" for number in range(100)]
+    lab = Lab(tmp_path, System(*names))
+    lab.system.raises = dict.fromkeys(names, ConnectionError())
+    lab.hears(commanded(data(ONE, *names)))
+    for _ in range(6):
+        before = len(lab.system.batches)
+        lab.later(1000)
+        assert len(lab.system.batches) - before <= 7 * 7
+    lab.system.raises = {}
+    lab.later(1000)
+    assert not lab.system.assets
+
+
+def test_whatever_many_culprits_there_are_the_others_are_done_by_and_by(tmp_path: Path) -> None:
+    names = [f"a{number}" for number in range(200)]
+    lab = Lab(tmp_path, System(*names))
+    lab.system.raises = {name: ValueError() for name in names[::2]}
+    lab.hears(commanded(data(ONE, *names)))
+    for _ in range(60):
+        lab.later(700)
+    assert lab.system.assets == set(names[::2])
+
+
+def test_a_result_that_cannot_be_sent_is_a_failure_and_not_a_receipt_in_vain(lab: Lab) -> None:
+    lab.system.answer = lambda each: Result(each, Claim.DELETED, {"matched": "three"})
+    assert lab.hears(commanded(data())) == [("a", "failed", "invalid_result")]
+    lab.system.answer = lambda each: Result(each, Claim.DELETED, {"detail": object()})
+    assert lab.hears(commanded(data(TWO))) == [("a", "failed", "invalid_result")]
+
+
+# What is read
+
+
+def test_an_action_or_a_kind_of_a_later_version_fails_by_name_and_alone(lab: Lab) -> None:
+    assert lab.hears(commanded(data(ONE, "a", action="evaporate"))) == [("a", "failed", "unsupported_action")]
+    said = data(TWO, "a", "b")
+    said["targets"][0]["kind"] = "hologram"
+    assert set(lab.hears(commanded(said))) == {("a", "failed", "unsupported_kind"), ("b", "deleted", None)}
+
+
+def test_fields_of_a_later_version_are_passed_over(lab: Lab) -> None:
+    said = data() | {"mood": "good", "regime": "martian_law"}
+    said["targets"][0] |= {"colour": "red", "subjects": [{"pseudonym": "ab" * 16, "shoe": 43}]}
+    assert lab.hears(commanded(said)) == [("a", "deleted", None)]
+
+
+MALFORMED: list[dict[str, Any]] = [
+    {"targets": None},
+    {"targets": [{"asset": 7, "kind": "object"}]},
+    {"targets": "all of them"},
+    {"purposes": {"a": 1}},
+    {"exclude": []},
+    {"people": [{"pseudonym": "x"}]},
+    {"action": None},
+    {"stage": "x"},
+]
+
+
+@pytest.mark.parametrize("wrong", MALFORMED)
+def test_a_command_that_cannot_be_carried_out_is_answered_all_the_same(lab: Lab, wrong: dict[str, Any]) -> None:
+    lab.hears(commanded(data() | wrong), commanded(data(TWO, "b")))
+    (first, second) = lab.broker.sent
+    assert first["all"] == {"claim": "failed", "reason_code": "malformed_command"}
+    assert second["results"] == [{"asset": "b", "claim": "deleted"}]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"specversion": "1.0"}',
+        message("expunge.purge.invented.v2", data()),
+        commanded({}),
+        commanded(data() | {"command_id": "x"}),
+        commanded(data() | {"attempt": 0}),
+        message("expunge.purge.commanded.v1", None),
+        message("expunge.purge.withdrawn.v1", {"command_id": 5}),
+    ],
+)
+def test_what_is_no_command_is_skipped_and_counted(lab: Lab, raw: bytes) -> None:
+    """doors 10: it ended the process in a loop, and printed the message in the traceback."""
+    assert lab.hears(raw, commanded(data())) == [("a", "deleted", None)]
+    assert b'expunge_agent_skipped_total{system="s"} 1.0' in generate_latest(lab.metrics.registry)
+    with pytest.raises(InvalidMessage):
+        Reader().read(raw)
+
+
+def test_who_is_meant_is_opened_with_the_systems_key_and_says_whose_customer_it_is() -> None:
+    private, public = new_key_pair()
+    other, _ = new_key_pair()
+    plain = json.dumps({"namespace": "user_id", "id": "42", "given": " 42", "tenant": "acme"}).encode()
+    seal = LibraryVault(Keys(b"s" * 32)).seal_for(public, plain)
+    said = data() | {"people": [{"pseudonym": "ab" * 16, "sealed": seal}], "collected_until": "2026-11-08T00:00:00Z"}
+    said["targets"][0]["subjects"] = [{"pseudonym": "ab" * 16, "ref": "r"}]
+
+    read = Reader(Opener(private).open).read(commanded(said))
+    assert isinstance(read, Command)
+    (person,) = read.targets[0].people
+    assert (person.namespace, person.id, person.given, person.tenant) == ("user_id", "42", " 42", "acme")
+    assert read.targets[0].collected_until == datetime(2026, 11, 8, tzinfo=UTC)
+    reader = Reader(Opener(other).open)
+    closed = reader.read(commanded(said))
+    assert isinstance(closed, Command)
+    assert closed.targets[0].people[0].id is None
+    assert reader.not_opened == 1
+    assert "42" not in repr(read) + repr(read.targets) + repr(person)
+
+
+# Withdrawals
+
+
+class Stoppable(System):
+    """A system that works on behind `later`."""
+
+    def __init__(self, *assets: str) -> None:
+        super().__init__(*assets)
+        self.stopped: list[str] = []
+
+    def withdraw(self, command_id: str) -> None:
+        self.stopped.append(command_id)
+        if "stubborn" in self.raises:
+            raise self.raises["stubborn"]
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_a_withdrawal_reaches_work_under_way(tmp_path: Path, *, stubborn: bool) -> None:
+    lab = Lab(tmp_path, Stoppable("a"))
+    lab.system.raises = {"stubborn": ValueError()} if stubborn else {}
+    lab.system.answer = lambda each: later(each, NOW + timedelta(hours=1))
+    lab.hears(commanded(data()))
+    assert lab.broker.sent[-1]["status"] == "accepted"
+    lab.hears(withdrawn())
+    assert lab.system.stopped == [ONE]
+    assert lab.broker.sent[-1]["status"] == "withdrawn"
+    lab.later(7200)
+    assert len(lab.system.tried) == 1
+
+
+def test_a_command_that_comes_after_its_withdrawal_is_never_carried_out(lab: Lab) -> None:
+    lab.hears(commanded(data()), withdrawn())
+    lab.start()
+    lab.hears(commanded(data(attempt=2)))
+    assert lab.system.tried == []
+    assert {said["status"] for said in lab.broker.sent} == {"withdrawn"}
+
+
+def test_a_withdrawal_says_what_was_done_by_then_and_what_nobody_knows(tmp_path: Path) -> None:
+    memory, one, two, three = Memory(tmp_path / "m"), target("1"), target("2"), target("3")
+    memory.begin([one, two])
+    memory.keep([deleted(one), later(three, NOW)], {ONE: "{}"})
+    memory.close()  # it dies here: nobody knows what became of the second
+    memory = Memory(tmp_path / "m")
+    memory.withdraw(ONE)
+    assert memory.done_for(ONE) == [
+        {"asset": "1", "claim": "deleted"},
+        {"asset": "2", "claim": "failed", "reason_code": "interrupted"},
+    ]
+    assert memory.due(NOW + timedelta(days=1)) == []
+
+
+def test_the_look_whether_it_was_withdrawn_is_one_with_the_beginning(tmp_path: Path) -> None:
+    memory, other = Memory(tmp_path / "m"), Memory(tmp_path / "m")
+    other.withdraw(ONE)
+    assert memory.begin([target(), target("b", TWO)]) == {target("b", TWO).key: False}
+
+
+# One process a system
+
+
+def test_a_second_process_of_a_system_refuses_to_start(lab: Lab) -> None:
+    lab.broker.others = 1
+    with pytest.raises(ConfigurationError, match="another process serves s already"):
+        lab.agent.turn(lambda seconds: setattr(lab.clock, "at", lab.clock.at + timedelta(seconds=seconds)))
+
+
+def test_one_that_died_a_moment_ago_is_waited_for(lab: Lab) -> None:
+    lab.broker.others = 1
+    lab.agent.turn(lambda _: setattr(lab.broker, "others", 0))
+    assert lab.broker.committed == 1
+
+
+def test_a_paused_process_that_wakes_does_nothing_that_was_withdrawn(lab: Lab) -> None:
+    """core 15 and r27: another had answered the withdrawal while it slept, and it purged what it had in its hands."""
+
+    def sleeps() -> None:
+        if lab.broker.waiting == [] and lab.broker.revocations == 0:
+            lab.broker.revocations += 1
+
+    lab.broker.on_poll = sleeps
+    lab.broker.waiting = [commanded(data())]
+    lab.agent.turn(lambda _: None)
+    assert lab.system.tried == []
+    assert lab.broker.committed == 0
+    lab.broker.on_poll = lambda: None
+    lab.broker.waiting = [commanded(data()), withdrawn()]  # as it lies there since the last commit
+    lab.agent.turn(lambda _: None)
+    assert lab.system.tried == []
+    assert {said["status"] for said in lab.broker.sent} == {"withdrawn"}
+
+
+def test_a_process_that_was_silent_for_a_session_begins_nothing(lab: Lab) -> None:
+    lab.broker.silence = 11.0
+    lab.hears(commanded(data()))
+    assert lab.system.tried == []
+    lab.broker.silence = 0.1
+    assert lab.hears() == [("a", "deleted", None)]
+
+
+# What is kept in the system's own transaction
+
+
+class Bookkeeping(System):
+    """A system that writes its agent's answers where it deletes."""
+
+    def __init__(self, *assets: str) -> None:
+        super().__init__(*assets)
+        self.book: dict[str, str] = {}
+
+    def _one(self, each: Target) -> Result:
+        self.assets.discard(each.asset)
+        result = deleted(each, matched=3, affected=3)
+        self.book[each.key] = result.kept()
+        return result
+
+    def recall(self, batch: Sequence[Target]) -> list[Result]:
+        return [kept_result(each, self.book[each.key]) for each in batch if each.key in self.book]
+
+
+def test_an_answer_that_the_system_keeps_itself_is_found_after_a_crash(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, Bookkeeping("a"))
+    one = target()
+    lab.agent._memory.begin([one])
+    lab.system._one(one)  # committed there, and then the process dies
+    lab.start()
+    lab.hears(commanded(data()))
+    assert lab.system.tried == []
+    assert lab.broker.sent[-1]["results"] == [{"asset": "a", "claim": "deleted", "matched": 3, "affected": 3}]
+    assert len(one.key) == 65
+
+
+# What is said
+
+
+def test_one_line_of_log_and_metrics_say_what_was_done_and_never_to_what(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab.hears(commanded(data(ONE, "a", "secret-asset")))
+    (line,) = [each for each in capsys.readouterr().out.splitlines() if " command " in each]
+    assert "deleted=1" in line
+    assert "not_found=1" in line
+    assert "secret" not in line
+    text = generate_latest(lab.metrics.registry).decode()
+    assert 'expunge_agent_targets_total{claim="deleted",system="s"} 1.0' in text
+    assert 'expunge_agent_commands_total{system="s"} 1.0' in text
+    assert "expunge_agent_alive_timestamp_seconds" in text
+    assert "secret" not in text
+
+
+def test_troubles_and_words_show_nothing_of_whom_they_are_about() -> None:
+    one = target("secret-asset")
+    shown = repr(Trouble(one, "r", alone=True)) + repr(Withdrawal(ONE, CASE, 1)) + repr(one)
+    assert "secret" not in shown
