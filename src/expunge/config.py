@@ -80,7 +80,12 @@ class AgentTable(_Section):
     namespace: Name
     column: str
     restriction_column: str | None = None
-    ignore_case: bool = False
+    tenant_column: str | None = None
+    """In a table of several tenants: whose customer a row is about."""
+    time_column: str | None = None
+    """When a row was collected: what is newer than a request reaches is left."""
+    normalised: bool = False
+    """Whether the column holds ids as Expunge spells them, so that an index on it serves."""
 
 
 class Agent(_Section):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +9,8 @@ from typing import Any
 import pytest
 
 from expunge.agent.filesystem import Filesystem
-from expunge.agent.sqlite import Sqlite, Table
-from expunge.agent.types import Person, Result, Target, deleted
-from expunge.domain.vocabulary import Action, Claim, Kind
+from expunge.agent.types import Person, Target, deleted
+from expunge.domain.vocabulary import Action, Kind
 
 ANN = Person("a" * 32, "u1", "user_id", "ann")
 
@@ -113,74 +110,6 @@ def test_a_file_that_is_no_json_lines_is_left_as_it_was(root: Path) -> None:
     assert run(root, wanted) == [("failed", "unreadable_line")]
     assert (root / "set.jsonl").read_text() == '{"asset": "1"}\nnot json\n'
     assert [path.name for path in root.glob(".*")] == []
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Path:
-    path = tmp_path / "users.db"
-    with sqlite3.connect(path) as connection:
-        connection.execute("create table users (id text, name text, no_use text)")
-        connection.execute("create table visits (who text)")
-        connection.executemany("insert into users values (?, ?, ?)", [("ann", "Ann", ""), ("bob", "Bob", "")])
-        connection.executemany("insert into visits values (?)", [("ann",), ("ann",), ("bob",)])
-    return path
-
-
-TABLES = (Table("users", "user_id", "id", "no_use"), Table("visits", "user_id", "who"))
-
-
-def ask(database: Path, wanted: Target, tables: Sequence[Table] = TABLES) -> Result:
-    (result,) = Sqlite(database, tables).purge([wanted])
-    return result
-
-
-def test_rows_of_one_person_are_deleted_and_counted(database: Path) -> None:
-    result = ask(database, target("db"))
-    assert (result.claim, result.fields) == (Claim.DELETED, {"matched": 3, "affected": 3})
-    with sqlite3.connect(database) as connection:
-        assert connection.execute("select id from users").fetchall() == [("bob",)]
-        assert connection.execute("select count(*) from visits").fetchone() == (1,)
-    again = ask(database, target("db"))
-    assert (again.claim, again.fields) == (Claim.NOT_FOUND, {"matched": 0, "affected": 0})
-    assert ask(database, target("db", interrupted=True)).claim is Claim.DELETED
-
-
-def test_restriction_is_written_into_its_column_and_adds_up(database: Path) -> None:
-    only_users = TABLES[:1]
-    for purpose in ("training", "marketing", "training"):
-        wanted = target("db", Action.RESTRICT, purposes=(purpose,))
-        assert ask(database, wanted, only_users).claim is Claim.RESTRICTED
-    with sqlite3.connect(database) as connection:
-        assert connection.execute("select no_use from users order by id").fetchall() == [("marketing,training",), ("",)]
-
-
-def test_a_restriction_is_taken_out_of_its_column_purpose_by_purpose(database: Path) -> None:
-    only_users = TABLES[:1]
-    for purposes in (("training",), ()):
-        ask(database, target("db", Action.RESTRICT, purposes=purposes), only_users)
-    left = []
-    for purposes in ((), ("training",)):
-        assert ask(database, target("db", Action.LIFT, purposes=purposes), only_users).claim is Claim.LIFTED
-        with sqlite3.connect(database) as connection:
-            left += connection.execute("select no_use from users where id = 'ann'").fetchone()
-    assert left == ["training", ""]
-
-
-def test_a_table_that_cannot_be_restricted_fails_and_nothing_changes(database: Path) -> None:
-    result = ask(database, target("db", Action.RESTRICT, purposes=("training",)))
-    assert result.fields["reason_code"] == "no_restriction_column"
-    with sqlite3.connect(database) as connection:
-        assert connection.execute("select no_use from users where id = 'ann'").fetchone() == ("",)
-
-
-def test_a_person_that_was_not_revealed_is_a_failure(database: Path) -> None:
-    hidden = replace(target("db"), people=(Person("a" * 32),))
-    assert ask(database, hidden).fields["reason_code"] == "identity_not_revealed"
-
-
-def test_a_missing_database_is_a_failure_and_is_not_made(tmp_path: Path) -> None:
-    assert ask(tmp_path / "none.db", target("db")).fields["reason_code"] == "database_error"
-    assert not (tmp_path / "none.db").exists()
 
 
 def test_an_answer_is_for_one_case_action_and_exclusion() -> None:

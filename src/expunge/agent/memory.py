@@ -79,7 +79,7 @@ class Memory:
     def __init__(self, path: Path) -> None:
         _only_for_its_owner(path)
         self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.executescript("pragma journal_mode = wal; pragma synchronous = full;")
+        self._db.executescript("pragma journal_mode = wal; pragma synchronous = full; pragma secure_delete = on;")
         with self._transaction():
             for statement in filter(str.strip, _SCHEMA.split(";")):
                 self._db.execute(statement)

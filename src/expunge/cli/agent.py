@@ -44,7 +44,8 @@ def run_agents(
     metrics = AgentMetrics()
     if metrics_port:
         serve_metrics(metrics_port, settings.metrics.address, metrics.registry)
-    serve_all(settings, {each.system: Served(purger(each), each.state, _key(each)) for each in chosen}, metrics)
+    served = {each.system: Served(purger(each, settings), each.state, _key(each)) for each in chosen}
+    serve_all(settings, served, metrics)
 
 
 class Served(NamedTuple):
@@ -101,7 +102,7 @@ def _key(declared: AgentSettings) -> str | None:
     return key
 
 
-def purger(declared: AgentSettings) -> Purger:
+def purger(declared: AgentSettings, settings: Settings) -> Purger:
     """The ready agent that configuration describes.
 
     Raises:
@@ -113,5 +114,13 @@ def purger(declared: AgentSettings) -> Purger:
         return Filesystem(declared.root, declared.asset_prefix)
     if declared.database is None or not declared.tables:
         raise ConfigurationError(f"agent {declared.system}: database and tables are needed")
-    tables = [Table(t.name, t.namespace, t.column, t.restriction_column, t.ignore_case) for t in declared.tables]
+    if not declared.database.is_file():
+        raise ConfigurationError(f"agent {declared.system}: there is no database {declared.database}")
+    normalisers = {each.name: each.normaliser for each in settings.namespaces}
+    for table in declared.tables:
+        if table.namespace not in normalisers:
+            raise ConfigurationError(
+                f"agent {declared.system}: namespace {table.namespace} is not under [[namespaces]]"
+            )
+    tables = [Table(**table.model_dump(), normaliser=normalisers[table.namespace]) for table in declared.tables]
     return Sqlite(declared.database, tables)
