@@ -96,6 +96,12 @@ class Agent(_Section):
     root: Path | None = None
     """filesystem: the directory out of which nothing is touched."""
     asset_prefix: str = "file://"
+    person_fields: tuple[str, ...] = ("ref",)
+    """filesystem: which fields of JSON Lines hold a person's handle or id, wherever in the line they stand."""
+    asset_fields: tuple[str, ...] = ("asset",)
+    data_source_fields: tuple[str, ...] = ("data_source",)
+    hard_links: Literal["refuse", "allow"] = "refuse"
+    """filesystem: what becomes of a file whose bytes other names keep; where it is allowed, the answer says so."""
     database: Path | None = None
     """sqlite: the database file."""
     tables: tuple[AgentTable, ...] = ()

@@ -20,6 +20,7 @@ from expunge.agent import (
     AgentMetrics,
     Claim,
     Kind,
+    Person,
     Result,
     Target,
     deferred,
@@ -292,6 +293,23 @@ def test_the_state_file_is_its_owners_alone(tmp_path: Path) -> None:
         Memory(tmp_path / "deep" / "state.db")
 
 
+ANN = Person("a" * 32, "u1", "user_id", "ann")
+
+
+def test_an_effect_is_for_one_case_action_and_exclusion() -> None:
+    plain = target("a", people=(ANN,))
+    others = [
+        replace(plain, case_id="e" * 32),
+        replace(plain, action=Action.RESTRICT),
+        replace(plain, purposes=("p",)),
+        replace(plain, excluded_assets=frozenset({"x"})),
+        replace(plain, people=(Person("b" * 32),)),
+    ]
+    assert len({each.identity for each in (plain, *others)}) == 6
+    assert replace(plain, command_id="f" * 32, interrupted=True).identity == plain.identity
+    assert "ann" not in repr(plain) + repr(ANN) + repr(deleted(plain))
+
+
 # What raises
 
 
@@ -428,7 +446,7 @@ def test_what_is_no_command_is_skipped_and_counted(lab: Lab, raw: bytes) -> None
 def test_who_is_meant_is_opened_with_the_systems_key_and_says_whose_customer_it_is() -> None:
     private, public = new_key_pair()
     other, _ = new_key_pair()
-    plain = json.dumps({"namespace": "user_id", "id": "42", "given": " 42", "tenant": "acme"}).encode()
+    plain = json.dumps({"namespace": "user_id", "id": "person-42", "given": " person-42", "tenant": "acme"}).encode()
     seal = LibraryVault(Keys(b"s" * 32)).seal_for(public, plain)
     said = data() | {"people": [{"pseudonym": "ab" * 16, "sealed": seal}], "collected_until": "2026-11-08T00:00:00Z"}
     said["targets"][0]["subjects"] = [{"pseudonym": "ab" * 16, "ref": "r"}]
@@ -436,14 +454,14 @@ def test_who_is_meant_is_opened_with_the_systems_key_and_says_whose_customer_it_
     read = Reader(Opener(private).open).read(commanded(said))
     assert isinstance(read, Command)
     (person,) = read.targets[0].people
-    assert (person.namespace, person.id, person.given, person.tenant) == ("user_id", "42", " 42", "acme")
+    assert (person.namespace, person.id, person.given, person.tenant) == ("user_id", "person-42", " person-42", "acme")
     assert read.targets[0].collected_until == datetime(2026, 11, 8, tzinfo=UTC)
     reader = Reader(Opener(other).open)
     closed = reader.read(commanded(said))
     assert isinstance(closed, Command)
     assert closed.targets[0].people[0].id is None
     assert reader.not_opened == 1
-    assert "42" not in repr(read) + repr(read.targets) + repr(person)
+    assert "person-42" not in repr(read) + repr(read.targets) + repr(person)
 
 
 # Withdrawals

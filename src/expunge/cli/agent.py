@@ -11,7 +11,7 @@ import typer
 
 from expunge.adapters.system import OTHERS, configure_logs, end_on_signals, refuse_if_readable, serve_metrics
 from expunge.agent import Agent, AgentMetrics
-from expunge.agent.filesystem import Filesystem
+from expunge.agent.filesystem import Fields, Filesystem
 from expunge.agent.sqlite import Sqlite, Table
 from expunge.agent.types import Purger
 from expunge.cli.common import installation
@@ -111,7 +111,9 @@ def purger(declared: AgentSettings, settings: Settings) -> Purger:
     if declared.type == "filesystem":
         if declared.root is None or not declared.root.is_dir():
             raise ConfigurationError(f"agent {declared.system}: root must be a directory that exists")
-        return Filesystem(declared.root, declared.asset_prefix)
+        fields = Fields(*map(frozenset, (declared.person_fields, declared.asset_fields, declared.data_source_fields)))
+        links = declared.hard_links == "allow"
+        return Filesystem(declared.root, declared.asset_prefix, fields=fields, links=links)
     if declared.database is None or not declared.tables:
         raise ConfigurationError(f"agent {declared.system}: database and tables are needed")
     if not declared.database.is_file():

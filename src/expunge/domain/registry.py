@@ -52,10 +52,18 @@ class System(_Declared):
     """Namespaces that the system needs in clear, sealed to `sealing_key`."""
     sealing_key: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
     """The system's X25519 public key, hexadecimal."""
+    path_prefix: str | None = None
+    """Where asset ids are this and a path: another spelling of the path is refused, for it would be another asset."""
     third_party: bool = False
     integrated: bool = True
     reason: str = ""
     owner: str = ""
+
+    def spells(self, asset: str) -> bool:
+        """Whether an asset id is spelled as it must be: a path without `.`, `..`, `//` or `/` at the end."""
+        if self.path_prefix is None or not asset.startswith(self.path_prefix):
+            return True
+        return all(part not in ("", ".", "..") for part in asset.removeprefix(self.path_prefix).split("/"))
 
     @property
     def timeout(self) -> timedelta:

@@ -46,6 +46,9 @@ def statements(door: Door, event: CloudEvent, appended_at: datetime) -> list[Sta
 def _asset(door: Door, said: inlets.Registered, appended_at: datetime) -> Statement:
     """A registration; nothing was collected or made after it was told of, and nothing is out of reach for ever."""
     check_sizes((said.asset, *said.parents, *said.aliases))
+    system = door.registry.system(said.system)
+    if system is not None and not system.spells(said.asset):
+        raise InvalidMessage("not_canonical", "data.asset")
     if said.data_sources:
         door.check_data_sources(said.data_sources)
     return Statement(

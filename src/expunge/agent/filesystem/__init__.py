@@ -1,0 +1,6 @@
+"""A ready agent for files under one directory. It never follows a link and never leaves the directory."""
+
+from expunge.agent.filesystem.agent import Filesystem
+from expunge.agent.filesystem.lines import Fields
+
+__all__ = ["Fields", "Filesystem"]
