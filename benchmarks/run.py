@@ -142,7 +142,7 @@ def imported(world: Deployment) -> float:
     with file.open("w") as stream:
         stream.writelines(line % (number, number % 977) for number in range(LINES))
     start = time.perf_counter()
-    command = [sys.executable, "-m", "expunge", "index", "import", str(file)]
+    command = [sys.executable, "-m", "expunge", "index", "import", str(file), "--wait", "0"]
     subprocess.run(command, check=True, env=os.environ | {"EXPUNGE_CONFIG": str(world.config)}, capture_output=True)
     file.unlink()
     return LINES / (time.perf_counter() - start)

@@ -163,7 +163,7 @@ REGISTRATIONS: list[tuple[str, str, Any, str]] = [
     ("unknown kind", ASSET, REGISTERED | {"kind": "thing"}, "bad_field"),
     ("no system", ASSET, {"asset": CANARY, "kind": "object"}, "missing_field"),
     ("an asset id of 3,000 bytes", ASSET, REGISTERED | {"asset": CANARY * 250}, "bad_field"),
-    ("a subject without a date", ASSET, REGISTERED | {"subjects": [PERSON]}, "bad_field"),
+    ("a subject without a date", ASSET, REGISTERED | {"subjects": [PERSON]}, "missing_field"),
     ("undeclared category", ASSET, REGISTERED | {"categories": ["biometrics"]}, "undeclared_category"),
     ("1,001 parents", ASSET, REGISTERED | {"parents": [f"p{number}" for number in range(1001)]}, "bad_field"),
     (

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from expunge.adapters.broker.producer import KafkaSender
 from expunge.cli.app import app
-from expunge.errors import ConfigurationError
+from expunge.errors import ConfigurationError, Unavailable
 from expunge.suppression import Filter
 from tests.deployment import Deployment, deployed, until
 from tests.servers import ROOT, Servers
@@ -36,6 +37,7 @@ def documents(result: Result) -> list[dict[str, Any]]:
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
+DATED = "asset,kind,system,subjects,collected_at"
 CSV = """\
 asset,kind,system,subjects,parents,purposes,collected_at,attributes.bucket
 files:a.jpg,object,files,user_id:ann,,training|marketing,2026-01-01T00:00:00Z,eu
@@ -49,7 +51,8 @@ def test_a_csv_file_is_registered_and_looked_up(world: Deployment, tmp_path: Pat
     file = tmp_path / "assets.csv"
     file.write_text(CSV)
     result = expunge("index", "import", str(file))
-    assert (result.exit_code, result.stdout) == (0, "4 registrations published\n")
+    read = "the indexers have read all of it, and nothing became a dead letter\n"
+    assert (result.exit_code, result.stdout) == (0, "4 registrations published\n" + read)
     assert not list(tmp_path.glob("*.imported"))
     world.await_indexed()
     (found,) = documents(expunge("index", "lookup", "files:a.jpg", "--json"))
@@ -113,16 +116,23 @@ def test_the_checksum_does_not_depend_on_the_order_of_statements(real: Servers, 
 
 
 @pytest.mark.usefixtures("world")
-def test_an_interrupted_import_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_an_interrupted_import_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "many.jsonl"
     line = '{{"asset": "files:many-{}", "kind": "object", "system": "files"}}\n'
-    file.write_text("".join(line.format(number) for number in range(12_000)) + '{"asset": 7}\n')
-    result = expunge("index", "import", str(file))
-    assert isinstance(result.exception, ConfigurationError)
-    assert str(file) + ":12001" in str(result.exception)
+    file.write_text("".join(line.format(number) for number in range(12_000)))
+    publish, calls = KafkaSender.publish, iter([True, False])
+
+    def once(self: KafkaSender, outgoing: Any) -> None:
+        if not next(calls, True):
+            raise Unavailable("the broker has gone")
+        publish(self, outgoing)
+
+    monkeypatch.setattr(KafkaSender, "publish", once)
+    assert isinstance(expunge("index", "import", str(file)).exception, Unavailable)
     assert json.loads(file.with_name("many.jsonl.imported").read_text())["lines"] == 10_000
-    again = expunge("index", "import", str(file))  # it goes on, and fails again
+    again = expunge("index", "import", str(file))
     assert "going on behind line 10,000" in " ".join(again.stdout.split())
+    assert "2,000 registrations published" in again.stdout
     file.write_text("".join(line.format(number) for number in range(11_000)))
     done = expunge("index", "import", str(file))  # another file by now: from the start
     assert "11,000 registrations published" in done.stdout
@@ -135,19 +145,74 @@ def test_an_interrupted_import_goes_on_where_it_was(tmp_path: Path) -> None:
         ("a.csv", "asset,colour\nx,red\n", ":1: no field colour"),
         ("b.csv", "kind,system\nobject,files\n", ":1: no column asset"),
         ("c.csv", "asset,kind,system\nx,object\n", ":2: 2 cells under 3 columns"),
-        ("d.csv", "asset,kind,system\nx,banana,files\n", ":2: bad_field: data.kind"),
+        ("d.csv", "asset,kind,system\nx,banana,files\n", ":2: bad_field: kind"),
         ("g.csv", "asset,kind,system,shared\nx,object,files,yes\n", ":2: shared is true or false"),
         ("h.csv", "asset,kind,system\nx,object,files\ry,object,files\n", ":2: 6 cells under 3 columns"),
         ("e.jsonl", '{"asset": "x"', ":1: not JSON"),
-        ("f.jsonl", '{"asset": "x", "kind": "object"}', ":1: missing_field: data.system"),
+        ("f.jsonl", '{"asset": "x", "kind": "object"}', ":1: missing_field: system"),
+        ("i.jsonl", '{"asset": "x", "kind": "object", "system": "files", "subject": []}', ":1: unknown_field: subject"),
+        ("j.jsonl", '{"asset": "x", "kind": "object", "kind": "model", "system": "files"}', ":1: a key is said twice"),
+        ("k.jsonl", "[]", ":1: no object"),
+        ("l.csv", "asset,kind,system,subjects\nx,object,files,user_id:ann\n", ":2: missing_field: collected_at"),
+        ("m.csv", f"{DATED}\nx,object,files,email:no-address,2026-01-01T00:00:00Z\n", ":2: bad_identity"),
+        ("n.csv", f"{DATED}\nx,object,files,phone:1,2026-01-01T00:00:00Z\n", ":2: undeclared_namespace"),
+        ("o.csv", "asset,kind\rx,object\r", ":1: not CSV"),
+        (
+            "p.csv",
+            "asset,asset,kind,system\nx,y,object,files\n",
+            ":1: no column asset or holding, or one of them twice",
+        ),
+        ("q.jsonl", '{"holding": "users.db", "system": "files", "kind": "record"}', ":1: bad_field"),
     ],
 )
 @pytest.mark.usefixtures("world")
 def test_a_wrong_file_says_where(tmp_path: Path, name: str, content: str, where: str) -> None:
     (tmp_path / name).write_text(content)
     result = expunge("index", "import", str(tmp_path / name))
-    assert isinstance(result.exception, ConfigurationError)
-    assert where in str(result.exception)
+    assert result.exit_code != 0
+    said = result.stdout if isinstance(result.exception, SystemExit) else str(result.exception)
+    assert where in said.replace("\n", "")
+
+
+def test_everything_that_is_wrong_is_said_at_once_and_nothing_is_published(world: Deployment, tmp_path: Path) -> None:
+    """edges 17: one wrong row of 500 made all of them a dead letter, and the command said that all was well."""
+    file = tmp_path / "some.csv"
+    row = "files:some-{0}.jpg,object,files,{1},2026-01-01T00:00:00Z\n"
+    people = [f"email:p{number}@example.com" for number in range(500)]
+    people[250], people[400] = "email:not-an-address", "emial:p@example.com"
+    file.write_text(DATED + "\n" + "".join(row.format(*each) for each in enumerate(people)))
+    before = world.installation.topics.end_offsets()
+    result = expunge("index", "import", str(file))
+    assert result.exit_code == 1
+    assert f"{file}:252: bad_identity" in result.stdout.replace("\n", "")
+    assert f"{file}:402: undeclared_namespace" in result.stdout.replace("\n", "")
+    assert world.installation.topics.end_offsets() == before
+    done = expunge("index", "import", str(file), "--skip-bad")
+    assert "498 registrations published" in done.stdout
+    assert "nothing became a dead letter" in done.stdout
+    assert file.with_name("some.csv.bad").read_text() == row.format(250, people[250]) + row.format(400, people[400])
+    hers = documents(expunge("index", "lookup", "--subject", "-", "--json", text="email:p7@example.com\n"))
+    assert {each["asset"] for each in hers} == {"files:some-7.jpg"}
+
+
+def test_holdings_are_imported_declared_and_listed(world: Deployment, tmp_path: Path) -> None:
+    file = tmp_path / "holdings.jsonl"
+    held = {"holding": "crm.db", "system": "ml", "kind": "record", "namespaces": ["user_id"]}
+    asset = {"asset": "files:beside.jpg", "kind": "object", "system": "files"}
+    file.write_text(json.dumps(asset) + "\n" + json.dumps(held) + "\n" + json.dumps(asset) + "\n")
+    assert "3 registrations published" in expunge("index", "import", str(file)).stdout
+    declared = expunge("holding", "declare", "logs", "--system", "ml", "--kind", "log", "--namespace", "*")
+    assert declared.exit_code == 0, declared.output
+    world.await_indexed()
+    (found,) = [json.loads(line) for line in expunge("holding", "list", "--json").stdout.splitlines()]
+    assert {(each["holding"], *each["namespaces"]) for each in found} == {("crm.db", "user_id"), ("logs", "*")}
+    assert "crm.db" in expunge("holding", "list").stdout
+    for wrong, why in (
+        (("x", "--system", "nobody", "--namespace", "*"), "system nobody is not declared"),
+        (("x", "--system", "ml"), "--namespace, --data-source, or both"),
+        (("x", "--system", "ml", "--namespace", "fax"), "undeclared_namespace"),
+    ):
+        assert why in str(expunge("holding", "declare", *wrong).exception)
 
 
 def test_ingesters_ask_the_filter(world: Deployment, tmp_path: Path) -> None:

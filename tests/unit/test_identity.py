@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kafka.partitioner.default import murmur2 as client_murmur2
@@ -36,10 +37,10 @@ def test_partitions_stay_in_range() -> None:
 
 
 @pytest.mark.parametrize("vector", VECTORS["pseudonyms"])
-def test_pseudonyms(vector: dict[str, str]) -> None:
-    made = KEYS.pseudonym(vector["tenant"], vector["namespace"], vector["normaliser"], vector["id"])
-    assert made.hex() == vector["pseudonym"]
-    assert normalise(vector["normaliser"], vector["id"]) == vector["normalised"]
+def test_pseudonyms(vector: dict[str, Any]) -> None:
+    named, version = (vector["tenant"], vector["namespace"], vector["normaliser"], vector["id"]), vector["version"]
+    assert KEYS.pseudonym(*named, version).hex() == vector["pseudonym"]
+    assert normalise(vector["normaliser"], vector["id"], version) == vector["normalised"]
 
 
 @pytest.mark.parametrize("vector", VECTORS["assets"])

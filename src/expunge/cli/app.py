@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from expunge import __version__
-from expunge.cli import agent, aside, case, demo, doctor, hold, index, keys, pause, policy, run, submit, topics
+from expunge.cli import agent, aside, case, demo, doctor, hold, holding, index, keys, pause, policy, run, submit, topics
 
 app = typer.Typer(
     help="Expunge carries out deletions, and shows that it did.",
@@ -41,6 +41,7 @@ app.add_typer(topics.app, name="topics")
 app.add_typer(case.app, name="case")
 app.add_typer(hold.app, name="hold")
 app.add_typer(index.app, name="index")
+app.add_typer(holding.app, name="holding")
 app.add_typer(policy.app, name="policy")
 app.add_typer(aside.app, name="dead-letters")
 app.add_typer(keys.app, name="keys")

@@ -1,7 +1,7 @@
 """Registrations from files: JSON Lines or CSV, in batches, through Kafka, resumable.
 
-Every line is checked before anything of its batch is sent. How far a file has come is kept beside it, and removed at
-the end; sending a batch twice does no harm, for the same batch is the same event.
+Every line is checked as the indexer will check it before anything is published. How far a file has come is kept beside
+it, and removed at the end; sending a batch twice does no harm, for the same batch is the same event.
 """
 
 from __future__ import annotations
@@ -9,21 +9,24 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-import orjson
-
 from expunge.domain import inlets
+from expunge.domain.admission import registrations
+from expunge.domain.admission.door import Door
 from expunge.domain.digest import name
-from expunge.domain.events import MAX_PAYLOAD_BYTES
+from expunge.domain.events import MAX_PAYLOAD_BYTES, DuplicateKey, loaded
 from expunge.errors import ConfigurationError, InvalidMessage
 
 BATCH_ASSETS = 500
 BATCH_BYTES = MAX_PAYLOAD_BYTES // 2
+ROW_BYTES = 200
+"""What names of columns may add to a row of CSV, about."""
 HEAD_BYTES = 65_536
-LISTS = frozenset({"parents", "subjects", "data_sources", "purposes", "categories", "aliases"})
+LISTS = frozenset({"parents", "subjects", "data_sources", "purposes", "categories", "aliases", "namespaces"})
 
 
 class Batch(NamedTuple):
@@ -32,6 +35,22 @@ class Batch(NamedTuple):
     assets: list[dict[str, Any]]
     end: int
     lines: int
+
+
+class Row(NamedTuple):
+    """A line of a file."""
+
+    line: int
+    end: int
+    """Where it ends, in bytes."""
+    entry: dict[str, Any] | None
+    """What it registers; None where it cannot be read."""
+    wrong: str
+    """Why not."""
+    raw: bytes
+
+    def __repr__(self) -> str:
+        return f"Row({self.line})"
 
 
 class Bookmark:
@@ -69,11 +88,11 @@ class Bookmark:
             return name(self._into, size, head, stream.read())
 
 
-def batches(file: Path, start: int, lines: int) -> Iterator[Batch]:
-    """The registrations of a file from a place on.
+def rows(file: Path, start: int = 0, lines: int = 0) -> Iterator[Row]:
+    """The lines of a file from a place on, but for empty ones; what cannot be read says why.
 
     Raises:
-        ConfigurationError: a line is wrong; the text says which.
+        ConfigurationError: the columns of a CSV file are wrong, so no line of it can be read.
     """
     with file.open("rb") as stream:
         columns = _columns(stream, file) if file.suffix.lower() == ".csv" else None
@@ -81,32 +100,74 @@ def batches(file: Path, start: int, lines: int) -> Iterator[Batch]:
             stream.seek(start)
         elif columns:
             lines += 1
-        batch: list[dict[str, Any]] = []
-        size = 0
         for line in stream:
             lines += 1
-            if not line.strip():
-                continue
-            entry = _entry(line, columns, file, lines)
-            batch.append(entry)
-            size += len(orjson.dumps(entry)) if columns else len(line)
-            if len(batch) >= BATCH_ASSETS or size >= BATCH_BYTES:
-                yield Batch(batch, stream.tell(), lines)
-                batch, size = [], 0
-        if batch:
-            yield Batch(batch, stream.tell(), lines)
+            if line.strip():
+                yield _row(line, columns, lines, stream.tell())
 
 
-def _entry(line: bytes, columns: list[str] | None, file: Path, number: int) -> dict[str, Any]:
+def _row(line: bytes, columns: list[str] | None, number: int, end: int) -> Row:
     try:
-        entry = _from_csv(line, columns) if columns else orjson.loads(line)
-        inlets.check(inlets.Registered, entry)
+        entry = _from_csv(line, columns) if columns else loaded(line)
     except (ValueError, csv.Error) as error:
-        what = str(error) if columns else "not JSON"
-        raise ConfigurationError(f"{file}:{number}: {what}; nothing of this batch was registered") from None
+        wrong = str(error) if columns or isinstance(error, DuplicateKey) else "not JSON"
+        return Row(number, end, None, wrong, line)
+    return Row(number, end, entry, "", line) if isinstance(entry, dict) else Row(number, end, None, "no object", line)
+
+
+def problem(door: Door, row: Row, now: datetime) -> str:
+    """What is wrong with a line, by field; empty where Expunge would take it.
+
+    A file is somebody's inventory: a field that no registration has is a mistake, though topics pass it over.
+    """
+    if row.entry is None:
+        return row.wrong
+    model = inlets.HoldingDeclared if "holding" in row.entry else inlets.Registered
+    unknown = next((each for each in row.entry if each not in model.model_fields), None)
+    if unknown is not None:
+        return f"unknown_field: {unknown if unknown.isidentifier() else 'a name that is none'}"
+    try:
+        registrations.check(door, model, row.entry, now)
     except InvalidMessage as error:
-        raise ConfigurationError(f"{file}:{number}: {error}; nothing of this batch was registered") from None
-    return dict(entry)
+        where = error.where.removeprefix("data.")
+        return f"{error.reason}: {where}" if where else error.reason
+    return ""
+
+
+def problems(door: Door, file: Path, start: int, lines: int, now: datetime) -> Iterator[tuple[Row, str]]:
+    """Every line of a file that Expunge would not take, and why."""
+    for row in rows(file, start, lines):
+        if why := problem(door, row, now):
+            yield row, why
+
+
+def batches(file: Path, start: int, lines: int, leave_out: Container[int] = ()) -> Iterator[Batch]:
+    """What a file registers from a place on, in batches for one message each; a holding stands alone.
+
+    Args:
+        file: which has been looked at before.
+        start: how many bytes of it are imported.
+        lines: and how many lines.
+        leave_out: lines that are wrong.
+    """
+    batch: list[dict[str, Any]] = []
+    size, last = 0, None
+    for row in rows(file, start, lines):
+        if row.entry is None or row.line in leave_out:
+            continue
+        if "holding" in row.entry:
+            if batch and last is not None:
+                yield Batch(batch, last.end, last.line)
+                batch, size = [], 0
+            yield Batch([row.entry], row.end, row.line)
+            continue
+        batch.append(row.entry)
+        last, size = row, size + len(row.raw) + ROW_BYTES
+        if len(batch) >= BATCH_ASSETS or size >= BATCH_BYTES:
+            yield Batch(batch, row.end, row.line)
+            batch, size = [], 0
+    if batch and last is not None:
+        yield Batch(batch, last.end, last.line)
 
 
 def _columns(stream: BinaryIO, file: Path) -> list[str]:
@@ -115,10 +176,13 @@ def _columns(stream: BinaryIO, file: Path) -> list[str]:
         columns = next(csv.reader([stream.readline().decode("utf-8-sig")]), [])
     except UnicodeDecodeError:
         raise ConfigurationError(f"{file}:1: not UTF-8") from None
-    fields = inlets.Registered.model_fields
-    unknown = [each for each in columns if each not in fields and not each.startswith("attributes.")]
-    if unknown or "asset" not in columns:
-        wrong = f"no field {unknown[0]}" if unknown else "no column asset"
+    except csv.Error as error:
+        raise ConfigurationError(f"{file}:1: not CSV: {error}") from None
+    holdings = "holding" in columns
+    fields = (inlets.HoldingDeclared if holdings else inlets.Registered).model_fields
+    unknown = [each for each in columns if each not in fields and not (each.startswith("attributes.") and not holdings)]
+    if unknown or not ({"asset", "holding"} & set(columns)) or len(set(columns)) < len(columns):
+        wrong = f"no field {unknown[0]}" if unknown else "no column asset or holding, or one of them twice"
         known = ", ".join(fields)
         raise ConfigurationError(f"{file}:1: {wrong}; the first line names the columns: {known}, attributes.NAME")
     return columns

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from expunge.adapters.store.survey import Survey
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
 from expunge.cli.common import NO, Json, console, identity, installation, print_json, print_table, say_error
-from expunge.cli.imports import Bookmark, batches
+from expunge.cli.imports import Batch, Bookmark, batches, problems
 from expunge.cli.lineage import Lineage, brief
 from expunge.domain import inlets
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing
 from expunge.domain.row import Row
 from expunge.domain.scope import SHARDS, Group, GroupKind
+from expunge.domain.task import reached
 from expunge.errors import ConfigurationError, InvalidMessage
+from expunge.ports import Offsets
 
 app = typer.Typer(help="The lineage index.", no_args_is_help=True)
 MESSAGES_PER_SEND = 20
+MOST_SAID = 100
+"""So many wrong lines are said one by one."""
 
 
 @app.callback()
@@ -39,13 +48,46 @@ def import_files(
     ],
     source: Annotated[str, typer.Option(help="CloudEvents source to register as.")] = "/expunge/import",
     restart: Annotated[bool, typer.Option("--restart", help="From the start, even if part was imported.")] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Write wrong lines to FILE.bad, and import the others.")
+    ] = False,
+    wait: Annotated[float, typer.Option(help="How many seconds to wait for the indexers at the end.")] = 60.0,
 ) -> None:
-    """Register assets from files, through Kafka. Interrupted, it goes on where it was."""
+    """Register assets and holdings from files, through Kafka. Interrupted, it goes on where it was.
+
+    Every line is checked before anything is published, and all that is wrong is said at once.
+    """
     for file in files:
         if not file.is_file():
             raise ConfigurationError(f"no such file: {file}")
     expunge = installation()
-    count = 0
+    into = f"{expunge.settings.kafka.bootstrap_servers} {expunge.settings.prefix} {source}"
+    marks = {file: Bookmark(file, into) for file in files}
+    starts = {file: (0, 0) if restart else marks[file].read() for file in files}
+    bad = {file: _look(expunge, file, *starts[file], skip_bad=skip_bad) for file in files}
+    if any(bad.values()) and not skip_bad:
+        console.print("nothing was published: mend these lines, or leave them out with --skip-bad")
+        raise typer.Exit(NO)
+    before, began, count = expunge.topics.end_offsets(), SystemClock().now(), 0
+    with _progress() as progress:
+        for file in files:
+            task = progress.add_task(file.name, total=file.stat().st_size, completed=starts[file][0])
+            if starts[file][0]:
+                console.print(f"{file}: going on behind line {starts[file][1]:,}")
+            found = batches(file, *starts[file], bad[file])
+            count += _publish(expunge, source, found, marks[file], partial(_tell, progress, task))
+    console.print(f"{count:,} registrations published")
+    done = not count or _print_outcome(expunge, before, began, wait)
+    expunge.close()
+    if not done:
+        raise typer.Exit(NO)
+
+
+def _tell(progress: Progress, task: TaskID, end: int) -> None:
+    progress.update(task, completed=end)
+
+
+def _progress() -> Progress:
     columns = (
         "{task.description}",
         BarColumn(),
@@ -54,39 +96,90 @@ def import_files(
         TimeRemainingColumn(),
     )
     bars = [TextColumn(each) if isinstance(each, str) else each for each in columns]
-    with Progress(*bars, console=console, disable=not sys.stdout.isatty(), transient=True) as progress:
-        for file in files:
-            count += _import(expunge, file, source, progress, restart=restart)
-    console.print(f"{count:,} registrations published")
-    expunge.close()
+    return Progress(*bars, console=console, disable=not sys.stdout.isatty(), transient=True)
 
 
-def _import(expunge: Installation, file: Path, source: str, progress: Progress, *, restart: bool) -> int:
-    mark = Bookmark(file, f"{expunge.settings.kafka.bootstrap_servers} {expunge.settings.prefix} {source}")
-    start, lines = (0, 0) if restart else mark.read()
-    if start:
-        console.print(f"{file}: going on behind line {lines:,}")
-    task = progress.add_task(file.name, total=file.stat().st_size, completed=start)
+def _look(expunge: Installation, file: Path, start: int, lines: int, *, skip_bad: bool) -> set[int]:
+    """Say what is wrong with a file, or write it beside the file; the numbers of the wrong lines."""
+    wrong: set[int] = set()
+    aside = file.with_name(file.name + ".bad")
+    with contextlib.ExitStack() as stack:
+        kept = stack.enter_context(aside.open("wb")) if skip_bad else None
+        for row, why in problems(expunge.door, file, start, lines, SystemClock().now()):
+            wrong.add(row.line)
+            if len(wrong) <= MOST_SAID:
+                console.print(f"{file}:{row.line}: {why}", markup=False, soft_wrap=True)
+            if kept is not None:
+                kept.write(row.raw if row.raw.endswith(b"\n") else row.raw + b"\n")
+    if len(wrong) > MOST_SAID:
+        console.print(f"{file}: {len(wrong) - MOST_SAID:,} more wrong lines")
+    if skip_bad and wrong:
+        console.print(f"{len(wrong):,} wrong lines are in {aside}")
+    elif skip_bad:
+        aside.unlink()
+    return wrong
+
+
+def _publish(
+    expunge: Installation, source: str, found: Iterable[Batch], mark: Bookmark, tell: Callable[[int], None]
+) -> int:
     count = 0
     waiting: list[Outgoing] = []
-    for batch in batches(file, start, lines):
+    for batch in found:
         waiting.append(_message(source, batch.assets))
         count += len(batch.assets)
         if len(waiting) >= MESSAGES_PER_SEND:
             expunge.sender.publish(waiting)
             waiting = []
             mark.write(batch.end, batch.lines)
-            progress.update(task, completed=batch.end)
+            tell(batch.end)
     expunge.sender.publish(waiting)
     mark.remove()
     return count
 
 
+def _print_outcome(expunge: Installation, before: Offsets, began: datetime, wait: float) -> bool:
+    """Say what became of what was published; whether nothing of it was set aside."""
+    clock, waiter, ends = SystemClock(), threading.Event(), expunge.topics.end_offsets()
+    until = clock.seconds() + wait
+    while not reached(expunge.topics.applied(), ends):
+        if clock.seconds() >= until:
+            console.print("the indexers have not read all of it yet: `expunge doctor` says what is wrong")
+            return True
+        waiter.wait(0.2)
+    letters = sum(1 for each in _set_aside(expunge, began) if _lies_between(each, before, ends))
+    if letters:
+        console.print(f"{letters:,} dead letters of what was published meanwhile: do roles have this configuration?")
+        return False
+    console.print("the indexers have read all of it, and nothing became a dead letter")
+    return True
+
+
+def _set_aside(expunge: Installation, since: datetime) -> Iterator[dict[str, Any]]:
+    """Dead letters of indexers since a moment."""
+    reader = expunge.reader(["dead-letters"], since - timedelta(seconds=5))
+    try:
+        while reader.behind():
+            for record in reader.poll(0.2):
+                said = json.loads(record.value or b"{}").get("data", {})
+                if said.get("role") == "indexer":
+                    yield said
+    finally:
+        reader.close()
+
+
+def _lies_between(letter: dict[str, Any], before: Offsets, ends: Offsets) -> bool:
+    topic, partition = "registrations", str(letter["partition"])
+    first, end = before.get(topic, {}).get(partition, 0), ends.get(topic, {}).get(partition, 0)
+    return bool(first <= letter["offset"] < end)
+
+
 def _message(source: str, batch: list[dict[str, Any]]) -> Outgoing:
-    kind = "expunge.assets.registered.v1"
+    (kind, data) = ("expunge.assets.registered.v1", {"assets": batch})
+    if "holding" in batch[0]:
+        kind, data = "expunge.holding.declared.v1", batch[0]
     identity = name(kind, json.dumps(batch, sort_keys=True))
-    event = Event(kind, source, identity, SystemClock().now(), {"assets": batch})
-    return Outgoing("registrations", identity, event)
+    return Outgoing("registrations", identity, Event(kind, source, identity, SystemClock().now(), data))
 
 
 @app.command()
@@ -120,10 +213,11 @@ def _lookup_person(expunge: Installation, subject: str, *, as_json: bool) -> Non
     if subject != "-":
         raise ConfigurationError("--subject takes - alone: an identity on the command line would be kept in histories")
     try:
-        person = expunge.door.pseudonym(inlets.Identity.model_validate(identity("-")))
+        names = expunge.door.pseudonyms(inlets.Identity.model_validate(identity("-")))
     except InvalidMessage as error:
         raise ConfigurationError(f"that is no identity here: {error}") from None
-    keys = expunge.index.members(Group(GroupKind.SUBJECT, person), range(SHARDS))
+    groups = [Group(GroupKind.SUBJECT, name) for name in names]
+    keys = {key for group in groups for key in expunge.index.members(group, range(SHARDS))}
     rows = [row for row in expunge.index.rows(sorted(keys)) if row]
     if as_json:
         for row in rows:

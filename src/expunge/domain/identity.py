@@ -5,18 +5,17 @@ The published vectors in tests/vectors/identity.json let other languages check t
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
-import re
 import unicodedata
-import uuid
-from collections.abc import Callable
 from functools import cached_property, lru_cache
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from expunge.domain.digest import SIZE
+from expunge.domain.normalisers import NORMALISERS, newest
 from expunge.errors import ConfigurationError, InvalidMessage
 
 MAX_ID_BYTES = 1024
@@ -25,44 +24,13 @@ EPOCH = 1
 """The live epoch of the keys; its byte leads every pseudonym, so that a later epoch can live beside it."""
 
 
-def _exact(text: str) -> str:
-    return text
-
-
-def _email(text: str) -> str:
-    text = text.strip().lower()
-    local, at, domain = text.rpartition("@")
-    if not (local and at and domain) or any(c.isspace() for c in text):
-        raise InvalidMessage("bad_identity", "not an e-mail address")
-    return text
-
-
-def _e164(text: str) -> str:
-    digits = re.sub(r"[\s().-]", "", text)
-    digits = "+" + digits[2:] if digits.startswith("00") else digits
-    if not re.fullmatch(r"\+[1-9][0-9]{6,14}", digits):
-        raise InvalidMessage("bad_identity", "not an E.164 telephone number")
-    return digits
-
-
-def _uuid(text: str) -> str:
-    try:
-        return str(uuid.UUID(text.strip()))
-    except ValueError:
-        raise InvalidMessage("bad_identity", "not a UUID") from None
-
-
-NORMALISERS: dict[str, tuple[int, Callable[[str], str]]] = {
-    "exact": (1, _exact),
-    "email": (1, _email),
-    "e164": (1, _e164),
-    "uuid": (1, _uuid),
-}
-"""Name -> (version, function). A change of behaviour is a new version, and so another pseudonym."""
-
-
-def normalise(normaliser: str, text: str) -> str:
+def normalise(normaliser: str, text: str, version: int = 0) -> str:
     """The one spelling of an id: Unicode NFC first, then what the namespace's normaliser does.
+
+    Args:
+        normaliser: its name.
+        text: the id as somebody spells it.
+        version: of the normaliser; 0: the newest.
 
     Raises:
         InvalidMessage: the id is empty, too long, or not of the namespace's form.
@@ -71,10 +39,26 @@ def normalise(normaliser: str, text: str) -> str:
         raise InvalidMessage("id_too_long", f"at most {MAX_ID_BYTES} bytes")
     if any(0xD800 <= ord(character) <= 0xDFFF for character in text):  # noqa: PLR2004 - the surrogates
         raise InvalidMessage("bad_identity", "not Unicode text")
-    plain = NORMALISERS[normaliser][1](unicodedata.normalize("NFC", text))
+    plain = NORMALISERS[normaliser][version or newest(normaliser)](unicodedata.normalize("NFC", text))
     if not plain:
         raise InvalidMessage("bad_identity", "an empty id")
     return plain
+
+
+def versions(normaliser: str, text: str) -> list[int]:
+    """The versions under which an id may have been registered, the newest first.
+
+    Raises:
+        InvalidMessage: the newest does not take the id; see `normalise`.
+    """
+    normalise(normaliser, text)
+    taken = [newest(normaliser)]
+    for version in NORMALISERS[normaliser]:
+        if version not in taken:
+            with contextlib.suppress(InvalidMessage):  # an older one that refused it has registered nobody by it
+                normalise(normaliser, text, version)
+                taken.append(version)
+    return taken
 
 
 def framed(*parts: str | int) -> bytes:
@@ -96,13 +80,13 @@ class SuppressionKey:
         """The key itself, for whoever must hold it."""
         return self._key.hex()
 
-    def of(self, tenant: str, namespace: str, normaliser: str, text: str) -> str:
+    def of(self, tenant: str, namespace: str, normaliser: str, text: str, version: int = 0) -> str:
         """The suppression pseudonym of an id, in hexadecimal.
 
         Raises:
             InvalidMessage: see `normalise`.
         """
-        return _pseudonym(self._key, tenant, namespace, normaliser, text).hex()
+        return _pseudonym(self._key, tenant, namespace, normaliser, text, version).hex()
 
 
 class Keys:
@@ -147,13 +131,13 @@ class Keys:
         """A value that two holders of the same secret share; it stands beside the index to catch another secret."""
         return hmac.digest(self.derive("check"), b"check", "sha256").hex()[:32]
 
-    def pseudonym(self, tenant: str, namespace: str, normaliser: str, text: str) -> bytes:
+    def pseudonym(self, tenant: str, namespace: str, normaliser: str, text: str, version: int = 0) -> bytes:
         """The 16-byte pseudonym of an id: the epoch's byte, then 120 bits of HMAC-SHA-256.
 
         Raises:
             InvalidMessage: see `normalise`.
         """
-        return _pseudonym(self._subject, tenant, namespace, normaliser, text)
+        return _pseudonym(self._subject, tenant, namespace, normaliser, text, version)
 
     def asset(self, asset_id: str) -> bytes:
         """The 16-byte key of an asset: keyed BLAKE2b-128 of its id."""
@@ -169,10 +153,9 @@ class Keys:
 
 
 @lru_cache(maxsize=65_536)
-def _pseudonym(key: bytes, tenant: str, namespace: str, normaliser: str, text: str) -> bytes:
+def _pseudonym(key: bytes, tenant: str, namespace: str, normaliser: str, text: str, version: int) -> bytes:
     """People recur in the records that lie next to each other, so the last ones are remembered, in memory alone."""
-    version = NORMALISERS[normaliser][0]
-    message = framed(tenant, namespace, version, normalise(normaliser, text))
+    message = framed(tenant, namespace, version or newest(normaliser), normalise(normaliser, text, version))
     return bytes([EPOCH]) + hmac.digest(key, message, "sha256")[: SIZE - 1]
 
 

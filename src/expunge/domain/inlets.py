@@ -15,8 +15,11 @@ from pydantic import (
     StrictStr,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from expunge.domain.events import NOW, AnyInstant, CloudEvent, Id, Instant, field_of
 from expunge.domain.vocabulary import Claim, Kind, Regime
@@ -76,6 +79,8 @@ class NamedIdentity(Identity):
     model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
     ref: Word | None = None
+    person: Word | None = None
+    """A label that means something in this list alone: identities that bear the same one are one person's."""
 
 
 class Requester(Strict):
@@ -186,7 +191,7 @@ class Registered(Inlet):
     data_sources: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
     purposes: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
     categories: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
-    collected_at: AnyInstant | None = None
+    collected_at: Annotated[AnyInstant | None, Field(validate_default=True)] = None
     derived_at: AnyInstant | None = None
     digest: Word | None = None
     shared: StrictBool = False
@@ -194,18 +199,20 @@ class Registered(Inlet):
     command_id: Hex16 | None = None
     attributes: Annotated[dict[Word, Short], Field(max_length=32, default_factory=dict)]
 
-    @model_validator(mode="after")
-    def _dated(self) -> Registered:
-        if (self.subjects or self.data_sources) and self.collected_at is None:
-            raise ValueError("collected_at is required where subjects or data_sources are given")
-        return self
+    @field_validator("collected_at")
+    @classmethod
+    def _dated(cls, moment: datetime | None, info: ValidationInfo) -> datetime | None:
+        if moment is None and (info.data.get("subjects") or info.data.get("data_sources")):
+            raise PydanticCustomError("missing", "required where subjects or data_sources are given")
+        return moment
 
 
 class RegisteredBatch(Inlet):
     """Many assets in one message; `common` holds what all of them share."""
 
     common: dict[str, Any] = {}
-    assets: Annotated[tuple[dict[str, Any], ...], Field(min_length=1, max_length=1000)]
+    assets: Annotated[tuple[Any, ...], Field(min_length=1, max_length=1000)]
+    """Each is looked at by itself: a wrong one costs no other."""
 
 
 class Removed(Inlet):

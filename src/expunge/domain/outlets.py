@@ -253,6 +253,8 @@ class AssetStated(Outlet):
     systems: tuple[str, ...] = ()
     parents: tuple[str, ...] = ()
     subjects: tuple[tuple[Hex, str], ...] = ()
+    persons: tuple[tuple[Hex, ...], ...] = ()
+    """Of the subjects, those that are one person's."""
     data_sources: tuple[str, ...] = ()
     purposes: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()

@@ -69,7 +69,7 @@ class Lot(NamedTuple):
     purposes: tuple[str, ...] = ()
     holding: bool = False
     root: str = ""
-    """For holdings, the subject's pseudonym (hexadecimal) or the data source that it must look for."""
+    """For holdings, the person that it must look for (see `scope.one_person`), or the data source."""
     returned: int = 0
     """For assets that came back after they were purged: when, or just after the receipt where the statement was handled
     before it (milliseconds since 1970). Each return is new work."""

@@ -32,7 +32,7 @@ class Namespace(_Declared):
     """A space of ids (`user_id`, `email`) and how its ids are normalised."""
 
     name: Name
-    normaliser: Literal["exact", "email", "e164", "uuid"] = "exact"
+    normaliser: Literal["exact", "email", "e164", "uuid", "handle"] = "exact"
 
 
 class System(_Declared):

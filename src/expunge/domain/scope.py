@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Annotated, NamedTuple
@@ -76,6 +77,16 @@ class Subject(Value):
 
     pseudonym: Hex
     namespace: str | None = None
+
+
+def one_person(pseudonyms: Collection[str]) -> str:
+    """All names of one person as one value, who is looked for once, whatever number of names they have."""
+    return "+".join(sorted(pseudonyms))
+
+
+def names_of_person(value: str) -> list[str]:
+    """The pseudonyms in such a value."""
+    return value.split("+")
 
 
 class Granted(Value):

@@ -28,6 +28,8 @@ class Named(NamedTuple):
 
     pseudonym: bytes
     ref: str | None = None
+    person: str = ""
+    """Names with the same label in one statement are one person's; without one each stands for itself."""
 
     def __repr__(self) -> str:
         return hidden(self)
@@ -92,9 +94,20 @@ class Statement:
         if self.holding:
             fields["holding"] = self.holding.data()
         if self.subjects:
-            named = [(pseudonym.hex(), ref or "") for pseudonym, ref in self.subjects]
+            named = [(each.pseudonym.hex(), each.ref or "") for each in self.subjects]
             fields["subjects"] = sorted(set(named)) if len(named) > 1 else named
+            if len(named) > 1 and (several := [names for names in self._persons() if len(names) > 1]):
+                fields["persons"] = sorted(sorted(each.hex() for each in names) for names in several)
         return fields
+
+    def _persons(self) -> list[set[bytes]]:
+        """The pseudonyms that it names, those of one person together."""
+        if len(self.subjects) == 1:
+            return [{self.subjects[0].pseudonym}]
+        persons: dict[str | bytes, set[bytes]] = {}
+        for each in self.subjects:
+            persons.setdefault(each.person or each.pseudonym, set()).add(each.pseudonym)
+        return list(persons.values())
 
     def row(self, parents: tuple[bytes, ...]) -> Row:
         """What this statement alone says; rows of one asset are merged.
@@ -102,7 +115,7 @@ class Statement:
         Args:
             parents: the keys of `parents`.
         """
-        people = {each.pseudonym for each in self.subjects} if self.subjects else ()
+        people = {min(names) for names in self._persons()}
         refs = [(each.pseudonym.hex(), each.ref) for each in self.subjects if each.ref]
         return Row(
             self.asset,

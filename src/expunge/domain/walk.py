@@ -26,7 +26,7 @@ from expunge.domain.row import (
     asset_of,
     combination_of,
 )
-from expunge.domain.scope import Arrival, Scope, ScopeKind, place_of
+from expunge.domain.scope import Arrival, Scope, ScopeKind, one_person, place_of
 from expunge.domain.vocabulary import Action, Kind, kind_of
 
 ANEW = frozenset({Action.REBUILD_WITHOUT, Action.RETRAIN_WITHOUT})
@@ -292,11 +292,12 @@ class Walk:
         }
 
     def plan_holding(self, key: bytes, row: Row) -> None:
-        """One obligation for every root that a holding answers for; it becomes a node of the walk."""
+        """One obligation for the person, or for every data source, that a holding answers for; it becomes a node."""
         holding = row.holding
         if holding is None or not holding.active:
             return
-        roots = [s.pseudonym for s in self.scope.subjects if holding.matches_namespace(s.namespace)]
+        person = {s.pseudonym for s in self.scope.subjects if holding.matches_namespace(s.namespace)}
+        roots = [one_person(person)] if person else []
         if self.scope.kind is ScopeKind.WITHDRAWAL:
             roots += [name for name in self.scope.data_sources if holding.matches_data_source(name)]
         disposition = self.judge.dispose(nature_of(row)._replace(holding=True))

@@ -16,7 +16,7 @@ from expunge.domain.events import Event, Outgoing, stamp
 from expunge.domain.plan import Chunk, Detail
 from expunge.domain.policy.rules import Grade
 from expunge.domain.retraining.state import Retraining
-from expunge.domain.scope import ScopeKind
+from expunge.domain.scope import ScopeKind, names_of_person
 from expunge.domain.suppression import RESTRICTED
 from expunge.domain.vocabulary import Action
 
@@ -133,7 +133,8 @@ def withdrawal(command: str, case_id: str, system: str, attempt: int, reason: st
 
 def _targets(chunk: Chunk, root: Root, ordinals: Sequence[int]) -> list[dict[str, Any]]:
     """The targets of a command, each with the people it is about: pseudonym, and the system's own handle."""
-    named = [s.pseudonym for s in root.scope.subjects if not chunk.holding or s.pseudonym == chunk.root]
+    meant = names_of_person(chunk.root)
+    named = [s.pseudonym for s in root.scope.subjects if not chunk.holding or s.pseudonym in meant]
     people = list(dict.fromkeys(named))
     targets = []
     for ordinal in ordinals:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import orjson
+
 from expunge.domain.admission.door import Door
 from expunge.domain.case.messages import TYPE_OF, Froze, Place
 from expunge.domain.digest import name
@@ -26,14 +28,25 @@ class DeadLetters:
 
     def of(self, record: Record, error: InvalidMessage) -> Outgoing:
         """The dead letter of a record."""
-        payload = record.value or b""
-        place = self._door.place_of(record)
-        sealed = None
+        return self._sealed(record, error, record.value or b"")
+
+    def part(self, record: Record, error: InvalidMessage, number: int, said: object) -> Outgoing:
+        """The dead letter of one of many things in a record; the others were taken.
+
+        Args:
+            record: the message.
+            error: what is wrong, with the place of the part in the message.
+            number: that place.
+            said: the part.
+        """
+        return self._sealed(record, error, orjson.dumps(said), number)
+
+    def _sealed(self, record: Record, error: InvalidMessage, payload: bytes, *part: int) -> Outgoing:
+        place, sealed = self._door.place_of(record), None
         if payload and len(payload) <= MAX_SEALED_BYTES:
-            sealed = self._vault.seal_dead_letter(_spell(place), payload)
-        return self.at(
-            place, error.reason, self._door.keys.content(payload), record.appended_at, where=error.where, sealed=sealed
-        )
+            sealed = self._vault.seal_dead_letter("/".join((_spell(place), *map(str, part))), payload)
+        content = self._door.keys.content(payload)
+        return self.at(place, error.reason, content, record.appended_at, where=error.where, sealed=sealed, part=part)
 
     def place_of(self, record: Record) -> Place:
         """Where a record lies."""
@@ -66,6 +79,7 @@ class DeadLetters:
         *,
         where: str = "",
         sealed: str | None = None,
+        part: tuple[int, ...] = (),
     ) -> Outgoing:
         """A dead letter of which only place and digest are known."""
         self._metrics.count("dead_letters", label=f"{self._role}:{reason}")
@@ -79,7 +93,7 @@ class DeadLetters:
             "digest": content,
             "sealed": sealed,
         }
-        named = (content,) if place.offset < 0 else ()
+        named = (content,) if place.offset < 0 else part
         event = Event(
             type=TYPE,
             source=f"/expunge/{self._role}",

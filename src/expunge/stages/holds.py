@@ -15,7 +15,7 @@ from expunge.domain.case.messages import Covered
 from expunge.domain.identity import Keys
 from expunge.domain.plan import Chunk
 from expunge.domain.row import KEPT_PARENTS, Row
-from expunge.domain.scope import SHARDS, Group, GroupKind
+from expunge.domain.scope import SHARDS, Group, GroupKind, names_of_person
 from expunge.domain.standing import HoldAsked, HoldKind
 from expunge.ports import Index
 from expunge.stages.exclusions import names_of
@@ -35,7 +35,9 @@ def covered(
 
     def ordinals(chunk: Chunk, hold: HoldAsked) -> tuple[int, ...]:
         if chunk.holding and hold.scope.kind is not HoldKind.ASSET:
-            return (0,) if chunk.root == hold.scope.value else ()
+            asked = set(names_of_person(chunk.root)) if hold.scope.kind is HoldKind.SUBJECT else {chunk.root}
+            meant = names_of_person(hold.scope.value) if hold.scope.kind is HoldKind.SUBJECT else [hold.scope.value]
+            return (0,) if asked.intersection(meant) else ()
         return tuple(at for at, asset in enumerate(chunk.assets) if keys.asset(asset) in kept[hold.hold_id])
 
     return tuple(
@@ -95,6 +97,6 @@ def _named(index: Index, keys: Keys, lineage: _Lineage, hold: HoldAsked) -> set[
         made = {child for name in names for child in index.members(Group(GroupKind.CHILDREN, name), range(SHARDS))}
         return names | (made & lineage.unknown)
     if hold.scope.kind is HoldKind.SUBJECT:
-        named = set(index.members(Group(GroupKind.SUBJECT, bytes.fromhex(value)), range(SHARDS)))
-        return named | lineage.unknown
+        people = [Group(GroupKind.SUBJECT, bytes.fromhex(name)) for name in names_of_person(value)]
+        return {key for each in people for key in index.members(each, range(SHARDS))} | lineage.unknown
     return lineage.unknown | {key for key, row in lineage.rows.items() if value in row.combination.data_sources}

@@ -96,11 +96,12 @@ class Indexer:
         for record in batch:
             at = record.appended_at
             try:
-                statements = registrations.statements(self._door, decode(record), at)
+                read = registrations.statements(self._door, decode(record), at)
             except InvalidMessage as error:
                 dead.append(self._dead.of(record, error))
                 continue
-            stated += [_Stated(key(each.asset), each, at, tuple(map(key, each.parents))) for each in statements]
+            dead += [self._dead.part(record, each.error, each.number, each.said) for each in read.wrong]
+            stated += [_Stated(key(each.asset), each, at, tuple(map(key, each.parents))) for each in read.statements]
             if len(stated) >= STATEMENTS_PER_PART:
                 yield stated, dead
                 stated, dead = [], []

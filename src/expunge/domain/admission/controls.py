@@ -37,6 +37,7 @@ from expunge.domain.controls import (
 from expunge.domain.controls import HoldPlaced as Placed
 from expunge.domain.events import CloudEvent, Record, millis
 from expunge.domain.registry import Operator
+from expunge.domain.scope import one_person
 from expunge.domain.standing import EVERYTHING, Held, Hold, HoldKind, Order, Pause, Release
 from expunge.errors import InvalidMessage
 
@@ -131,7 +132,8 @@ def _hold(door: Door, said: Placed, operator: Operator, record: Record, content:
 
 def _held(door: Door, scope: HoldScope) -> Held:
     if scope.subject is not None:
-        return Held(kind=HoldKind.SUBJECT, value=door.pseudonym(scope.subject).hex())
+        person = one_person([each.hex() for each in door.pseudonyms(scope.subject)])
+        return Held(kind=HoldKind.SUBJECT, value=person)
     if scope.data_source is not None:
         door.check_data_sources([scope.data_source])
         return Held(kind=HoldKind.DATA_SOURCE, value=scope.data_source)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import rfc8785
 
 from expunge.domain import inlets
 from expunge.domain.case.messages import Place
 from expunge.domain.events import CloudEvent, Record
-from expunge.domain.identity import EPOCH, Keys
+from expunge.domain.identity import EPOCH, Keys, versions
 from expunge.domain.policy.rules import Policies
 from expunge.domain.registry import Publisher, Registry
 from expunge.errors import InvalidMessage
@@ -60,18 +60,32 @@ class Door:
             raise InvalidMessage("undeclared_namespace", "data.subjects.namespace")
         return self.keys.pseudonym(self.tenant_of(identity), space.name, space.normaliser, identity.id or "")
 
+    def pseudonyms(self, identity: inlets.Identity) -> list[bytes]:
+        """Every pseudonym under which a person may stand in the index, the newest first: for whoever must find them.
+
+        Raises:
+            InvalidMessage: see `pseudonym`.
+        """
+        first = self.pseudonym(identity)
+        space = self.registry.namespace(identity.namespace or "")
+        if identity.id is None or space is None:
+            return [first]
+        made = partial(self.keys.pseudonym, self.tenant_of(identity), space.name, space.normaliser, identity.id)
+        return [made(version) for version in versions(space.normaliser, identity.id)]
+
     def tenant_of(self, identity: inlets.Identity) -> str:
         """Whose customer a person is: the deployment's own, where nobody says otherwise."""
         return identity.tenant or self.registry.tenant
 
     def suppressions(self, identities: Sequence[inlets.Identity]) -> tuple[str, ...]:
         """The keys under which a person is suppressed, as far as the publisher says who it is."""
-        found = set()
+        found: set[str] = set()
         for identity in identities:
             space = self.registry.namespace(identity.namespace or "")
             if space is not None and identity.id is not None:
                 tenant = self.tenant_of(identity)
-                found.add(self.keys.suppression.of(tenant, space.name, space.normaliser, identity.id))
+                made = partial(self.keys.suppression.of, tenant, space.name, space.normaliser, identity.id)
+                found.update(made(version) for version in versions(space.normaliser, identity.id))
         return tuple(sorted(found))
 
     def check_data_sources(self, names: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -21,26 +21,76 @@ MAX_BATCH_BYTES = 8_000_000
 LINKS = ("parents", "subjects", "aliases", "data_sources")
 
 
-def statements(door: Door, event: CloudEvent, appended_at: datetime) -> list[Statement]:
+class Wrong(NamedTuple):
+    """An asset of a message that cannot be taken."""
+
+    number: int
+    """Its place in the message, from 0."""
+    error: InvalidMessage
+    said: object
+
+    def __repr__(self) -> str:
+        return f"Wrong({self.number}, {self.error.reason})"
+
+
+class Read(NamedTuple):
+    """What a registration states, and which of its assets cannot be taken."""
+
+    statements: list[Statement]
+    wrong: list[Wrong]
+
+    def __repr__(self) -> str:
+        return f"Read({len(self.statements)}, {len(self.wrong)})"
+
+
+def statements(door: Door, event: CloudEvent, appended_at: datetime) -> Read:
     """A registration as canonical statements: pseudonyms instead of ids, sets instead of lists.
 
     Raises:
-        InvalidMessage: what is wrong, by field; one wrong asset makes the whole message wrong.
+        InvalidMessage: what is wrong, by field; of many assets in one message, if all are.
     """
     model = inlets.REGISTRATIONS.get(event.type)
     if model is None:
         raise InvalidMessage("unknown_type")
     said = inlets.read(model, event, appended_at)
     if isinstance(said, inlets.RegisteredBatch):
-        _check_batch(said)
-        common = said.common
-        return [_asset(door, inlets.check(inlets.Registered, common | asset), appended_at) for asset in said.assets]
+        return _batch(door, said, appended_at)
     if isinstance(said, inlets.Registered):
-        return [_asset(door, said, appended_at)]
+        return Read([_asset(door, said, appended_at)], [])
     if isinstance(said, inlets.Removed):
         check_sizes((said.asset,))
-        return [Statement(asset=said.asset, systems=(said.system,), removed=True)]
-    return [_holding(door, said, stamp(appended_at))]
+        return Read([Statement(asset=said.asset, systems=(said.system,), removed=True)], [])
+    return Read([_holding(door, said, stamp(appended_at))], [])
+
+
+def _batch(door: Door, said: inlets.RegisteredBatch, appended_at: datetime) -> Read:
+    _check_batch(said)
+    read = Read([], [])
+    for number, asset in enumerate(said.assets):
+        try:
+            if not isinstance(asset, dict):
+                raise InvalidMessage("wrong_type", "data")
+            checked = inlets.check(inlets.Registered, said.common | asset, now=appended_at)
+            read.statements.append(_asset(door, checked, appended_at))
+        except InvalidMessage as error:
+            where = f"data.assets.{number}{error.where.removeprefix('data')}"
+            read.wrong.append(Wrong(number, InvalidMessage(error.reason, where), asset))
+    if not read.statements:
+        raise read.wrong[0].error
+    return read
+
+
+def check(door: Door, model: type[inlets.Registered | inlets.HoldingDeclared], data: object, now: datetime) -> None:
+    """See that a registration is one that would be taken.
+
+    Raises:
+        InvalidMessage: what is wrong, by field.
+    """
+    said = inlets.check(model, data, now=now)
+    if isinstance(said, inlets.Registered):
+        _asset(door, said, now)
+    else:
+        _holding(door, said, stamp(now))
 
 
 def _asset(door: Door, said: inlets.Registered, appended_at: datetime) -> Statement:
@@ -56,7 +106,7 @@ def _asset(door: Door, said: inlets.Registered, appended_at: datetime) -> Statem
         kinds=(said.kind.value,),
         systems=(said.system,),
         parents=tuple(sorted(set(said.parents) - {said.asset})) if said.parents else (),
-        subjects=tuple([Named(door.pseudonym(identity), identity.ref) for identity in said.subjects]),
+        subjects=tuple([Named(door.pseudonym(each), each.ref, each.person or "") for each in said.subjects]),
         data_sources=tuple(sorted(set(said.data_sources))) if said.data_sources else (),
         purposes=declared(said.purposes, door.registry.purposes, "undeclared_purpose"),
         categories=declared(said.categories, door.registry.categories, "undeclared_category"),
@@ -97,7 +147,7 @@ def _holding(door: Door, said: inlets.Inlet, at: str) -> Statement:
 
 def _check_batch(batch: inlets.RegisteredBatch) -> None:
     """What is common stands for every asset: a small message must not become endless work."""
-    links = sum(_links(batch.common | asset) for asset in batch.assets)
+    links = sum(_links(batch.common | asset) for asset in batch.assets if isinstance(asset, dict))
     if links > MAX_BATCH_LINKS:
         raise InvalidMessage("too_many_links", f"{links} in one message, at most {MAX_BATCH_LINKS}")
     common = len(orjson.dumps(batch.common))

@@ -117,7 +117,7 @@ def granted(door: Door, event: CloudEvent, publisher: Publisher, appended_at: da
         raise InvalidMessage("not_allowed", "type")
     said = inlets.read(inlets.ConsentGranted, event, appended_at)
     for identity in said.subjects:
-        _subject(door, identity, publisher)
+        _subjects(door, identity, publisher)
     keys = door.suppressions(said.subjects)
     if not keys:
         raise InvalidMessage("bad_identity", "data.subjects: namespace and id, not a pseudonym")
@@ -140,7 +140,7 @@ def lifted(door: Door, event: CloudEvent, publisher: Publisher, appended_at: dat
         raise InvalidMessage("not_carried_out", "data.dry_run")
     at_ms = millis(min(said.received_at, appended_at))
     words = (Word(purpose=RESTRICTED, at_ms=at_ms, word="granted"),)
-    subjects = {_subject(door, identity, publisher).pseudonym for identity in said.subjects}
+    subjects = {each.pseudonym for identity in said.subjects for each in _subjects(door, identity, publisher)}
     return [Suppress(suppression=restriction_key(each), words=words) for each in sorted(subjects)]
 
 
@@ -150,7 +150,7 @@ def _scope(door: Door, name: str, request: inlets.Request, publisher: Publisher)
     data_sources: tuple[str, ...] = ()
     assets: tuple[str, ...] = ()
     if isinstance(request, inlets.ErasureRequested | inlets.ConsentRevoked | inlets.ProcessingRestricted):
-        subjects = [_subject(door, identity, publisher) for identity in request.subjects]
+        subjects = [each for identity in request.subjects for each in _subjects(door, identity, publisher)]
     if isinstance(request, inlets.ConsentRevoked):
         purposes = declared(request.purposes, door.registry.purposes, "undeclared_purpose")
     if isinstance(request, inlets.SourceWithdrawn):
@@ -184,11 +184,12 @@ def _provisions(door: Door, matter: inlets.Matter) -> tuple[Provision, ...]:
     )
 
 
-def _subject(door: Door, identity: inlets.Identity, publisher: Publisher) -> Subject:
+def _subjects(door: Door, identity: inlets.Identity, publisher: Publisher) -> list[Subject]:
+    """A person as the case looks for them: under every pseudonym that an id of theirs may have been registered by."""
     allowed = publisher.namespaces
     if allowed is not None and identity.namespace not in allowed:
         raise InvalidMessage("not_allowed", "data.subjects.namespace")
-    return Subject(pseudonym=door.pseudonym(identity).hex(), namespace=identity.namespace)
+    return [Subject(pseudonym=each.hex(), namespace=identity.namespace) for each in door.pseudonyms(identity)]
 
 
 def _seals(door: Door, identities: Sequence[inlets.Identity], seal_for: SealFor) -> tuple[Seal, ...]:
