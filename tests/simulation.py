@@ -138,6 +138,11 @@ class Broker:
         return sorted({topic for topic, _ in self.logs if topic.startswith(prefix)})
 
 
+def identity(person: str | dict[str, str]) -> dict[str, str]:
+    """Somebody by their user id, or by whatever says who they are."""
+    return {"namespace": "user_id", "id": person} if isinstance(person, str) else person
+
+
 class Dying:
     """A port at whose calls the process may die, or lose the processor to another."""
 
@@ -434,7 +439,7 @@ class World:
     ) -> None:
         data = {"asset": asset, "kind": kind, "system": system} | fields
         if "subjects" in data:
-            data["subjects"] = [{"namespace": "user_id", "id": person} for person in data["subjects"]]
+            data["subjects"] = [identity(person) for person in data["subjects"]]
         if "subjects" in data or "data_sources" in data:
             data.setdefault("collected_at", "2026-01-01T00:00:00Z")
         self.publish("registrations", "expunge.asset.registered.v1", data, event=event)
@@ -446,8 +451,8 @@ class World:
             {"holding": holding, "system": system, "kind": "record"} | fields,
         )
 
-    def erase(self, *people: str, request: str = "r1", **fields: Any) -> str:
-        subjects = [{"namespace": "user_id", "id": person} for person in people]
+    def erase(self, *people: str | dict[str, str], request: str = "r1", **fields: Any) -> str:
+        subjects = [identity(person) for person in people]
         return self.request("expunge.erasure.requested.v1", request, subjects=subjects, **fields)
 
     def revoke(self, person: str, *purposes: str, request: str = "r1", **fields: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,6 +28,12 @@ def world(real: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[D
         deployment.start("roles", "run")
         deployment.start("agent", "agent", "run", "files")
         yield deployment
+
+
+@pytest.fixture(autouse=True)
+def configured(world: Deployment) -> None:
+    """Commands are about this deployment, also after a test that made another."""
+    os.environ["EXPUNGE_CONFIG"] = str(world.config)
 
 
 def expunge(*arguments: str, text: str = "") -> Result:
@@ -170,7 +177,7 @@ def test_a_wrong_file_says_where(tmp_path: Path, name: str, content: str, where:
     (tmp_path / name).write_text(content)
     result = expunge("index", "import", str(tmp_path / name))
     assert result.exit_code != 0
-    said = result.stdout if isinstance(result.exception, SystemExit) else str(result.exception)
+    said = result.stderr if isinstance(result.exception, SystemExit) else str(result.exception)
     assert where in said.replace("\n", "")
 
 
@@ -184,8 +191,8 @@ def test_everything_that_is_wrong_is_said_at_once_and_nothing_is_published(world
     before = world.installation.topics.end_offsets()
     result = expunge("index", "import", str(file))
     assert result.exit_code == 1
-    assert f"{file}:252: bad_identity" in result.stdout.replace("\n", "")
-    assert f"{file}:402: undeclared_namespace" in result.stdout.replace("\n", "")
+    assert f"{file}:252: bad_identity" in result.stderr
+    assert f"{file}:402: undeclared_namespace" in result.stderr
     assert world.installation.topics.end_offsets() == before
     done = expunge("index", "import", str(file), "--skip-bad")
     assert "498 registrations published" in done.stdout
@@ -213,6 +220,10 @@ def test_holdings_are_imported_declared_and_listed(world: Deployment, tmp_path: 
         (("x", "--system", "ml", "--namespace", "fax"), "undeclared_namespace"),
     ):
         assert why in str(expunge("holding", "declare", *wrong).exception)
+    for holding in ("crm.db", "logs"):  # nobody answers for them here
+        world.publish("registrations", "expunge.holding.withdrawn.v1", {"holding": holding, "system": "ml"})
+    world.await_indexed()
+    assert "no holdings are declared" in expunge("holding", "list").stdout
 
 
 def test_ingesters_ask_the_filter(world: Deployment, tmp_path: Path) -> None:

@@ -59,6 +59,9 @@ def test_a_role_refuses_another_number_of_partitions(world: Deployment) -> None:
 
 def test_a_role_refuses_another_secret(world: Deployment, tmp_path: Path) -> None:
     (tmp_path / "other").write_text("o" * 40)
+    shared = expunge(world, "run", "--role", "intake", EXPUNGE_SECRET_FILE=str(tmp_path / "other"))
+    assert (shared.returncode, f"chmod 600 {tmp_path / 'other'}" in shared.stderr) == (2, True)
+    (tmp_path / "other").chmod(0o600)
     done = expunge(world, "run", "--role", "intake", EXPUNGE_SECRET_FILE=str(tmp_path / "other"))
     assert (done.returncode, "another secret" in done.stderr) == (2, True)
 
@@ -130,9 +133,9 @@ def test_import_names_the_wrong_line_and_reads_subjects_from_input(world: Deploy
     file = tmp_path / "assets.jsonl"
     file.write_text(json.dumps(good) + "\n" + json.dumps(good | {"kind": "thing"}) + "\n")
     done = expunge(world, "index", "import", str(file))
-    assert (done.returncode, "assets.jsonl:2: bad_field: data.kind" in done.stderr) == (2, True)
+    assert (done.returncode, "assets.jsonl:2: bad_field: kind" in done.stderr) == (1, True)
     file.write_text(json.dumps(good) + "\n")
-    assert expunge(world, "index", "import", str(file)).returncode == 0
+    assert expunge(world, "index", "import", str(file), "--wait", "0").returncode == 0
     done = expunge(world, "submit", "erasure", "--subject", "-", "--json", text="user_id:ann\n")
     assert json.loads(done.stdout)["case_id"]
 

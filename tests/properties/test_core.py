@@ -26,7 +26,7 @@ from expunge.domain.policy.models import Models
 from expunge.domain.policy.rules import Grace
 from expunge.domain.standing import hold_word
 from tests.servers import Servers
-from tests.simulation import PARTITIONS, World, honest, receipt
+from tests.simulation import PARTITIONS, World, honest, identity, receipt
 
 PEOPLE = ("ann", "bob")
 ANEW = ("rebuild_without", "retrain_without")
@@ -55,6 +55,8 @@ class Asset:
     source: bool
     fresh: bool
     """Collected long after every request: of an erased person only what it was made from leads here."""
+    named: str = "id"
+    """By which of their ids it names people: `id`, `mail`, or `both`, which are one person's."""
 
     @property
     def id(self) -> str:
@@ -63,6 +65,11 @@ class Asset:
     @property
     def container(self) -> bool:
         return self.kind != "object"
+
+
+def mail(person: str) -> dict[str, str]:
+    """Another id of the same person."""
+    return {"namespace": "email", "id": f"{person}@example.com"}
 
 
 @st.composite
@@ -83,6 +90,7 @@ def lineages(draw: st.DrawFn) -> list[Asset]:
                 people=tuple(sorted(draw(st.sets(st.sampled_from(PEOPLE), max_size=1)))),
                 source=draw(st.booleans()),
                 fresh=draw(st.sampled_from([False, False, True])),
+                named=draw(st.sampled_from(["id", "id", "mail", "both"])),
             )
         )
     return assets
@@ -247,7 +255,7 @@ class Script:
             return self.world.withdraw("supplier-a", request=request)
         if asked.kind == "asset":
             return self.world.withdraw_assets("asset-0", request=request)
-        return self.world.erase(asked.kind, request=request)
+        return self.world.erase(asked.kind, mail(asked.kind), request=request)
 
     def sets_of(self, model: str) -> list[str]:
         """The data sets that a model was made from, which its trainer learns from again, as they are by then."""
@@ -284,7 +292,7 @@ class Script:
             for asset in self.assets[: self.published]
             if asset.id == scope.get("asset")
             or (asset.source and scope.get("data_source"))
-            or ("ann" in asset.people and scope.get("subject"))
+            or ("ann" in asset.people and asset.named != "mail" and scope.get("subject"))
         }
 
     def release(self) -> None:
@@ -300,7 +308,9 @@ class Script:
         asset = self.assets[number]
         fields: dict[str, object] = {"parents": list(asset.parents), "aliases": list(asset.aliases)}
         if asset.people:
-            fields["subjects"] = list(asset.people)
+            ids = [identity(person) | {"person": person} for person in asset.people]
+            mails = [mail(person) | {"person": person} for person in asset.people]
+            fields["subjects"] = {"id": ids, "mail": mails, "both": ids + mails}[asset.named]
         if asset.source:
             fields["data_sources"] = ["supplier-a"]
         if asset.fresh and (asset.people or asset.source):

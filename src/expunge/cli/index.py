@@ -18,7 +18,17 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from expunge.adapters.store.survey import Survey
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
-from expunge.cli.common import NO, Json, console, identity, installation, print_json, print_table, say_error
+from expunge.cli.common import (
+    NO,
+    Json,
+    console,
+    identity,
+    installation,
+    print_json,
+    print_table,
+    quiet_console,
+    say_error,
+)
 from expunge.cli.imports import Batch, Bookmark, batches, problems
 from expunge.cli.lineage import Lineage, brief
 from expunge.domain import inlets
@@ -66,7 +76,7 @@ def import_files(
     starts = {file: (0, 0) if restart else marks[file].read() for file in files}
     bad = {file: _look(expunge, file, *starts[file], skip_bad=skip_bad) for file in files}
     if any(bad.values()) and not skip_bad:
-        console.print("nothing was published: mend these lines, or leave them out with --skip-bad")
+        quiet_console.print("nothing was published: mend these lines, or leave them out with --skip-bad")
         raise typer.Exit(NO)
     before, began, count = expunge.topics.end_offsets(), SystemClock().now(), 0
     with _progress() as progress:
@@ -108,11 +118,11 @@ def _look(expunge: Installation, file: Path, start: int, lines: int, *, skip_bad
         for row, why in problems(expunge.door, file, start, lines, SystemClock().now()):
             wrong.add(row.line)
             if len(wrong) <= MOST_SAID:
-                console.print(f"{file}:{row.line}: {why}", markup=False, soft_wrap=True)
+                quiet_console.print(f"{file}:{row.line}: {why}", markup=False, highlight=False, soft_wrap=True)
             if kept is not None:
                 kept.write(row.raw if row.raw.endswith(b"\n") else row.raw + b"\n")
     if len(wrong) > MOST_SAID:
-        console.print(f"{file}: {len(wrong) - MOST_SAID:,} more wrong lines")
+        quiet_console.print(f"{file}: {len(wrong) - MOST_SAID:,} more wrong lines", markup=False)
     if skip_bad and wrong:
         console.print(f"{len(wrong):,} wrong lines are in {aside}")
     elif skip_bad:

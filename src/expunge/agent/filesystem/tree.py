@@ -148,6 +148,8 @@ class Tree:
                 os.close(file)
             if goal is not None:
                 os.fsync(goal)
+        with self.directory(PurePosixPath()) as root, contextlib.suppress(OSError):
+            os.rmdir(MAKING, dir_fd=root)  # nobody who lists the root finds what is of no use
 
     @contextmanager
     def directory(self, path: PurePosixPath, *, make: bool = False) -> Iterator[int | None]:
