@@ -10,7 +10,7 @@ from functools import cached_property
 
 from expunge.adapters.broker.admin import Finding, KafkaTopics
 from expunge.adapters.broker.consumer import KafkaReader, KafkaRecords
-from expunge.adapters.broker.producer import KafkaSender
+from expunge.adapters.broker.producer import Compression, KafkaSender
 from expunge.adapters.policy_file import load_policy
 from expunge.adapters.store.cases import RedisCaseStore, RedisNotaryStore
 from expunge.adapters.store.index import RedisIndex
@@ -118,7 +118,8 @@ class Installation:
     def sender(self) -> KafkaSender:
         """The producer of this process."""
         kafka = self.settings.kafka
-        return KafkaSender(kafka.bootstrap_servers, kafka.options, self.settings.prefix, self.topics)
+        compression = Compression(kafka.compression, kafka.compression_for_others)
+        return KafkaSender(kafka.bootstrap_servers, kafka.options, self.settings.prefix, self.topics, compression)
 
     @cached_property
     def index(self) -> RedisIndex:

@@ -28,6 +28,9 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+Codec = Literal["gzip", "lz4", "snappy", "zstd", "none"]
+
+
 class Kafka(_Section):
     """Where Kafka is, and how its topics are cut."""
 
@@ -38,6 +41,10 @@ class Kafka(_Section):
     """Of cases, tasks and plans; fixed when the topics are created."""
     ledger_partitions: int = Field(1, ge=1, le=1)
     other_partitions: int = Field(6, ge=1, le=10_000)
+    compression: Codec = "lz4"
+    """Of topics that only Expunge reads."""
+    compression_for_others: Codec = "gzip"
+    """Of commands, confirmations and suppressions, which clients in any language read."""
     session_timeout_ms: int = Field(10_000, ge=6_000)
     max_poll_records: int = Field(500, ge=1, le=10_000)
 

@@ -77,14 +77,38 @@ def status_text(status: str) -> Text:
     return Text(status.replace("_", " "), style=STATUS_STYLE.get(status, ""))
 
 
-def identity(text: str) -> dict[str, str]:
-    """`NS:ID`, or `-` for a line of standard input, as an identity.
+def identities(texts: Sequence[str]) -> list[dict[str, str]]:
+    """The ids of one person: `NAMESPACE:ID` each, or `-` for all lines of standard input.
 
     Raises:
-        ConfigurationError: it is not of that form.
+        ConfigurationError: one is not of that form, or there is none.
     """
-    spoken = sys.stdin.readline().rstrip("\n") if text == "-" else text
-    namespace, colon, value = spoken.partition(":")
+    found: list[dict[str, str]] = []
+    for text in texts:
+        lines = sys.stdin.read().splitlines() if text == "-" else [text]
+        found += [_identity(line) for line in lines if line.strip()]
+    if set(texts) - {"-"}:
+        text = "an id on the command line stands in the shell's history and in the list of processes: use --subject -"
+        quiet_console.print(text, style="yellow")
+    if not found:
+        raise ConfigurationError("nobody was named on standard input: NAMESPACE:ID a line")
+    return found
+
+
+def identity(text: str) -> dict[str, str]:
+    """One id of a person; see `identities`.
+
+    Raises:
+        ConfigurationError: it is not of that form, or there are several.
+    """
+    found = identities([text])
+    if len(found) > 1:
+        raise ConfigurationError(f"{len(found)} ids were named, and one is asked for")
+    return found[0]
+
+
+def _identity(text: str) -> dict[str, str]:
+    namespace, colon, value = text.partition(":")
     if not (namespace and colon and value):
         raise ConfigurationError("a subject is NAMESPACE:ID, for example user_id:12345 (or - to read it from input)")
     return {"namespace": namespace, "id": value}

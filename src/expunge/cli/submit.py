@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
-from expunge.cli.common import NO, console, identity, installation, print_json, quiet_console, status_text
-from expunge.domain.events import Event, Outgoing, stamp
+from expunge.cli.common import NO, console, identities, installation, print_json, quiet_console, status_text
+from expunge.client import Client
 from expunge.domain.registry import Publisher
-from expunge.errors import ConfigurationError
+from expunge.domain.vocabulary import Regime
+from expunge.errors import ConfigurationError, InvalidMessage
 
 FINAL = ("completed", "completed_with_deferrals", "partially_completed", "refused", "cancelled")
 
@@ -44,7 +46,9 @@ TYPES = {
 
 def submit(
     kind: Annotated[Kind, typer.Argument(help="What is asked for.")],
-    subject: Annotated[list[str] | None, typer.Option(help="NAMESPACE:ID of the person, or - for stdin.")] = None,
+    subject: Annotated[
+        list[str] | None, typer.Option(help="- to read the person's ids from standard input, NAMESPACE:ID a line.")
+    ] = None,
     data_source: Annotated[list[str] | None, typer.Option(help="A data source to withdraw.")] = None,
     asset: Annotated[list[str] | None, typer.Option(help="An asset to withdraw.")] = None,
     purpose: Annotated[list[str] | None, typer.Option(help="A purpose that is revoked.")] = None,
@@ -52,28 +56,56 @@ def submit(
         str | None, typer.Option(help="Speak as this declared publisher (default: the first).")
     ] = None,
     request_id: Annotated[str | None, typer.Option(help="The request's own id (default: a new one).")] = None,
+    received_at: Annotated[
+        str | None, typer.Option(help="When the person asked: 2026-11-23, or a time with its zone (default: now).")
+    ] = None,
+    regime: Annotated[Regime | None, typer.Option(help="The law (default: the publisher's).")] = None,
+    jurisdiction: Annotated[str | None, typer.Option(help="Whose holidays and rules count: DE-BY, US-CA.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Whose customer the person is.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan, say what would be done, and stop.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the final confirmation.")] = False,
     timeout: Annotated[float, typer.Option(help="With --wait: seconds after which to give up (exit status 1).")] = 300,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Publish a request for erasure, revocation, withdrawal of a source, or withdrawal of assets."""
+    """Publish a request for erasure, revocation, withdrawal of a source, or withdrawal of assets.
+
+    All ids are one person's: name all that you know.
+    """
     expunge = installation()
     speaker = _publisher(expunge, publisher)
     data = _data(kind, subject or [], data_source or [], asset or [], purpose or [])
+    if tenant:
+        data["subjects"] = [person | {"tenant": tenant} for person in data.get("subjects", ())]
     now = SystemClock().now()
-    data |= {"request_id": request_id or f"cli-{uuid.uuid4()}", "received_at": stamp(now)}
-    if dry_run:
-        data["dry_run"] = True
-    case_id = publish(expunge, speaker, kind, data, now)
+    about: dict[str, Any] = {"request_id": request_id or f"cli-{uuid.uuid4()}", "regime": regime}
+    about |= {"jurisdiction": jurisdiction, "dry_run": dry_run, "received_at": _moment(received_at, now)}
+    case_id = publish(expunge, speaker, kind, data, about)
     if json_output:
-        print_json({"case_id": case_id, "request_id": data["request_id"]})
+        print_json({"case_id": case_id, "request_id": about["request_id"]})
     else:
-        console.print(f"request [bold]{data['request_id']}[/bold], case [bold]{case_id}[/bold]")
+        console.print(Text.assemble("request ", (about["request_id"], "bold"), ", case ", (case_id, "bold")))
     final = _wait(expunge, speaker, case_id, now, timeout, dry_run=dry_run, as_json=json_output) if wait else True
     expunge.close()
     if not final:
         raise typer.Exit(NO)
+
+
+def _moment(text: str | None, now: datetime) -> datetime:
+    """When somebody asked; a day alone is its beginning in UTC.
+
+    Raises:
+        ConfigurationError: it is no moment, or lies ahead.
+    """
+    if text is None:
+        return now
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigurationError(f"--received-at {text!r} is no date: 2026-11-23, or 2026-11-23T09:00+01:00") from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if moment > now:
+        raise ConfigurationError(f"--received-at {text!r} lies ahead: a request counts from when it came")
+    return moment
 
 
 def _publisher(expunge: Installation, name: str | None) -> Publisher:
@@ -105,14 +137,23 @@ def _data(
     for field, texts in given.items():
         if texts and field not in fields:
             raise ConfigurationError(f"submit {kind} takes no --{field.rstrip('s').replace('_', '-')}")
-    return fields | ({"subjects": [identity(each) for each in subjects]} if subjects else {})
+    return fields | ({"subjects": identities(subjects)} if subjects else {})
 
 
-def publish(expunge: Installation, speaker: Publisher, kind: Kind, data: dict[str, Any], now: datetime) -> str:
-    """Publish a request as a declared publisher; the id of its case."""
-    event = Event(TYPES[kind], speaker.source, f"{data['request_id']}", now, data)
-    expunge.sender.publish([Outgoing("requests", data["request_id"], event)])
-    return expunge.keys.case(speaker.source, data["request_id"])
+def publish(expunge: Installation, speaker: Publisher, kind: Kind, data: dict[str, Any], about: dict[str, Any]) -> str:
+    """Publish a request as a declared publisher; the id of its case.
+
+    Raises:
+        ConfigurationError: it would be refused.
+    """
+    kafka = expunge.settings.kafka
+    prefix = expunge.settings.prefix
+    with Client(kafka.bootstrap_servers, speaker.source, prefix=prefix, options=kafka.options) as client:
+        try:
+            request_id = client.request(TYPES[kind], data, **about)
+        except InvalidMessage as error:
+            raise ConfigurationError(f"that would be refused: {error}") from None
+    return expunge.keys.case(speaker.source, request_id)
 
 
 def _wait(
@@ -151,13 +192,14 @@ def _show(event: dict[str, Any], *, as_json: bool) -> None:
     milestone = event["type"].split(".")[2]
     data = event["data"]
     if milestone == "rejected":
-        console.print(f"[red]rejected[/red]: {data['reason']} {data.get('where', '')}")
+        console.print(Text.assemble(("rejected", "red"), f": {data['reason']} {data.get('where', '')}"))
         return
     counts = "; ".join(
         f"{kind}: " + ", ".join(f"{number} {claim}" for claim, number in claims.items())
         for kind, claims in data.get("counts", {}).items()
     )
-    console.print(status_text(milestone), counts)
+    found = counts if counts or milestone not in FINAL else "nothing was found: is it spelled as it was registered?"
+    console.print(Text.assemble(status_text(milestone), " ", found))
 
 
 def confirmations(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
@@ -21,14 +21,38 @@ CLOSE_SECONDS = 5
 HEADERS = [("content-type", CONTENT_TYPE.encode())]
 
 
+FOR_OTHERS = ("commands.", "confirmations.", "suppressions")
+"""Topics that clients in any language read, not all of which can read every compression (kafkajs: gzip alone)."""
+
+
+class Compression(NamedTuple):
+    """How messages are compressed: `gzip`, `lz4`, `snappy`, `zstd`, or `none`."""
+
+    own: str = "lz4"
+    """On topics that only Expunge reads."""
+    others: str = "gzip"
+    """On topics that others read."""
+
+    def of(self, topic: str) -> str:
+        """What is used on a topic (without prefix)."""
+        return self.others if topic.startswith(FOR_OTHERS) else self.own
+
+
 class KafkaSender:
     """See `ports.Sender`. One per process; built anew after any failure, never repaired."""
 
-    def __init__(self, bootstrap_servers: str, options: dict[str, Any], prefix: str, topics: KafkaTopics) -> None:
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        options: dict[str, Any],
+        prefix: str,
+        topics: KafkaTopics,
+        compression: Compression = Compression(),  # noqa: B008 - a tuple of texts
+    ) -> None:
+        self._compression = compression
         self._settings = common(bootstrap_servers, options) | {
             "acks": "all",
             "enable_idempotence": True,
-            "compression_type": "lz4",
             "linger_ms": 2,
             "batch_size": 131_072,
             "max_request_size": 4_194_304,
@@ -39,7 +63,8 @@ class KafkaSender:
             "allow_auto_create_topics": False,
         }
         self._prefix, self._topics = prefix, topics
-        self._producer: Any = None
+        self._producers: dict[str, Any] = {}
+        """By compression: the client compresses by producer, and not by topic."""
 
     def send(self, outgoing: Sequence[Outgoing]) -> Sequence[Refused]:
         """See `ports.Sender.send`."""
@@ -74,10 +99,9 @@ class KafkaSender:
 
     def _wave(self, outgoing: Sequence[Outgoing]) -> list[Refused]:
         with translated("take messages"):
-            if self._producer is None:
-                self._producer = connected(KafkaProducer, self._settings)
             sent = [self._one(message) for message in outgoing]
-            self._producer.flush(timeout=DELIVERY_SECONDS + 5)
+            for producer in self._producers.values():
+                producer.flush(timeout=DELIVERY_SECONDS + 5)
         refused, failed = [], ""
         for message, future in zip(outgoing, sent, strict=True):
             reason = future if isinstance(future, str) else _reason(future)
@@ -96,11 +120,12 @@ class KafkaSender:
         """What will be known of a message; a text where it can be said at once why it is refused."""
         # The count is looked up before sending: a send to a missing topic blocks for max_block_ms (PROTOCOLS 8).
         topic, key, _, partition = message
+        producer = self._producer(topic)
         try:
             partitions = self._topics.partitions(topic)
             if partition is None:
                 partition = partition_of(key, partitions)
-            return self._producer.send(
+            return producer.send(
                 self._prefix + topic, key=key.encode(), value=message.value, partition=partition, headers=HEADERS
             )
         except ConfigurationError:  # the topic does not exist
@@ -108,11 +133,21 @@ class KafkaSender:
         except tuple(REFUSED_FOR_GOOD) as error:
             return REFUSED_FOR_GOOD[type(error)]
 
+    def _producer(self, topic: str) -> Any:
+        """The producer for a topic, made when there is none."""
+        codec = self._compression.of(topic)
+        if codec not in self._producers:
+            settings = self._settings | ({"compression_type": codec} if codec != "none" else {})
+            self._producers[codec] = connected(KafkaProducer, settings)
+        return self._producers[codec]
+
     def discard(self) -> None:
-        """Throw the producer away; a sender thread that does not end ends the process (PROTOCOLS 8)."""
-        producer, self._producer = self._producer, None
-        if producer is None:
-            return
+        """Throw the producers away; a sender thread that does not end ends the process (PROTOCOLS 8)."""
+        producers, self._producers = self._producers, {}
+        for producer in producers.values():
+            self._discard(producer)
+
+    def _discard(self, producer: Any) -> None:
         with contextlib.suppress(KafkaError, OSError, TimeoutError):
             producer.close(timeout=CLOSE_SECONDS)
         sender = producer._sender  # noqa: SLF001 - the client offers no other way to end its thread

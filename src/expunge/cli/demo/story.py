@@ -23,7 +23,7 @@ from expunge.cli.demo.world import NORTH, OLD_RUN, Demo
 from expunge.cli.submit import Kind, confirmations, publish
 from expunge.config import load
 from expunge.domain.digest import name
-from expunge.domain.events import Event, Outgoing, stamp
+from expunge.domain.events import Event, Outgoing
 from expunge.domain.scope import SHARDS, Group, GroupKind
 from expunge.errors import ExpungeError
 
@@ -169,9 +169,9 @@ class Story:
         self._console.rule(f"[bold]{title}", align="left")
         before = self._demo.counts()
         now = self._clock.now()
-        request = {"request_id": f"demo-{kind.value}", "received_at": stamp(now)} | data
         publisher = expunge.settings.registry().publishers[0]
-        case_id = publish(expunge, publisher, kind, request, now)
+        about = {"request_id": f"demo-{kind.value}", "received_at": now}
+        case_id = publish(expunge, publisher, kind, data, about)
         final = self._follow(expunge, case_id, now)
         print_table("Claims by kind", *claims_table(final["counts"]), empty="nothing was found")
         _print_difference(self._console, before, self._demo.counts())
