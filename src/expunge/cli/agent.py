@@ -14,6 +14,7 @@ from expunge.agent import Agent, AgentMetrics
 from expunge.agent.filesystem import Fields, Filesystem
 from expunge.agent.sqlite import Sqlite, Table
 from expunge.agent.types import Purger
+from expunge.cli import conformance
 from expunge.cli.common import installation
 from expunge.config import Agent as AgentSettings
 from expunge.config import Settings
@@ -25,6 +26,9 @@ app = typer.Typer(help="Downstream systems that obey commands.", no_args_is_help
 @app.callback()
 def root() -> None:
     """Downstream systems that obey commands."""
+
+
+app.command("check")(conformance.check)
 
 
 @app.command("run")

@@ -1,0 +1,105 @@
+"""`expunge agent check SYSTEM`: does an agent, in whatever language, do what Expunge relies on?"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from expunge.adapters.broker.admin import KafkaTopics
+from expunge.adapters.broker.consumer import KafkaReader
+from expunge.adapters.broker.producer import KafkaSender
+from expunge.adapters.system import SystemClock
+from expunge.agent.conformance import NEEDED, Finding, Stage, run
+from expunge.cli.common import NO, Json, console, print_json, print_table
+from expunge.config import load
+from expunge.domain.events import Outgoing, Record
+from expunge.domain.registry import Registry, System
+from expunge.domain.topics import all_topics
+from expunge.domain.vocabulary import Kind
+from expunge.errors import ConfigurationError
+
+
+def check(
+    system: Annotated[str, typer.Argument(help="The system's name, as its agent knows it.")],
+    asset: Annotated[list[str], typer.Option(help=f"An asset that nobody needs: it is deleted. {NEEDED} are needed.")],
+    prefix: Annotated[
+        str | None, typer.Option(help="Of topics (default: one made for this run). Start the agent under it.")
+    ] = None,
+    absent_prefix: Annotated[str, typer.Option(help="What ids of assets that are not there begin with.")] = "",
+    kind: Annotated[Kind, typer.Option(help="What the assets are.")] = Kind.OBJECT,
+    seconds: Annotated[float, typer.Option(min=1, help="How long an answer may take.")] = 20.0,
+    crash: Annotated[bool, typer.Option("--crash", help="Ask you to kill the agent, too.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Play Expunge against a running agent, and print what it got right.
+
+    It speaks under a prefix of its own: no role reads it, and no case hears of it.
+    """
+    if len(asset) < NEEDED:
+        raise ConfigurationError(f"{NEEDED} assets are needed that nobody needs, and {len(asset)} are named (--asset)")
+    kafka = load().kafka
+    under = prefix or f"check-{secrets.token_hex(4)}."
+    topics = KafkaTopics(kafka.bootstrap_servers, kafka.options, under)
+    every = all_topics(Registry(systems=(System(name=system),)), 1, 1, 1)
+    topics.create([each for each in every if each.name in (f"commands.{system}", f"receipts.{system}")])
+    if not json_output and prefix is None:
+        console.print(f"start the agent of {system} with prefix={under}", markup=False)
+    talk = _Kafka(kafka.bootstrap_servers, kafka.options, under, system, topics)
+    clock = SystemClock()
+    stage = Stage(system, talk, clock, clock.now, kind.value, list(asset), seconds, absent_prefix)
+    findings = []
+    try:
+        for finding in run(stage, _ask if crash else None):
+            findings.append(finding)
+            if not json_output:
+                console.print(_word(finding), Text(finding.play))
+    finally:
+        talk.close()
+        topics.close()
+    _print(findings, as_json=json_output)
+    if not all(finding.right for finding in findings):
+        raise typer.Exit(NO)
+
+
+def _print(findings: Sequence[Finding], *, as_json: bool) -> None:
+    if as_json:
+        print_json([{"play": each.play, "right": each.right, "seen": each.seen} for each in findings])
+        return
+    console.print()
+    rows = [(_word(each), Text(each.play), Text(each.seen)) for each in findings]
+    print_table("What the agent got right", ("", "play", "what was seen"), rows, empty="")
+
+
+def _word(finding: Finding) -> Text:
+    return Text("right", style="green") if finding.right else Text("wrong", style="red")
+
+
+def _ask(text: str) -> None:
+    typer.confirm(text, default=True, abort=True)
+
+
+class _Kafka:
+    """See `conformance.Talk`."""
+
+    def __init__(
+        self, bootstrap_servers: str, options: dict[str, object], prefix: str, system: str, topics: KafkaTopics
+    ) -> None:
+        self._sender = KafkaSender(bootstrap_servers, options, prefix, topics)
+        self._reader = KafkaReader(bootstrap_servers, options, prefix, [f"receipts.{system}"], SystemClock().now())
+
+    def say(self, outgoing: Outgoing) -> None:
+        """See `conformance.Talk.say`."""
+        self._sender.publish([outgoing])
+
+    def hear(self, seconds: float) -> Sequence[Record]:
+        """See `conformance.Talk.hear`."""
+        return self._reader.poll(seconds)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._sender.close()
+        self._reader.close()
