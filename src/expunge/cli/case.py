@@ -12,12 +12,12 @@ from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
 from expunge.cli import aside
 from expunge.cli import plan as plans
-from expunge.cli.common import Json, console, installation, print_json, print_table, status_text
+from expunge.cli.common import Json, console, installation, print_json, print_table, safe, status_text, visible
 from expunge.domain.case import confirm
 from expunge.domain.case.state import Case
 from expunge.domain.events import stamp
 from expunge.domain.partition import partition_of
-from expunge.domain.vocabulary import CLOSED, OVER
+from expunge.domain.vocabulary import CLOSED, OVER, Status
 
 app = typer.Typer(help="Cases: requests being carried out.", no_args_is_help=True)
 for command in (plans.plan, plans.approve, plans.reject, plans.extend, plans.cancel, plans.decide, aside.thaw):
@@ -37,11 +37,12 @@ def all_cases(expunge: Installation) -> list[Case]:
 
 @app.command("list")
 def list_cases(
-    status: Annotated[str | None, typer.Option(help="Only cases in this state.")] = None,
+    status: Annotated[Status | None, typer.Option(help="Only cases in this state.")] = None,
     due_within: Annotated[
         str | None,
         typer.Option(help="Only open cases that are due within this time: 7d, 36h, 2w; what is overdue, too."),
     ] = None,
+    dry_runs: Annotated[bool, typer.Option("--dry-runs", help="Dry runs, too, which carry out nothing.")] = False,
     json_output: Json = False,
 ) -> None:
     """List cases, oldest first."""
@@ -49,7 +50,7 @@ def list_cases(
 
     def wanted(case: Case) -> bool:
         near = until is None or (case.due_at <= until and case.status not in CLOSED)
-        return near and status in (None, case.status.value)
+        return near and status in (None, case.status) and (dry_runs or not case.dry_run)
 
     cases = [case for case in all_cases(installation()) if wanted(case)]
     if json_output:
@@ -57,10 +58,10 @@ def list_cases(
             print_json(_line(case))
         return
     rows = [
-        (case.case_id, case.scope, status_text(case.status.value), case.publisher, *_numbers(case), _date(case))
+        (case.case_id, case.request_id, _kind(case), status_text(case.status.value), *_numbers(case), _date(case))
         for case in cases
     ]
-    columns = ("case", "request", "state", "from", "size", "open", "due")
+    columns = ("case", "request", "kind", "state", "size", "open", "due")
     print_table("Cases", columns, rows, empty="no cases")
 
 
@@ -78,8 +79,13 @@ def _numbers(case: Case) -> tuple[int, int]:
     return sum(number for _, number in case.counts), case.count(frozenset({"open", "failed"}))
 
 
+def _kind(case: Case) -> str:
+    return f"{case.scope.value}, dry run" if case.dry_run else case.scope.value
+
+
 def _date(case: Case) -> str:
-    return case.due_at.date().isoformat()
+    day = case.due_at.date().isoformat()
+    return f"{day} overdue" if case.overdue and case.status not in CLOSED else day
 
 
 def _line(case: Case) -> dict[str, Any]:
@@ -99,7 +105,9 @@ def _line(case: Case) -> dict[str, Any]:
 
 
 @app.command()
-def show(case_id: Annotated[str, typer.Argument(help="The case.")], json_output: Json = False) -> None:
+def show(
+    case_id: Annotated[str, typer.Argument(help="The case, or its request's id.")], json_output: Json = False
+) -> None:
     """Show one case: its plan, and what was answered."""
     expunge = installation()
     case = plans.find(expunge, case_id)
@@ -114,16 +122,17 @@ def show(case_id: Annotated[str, typer.Argument(help="The case.")], json_output:
             | {"kept_back": _kept_back(expunge, case)}
         )
         return
-    console.print(f"case [bold]{case.case_id}[/bold] ({case.scope}, {case.regime})")
+    console.print(f"case [bold]{case.case_id}[/bold] ({_kind(case)}, {case.regime})")
     console.print("state", status_text(case.status.value))
     console.print(
-        f"request {case.request_id} from {case.publisher}, received {stamp(case.received_at)}, due {_date(case)}"
+        f"request {safe(case.request_id)} from {safe(case.publisher)}, "
+        f"received {stamp(case.received_at)}, due {_date(case)}"
     )
     for generation in case.generations:
         plan = generation.plan_digest or "being resolved"
         console.print(f"plan {generation.number}: {generation.obligations} obligations, digest {plan}")
     for line in _kept_back(expunge, case):
-        console.print(Text(line, style="yellow"))
+        console.print(Text(visible(line), style="yellow"))
     if case.awaits_index:
         console.print("waits until the indexers have applied what was registered before the request")
     print_table("Claims by kind", *claims_table(body["counts"]), empty="nothing was found")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -25,8 +27,34 @@ NO_SERVER = 3
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables for people.")]
 WIDE = 160
 """Columns where nobody's terminal says how many: whoever reads a pipe wants lines whole."""
-console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE)
-quiet_console = Console(stderr=True)
+console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE, emoji=False)
+quiet_console = Console(stderr=True, emoji=False)
+
+
+def visible(text: str) -> str:
+    """Text from outside as it can be shown: what a terminal would act on, or nobody sees, stands in it as an escape.
+
+    Ids stay as they are, and can be copied back, unless they hold such characters; `--json` has those exactly.
+    """
+    return "".join(character if _is_shown(character) else _escaped(character) for character in text)
+
+
+def safe(text: object) -> str:
+    """The same, for a line with markup of our own around it: brackets in it are brackets."""
+    return escape(visible(str(text)))
+
+
+_ACTS = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Categories of Unicode that control, direct, or show nothing: escape sequences and bidirectional marks among them."""
+
+
+def _is_shown(character: str) -> bool:
+    return unicodedata.category(character) not in _ACTS
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"  # noqa: PLR2004 - as Python
 
 
 def installation(**flags: Any) -> Installation:
@@ -36,7 +64,7 @@ def installation(**flags: Any) -> Installation:
 
 def say_error(text: str) -> None:
     """One line on standard error."""
-    sys.stderr.write("expunge: " + " ".join(text.split()) + "\n")
+    sys.stderr.write("expunge: " + visible(" ".join(text.split())) + "\n")
 
 
 def print_json(value: object) -> None:
@@ -46,7 +74,7 @@ def print_json(value: object) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
     """A table for people, or a sentence where there is nothing to show."""
-    kept = [[cell if isinstance(cell, Text) else str(cell) for cell in row] for row in rows]
+    kept = [[_cell(each) for each in row] for row in rows]
     if not kept:
         console.print(empty)
         return
@@ -57,6 +85,13 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     for row in kept:
         table.add_row(*row)
     console.print(table)
+
+
+def _cell(value: object) -> Text:
+    """A cell without markup: whatever stands in it may be from outside."""
+    if isinstance(value, Text):
+        return value if value.plain.isprintable() else Text(visible(value.plain), style=value.style)
+    return Text(visible(str(value)))
 
 
 STATUS_STYLE: Mapping[str, str] = {

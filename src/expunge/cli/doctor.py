@@ -14,7 +14,7 @@ from expunge.adapters.store.suspects import RedisSuspects
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
 from expunge.cli.aside import frozen_line
-from expunge.cli.common import NO, Json, console, installation, print_json, print_table
+from expunge.cli.common import NO, Json, console, installation, print_json, print_table, safe, visible
 from expunge.cli.words import standing
 from expunge.config import config_file
 from expunge.errors import ConfigurationError, Unavailable
@@ -31,7 +31,7 @@ def doctor(json_output: Json = False) -> None:
         print_json({"configuration": str(config_file() or ""), "settings": settings, "findings": listed})
     else:
         print_table("Settings", ("key", "value"), _flat(settings), empty="")
-        console.print(f"configuration: {config_file() or 'none'}")
+        console.print(f"configuration: {safe(config_file() or 'none')}")
         _print_findings(findings)
     expunge.close()
     if findings:
@@ -206,7 +206,7 @@ def _print_findings(findings: list[Finding]) -> None:
     """Each finding with its mend on a line of its own, which can be copied however narrow the terminal is."""
     console.print(Text("Findings", style="bold"))
     for finding in findings:
-        console.print(Text(finding.problem, style="yellow"), soft_wrap=True)
-        console.print(Text("  " + finding.mend), soft_wrap=True)
+        console.print(Text(visible(finding.problem), style="yellow"), soft_wrap=True)
+        console.print(Text("  " + visible(finding.mend)), soft_wrap=True)
     if not findings:
         console.print(Text("nothing is wrong", style="green"))

@@ -27,7 +27,9 @@ from expunge.cli.common import (
     print_json,
     print_table,
     quiet_console,
+    safe,
     say_error,
+    visible,
 )
 from expunge.cli.imports import Batch, Bookmark, batches, problems
 from expunge.cli.lineage import Lineage, brief
@@ -83,7 +85,7 @@ def import_files(
         for file in files:
             task = progress.add_task(file.name, total=file.stat().st_size, completed=starts[file][0])
             if starts[file][0]:
-                console.print(f"{file}: going on behind line {starts[file][1]:,}")
+                console.print(f"{safe(file)}: going on behind line {starts[file][1]:,}")
             found = batches(file, *starts[file], bad[file])
             count += _publish(expunge, source, found, marks[file], partial(_tell, progress, task))
     console.print(f"{count:,} registrations published")
@@ -118,13 +120,13 @@ def _look(expunge: Installation, file: Path, start: int, lines: int, *, skip_bad
         for row, why in problems(expunge.door, file, start, lines, SystemClock().now()):
             wrong.add(row.line)
             if len(wrong) <= MOST_SAID:
-                quiet_console.print(f"{file}:{row.line}: {why}", markup=False, highlight=False, soft_wrap=True)
+                quiet_console.print(visible(f"{file}:{row.line}: {why}"), markup=False, highlight=False, soft_wrap=True)
             if kept is not None:
                 kept.write(row.raw if row.raw.endswith(b"\n") else row.raw + b"\n")
     if len(wrong) > MOST_SAID:
         quiet_console.print(f"{file}: {len(wrong) - MOST_SAID:,} more wrong lines", markup=False)
     if skip_bad and wrong:
-        console.print(f"{len(wrong):,} wrong lines are in {aside}")
+        console.print(f"{len(wrong):,} wrong lines are in {safe(aside)}")
     elif skip_bad:
         aside.unlink()
     return wrong

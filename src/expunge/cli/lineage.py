@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from rich.markup import escape
 from rich.tree import Tree
 
 from expunge.bootstrap import Installation
+from expunge.cli.common import safe
 from expunge.domain.marks import Mark, MarkState
 from expunge.domain.row import Row
 from expunge.domain.scope import SHARDS, Group, GroupKind
@@ -94,7 +94,7 @@ class Lineage:
             for parent, known in zip(row.parents, self.expunge.index.rows(row.parents), strict=True):
                 made_from.add(_label(known) if known else f"[dim]{UNKNOWN} ({parent.hex()[:8]})[/dim]")
         for title, values in _about(row):
-            tree.add(f"[dim]{title}:[/dim] {escape(values)}")
+            tree.add(f"[dim]{title}:[/dim] {safe(values)}")
         cases = self.cases(key)
         if cases:
             touched = tree.add("[dim]cases that touched it[/dim]")
@@ -180,7 +180,7 @@ def _about(row: Row) -> Iterator[tuple[str, str]]:
 
 
 def _label(row: Row, *, bold: bool = False) -> str:
-    name = f"[bold]{escape(row.asset)}[/bold]" if bold else escape(row.asset)
+    name = f"[bold]{safe(row.asset)}[/bold]" if bold else safe(row.asset)
     kinds = ", ".join(sorted(row.combination.kinds)).replace("_", " ") or (
         "another name" if row.aliases else "not registered yet"
     )

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from expunge.bootstrap import Installation
 from expunge.cli import models
-from expunge.cli.common import NO, Json, console, installation, print_json, print_table, say_error, status_text
+from expunge.cli.common import NO, Json, console, installation, print_json, print_table, safe, say_error, status_text
 from expunge.cli.words import Operator, say_word
 from expunge.domain.case.state import Case, Generation
 from expunge.domain.controls import ObligationDecided, Option
@@ -40,13 +40,21 @@ class Line(NamedTuple):
     phase: str
 
 
-def find(expunge: Installation, case_id: str) -> Case:
-    """A case, or an error for people."""
-    case = expunge.case(case_id)
-    if case is None:
-        say_error(f"no case {case_id}: `expunge case list` shows those that exist")
-        raise typer.Exit(NO)
-    return case
+def find(expunge: Installation, name: str) -> Case:
+    """A case by its id, or by that of its request; or an error for people."""
+    case = expunge.case(name)
+    if case is not None:
+        return case
+    partitions = range(expunge.settings.kafka.partitions)
+    found = [each for p in partitions for each in expunge.cases.listed(p) if each.request_id == name]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        several = ", ".join(f"{each.case_id} (from {each.publisher})" for each in found)
+        say_error(f"{name} is the id of {len(found)} requests: name the case, {several}")
+    else:
+        say_error(f"no case and no request {name}: `expunge case list` shows those that exist")
+    raise typer.Exit(NO)
 
 
 def plan(case_id: CaseId, json_output: Json = False) -> None:
@@ -57,6 +65,7 @@ def plan(case_id: CaseId, json_output: Json = False) -> None:
         _show_group(group, as_json=json_output)
         return
     case = find(expunge, case_id)
+    case_id = case.case_id
     lines: Counter[Line] = Counter()
     for chunk in expunge.chunks(case_id):
         each = chunk.summary
@@ -132,12 +141,13 @@ def _show(case_id: str, plan: dict[str, Any]) -> None:
     console.print(
         f"[bold]plan {plan['generation']}[/bold]: {plan['obligations']:,} obligations, {state}", highlight=False
     )
-    console.print(f"under policy {policy['name']} ({policy['digest']})", style="dim", highlight=False)
+    console.print(f"under policy {safe(policy['name'])} ({policy['digest']})", style="dim", highlight=False)
     if plan["rejected"]:
         console.print("rejected: it is not carried out", style="red")
     elif plan["approvals_needed"]:
         console.print(
-            f"above {', '.join(plan['thresholds'])}; approved by {', '.join(plan['approved_by']) or 'nobody'}"
+            f"above {safe(', '.join(plan['thresholds']))}; "
+            f"approved by {safe(', '.join(plan['approved_by']) or 'nobody')}"
         )
     for group in plan["groups"]:
         console.print(f"waits with plans of other cases: expunge case plan {group}", style="yellow", soft_wrap=True)
@@ -197,16 +207,16 @@ def _show_group(group: Rate, *, as_json: bool) -> None:
         return
     kind, _, name = group.of.partition(":")
     if not group.waiting:
-        console.print(f"nothing of {kind} {name} waits")
+        console.print(f"nothing of {kind} {safe(name)} waits")
         return
     console.print(
-        f"[bold]{group.waiting:,}[/bold] plans of {kind} [bold]{name}[/bold] wait as a group of "
-        f"{group.members:,} with {group.obligations:,} obligations in all: above {', '.join(group.rules)}",
+        f"[bold]{group.waiting:,}[/bold] plans of {kind} [bold]{safe(name)}[/bold] wait as a group of "
+        f"{group.members:,} with {group.obligations:,} obligations in all: above {safe(', '.join(group.rules))}",
         highlight=False,
     )
     console.print(
         f"{group.approvals} operator{'s' * (group.approvals > 1)} must approve them; "
-        f"so far: {', '.join(approved) or 'nobody'}. What joins later waits on. To let them go, or not:",
+        f"so far: {safe(', '.join(approved) or 'nobody')}. What joins later waits on. To let them go, or not:",
         style="yellow",
     )
     console.print(f"expunge case approve {group.rate} --plan {group.digest} --operator NAME", soft_wrap=True)
@@ -294,7 +304,7 @@ def _say(kind: str, case_id: str, operator: str, role: str, data: dict[str, Any]
     """Publish an operator's word; what does not fit the case is set aside and counted, and changes nothing."""
     expunge = installation()
     if expunge.rate(case_id) is None:
-        find(expunge, case_id)
+        case_id = find(expunge, case_id).case_id
     identity = say_word(expunge, kind, case_id, operator, role, data | {"case_id": case_id})
     expunge.close()
     if as_json:

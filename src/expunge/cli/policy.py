@@ -10,7 +10,7 @@ import typer
 
 from expunge.adapters.policy_file import SHIPPED, load_policy, shipped
 from expunge.adapters.system import SystemClock
-from expunge.cli.common import Json, console, installation, print_json, print_table
+from expunge.cli.common import Json, console, installation, print_json, print_table, safe
 from expunge.domain.policy.about import About
 from expunge.domain.policy.clocks import Deadlines, deadlines
 from expunge.domain.policy.explain import Given, Possible, possible
@@ -44,7 +44,7 @@ def check(file: File = None, json_output: Json = False) -> None:
         print_json({"file": str(path or SHIPPED), "name": policy.name, "digest": policy.digest})
         return
     console.print(
-        f"{path or SHIPPED}: policy [bold]{policy.name}[/bold] is in order, digest {policy.digest}",
+        f"{safe(path or SHIPPED)}: policy [bold]{safe(policy.name)}[/bold] is in order, digest {policy.digest}",
         highlight=False,
         soft_wrap=True,
     )

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
-from expunge.cli.common import NO, console, identities, installation, print_json, quiet_console, status_text
+from expunge.cli.common import NO, console, identities, installation, print_json, quiet_console, status_text, visible
 from expunge.client import Client
 from expunge.domain.registry import Publisher
 from expunge.domain.vocabulary import Regime
@@ -83,7 +83,7 @@ def submit(
     if json_output:
         print_json({"case_id": case_id, "request_id": about["request_id"]})
     else:
-        console.print(Text.assemble("request ", (about["request_id"], "bold"), ", case ", (case_id, "bold")))
+        console.print(Text.assemble("request ", (visible(about["request_id"]), "bold"), ", case ", (case_id, "bold")))
     final = _wait(expunge, speaker, case_id, now, timeout, dry_run=dry_run, as_json=json_output) if wait else True
     expunge.close()
     if not final:
@@ -192,7 +192,7 @@ def _show(event: dict[str, Any], *, as_json: bool) -> None:
     milestone = event["type"].split(".")[2]
     data = event["data"]
     if milestone == "rejected":
-        console.print(Text.assemble(("rejected", "red"), f": {data['reason']} {data.get('where', '')}"))
+        console.print(Text.assemble(("rejected", "red"), visible(f": {data['reason']} {data.get('where', '')}")))
         return
     counts = "; ".join(
         f"{kind}: " + ", ".join(f"{number} {claim}" for claim, number in claims.items())

@@ -1,0 +1,53 @@
+"""Text from outside on a terminal: it is shown, and never acted on."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from expunge.cli import common
+from expunge.cli.common import print_table, safe, visible
+
+ODD = [
+    ("\x1b[2Jgone", "\\x1b[2Jgone"),
+    ("a\rb\nc", "a\\x0db\\x0ac"),
+    ("\u202efdp.exe", "\\u202efdp.exe"),
+    ("zero\u200bwidth\ufeff", "zero\\u200bwidth\\ufeff"),
+    ("\x9b31m", "\\x9b31m"),
+    ("half\ud800", "half\\ud800"),
+    ("\U000e0041", "\\U000e0041"),
+]
+PLAIN = ["s3://x/[a-z]/f", "[/bold]", ":smile:", "[red]x", "Jörg 写真.jpg", "a b", "back\\slash"]
+
+
+def shown(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    screen = io.StringIO()
+    monkeypatch.setattr(
+        common, "console", Console(file=screen, width=200, force_terminal=False, emoji=common.console._emoji)
+    )
+    return screen
+
+
+@pytest.mark.parametrize(("text", "seen"), ODD)
+def test_what_a_terminal_would_act_on_stands_there_as_an_escape(text: str, seen: str) -> None:
+    """doors 12: escape sequences passed raw, from ids that anybody may choose."""
+    assert visible(text) == seen
+
+
+@pytest.mark.parametrize("text", PLAIN)
+def test_an_id_is_shown_as_it_is_so_that_it_can_be_copied(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """doors 12: `[/x]` ended in a traceback, `[a-z]` disappeared, and `:a:` became a picture."""
+    screen = shown(monkeypatch)
+    print_table("Assets", ("asset", "kind"), [(text, "object")], empty="none")
+    common.console.print(f"[bold]asset[/bold] {safe(text)}")
+    assert screen.getvalue().count(text) == 2
+
+
+@pytest.mark.parametrize(("text", "seen"), ODD)
+def test_a_table_acts_on_nothing(text: str, seen: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = shown(monkeypatch)
+    print_table("Assets", ("asset",), [(text,)], empty="none")
+    assert seen in screen.getvalue()
+    assert "\x1b" not in screen.getvalue()
