@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from expunge.cli import aside
 from expunge.cli import plan as plans
 from expunge.cli.common import Json, console, installation, print_json, print_table, safe, status_text, visible
 from expunge.domain.case import confirm
+from expunge.domain.case.chunks import ChunkState, Phase
 from expunge.domain.case.state import Case
 from expunge.domain.events import stamp
 from expunge.domain.partition import partition_of
@@ -136,11 +138,44 @@ def show(
     if case.awaits_index:
         console.print("waits until the indexers have applied what was registered before the request")
     print_table("Claims by kind", *claims_table(body["counts"]), empty="nothing was found")
+    if case.status not in OVER and not case.dry_run and (rows := _under_way(expunge, case)):
+        print_table(
+            "Waits for", ("stage", "system", "kind", "action", "left", "because", "told", "again at"), rows, empty=""
+        )
     missing = "Not done" if case.status in OVER else "Missing"
     for title, key in (("Deferred", "deferrals"), (missing, "failures")):
         rows = [tuple(line.get(field, "") for field in LINE) for line in body[key]]
         if rows:
             print_table(title, LINE, rows, empty="")
+
+
+WORDS = {
+    Phase.WAITING: "its stage has not come",
+    Phase.BARRED: "kept back by a word or a rate",
+    Phase.PUT_OFF: "put off by policy",
+    Phase.SENT: "with the system",
+    Phase.RECALLED: "taken back, not let go of yet",
+}
+
+
+def _under_way(expunge: Installation, case: Case) -> list[tuple[object, ...]]:
+    """Why a case is not done: for whom it waits, in which stage, how often they were told, and when they are again."""
+    lines: dict[tuple[str, str, str, int, Phase], list[ChunkState]] = defaultdict(list)
+    for chunk in expunge.chunks(case.case_id):
+        if chunk.commandable and (chunk.open or chunk.deferred):
+            summary = chunk.summary
+            key = (summary.system, summary.kind.value, chunk.action.value, summary.stage, chunk.phase)
+            lines[key].append(chunk)
+    rows: list[tuple[object, ...]] = []
+    for (system, kind, action, stage, phase), chunks in sorted(lines.items(), key=lambda line: line[0][3]):
+        left = sum(chunk.open + chunk.deferred for chunk in chunks)
+        tries, next_at = (
+            max(each.tries for each in chunks),
+            min((each.next_at for each in chunks if each.next_at), default=None),
+        )
+        when = stamp(next_at)[:16].replace("T", " ") if next_at else ""
+        rows.append((stage, system, kind.replace("_", " "), action, left, WORDS[phase], tries or "", when))
+    return rows
 
 
 def _kept_back(expunge: Installation, case: Case) -> list[str]:
