@@ -465,8 +465,10 @@ class World:
 
     def thaw(self, case_id: str, *, published: bool = True, **fields: Any) -> None:
         """As `expunge case thaw` does: what other roles set aside is published again (or left out), and named."""
-        partition = partition_of(case_id, PARTITIONS)
-        places = self.store.standing(partition).frozen[case_id].places
+        frozen = self.store.standing(partition_of(case_id, PARTITIONS)).frozen[case_id]
+        places = frozen.places
+        if fields.pop("skip", False):
+            fields["skip"] = frozen.turn
         for topic, number, offset in places if published else ():
             inlet = topic.removeprefix("t.")
             self.broker.append(inlet, case_id, self.broker.logs[inlet, number][offset].value, number)

@@ -155,6 +155,7 @@ class Reader:
             excluded_assets=frozenset(said.exclude.assets),
             excluded_data_sources=frozenset(said.exclude.data_sources),
             attributes=target.attributes,
+            attempt=said.attempt,
             refused=target.refused or "",
         )
 
@@ -167,7 +168,7 @@ class Reader:
         except (InvalidMessage, ValidationError):
             # Sealed to another key, perhaps: the purger sees a person without an id, and must fail the target.
             self.not_opened += 1
-            return Person(subject.pseudonym, subject.ref)
+            return Person(subject.pseudonym, subject.ref, closed=True)
         return Person(subject.pseudonym, subject.ref, said.namespace, said.id, said.given or said.id, said.tenant)
 
 

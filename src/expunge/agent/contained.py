@@ -9,11 +9,13 @@ import re
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import structlog
 
 from expunge.agent.memory import Trouble
 from expunge.agent.types import Purger, Result, Target
+from expunge.domain.events import LATEST
 
 PARTS_WITHOUT_SUCCESS = 7
 """A batch, its halves and its quarters: if all of them raise, it is not for one target."""
@@ -37,7 +39,7 @@ def purge(system: str, purger: Purger, batch: Sequence[Target]) -> tuple[list[Re
             troubles += [Trouble(target, reason, alone=False) for target in part]
             continue
         try:
-            results += purger.purge(part)
+            results += _sound(list(purger.purge(part)), part)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is answered by name
             raised, reason = raised + 1, reason_of(error)
             _say(system, error, len(part))
@@ -48,6 +50,23 @@ def purge(system: str, purger: Purger, batch: Sequence[Target]) -> tuple[list[Re
             else:
                 troubles.append(Trouble(again[0], reason, alone=True))
     return results, troubles
+
+
+def _sound(results: list[Result], part: Sequence[Target]) -> list[Result]:
+    """The results, if they are some.
+
+    Raises:
+        TypeError: something else was returned, or a moment that is none.
+    """
+    asked = {target.key for target in part}
+    for each in results:
+        if not isinstance(each, Result) or each.target.key not in asked:
+            raise TypeError("a purger returns results for the targets that it was given")
+        if each.expected_by is not None and not (
+            isinstance(each.expected_by, datetime) and each.expected_by.astimezone(UTC) < LATEST
+        ):
+            raise TypeError("expected_by is a moment that comes")
+    return results
 
 
 def reason_of(error: Exception) -> str:

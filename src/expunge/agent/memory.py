@@ -21,10 +21,9 @@ from expunge.domain.digest import hidden
 from expunge.domain.vocabulary import Claim
 from expunge.errors import ConfigurationError
 
-VERSION = 2
 _SCHEMA = """
 create table if not exists answered (command text, identity text, result text not null, final integer not null,
-    primary key (command, identity)) without rowid;
+    attempt integer not null, primary key (command, identity)) without rowid;
 create table if not exists deleted (identity text primary key) without rowid;
 create table if not exists begun (identity text primary key, command text not null, asset text not null,
     unknown integer not null);
@@ -34,18 +33,24 @@ create table if not exists going_on (command text, identity text, due real not n
 create index if not exists going_on_by_due on going_on (due);
 create table if not exists receipts (command text, attempt integer, sequence integer, primary key (command, attempt));
 """
-_UPGRADE = """
-insert or ignore into answered select command, identity, result, final from answers;
-insert or ignore into deleted select identity from answers
-    where final = 1 and json_extract(result, '$.claim') in ('deleted', 'key_destroyed');
-insert or ignore into begun select identity, command, asset, 1 from started;
-insert or ignore into going_on
-    select json_extract(command, '$.data.command_id'), identity, due, command, 0, '', 0 from pending;
-drop table answers;
-drop table started;
-drop table pending;
-"""
-"""From what was remembered by target alone, without the command."""
+_UPGRADE = {
+    "answers": (
+        "insert or ignore into answered select command, identity, result, final, 1 from answers",
+        "insert or ignore into deleted select identity from answers "
+        "where final = 1 and json_extract(result, '$.claim') in ('deleted', 'key_destroyed')",
+        "drop table answers",
+    ),
+    "started": (
+        "insert or ignore into begun select identity, command, asset, 1 from started",
+        "drop table started",
+    ),
+    "pending": (
+        "insert or ignore into going_on "
+        "select json_extract(command, '$.data.command_id'), identity, due, command, 0, '', 0 from pending",
+        "drop table pending",
+    ),
+}
+"""By table of an earlier build, which remembered by target alone, without the command."""
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 600.0
 """Between tries of what raised an exception: each wait is twice the one before."""
 
@@ -83,9 +88,10 @@ class Memory:
         with self._transaction():
             for statement in filter(str.strip, _SCHEMA.split(";")):
                 self._db.execute(statement)
-            (old,) = self._db.execute("select count(*) from sqlite_master where name = 'answers'").fetchone()
-            for statement in filter(str.strip, _UPGRADE.split(";") if old else ()):
-                self._db.execute(statement)
+            found = {row[0] for row in self._db.execute("select name from sqlite_master where type = 'table'")}
+            for table, statements in _UPGRADE.items():
+                for statement in statements if table in found else ():
+                    self._db.execute(statement)
 
     def _transaction(self) -> _Transaction:
         return _Transaction(self._db)
@@ -100,12 +106,17 @@ class Memory:
                 found[target.key] = json.loads(row[0])
         return found
 
-    def reopen(self, targets: Iterable[Target]) -> None:
-        """Forget the answers to these targets, which did not count: they are done again."""
+    def hear(self, command_id: str, attempt: int, raw: str, refused: Iterable[Target]) -> None:
+        """A command has come (again).
+
+        Answers of earlier attempts that did not count are forgotten, for they are done again; one that was given to
+        this very attempt stands, however often it is read. What goes on later answers the latest attempt.
+        """
         with self._transaction():
-            for target in targets:
-                row = (target.command_id, target.identity)
-                self._db.execute("delete from answered where command = ? and identity = ?", row)
+            for target in refused:
+                row = (target.command_id, target.identity, attempt)
+                self._db.execute("delete from answered where command = ? and identity = ? and attempt < ?", row)
+            self._db.execute("update going_on set raw = ? where command = ?", (raw, command_id))
 
     def begin(self, targets: Sequence[Target]) -> Mapping[str, bool]:
         """Note that a purge begins, in one transaction with the look whether its command was withdrawn.
@@ -141,8 +152,8 @@ class Memory:
                     continue
                 one = (target.command_id, target.identity)
                 self._db.execute("delete from going_on where command = ? and identity = ?", one)
-                answer = (*one, json.dumps(result.wire()), int(result.final))
-                self._db.execute("insert or replace into answered values (?, ?, ?, ?)", answer)
+                answer = (*one, json.dumps(result.wire()), int(result.final), target.attempt)
+                self._db.execute("insert or replace into answered values (?, ?, ?, ?, ?)", answer)
 
     def _end_try(self, result: Result) -> None:
         """What a try leaves behind for the next one."""
@@ -166,6 +177,15 @@ class Memory:
                 self._db.execute("update begun set unknown = 1 where identity = ?", (target.identity,))
                 row = (target.command_id, target.identity, due, raw[target.command_id], tries + 1, reason, int(alone))
                 self._db.execute("insert or replace into going_on values (?, ?, ?, ?, ?, ?, ?)", row)
+
+    def postpone(self, targets: Sequence[Target], reason: str, raw: Mapping[str, str], now: datetime) -> None:
+        """Keep targets that were not tried, for their system is down: they come before what was tried."""
+        with self._transaction():
+            for target in targets:
+                row = (target.command_id, target.identity, now.timestamp(), raw[target.command_id], reason)
+                self._db.execute(
+                    "insert into going_on values (?, ?, ?, ?, 0, ?, 0) on conflict (command, identity) do nothing", row
+                )
 
     def withdraw(self, command: str) -> None:
         """Never carry out a command again: remembered for good, and what it was to do later is forgotten."""

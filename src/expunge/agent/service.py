@@ -23,7 +23,7 @@ from expunge.adapters.system import SystemClock
 from expunge.adapters.vault import Opener
 from expunge.agent import contained
 from expunge.agent.commands import MALFORMED, Command, Reader, Withdrawal, Word
-from expunge.agent.memory import Memory, Trouble
+from expunge.agent.memory import Memory
 from expunge.agent.metrics import AgentMetrics
 from expunge.agent.types import Purger, Recalling, Result, Target, Withdrawable, failed
 from expunge.domain.digest import name
@@ -221,13 +221,13 @@ class Agent:
                 self._withdraw(word)
         commands = [word for word in words if isinstance(word, Command)]
         for command in commands:
-            self._memory.reopen(command.refused)
+            self._memory.hear(command.command_id, command.attempt, command.raw, command.refused)
         raw = {command.command_id: command.raw for command in commands}
         unfinished: dict[str, Result] = {}
         in_vain, reason = 0, ""
         for batch in self._batches(commands):
             if in_vain >= contained.PARTS_WITHOUT_SUCCESS:  # the system is down: the others come first next time
-                self._memory.trouble([Trouble(each, reason, alone=False) for each in batch], raw, self._clock.now())
+                self._memory.postpone(batch, reason, raw, self._clock.now())
                 continue
             results, raised = self._purge(batch, raw, held)
             unfinished |= {result.target.key: result for result in results if not result.final}
@@ -255,15 +255,17 @@ class Agent:
         now = self._clock.now().timestamp()
         targets = {target.key: target for command in commands for target in command.targets}
         known = self._memory.answers(targets.values())
-        sizes: dict[int, list[Target]] = defaultdict(list)
+        sizes: dict[int, list[tuple[float, Target]]] = defaultdict(list)
         for key, target in targets.items():
             waits = self._memory.waits(target)
             if key in known or (waits is not None and waits.due > now):
                 continue
             tries = waits.tries if waits else 0
-            sizes[1 if waits and waits.alone else max(1, self._batch_targets >> 3 * tries)].append(target)
+            size = 1 if waits and waits.alone else max(1, self._batch_targets >> 3 * tries)
+            sizes[size].append((waits.due if waits else 0.0, target))
         for size, each in sorted(sizes.items(), reverse=True):
-            yield from _cut(each, size)
+            # What has waited longest comes first, so that no culprit is always tried before somebody else.
+            yield from _cut([target for _, target in sorted(each, key=lambda pair: pair[0])], size)
 
     def _purge(self, targets: Sequence[Target], raw: dict[str, str], held: int) -> tuple[list[Result], str]:
         """Purge and remember; the results, and the last thing that was raised."""

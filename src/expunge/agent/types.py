@@ -20,12 +20,15 @@ class Person:
     pseudonym: str
     ref: str | None = None
     namespace: str | None = None
+    """Whose ids `id` is one of; with `id`, none where nothing was sealed, or it could not be opened."""
     id: str | None = None
     """In clear and normalised, opened with the system's key, if the system's `reveal` names the namespace."""
     given: str | None = None
     """The id as the publisher spelled it."""
     tenant: str | None = None
     """Whose customer the person is, where one deployment serves several tenants."""
+    closed: bool = False
+    """An id was sealed for this system, and could not be opened: nobody may say that this person is not there."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -46,6 +49,8 @@ class Target:
     excluded_assets: frozenset[str] = frozenset()
     excluded_data_sources: frozenset[str] = frozenset()
     attributes: dict[str, str] = field(default_factory=dict)
+    attempt: int = 1
+    """How often the command was said."""
     refused: str = ""
     """Why Expunge did not count the last answer; empty where there was none, or it counts."""
     interrupted: bool = False

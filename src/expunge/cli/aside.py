@@ -76,7 +76,7 @@ def thaw(
     expunge.sender.publish([again for again in found.values() if again is not None])
     said: dict[str, Any] = {"case_id": case_id} | ({"reason": reason} if reason else {})
     said |= {"places": [dict(zip(("topic", "partition", "offset"), place, strict=True)) for place in found]}
-    said |= {"skip": True} if skip else {}
+    said |= {"skip": frozen.turn} if skip else {}
     identity = say_word(expunge, "expunge.case.thawed.v1", case_id, operator, "decide", said)
     expunge.close()
     if json_output:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field, StrictBool, StrictInt, StrictStr, StringConstraints, model_validator
+from pydantic import Field, StrictInt, StrictStr, StringConstraints, model_validator
 
 from expunge.domain.events import Instant
 from expunge.domain.inlets import AssetId, Hex16, Identity, Inlet, Short, Strict, SystemName, Word
@@ -71,8 +71,11 @@ class CaseThawed(CaseControl):
 
     While something that was set aside is named in no thaw, the case stays frozen.
     """
-    skip: StrictBool = False
-    """Leave out the first message that waits, which no version will ever handle; it is a dead letter."""
+    skip: Word | None = None
+    """Leave out the message that is the next to be handled, which no version ever will: as `expunge case thaw` saw it.
+
+    So a word that is said twice leaves out one message.
+    """
 
 
 class Option(StrEnum):

@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
+from expunge.domain.events import millis
 from expunge.domain.rates import Verdict
 from expunge.domain.scope import Hex, Value
 
@@ -136,6 +137,11 @@ class Frozen(Value):
         """Topic, partition and offset of what other roles have set aside and nobody has published again since."""
         first = ((self.topic, self.partition, self.offset),) if self.elsewhere else ()
         return *first, *self.further
+
+    @property
+    def turn(self) -> str:
+        """Names the next message that waits: since when the case is frozen, and how many were handled before."""
+        return f"{millis(self.since)}/{self.taken}"
 
     def without(self, places: Collection[tuple[str, int, int]]) -> Frozen:
         """The same after some of these were published again, or left out for good."""

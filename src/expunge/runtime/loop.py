@@ -120,7 +120,8 @@ class Loop:
                 self._metrics.count("batch_seconds", self._clock.seconds() - started, label=self._stage.name)
                 self._metrics.count("messages_handled", taken, label=self._stage.name)
             self._source.commit()
-            self._suspicion.passed(batch[:taken])
+            passed, batch = batch[:taken], []  # what is committed is never read again, whatever fails from here on
+            self._suspicion.passed(passed)
             self._tick()
             self._outage.ends()
         except Unavailable as error:

@@ -53,7 +53,7 @@ from expunge.domain.retraining.messages import Joined, Left, Member, Scheduled, 
 from expunge.domain.suppression import Published, Suppress
 from expunge.domain.task import reached
 from expunge.domain.vocabulary import Claim
-from expunge.errors import InvalidMessage, NotUnderstood, Unavailable
+from expunge.errors import ConfigurationError, Fenced, InvalidMessage, NotUnderstood, Unavailable
 from expunge.ports import CaseStore, Index, Metrics, Progress, Refused, Result, Tenure, TimerKey, Topics, Vault
 from expunge.stages import retrainings
 from expunge.stages.aggregates import granted_again, group_said, hold_published, published, rate_answered
@@ -150,8 +150,7 @@ class Coordinator:
             if isinstance(message, Applied):  # it is said again later, and not at every tick
                 self._fired[TimerKey(message.case_id, "applied")] = record.appended_at + LATER
         elif isinstance(message, Froze):
-            known = not view.can_read(message.case_id) or view.case(message.case_id) is not None
-            if known or view.retraining(message.case_id) is not None:
+            if self._is_known(view, message.case_id):
                 self._freezer.froze(view, message, record)
         elif isinstance(message, Thawed | ThawOn) and message.case_id in view.standing.frozen:
             self._thaw(view, message, record, event, waves)
@@ -162,6 +161,15 @@ class Coordinator:
         else:
             with view.hearing(record, read.case_id):
                 self._handle(view, message, record, event, waves)
+
+    def _is_known(self, view: View, key: str) -> bool:
+        """Whether there is a case or a model of that id, whoever can read it."""
+        if not view.can_read(key) and view.is_there(key):
+            return True
+        try:
+            return view.case(key) is not None or view.retraining(key) is not None
+        except NotUnderstood:
+            return True
 
     def _handle(self, view: View, message: Message, record: Record, event: CloudEvent, waves: Waves) -> None:  # noqa: C901 - a table of messages
         if isinstance(message, HoldingDeclared) and message.case_id:
@@ -197,28 +205,37 @@ class Coordinator:
         case_id = message.case_id
         if isinstance(message, Thawed):
             self._freezer.settle(view, message)
-        skips = isinstance(message, Thawed) and message.skip
-        if not skips and (reason := view.reason(record, case_id)):
+        reason, kept = view.reason(record, case_id), None
+        if isinstance(message, Thawed) and self._freezer.skips(view, message):
+            kept = self._freezer.next(view, message)
+            if kept is not None:
+                waves.last.append(self._dead.parked(kept, "skipped"))
+        elif reason:
             self._freezer.stay(view, case_id, reason)
             return
-        kept = self._freezer.next(view, message)
-        if kept is not None and skips:
-            waves.last.append(self._dead.parked(kept, "skipped"))
-        elif kept is not None:
-            read, moved = self._read(kept), replace(kept, position=record.position)
+        else:
+            self._take_up(view, message, record, waves)
+        if isinstance(message, Thawed) and not reason and view.can_read(case_id):
             with view.hearing(record, case_id):
-                if read.unknown:
-                    raise NotUnderstood(read.unknown)
-                if read.event is None or read.message is None:
-                    waves.last.append(self._dead.of(moved, InvalidMessage("bad_case_event")))
-                else:
-                    self._freezer.heard(view, read.message)
-                    self._handle(view, read.message, moved, read.event, waves)
-        if isinstance(message, Thawed) and view.can_read(case_id) and view.case(case_id) is not None:
-            self._decide(view, case_id, message, record, event, waves)
+                if view.case(case_id) is not None:
+                    self._decide(view, case_id, message, record, event, waves)
         waves.last += self._freezer.go_on(view, case_id, record, event)
         if case_id not in view.standing.frozen:
             self._fired.pop(TimerKey(case_id, "applied"), None)
+
+    def _take_up(self, view: View, message: Thawed | ThawOn, record: Record, waves: Waves) -> None:
+        kept = self._freezer.next(view, message)
+        if kept is None:
+            return
+        read, moved = self._read(kept), replace(kept, position=record.position)
+        with view.hearing(record, message.case_id):
+            if read.unknown:
+                raise NotUnderstood(read.unknown)
+            if read.event is None or read.message is None:
+                waves.last.append(self._dead.of(moved, InvalidMessage("bad_case_event")))
+            else:
+                self._freezer.heard(view, read.message)
+                self._handle(view, read.message, moved, read.event, waves)
 
     def _rejected(self, view: View, message: RequestSetAside, record: Record) -> list[Outgoing]:
         """A request that was set aside: said to its publisher, unless an earlier message has opened its case."""
@@ -239,11 +256,22 @@ class Coordinator:
             self._freezer.park(view, read, error, record)
             view.after = record.position
         elif read.message is not None:
-            view, waves = self._decided(view, [record])
+            view, waves = self._heard_by_those_who_can(view, record)
         else:
             view.after = record.position
         waves.last.append(self._dead.parked(record, error))
         return Result(_checked(waves, [view]), {record.partition: view})
+
+    def _heard_by_those_who_can(self, view: View, record: Record) -> tuple[View, Waves]:
+        """What everybody is told, as far as it can be heard at all: what raises before any case does is left out."""
+        try:
+            return self._decided(view, [record])
+        except (Unavailable, Fenced, ConfigurationError):
+            raise
+        except Exception:  # noqa: BLE001 - it has ended processes, and its dead letter says so
+            left_out = View(self._store, record.partition)
+            left_out.before, left_out.after = view.before, record.position
+            return left_out, Waves()
 
     def refused(self, refused: Refused) -> Sequence[Outgoing]:
         """See `ports.Stage.refused`: of a command, its obligations are open for that reason (PROTOCOLS 8)."""
@@ -388,7 +416,7 @@ class Coordinator:
                 self._freezer.tell_later(view, case_id, said, record)
                 told = case_id
                 continue
-            if reason := view.reason(record, case_id):
+            if reason := view.reason(record, case_id) or ("" if view.can_read(case_id) else "unknown_state"):
                 waves.last += self._freezer.cannot_hear(view, case_id, said, record, reason)
             else:
                 with view.hearing(record, case_id):

@@ -22,8 +22,9 @@ from expunge.domain.case.messages import (
     TimerFired,
 )
 from expunge.domain.digest import name
-from expunge.domain.events import CloudEvent, Event, Outgoing, Record
+from expunge.domain.events import CloudEvent, Event, Outgoing, Record, decode
 from expunge.domain.standing import MOST_PLACES, Frozen
+from expunge.errors import InvalidMessage
 from expunge.ports import TimerKey
 from expunge.stages.aggregates import SOURCE
 from expunge.stages.dead_letters import DeadLetters
@@ -61,6 +62,13 @@ def _spot(place: Place) -> tuple[str, int, int]:
     return place.topic, place.partition, place.offset
 
 
+def _type_of(record: Record) -> str:
+    try:
+        return decode(record, max_bytes=len(record.value or b"")).type
+    except InvalidMessage:
+        return ""
+
+
 class Freezer:
     """Lets cases wait, and go on."""
 
@@ -82,8 +90,9 @@ class Freezer:
         known, one = view.standing.frozen.get(message.case_id), _spot(message.place)
         if known is None:
             view.freeze(message.case_id, _frozen(message.place, message.reason, record, elsewhere=True))
-        elif len(known.further) >= MOST_PLACES:
+        elif len(known.further) >= MOST_PLACES:  # the next thaw names those, and makes room
             view.set_aside(message.case_id, record)
+            view.freeze(message.case_id, view.standing.frozen[message.case_id].model_copy(update={"thawing": False}))
         elif one not in known.places:
             view.freeze(message.case_id, known.model_copy(update={"further": (*known.further, one)}))
 
@@ -145,6 +154,17 @@ class Freezer:
         """What an operator has published again, or leaves out, is awaited no longer."""
         frozen = view.standing.frozen[message.case_id]
         view.freeze(message.case_id, frozen.without([_spot(place) for place in message.places]))
+
+    def skips(self, view: View, message: Thawed) -> bool:
+        """Whether an operator leaves out the very message that is next, and it may be left out.
+
+        What says that something else was set aside, or that a word concerns the case, is no rubbish.
+        """
+        if not message.skip or message.skip != view.standing.frozen[message.case_id].turn:
+            return False
+        first = view.first_aside(message.case_id)
+        kind = _type_of(first) if first is not None else ""
+        return kind not in (TYPE_OF[Froze], TYPE_OF[Reconsider])
 
     def stay(self, view: View, case_id: str, reason: str) -> None:
         """The next message that waits cannot be handled by this version, either: it waits where it is."""

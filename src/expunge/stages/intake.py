@@ -10,7 +10,17 @@ from expunge.domain import inlets
 from expunge.domain.admission import controls, receipts, requests
 from expunge.domain.admission.door import Door
 from expunge.domain.case import hearing
-from expunge.domain.case.messages import TYPE_OF, Control, HoldPlaced, HoldReadBack, Opened, Receipted, RequestSetAside
+from expunge.domain.case.messages import (
+    TYPE_OF,
+    Control,
+    HoldPlaced,
+    HoldReadBack,
+    Opened,
+    Place,
+    Receipted,
+    RequestSetAside,
+    Thawed,
+)
 from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record, decode
 from expunge.domain.suppression import Published, Suppress
@@ -124,6 +134,8 @@ class Intake:
         if isinstance(word, HoldPlaced):  # what lies before it on the inlets may say what it covers
             hold = word.hold.model_copy(update={"watermark": self._progress.end_offsets()})
             word = word.model_copy(update={"hold": hold})
+        if isinstance(word, Thawed) and any(self._is_registration(place) for place in word.places):
+            word = word.model_copy(update={"watermark": self._progress.end_offsets()})
         if isinstance(word, Control):
             return [to_case(word, record.appended_at, event.source, event.id)]
         kind, data = TYPE_OF[type(word)], word.model_dump(mode="json")
@@ -136,6 +148,9 @@ class Intake:
             )
             for number in range(self._topics.partitions("cases"))
         ]
+
+    def _is_registration(self, place: Place) -> bool:
+        return place.topic == f"{self._door.prefix}registrations"
 
     def _rejection(self, event: CloudEvent | None, record: Record, error: InvalidMessage) -> list[Outgoing]:
         about = self._refusal(event, record, error)

@@ -105,6 +105,10 @@ class View:
             raise NotUnderstood("unknown_state")
         return self._loaded.get(case_id)
 
+    def is_there(self, case_id: str) -> bool:
+        """Whether there is a case of that id, whoever can read it."""
+        return case_id in self.changes.cases or case_id in self._loaded
+
     def can_read(self, case_id: str) -> bool:
         """Whether this version can read what a newer one may have written of a case."""
         return case_id in self.changes.cases or self._loaded.get(case_id, _ABSENT) is not None
@@ -219,16 +223,22 @@ class View:
         self.freeze(case_id, frozen.model_copy(update={"waiting": frozen.waiting + 1}))
         self.changes.set_aside.append((case_id, record))
 
-    def take_up(self, case_id: str) -> Record | None:
-        """The next message that waits for a frozen case; it waits no longer."""
+    def first_aside(self, case_id: str) -> Record | None:
+        """The next message that waits for a frozen case."""
         at, frozen = self.changes.taken_up[case_id], self.standing.frozen[case_id]
         fresh = [record for case, record in self.changes.set_aside if case == case_id]
         kept = self._store.set_aside(self.partition, case_id, at)
         if kept is None and len(fresh) >= frozen.waiting > 0:  # set aside by this very batch
             kept = fresh[len(fresh) - frozen.waiting]
+        return kept
+
+    def take_up(self, case_id: str) -> Record | None:
+        """The same; it waits no longer."""
+        kept = self.first_aside(case_id)
         if kept is None:
             return None
-        self.changes.taken_up[case_id] = at + 1
+        frozen = self.standing.frozen[case_id]
+        self.changes.taken_up[case_id] += 1
         counts = {"waiting": frozen.waiting - 1, "taken": frozen.taken + 1}
         self.freeze(case_id, frozen.model_copy(update=counts))
         return kept

@@ -19,6 +19,7 @@ from expunge.domain.vocabulary import Action, Claim
 
 CLAIMS = {Action.DELETE: Claim.DELETED, Action.RESTRICT: Claim.RESTRICTED, Action.LIFT: Claim.LIFTED}
 BUSY_SECONDS = 30.0
+SETTINGS = ("foreign_keys = on", "secure_delete = on", "journal_size_limit = 0")
 LOOK_AGAIN = timedelta(seconds=15)
 """When to try again to cut a log that somebody keeps open."""
 
@@ -67,7 +68,10 @@ class Sqlite:
 
     def purge(self, batch: Sequence[Target]) -> list[Result]:
         """See `Purger.purge`."""
-        answered = [(target, self._one(target)) for target in batch]
+        answered: list[tuple[Target, Result | _Changed]] = []
+        for target in batch:
+            busy = answered and _is_busy(answered[-1][1])  # for so long as somebody keeps the lock, once is enough
+            answered.append((target, failed(target, BUSY, untouched=True) if busy else self._one(target)))
         erases = any(isinstance(each, _Changed) and _erases(target, each) for target, each in answered)
         gone = not erases or self._is_gone()
         return [
@@ -79,7 +83,7 @@ class Sqlite:
         if target.action not in CLAIMS:
             return failed(target, "unsupported_action", untouched=True)
         people = [person for person in target.people if person.id is not None]
-        if not people:
+        if not people or any(person.closed for person in target.people):
             return failed(target, "identity_not_revealed", untouched=True)
         try:
             return self._change(target, people)
@@ -95,6 +99,7 @@ class Sqlite:
     def _change(self, target: Target, people: Sequence[Person]) -> Result | _Changed:
         with self._connected() as connection:
             connection.execute("begin immediate")
+            connection.execute("pragma defer_foreign_keys = on")  # tables are declared in no order
             try:
                 if why := wrong(connection, self._tables):
                     log.error("the database has changed", why=why)
@@ -113,7 +118,7 @@ class Sqlite:
         for person in people:
             for table in self._tables:
                 if table.namespace == person.namespace:
-                    rows = Rows(connection, table, person, target)
+                    rows = Rows(connection, table, person, target, self._clock.now())
                     found = rows.count()
                     matched, affected = matched + found, affected + (_act(rows, table, target, found) if found else 0)
         return _Changed(matched, affected)
@@ -145,12 +150,19 @@ class Sqlite:
         uri = f"{self._database.absolute().as_uri()}?mode=rw"
         connection = sqlite3.connect(uri, uri=True, timeout=self.busy_seconds, isolation_level=None)
         try:
-            for setting in ("foreign_keys = on", "secure_delete = on", "journal_size_limit = 0"):
+            for setting in SETTINGS:
                 connection.execute(f"pragma {setting}")
             _register(connection)
             yield connection
         finally:
             connection.close()
+
+
+BUSY = "sqlite_busy"
+
+
+def _is_busy(answer: Result | _Changed) -> bool:
+    return isinstance(answer, Result) and answer.fields.get("reason_code") == BUSY
 
 
 def _erases(target: Target, changed: _Changed) -> bool:

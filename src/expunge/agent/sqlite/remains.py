@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import sqlite3
 
-from expunge.agent.sqlite.tables import quoted
+from expunge.agent.sqlite.tables import is_index_of_words, quoted
 
 
 def merge_indexes(connection: sqlite3.Connection) -> None:
     """Merge the segments of every full-text index, so that no words of deleted rows are left in them."""
-    found = connection.execute("select name, sql from sqlite_master where type = 'table' and sql like '%using fts%'")
-    for name, _ in found.fetchall():
+    tables = connection.execute("select name, sql from sqlite_master where type = 'table'").fetchall()
+    for name in [name for name, statement in tables if is_index_of_words(statement)]:
         index = f"main.{quoted(name)}"
         connection.execute(f"insert into {index} ({quoted(name)}) values ('optimize')")  # noqa: S608 - a name that SQLite told
 

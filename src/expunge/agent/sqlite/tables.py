@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from expunge.agent.types import Person, Target
@@ -46,6 +47,9 @@ class Table:
         return tuple(filter(None, (self.column, self.restriction_column, self.tenant_column, self.time_column)))
 
 
+A_DAY = 86_400
+
+
 class NoTenant(Exception):
     """The table holds several tenants' people, and the command does not say whose the person is."""
 
@@ -57,13 +61,18 @@ def wrong(connection: sqlite3.Connection, tables: tuple[Table, ...]) -> str:
         row = found.fetchone()
         if row is None or row[1] not in ("table", "view"):
             return f"there is no table {table.name}"
-        if "using fts" in " ".join((row[2] or "").lower().split()):
+        if is_index_of_words(row[2]):
             return f"{table.name} is a full-text index: declare the table that it is made from"
         known = {each[1] for each in connection.execute(f"pragma main.table_xinfo({quoted(table.name)})")}
         for column in table.columns:
             if column not in known:
                 return f"table {table.name} has no column {column}"
     return ""
+
+
+def is_index_of_words(statement: str | None) -> bool:
+    """Whether a table is made by a full-text module."""
+    return re.search(r"using\s+[\"'\[`]?fts[345]", statement or "", re.IGNORECASE) is not None
 
 
 def check(connection: sqlite3.Connection, tables: tuple[Table, ...]) -> None:
@@ -82,7 +91,9 @@ class Rows:
     What a request says is only ever a parameter; names are the operator's, looked up, quoted and qualified.
     """
 
-    def __init__(self, connection: sqlite3.Connection, table: Table, person: Person, target: Target) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, table: Table, person: Person, target: Target, now: datetime
+    ) -> None:
         self._connection, self._table = connection, table
         self._values: dict[str, Any] = {"id": person.id, "normaliser": table.normaliser}
         same = f"expunge_id(:normaliser, {self._of(table.column)}) = :id"
@@ -96,9 +107,10 @@ class Rows:
             self._values["tenant"] = person.tenant
             conditions.append(f"expunge_text({self._of(table.tenant_column)}) = :tenant")
         if table.time_column is not None and target.collected_until is not None:
-            self._values["until"] = target.collected_until.timestamp()
-            # What bears no time, or none that can be read, is within reach: it may be as old as can be.
-            conditions.append(f"coalesce(expunge_seconds({self._of(table.time_column)}), 0) <= :until")
+            self._values |= {"until": target.collected_until.timestamp(), "now": now.timestamp() + A_DAY}
+            # What bears no time, none that can be read, or one that lies ahead, is within reach: it may be any age.
+            when = f"coalesce(expunge_seconds({self._of(table.time_column)}), 0)"
+            conditions.append(f"({when} <= :until or {when} > :now)")
         self._where = " and ".join(conditions)
 
     def _of(self, column: str) -> str:

@@ -15,8 +15,8 @@ from expunge.errors import InvalidMessage
 Stored = str | int | float | bytes | None
 EVERYTHING = "*"
 """Stands in a restriction column where the restriction is for every purpose."""
-MILLISECONDS_FROM = 1e11
-"""A number above this is a time in milliseconds: as seconds it would lie beyond the year 5000."""
+FINER = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
+"""A number above the first is a time in nano-, micro- or milliseconds: as seconds it would lie beyond the year 5000."""
 
 
 def text_of(value: Stored) -> str | None:
@@ -26,12 +26,16 @@ def text_of(value: Stored) -> str | None:
             return value.decode()
         except UnicodeDecodeError:
             return None
+    if isinstance(value, float) and value.is_integer():  # a REAL column writes every integer so
+        value = int(value)
     return str(value) if isinstance(value, str | int) else None
 
 
 def id_of(normaliser: str, value: Stored) -> str | None:
     """The one spelling of a stored id; None for what is none of the namespace's form."""
     text = text_of(value)
+    if text is not None and normaliser == "e164" and not isinstance(value, str | bytes):
+        text = "+" + text  # a column of numbers has taken the sign for arithmetic
     try:
         return None if text is None else normalise(normaliser, text)
     except InvalidMessage:
@@ -44,7 +48,7 @@ def seconds_of(value: Stored) -> float | None:
     Without an offset it is UTC, as SQLite's own functions write it.
     """
     if isinstance(value, int | float):
-        return value / 1000 if abs(value) > MILLISECONDS_FROM else float(value)
+        return next((value / parts for above, parts in FINER if abs(value) > above), float(value))
     text = text_of(value)
     if text is None:
         return None

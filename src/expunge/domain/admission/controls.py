@@ -84,7 +84,8 @@ def _of_case(door: Door, said: CaseControl, spoken: dict[str, Any]) -> Control:
             model = door.keys.asset(asset).hex() if asset is not None else ""
             return Decided(system=system or "", model=model, option=option, due_at=due_at, **spoken)
         case CaseThawed(places=places, skip=skip):
-            return Thawed(places=tuple(Place(**place.model_dump()) for place in places), skip=skip, **spoken)
+            named = tuple(Place(**place.model_dump()) for place in places)
+            return Thawed(places=named, skip=skip or "", **spoken)
         case _:
             return Cancelled(**spoken)
 

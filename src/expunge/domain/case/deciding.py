@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from expunge.domain.case import chunk_facts, facts
+from expunge.domain.case import chunk_facts, facts, walking
 from expunge.domain.case.chunks import ChunkState
 from expunge.domain.case.messages import Decided, Thawed
 from expunge.domain.case.turn import ReconsiderOn, Reschedule, SetAside, Turn
@@ -75,6 +75,8 @@ def thawed(turn: Turn, message: Thawed) -> None:
     if turn.case.case_id not in turn.standing.frozen:
         turn.emit(SetAside(message.place, message.content, "case_is_not_frozen"))
         return
+    if message.watermark:  # what is registered again lies before the word: the case waits until it is in the index
+        turn.record(facts.WatermarkRaised(watermark=walking.later_marks(turn.case.watermark, message.watermark)))
     turn.record(facts.Thawed(operator=message.operator, control=message.content))
 
 

@@ -306,8 +306,10 @@ class Thawed(Value):
     place: Place
     places: tuple[Place, ...] = ()
     """What other roles had set aside and was published again, or is left out for good."""
-    skip: bool = False
-    """Leave the first message that waits out, too."""
+    skip: str = ""
+    """Which message that waits is left out, as `Frozen.turn` names it; empty: none."""
+    watermark: dict[str, dict[str, int]] = {}
+    """How far the indexers must come, where registrations were published again."""
 
 
 class RequestSetAside(Value):
