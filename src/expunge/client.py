@@ -27,13 +27,14 @@ from expunge.adapters.broker.admin import KafkaTopics
 from expunge.adapters.broker.producer import KafkaSender
 from expunge.adapters.system import SystemClock
 from expunge.domain import inlets
+from expunge.domain.admission import registrations
 from expunge.domain.digest import hidden, name
 from expunge.domain.events import Event, Outgoing, stamp
 from expunge.domain.vocabulary import Kind, Regime
 
 REGISTERED, MANY = "expunge.asset.registered.v1", "expunge.assets.registered.v1"
 DECLARED = "expunge.holding.declared.v1"
-MOST_ASSETS, MOST_BYTES = 500, 400_000
+MOST_ASSETS, MOST_BYTES, MOST_LINKS = 500, 400_000, registrations.MAX_BATCH_LINKS // 2
 """Of a message with many assets."""
 
 
@@ -148,6 +149,7 @@ class Client:
         said = [each.data() for each in assets]
         for each in said:
             inlets.check(inlets.Registered, each)
+            registrations.weight(each)
         messages = [self._event(*_registration(part)) for part in _parts(said)]
         self._sender.publish([Outgoing("registrations", event.id, event) for event in messages])
         return len(said)
@@ -264,14 +266,14 @@ def _registration(part: list[dict[str, Any]]) -> tuple[str, dict[str, Any]]:
 
 def _parts(said: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     parts: list[list[dict[str, Any]]] = []
-    size = MOST_BYTES
+    size, links = MOST_BYTES, 0
     for each in said:
-        weight = len(orjson.dumps(each))
-        if size + weight > MOST_BYTES or len(parts[-1]) >= MOST_ASSETS:
+        weight, named = registrations.weight(each), registrations.links(each)
+        if size + weight > MOST_BYTES or links + named > MOST_LINKS or len(parts[-1]) >= MOST_ASSETS:
             parts.append([])
-            size = 0
+            size = links = 0
         parts[-1].append(each)
-        size += weight
+        size, links = size + weight, links + named
     return parts
 
 

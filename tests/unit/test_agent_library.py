@@ -31,7 +31,7 @@ from expunge.agent import (
 from expunge.agent.commands import Command, Reader, Withdrawal
 from expunge.agent.memory import Memory, Trouble
 from expunge.domain.identity import Keys
-from expunge.errors import ConfigurationError, InvalidMessage
+from expunge.errors import ConfigurationError, InvalidMessage, Unavailable
 from tests.agents import NOW, Lab, System
 
 ONE, TWO, CASE = "1" * 32, "2" * 32, "c" * 32
@@ -494,3 +494,75 @@ def test_troubles_and_words_show_nothing_of_whom_they_are_about() -> None:
     one = target("secret-asset")
     shown = repr(Trouble(one, "r", alone=True)) + repr(Withdrawal(ONE, CASE, 1)) + repr(one)
     assert "secret" not in shown
+
+
+# What is read again
+
+
+def test_an_answer_to_this_very_attempt_stands_however_often_it_is_read(lab: Lab) -> None:
+    """The broker stumbled behind the purge: it was done again, and the only receipt said `not_found`."""
+    said = data(attempt=2)
+    said["targets"][0]["refused"] = "fewer_affected_than_matched"
+    send, calls = lab.broker.send, iter([False])
+
+    def stumbles(outgoing: Any) -> Any:
+        if not next(calls, True):
+            raise Unavailable("no answer")
+        return send(outgoing)
+
+    lab.broker.send = stumbles  # type: ignore[method-assign]
+    lab.hears(commanded(said))
+    assert lab.hears() == [("a", "deleted", None)]
+    assert lab.system.tried == ["a"]
+
+
+@pytest.mark.parametrize("culprits", [1, 7, 11, 13, 18, 20, 40])
+@pytest.mark.parametrize("first", [True, False])
+def test_nobody_is_starved_by_culprits_beside_them(tmp_path: Path, culprits: int, *, first: bool) -> None:
+    bad = [f"bad{number}" for number in range(culprits)]
+    lab = Lab(tmp_path, System("good", *bad))
+    lab.system.raises = dict.fromkeys(bad, ValueError())
+    lab.hears(commanded(data(ONE, *(["good", *bad] if first else [*bad, "good"]))))
+    for _ in range(culprits + 10):
+        lab.later(700)
+    assert "good" not in lab.system.assets
+
+
+def test_what_goes_on_later_answers_the_latest_attempt(lab: Lab) -> None:
+    lab.system.raises = {"a": ValueError()}
+    lab.hears(commanded(data()))
+    lab.hears(commanded(data(attempt=4)))
+    lab.system.raises = {}
+    lab.later(60)
+    last = lab.broker.sent[-1]
+    assert (last["attempt"], last["results"][0]["claim"]) == (4, "deleted")
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [
+        lambda batch: [None],
+        lambda batch: None,
+        lambda batch: [deleted(target("something else"))],
+        lambda batch: [later(batch[0], "soon")],
+        lambda batch: [later(batch[0], datetime.max.replace(tzinfo=UTC))],
+        lambda batch: (1 / 0 for _ in batch),
+    ],
+)
+def test_what_is_no_result_costs_its_batch_and_ends_nobody(lab: Lab, returned: Callable[[Any], Any]) -> None:
+    lab.system.purge = returned  # type: ignore[method-assign]
+    ((asset, claim, reason),) = lab.hears(commanded(data()))
+    assert (asset, claim) == ("a", "failed")
+    assert str(reason).startswith("raised_")
+    lab.start()
+    lab.later(30)
+
+
+def test_a_state_file_of_a_still_earlier_build_lacks_tables(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "m") as old:
+        old.execute(
+            "create table answers (identity text primary key, result text, final integer, command text not null)"
+        )
+    old.close()
+    (tmp_path / "m").chmod(0o600)
+    Memory(tmp_path / "m").close()

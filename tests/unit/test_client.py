@@ -114,3 +114,22 @@ def test_a_moment_without_a_zone_is_nobodys(said: tuple[Client, Wire]) -> None:
 
 def test_nobody_is_shown() -> None:
     assert "ann" not in repr(ANN) + repr(MAIL) + repr(Asset("ann.jpg", "object", "photos", people=[ANN]))
+
+
+def test_messages_are_cut_by_what_they_make_of_the_index(said: tuple[Client, Wire]) -> None:
+    """400 assets of 100 parents were one message with 40,000 links, which was refused whole."""
+    client, wire = said
+    parents = [f"p{number}" for number in range(100)]
+    client.register_all(Asset(f"a{number}", "object", "photos", parents=parents) for number in range(400))
+    assert not wire.world.dead_letters()
+    with pytest.raises(InvalidMessage):
+        client.register(
+            "x",
+            "object",
+            "photos",
+            more={
+                "attributes": {f"k{n}": "v" * 1024 for n in range(32)},
+                "aliases": ["y" * 2000] * 64,
+                "parents": ["z" * 2000 + str(n) for n in range(500)],
+            },
+        )

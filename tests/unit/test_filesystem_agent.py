@@ -251,3 +251,35 @@ def test_what_somebody_writes_meanwhile_is_not_lost(root: Path, monkeypatch: pyt
     assert result.fields == {"reason_code": "changed_meanwhile"}
     assert left == b'{"ref": "u1"}\n{"ref": "u9"}\n'
     assert not list(root.glob(".expunge-making/*"))
+
+
+@pytest.mark.parametrize("what", ["deleted", "replaced"])
+def test_what_was_deleted_or_replaced_meanwhile_is_not_brought_back(
+    root: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    without, calls = lines.without, []
+
+    def slow(*arguments: Any) -> Any:
+        calls.append(without(*arguments))
+        if len(calls) == 2 and what == "deleted":
+            (root / "set.jsonl").unlink()
+        elif len(calls) == 2:
+            (root / "new").write_bytes(b'{"ref": "u7"}\n')
+            (root / "new").rename(root / "set.jsonl")
+        return calls[-1]
+
+    monkeypatch.setattr("expunge.agent.filesystem.agent.without", slow)
+    (root / "set.jsonl").write_bytes(b'{"ref": "u1"}\n{"ref": "u2"}\n')
+    agent = Filesystem(root, "f:", fields=FIELDS)
+    (result,) = agent.purge([target("f:set.jsonl", Action.REBUILD_WITHOUT)])
+    assert result.fields == {"reason_code": "changed_meanwhile"}
+    assert (
+        not (root / "set.jsonl").exists()
+        if what == "deleted"
+        else (root / "set.jsonl").read_bytes() == b'{"ref": "u7"}\n'
+    )
+
+
+def test_a_number_that_nobody_can_read_makes_its_line_unreadable(root: Path) -> None:
+    result, _ = rebuilt(root, b'{"ref": 1e999}\n{"ref": "u1"}\n')
+    assert result.fields["reason_code"] == "unreadable_line"

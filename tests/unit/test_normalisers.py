@@ -78,6 +78,11 @@ REFUSED: list[tuple[str, str]] = [
     ("email", "ann@" + "x" * 64 + ".com"),
     ("handle", "octo\u200bcat"),
     ("handle", "octo cat"),
+    ("handle", "user\u00b2"),
+    ("handle", "\u2460"),
+    ("uuid", "0x2e5c9e0d5e4c9e8d1e2f3a4b5c6d7e"),
+    ("uuid", "9b2e5c9e0d5e4c9e8d1e2f3a4b5c6d_e"),
+    ("uuid", "+b2e5c9e0d5e4c9e8d1e2f3a4b5c6d7e"),
     ("handle", "  "),
 ]
 
@@ -142,7 +147,7 @@ def erased(world: World, spelled: str) -> str:
     return world.keys.case("/app", "r")
 
 
-@pytest.mark.parametrize("registered", ["ann@example.com", "Ann@B\u00fccher.example"])
+@pytest.mark.parametrize("registered", ["ann@example.com", "Ann@B\u00fccher.example", "ann@foo_bar.example"])
 def test_a_new_version_of_a_normaliser_loses_nobody(registered: str, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     registered_before(world, monkeypatch, registered)

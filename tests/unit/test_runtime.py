@@ -136,6 +136,10 @@ def test_a_rest_that_is_over_before_it_begins_is_none(slow: str) -> None:
     assert min(world.rests) == 0.0
 
 
+def test_what_is_committed_is_not_read_again_whatever_fails_after_that() -> None:
+    assert World({"tick": Unavailable("x")}).turn()[-3:] == ["rewind 0", "rest", "wait"]
+
+
 def test_whoever_lost_a_partition_while_the_broker_is_away_waits_too() -> None:
     world = World({"write": Fenced("x"), "rewind to committed 1": Unavailable("x")})
     assert world.turn()[-4:] == ["rewind to committed 1", "rewind 1", "rest", "wait"]

@@ -346,3 +346,104 @@ def test_no_number_of_a_fact_stands_for_two_when_what_was_half_said_is_set_aside
     world.settle(ticks=1)
     assert not [name for name, _ in world.metrics.counts if name == "ledger_alarms"]
     world.check_ledger(case_id)
+
+
+def test_a_word_that_nobody_can_hear_is_left_out_and_its_partition_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ended the process while it was set aside, too, so nothing could ever pass it."""
+    world, first, _ = neighbours()
+    monkeypatch.setattr("expunge.domain.case.hearing.heard", lambda *_: 1 / 0)
+    world.order("emission.paused", scope={"all": True}, reason="a bad day")
+    for _ in range(12):
+        for role in ("intake", "coordinator"):
+            try:
+                world.step(role, 50)
+            except ZeroDivisionError:
+                world._loops.pop(role, None)
+    (command,) = [e for e in world.broker.events("commands.photos") if e["data"]["case_id"] == first]
+    said = receipt(command["data"], all={"claim": "deleted"})
+    world.publish("receipts.photos", "expunge.purge.receipted.v1", said, source="/photos")
+    world.settle(ticks=1)
+    assert world.status(first) == "completed"
+
+
+def skipped(world: World, case_id: str) -> dict[str, Any]:
+    """A word that leaves out the next message, as the command line says it."""
+    return {"case_id": case_id, "skip": frozen(world, case_id).turn}
+
+
+def test_a_skip_that_is_said_twice_leaves_out_one_message() -> None:
+    """The second one left out a holding, and the case was completed without it."""
+    world, case_id = commanded()
+    tell(world, "expunge.internal.invented_tomorrow.v9", case_id, {"case_id": case_id})
+    world.settle(ticks=1)
+    world.declare_holding("users.db", namespaces=["user_id"])
+    world.settle(ticks=1)
+    word = skipped(world, case_id)
+    for number in range(2):
+        world.say("case.thawed", case_id, reason=f"said {number}", **{k: v for k, v in word.items() if k != "case_id"})
+    world.settle(ticks=1)
+    del world.answers["photos"]
+    world.tick(61)
+    world.settle(ticks=2)
+    assert ("users", "users.db", "delete") in world.commanded[case_id]
+    assert world.status(case_id) == "completed"
+
+
+def test_a_word_is_never_left_out() -> None:
+    """What a hold concerns must hear of it, or it would never be in force."""
+    world, bad, _ = neighbours()
+    mend = raises_at(world, bad, "Reconsider")
+    world.order("hold.placed", key="h1", hold_id="h1", scope={"asset": "photo-p0"}, basis="b", custodian="c")
+    world.settle(ticks=2)
+    world.thaw(bad, skip=True)
+    world.settle(ticks=2)
+    assert frozen(world, bad) is not None
+    mend()
+    world.thaw(bad, reason="mended")
+    world.settle(ticks=2)
+    standing = world.store.standing(partition_of(bad, PARTITIONS))
+    assert standing.in_force(hold_word("h1"))
+
+
+def test_however_many_places_there_are_a_thaw_comes_to_its_end() -> None:
+    world, case_id = commanded()
+    every = 2 * MOST_PLACES + 40
+    for number in range(every):
+        place = {"topic": "t.tasks", "partition": 0, "offset": number}
+        tell(world, "expunge.internal.froze.v1", case_id, {"case_id": case_id, "reason": "x", "place": place})
+    world.settle(ticks=1)
+    seen: set[int] = set()
+    for number in range(8):
+        known = frozen(world, case_id)
+        if known is None:
+            break
+        seen |= {offset for _, _, offset in known.places}
+        world.thaw(case_id, published=False, reason=f"again {number}")
+        world.settle(ticks=1)
+    assert frozen(world, case_id) is None
+    assert seen == set(range(every))
+
+
+def test_a_thawed_case_waits_until_what_is_registered_again_is_in_the_index() -> None:
+    """It was confirmed to be completed while the registration that its thaw had published again was not read yet."""
+    world = world_with("ann")
+
+    def answers(command: dict[str, Any]) -> list[dict[str, Any]]:
+        found = [{"asset": "thumb", "kind": "object"}] if command["targets"][0]["asset"] == "photo-ann" else []
+        told = [{"asset": each["asset"], "claim": "deleted", "discovered": found} for each in command["targets"]]
+        return [receipt(command, results=told)]
+
+    world.answers["photos"] = answers
+    world.poison = lambda role, record: role == "indexer" and b"thumb" in (record.value or b"")
+    case_id = world.erase("ann")
+    world.settle(ticks=4)
+    world.poison = lambda *_: False
+    world.thaw(case_id)
+    for _ in range(6):  # everybody but the indexers
+        for role in ("intake", "resolver", "coordinator", "notary"):
+            world.step(role, 50)
+        world.answer_all()
+    assert world.status(case_id) != "completed"
+    world.settle(ticks=6)
+    assert ("photos", "thumb", "delete") in world.commanded[case_id]
+    assert len(world.confirmations("completed", case_id=case_id)) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -374,4 +375,78 @@ def test_a_locked_database_is_a_failure_by_its_name_and_nothing_changed(database
     (result,) = _impatient(Sqlite(database, TABLES), 0.1).purge([target("db")])
     assert (result.fields, result.untouched) == ({"reason_code": "sqlite_busy"}, True)
     writer.execute("rollback")
+    writer.close()
+
+
+# What a column or a database may hold
+
+
+@pytest.mark.parametrize("declared", ["integer", "numeric", "string", "real", "text", ""])
+def test_a_telephone_number_is_found_whatever_the_column_made_of_it(tmp_path: Path, declared: str) -> None:
+    path = made(tmp_path / "u.db", f"create table users (phone {declared})")
+    with sqlite3.connect(path) as connection:
+        connection.execute("insert into users values (?)", ("+442079460999",))
+    connection.close()
+    who = person("+442079460999", "phone")
+    assert erased(path, who, Table("users", "phone", "phone", normaliser="e164")).claim is Claim.DELETED
+
+
+@pytest.mark.parametrize("at", [1_577_836_800_000_000, 1_577_836_800_000_000_000, "9999-12-31", 253_402_214_400])
+def test_finer_times_are_read_and_what_lies_ahead_is_no_time(tmp_path: Path, at: Any) -> None:
+    path = made(tmp_path / "u.db", "create table orders (who text, at)")
+    with sqlite3.connect(path) as connection:
+        connection.execute("insert into orders values ('ann', ?)", (at,))
+    connection.close()
+    reach = datetime(2026, 3, 1, tzinfo=UTC)
+    result = erased(path, ANN, Table("orders", "user_id", "who", time_column="at"), collected_until=reach)
+    assert result.claim is Claim.DELETED
+
+
+@pytest.mark.parametrize("using", ["USING  fts5", "using\nfts5", 'using "fts5"', "using fts4"])
+def test_a_full_text_index_is_merged_however_it_was_declared(tmp_path: Path, using: str) -> None:
+    module = using.replace("fts4", "fts4")
+    path = made(
+        tmp_path / "u.db", "create table users (id text, bio text)", f"create virtual table words {module} (bio)"
+    )
+    made(
+        path,
+        "create trigger ai after insert on users begin insert into words (rowid, bio) values (new.rowid, new.bio); end",
+        "create trigger ad after delete on users begin delete from words where rowid = old.rowid; end",
+    )
+    with sqlite3.connect(path) as connection:
+        connection.executemany("insert into users values (?, 'x')", [(f"u{n}",) for n in range(50)])
+        connection.execute("insert into users values ('ann', ?)", (CANARY,))
+    connection.close()
+    assert erased(path, ANN, USERS).claim is Claim.DELETED
+    assert CANARY.lower().encode() not in path.read_bytes().lower()
+
+
+def test_a_person_one_of_whose_ids_was_not_opened_is_not_called_absent(database: Path) -> None:
+    """With the e-mail opened and the user id not, the table of user ids was silently not searched."""
+    closed = Person("b" * 32, closed=True)
+    result = ask(database, target("db", people=(ANN, closed)))
+    assert result.fields == {"reason_code": "identity_not_revealed"}
+    assert len(left(database, "select 1 from users")) == 2
+
+
+def test_tables_may_be_declared_in_any_order(tmp_path: Path) -> None:
+    path = made(
+        tmp_path / "u.db",
+        "create table users (id text primary key)",
+        "create table visits (who text references users)",
+        "insert into users values ('ann')",
+        "insert into visits values ('ann')",
+    )
+    result = erased(path, ANN, USERS, Table("visits", "user_id", "who"))
+    assert result.fields == {"matched": 2, "affected": 2}
+
+
+def test_a_lock_is_waited_for_once_a_batch(database: Path) -> None:
+    writer = sqlite3.connect(database, isolation_level=None)
+    writer.execute("begin immediate")
+    agent = _impatient(Sqlite(database, TABLES), 0.3)
+    began = time.monotonic()
+    results = agent.purge([target(f"db{number}") for number in range(50)])
+    assert {result.fields["reason_code"] for result in results} == {"sqlite_busy"}
+    assert time.monotonic() - began < 10  # fifty waits would be fifteen seconds
     writer.close()

@@ -36,8 +36,10 @@ create table if not exists receipts (command text, attempt integer, sequence int
 _UPGRADE = {
     "answers": (
         "insert or ignore into answered select command, identity, result, final, 1 from answers",
-        "insert or ignore into deleted select identity from answers "
-        "where final = 1 and json_extract(result, '$.claim') in ('deleted', 'key_destroyed')",
+        (
+            "insert or ignore into deleted select identity from answers "
+            "where final = 1 and json_extract(result, '$.claim') in ('deleted', 'key_destroyed')"
+        ),
         "drop table answers",
     ),
     "started": (
@@ -45,8 +47,10 @@ _UPGRADE = {
         "drop table started",
     ),
     "pending": (
-        "insert or ignore into going_on "
-        "select json_extract(command, '$.data.command_id'), identity, due, command, 0, '', 0 from pending",
+        (
+            "insert or ignore into going_on "
+            "select json_extract(command, '$.data.command_id'), identity, due, command, 0, '', 0 from pending"
+        ),
         "drop table pending",
     ),
 }

@@ -128,5 +128,10 @@ def purger(declared: AgentSettings, settings: Settings) -> Purger:
             raise ConfigurationError(
                 f"agent {declared.system}: namespace {table.namespace} is not under [[namespaces]]"
             )
+    system = next((each for each in settings.systems if each.name == declared.system), None)
+    for table in declared.tables:
+        if system is not None and table.namespace not in system.reveal:
+            text = f"agent {declared.system}: table {table.name} is searched by {table.namespace}, which is not in the"
+            raise ConfigurationError(f"{text} system's `reveal`: nobody would be found in it")
     tables = [Table(**table.model_dump(), normaliser=normalisers[table.namespace]) for table in declared.tables]
     return Sqlite(declared.database, tables)

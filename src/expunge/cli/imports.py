@@ -23,8 +23,7 @@ from expunge.errors import ConfigurationError, InvalidMessage
 
 BATCH_ASSETS = 500
 BATCH_BYTES = MAX_PAYLOAD_BYTES // 2
-ROW_BYTES = 200
-"""What names of columns may add to a row of CSV, about."""
+BATCH_LINKS = registrations.MAX_BATCH_LINKS // 2
 HEAD_BYTES = 65_536
 LISTS = frozenset({"parents", "subjects", "data_sources", "purposes", "categories", "aliases", "namespaces"})
 
@@ -127,6 +126,7 @@ def problem(door: Door, row: Row, now: datetime) -> str:
     if unknown is not None:
         return f"unknown_field: {unknown if unknown.isidentifier() else 'a name that is none'}"
     try:
+        registrations.weight(row.entry)
         registrations.check(door, model, row.entry, now)
     except InvalidMessage as error:
         where = error.where.removeprefix("data.")
@@ -151,21 +151,25 @@ def batches(file: Path, start: int, lines: int, leave_out: Container[int] = ()) 
         leave_out: lines that are wrong.
     """
     batch: list[dict[str, Any]] = []
-    size, last = 0, None
+    size, named, last = 0, 0, None
     for row in rows(file, start, lines):
         if row.entry is None or row.line in leave_out:
             continue
         if "holding" in row.entry:
             if batch and last is not None:
                 yield Batch(batch, last.end, last.line)
-                batch, size = [], 0
+                batch, size, named = [], 0, 0
             yield Batch([row.entry], row.end, row.line)
             continue
+        weight, links = registrations.weight(row.entry), registrations.links(row.entry)
+        if batch and last is not None and (size + weight > BATCH_BYTES or named + links > BATCH_LINKS):
+            yield Batch(batch, last.end, last.line)
+            batch, size, named = [], 0, 0
         batch.append(row.entry)
-        last, size = row, size + len(row.raw) + ROW_BYTES
-        if len(batch) >= BATCH_ASSETS or size >= BATCH_BYTES:
+        last, size, named = row, size + weight, named + links
+        if len(batch) >= BATCH_ASSETS:
             yield Batch(batch, row.end, row.line)
-            batch, size = [], 0
+            batch, size, named = [], 0, 0
     if batch and last is not None:
         yield Batch(batch, last.end, last.line)
 

@@ -5,7 +5,6 @@ The published vectors in tests/vectors/identity.json let other languages check t
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
 import unicodedata
@@ -49,15 +48,19 @@ def versions(normaliser: str, text: str) -> list[int]:
     """The versions under which an id may have been registered, the newest first.
 
     Raises:
-        InvalidMessage: the newest does not take the id; see `normalise`.
+        InvalidMessage: none of them takes the id; why the newest does not. See `normalise`.
     """
-    normalise(normaliser, text)
-    taken = [newest(normaliser)]
-    for version in NORMALISERS[normaliser]:
-        if version not in taken:
-            with contextlib.suppress(InvalidMessage):  # an older one that refused it has registered nobody by it
-                normalise(normaliser, text, version)
-                taken.append(version)
+    taken: list[int] = []
+    why = InvalidMessage("bad_identity")
+    for version in reversed(NORMALISERS[normaliser]):
+        try:
+            normalise(normaliser, text, version)
+        except InvalidMessage as error:  # a version that refuses it has registered nobody by it
+            why = error
+        else:
+            taken.insert(0, version)
+    if not taken:
+        raise why
     return taken
 
 

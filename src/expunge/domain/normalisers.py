@@ -21,6 +21,7 @@ from expunge.errors import InvalidMessage
 Normaliser = Callable[[str], str]
 _INVISIBLE = frozenset("\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u3164\ufeff\uffa0")
 """Default-ignorable code points (Unicode, DerivedCoreProperties) that no category tells."""
+_UUID = re.compile(r"(?i)(urn:uuid:)?\{?[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}\}?")
 _PLAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
 
 
@@ -85,18 +86,25 @@ def _e164(text: str) -> str:
 
 
 def _uuid(text: str) -> str:
-    try:
-        return str(uuid.UUID(text.strip()))
-    except ValueError:
-        raise InvalidMessage("bad_identity", "not a UUID") from None
+    """A UUID (RFC 9562) in any case, with or without hyphens, braces or `urn:uuid:`."""
+    text = text.strip()
+    if not _UUID.fullmatch(text):
+        raise InvalidMessage("bad_identity", "not a UUID")
+    return str(uuid.UUID(text))
 
 
 def _handle(text: str) -> str:
     """A user name that ignores case and width (the profile UsernameCaseMapped of RFC 8265, section 3.3)."""
-    text = unicodedata.normalize("NFKC", text.strip()).lower()
-    if not text or _cannot_be_seen(text):
+    text = "".join(map(_narrow, text.strip())).lower()
+    if not text or _cannot_be_seen(text) or unicodedata.normalize("NFKC", text) != unicodedata.normalize("NFC", text):
         raise InvalidMessage("bad_identity", "not a user name")
     return unicodedata.normalize("NFC", text)
+
+
+def _narrow(character: str) -> str:
+    """A full- or half-width character as the one that it is a form of (RFC 8265, section 3.3.2)."""
+    kind, _, plain = unicodedata.decomposition(character).partition(" ")
+    return chr(int(plain, 16)) if kind in ("<wide>", "<narrow>") and " " not in plain else character
 
 
 def _cannot_be_seen(text: str) -> bool:

@@ -115,7 +115,7 @@ class Filesystem:
         try:
             places = (path, PurePosixPath(RESTRICTED) / path)
             parts = [left for place in places if (left := self._rewrite(place, named))]
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError, OverflowError):
             return failed(target, "unreadable_line", untouched=True)
         dropped = sum(left.dropped for left in parts)
         if not parts or not (dropped or target.interrupted):
@@ -141,20 +141,13 @@ class Filesystem:
                 _opened(source, "rb") as lines,
                 _opened(made, "wb") as kept,
             ):
-                left = without(lines, named, kept)
-                if _version(os.fstat(source)) != _version(found):  # what somebody has written since would be lost
-                    raise Refused("changed_meanwhile")
-                return left
+                return without(lines, named, kept)
 
 
 def _opened(file: int, mode: str) -> IO[bytes]:
     """A file on a descriptor, which stays open when it is closed."""
     opened: IO[bytes] = os.fdopen(os.dup(file), mode)
     return opened
-
-
-def _version(found: os.stat_result) -> tuple[int, int]:
-    return found.st_mtime_ns, found.st_size
 
 
 class _Nowhere:

@@ -116,4 +116,4 @@ def _words(value: Any) -> Iterator[str]:
     elif isinstance(value, str):
         yield value
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield str(int(value)) if float(value).is_integer() else str(value)
+        yield str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -139,6 +139,8 @@ class Tree:
                         os.fchown(file, like.st_uid, like.st_gid)
                     os.fchmod(file, stat.S_IMODE(like.st_mode))
                 os.fsync(file)
+                if like is not None and not _is_still(goal, path.name, like):
+                    raise Refused("changed_meanwhile")  # what somebody has written, moved or deleted since stands
                 os.rename(name, path.name, src_dir_fd=making, dst_dir_fd=goal)
             except BaseException:
                 with contextlib.suppress(FileNotFoundError):
@@ -180,6 +182,15 @@ class Tree:
         with contextlib.suppress(FileNotFoundError, Refused), self.directory(PurePosixPath(MAKING)) as making:
             for name in os.listdir(making) if making is not None else ():  # noqa: PTH208 - of a descriptor, not a path
                 os.unlink(name, dir_fd=making)
+
+
+def _is_still(directory: int | None, name: str, like: os.stat_result) -> bool:
+    """Whether the file of a name is the one that was read, as it was then."""
+    try:
+        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return all(getattr(found, each) == getattr(like, each) for each in ("st_dev", "st_ino", "st_size", "st_mtime_ns"))
 
 
 def _refuse_if_shared(directory: int) -> None:

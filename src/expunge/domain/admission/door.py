@@ -66,10 +66,9 @@ class Door:
         Raises:
             InvalidMessage: see `pseudonym`.
         """
-        first = self.pseudonym(identity)
         space = self.registry.namespace(identity.namespace or "")
         if identity.id is None or space is None:
-            return [first]
+            return [self.pseudonym(identity)]
         made = partial(self.keys.pseudonym, self.tenant_of(identity), space.name, space.normaliser, identity.id)
         return [made(version) for version in versions(space.normaliser, identity.id)]
 

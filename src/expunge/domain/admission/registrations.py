@@ -9,7 +9,7 @@ import orjson
 
 from expunge.domain import inlets
 from expunge.domain.admission.door import Door, check_sizes, declared
-from expunge.domain.events import EARLIEST, CloudEvent, stamp
+from expunge.domain.events import EARLIEST, MAX_PAYLOAD_BYTES, CloudEvent, stamp
 from expunge.domain.row import Holding
 from expunge.domain.statement import Named, Statement
 from expunge.errors import InvalidMessage
@@ -18,6 +18,8 @@ MAX_BATCH_LINKS = 20_000
 """Parents, people, other names and data sources of all assets of one message: each is a membership in the index."""
 MAX_BATCH_BYTES = 8_000_000
 """What one message says when all that is common is written out for every asset."""
+FRAME_BYTES = 1_000
+"""Of an envelope, about."""
 LINKS = ("parents", "subjects", "aliases", "data_sources")
 
 
@@ -147,14 +149,27 @@ def _holding(door: Door, said: inlets.Inlet, at: str) -> Statement:
 
 def _check_batch(batch: inlets.RegisteredBatch) -> None:
     """What is common stands for every asset: a small message must not become endless work."""
-    links = sum(_links(batch.common | asset) for asset in batch.assets if isinstance(asset, dict))
-    if links > MAX_BATCH_LINKS:
-        raise InvalidMessage("too_many_links", f"{links} in one message, at most {MAX_BATCH_LINKS}")
+    total = sum(links(batch.common | asset) for asset in batch.assets if isinstance(asset, dict))
+    if total > MAX_BATCH_LINKS:
+        raise InvalidMessage("too_many_links", f"{total} in one message, at most {MAX_BATCH_LINKS}")
     common = len(orjson.dumps(batch.common))
     whole = len(batch.assets) * common
     if whole > MAX_BATCH_BYTES:
         raise InvalidMessage("too_large", f"{whole} bytes when written out, at most {MAX_BATCH_BYTES}")
 
 
-def _links(asset: dict[str, Any]) -> int:
+def weight(asset: dict[str, Any]) -> int:
+    """The bytes of one asset in a message.
+
+    Raises:
+        InvalidMessage: no message takes it.
+    """
+    size = len(orjson.dumps(asset))
+    if size > MAX_PAYLOAD_BYTES - FRAME_BYTES:
+        raise InvalidMessage("too_large", "data")
+    return size
+
+
+def links(asset: dict[str, Any]) -> int:
+    """How many memberships an asset makes in the index."""
     return sum(len(value) for field in LINKS if isinstance(value := asset.get(field), list))

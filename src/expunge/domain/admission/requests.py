@@ -12,7 +12,7 @@ from expunge.domain import inlets
 from expunge.domain.admission.door import Door, canonical, check_sizes, declared
 from expunge.domain.case.messages import Root, Seal
 from expunge.domain.events import CloudEvent, Record, millis
-from expunge.domain.identity import normalise
+from expunge.domain.identity import normalise, versions
 from expunge.domain.registry import Publisher
 from expunge.domain.scope import Provision, Scope, ScopeKind, Subject
 from expunge.domain.suppression import RESTRICTED, Suppress, Word, restriction_key
@@ -200,11 +200,11 @@ def _seals(door: Door, identities: Sequence[inlets.Identity], seal_for: SealFor)
             continue
         plain = {
             "namespace": space.name,
-            "id": normalise(space.normaliser, identity.id),
+            "id": normalise(space.normaliser, identity.id, versions(space.normaliser, identity.id)[0]),
             "given": identity.id,
             "tenant": door.tenant_of(identity),
         }
-        pseudonym = door.pseudonym(identity).hex()
+        pseudonym = door.pseudonyms(identity)[0].hex()
         seals += [
             Seal(
                 system=system.name,
