@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -118,6 +119,7 @@ class Lab:
             metrics=self.metrics,
         )
         agent._records = agent._sender = agent._topics = self.broker  # type: ignore[assignment]
+        agent._waits_until = math.inf
         agent._clock = self.clock  # type: ignore[assignment]
         self.agent = agent
 

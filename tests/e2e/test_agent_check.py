@@ -15,6 +15,9 @@ from typing import Any
 
 import pytest
 
+from expunge.adapters.broker.admin import KafkaTopics
+from expunge.domain.registry import Registry, System
+from expunge.domain.topics import all_topics
 from tests.deployment import CONFIG
 from tests.servers import ROOT, Servers
 
@@ -77,11 +80,19 @@ def checked(config: Path, agent: Running, *arguments: str) -> list[dict[str, Any
 
     thread = threading.Thread(target=kill)
     thread.start()
-    thread.join(300)
+    thread.join(150)
     assert killed.is_set(), asked.stderr.read() if asked.poll() is not None and asked.stderr else "it did not ask"
     out, _ = asked.communicate(timeout=120)
     found: list[dict[str, Any]] = json.loads(out[out.index("[{") :])
     return found
+
+
+def topics(real: Servers, prefix: str, system: str) -> None:
+    """What the agent reads is there before it starts: it refuses to wait for a topic that may be a typo."""
+    made = KafkaTopics(real.kafka, {}, prefix)
+    every = all_topics(Registry(systems=(System(name=system),)), 1, 1, 1)
+    made.create([topic for topic in every if topic.name in (f"commands.{system}", f"receipts.{system}")])
+    made.close()
 
 
 def wrong(findings: list[dict[str, Any]]) -> dict[str, str]:
@@ -101,8 +112,9 @@ def named(assets: list[str], prefix: str = "") -> list[str]:
     return [word for asset in assets for word in ("--asset", prefix + asset)]
 
 
-def test_the_agent_for_files(config: Path, tmp_path: Path, start: Callable[..., Running]) -> None:
+def test_the_agent_for_files(real: Servers, config: Path, tmp_path: Path, start: Callable[..., Running]) -> None:
     under = f"check-{time.time_ns()}."
+    topics(real, under, "files")
     (tmp_path / "files").mkdir()
     for asset in ASSETS:
         (tmp_path / "files" / asset).write_text("x")
@@ -116,6 +128,7 @@ def test_the_agent_for_files(config: Path, tmp_path: Path, start: Callable[..., 
 
 def test_an_agent_in_java(real: Servers, config: Path, tmp_path: Path, start: Callable[..., Running]) -> None:
     under = f"check-{time.time_ns()}."
+    topics(real, under, "lab")
     files = tmp_path / "java"
     files.mkdir()
     for asset in ASSETS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -541,16 +541,16 @@ def test_what_goes_on_later_answers_the_latest_attempt(lab: Lab) -> None:
 @pytest.mark.parametrize(
     "returned",
     [
-        lambda batch: [None],
-        lambda batch: None,
-        lambda batch: [deleted(target("something else"))],
-        lambda batch: [later(batch[0], "soon")],
+        lambda _: [None],
+        lambda _: None,
+        lambda _: [deleted(target("something else"))],
+        lambda batch: [later(batch[0], "soon")],  # type: ignore[arg-type]
         lambda batch: [later(batch[0], datetime.max.replace(tzinfo=UTC))],
         lambda batch: (1 / 0 for _ in batch),
     ],
 )
 def test_what_is_no_result_costs_its_batch_and_ends_nobody(lab: Lab, returned: Callable[[Any], Any]) -> None:
-    lab.system.purge = returned  # type: ignore[method-assign]
+    lab.system.purge = returned
     ((asset, claim, reason),) = lab.hears(commanded(data()))
     assert (asset, claim) == ("a", "failed")
     assert str(reason).startswith("raised_")
