@@ -6,6 +6,7 @@ import os
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import (
@@ -191,6 +192,14 @@ class Settings(BaseSettings):
             raise ConfigurationError(f"secret file {self.secret_file}: {error.strerror}; make one: {mend}") from None
 
 
+def without_password(url: str) -> str:
+    """An address as it may be shown."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return url.replace(f":{parts.password}@", ":***@", 1)
+
+
 def config_file() -> Path | None:
     """The file named by EXPUNGE_CONFIG, else ./expunge.toml if it is there.
 
@@ -215,10 +224,12 @@ def load(**flags: Any) -> Settings:
     try:
         return Settings(**flags)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "settings"
         source = config_file() or "no configuration file, and the environment"
-        raise ConfigurationError(f"{source}: {where}: {first['msg']}") from None
+        wrong = [
+            f"{'.'.join(str(part) for part in each['loc']) or 'settings'}: {each['msg']}"
+            for each in error.errors(include_url=False, include_input=False)
+        ]
+        raise ConfigurationError(f"{source}: {'; '.join(wrong)}") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{config_file()}: not TOML: {error}") from None
 

@@ -16,9 +16,9 @@ from expunge.bootstrap import Installation
 from expunge.cli.aside import frozen_line
 from expunge.cli.common import NO, Json, console, installation, print_json, print_table, safe, visible
 from expunge.cli.words import standing
-from expunge.config import config_file
+from expunge.config import config_file, without_password
 from expunge.errors import ConfigurationError, Unavailable
-from expunge.stages import role_of
+from expunge.stages import ROLES, role_of
 
 
 def doctor(json_output: Json = False) -> None:
@@ -26,6 +26,7 @@ def doctor(json_output: Json = False) -> None:
     expunge = installation()
     findings = examine(expunge)
     settings = expunge.settings.model_dump(mode="json", exclude={"kafka": {"options"}})
+    settings["redis"]["url"] = without_password(expunge.settings.redis.url)
     if json_output:
         listed = [{"problem": finding.problem, "mend": finding.mend} for finding in findings]
         print_json({"configuration": str(config_file() or ""), "settings": settings, "findings": listed})
@@ -55,6 +56,8 @@ def examine(expunge: Installation) -> list[Finding]:
         lambda: _standing(expunge),
         lambda: _aside(expunge),
         lambda: _clocks(expunge),
+        lambda: _members(expunge),
+        lambda: _capabilities(expunge),
     ]
     findings: list[Finding] = []
     for check in checks:
@@ -142,6 +145,36 @@ def _aside(expunge: Installation) -> list[Finding]:
         mend = f"expunge dead-letters unpark --topic {topic} --partition {partition} --offset {offset}"
         findings.append(Finding(problem, f"see that it runs, or take it back: {mend}"))
     return findings
+
+
+def _members(expunge: Installation) -> list[Finding]:
+    """Roles and agents that nobody runs: what is for them waits."""
+    prefix, settings = expunge.settings.prefix, expunge.settings
+    ready = {each.system for each in settings.agents}
+    findings = [
+        Finding(f"nobody runs the role {role}", f"expunge run --role {role}")
+        for role in ROLES
+        if not expunge.topics.members(prefix + role)
+    ]
+    for system in settings.systems:
+        if system.integrated and not expunge.topics.members(f"{prefix}agent.{system.name}"):
+            mend = f"expunge agent run {system.name}" if system.name in ready else f"start the agent of {system.name}"
+            findings.append(Finding(f"no agent runs for {system.name}: its commands wait", mend))
+    return findings
+
+
+def _capabilities(expunge: Installation) -> list[Finding]:
+    """Actions that are declared for a system and that its ready agent does not know."""
+    known = {"filesystem": {"delete", "restrict", "lift", "rebuild_without"}, "sqlite": {"delete", "restrict", "lift"}}
+    types = {each.system: each.type for each in expunge.settings.agents}
+    return [
+        Finding(
+            f"system {system.name} declares {', '.join(sorted(more))}, which its {types[system.name]} agent cannot do",
+            f"take that out of the actions of {system.name}, or write an agent that does it",
+        )
+        for system in expunge.settings.systems
+        if system.name in types and (more := {action.value for action in system.actions} - known[types[system.name]])
+    ]
 
 
 CLOCK_SECONDS = 60

@@ -100,12 +100,15 @@ class Server:
     """A Redis with Expunge's keys under one prefix."""
 
     def __init__(self, url: str, prefix: str) -> None:
-        self.client: Any = redis.Redis.from_url(
-            url,
-            socket_timeout=SOCKET_SECONDS,
-            socket_connect_timeout=SOCKET_SECONDS,
-            retry=Retry(ExponentialBackoff(cap=1, base=0.05), 3),
-        )
+        try:
+            self.client: Any = redis.Redis.from_url(
+                url,
+                socket_timeout=SOCKET_SECONDS,
+                socket_connect_timeout=SOCKET_SECONDS,
+                retry=Retry(ExponentialBackoff(cap=1, base=0.05), 3),
+            )
+        except ValueError:  # whose text may hold the password
+            raise ConfigurationError("redis.url is no address of a Redis: redis://HOST:PORT/0, or rediss://") from None
         self._prefix = prefix.encode()
         self._sentinels = [self.key(tag, "sentinel") for tag in range(TAGS)]
         self._ahead = ThreadPoolExecutor(max_workers=1, thread_name_prefix="redis")

@@ -1,0 +1,42 @@
+"""Configuration: everything that is wrong is said at once, and no secret is ever shown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from expunge.adapters.store.server import Server
+from expunge.config import load, without_password
+from expunge.errors import ConfigurationError
+
+
+def test_everything_that_is_wrong_with_a_file_is_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "expunge.toml"
+    file.write_text('log_level = "loud"\nunheard_of = 1\n[kafka]\npartitions = 0\n')
+    monkeypatch.setenv("EXPUNGE_CONFIG", str(file))
+    with pytest.raises(ConfigurationError) as refused:
+        load()
+    for each in ("log_level", "unheard_of", "kafka.partitions"):
+        assert each in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+        ("redis://:hunter2@host/0", "redis://:***@host/0"),
+        ("rediss://user:hunter2@host:6380/1?x=y", "rediss://user:***@host:6380/1?x=y"),
+    ],
+)
+def test_a_password_is_never_shown(url: str, shown: str) -> None:
+    """doors 13: doctor printed it."""
+    assert without_password(url) == shown
+
+
+@pytest.mark.parametrize("url", ["http://:hunter2@host", "redis//host", "redis://host:hunter2/0", ""])
+def test_an_address_that_is_none_is_an_error_for_people(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"redis\.url") as refused:
+        Server(url, "x.")
+    assert "hunter2" not in json.dumps(str(refused.value))
