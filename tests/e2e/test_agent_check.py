@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from expunge.adapters.broker.admin import KafkaTopics
+from expunge.adapters.vault import new_key_pair
 from expunge.domain.registry import Registry, System
 from expunge.domain.topics import all_topics
 from tests.deployment import CONFIG
@@ -124,6 +126,40 @@ def test_the_agent_for_files(real: Servers, config: Path, tmp_path: Path, start:
     )
     assert wrong(checked(config, agent, *ask)) == {}
     assert not list((tmp_path / "files").iterdir())
+
+
+def test_the_agent_for_a_database(real: Servers, config: Path, tmp_path: Path, start: Callable[..., Running]) -> None:
+    under = f"check-{time.time_ns()}."
+    topics(real, under, "crm")
+    private, public = new_key_pair()
+    (tmp_path / "key").write_text(private)
+    (tmp_path / "key").chmod(0o600)
+    database = sqlite3.connect(tmp_path / "crm.db")
+    database.execute("create table people (id text)")
+    database.executemany("insert into people values (?)", [(each,) for each in ASSETS])
+    database.commit()
+    declared = f"""
+[[systems]]
+name = "crm"
+reveal = ["user_id"]
+sealing_key = "{public}"
+[[agents]]
+system = "crm"
+type = "sqlite"
+database = "{tmp_path}/crm.db"
+key_file = "{tmp_path}/key"
+state = "{tmp_path}/crm-agent.db"
+tables = [{{ name = "people", namespace = "user_id", column = "id" }}]
+"""
+    config.write_text(config.read_text() + declared)
+    people = [word for each in ASSETS for word in ("--person", f"user_id:{each}")]
+    ask = ["crm", "--holding", "crm.db", *people, "--sealing-key", public, "--prefix", under, "--kind", "record"]
+    agent = start(
+        [sys.executable, "-m", "expunge", "agent", "run", "crm"], EXPUNGE_CONFIG=str(config), EXPUNGE_PREFIX=under
+    )
+    assert wrong(checked(config, agent, *ask)) == {}
+    assert database.execute("select count(*) from people").fetchone() == (0,)
+    database.close()
 
 
 def test_an_agent_in_java(real: Servers, config: Path, tmp_path: Path, start: Callable[..., Running]) -> None:

@@ -29,8 +29,7 @@ class LibraryVault:
 
     def seal_for(self, public_key: str, plain: bytes) -> str:
         """See `ports.Vault.seal_for`."""
-        box = SealedBox(PublicKey(bytes.fromhex(public_key)))
-        return base64.b64encode(box.encrypt(plain)).decode()
+        return seal_for(public_key, plain)
 
     def seal_dead_letter(self, place: str, payload: bytes) -> str:
         """See `ports.Vault.seal_dead_letter`.
@@ -52,6 +51,12 @@ class LibraryVault:
             return AESGCM(self._key).decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], place.encode())
         except InvalidTag:
             raise InvalidMessage("not_openable", "dead letter") from None
+
+
+def seal_for(public_key: str, plain: bytes) -> str:
+    """Seal to a system's X25519 key (libsodium sealed box), in base64."""
+    box = SealedBox(PublicKey(bytes.fromhex(public_key)))
+    return base64.b64encode(box.encrypt(plain)).decode()
 
 
 class Opener:

@@ -6,6 +6,8 @@ to delete is really deleted: it must be given assets that nobody needs.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -51,6 +53,16 @@ class Finding:
     seen: str
 
 
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What a system is asked by that finds people itself, and how they are named to it."""
+
+    asset: str
+    namespace: str
+    seal: Callable[[bytes], str]
+    """To the system's key."""
+
+
 @dataclass
 class Stage:
     """What plays need: the agent, what it may be asked to delete, and what it has answered."""
@@ -65,6 +77,8 @@ class Stage:
     patience: float
     prefix: str = ""
     """What asset ids of the system begin with."""
+    holding: Holding | None = None
+    """A system that finds people's rows itself: its "assets" are people, by their ids."""
     case_id: str = field(default_factory=lambda: secrets.token_hex(16))
     heard: dict[str, list[PurgeReceipted]] = field(default_factory=dict)
     events: dict[str, str] = field(default_factory=dict)
@@ -98,10 +112,26 @@ class Stage:
             "due_at": stamp(now + timedelta(days=30)),
             "regime": "gdpr",
             "minimum_grade": "E0",
-            "targets": [{"asset": asset, "kind": self.kind} for asset in assets],
+            "targets": [self.target(asset) for asset in assets],
+            "people": [self._person(asset) for asset in assets] if self.holding else [],
         }
         self._send(COMMANDED, identity, data | fields, f"{identity}-{attempt}")
         return identity
+
+    def name(self, asset: str) -> str:
+        """What an answer about it names."""
+        return self.holding.asset if self.holding else asset
+
+    def target(self, asset: str, **more: Any) -> dict[str, Any]:
+        """An asset as a command names it: of a holding, one person."""
+        people = {"subjects": [{"pseudonym": _pseudonym(asset)}]} if self.holding else {}
+        return {"asset": self.name(asset), "kind": self.kind} | people | more
+
+    def _person(self, who: str) -> dict[str, str]:
+        if self.holding is None:
+            return {}
+        said = {"namespace": self.holding.namespace, "id": who, "given": who, "tenant": "default"}
+        return {"pseudonym": _pseudonym(who), "sealed": self.holding.seal(json.dumps(said).encode())}
 
     def withdraw(self, command_id: str, attempt: int = 1) -> None:
         """Take a command back."""
@@ -145,11 +175,17 @@ class Stage:
 
     def answers(self, command_id: str, *assets: str, attempt: int = 1) -> dict[str, Outcome]:
         """What was claimed of each of these assets, in receipts of this attempt."""
+        names = [self.name(asset) for asset in assets]
 
         def told(receipts: list[PurgeReceipted]) -> bool:
-            return set(assets) <= _claims(receipts, assets, attempt).keys()
+            return set(names) <= _claims(receipts, names, attempt).keys()
 
-        return _claims(self.await_receipts(command_id, told), assets, attempt)
+        found = _claims(self.await_receipts(command_id, told), names, attempt)
+        return {asset: found[self.name(asset)] for asset in assets}
+
+
+def _pseudonym(who: str) -> str:
+    return hashlib.blake2b(who.encode(), digest_size=16).hexdigest()
 
 
 @dataclass(slots=True)
@@ -242,7 +278,7 @@ def withdrawn_before(stage: Stage) -> str:
     stage.command(asset, command_id=command)
     probe = stage.absent()
     stage.answers(stage.command(probe), probe)  # by now the command before it was read
-    done = _claims(stage.heard[command], [asset], 1).get(asset)
+    done = _claims(stage.heard[command], [stage.name(asset)], 1).get(stage.name(asset))
     if done is not None and done.claim in (Claim.DELETED, Claim.KEY_DESTROYED):
         raise Wrong("it was carried out: remember a withdrawn command_id for good")
     claim = stage.answers(stage.command(asset), asset)[asset].claim
@@ -259,7 +295,7 @@ def withdrawn_after(stage: Stage) -> str:
     stage.withdraw(command)
     (last,) = [each for each in stage.await_receipts(command, _let_go) if each.status == "withdrawn"][-1:]
     said = {each.asset: each.claim for each in last.results}
-    if said.get(asset) is not claim:
+    if said.get(stage.name(asset)) is not claim:
         raise Wrong(f"it had said {claim}, and the answer to the withdrawal does not")
     return f"withdrawn, {claim} before"
 
@@ -267,7 +303,7 @@ def withdrawn_after(stage: Stage) -> str:
 def unknown_fields(stage: Stage) -> str:
     """Fields of a later version are passed over."""
     asset = stage.absent()
-    targets = [{"asset": asset, "kind": stage.kind, "colour": "red"}]
+    targets = [stage.target(asset, colour="red")]
     claim = stage.answers(stage.command(asset, mood="good", targets=targets), asset)[asset].claim
     _expect(claim, Claim.NOT_FOUND, Claim.DELETED)
     return str(claim)
@@ -276,7 +312,9 @@ def unknown_fields(stage: Stage) -> str:
 def unknown_kind(stage: Stage) -> str:
     """A kind of a later version costs its target alone."""
     strange, other = stage.absent(), stage.absent()
-    targets = [{"asset": strange, "kind": "hologram"}, {"asset": other, "kind": stage.kind}]
+    if stage.holding:
+        return "a holding has one kind"
+    targets = [stage.target(strange, kind="hologram"), stage.target(other)]
     claims = stage.answers(stage.command(strange, other, targets=targets), strange, other)
     _expect(claims[strange].claim, Claim.FAILED, Claim.NOT_FOUND)
     if claims[other].claim is Claim.FAILED:
@@ -295,10 +333,10 @@ def unknown_action(stage: Stage) -> str:
 def twice_one_asset(stage: Stage) -> str:
     """Two targets may be one asset."""
     asset = stage.absent()
-    targets = [
-        {"asset": asset, "kind": stage.kind, "subjects": [{"pseudonym": secrets.token_hex(16)}]} for _ in range(2)
-    ]
-    return str(stage.answers(stage.command(asset, targets=targets), asset)[asset].claim)
+    other = [stage.absent()] if stage.holding else []  # two people of one holding
+    another = stage.target(other[0]) if other else stage.target(asset, subjects=[{"pseudonym": _pseudonym("another")}])
+    targets = [stage.target(asset), another]
+    return str(stage.answers(stage.command(asset, *other, targets=targets), asset)[asset].claim)
 
 
 def refused(stage: Stage) -> str:
@@ -306,7 +344,7 @@ def refused(stage: Stage) -> str:
     asset = stage.absent()
     command = stage.command(asset)
     stage.answers(command, asset)
-    targets = [{"asset": asset, "kind": stage.kind, "refused": "fewer_affected_than_matched"}]
+    targets = [stage.target(asset, refused="fewer_affected_than_matched")]
     stage.command(asset, attempt=2, command_id=command, targets=targets)
     return str(stage.answers(command, asset, attempt=2)[asset].claim)
 

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
+from nacl.exceptions import CryptoError
 from rich.text import Text
 
 from expunge.adapters.broker.admin import KafkaTopics
 from expunge.adapters.broker.consumer import KafkaReader
 from expunge.adapters.broker.producer import KafkaSender
 from expunge.adapters.system import SystemClock
-from expunge.agent.conformance import NEEDED, Finding, Stage, run
+from expunge.adapters.vault import seal_for
+from expunge.agent.conformance import NEEDED, Finding, Holding, Stage, run
 from expunge.cli.common import NO, Json, console, print_json, print_table
 from expunge.config import load
 from expunge.domain.events import Outgoing, Record
@@ -25,7 +27,16 @@ from expunge.errors import ConfigurationError
 
 def check(
     system: Annotated[str, typer.Argument(help="The system's name, as its agent knows it.")],
-    asset: Annotated[list[str], typer.Option(help=f"An asset that nobody needs: it is deleted. {NEEDED} are needed.")],
+    asset: Annotated[
+        list[str] | None, typer.Option(help=f"An asset that nobody needs: it is deleted. {NEEDED} are needed.")
+    ] = None,
+    holding: Annotated[
+        str | None, typer.Option(help="Of a system that finds people itself: what it is asked by.")
+    ] = None,
+    person: Annotated[
+        list[str] | None, typer.Option(help=f"NAMESPACE:ID of somebody whose rows nobody needs. {NEEDED} are needed.")
+    ] = None,
+    sealing_key: Annotated[str, typer.Option(help="With --holding: the system's public key, hexadecimal.")] = "",
     prefix: Annotated[
         str | None, typer.Option(help="Of topics (default: one made for this run). Start the agent under it.")
     ] = None,
@@ -39,8 +50,12 @@ def check(
 
     It speaks under a prefix of its own: no role reads it, and no case hears of it.
     """
-    if len(asset) < NEEDED:
-        raise ConfigurationError(f"{NEEDED} assets are needed that nobody needs, and {len(asset)} are named (--asset)")
+    asked, things = _asked(holding, person or [], sealing_key), asset or []
+    if asked is not None:
+        things = [each.partition(":")[2] for each in person or []]
+    if len(things) < NEEDED:
+        word = "people (--person)" if asked else "assets (--asset)"
+        raise ConfigurationError(f"{NEEDED} {word} are needed whose data nobody needs, and {len(things)} are named")
     kafka = load().kafka
     under = prefix or f"check-{secrets.token_hex(4)}."
     topics = KafkaTopics(kafka.bootstrap_servers, kafka.options, under)
@@ -50,7 +65,7 @@ def check(
         console.print(f"start the agent of {system} with prefix={under}", markup=False)
     talk = _Kafka(kafka.bootstrap_servers, kafka.options, under, system, topics)
     clock = SystemClock()
-    stage = Stage(system, talk, clock, clock.now, kind.value, list(asset), seconds, absent_prefix)
+    stage = Stage(system, talk, clock, clock.now, kind.value, list(things), seconds, absent_prefix, asked)
     findings = []
     try:
         for finding in run(stage, _ask if crash else None):
@@ -63,6 +78,23 @@ def check(
     _print(findings, as_json=json_output)
     if not all(finding.right for finding in findings):
         raise typer.Exit(NO)
+
+
+def _asked(holding: str | None, people: list[str], sealing_key: str) -> Holding | None:
+    """The holding that is asked about people; None: the system is asked about assets."""
+    if holding is None:
+        return None
+    namespaces = {each.partition(":")[0] for each in people}
+    if len(namespaces) != 1 or not all(":" in each for each in people):
+        raise ConfigurationError("with --holding, people are named by --person NAMESPACE:ID, of one namespace")
+
+    def seal(plain: bytes) -> str:
+        try:
+            return seal_for(sealing_key, plain)
+        except (ValueError, TypeError, CryptoError):
+            raise ConfigurationError("--sealing-key is no X25519 public key of 64 hexadecimal digits") from None
+
+    return Holding(holding, namespaces.pop(), seal)
 
 
 def _print(findings: Sequence[Finding], *, as_json: bool) -> None:
