@@ -35,12 +35,14 @@ check: setup  ## lint, format, types, layers, schemas
 	@$(BIN)/lint-imports
 	@$(BIN)/python tools/schemas.py --check
 	@$(BIN)/python tools/machines.py --check
+	@$(BIN)/python tools/vocabulary.py --check
 
 fix: setup  ## format, and write the schemas anew
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 	@$(BIN)/python tools/schemas.py
 	@$(BIN)/python tools/machines.py
+	@$(BIN)/python tools/vocabulary.py
 
 up down status: setup  ## the demo's servers
 	@$(DEVSTACK) $@ --instance demo

@@ -231,7 +231,7 @@ class Client:
             request_id: the same request bears the same id; none: a new one.
             received_at: when the person asked, from which the law counts; none: now.
             regime: the law; none: the publisher's own.
-            jurisdiction: whose holidays and rules count (`DE-BY`, `US-CA`).
+            jurisdiction: where the person is (`DE`, `US-CA`): it says the law where `regime` does not.
             dry_run: plan, say what would be done, and stop.
             fields: correlation_id, batch, requester, matter.
         """

@@ -60,7 +60,9 @@ def submit(
         str | None, typer.Option(help="When the person asked: 2026-11-23, or a time with its zone (default: now).")
     ] = None,
     regime: Annotated[Regime | None, typer.Option(help="The law (default: the publisher's).")] = None,
-    jurisdiction: Annotated[str | None, typer.Option(help="Whose holidays and rules count: DE-BY, US-CA.")] = None,
+    jurisdiction: Annotated[
+        str | None, typer.Option(help="Where the person is, which says the law: DE, GB, US-CA.")
+    ] = None,
     tenant: Annotated[str | None, typer.Option(help="Whose customer the person is.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan, say what would be done, and stop.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the final confirmation.")] = False,
