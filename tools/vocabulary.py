@@ -1,4 +1,4 @@
-"""Writes docs/vocabulary.md: every word that messages, configuration and metrics may use; `--check` compares instead."""
+"""Writes docs/vocabulary.md: every word that messages, configuration and metrics may use; `--check` compares."""
 
 from __future__ import annotations
 
@@ -21,9 +21,8 @@ PAGE = ROOT / "docs/vocabulary.md"
 
 def page() -> str:
     """The page, from the code."""
-    parts = [
-        "# Vocabulary\n\nEvery word that messages, configuration and metrics may use. Written by `python tools/vocabulary.py`.\n"
-    ]
+    about = "Every word that messages, configuration and metrics may use. Written by `python tools/vocabulary.py`."
+    parts = [f"# Vocabulary\n\n{about}\n"]
     parts.append(_table("Kinds of assets", ("kind", "holds many people's data"), _kinds()))
     parts.append(_table("Actions, and the claims that answer them", ("action", "claims"), _actions()))
     parts.append(_list("Claims", [each.value for each in Claim]))
