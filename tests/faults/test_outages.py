@@ -128,7 +128,7 @@ def test_who_waits_says_for_what_and_ends_when_it_is_told_to(
 
 def test_a_server_that_cannot_be_reached_at_the_start_ends_it_after_a_minute(tmp_path: Path) -> None:
     with own_servers() as found, deployed(tmp_path / "d", *found.addresses) as world:
-        config = world.config.read_text().replace(found.addresses.kafka, "127.0.0.1:39999")
+        config = world.config.read_text().replace(found.addresses.kafka, "127.0.0.1:9")
         world.config.write_text(config)
         commands = {"run": ("run",), "role": ("run", "--role", "notary"), "agent": ("agent", "run", "files")}
         began = time.monotonic()
