@@ -295,8 +295,8 @@ def test_a_case_that_this_version_cannot_read_waits_and_its_neighbours_go_on() -
     world.check_ledger(bad)
 
 
-def test_what_a_system_discovered_and_ends_indexers_freezes_the_case_that_asked() -> None:
-    """It was completed without it, for who registers it is Expunge, and nobody says it again."""
+def discovery_that_ends_indexers() -> tuple[World, str]:
+    """A case whose system discovers a thumbnail, and the registration of that ends every indexer that reads it."""
     world = world_with("ann")
 
     def answers(command: dict[str, Any]) -> list[dict[str, Any]]:
@@ -308,6 +308,12 @@ def test_what_a_system_discovered_and_ends_indexers_freezes_the_case_that_asked(
     world.poison = lambda role, record: role == "indexer" and b"thumb" in (record.value or b"")
     case_id = world.erase("ann")
     world.settle(ticks=4)
+    return world, case_id
+
+
+def test_what_a_system_discovered_and_ends_indexers_freezes_the_case_that_asked() -> None:
+    """It was completed without it, for who registers it is Expunge, and nobody says it again."""
+    world, case_id = discovery_that_ends_indexers()
     assert world.deaths == MOST_DEATHS
     assert frozen(world, case_id) is not None
     world.poison = lambda *_: False
@@ -426,17 +432,7 @@ def test_however_many_places_there_are_a_thaw_comes_to_its_end() -> None:
 
 def test_a_thawed_case_waits_until_what_is_registered_again_is_in_the_index() -> None:
     """It was confirmed to be completed while the registration that its thaw had published again was not read yet."""
-    world = world_with("ann")
-
-    def answers(command: dict[str, Any]) -> list[dict[str, Any]]:
-        found = [{"asset": "thumb", "kind": "object"}] if command["targets"][0]["asset"] == "photo-ann" else []
-        told = [{"asset": each["asset"], "claim": "deleted", "discovered": found} for each in command["targets"]]
-        return [receipt(command, results=told)]
-
-    world.answers["photos"] = answers
-    world.poison = lambda role, record: role == "indexer" and b"thumb" in (record.value or b"")
-    case_id = world.erase("ann")
-    world.settle(ticks=4)
+    world, case_id = discovery_that_ends_indexers()
     world.poison = lambda *_: False
     world.thaw(case_id)
     for _ in range(6):  # everybody but the indexers
