@@ -77,10 +77,12 @@ def thaw(
     said: dict[str, Any] = {"case_id": case_id} | ({"reason": reason} if reason else {})
     said |= {"places": [dict(zip(("topic", "partition", "offset"), place, strict=True)) for place in found]}
     said |= {"skip": frozen.turn} if skip else {}
-    identity = say_word(expunge, "expunge.case.thawed.v1", case_id, operator, "decide", said)
+    word = say_word(expunge, "expunge.case.thawed.v1", case_id, operator, "decide", said)
+    word.close()
     expunge.close()
     if json_output:
-        print_json({"control_id": identity, "case_id": case_id, "again": len(found) - len(gone), "without": len(gone)})
+        told = {"control_id": word.identity, "case_id": case_id}
+        print_json(told | {"again": len(found) - len(gone), "without": len(gone)})
     else:
         console.print(f"said; `expunge case show {case_id}` shows what came of it")
 

@@ -58,8 +58,8 @@ def place(
     data: dict[str, Any] = {"hold_id": hold_id, "scope": scope, "basis": basis, "custodian": custodian}
     if review_by is not None:
         data["review_by"] = stamp(review_by.astimezone())
-    say_word(expunge, "expunge.hold.placed.v1", hold_id, operator, "hold", data)
-    await_word(expunge, hold_word(hold_id), lambda each: hold_id in each.holds, wait, as_json=json_output)
+    word = say_word(expunge, "expunge.hold.placed.v1", hold_id, operator, "hold", data)
+    await_word(expunge, word, hold_word(hold_id), lambda each: hold_id in each.holds, wait, as_json=json_output)
     expunge.close()
 
 
@@ -76,10 +76,13 @@ def release(
     if not any(hold_id in each.holds for each in standing(expunge)):
         say_error(f"no hold {hold_id}: `expunge hold list` shows those that exist")
         raise typer.Exit(NO)
+    if all(each.release_of(hold_id) is not None for each in standing(expunge)):
+        say_error(f"hold {hold_id} has ended: `expunge hold list --released` shows it")
+        raise typer.Exit(NO)
     data = {"hold_id": hold_id} | ({"reason": reason} if reason else {})
-    say_word(expunge, "expunge.hold.released.v1", hold_id, operator, "hold", data)
+    word = say_word(expunge, "expunge.hold.released.v1", hold_id, operator, "hold", data)
     await_word(
-        expunge, hold_word(hold_id), lambda each: each.release_of(hold_id) is not None, wait, as_json=json_output
+        expunge, word, hold_word(hold_id), lambda each: each.release_of(hold_id) is not None, wait, as_json=json_output
     )
     expunge.close()
 

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from expunge.cli.common import Json, installation
-from expunge.cli.words import Operator, Wait, await_word, say_word
+from expunge.cli.common import NO, Json, installation, say_error
+from expunge.cli.words import Operator, Wait, await_word, say_word, standing
 from expunge.domain.standing import EVERYTHING, Standing, pause_word
 from expunge.errors import ConfigurationError
 
@@ -65,11 +65,14 @@ def _say(
     kind = {"system": "system", "publisher": "publisher", "case_id": "case"}
     named = EVERYTHING if field == "all" else f"{kind[field]}:{value}"
     type_ = "expunge.emission.paused.v1" if paused else "expunge.emission.resumed.v1"
-    say_word(expunge, type_, pause_word(named), operator, "pause", said | {"scope": scope})
+    if not paused and not any(each.is_paused(named) for each in standing(expunge)):
+        say_error(f"nothing is paused for {named.replace(':', ' ')}: `expunge doctor` lists what is")
+        raise typer.Exit(NO)
+    word = say_word(expunge, type_, pause_word(named), operator, "pause", said | {"scope": scope})
 
     def heard(standing: Standing) -> bool:
         known = standing.pauses.get(named)
         return known is not None and known.paused is paused
 
-    await_word(expunge, pause_word(named), heard, wait, as_json=json_output)
+    await_word(expunge, word, pause_word(named), heard, wait, as_json=json_output)
     expunge.close()

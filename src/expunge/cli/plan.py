@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from expunge.bootstrap import Installation
 from expunge.cli import models
 from expunge.cli.common import NO, Json, console, installation, print_json, print_table, safe, say_error, status_text
-from expunge.cli.words import Operator, say_word
+from expunge.cli.words import Heard, Operator, await_heard, say_word
 from expunge.domain.case.state import Case, Generation
 from expunge.domain.controls import ObligationDecided, Option
 from expunge.domain.events import stamp
@@ -225,9 +225,19 @@ def _show_group(group: Rate, *, as_json: bool) -> None:
     )
 
 
-def approve(case_id: CaseId, plan_digest: PlanDigest, operator: Operator, json_output: Json = False) -> None:
+def approve(
+    case_id: CaseId, plan_digest: PlanDigest, operator: Operator, wait: Heard = 60, json_output: Json = False
+) -> None:
     """Approve a plan that waits; with the last approval it is carried out."""
-    _say("expunge.plan.approved.v1", case_id, operator, "approve", {"plan_digest": plan_digest}, as_json=json_output)
+    _say(
+        "expunge.plan.approved.v1",
+        case_id,
+        operator,
+        "approve",
+        {"plan_digest": plan_digest},
+        wait,
+        as_json=json_output,
+    )
 
 
 def reject(
@@ -235,37 +245,40 @@ def reject(
     plan_digest: PlanDigest,
     operator: Operator,
     reason: Annotated[str, typer.Option(help="Why; the requester is told.")],
+    wait: Heard = 60,
     json_output: Json = False,
 ) -> None:
     """Reject a plan that waits; it is not carried out."""
     data = {"plan_digest": plan_digest, "reason": reason}
-    _say("expunge.plan.rejected.v1", case_id, operator, "approve", data, as_json=json_output)
+    _say("expunge.plan.rejected.v1", case_id, operator, "approve", data, wait, as_json=json_output)
 
 
 def extend(
     case_id: CaseId,
     operator: Operator,
     reason: Annotated[str, typer.Option(help="Why; the requester is told.")],
+    wait: Heard = 60,
     json_output: Json = False,
 ) -> None:
     """Take as much more time as the law lets, once, before the first term has ended."""
     case = find(installation(), case_id)
     if case.extendable_to is None:
         raise ConfigurationError(f"clock {case.clock} of this case knows no extension")
-    _say("expunge.deadline.extended.v1", case_id, operator, "decide", {"reason": reason}, as_json=json_output)
+    _say("expunge.deadline.extended.v1", case_id, operator, "decide", {"reason": reason}, wait, as_json=json_output)
 
 
 def cancel(
     case_id: CaseId,
     operator: Operator,
     reason: Annotated[str, typer.Option(help="Why; it stands on the topic of controls.")],
+    wait: Heard = 60,
     json_output: Json = False,
 ) -> None:
     """Take a request back: nothing more is commanded, and what is with systems is withdrawn.
 
     What is gone is gone; the case is `cancelled` once every system has said that it lets go, and says what was done.
     """
-    _say("expunge.request.cancelled.v1", case_id, operator, "decide", {"reason": reason}, as_json=json_output)
+    _say("expunge.request.cancelled.v1", case_id, operator, "decide", {"reason": reason}, wait, as_json=json_output)
 
 
 def decide(
@@ -276,6 +289,7 @@ def decide(
     system: Annotated[str, typer.Option(help="The system in which something is open, or has happened.")] = "",
     asset: Annotated[str, typer.Option(help="The model that is made anew.")] = "",
     due_at: Annotated[str, typer.Option("--by", help="With retrain_by: from when on (RFC 3339).")] = "",
+    wait: Heard = 60,
     json_output: Json = False,
 ) -> None:
     """Settle what is open in a system, say that something has happened there, or when a model is made anew.
@@ -288,7 +302,7 @@ def decide(
     given = {"system": system, "asset": asset, "due_at": due_at}
     data = {"option": option.value, "rationale": rationale} | {name: text for name, text in given.items() if text}
     _check(data | {"operator": operator, "case_id": case_id})
-    _say("expunge.obligation.decided.v1", case_id, operator, "decide", data, as_json=json_output)
+    _say("expunge.obligation.decided.v1", case_id, operator, "decide", data, wait, as_json=json_output)
 
 
 def _check(data: dict[str, str]) -> None:
@@ -300,14 +314,13 @@ def _check(data: dict[str, str]) -> None:
         raise ConfigurationError(f"case decide: {first['msg'].removeprefix('Value error, ')}") from None
 
 
-def _say(kind: str, case_id: str, operator: str, role: str, data: dict[str, Any], *, as_json: bool) -> None:
-    """Publish an operator's word; what does not fit the case is set aside and counted, and changes nothing."""
+def _say(
+    kind: str, case_id: str, operator: str, role: str, data: dict[str, Any], wait: float, *, as_json: bool
+) -> None:
+    """Publish an operator's word about a case or a group, and say whether it changes anything."""
     expunge = installation()
     if expunge.rate(case_id) is None:
         case_id = find(expunge, case_id).case_id
-    identity = say_word(expunge, kind, case_id, operator, role, data | {"case_id": case_id})
+    word = say_word(expunge, kind, case_id, operator, role, data | {"case_id": case_id})
+    await_heard(expunge, word, case_id, wait, as_json=as_json)
     expunge.close()
-    if as_json:
-        print_json({"control_id": identity, "case_id": case_id})
-    else:
-        console.print(f"said; `expunge case plan {case_id}` shows what came of it")

@@ -199,7 +199,9 @@ def spoken(state: Rate, operator: str, plan_digest: str, control: str, *, let_go
         said = {"operator": operator, "control": control, "reason": reason}
         verdict = Verdict(group=state.group, up_to=count, let_go=False, **said)
         return Word(_settled(state.model_copy(update=heard), count), verdict)
-    approved = {**state.approved, operator: max(count, state.approved.get(operator, 0))}
+    if count <= state.approved.get(operator, 0):
+        return Word(state, refused="approved_already")
+    approved = {**state.approved, operator: count}
     after = state.model_copy(update=heard | {"approved": approved})
     counts = sorted(approved.values(), reverse=True)
     agreed = counts[state.approvals - 1] if len(counts) >= state.approvals else 0

@@ -169,7 +169,11 @@ class Standing(Value):
     def pauses_of(self, publisher: str, system: str, case_id: str) -> tuple[str, ...]:
         """The pauses that keep a command back, as words."""
         scopes = (EVERYTHING, f"system:{system}", f"publisher:{publisher}", f"case:{case_id}")
-        return tuple(pause_word(each) for each in scopes if each in self.pauses and self.pauses[each].paused)
+        return tuple(pause_word(each) for each in scopes if self.is_paused(each))
+
+    def is_paused(self, scope: str) -> bool:
+        """Whether commands are paused for a scope, as `Pause` names it."""
+        return scope in self.pauses and self.pauses[scope].paused
 
     def holds_on(self, case_id: str, system: str) -> tuple[Hold, ...]:
         """The holds that may cover something in a command."""

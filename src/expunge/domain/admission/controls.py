@@ -59,8 +59,7 @@ def control(door: Door, event: CloudEvent, record: Record) -> Control | Said:
         raise InvalidMessage("undeclared_operator", "data.operator")
     if role not in operator.roles:
         raise InvalidMessage("not_allowed", "data.operator")
-    whole = canonical(said.model_dump(mode="json", exclude_none=True) | {"type": event.type, "id": event.id})
-    content, place = door.keys.content(whole), door.place_of(record)
+    content, place = content_of(door, said, event), door.place_of(record)
     spoken: dict[str, Any] = {"operator": operator.name, "content": content, "place": place}
     if isinstance(said, CaseControl):
         return _of_case(door, said, spoken | {"case_id": said.case_id})
@@ -70,6 +69,12 @@ def control(door: Door, event: CloudEvent, record: Record) -> Control | Said:
         return HoldPlaced(hold=_hold(door, said, operator, record, content), place=place)
     release = Release(at=record.appended_at, operator=operator.name, order=_order(record))
     return HoldReleased(hold_id=said.hold_id, release=release, content=content, place=place)
+
+
+def content_of(door: Door, said: inlets.Inlet, event: CloudEvent) -> str:
+    """The name of a word by what it says: cases and dead letters know it by that."""
+    whole = said.model_dump(mode="json", exclude_none=True) | {"type": event.type, "id": event.id}
+    return door.keys.content(canonical(whole))
 
 
 def _of_case(door: Door, said: CaseControl, spoken: dict[str, Any]) -> Control:

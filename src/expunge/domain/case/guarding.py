@@ -76,7 +76,10 @@ def suppress_if_let_go(turn: Turn, before: Case) -> None:
 def approved(turn: Turn, message: Approved) -> None:
     """One operator's approval; with the last that is needed the plan is carried out."""
     generation, before = _awaiting(turn, message), turn.case
-    if generation is None or message.operator in generation.approved_by:
+    if generation is None:
+        return
+    if message.operator in generation.approved_by:
+        turn.emit(SetAside(message.place, message.content, "approved_already"))
         return
     turn.record(facts.PlanApproved(generation=generation.number, operator=message.operator, control=message.content))
     _go(turn, before)
