@@ -48,6 +48,10 @@ class View:
         self._standing: Standing | None = None
         self.unheard: dict[tuple[Position, str], str] = {}
         """(message, case) -> why it cannot be heard, as an earlier attempt at this batch has found."""
+        self._roots: dict[str, Root] = {}
+        self._chunks: dict[tuple[str, str], ChunkState | None] = {}
+        self._bodies: dict[tuple[str, str], Chunk] = {}
+        """What was read: nothing else writes it while this is decided, or the write is refused."""
 
     def anew(self, unheard: Unheard) -> View:
         """The same state without any change, and with what turned out not to be heard."""
@@ -115,10 +119,14 @@ class View:
 
     def root(self, case_id: str) -> Root:
         """What a case was opened with."""
-        root = self.changes.roots.get(case_id) or self._store.root(self.partition, case_id)
-        if root is None:
-            raise Unavailable("the root of a case is missing: the store forgot it; rebuild")
-        return root
+        if case_id in self.changes.roots:
+            return self.changes.roots[case_id]
+        if case_id not in self._roots:
+            root = self._store.root(self.partition, case_id)
+            if root is None:
+                raise Unavailable("the root of a case is missing: the store forgot it; rebuild")
+            self._roots[case_id] = root
+        return self._roots[case_id]
 
     @property
     def standing(self) -> Standing:
@@ -146,17 +154,27 @@ class View:
 
     def chunk(self, case_id: str, digest: str) -> ChunkState | None:
         """See `CaseReader.chunk`."""
-        return self.changes.chunks.get((case_id, digest)) or self._reader.chunk(case_id, digest)
+        key = case_id, digest
+        if key in self.changes.chunks:
+            return self.changes.chunks[key]
+        if key not in self._chunks:
+            self._chunks[key] = self._reader.chunk(case_id, digest)
+        return self._chunks[key]
 
     def chunk_of(self, case_id: str, command: str) -> ChunkState | None:
         """See `CaseReader.chunk_of`."""
         changed = (chunk for (case, _), chunk in self.changes.chunks.items() if case == case_id)
         found = next((chunk for chunk in changed if chunk.carries(command)), None)
-        return found or self._reader.chunk_of(case_id, command)
+        if found is None and (found := self._reader.chunk_of(case_id, command)) is not None:
+            self._chunks[case_id, found.summary.digest] = found
+        return found
 
     def body(self, case_id: str, digest: str) -> Chunk:
         """See `CaseReader.body`."""
-        return self._reader.body(case_id, digest)
+        key = case_id, digest
+        if key not in self._bodies:
+            self._bodies[key] = self._reader.body(case_id, digest)
+        return self._bodies[key]
 
     def digests(self, case_id: str, generation: int) -> list[str]:
         """See `CaseReader.digests`."""
