@@ -80,6 +80,21 @@ def test_a_rejected_plan_leaves_everything_where_it_is(world: Deployment) -> Non
     assert not [event for event in world.events("commands.files") if event["data"]["case_id"] == case_id]
 
 
+def test_a_word_that_changes_nothing_ends_with_1_and_the_reason(world: Deployment) -> None:
+    case_id, plan, _ = waiting(world, "dan")
+    words = (
+        (("approve", "--plan", "ab" * 16), "no_such_plan"),
+        (("decide", "--system", "files", "--option", "exempt", "--rationale", "x"), "nothing_to_exempt"),
+    )
+    for (command, *options), reason in words:
+        said = expunge("case", command, case_id, "--operator", "olga", "--json", *options)
+        assert (said.exit_code, json.loads(said.stdout)["refused"]) == (1, reason)
+    assert expunge("case", "approve", case_id, "--plan", plan, "--operator", "olga").exit_code == 0
+    again = expunge("case", "approve", case_id, "--plan", plan, "--operator", "olga", "--json")
+    assert (again.exit_code, json.loads(again.stdout)["refused"]) == (1, "approved_already")
+    assert expunge("resume", "--all", "--operator", "olga").exit_code == 1  # nothing is paused
+
+
 def test_a_deadline_is_put_off_by_command(world: Deployment) -> None:
     case_id, _, _ = waiting(world, "cleo")
     near = [json.loads(line) for line in expunge("case", "list", "--due-within", "5w", "--json").stdout.splitlines()]

@@ -91,6 +91,14 @@ def test_an_approval_that_comes_twice_is_one() -> None:
     assert reasons(world) == ["plan_does_not_wait"]
 
 
+def test_a_second_approval_of_one_operator_is_said_to_change_nothing() -> None:
+    world, case_id = world_of(3, guarded(Threshold(id="two", more_than=2, approvals=2)))
+    approve(world, case_id, "olga")
+    say(world, "plan.approved", case_id, plan_digest=digest(world, case_id), reason="once more")
+    assert world.status(case_id) == "awaiting_approval"
+    assert reasons(world) == ["approved_already"]
+
+
 @pytest.mark.parametrize(("operator", "reason"), [("pia", "not_allowed"), ("mallory", "undeclared_operator")])
 def test_who_may_not_approve_is_not_heard(operator: str, reason: str) -> None:
     world, case_id = world_of(3)

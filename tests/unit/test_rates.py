@@ -72,6 +72,17 @@ def test_an_approval_is_for_those_that_were_there_and_later_ones_wait_for_the_ne
     assert statuses(world, later) == ["completed"] * 2
 
 
+def test_a_second_approval_of_one_operator_is_said_to_change_nothing() -> None:
+    world = World()
+    world.policies.change(limited(approvals=2))
+    cases = erased(world, *range(5))
+    say(world, "plan.approved", rate(world))
+    world.say("plan.approved", rate(world).rate, "olga", plan_digest=rate(world).digest, reason="once more")
+    world.settle(ticks=1)
+    assert statuses(world, cases)[3:] == ["awaiting_approval"] * 2
+    assert [letter["reason"] for letter in world.dead_letters()] == ["approved_already"]
+
+
 def test_a_rejected_group_is_refused_as_a_whole() -> None:
     world = World()
     world.policies.change(limited())
