@@ -18,7 +18,7 @@ $(VENV)/ready: requirements.lock pyproject.toml
 
 demo: setup  ## the story, from photos to confirmations, on a real Kafka and a real Redis
 	@$(DEVSTACK) up --instance demo
-	@env -u EXPUNGE_CONFIG EXPUNGE_KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:19092 EXPUNGE_REDIS__URL=redis://127.0.0.1:16379/0 $(BIN)/expunge demo
+	@env -u EXPUNGE_CONFIG $$($(DEVSTACK) env --instance demo) $(BIN)/expunge demo
 
 test: setup  ## every test, on servers of its own (CONTAINERS=1 takes them from a Docker engine)
 	@test -n "$(CONTAINERS)" || { test -n "$$EXPUNGE_TEST_KAFKA" && test -n "$$EXPUNGE_TEST_REDIS"; } || $(DEVSTACK) up --instance test

@@ -30,6 +30,7 @@ from expunge.config import Settings
 from expunge.domain.admission.door import Door
 from expunge.domain.case.chunks import ChunkState
 from expunge.domain.case.state import Case
+from expunge.domain.digest import name
 from expunge.domain.identity import Keys
 from expunge.domain.partition import partition_of
 from expunge.domain.plan import Chunk
@@ -153,6 +154,16 @@ class Installation:
         """The chunks of a case, for people."""
         return self.cases.chunks(partition_of(case_id, self.settings.kafka.partitions), case_id)
 
+    @cached_property
+    def label(self) -> str:
+        """What the processes of this installation call themselves to the broker.
+
+        It names the policy and the declarations that they run with, which they read once: `expunge doctor` sees from it
+        who runs with others.
+        """
+        declared = self.settings.registry().model_dump_json()
+        return f"expunge.{self.policy.digest[:8]}.{name(declared)[:8]}"
+
     def records(self, group: str, topics: Sequence[str]) -> KafkaRecords:
         """A member of a group."""
         kafka = self.settings.kafka
@@ -164,6 +175,7 @@ class Installation:
             topics,
             max_records=kafka.max_poll_records,
             session_timeout_ms=kafka.session_timeout_ms,
+            client_id=self.label,
         )
 
     def reader(self, topics: Sequence[str], since: datetime) -> KafkaReader:
@@ -262,8 +274,8 @@ class Installation:
         Raises:
             ConfigurationError: an existing topic is set wrongly, or Redis is empty while the topics are not.
         """
-        for name in self.topics.create(self.settings.topics()):
-            say(name)
+        for topic in self.topics.create(self.settings.topics()):
+            say(topic)
         findings = self.topics.check(self.settings.topics())
         if findings:
             raise ConfigurationError(f"{findings[0].problem}: {findings[0].mend}")
@@ -274,6 +286,6 @@ class Installation:
 
     def close(self) -> None:
         """Let go of connections that were opened."""
-        for name in ("sender", "topics"):
-            if name in self.__dict__:
-                getattr(self, name).close()
+        for opened in ("sender", "topics"):
+            if opened in self.__dict__:
+                getattr(self, opened).close()

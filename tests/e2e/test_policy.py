@@ -90,6 +90,12 @@ def test_a_word_that_changes_nothing_ends_with_1_and_the_reason(world: Deploymen
         said = expunge("case", command, case_id, "--operator", "olga", "--json", *options)
         assert (said.exit_code, json.loads(said.stdout)["refused"]) == (1, reason)
     assert expunge("case", "approve", case_id, "--plan", plan, "--operator", "olga").exit_code == 0
+    shown = [(word["operator"], word["word"], word["heard"]) for word in document("case", "show", case_id)["said"]]
+    assert shown == [
+        ("olga", "plan approved", False),
+        ("olga", "obligation decided: exempt", False),
+        ("olga", "plan approved", True),
+    ]
     again = expunge("case", "approve", case_id, "--plan", plan, "--operator", "olga", "--json")
     assert (again.exit_code, json.loads(again.stdout)["refused"]) == (1, "approved_already")
     assert expunge("resume", "--all", "--operator", "olga").exit_code == 1  # nothing is paused

@@ -117,6 +117,25 @@ def test_a_restriction_and_its_end(world: Deployment) -> None:
     until(file.exists, 30, world)
 
 
+def test_doctor_says_who_runs_with_another_policy_or_other_declarations(world: Deployment) -> None:
+    def drifted() -> list[str]:
+        found = json.loads(expunge("doctor", "--json").stdout)["findings"]
+        return [each["problem"] for each in found if "than this configuration" in each["problem"]]
+
+    assert not drifted()
+    policy = world.directory / "policy.yaml"
+    kept = {file: file.read_text() for file in (world.config, policy)}
+    policy.write_text(shipped())
+    world.config.write_text(kept[world.config] + '\n[[purposes]]\nname = "another"\n')
+    try:
+        said = drifted()
+    finally:
+        for file, text in kept.items():
+            file.write_text(text)
+    assert len(said) == 5
+    assert all("run with another policy, other declarations than" in each for each in said)
+
+
 def test_what_is_above_a_limit_waits_as_a_group(world: Deployment) -> None:
     people = [f"person-{number}" for number in range(6)]
     files = [file for person in people for file in files_of(world, person)]

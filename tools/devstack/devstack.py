@@ -245,16 +245,27 @@ def status(instance: Instance) -> None:
         print(f"{instance.name}: {server} {f'runs (pid {pid}) on port {instance.port(server)}' if pid else 'is down'}")
 
 
+def environment(instance: str) -> dict[str, str]:
+    """Where Expunge finds the servers of an instance."""
+    ports = SETTINGS["instances"][instance]
+    return {
+        "EXPUNGE_KAFKA__BOOTSTRAP_SERVERS": f"127.0.0.1:{ports['kafka']}",
+        "EXPUNGE_REDIS__URL": f"redis://127.0.0.1:{ports['redis']}/0",
+    }
+
+
 def main() -> int:
     """Run one command for one instance."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("command", choices=["up", "down", "status", "kafka-classpath"])
+    parser.add_argument("command", choices=["up", "down", "status", "env", "kafka-classpath"])
     parser.add_argument("--instance", default="demo", choices=sorted(SETTINGS["instances"]))
     chosen = parser.parse_args()
     instance = Instance(chosen.instance)
     try:
         if chosen.command == "kafka-classpath":
             print(f"{kafka_jars()}/*")
+        elif chosen.command == "env":
+            print(" ".join(f"{name}={value}" for name, value in environment(chosen.instance).items()))
         else:
             {"up": up, "down": down, "status": status}[chosen.command](instance)
     except DevstackError as error:

@@ -14,11 +14,13 @@ from expunge.bootstrap import Installation
 from expunge.cli import aside
 from expunge.cli import plan as plans
 from expunge.cli.common import Json, console, installation, print_json, print_table, safe, status_text, visible
+from expunge.cli.spoken import Spoken, spoken
 from expunge.domain.case import confirm
 from expunge.domain.case.chunks import ChunkState, Phase
 from expunge.domain.case.state import Case
 from expunge.domain.events import stamp
 from expunge.domain.partition import partition_of
+from expunge.domain.standing import Pause
 from expunge.domain.vocabulary import CLOSED, OVER, Status
 
 app = typer.Typer(help="Cases: requests being carried out.", no_args_is_help=True)
@@ -113,6 +115,7 @@ def show(
     """Show one case: its plan, and what was answered."""
     expunge = installation()
     case = plans.find(expunge, case_id)
+    words = spoken(expunge, case)
     body = _line(case) | confirm.body(case, outcome=confirm.outcome_of(case))
     if json_output:
         generations = [
@@ -121,7 +124,7 @@ def show(
         print_json(
             body
             | {"generations": generations, "waits_for_index": case.awaits_index}
-            | {"kept_back": _kept_back(expunge, case)}
+            | {"kept_back": _kept_back(expunge, case), "said": [_said(word) for word in words]}
         )
         return
     console.print(f"case [bold]{case.case_id}[/bold] ({_kind(case)}, {case.regime})")
@@ -142,6 +145,9 @@ def show(
         print_table(
             "Waits for", ("stage", "system", "kind", "action", "left", "because", "told", "again at"), rows, empty=""
         )
+    if words:
+        rows = [(stamp(w.at)[:16].replace("T", " "), w.who, w.what, w.why, "" if w.heard else "no") for w in words]
+        print_table("Said by operators", ("when", "who", "what", "why", "heard"), rows, empty="")
     missing = "Not done" if case.status in OVER else "Missing"
     for title, key in (("Deferred", "deferrals"), (missing, "failures")):
         rows = [tuple(line.get(field, "") for field in LINE) for line in body[key]]
@@ -178,6 +184,10 @@ def _under_way(expunge: Installation, case: Case) -> list[tuple[object, ...]]:
     return rows
 
 
+def _said(word: Spoken) -> dict[str, Any]:
+    return {"at": stamp(word.at), "operator": word.who, "word": word.what, "reason": word.why, "heard": word.heard}
+
+
 def _kept_back(expunge: Installation, case: Case) -> list[str]:
     """What keeps a case from going on: what froze it, and what operators have said."""
     frozen = aside.frozen_of(expunge, case.case_id)
@@ -191,7 +201,12 @@ def _held_up(expunge: Installation, case: Case) -> list[str]:
     standing = expunge.cases.standing(partition_of(case.case_id, expunge.settings.kafka.partitions))
     systems = sorted({line.system for line, _ in case.counts})
     paused = {word for system in systems for word in standing.pauses_of(case.publisher, system, case.case_id)}
-    return [f"paused: {word.removeprefix('pause:').replace(':', ' ')}" for word in sorted(paused)]
+    return [_paused(standing.pauses[word.removeprefix("pause:")]) for word in sorted(paused)]
+
+
+def _paused(pause: Pause) -> str:
+    since = stamp(pause.at)[:16].replace("T", " ")
+    return f"paused by {pause.operator} since {since}: {pause.scope.replace(':', ' ')}"
 
 
 LINE = ("system", "kind", "claim", "reason", "until", "count")

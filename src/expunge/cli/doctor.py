@@ -57,6 +57,7 @@ def examine(expunge: Installation) -> list[Finding]:
         lambda: _aside(expunge),
         lambda: _clocks(expunge),
         lambda: _members(expunge),
+        lambda: _drift(expunge),
         lambda: _capabilities(expunge),
     ]
     findings: list[Finding] = []
@@ -161,6 +162,24 @@ def _members(expunge: Installation) -> list[Finding]:
             mend = f"expunge agent run {system.name}" if system.name in ready else f"start the agent of {system.name}"
             findings.append(Finding(f"no agent runs for {system.name}: its commands wait", mend))
     return findings
+
+
+def _drift(expunge: Installation) -> list[Finding]:
+    """Roles that were started with another policy, or with other declarations: each reads them once, at its start."""
+    findings = []
+    for role in ROLES:
+        others = [each for each in expunge.topics.members(expunge.settings.prefix + role) if each != expunge.label]
+        if others:
+            what = " and ".join(_differing(each, expunge.label) for each in sorted(set(others)))
+            problem = f"{len(others)} of the processes of role {role} run with {what} than this configuration"
+            findings.append(Finding(problem, f"stop them, and start them with this one: expunge run --role {role}"))
+    return findings
+
+
+def _differing(theirs: str, ours: str) -> str:
+    pairs = zip(theirs.split("."), ours.split("."), strict=False)
+    names = ("an older or newer version", "another policy", "other declarations")
+    return ", ".join(name for name, (his, mine) in zip(names, pairs, strict=False) if his != mine) or names[0]
 
 
 def _capabilities(expunge: Installation) -> list[Finding]:

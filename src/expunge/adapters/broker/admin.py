@@ -157,14 +157,17 @@ class KafkaTopics:
         ends = self.ends(topics)
         return all(offset == 0 for partitions in ends.values() for offset in partitions.values())
 
-    def members(self, group: str) -> int:
-        """How many processes are members of a group, named in full; those that died count until their session ends."""
+    def members(self, group: str) -> list[str]:
+        """The members of a group, named in full, by what they call themselves.
+
+        Those that died are among them until their session ends.
+        """
         with self._asking("describe a group") as client:
             try:
                 found = client.describe_groups([group])[group]
             except NO_COORDINATOR:
-                return 0  # nobody has ever joined it, or nobody could
-        return len(found.get("members", ()))
+                return []  # nobody has ever joined it, or nobody could
+        return [str(each["client_id"]) for each in found.get("members", ())]
 
     def end_offsets(self) -> Offsets:
         """See `ports.Progress.end_offsets`: how many partitions there are is asked every time, for they may grow."""

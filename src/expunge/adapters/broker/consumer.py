@@ -42,6 +42,7 @@ class KafkaRecords:
         *,
         max_records: int,
         session_timeout_ms: int,
+        client_id: str = "",
     ) -> None:
         self._prefix = prefix
         self._topics = [prefix + topic for topic in topics]
@@ -64,6 +65,7 @@ class KafkaRecords:
             "max_partition_fetch_bytes": 4_194_304,
             "allow_auto_create_topics": False,
         }
+        self._settings |= {"client_id": client_id} if client_id else {}
         install()
         self._consumer: Any = None
         self._joined_at = 0.0

@@ -1,0 +1,71 @@
+"""Who said what of a case, and why: operators' words as they stand on the topic of controls, while it keeps them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from expunge.bootstrap import Installation
+from expunge.domain.admission.controls import control
+from expunge.domain.case.state import Case
+from expunge.domain.events import MAX_PAYLOAD_BYTES, CloudEvent, Record, decode
+from expunge.errors import InvalidMessage
+
+SHORT_SECONDS = 0.2
+MOST_SHOWN = 500
+"""Characters: what was refused at the door may be of any length."""
+DIFFER = timedelta(minutes=5)
+"""How far the clocks of two brokers may differ."""
+
+
+class Spoken(NamedTuple):
+    """An operator's word about a case."""
+
+    at: datetime
+    who: str
+    what: str
+    """`plan approved`, `deadline extended`, `obligation decided: exempt`."""
+    why: str
+    heard: bool
+    """Whether the case has taken it; it has not while it is on its way, or where it changed nothing."""
+
+
+def spoken(expunge: Installation, case: Case) -> list[Spoken]:
+    """Every word about a case that the topic of controls still holds, oldest first."""
+    reader, found = expunge.reader(["controls"], case.opened_at - DIFFER), []
+    try:
+        while True:
+            records = reader.poll(SHORT_SECONDS)
+            found += [word for record in records if (word := _word(expunge, case, record))]
+            if not records and not reader.behind():
+                return sorted(found)
+    finally:
+        reader.close()
+
+
+def _word(expunge: Installation, case: Case, record: Record) -> Spoken | None:
+    """A record as a word about the case; None where it is about something else, or nobody can read it."""
+    try:
+        event = decode(record, max_bytes=MAX_PAYLOAD_BYTES)
+    except InvalidMessage:
+        return None
+    data = event.data
+    if not isinstance(data, dict) or data.get("case_id") != case.case_id:
+        return None
+    why = str(data.get("reason") or data.get("rationale") or "")[:MOST_SHOWN]
+    return Spoken(record.appended_at, *_who_and_what(event), why, _heard(expunge, case, event, record))
+
+
+def _heard(expunge: Installation, case: Case, event: CloudEvent, record: Record) -> bool:
+    try:
+        said = control(expunge.door, event, record)
+    except InvalidMessage:
+        return False
+    return getattr(said, "content", "") in case.controls
+
+
+def _who_and_what(event: CloudEvent) -> tuple[str, str]:
+    option = event.data.get("option")
+    what = " ".join(event.type.removeprefix("expunge.").split(".")[:2])
+    who = str(event.data.get("operator", ""))[:MOST_SHOWN]
+    return who, (f"{what}: {option}" if option else what)[:MOST_SHOWN]
