@@ -66,7 +66,7 @@ def list_cases(
         for case in cases
     ]
     columns = ("case", "request", "kind", "state", "size", "open", "due")
-    print_table("Cases", columns, rows, empty="no cases")
+    print_table("", columns, rows, empty="no cases")
 
 
 UNITS = {"h": "hours", "d": "days", "w": "weeks"}
@@ -148,7 +148,7 @@ def show(
     if words:
         rows = [(stamp(w.at)[:16].replace("T", " "), w.who, w.what, w.why, "" if w.heard else "no") for w in words]
         print_table("Said by operators", ("when", "who", "what", "why", "heard"), rows, empty="")
-    missing = "Not done" if case.status in OVER else "Missing"
+    missing = "Not done" if case.status in OVER else "Open"
     for title, key in (("Deferred", "deferrals"), (missing, "failures")):
         rows = [tuple(line.get(field, "") for field in LINE) for line in body[key]]
         if rows:
@@ -164,9 +164,19 @@ WORDS = {
 }
 
 
+WITH_SYSTEM = frozenset({Phase.SENT, Phase.RECALLED})
+
+
+def _without_agent(expunge: Installation, systems: set[str]) -> set[str]:
+    """The systems whose group has no agent in it; one that is not made with the library may be in another group."""
+    prefix = expunge.settings.prefix
+    return {system for system in systems if not expunge.topics.members(f"{prefix}agent.{system}")}
+
+
 def _under_way(expunge: Installation, case: Case) -> list[tuple[object, ...]]:
     """Why a case is not done: for whom it waits, in which stage, how often they were told, and when they are again."""
     lines: dict[tuple[str, str, str, int, Phase], list[ChunkState]] = defaultdict(list)
+    away = _without_agent(expunge, {line.system for line, _ in case.counts})
     for chunk in expunge.chunks(case.case_id):
         if chunk.commandable and (chunk.open or chunk.deferred):
             summary = chunk.summary
@@ -180,7 +190,8 @@ def _under_way(expunge: Installation, case: Case) -> list[tuple[object, ...]]:
             min((each.next_at for each in chunks if each.next_at), default=None),
         )
         when = stamp(next_at)[:16].replace("T", " ") if next_at else ""
-        rows.append((stage, system, kind.replace("_", " "), action, left, WORDS[phase], tries or "", when))
+        because = WORDS[phase] + ("; no agent in its group" if phase in WITH_SYSTEM and system in away else "")
+        rows.append((stage, system, kind.replace("_", " "), action, left, because, tries or "", when))
     return rows
 
 

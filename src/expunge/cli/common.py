@@ -27,8 +27,8 @@ NO_SERVER = 3
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables for people.")]
 WIDE = 160
 """Columns where nobody's terminal says how many: whoever reads a pipe wants lines whole."""
-console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE, emoji=False)
-quiet_console = Console(stderr=True, emoji=False)
+console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE, emoji=False, highlight=False)
+quiet_console = Console(stderr=True, emoji=False, highlight=False)
 
 
 def visible(text: str) -> str:
@@ -73,15 +73,19 @@ def print_json(value: object) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
-    """A table for people, or a sentence where there is nothing to show."""
-    kept = [[_cell(each) for each in row] for row in rows]
+    """A table for people, or a sentence where there is nothing to show. One with a title is a part of a longer page."""
+    said = list(rows)
+    kept = [[_cell(each) for each in row] for row in said]
+    if title:
+        console.print()
     if not kept:
         console.print(empty)
         return
     look: dict[str, Any] = {"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False, "padding": (0, 1, 0, 0)}
     table = Table(title=title or None, title_justify="left", title_style="bold", **look)
     for at, column in enumerate(columns):  # what a line is called by stays whole, so that it can be copied
-        table.add_column(column, overflow="fold", no_wrap=at == 0)
+        numbers = all(isinstance(row[at], int) or row[at] == "" for row in said)
+        table.add_column(column, overflow="fold", no_wrap=at == 0, justify="right" if numbers else "left")
     for row in kept:
         table.add_row(*row)
     console.print(table)

@@ -256,6 +256,7 @@ def _named(value: object) -> str:
 
 def _print_findings(findings: list[Finding]) -> None:
     """Each finding with its mend on a line of its own, which can be copied however narrow the terminal is."""
+    console.print()
     console.print(Text("Findings", style="bold"))
     for finding in findings:
         console.print(Text(visible(finding.problem), style="yellow"), soft_wrap=True)

@@ -104,7 +104,7 @@ def list_holds(
             print_json(row)
         return
     columns = ("hold", "covers", "basis", "custodian", "placed", "review by", "state")
-    print_table("Holds", columns, [_cells(row) for row in rows], empty="no holds")
+    print_table("", columns, [_cells(row) for row in rows], empty="no holds")
     late = sum(row["review_overdue"] for row in rows)
     if late:
         console.print(f"{late} past their review: they hold until somebody releases them", style="yellow")

@@ -82,7 +82,7 @@ def list_holdings(json_output: Json = False) -> None:
         for each in found
     ]
     columns = ("holding", "system", "kind", "namespaces", "data sources")
-    print_table("Holdings", columns, lines, empty="no holdings are declared")
+    print_table("", columns, lines, empty="no holdings are declared")
 
 
 def _shown(row: Row) -> dict[str, Any]:

@@ -120,7 +120,7 @@ def _look(expunge: Installation, file: Path, start: int, lines: int, *, skip_bad
         for row, why in problems(expunge.door, file, start, lines, SystemClock().now()):
             wrong.add(row.line)
             if len(wrong) <= MOST_SAID:
-                quiet_console.print(visible(f"{file}:{row.line}: {why}"), markup=False, highlight=False, soft_wrap=True)
+                quiet_console.print(visible(f"{file}:{row.line}: {why}"), markup=False, soft_wrap=True)
             if kept is not None:
                 kept.write(row.raw if row.raw.endswith(b"\n") else row.raw + b"\n")
     if len(wrong) > MOST_SAID:
@@ -265,7 +265,7 @@ def list_assets(
         else:
             found.append(row)
     if not json_output:
-        print_table("Assets", _COLUMNS, map(_cells, found), empty="no such assets")
+        print_table("", _COLUMNS, map(_cells, found), empty="no such assets")
 
 
 def _survey(expunge: Installation) -> Survey:
@@ -300,7 +300,7 @@ def stats(json_output: Json = False) -> None:
         ("buckets", f"{found.buckets:,}"),
         ("assets in the fullest bucket", ", ".join(str(size) for _, size in found.fullest[:1])),
     ]
-    print_table("Index", ("what", "how many"), rows, empty="")
+    print_table("", ("what", "how many"), rows, empty="")
     if found.advice:
         console.print(f"[yellow]{found.advice}[/yellow]")
 

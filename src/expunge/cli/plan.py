@@ -138,10 +138,8 @@ def _show(case_id: str, plan: dict[str, Any]) -> None:
     digest = plan["plan_digest"]
     state = f"digest {digest}" if digest else "not fixed yet: its walk goes on"
     policy = plan["policy"]
-    console.print(
-        f"[bold]plan {plan['generation']}[/bold]: {plan['obligations']:,} obligations, {state}", highlight=False
-    )
-    console.print(f"under policy {safe(policy['name'])} ({policy['digest']})", style="dim", highlight=False)
+    console.print(f"[bold]plan {plan['generation']}[/bold]: {plan['obligations']:,} obligations, {state}")
+    console.print(f"under policy {safe(policy['name'])} ({policy['digest']})", style="dim")
     if plan["rejected"]:
         console.print("rejected: it is not carried out", style="red")
     elif plan["approvals_needed"]:
@@ -164,13 +162,14 @@ def _show(case_id: str, plan: dict[str, Any]) -> None:
             line["kind"].replace("_", " "),
             line["action"].replace("_", " "),
             line["rule"],
-            f"{line['obligations']:,}",
+            line["obligations"],
             _remark(line),
         )
         for line in plan["lines"]
     ]
     columns = ("stage", "system", "kind", "action", "rule", "obligations", "remarks")
     width = len(columns) if any(row[-1] for row in rows) else len(columns) - 1
+    console.print()
     print_table("", columns[:width], [row[:width] for row in rows], empty="nothing is to be done")
 
 

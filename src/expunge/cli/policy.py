@@ -51,7 +51,7 @@ def check(file: File = None, json_output: Json = False) -> None:
     rows = (policy.dispositions, policy.stages, policy.clocks, policy.guard, policy.rates, policy.refusals)
     names = ("dispositions", "stages", "clocks", "thresholds", "rates", "refusals")
     sizes = ", ".join(f"{len(part)} {name}" for name, part in zip(names, rows, strict=True))
-    console.print(sizes, style="dim", highlight=False)
+    console.print(sizes, style="dim")
 
 
 @app.command()
@@ -95,7 +95,7 @@ def explain(
     print_table(title + (f", {regime}" if regime else ""), columns[:width], [row[:width] for row in rows], empty="")
     if dates:
         for name, value in _dates(dates).items():
-            console.print(f"{name.replace('_', ' ')}: {value}", highlight=False)
+            console.print(f"{name.replace('_', ' ')}: {value}")
 
 
 def _about(text: str) -> About:

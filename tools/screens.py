@@ -1,0 +1,83 @@
+"""Draws what commands show on a real deployment into docs/screens: `make up`, `python tools/screens.py`, `make down`.
+
+The deployment is one with a case that waits for an agent that does not run, one that waits for an operator, and a hold.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from expunge.adapters.policy_file import shipped  # noqa: E402
+from expunge.cli.app import app  # noqa: E402
+from expunge.cli.common import console  # noqa: E402
+from tests.deployment import Deployment, deployed, until  # noqa: E402
+from tools.devstack.devstack import environment  # noqa: E402
+
+OUT = ROOT / "docs" / "screens"
+WIDTH = 110
+MANY = "guard:\n"
+FEW = "guard:\n  - {id: more-than-five, more_than: 5, approvals: 1}\n"
+
+
+def draw(name: str, *arguments: str) -> None:
+    """What one command shows, as a picture."""
+    console.width, console.record = WIDTH, True
+    console.print(f"[bold]$ expunge {' '.join(arguments)}[/bold]", soft_wrap=True)
+    CliRunner().invoke(app, list(arguments))
+    text = console.export_svg(title="expunge", unique_id=name)
+    (OUT / f"{name}.svg").write_text(re.sub(r"@font-face \{.*?\}\s*", "", text, flags=re.DOTALL))
+
+
+def prepared(world: Deployment) -> tuple[str, str]:
+    """Two cases: one that waits for an agent, one that waits for an operator."""
+    ann, bob = ([{"namespace": "user_id", "id": each}] for each in ("ann", "bob"))
+    photos = [{"asset": f"files:ann-{n}.jpg", "subjects": ann} for n in range(3)]
+    vectors = [
+        {"asset": f"files:ann-{n}.npy", "kind": "embedding", "parents": [f"files:ann-{n}.jpg"]} for n in range(3)
+    ]
+    model = {"asset": "classifier-7", "kind": "model", "system": "ml", "parents": ["files:ann-0.jpg"]}
+    world.register([*photos[:2], vectors[0], model, *({"asset": f"files:bob-{n}", "subjects": bob} for n in range(40))])
+    world.await_indexed()
+    hold = ("--asset", "files:ann-1.jpg", "--basis", "litigation", "--custodian", "legal", "--review-by", "2027-06-01")
+    CliRunner().invoke(app, ["hold", "place", "matter-2026-17", "--operator", "olga", *hold])
+    waits, large = world.erase("ann", "ticket-1041"), world.erase("bob", "ticket-1042")
+    world.await_milestone(large, "awaiting_approval")
+    world.await_milestone(waits, "planned")
+    until(lambda: bool(world.events("commands.files")), 30, world)
+    said = ("--operator", "olga", "--reason", "[red]many[/red] requests \x1b[31mat once")
+    CliRunner().invoke(app, ["case", "extend", waits, *said])
+    return waits, large
+
+
+def main() -> None:
+    """Draw all of them."""
+    OUT.mkdir(exist_ok=True)
+    servers = environment("demo")
+    kafka, redis = servers["EXPUNGE_KAFKA__BOOTSTRAP_SERVERS"], servers["EXPUNGE_REDIS__URL"]
+    policy = shipped().replace(MANY, FEW, 1)
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        deployed(Path(directory) / "d", kafka, redis, policy=policy) as world,
+    ):
+        world.start("roles", "run")
+        waits, large = prepared(world)
+        draw("case-list", "case", "list")
+        draw("case-show", "case", "show", waits)
+        draw("case-plan", "case", "plan", large)
+        draw("refused-word", "case", "approve", large, "--plan", "ab" * 16, "--operator", "olga")
+        draw("hold-list", "hold", "list")
+        draw("index-lookup", "index", "lookup", "files:ann-0.jpg")
+        draw("doctor", "doctor")
+        world.kill("roles")
+
+
+if __name__ == "__main__":
+    main()
