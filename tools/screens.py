@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from rich.text import Text
 from typer.testing import CliRunner
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,7 +32,9 @@ def draw(name: str, *arguments: str) -> None:
     """What one command shows, as a picture."""
     console.width, console.record = WIDTH, True
     console.print(f"[bold]$ expunge {' '.join(arguments)}[/bold]", soft_wrap=True)
-    CliRunner().invoke(app, list(arguments))
+    said = CliRunner().invoke(app, list(arguments)).stderr
+    if said:
+        console.print(Text(said.strip()))
     text = console.export_svg(title="expunge", unique_id=name)
     (OUT / f"{name}.svg").write_text(re.sub(r"@font-face \{.*?\}\s*", "", text, flags=re.DOTALL))
 

@@ -146,7 +146,7 @@ def show(
             "Waits for", ("stage", "system", "kind", "action", "left", "because", "told", "again at"), rows, empty=""
         )
     if words:
-        rows = [(stamp(w.at)[:16].replace("T", " "), w.who, w.what, w.why, "" if w.heard else "no") for w in words]
+        rows = [(stamp(w.at)[:16].replace("T", " "), w.who, w.what, w.why, "yes" if w.heard else "no") for w in words]
         print_table("Said by operators", ("when", "who", "what", "why", "heard"), rows, empty="")
     missing = "Not done" if case.status in OVER else "Open"
     for title, key in (("Deferred", "deferrals"), (missing, "failures")):
@@ -180,7 +180,7 @@ def _under_way(expunge: Installation, case: Case) -> list[tuple[object, ...]]:
     for chunk in expunge.chunks(case.case_id):
         if chunk.commandable and (chunk.open or chunk.deferred):
             summary = chunk.summary
-            key = (summary.system, summary.kind.value, chunk.action.value, summary.stage, chunk.phase)
+            key = (summary.system, summary.kind.value, chunk.action.value.replace("_", " "), summary.stage, chunk.phase)
             lines[key].append(chunk)
     rows: list[tuple[object, ...]] = []
     for (system, kind, action, stage, phase), chunks in sorted(lines.items(), key=lambda line: line[0][3]):
