@@ -136,6 +136,16 @@ def test_doctor_says_who_runs_with_another_policy_or_other_declarations(world: D
     assert all("run with another policy, other declarations than" in each for each in said)
 
 
+def test_a_case_says_for_whose_agent_it_waits(world: Deployment) -> None:
+    subjects = [{"namespace": "user_id", "id": "fay"}]
+    world.register([{"asset": "table-of-fay", "system": "ml", "subjects": subjects}])
+    world.await_indexed()
+    case_id = erase(world, "fay")
+    until(lambda: bool(world.events("commands.ml")), 30, world)
+    shown = " ".join(expunge("case", "show", case_id).stdout.split())
+    assert "with the system; no agent in its group" in shown
+
+
 def test_what_is_above_a_limit_waits_as_a_group(world: Deployment) -> None:
     people = [f"person-{number}" for number in range(6)]
     files = [file for person in people for file in files_of(world, person)]

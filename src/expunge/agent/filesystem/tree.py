@@ -163,6 +163,7 @@ class Tree:
                     if make:
                         with contextlib.suppress(FileExistsError):
                             os.mkdir(part, 0o700, dir_fd=current)
+                            os.fsync(current)  # that it exists outlives a crash, as what is put into it must
                     inner = os.open(part, _DIRECTORY, dir_fd=current)
                 except FileNotFoundError:
                     yield None
