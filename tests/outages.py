@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tests.servers import ROOT, SETTINGS, Servers
+from tests.servers import ROOT, Servers, addresses
 
 Server = Literal["kafka", "redis"]
 Way = Literal["killed", "stopped"]
@@ -52,10 +52,9 @@ def up() -> None:
 @contextmanager
 def own_servers() -> Iterator[Outages]:
     """Servers for tests that take them away; always local processes (Java 17, Maven), whatever the others use."""
-    ports = SETTINGS["instances"]["faults"]
     try:
         up()  # what was started is stopped again, also where something else cannot be
-        yield Outages(Servers(f"127.0.0.1:{ports['kafka']}", f"redis://127.0.0.1:{ports['redis']}/0"))
+        yield Outages(addresses("faults"))
     finally:
         subprocess.run([*DEVSTACK, "down", "--instance", "faults"], check=False, capture_output=True)
 

@@ -22,6 +22,12 @@ class Servers(NamedTuple):
     redis: str
 
 
+def addresses(instance: str) -> Servers:
+    """Where the servers of one of devstack's instances are."""
+    ports = SETTINGS["instances"][instance]
+    return Servers(f"127.0.0.1:{ports['kafka']}", f"redis://127.0.0.1:{ports['redis']}/0")
+
+
 @contextmanager
 def servers() -> Iterator[Servers]:
     """The servers for a test session. What is missing is an error, never a skip."""
@@ -36,8 +42,7 @@ def servers() -> Iterator[Servers]:
         done = subprocess.run(devstack, check=False, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(done.stderr.strip())
-        ports = SETTINGS["instances"]["test"]
-        yield Servers(f"127.0.0.1:{ports['kafka']}", f"redis://127.0.0.1:{ports['redis']}/0")
+        yield addresses("test")
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from expunge.adapters.policy_file import shipped  # noqa: E402
 from expunge.cli.app import app  # noqa: E402
 from expunge.cli.common import console  # noqa: E402
 from tests.deployment import Deployment, deployed, until  # noqa: E402
-from tools.devstack.devstack import environment  # noqa: E402
+from tests.servers import addresses  # noqa: E402
 
 OUT = ROOT / "docs" / "screens"
 WIDTH = 110
@@ -42,12 +42,10 @@ def draw(name: str, *arguments: str) -> None:
 def prepared(world: Deployment) -> tuple[str, str]:
     """Two cases: one that waits for an agent, one that waits for an operator."""
     ann, bob = ([{"namespace": "user_id", "id": each}] for each in ("ann", "bob"))
-    photos = [{"asset": f"files:ann-{n}.jpg", "subjects": ann} for n in range(3)]
-    vectors = [
-        {"asset": f"files:ann-{n}.npy", "kind": "embedding", "parents": [f"files:ann-{n}.jpg"]} for n in range(3)
-    ]
+    photos = [{"asset": f"files:ann-{n}.jpg", "subjects": ann} for n in range(2)]
+    vector = {"asset": "files:ann-0.npy", "kind": "embedding", "parents": ["files:ann-0.jpg"]}
     model = {"asset": "classifier-7", "kind": "model", "system": "ml", "parents": ["files:ann-0.jpg"]}
-    world.register([*photos[:2], vectors[0], model, *({"asset": f"files:bob-{n}", "subjects": bob} for n in range(40))])
+    world.register([*photos, vector, model, *({"asset": f"files:bob-{n}", "subjects": bob} for n in range(40))])
     world.await_indexed()
     hold = ("--asset", "files:ann-1.jpg", "--basis", "litigation", "--custodian", "legal", "--review-by", "2027-06-01")
     CliRunner().invoke(app, ["hold", "place", "matter-2026-17", "--operator", "olga", *hold])
@@ -63,12 +61,10 @@ def prepared(world: Deployment) -> tuple[str, str]:
 def main() -> None:
     """Draw all of them."""
     OUT.mkdir(exist_ok=True)
-    servers = environment("demo")
-    kafka, redis = servers["EXPUNGE_KAFKA__BOOTSTRAP_SERVERS"], servers["EXPUNGE_REDIS__URL"]
     policy = shipped().replace(MANY, FEW, 1)
     with (
         tempfile.TemporaryDirectory() as directory,
-        deployed(Path(directory) / "d", kafka, redis, policy=policy) as world,
+        deployed(Path(directory) / "d", *addresses("demo"), policy=policy) as world,
     ):
         world.start("roles", "run")
         waits, large = prepared(world)

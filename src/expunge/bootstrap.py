@@ -178,6 +178,14 @@ class Installation:
             client_id=self.label,
         )
 
+    def members(self, role: str) -> list[str]:
+        """Those who run a role, by what they call themselves."""
+        return self.topics.members(self.settings.prefix + role)
+
+    def agents(self, system: str) -> list[str]:
+        """The same for a system's agents; one that is not made with the library may be in another group."""
+        return self.topics.members(f"{self.settings.prefix}agent.{system}")
+
     def reader(self, topics: Sequence[str], since: datetime) -> KafkaReader:
         """A reader of its own, outside of any group."""
         kafka = self.settings.kafka

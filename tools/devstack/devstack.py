@@ -52,6 +52,16 @@ class Instance:
         """Everything of this instance: data, logs, pid files."""
         return ROOT / ".devstack" / self.name
 
+    @property
+    def kafka(self) -> str:
+        """Where its Kafka is."""
+        return f"127.0.0.1:{self.port('kafka')}"
+
+    @property
+    def redis(self) -> str:
+        """Where its Redis is."""
+        return f"redis://127.0.0.1:{self.port('redis')}/0"
+
     def port(self, server: str) -> int:
         """The port of `kafka`, `controller` or `redis`."""
         return int(SETTINGS["instances"][self.name][server])
@@ -173,9 +183,7 @@ def kafka_answers(instance: Instance) -> bool:
     from kafka.errors import KafkaError  # noqa: PLC0415
 
     try:
-        admin = KafkaAdminClient(
-            bootstrap_servers=f"127.0.0.1:{instance.port('kafka')}", bootstrap_timeout_ms=2000, request_timeout_ms=3000
-        )
+        admin = KafkaAdminClient(bootstrap_servers=instance.kafka, bootstrap_timeout_ms=2000, request_timeout_ms=3000)
         admin.list_topics()
         admin.close()
     except (KafkaError, OSError):
@@ -217,7 +225,7 @@ def up(instance: Instance) -> None:
 
 def addresses(instance: Instance) -> str:
     """Where the servers of an instance listen."""
-    return f"Kafka 127.0.0.1:{instance.port('kafka')}, Redis redis://127.0.0.1:{instance.port('redis')}/0"
+    return f"Kafka {instance.kafka}, Redis {instance.redis}"
 
 
 def down(instance: Instance) -> None:
@@ -245,15 +253,6 @@ def status(instance: Instance) -> None:
         print(f"{instance.name}: {server} {f'runs (pid {pid}) on port {instance.port(server)}' if pid else 'is down'}")
 
 
-def environment(instance: str) -> dict[str, str]:
-    """Where Expunge finds the servers of an instance."""
-    ports = SETTINGS["instances"][instance]
-    return {
-        "EXPUNGE_KAFKA__BOOTSTRAP_SERVERS": f"127.0.0.1:{ports['kafka']}",
-        "EXPUNGE_REDIS__URL": f"redis://127.0.0.1:{ports['redis']}/0",
-    }
-
-
 def main() -> int:
     """Run one command for one instance."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -265,7 +264,7 @@ def main() -> int:
         if chosen.command == "kafka-classpath":
             print(f"{kafka_jars()}/*")
         elif chosen.command == "env":
-            print(" ".join(f"{name}={value}" for name, value in environment(chosen.instance).items()))
+            print(f"EXPUNGE_KAFKA__BOOTSTRAP_SERVERS={instance.kafka} EXPUNGE_REDIS__URL={instance.redis}")
         else:
             {"up": up, "down": down, "status": status}[chosen.command](instance)
     except DevstackError as error:

@@ -77,12 +77,10 @@ def thaw(
     said: dict[str, Any] = {"case_id": case_id} | ({"reason": reason} if reason else {})
     said |= {"places": [dict(zip(("topic", "partition", "offset"), place, strict=True)) for place in found]}
     said |= {"skip": frozen.turn} if skip else {}
-    word = say_word(expunge, "expunge.case.thawed.v1", case_id, operator, "decide", said)
-    word.close()
+    identity = say_word(expunge, "expunge.case.thawed.v1", case_id, operator, "decide", said)
     expunge.close()
     if json_output:
-        told = {"control_id": word.identity, "case_id": case_id}
-        print_json(told | {"again": len(found) - len(gone), "without": len(gone)})
+        print_json({"control_id": identity, "case_id": case_id, "again": len(found) - len(gone), "without": len(gone)})
     else:
         console.print(f"said; `expunge case show {case_id}` shows what came of it")
 

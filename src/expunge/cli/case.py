@@ -13,7 +13,17 @@ from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
 from expunge.cli import aside
 from expunge.cli import plan as plans
-from expunge.cli.common import Json, console, installation, print_json, print_table, safe, status_text, visible
+from expunge.cli.common import (
+    Json,
+    console,
+    installation,
+    print_json,
+    print_table,
+    safe,
+    status_text,
+    to_the_minute,
+    visible,
+)
 from expunge.cli.spoken import Spoken, spoken
 from expunge.domain.case import confirm
 from expunge.domain.case.chunks import ChunkState, Phase
@@ -146,7 +156,7 @@ def show(
             "Waits for", ("stage", "system", "kind", "action", "left", "because", "told", "again at"), rows, empty=""
         )
     if words:
-        rows = [(stamp(w.at)[:16].replace("T", " "), w.who, w.what, w.why, "yes" if w.heard else "no") for w in words]
+        rows = [(to_the_minute(stamp(w.at)), w.who, w.what, w.why, "yes" if w.heard else "no") for w in words]
         print_table("Said by operators", ("when", "who", "what", "why", "heard"), rows, empty="")
     missing = "Not done" if case.status in OVER else "Open"
     for title, key in (("Deferred", "deferrals"), (missing, "failures")):
@@ -167,21 +177,16 @@ WORDS = {
 WITH_SYSTEM = frozenset({Phase.SENT, Phase.RECALLED})
 
 
-def _without_agent(expunge: Installation, systems: set[str]) -> set[str]:
-    """The systems whose group has no agent in it; one that is not made with the library may be in another group."""
-    prefix = expunge.settings.prefix
-    return {system for system in systems if not expunge.topics.members(f"{prefix}agent.{system}")}
-
-
 def _under_way(expunge: Installation, case: Case) -> list[tuple[object, ...]]:
     """Why a case is not done: for whom it waits, in which stage, how often they were told, and when they are again."""
     lines: dict[tuple[str, str, str, int, Phase], list[ChunkState]] = defaultdict(list)
-    away = _without_agent(expunge, {line.system for line, _ in case.counts})
     for chunk in expunge.chunks(case.case_id):
         if chunk.commandable and (chunk.open or chunk.deferred):
             summary = chunk.summary
             key = (summary.system, summary.kind.value, chunk.action.value.replace("_", " "), summary.stage, chunk.phase)
             lines[key].append(chunk)
+    told = {system for system, _, _, _, phase in lines if phase in WITH_SYSTEM}
+    away = {system for system in told if not expunge.agents(system)}
     rows: list[tuple[object, ...]] = []
     for (system, kind, action, stage, phase), chunks in sorted(lines.items(), key=lambda line: line[0][3]):
         left = sum(chunk.open + chunk.deferred for chunk in chunks)
@@ -189,7 +194,7 @@ def _under_way(expunge: Installation, case: Case) -> list[tuple[object, ...]]:
             max(each.tries for each in chunks),
             min((each.next_at for each in chunks if each.next_at), default=None),
         )
-        when = stamp(next_at)[:16].replace("T", " ") if next_at else ""
+        when = to_the_minute(stamp(next_at)) if next_at else ""
         because = WORDS[phase] + ("; no agent in its group" if phase in WITH_SYSTEM and system in away else "")
         rows.append((stage, system, kind.replace("_", " "), action, left, because, tries or "", when))
     return rows
@@ -216,8 +221,7 @@ def _held_up(expunge: Installation, case: Case) -> list[str]:
 
 
 def _paused(pause: Pause) -> str:
-    since = stamp(pause.at)[:16].replace("T", " ")
-    return f"paused by {pause.operator} since {since}: {pause.scope.replace(':', ' ')}"
+    return f"paused by {pause.operator} since {to_the_minute(stamp(pause.at))}: {pause.scope.replace(':', ' ')}"
 
 
 LINE = ("system", "kind", "claim", "reason", "until", "count")

@@ -57,6 +57,11 @@ def _escaped(character: str) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"  # noqa: PLR2004 - as Python
 
 
+def to_the_minute(stamped: str) -> str:
+    """A moment of `events.stamp` as tables show it."""
+    return stamped[:16].replace("T", " ")
+
+
 def installation(**flags: Any) -> Installation:
     """The installation that the settings describe."""
     return Installation(load(**flags))

@@ -57,7 +57,6 @@ def examine(expunge: Installation) -> list[Finding]:
         lambda: _aside(expunge),
         lambda: _clocks(expunge),
         lambda: _members(expunge),
-        lambda: _drift(expunge),
         lambda: _capabilities(expunge),
     ]
     findings: list[Finding] = []
@@ -149,26 +148,21 @@ def _aside(expunge: Installation) -> list[Finding]:
 
 
 def _members(expunge: Installation) -> list[Finding]:
-    """Roles and agents that nobody runs: what is for them waits."""
-    prefix, settings = expunge.settings.prefix, expunge.settings
-    ready = {each.system for each in settings.agents}
+    """Roles and agents that nobody runs: what is for them waits; and roles that run with something else.
+
+    Each role reads its policy and the declarations once, at its start.
+    """
+    ready = {each.system for each in expunge.settings.agents}
+    members = {role: expunge.members(role) for role in ROLES}
     findings = [
-        Finding(f"nobody runs the role {role}", f"expunge run --role {role}")
-        for role in ROLES
-        if not expunge.topics.members(prefix + role)
+        Finding(f"nobody runs the role {role}", f"expunge run --role {role}") for role in ROLES if not members[role]
     ]
-    for system in settings.systems:
-        if system.integrated and not expunge.topics.members(f"{prefix}agent.{system.name}"):
+    for system in expunge.settings.systems:
+        if system.integrated and not expunge.agents(system.name):
             mend = f"expunge agent run {system.name}" if system.name in ready else f"start the agent of {system.name}"
             findings.append(Finding(f"no agent runs for {system.name}: its commands wait", mend))
-    return findings
-
-
-def _drift(expunge: Installation) -> list[Finding]:
-    """Roles that were started with another policy, or with other declarations: each reads them once, at its start."""
-    findings = []
-    for role in ROLES:
-        others = [each for each in expunge.topics.members(expunge.settings.prefix + role) if each != expunge.label]
+    for role, found in members.items():
+        others = [each for each in found if each != expunge.label]
         if others:
             what = " and ".join(_differing(each, expunge.label) for each in sorted(set(others)))
             problem = f"{len(others)} of the processes of role {role} run with {what} than this configuration"
@@ -177,9 +171,9 @@ def _drift(expunge: Installation) -> list[Finding]:
 
 
 def _differing(theirs: str, ours: str) -> str:
-    pairs = zip(theirs.split("."), ours.split("."), strict=False)
     names = ("an older or newer version", "another policy", "other declarations")
-    return ", ".join(name for name, (his, mine) in zip(names, pairs, strict=False) if his != mine) or names[0]
+    parts = zip(names, theirs.split("."), ours.split("."), strict=False)
+    return ", ".join(name for name, his, mine in parts if his != mine) or names[0]
 
 
 def _capabilities(expunge: Installation) -> list[Finding]:

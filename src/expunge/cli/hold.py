@@ -10,7 +10,7 @@ from rich.text import Text
 
 from expunge.adapters.system import SystemClock
 from expunge.cli.common import NO, Json, console, identity, installation, print_json, print_table, say_error
-from expunge.cli.words import Operator, Wait, await_word, say_word, standing
+from expunge.cli.words import Operator, Wait, await_word, say_and_watch, standing
 from expunge.domain.events import stamp
 from expunge.domain.standing import Hold, HoldKind, Standing, hold_word
 from expunge.errors import ConfigurationError
@@ -58,7 +58,7 @@ def place(
     data: dict[str, Any] = {"hold_id": hold_id, "scope": scope, "basis": basis, "custodian": custodian}
     if review_by is not None:
         data["review_by"] = stamp(review_by.astimezone())
-    word = say_word(expunge, "expunge.hold.placed.v1", hold_id, operator, "hold", data)
+    word = say_and_watch(expunge, "expunge.hold.placed.v1", hold_id, operator, "hold", data)
     await_word(expunge, word, hold_word(hold_id), lambda each: hold_id in each.holds, wait, as_json=json_output)
     expunge.close()
 
@@ -73,14 +73,15 @@ def release(
 ) -> None:
     """End a hold: exactly what it alone covered is carried out now."""
     expunge = installation()
-    if not any(hold_id in each.holds for each in standing(expunge)):
+    found = standing(expunge)
+    if not any(hold_id in each.holds for each in found):
         say_error(f"no hold {hold_id}: `expunge hold list` shows those that exist")
         raise typer.Exit(NO)
-    if all(each.release_of(hold_id) is not None for each in standing(expunge)):
+    if all(each.release_of(hold_id) is not None for each in found):
         say_error(f"hold {hold_id} has ended: `expunge hold list --released` shows it")
         raise typer.Exit(NO)
     data = {"hold_id": hold_id} | ({"reason": reason} if reason else {})
-    word = say_word(expunge, "expunge.hold.released.v1", hold_id, operator, "hold", data)
+    word = say_and_watch(expunge, "expunge.hold.released.v1", hold_id, operator, "hold", data)
     await_word(
         expunge, word, hold_word(hold_id), lambda each: each.release_of(hold_id) is not None, wait, as_json=json_output
     )

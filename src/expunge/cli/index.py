@@ -171,11 +171,10 @@ def _set_aside(expunge: Installation, since: datetime) -> Iterator[dict[str, Any
     """Dead letters of indexers since a moment."""
     reader = expunge.reader(["dead-letters"], since - timedelta(seconds=5))
     try:
-        while reader.behind():
-            for record in reader.poll(0.2):
-                said = json.loads(record.value or b"{}").get("data", {})
-                if said.get("role") == "indexer":
-                    yield said
+        for record in reader.to_the_end():
+            said = json.loads(record.value or b"{}").get("data", {})
+            if said.get("role") == "indexer":
+                yield said
     finally:
         reader.close()
 

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from expunge.bootstrap import Installation
-from expunge.cli.common import console, print_table
+from expunge.cli.common import console, print_table, to_the_minute
 from expunge.domain.case.chunks import ChunkState
 from expunge.domain.case.models import is_model, state_of
 from expunge.domain.case.state import Case
@@ -114,7 +114,7 @@ def _together(each: dict[str, Any]) -> str:
     others = each.get("other_requests") or 0
     said = f"{others:,} other request{'s' * (others != 1)}" if others else ""
     if each.get("begins_at"):
-        return f"{said or 'nobody yet'}, from {each['begins_at'][:16].replace('T', ' ')}"
+        return f"{said or 'nobody yet'}, from {to_the_minute(each['begins_at'])}"
     return said
 
 

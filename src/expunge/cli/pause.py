@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from expunge.cli.common import NO, Json, installation, say_error
-from expunge.cli.words import Operator, Wait, await_word, say_word, standing
+from expunge.cli.words import Operator, Wait, await_word, say_and_watch, standing
 from expunge.domain.standing import EVERYTHING, Standing, pause_word
 from expunge.errors import ConfigurationError
 
@@ -68,7 +68,7 @@ def _say(
     if not paused and not any(each.is_paused(named) for each in standing(expunge)):
         say_error(f"nothing is paused for {named.replace(':', ' ')}: `expunge doctor` lists what is")
         raise typer.Exit(NO)
-    word = say_word(expunge, type_, pause_word(named), operator, "pause", said | {"scope": scope})
+    word = say_and_watch(expunge, type_, pause_word(named), operator, "pause", said | {"scope": scope})
 
     def heard(standing: Standing) -> bool:
         known = standing.pauses.get(named)

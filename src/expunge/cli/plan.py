@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from expunge.bootstrap import Installation
 from expunge.cli import models
 from expunge.cli.common import NO, Json, console, installation, print_json, print_table, safe, say_error, status_text
-from expunge.cli.words import Heard, Operator, await_heard, say_word
+from expunge.cli.words import Heard, Operator, await_heard, say_and_watch
 from expunge.domain.case.state import Case, Generation
 from expunge.domain.controls import ObligationDecided, Option
 from expunge.domain.events import stamp
@@ -228,15 +228,8 @@ def approve(
     case_id: CaseId, plan_digest: PlanDigest, operator: Operator, wait: Heard = 60, json_output: Json = False
 ) -> None:
     """Approve a plan that waits; with the last approval it is carried out."""
-    _say(
-        "expunge.plan.approved.v1",
-        case_id,
-        operator,
-        "approve",
-        {"plan_digest": plan_digest},
-        wait,
-        as_json=json_output,
-    )
+    data = {"plan_digest": plan_digest}
+    _say("expunge.plan.approved.v1", case_id, operator, "approve", data, wait, as_json=json_output)
 
 
 def reject(
@@ -320,6 +313,6 @@ def _say(
     expunge = installation()
     if expunge.rate(case_id) is None:
         case_id = find(expunge, case_id).case_id
-    word = say_word(expunge, kind, case_id, operator, role, data | {"case_id": case_id})
+    word = say_and_watch(expunge, kind, case_id, operator, role, data | {"case_id": case_id})
     await_heard(expunge, word, case_id, wait, as_json=as_json)
     expunge.close()

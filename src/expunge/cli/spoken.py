@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from expunge.bootstrap import Installation
 from expunge.domain.admission.controls import control
 from expunge.domain.case.state import Case
-from expunge.domain.events import MAX_PAYLOAD_BYTES, CloudEvent, Record, decode
+from expunge.domain.events import AHEAD_AT_MOST, MAX_PAYLOAD_BYTES, CloudEvent, Record, decode
 from expunge.errors import InvalidMessage
 
-SHORT_SECONDS = 0.2
 MOST_SHOWN = 500
 """Characters: what was refused at the door may be of any length."""
-DIFFER = timedelta(minutes=5)
-"""How far the clocks of two brokers may differ."""
 
 
 class Spoken(NamedTuple):
@@ -32,13 +29,9 @@ class Spoken(NamedTuple):
 
 def spoken(expunge: Installation, case: Case) -> list[Spoken]:
     """Every word about a case that the topic of controls still holds, oldest first."""
-    reader, found = expunge.reader(["controls"], case.opened_at - DIFFER), []
+    reader = expunge.reader(["controls"], case.opened_at - AHEAD_AT_MOST)
     try:
-        while True:
-            records = reader.poll(SHORT_SECONDS)
-            found += [word for record in records if (word := _word(expunge, case, record))]
-            if not records and not reader.behind():
-                return sorted(found)
+        return sorted(word for record in reader.to_the_end() if (word := _word(expunge, case, record)))
     finally:
         reader.close()
 

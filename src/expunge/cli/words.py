@@ -6,8 +6,7 @@ import json
 import threading
 import uuid
 from collections.abc import Callable
-from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -17,7 +16,7 @@ from expunge.cli.common import NO, console, print_json, quiet_console, say_error
 from expunge.domain import inlets
 from expunge.domain.admission.controls import content_of
 from expunge.domain.controls import CONTROLS, KNOWN_FIELDS
-from expunge.domain.events import CONTENT_TYPE, MAX_PAYLOAD_BYTES, Event, Outgoing, Position, Record, decode
+from expunge.domain.events import AHEAD_AT_MOST, Event, Outgoing
 from expunge.domain.standing import Standing
 from expunge.errors import ConfigurationError, InvalidMessage
 
@@ -28,56 +27,76 @@ Heard = Annotated[
 ]
 LOOK_AGAIN_SECONDS = 0.2
 SHORT_SECONDS = 0.02
-DIFFER_SECONDS = 300
-"""How far the clocks of broker and command may differ."""
+T = TypeVar("T")
 
 
 class Word:
-    """An operator's word that was said, and what came of it."""
+    """An operator's word, and what is said about it; dead letters are read from before it is published."""
 
-    def __init__(self, expunge: Installation, event: Event, key: str) -> None:
-        """Publish it; from before that dead letters are read, for one may be about it."""
-        value = event.encode()
-        self.identity, self.content = event.id, _content(expunge, event, value)
-        self._names = {self.content, expunge.keys.content(value)}
-        self._reader = expunge.reader(["dead-letters"], event.time - timedelta(seconds=DIFFER_SECONDS))
-        expunge.sender.publish([Outgoing("controls", key, event)])
+    def __init__(self, expunge: Installation, event: Event, content: str) -> None:
+        self.identity, self.content = event.id, content
+        self._names = {content, expunge.keys.content(event.encode())}
+        self._reader = expunge.reader(["dead-letters"], event.time - AHEAD_AT_MOST)
 
     def refusal(self) -> str:
         """Why it changes nothing; empty while nobody has said that it does not."""
         letters = [json.loads(record.value or b"null") for record in self._reader.poll(SHORT_SECONDS)]
         return next((each["data"]["reason"] for each in letters if each and each["data"]["digest"] in self._names), "")
 
-    def close(self) -> None:
-        """Let go of the connection."""
-        self._reader.close()
+    def watched(self, look: Callable[[], T], settled: Callable[[T], bool], seconds: float) -> tuple[T, str]:
+        """Look until it is settled, the word is known to change nothing, or the time is over.
+
+        Returns:
+            What was seen last, and why the word changes nothing.
+        """
+        clock, waiter = SystemClock(), StopWaiter(threading.Event())
+        until = clock.seconds() + seconds
+        while True:
+            refusal, seen = self.refusal(), look()
+            if refusal or settled(seen) or clock.seconds() >= until:
+                self._reader.close()
+                return seen, refusal
+            waiter.wait(LOOK_AGAIN_SECONDS)
 
 
-def _content(expunge: Installation, event: Event, value: bytes) -> str:
-    """The name under which a case will know a word.
+def say_word(expunge: Installation, kind: str, key: str, operator: str, role: str, data: dict[str, Any]) -> str:
+    """Publish an operator's word; the id of its event.
 
     Raises:
-        ConfigurationError: it would be refused.
+        ConfigurationError: see `_word`.
     """
-    record = Record("controls", 0, Position(0, 0), event.time, None, value, CONTENT_TYPE)
-    try:
-        decoded = decode(record, max_bytes=MAX_PAYLOAD_BYTES)
-        said = inlets.read(CONTROLS[event.type][1], decoded, event.time, KNOWN_FIELDS)
-        return content_of(expunge.door, said, decoded)
-    except InvalidMessage as error:
-        raise ConfigurationError(f"that would be refused: {error}") from None
+    event, _ = _word(expunge, kind, operator, role, data)
+    expunge.sender.publish([Outgoing("controls", key, event)])
+    return event.id
 
 
-def say_word(expunge: Installation, kind: str, key: str, operator: str, role: str, data: dict[str, Any]) -> Word:
-    """Publish an operator's word.
+def say_and_watch(expunge: Installation, kind: str, key: str, operator: str, role: str, data: dict[str, Any]) -> Word:
+    """The same, for whoever awaits what comes of it.
 
     Raises:
-        ConfigurationError: the operator is not declared, or not for this; or unsigned words are not taken here.
+        ConfigurationError: see `_word`.
+    """
+    event, content = _word(expunge, kind, operator, role, data)
+    word = Word(expunge, event, content)
+    expunge.sender.publish([Outgoing("controls", key, event)])
+    return word
+
+
+def _word(expunge: Installation, kind: str, operator: str, role: str, data: dict[str, Any]) -> tuple[Event, str]:
+    """An operator's word, and the name under which cases know it.
+
+    Raises:
+        ConfigurationError: the operator is not declared, or not for this; unsigned words are not taken here; or what is
+            said would be refused.
     """
     refuse_unless_declared(expunge, operator, role)
     now = SystemClock().now()
     event = Event(kind, f"/operators/{operator}", f"cli-{uuid.uuid4()}", now, data | {"operator": operator})
-    return Word(expunge, event, key)
+    try:
+        said = inlets.check(CONTROLS[kind][1], event.data, KNOWN_FIELDS, now)
+        return event, content_of(expunge.door, said, kind, event.id)
+    except InvalidMessage as error:
+        raise ConfigurationError(f"that would be refused: {error}") from None
 
 
 def await_heard(expunge: Installation, word: Word, case_id: str, seconds: float, *, as_json: bool) -> None:
@@ -86,14 +105,7 @@ def await_heard(expunge: Installation, word: Word, case_id: str, seconds: float,
     Raises:
         typer.Exit: it changes nothing, or nobody has heard it yet.
     """
-    clock, waiter = SystemClock(), StopWaiter(threading.Event())
-    until = clock.seconds() + seconds
-    while True:
-        refusal, heard = word.refusal(), word.content in _controls_of(expunge, case_id)
-        if refusal or heard or clock.seconds() >= until:
-            break
-        waiter.wait(LOOK_AGAIN_SECONDS)
-    word.close()
+    heard, refusal = word.watched(lambda: word.content in _controls_of(expunge, case_id), bool, seconds)
     if as_json:
         print_json({"control_id": word.identity, "case_id": case_id, "heard": heard, "refused": refusal or None})
     elif heard:
@@ -151,17 +163,14 @@ def await_word(
     Raises:
         typer.Exit: it is not in force yet, or changes nothing.
     """
-    clock, waiter = SystemClock(), StopWaiter(threading.Event())
-    until = clock.seconds() + seconds
-    while True:
-        found = standing(expunge)
-        missing = sum(not heard(each) for each in found)
-        cases = sum(each.unsettled.get(word, 0) for each in found)
-        in_force, refusal = not missing and all(each.in_force(word) for each in found), said.refusal()
-        if in_force or refusal or clock.seconds() >= until:
-            break
-        waiter.wait(LOOK_AGAIN_SECONDS)
-    said.close()
+
+    def in_force_in(found: list[Standing]) -> bool:
+        return all(heard(each) and each.in_force(word) for each in found)
+
+    found, refusal = said.watched(lambda: standing(expunge), in_force_in, seconds)
+    in_force = in_force_in(found)
+    missing = sum(not heard(each) for each in found)
+    cases = sum(each.unsettled.get(word, 0) for each in found)
     if as_json:
         state = {"in_force": in_force, "partitions_missing": missing, "cases_unsettled": cases}
         print_json({"word": word, **state, "refused": refusal or None})

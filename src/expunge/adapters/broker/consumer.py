@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from expunge.domain.events import LATEST, Position, Record, millis
 CALL_MS = 5_000
 CLOSE_MS = 1_000
 QUIET_WAIT = 0.1
+SHORT_SECONDS = 0.2
 LATEST_MS = millis(LATEST)
 FIRST_RECORDS = 32
 BATCH_BYTES = 2_000_000
@@ -287,6 +288,11 @@ class KafkaReader:
         with translated("hand over records"):
             polled = self._consumer.poll(timeout_ms=int(seconds * 1000))
         return [as_record(record, self._prefix) for records in polled.values() for record in records]
+
+    def to_the_end(self) -> Iterator[Record]:
+        """Everything that lies on the topics."""
+        while self.behind():
+            yield from self.poll(SHORT_SECONDS)
 
     def behind(self) -> bool:
         """Whether more lies on the topics than was handed over."""

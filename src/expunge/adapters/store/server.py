@@ -243,11 +243,9 @@ class Server:
 
     def _run_one(self, call: Call) -> Any:
         """Run one script. A pipeline of one costs the client twice as much as the command."""
-        keys = (*map(self.sentinel, call.tags), *call.keys)
-        words = (self._shas[call.script], len(keys), *keys, self.meta.epoch, *call.arguments)
         try:
             with translated():
-                return self.client.execute_command("EVALSHA", *words)
+                return self.client.execute_command(*self._words(call))
         except redis.exceptions.NoScriptError:
             return self.run([call])[0]
 
@@ -264,11 +262,14 @@ class Server:
         return answers
 
     def _pipelined(self, calls: Sequence[Call]) -> list[Any]:
-        epoch, pipe = self.meta.epoch, self.client.pipeline(transaction=False)
+        pipe = self.client.pipeline(transaction=False)
         for call in calls:
-            keys = (*map(self.sentinel, call.tags), *call.keys)
-            pipe.execute_command("EVALSHA", self._shas[call.script], len(keys), *keys, epoch, *call.arguments)
+            pipe.execute_command(*self._words(call))
         return list(pipe.execute(raise_on_error=False))
+
+    def _words(self, call: Call) -> tuple[Any, ...]:
+        keys = (*map(self.sentinel, call.tags), *call.keys)
+        return "EVALSHA", self._shas[call.script], len(keys), *keys, self.meta.epoch, *call.arguments
 
     def read(self, reads: Sequence[tuple[int, Sequence[Any]]]) -> list[Any]:
         """Run plain reads, each a tag and the words of a command, if their tags have forgotten nothing.

@@ -59,7 +59,7 @@ def control(door: Door, event: CloudEvent, record: Record) -> Control | Said:
         raise InvalidMessage("undeclared_operator", "data.operator")
     if role not in operator.roles:
         raise InvalidMessage("not_allowed", "data.operator")
-    content, place = content_of(door, said, event), door.place_of(record)
+    content, place = content_of(door, said, event.type, event.id), door.place_of(record)
     spoken: dict[str, Any] = {"operator": operator.name, "content": content, "place": place}
     if isinstance(said, CaseControl):
         return _of_case(door, said, spoken | {"case_id": said.case_id})
@@ -71,9 +71,9 @@ def control(door: Door, event: CloudEvent, record: Record) -> Control | Said:
     return HoldReleased(hold_id=said.hold_id, release=release, content=content, place=place)
 
 
-def content_of(door: Door, said: inlets.Inlet, event: CloudEvent) -> str:
+def content_of(door: Door, said: inlets.Inlet, kind: str, identity: str) -> str:
     """The name of a word by what it says: cases and dead letters know it by that."""
-    whole = said.model_dump(mode="json", exclude_none=True) | {"type": event.type, "id": event.id}
+    whole = said.model_dump(mode="json", exclude_none=True) | {"type": kind, "id": identity}
     return door.keys.content(canonical(whole))
 
 

@@ -1,4 +1,5 @@
 -- Shared by every script that knows how the index is laid out.
+
 -- Buckets and nodes come packed in one argument, because packing many small ones costs a client more than the work
 -- itself. The number of a bucket is its tag, times 2^24, and its place within the tag.
 local PREFIX = string.match(KEYS[1], '^(.*){%d+}sentinel$')
