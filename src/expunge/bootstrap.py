@@ -30,7 +30,6 @@ from expunge.config import Settings
 from expunge.domain.admission.door import Door
 from expunge.domain.case.chunks import ChunkState
 from expunge.domain.case.state import Case
-from expunge.domain.digest import name
 from expunge.domain.identity import Keys
 from expunge.domain.partition import partition_of
 from expunge.domain.plan import Chunk
@@ -38,8 +37,10 @@ from expunge.domain.policy.rules import Policy
 from expunge.domain.rates import Rate
 from expunge.domain.retraining.messages import retraining_id
 from expunge.domain.retraining.state import Retraining
+from expunge.domain.standing import Frozen
 from expunge.errors import ConfigurationError, Unavailable
 from expunge.ports import Stage
+from expunge.runtime.label import Label
 from expunge.runtime.loop import Loop
 from expunge.runtime.outage import Outage
 from expunge.stages import ROLES
@@ -137,6 +138,10 @@ class Installation:
         partition = partition_of(case_id, self.settings.kafka.partitions)
         return self.cases.cases(partition, [case_id]).get(case_id)
 
+    def frozen(self, case_id: str) -> Frozen | None:
+        """What keeps a case from being handled, for people; None: nothing does."""
+        return self.cases.standing(partition_of(case_id, self.settings.kafka.partitions)).frozen.get(case_id)
+
     def rate(self, key: str) -> Rate | None:
         """What was counted across cases under a key, for people."""
         return self.cases.rate(partition_of(key, self.settings.kafka.partitions), key)
@@ -155,14 +160,9 @@ class Installation:
         return self.cases.chunks(partition_of(case_id, self.settings.kafka.partitions), case_id)
 
     @cached_property
-    def label(self) -> str:
-        """What the processes of this installation call themselves to the broker.
-
-        It names the policy and the declarations that they run with, which they read once: `expunge doctor` sees from it
-        who runs with others.
-        """
-        declared = self.settings.registry().model_dump_json()
-        return f"expunge.{self.policy.digest[:8]}.{name(declared)[:8]}"
+    def label(self) -> Label:
+        """What the processes of this installation call themselves to the broker."""
+        return Label.of(self.settings.registry(), self.policy)
 
     def records(self, group: str, topics: Sequence[str]) -> KafkaRecords:
         """A member of a group."""
@@ -175,7 +175,7 @@ class Installation:
             topics,
             max_records=kafka.max_poll_records,
             session_timeout_ms=kafka.session_timeout_ms,
-            client_id=self.label,
+            client_id=str(self.label),
         )
 
     def members(self, role: str) -> list[str]:

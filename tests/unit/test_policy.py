@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 
 from expunge.adapters.policy_file import load_policy, parse_policy, shipped
 from expunge.domain.policy.about import About
+from expunge.domain.policy.capabilities import incapable
 from expunge.domain.policy.clocks import after, deadlines
 from expunge.domain.policy.dispose import ABOUT, Circumstances, Judge, Nature, decide, meets
 from expunge.domain.policy.explain import Given, possible
 from expunge.domain.policy.rules import Basis, Grade, GradeRule, Policy, Sources
 from expunge.domain.policy.terms import Term
-from expunge.domain.row import combine
+from expunge.domain.registry import System
+from expunge.domain.row import Combination, combine
 from expunge.domain.scope import Granted, Scope, ScopeKind, Subject
 from expunge.domain.vocabulary import CONTAINERS, STRICTNESS, Action, Kind, Regime
 from expunge.errors import ConfigurationError
@@ -412,3 +414,26 @@ def test_the_digest_is_of_what_a_policy_says_and_not_of_how_it_is_written() -> N
     assert parse_policy(shipped() + "\n# a comment\n", "x").digest == POLICY.digest
     assert parse_policy(shipped().replace("tail_days: 7", "tail_days: 8"), "x").digest != POLICY.digest
     assert Policy.model_validate_json(POLICY.encode()).digest == POLICY.digest
+
+
+def test_what_policy_may_ask_of_a_system_that_cannot_do_it_is_known_before_a_request_comes() -> None:
+    """adoption: an action that nobody declared was seen when obligations stayed open."""
+    held = Nature(Combination(kinds=frozenset({"model"}), systems=frozenset({"ml", "elsewhere"})))
+    systems = [
+        System(name="ml", actions=(Action.DELETE, Action.DISABLE)),
+        System(name="elsewhere", integrated=False, reason="r", owner="o"),
+    ]
+    found = incapable(POLICY, systems, [held], [Regime.GDPR])
+    assert {each.system for each in found} == {"ml"}
+    missing = {each.action: each for each in found}
+    assert Action.RETRAIN_WITHOUT in missing
+    assert not missing.keys() & {Action.DELETE, Action.DISABLE, Action.EXEMPT}
+    assert missing[Action.RETRAIN_WITHOUT].kinds == ("model",)
+    capable = [System(name="ml", actions=tuple(Action))]
+    assert not incapable(POLICY, capable, [held], list(Regime))
+
+
+def test_of_what_finds_its_data_itself_only_deletion_is_asked() -> None:
+    held = Nature(Combination(kinds=frozenset({"record"}), systems=frozenset({"crm"})), holding=True)
+    asked = {each.action for each in incapable(POLICY, [System(name="crm", actions=())], [held], [Regime.GDPR])}
+    assert asked == {Action.DELETE, Action.RESTRICT}

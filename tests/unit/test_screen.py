@@ -40,7 +40,7 @@ def test_what_a_terminal_would_act_on_stands_there_as_an_escape(text: str, seen:
 def test_an_id_is_shown_as_it_is_so_that_it_can_be_copied(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """doors 12: `[/x]` ended in a traceback, `[a-z]` disappeared, and `:a:` became a picture."""
     screen = shown(monkeypatch)
-    print_table("Assets", ("asset", "kind"), [(text, "object")], empty="none")
+    print_table(("asset", "kind"), [(text, "object")], title="Assets")
     common.console.print(f"[bold]asset[/bold] {safe(text)}")
     assert screen.getvalue().count(text) == 2
 
@@ -48,6 +48,15 @@ def test_an_id_is_shown_as_it_is_so_that_it_can_be_copied(text: str, monkeypatch
 @pytest.mark.parametrize(("text", "seen"), ODD)
 def test_a_table_acts_on_nothing(text: str, seen: str, monkeypatch: pytest.MonkeyPatch) -> None:
     screen = shown(monkeypatch)
-    print_table("Assets", ("asset",), [(text,)], empty="none")
+    print_table(("asset",), [(text,)], title="Assets")
     assert seen in screen.getvalue()
     assert "\x1b" not in screen.getvalue()
+
+
+def test_numbers_stand_to_the_right_with_separators_and_a_short_row_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = shown(monkeypatch)
+    print_table(("what", "how many", "marked"), [("one", 1234567, True), ("two", 8)])
+    first, second = screen.getvalue().splitlines()[2:4]
+    assert "1,234,567" in first
+    assert second.index("8") == first.index("1,234,567") + len("1,234,567") - 1
+    assert first.rstrip().endswith("True")

@@ -8,6 +8,7 @@ import typer
 
 from expunge import __version__
 from expunge.cli import agent, aside, case, demo, doctor, hold, holding, index, keys, pause, policy, run, submit, topics
+from expunge.cli.common import let_go
 
 app = typer.Typer(
     help="Expunge carries out deletions, and shows that it did.",
@@ -25,10 +26,12 @@ def _version(*, wanted: bool) -> None:
 
 @app.callback()
 def root(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", callback=lambda wanted: _version(wanted=wanted))] = False,
 ) -> None:
     """Expunge carries out deletions, and shows that it did."""
     del version
+    context.call_on_close(let_go)
 
 
 app.command("run")(run.run)

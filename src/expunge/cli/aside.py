@@ -13,7 +13,6 @@ from expunge.bootstrap import Installation
 from expunge.cli.common import Json, console, installation, print_json
 from expunge.cli.words import Operator, refuse_unless_declared, say_word
 from expunge.domain.events import Event, Outgoing, stamp
-from expunge.domain.partition import partition_of
 from expunge.domain.standing import Frozen
 from expunge.errors import ConfigurationError
 from expunge.stages import role_of
@@ -24,11 +23,6 @@ app = typer.Typer(help="Messages that are set aside.", no_args_is_help=True)
 @app.callback()
 def root() -> None:
     """Messages that are set aside."""
-
-
-def frozen_of(expunge: Installation, case_id: str) -> Frozen | None:
-    """Why a case waits; None: it does not."""
-    return expunge.cases.standing(partition_of(case_id, expunge.settings.kafka.partitions)).frozen.get(case_id)
 
 
 def frozen_line(frozen: Frozen) -> str:
@@ -58,7 +52,7 @@ def thaw(
     """
     expunge = installation()
     refuse_unless_declared(expunge, operator, "decide")
-    frozen = frozen_of(expunge, case_id)
+    frozen = expunge.frozen(case_id)
     if frozen is None:
         raise ConfigurationError(f"{case_id} is not frozen, or no case: `expunge doctor` lists what is frozen")
     if skip and not frozen.waiting:
@@ -77,10 +71,11 @@ def thaw(
     said: dict[str, Any] = {"case_id": case_id} | ({"reason": reason} if reason else {})
     said |= {"places": [dict(zip(("topic", "partition", "offset"), place, strict=True)) for place in found]}
     said |= {"skip": frozen.turn} if skip else {}
-    identity = say_word(expunge, "expunge.case.thawed.v1", case_id, operator, "decide", said)
-    expunge.close()
+    word = say_word(expunge, "expunge.case.thawed.v1", case_id, operator, "decide", said)
     if json_output:
-        print_json({"control_id": identity, "case_id": case_id, "again": len(found) - len(gone), "without": len(gone)})
+        print_json(
+            {"control_id": word.event.id, "case_id": case_id, "again": len(found) - len(gone), "without": len(gone)}
+        )
     else:
         console.print(f"said; `expunge case show {case_id}` shows what came of it")
 
@@ -130,7 +125,6 @@ def park(
     if offset >= end:
         raise ConfigurationError(f"{name} partition {partition} ends at {end}: there is no message at {offset}")
     RedisSuspects(expunge.server).park(name, partition, offset, reason[:200])
-    expunge.close()
     if json_output:
         print_json({"topic": name, "partition": partition, "offset": offset})
     else:
@@ -146,7 +140,6 @@ def unpark(
     """Take a `park` back: the message is handled when its role comes to it."""
     expunge, name, _ = _reader_of(topic, partition)
     known = RedisSuspects(expunge.server).unpark(name, partition, offset)
-    expunge.close()
     if not known:
         raise ConfigurationError(f"no message is parked at {name} partition {partition} offset {offset}")
     console.print("taken back; it is handled when its role comes to it")

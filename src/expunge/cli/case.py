@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -20,6 +21,7 @@ from expunge.cli.common import (
     print_json,
     print_table,
     safe,
+    say_error,
     status_text,
     to_the_minute,
     visible,
@@ -32,6 +34,7 @@ from expunge.domain.events import stamp
 from expunge.domain.partition import partition_of
 from expunge.domain.standing import Pause
 from expunge.domain.vocabulary import CLOSED, OVER, Status
+from expunge.errors import Unavailable
 
 app = typer.Typer(help="Cases: requests being carried out.", no_args_is_help=True)
 for command in (plans.plan, plans.approve, plans.reject, plans.extend, plans.cancel, plans.decide, aside.thaw):
@@ -76,7 +79,7 @@ def list_cases(
         for case in cases
     ]
     columns = ("case", "request", "kind", "state", "size", "open", "due")
-    print_table("", columns, rows, empty="no cases")
+    print_table(columns, rows, empty="no cases")
 
 
 UNITS = {"h": "hours", "d": "days", "w": "weeks"}
@@ -125,7 +128,7 @@ def show(
     """Show one case: its plan, and what was answered."""
     expunge = installation()
     case = plans.find(expunge, case_id)
-    words = spoken(expunge, case)
+    words = _spoken(expunge, case)
     body = _line(case) | confirm.body(case, outcome=confirm.outcome_of(case))
     if json_output:
         generations = [
@@ -134,7 +137,10 @@ def show(
         print_json(
             body
             | {"generations": generations, "waits_for_index": case.awaits_index}
-            | {"kept_back": _kept_back(expunge, case), "said": [_said(word) for word in words]}
+            | {
+                "kept_back": _kept_back(expunge, case),
+                "said": [_said(word) for word in words] if words is not None else None,
+            }
         )
         return
     console.print(f"case [bold]{case.case_id}[/bold] ({_kind(case)}, {case.regime})")
@@ -150,19 +156,37 @@ def show(
         console.print(Text(visible(line), style="yellow"))
     if case.awaits_index:
         console.print("waits until the indexers have applied what was registered before the request")
-    print_table("Claims by kind", *claims_table(body["counts"]), empty="nothing was found")
+    print_table(*claims_table(body["counts"]), empty="nothing was found", title="Claims by kind")
     if case.status not in OVER and not case.dry_run and (rows := _under_way(expunge, case)):
         print_table(
-            "Waits for", ("stage", "system", "kind", "action", "left", "because", "told", "again at"), rows, empty=""
+            ("stage", "system", "kind", "action", "left", "because", "told", "again at"), rows, title="Waits for"
         )
     if words:
         rows = [(to_the_minute(stamp(w.at)), w.who, w.what, w.why, "yes" if w.heard else "no") for w in words]
-        print_table("Said by operators", ("when", "who", "what", "why", "heard"), rows, empty="")
+        print_table(("when", "who", "what", "why", "heard"), rows, title="Said by operators")
     missing = "Not done" if case.status in OVER else "Open"
     for title, key in (("Deferred", "deferrals"), (missing, "failures")):
         rows = [tuple(line.get(field, "") for field in LINE) for line in body[key]]
         if rows:
-            print_table(title, LINE, rows, empty="")
+            print_table(LINE, rows, title=title)
+
+
+def _spoken(expunge: Installation, case: Case) -> list[Spoken] | None:
+    """What operators have said; None where Kafka, which keeps that, cannot be asked now."""
+    try:
+        return spoken(expunge, case)
+    except Unavailable as error:
+        say_error(f"what operators have said cannot be shown: {error}")
+        return None
+
+
+def _silent(expunge: Installation, systems: Collection[str]) -> set[str]:
+    """The systems that no agent serves now; none where Kafka cannot be asked."""
+    try:
+        return {system for system in systems if not expunge.agents(system)}
+    except Unavailable as error:
+        say_error(f"whether agents run cannot be shown: {error}")
+        return set()
 
 
 WORDS = {
@@ -186,7 +210,7 @@ def _under_way(expunge: Installation, case: Case) -> list[tuple[object, ...]]:
             key = (summary.system, summary.kind.value, chunk.action.value.replace("_", " "), summary.stage, chunk.phase)
             lines[key].append(chunk)
     told = {system for system, _, _, _, phase in lines if phase in WITH_SYSTEM}
-    away = {system for system in told if not expunge.agents(system)}
+    away = _silent(expunge, told)
     rows: list[tuple[object, ...]] = []
     for (system, kind, action, stage, phase), chunks in sorted(lines.items(), key=lambda line: line[0][3]):
         left = sum(chunk.open + chunk.deferred for chunk in chunks)
@@ -206,7 +230,7 @@ def _said(word: Spoken) -> dict[str, Any]:
 
 def _kept_back(expunge: Installation, case: Case) -> list[str]:
     """What keeps a case from going on: what froze it, and what operators have said."""
-    frozen = aside.frozen_of(expunge, case.case_id)
+    frozen = expunge.frozen(case.case_id)
     waits = [f"{aside.frozen_line(frozen)}: expunge case thaw {case.case_id} --operator NAME"] if frozen else []
     return waits + ([] if case.status in OVER else _held_up(expunge, case))
 

@@ -63,8 +63,19 @@ def to_the_minute(stamped: str) -> str:
 
 
 def installation(**flags: Any) -> Installation:
-    """The installation that the settings describe."""
-    return Installation(load(**flags))
+    """The installation that the settings describe; `let_go` closes it when the command ends, however it ends."""
+    expunge = Installation(load(**flags))
+    _opened.append(expunge)
+    return expunge
+
+
+_opened: list[Installation] = []
+
+
+def let_go() -> None:
+    """Close every installation that this command has opened."""
+    while _opened:
+        _opened.pop().close()
 
 
 def say_error(text: str) -> None:
@@ -77,7 +88,7 @@ def print_json(value: object) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str = "", title: str = "") -> None:
     """A table for people, or a sentence where there is nothing to show. One with a title is a part of a longer page."""
     said = list(rows)
     kept = [[_cell(each) for each in row] for row in said]
@@ -89,18 +100,22 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     look: dict[str, Any] = {"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False, "padding": (0, 1, 0, 0)}
     table = Table(title=title or None, title_justify="left", title_style="bold", **look)
     for at, column in enumerate(columns):  # what a line is called by stays whole, so that it can be copied
-        numbers = all(isinstance(row[at], int) or row[at] == "" for row in said)
+        numbers = all(_is_number(row[at]) or row[at] == "" for row in said if at < len(row))
         table.add_column(column, overflow="fold", no_wrap=at == 0, justify="right" if numbers else "left")
     for row in kept:
         table.add_row(*row)
     console.print(table)
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _cell(value: object) -> Text:
     """A cell without markup: whatever stands in it may be from outside."""
     if isinstance(value, Text):
         return value if value.plain.isprintable() else Text(visible(value.plain), style=value.style)
-    return Text(visible(str(value)))
+    return Text(f"{value:,}" if _is_number(value) else visible(str(value)))
 
 
 STATUS_STYLE: Mapping[str, str] = {

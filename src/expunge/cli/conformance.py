@@ -103,7 +103,7 @@ def _print(findings: Sequence[Finding], *, as_json: bool) -> None:
         return
     console.print()
     rows = [(_word(each), Text(each.play), Text(each.seen)) for each in findings]
-    print_table("", ("", "play", "what was seen"), rows, empty="")
+    print_table(("", "play", "what was seen"), rows)
 
 
 def _word(finding: Finding) -> Text:

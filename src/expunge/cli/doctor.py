@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import typer
@@ -17,7 +18,10 @@ from expunge.cli.aside import frozen_line
 from expunge.cli.common import NO, Json, console, installation, print_json, print_table, safe, visible
 from expunge.cli.words import standing
 from expunge.config import config_file, without_password
+from expunge.domain.policy.capabilities import incapable
+from expunge.domain.policy.dispose import Nature
 from expunge.errors import ConfigurationError, Unavailable
+from expunge.runtime.label import Label
 from expunge.stages import ROLES, role_of
 
 
@@ -31,10 +35,9 @@ def doctor(json_output: Json = False) -> None:
         listed = [{"problem": finding.problem, "mend": finding.mend} for finding in findings]
         print_json({"configuration": str(config_file() or ""), "settings": settings, "findings": listed})
     else:
-        print_table("Settings", ("key", "value"), _flat(settings), empty="")
+        print_table(("key", "value"), _flat(settings), title="Settings")
         console.print(f"configuration: {safe(config_file() or 'none')}")
         _print_findings(findings)
-    expunge.close()
     if findings:
         raise typer.Exit(NO)
 
@@ -57,7 +60,9 @@ def examine(expunge: Installation) -> list[Finding]:
         lambda: _aside(expunge),
         lambda: _clocks(expunge),
         lambda: _members(expunge),
+        lambda: _progress(expunge),
         lambda: _capabilities(expunge),
+        lambda: _asked_for(expunge),
     ]
     findings: list[Finding] = []
     for check in checks:
@@ -162,18 +167,35 @@ def _members(expunge: Installation) -> list[Finding]:
             mend = f"expunge agent run {system.name}" if system.name in ready else f"start the agent of {system.name}"
             findings.append(Finding(f"no agent runs for {system.name}: its commands wait", mend))
     for role, found in members.items():
-        others = [each for each in found if each != expunge.label]
-        if others:
-            what = " and ".join(_differing(each, expunge.label) for each in sorted(set(others)))
-            problem = f"{len(others)} of the processes of role {role} run with {what} than this configuration"
+        differing = [what for each in found if (what := Label.read(each).differing(expunge.label))]
+        if differing:
+            what = ", or ".join(sorted(set(differing)))
+            problem = f"{len(differing)} of the processes of role {role} run with {what} than this configuration"
             findings.append(Finding(problem, f"stop them, and start them with this one: expunge run --role {role}"))
     return findings
 
 
-def _differing(theirs: str, ours: str) -> str:
-    names = ("an older or newer version", "another policy", "other declarations")
-    parts = zip(names, theirs.split("."), ours.split("."), strict=False)
-    return ", ".join(name for name, his, mine in parts if his != mine) or names[0]
+STALLED = timedelta(minutes=5)
+"""Whoever has left something unread for so long is stalled, or too few."""
+
+
+def _progress(expunge: Installation) -> list[Finding]:
+    """Roles and agents that run and leave lie what is for them; of those that do not run, `_members` speaks."""
+    topics = [topic.name for topic in expunge.settings.topics()]
+    readers = {role: [topic for topic in topics if role_of(topic) == role] for role in ROLES if expunge.members(role)}
+    for system in expunge.settings.systems:
+        if system.integrated and expunge.agents(system.name):
+            readers[f"agent.{system.name}"] = [f"commands.{system.name}"]
+    since = SystemClock().now() - STALLED
+    return [
+        Finding(
+            f"{reader.replace('agent.', 'the agent of ')} has left {number} messages of {topic} unread for more than "
+            f"{STALLED.seconds // 60} minutes",
+            "look into its log: it says for what it waits; where it only has too much to do, start another",
+        )
+        for reader, its in readers.items()
+        for topic, number in expunge.topics.unread(reader, its, since).items()
+    ]
 
 
 def _capabilities(expunge: Installation) -> list[Finding]:
@@ -187,6 +209,23 @@ def _capabilities(expunge: Installation) -> list[Finding]:
         )
         for system in expunge.settings.systems
         if system.name in types and (more := {action.value for action in system.actions} - known[types[system.name]])
+    ]
+
+
+def _asked_for(expunge: Installation) -> list[Finding]:
+    """What policy may ask of systems for what the index says that they hold, and they do not declare."""
+    settings, index = expunge.settings, expunge.index
+    holdings = {row.combination for row in index.rows(index.holdings()) if row}
+    held = [Nature(each) for each in index.combinations() if each not in holdings]
+    held += [Nature(each, holding=True) for each in holdings]
+    regimes = {publisher.default_regime for publisher in settings.publishers}
+    return [
+        Finding(
+            f"policy may ask {each.system} to {each.action.value} ({', '.join(each.kinds)}; rules "
+            f"{', '.join(each.rules)}), which it does not declare: such obligations would stay open",
+            f"add {each.action.value} to the actions of {each.system} once its agent does that, or change the rule",
+        )
+        for each in incapable(expunge.policy, settings.systems, held, regimes)
     ]
 
 

@@ -54,7 +54,6 @@ def declare(
         raise ConfigurationError(f"it would not be taken: {error}") from None
     identity = name(DECLARED, *(str(each) for each in sorted(data.items())))
     expunge.sender.publish([Outgoing("registrations", identity, Event(DECLARED, source, identity, now, data))])
-    expunge.close()
     if json_output:
         print_json(data)
     else:
@@ -67,7 +66,6 @@ def list_holdings(json_output: Json = False) -> None:
     expunge = installation()
     rows = [row for row in expunge.index.rows(expunge.index.holdings()) if row and row.holding and row.holding.active]
     found = [_shown(row) for row in rows]
-    expunge.close()
     if json_output:
         print_json(found)
         return
@@ -82,7 +80,7 @@ def list_holdings(json_output: Json = False) -> None:
         for each in found
     ]
     columns = ("holding", "system", "kind", "namespaces", "data sources")
-    print_table("", columns, lines, empty="no holdings are declared")
+    print_table(columns, lines, empty="no holdings are declared")
 
 
 def _shown(row: Row) -> dict[str, Any]:

@@ -90,7 +90,6 @@ def import_files(
             count += _publish(expunge, source, found, marks[file], partial(_tell, progress, task))
     console.print(f"{count:,} registrations published")
     done = not count or _print_outcome(expunge, before, began, wait)
-    expunge.close()
     if not done:
         raise typer.Exit(NO)
 
@@ -234,7 +233,8 @@ def _lookup_person(expunge: Installation, subject: str, *, as_json: bool) -> Non
         for row in rows:
             print_json(brief(row))
     else:
-        print_table("Assets that name this person", _COLUMNS, map(_cells, rows), empty="no asset names this person")
+        title = "Assets that name this person"
+        print_table(_COLUMNS, map(_cells, rows), empty="no asset names this person", title=title)
     if not rows:
         raise typer.Exit(NO)
 
@@ -264,7 +264,7 @@ def list_assets(
         else:
             found.append(row)
     if not json_output:
-        print_table("", _COLUMNS, map(_cells, found), empty="no such assets")
+        print_table(_COLUMNS, map(_cells, found), empty="no such assets")
 
 
 def _survey(expunge: Installation) -> Survey:
@@ -299,7 +299,7 @@ def stats(json_output: Json = False) -> None:
         ("buckets", f"{found.buckets:,}"),
         ("assets in the fullest bucket", ", ".join(str(size) for _, size in found.fullest[:1])),
     ]
-    print_table("", ("what", "how many"), rows, empty="")
+    print_table(("what", "how many"), rows)
     if found.advice:
         console.print(f"[yellow]{found.advice}[/yellow]")
 
@@ -321,7 +321,7 @@ def check(json_output: Json = False) -> None:
             if numbers[what]:
                 console.print(f"[bold]{numbers[what]:,} {what}:[/bold] {meaning}")
                 rows = [(example,) for example in found.examples[what]]
-                print_table("", ("for example",), rows, empty="")
+                print_table(("for example",), rows)
         if not any(numbers.values()):
             console.print("[green]everything fits together[/green]")
         console.print(f"checksum [bold]{found.checksum}[/bold]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -11,7 +12,10 @@ from expunge.cli.common import console, print_table, to_the_minute
 from expunge.domain.case.chunks import ChunkState
 from expunge.domain.case.models import is_model, state_of
 from expunge.domain.case.state import Case
+from expunge.domain.partition import partition_of
+from expunge.domain.retraining.messages import Cause
 from expunge.domain.retraining.state import Phase, Retraining
+from expunge.domain.vocabulary import Action
 
 COST, HOURS = "retrain_cost", "retrain_hours"
 """Attributes with which a registrar says what it costs, and how long it takes, to make a model anew."""
@@ -23,6 +27,28 @@ def models_of(expunge: Installation, case: Case) -> list[dict[str, Any]]:
     """What there is to say of each model of a case."""
     chunks = (chunk for chunk in expunge.chunks(case.case_id) if is_model(chunk))
     return [_model(expunge, case, chunk) for chunk in islice(chunks, SHOWN)]
+
+
+def hearing(expunge: Installation, case: Case, asset: str) -> Callable[[], bool]:
+    """To be asked later: whether a model's aggregate has heard what a case has said to it since, or is at it already.
+
+    An aggregate for which the case does not wait refuses what is said to it, and keeps nothing.
+    """
+    partition = partition_of(case.case_id, expunge.settings.kafka.partitions)
+    systems = sorted({line.system for line, _ in case.counts if line.action == Action.RETRAIN_WITHOUT})
+
+    def states() -> list[Retraining]:
+        return [state for system in systems if (state := expunge.retraining(system, asset)) is not None]
+
+    def last_said() -> set[tuple[str, Cause]]:
+        seen = ((state.retraining, state.seen.get(partition)) for state in states())
+        return {(key, cause) for key, cause in seen if cause and cause[2].startswith(case.case_id)}
+
+    def is_at_it(state: Retraining) -> bool:
+        return state.phase is Phase.SENT and any(each.case_id == case.case_id for each in state.present)
+
+    before = last_said()
+    return lambda: bool(last_said() - before) or any(map(is_at_it, states()))
 
 
 def _model(expunge: Installation, case: Case, chunk: ChunkState) -> dict[str, Any]:
@@ -101,7 +127,7 @@ def show(found: list[dict[str, Any]]) -> None:
     ]
     columns = ("model", "action", "state", "with", "cost alone", "its share", "remarks")
     kept = [at for at in range(len(columns)) if at < 3 or any(row[at] for row in rows)]  # noqa: PLR2004 - always shown
-    print_table("Models", [columns[at] for at in kept], [tuple(row[at] for at in kept) for row in rows], empty="")
+    print_table([columns[at] for at in kept], [tuple(row[at] for at in kept) for row in rows], title="Models")
     if any(each.get("begins_at") for each in found):
         console.print(
             "To begin earlier, or later: expunge case decide CASE --asset MODEL --option retrain_now|retrain_by",

@@ -7,14 +7,13 @@ from datetime import date, timedelta
 from typing import Annotated, Any, NamedTuple
 
 import typer
-from pydantic import ValidationError
 
 from expunge.bootstrap import Installation
 from expunge.cli import models
 from expunge.cli.common import NO, Json, console, installation, print_json, print_table, safe, say_error, status_text
-from expunge.cli.words import Heard, Operator, await_heard, say_and_watch
+from expunge.cli.words import Heard, Operator, await_heard, say_word
 from expunge.domain.case.state import Case, Generation
-from expunge.domain.controls import ObligationDecided, Option
+from expunge.domain.controls import Option
 from expunge.domain.events import stamp
 from expunge.domain.rates import Rate
 from expunge.domain.vocabulary import Action
@@ -170,7 +169,7 @@ def _show(case_id: str, plan: dict[str, Any]) -> None:
     columns = ("stage", "system", "kind", "action", "rule", "obligations", "remarks")
     width = len(columns) if any(row[-1] for row in rows) else len(columns) - 1
     console.print()
-    print_table("", columns[:width], [row[:width] for row in rows], empty="nothing is to be done")
+    print_table(columns[:width], [row[:width] for row in rows], empty="nothing is to be done")
 
 
 def _remark(line: dict[str, Any]) -> str:
@@ -293,17 +292,7 @@ def decide(
     """
     given = {"system": system, "asset": asset, "due_at": due_at}
     data = {"option": option.value, "rationale": rationale} | {name: text for name, text in given.items() if text}
-    _check(data | {"operator": operator, "case_id": case_id})
     _say("expunge.obligation.decided.v1", case_id, operator, "decide", data, wait, as_json=json_output)
-
-
-def _check(data: dict[str, str]) -> None:
-    """Refuse at once what the door would refuse later."""
-    try:
-        ObligationDecided.model_validate(data)
-    except ValidationError as error:
-        (first, *_) = error.errors(include_url=False, include_input=False, include_context=False)
-        raise ConfigurationError(f"case decide: {first['msg'].removeprefix('Value error, ')}") from None
 
 
 def _say(
@@ -311,8 +300,8 @@ def _say(
 ) -> None:
     """Publish an operator's word about a case or a group, and say whether it changes anything."""
     expunge = installation()
-    if expunge.rate(case_id) is None:
-        case_id = find(expunge, case_id).case_id
-    word = say_and_watch(expunge, kind, case_id, operator, role, data | {"case_id": case_id})
-    await_heard(expunge, word, case_id, wait, as_json=as_json)
-    expunge.close()
+    case = None if expunge.rate(case_id) else find(expunge, case_id)
+    case_id = case.case_id if case else case_id
+    passed_on = models.hearing(expunge, case, data["asset"]) if case and "asset" in data else lambda: True
+    word = say_word(expunge, kind, case_id, operator, role, data | {"case_id": case_id})
+    await_heard(expunge, word, case_id, wait, as_json=as_json, passed_on=passed_on)

@@ -92,7 +92,8 @@ def explain(
     columns = ("if", "then", "rule", "stage", "why")
     width = len(columns) if any(row[-1] for row in rows) else len(columns) - 1
     title = f"{kind.replace('_', ' ')}, request about a {scope.replace('-', ' ').replace('_', ' ')}"
-    print_table(title + (f", {regime}" if regime else ""), columns[:width], [row[:width] for row in rows], empty="")
+    title += f", {regime}" if regime else ""
+    print_table(columns[:width], [row[:width] for row in rows], title=title)
     if dates:
         for name, value in _dates(dates).items():
             console.print(f"{name.replace('_', ' ')}: {value}")

@@ -87,7 +87,6 @@ def submit(
     else:
         console.print(Text.assemble("request ", (visible(about["request_id"]), "bold"), ", case ", (case_id, "bold")))
     final = _wait(expunge, speaker, case_id, now, timeout, dry_run=dry_run, as_json=json_output) if wait else True
-    expunge.close()
     if not final:
         raise typer.Exit(NO)
 

@@ -21,4 +21,3 @@ def create() -> None:
     created: list[str] = []
     expunge.create(created.append)
     console.print(f"{len(created)} topics created, {len(expunge.settings.topics()) - len(created)} were there")
-    expunge.close()

@@ -1,24 +1,25 @@
-"""How a command says an operator's word, and awaits that it is in force."""
+"""How a command says an operator's word, and awaits what comes of it."""
 
 from __future__ import annotations
 
-import json
 import threading
 import uuid
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import typer
+from pydantic import ValidationError
 
+from expunge.adapters.broker.consumer import KafkaReader
 from expunge.adapters.system import StopWaiter, SystemClock
 from expunge.bootstrap import Installation
-from expunge.cli.common import NO, console, print_json, quiet_console, say_error
+from expunge.cli.common import NO, NO_SERVER, console, print_json, quiet_console, safe, say_error
 from expunge.domain import inlets
 from expunge.domain.admission.controls import content_of
-from expunge.domain.controls import CONTROLS, KNOWN_FIELDS
-from expunge.domain.events import AHEAD_AT_MOST, Event, Outgoing
+from expunge.domain.controls import CONTROLS, AnyControl
+from expunge.domain.events import AHEAD_AT_MOST, NOW, Event, Outgoing, Record, decode
 from expunge.domain.standing import Standing
-from expunge.errors import ConfigurationError, InvalidMessage
+from expunge.errors import ConfigurationError, InvalidMessage, Unavailable
 
 Operator = Annotated[str, typer.Option(help="The declared name of who says so.")]
 Wait = Annotated[float, typer.Option("--wait", help="How many seconds to wait until it is in force; 0: not at all.")]
@@ -26,64 +27,19 @@ Heard = Annotated[
     float, typer.Option("--wait", help="How many seconds to wait until the case has heard it; 0: not at all.")
 ]
 LOOK_AGAIN_SECONDS = 0.2
-SHORT_SECONDS = 0.02
 T = TypeVar("T")
 
 
-class Word:
-    """An operator's word, and what is said about it; dead letters are read from before it is published."""
+class Word(NamedTuple):
+    """An operator's word that was published."""
 
-    def __init__(self, expunge: Installation, event: Event, content: str) -> None:
-        self.identity, self.content = event.id, content
-        self._names = {content, expunge.keys.content(event.encode())}
-        self._reader = expunge.reader(["dead-letters"], event.time - AHEAD_AT_MOST)
-
-    def refusal(self) -> str:
-        """Why it changes nothing; empty while nobody has said that it does not."""
-        letters = [json.loads(record.value or b"null") for record in self._reader.poll(SHORT_SECONDS)]
-        return next((each["data"]["reason"] for each in letters if each and each["data"]["digest"] in self._names), "")
-
-    def watched(self, look: Callable[[], T], settled: Callable[[T], bool], seconds: float) -> tuple[T, str]:
-        """Look until it is settled, the word is known to change nothing, or the time is over.
-
-        Returns:
-            What was seen last, and why the word changes nothing.
-        """
-        clock, waiter = SystemClock(), StopWaiter(threading.Event())
-        until = clock.seconds() + seconds
-        while True:
-            refusal, seen = self.refusal(), look()
-            if refusal or settled(seen) or clock.seconds() >= until:
-                self._reader.close()
-                return seen, refusal
-            waiter.wait(LOOK_AGAIN_SECONDS)
+    event: Event
+    contents: frozenset[str]
+    """What cases and dead letters call it: keyed digests. None where the secret is not at hand."""
 
 
-def say_word(expunge: Installation, kind: str, key: str, operator: str, role: str, data: dict[str, Any]) -> str:
-    """Publish an operator's word; the id of its event.
-
-    Raises:
-        ConfigurationError: see `_word`.
-    """
-    event, _ = _word(expunge, kind, operator, role, data)
-    expunge.sender.publish([Outgoing("controls", key, event)])
-    return event.id
-
-
-def say_and_watch(expunge: Installation, kind: str, key: str, operator: str, role: str, data: dict[str, Any]) -> Word:
-    """The same, for whoever awaits what comes of it.
-
-    Raises:
-        ConfigurationError: see `_word`.
-    """
-    event, content = _word(expunge, kind, operator, role, data)
-    word = Word(expunge, event, content)
-    expunge.sender.publish([Outgoing("controls", key, event)])
-    return word
-
-
-def _word(expunge: Installation, kind: str, operator: str, role: str, data: dict[str, Any]) -> tuple[Event, str]:
-    """An operator's word, and the name under which cases know it.
+def say_word(expunge: Installation, kind: str, key: str, operator: str, role: str, data: dict[str, Any]) -> Word:
+    """Publish an operator's word. It needs Kafka only: a pause must not wait for a secret, a policy, or Redis.
 
     Raises:
         ConfigurationError: the operator is not declared, or not for this; unsigned words are not taken here; or what is
@@ -92,38 +48,29 @@ def _word(expunge: Installation, kind: str, operator: str, role: str, data: dict
     refuse_unless_declared(expunge, operator, role)
     now = SystemClock().now()
     event = Event(kind, f"/operators/{operator}", f"cli-{uuid.uuid4()}", now, data | {"operator": operator})
+    said = _checked(CONTROLS[kind][1], event)
+    expunge.sender.publish([Outgoing("controls", key, event)])
+    return Word(event, _contents(expunge, said, event))
+
+
+def _checked(model: type[AnyControl], event: Event) -> AnyControl:
+    """What is said, as the door will read it."""
     try:
-        said = inlets.check(CONTROLS[kind][1], event.data, KNOWN_FIELDS, now)
-        return event, content_of(expunge.door, said, kind, event.id)
-    except InvalidMessage as error:
-        raise ConfigurationError(f"that would be refused: {error}") from None
+        return model.model_validate(event.data, context={NOW: event.time})
+    except ValidationError as error:
+        (first, *_) = error.errors(include_url=False, include_input=False, include_context=False)
+        where = ".".join(str(part) for part in first["loc"])
+        why = first["msg"].removeprefix("Value error, ")
+        raise ConfigurationError(f"that would be refused: {where + ': ' if where else ''}{why}") from None
 
 
-def await_heard(expunge: Installation, word: Word, case_id: str, seconds: float, *, as_json: bool) -> None:
-    """Wait until a case, or a group of plans, has taken a word about it, or it is known to change nothing; and say so.
-
-    Raises:
-        typer.Exit: it changes nothing, or nobody has heard it yet.
-    """
-    heard, refusal = word.watched(lambda: word.content in _controls_of(expunge, case_id), bool, seconds)
-    if as_json:
-        print_json({"control_id": word.identity, "case_id": case_id, "heard": heard, "refused": refusal or None})
-    elif heard:
-        console.print(f"heard; `expunge case plan {case_id}` shows what came of it", soft_wrap=True)
-    elif refusal:
-        say_error(f"it was said and changes nothing: {refusal} (`expunge case show {case_id}`)")
-    elif seconds:
-        say_error("it was said, and the case has not heard it yet: `expunge doctor` says what does not run")
-    else:
-        console.print(f"said; `expunge case show {case_id}` shows what came of it", soft_wrap=True)
-    if refusal or (seconds and not heard):
-        raise typer.Exit(NO)
-
-
-def _controls_of(expunge: Installation, case_id: str) -> tuple[str, ...]:
-    """The words that a case, or a group of plans, has taken."""
-    about = expunge.case(case_id) or expunge.rate(case_id)
-    return about.controls if about else ()
+def _contents(expunge: Installation, said: inlets.Inlet, event: Event) -> frozenset[str]:
+    try:
+        keys = expunge.keys
+    except ConfigurationError as error:
+        quiet_console.print(f"said; whether it is refused cannot be seen from here: {safe(error)}", style="yellow")
+        return frozenset()
+    return frozenset({content_of(keys, said, event.type, event.id), keys.content(event.encode())})
 
 
 def refuse_unless_declared(expunge: Installation, operator: str, role: str) -> None:
@@ -142,20 +89,118 @@ def refuse_unless_declared(expunge: Installation, operator: str, role: str) -> N
         )
 
 
+def _watched(
+    expunge: Installation, word: Word, look: Callable[[], T], settled: Callable[[T], bool], seconds: float
+) -> tuple[T, str]:
+    """Look until it is settled, the word is known to change nothing, or the time is over.
+
+    What refuses a word says so on `dead-letters` before it keeps any state: whoever looks at the state first, and at
+    those then, does not take a refused word for one that was taken.
+
+    Returns:
+        What was seen last, and why the word changes nothing; empty while nobody has said so.
+
+    Raises:
+        typer.Exit: a server is away, so that nobody knows.
+    """
+    clock, waiter = SystemClock(), StopWaiter(threading.Event())
+    until = clock.seconds() + seconds
+    try:
+        letters = expunge.reader(["dead-letters"], word.event.time - AHEAD_AT_MOST)
+        try:
+            while True:
+                seen = look()
+                refusal = _refusal(word, letters)
+                if refusal or settled(seen) or clock.seconds() >= until:
+                    return seen, refusal
+                waiter.wait(LOOK_AGAIN_SECONDS)
+        finally:
+            letters.close()
+    except Unavailable as error:
+        say_error(f"it was said, and what comes of it cannot be seen: {error}")
+        raise typer.Exit(NO_SERVER) from None
+
+
+def _refusal(word: Word, letters: KafkaReader) -> str:
+    return next((why for record in letters.to_the_end() if (why := _reason_in(record, word.contents))), "")
+
+
+def _reason_in(record: Record, contents: frozenset[str]) -> str:
+    """Why a dead letter says that one of these was set aside; empty where it is about something else."""
+    try:
+        data = decode(record).data
+    except InvalidMessage:
+        return ""
+    if not isinstance(data, dict) or str(data.get("digest")) not in contents:
+        return ""
+    return str(data.get("reason") or "set_aside")
+
+
+def await_heard(
+    expunge: Installation,
+    word: Word,
+    case_id: str,
+    seconds: float,
+    *,
+    as_json: bool,
+    passed_on: Callable[[], bool] = lambda: True,
+) -> None:
+    """Wait until a case, or a group of plans, has taken a word about it, or it is known to change nothing; and say so.
+
+    Args:
+        expunge: the installation.
+        word: what was said.
+        case_id: the case or group.
+        seconds: how long at most; 0: not at all.
+        as_json: one document instead of a sentence.
+        passed_on: whether whoever the case passes the word on to has heard it, too.
+
+    Raises:
+        typer.Exit: it changes nothing, or nobody has heard it yet.
+    """
+
+    def taken() -> bool:
+        return not word.contents.isdisjoint(_controls_of(expunge, case_id)) and passed_on()
+
+    heard, refusal = _watched(expunge, word, taken, bool, seconds if word.contents else 0)
+    frozen = not heard and expunge.frozen(case_id) is not None
+    if as_json:
+        state = {"heard": heard, "refused": refusal or None, "frozen": frozen}
+        print_json({"control_id": word.event.id, "case_id": case_id} | state)
+    elif refusal:
+        say_error(f"it was said and changes nothing: {refusal} (`expunge case show {case_id}`)")
+    elif heard:
+        console.print(f"heard; `expunge case plan {case_id}` shows what came of it", soft_wrap=True)
+    elif frozen:
+        say_error(f"it was said, and waits: the case is frozen (`expunge case show {case_id}`)")
+    elif seconds:
+        say_error("it was said, and the case has not heard it yet: `expunge doctor` says what does not run")
+    else:
+        console.print(f"said; `expunge case show {case_id}` shows what came of it", soft_wrap=True)
+    if refusal or (seconds and not heard):
+        raise typer.Exit(NO)
+
+
+def _controls_of(expunge: Installation, case_id: str) -> tuple[str, ...]:
+    """The words that a case, or a group of plans, has taken."""
+    about = expunge.case(case_id) or expunge.rate(case_id)
+    return about.controls if about else ()
+
+
 def standing(expunge: Installation) -> list[Standing]:
     """What stands in each partition of `cases`."""
     return [expunge.cases.standing(partition) for partition in range(expunge.settings.kafka.partitions)]
 
 
 def await_word(
-    expunge: Installation, said: Word, word: str, heard: Callable[[Standing], bool], seconds: float, *, as_json: bool
+    expunge: Installation, said: Word, name: str, heard: Callable[[Standing], bool], seconds: float, *, as_json: bool
 ) -> None:
     """Wait until every partition has heard a word and no system may act against it, and say so.
 
     Args:
         expunge: the installation.
         said: the word.
-        word: its name among what stands.
+        name: its name among what stands.
         heard: whether a partition's standing has it.
         seconds: how long at most; 0: not at all.
         as_json: one document instead of a sentence.
@@ -165,15 +210,15 @@ def await_word(
     """
 
     def in_force_in(found: list[Standing]) -> bool:
-        return all(heard(each) and each.in_force(word) for each in found)
+        return all(heard(each) and each.in_force(name) for each in found)
 
-    found, refusal = said.watched(lambda: standing(expunge), in_force_in, seconds)
-    in_force = in_force_in(found)
+    found, refusal = _watched(expunge, said, lambda: standing(expunge), in_force_in, seconds)
+    in_force = in_force_in(found) and not refusal
     missing = sum(not heard(each) for each in found)
-    cases = sum(each.unsettled.get(word, 0) for each in found)
+    cases = sum(each.unsettled.get(name, 0) for each in found)
     if as_json:
         state = {"in_force": in_force, "partitions_missing": missing, "cases_unsettled": cases}
-        print_json({"word": word, **state, "refused": refusal or None})
+        print_json({"word": name, **state, "refused": refusal or None})
     elif refusal:
         say_error(f"it was said and changes nothing: {refusal}")
     elif in_force:

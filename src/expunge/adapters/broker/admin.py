@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from kafka.errors import (
 )
 
 from expunge.adapters.broker.client import common, connected, translated
+from expunge.domain.events import millis
 from expunge.domain.topics import FIXED_PARTITIONS, Topic
 from expunge.errors import ConfigurationError, Unavailable
 from expunge.ports import Offsets
@@ -204,24 +206,36 @@ class KafkaTopics:
 
     def span(self, topic: str, partition: int, role: str) -> tuple[int, int]:
         """How far a role has read a partition, and where it ends: its next message lies between them."""
-        group, place = self._prefix + role, TopicPartition(self._prefix + topic, partition)
         end = self.ends([topic])[topic].get(str(partition), 0)
-        with self._asking("say what was committed") as client:
-            try:
-                found = client.list_group_offsets(group)[group].get(place)
-            except NO_COORDINATOR:
-                found = None
-        return (found.offset if found is not None and found.offset >= 0 else 0), end
+        return self._committed(role).get(TopicPartition(self._prefix + topic, partition), 0), end
+
+    def unread(self, group: str, topics: Sequence[str], since: datetime) -> dict[str, int]:
+        """Topic -> how many of its messages a group has not read that were appended before a moment; none: left out."""
+        committed = self._committed(group)
+        places = [TopicPartition(self._prefix + topic, n) for topic in topics for n in range(self.partitions(topic))]
+        with self._asking("say what lies on topics") as client:
+            starts = client.list_partition_offsets(dict.fromkeys(places, OffsetSpec.EARLIEST))
+            ends = client.list_partition_offsets(dict.fromkeys(places, OffsetSpec.LATEST))
+            later = client.list_partition_offsets(dict.fromkeys(places, millis(since)))
+        found: Counter[str] = Counter()
+        for place in places:
+            until = later[place].offset if later[place].offset >= 0 else ends[place].offset
+            number = until - max(committed.get(place, 0), starts[place].offset)
+            found[place.topic.removeprefix(self._prefix)] += max(0, number)
+        return {topic: number for topic, number in found.items() if number}
 
     def applied(self) -> Offsets:
-        """See `ports.Progress.applied`."""
-        group = self._prefix + INDEXER_GROUP
+        """See `ports.Progress.applied`: where nothing is known to be applied, nothing closes."""
+        return self._offsets(self._committed(INDEXER_GROUP))
+
+    def _committed(self, group: str) -> dict[TopicPartition, int]:
+        """How far a group has read; nothing on a new cluster, or on one that is electing."""
         with self._asking("say what was committed") as client:
             try:
-                found = client.list_group_offsets(group)[group]
+                found = client.list_group_offsets(self._prefix + group)[self._prefix + group]
             except NO_COORDINATOR:
-                return {}  # a new cluster, or one that is electing: nothing is known to be applied, so nothing closes
-        return self._offsets({partition: entry.offset for partition, entry in found.items() if entry.offset >= 0})
+                return {}
+        return {place: entry.offset for place, entry in found.items() if entry.offset >= 0}
 
     def _offsets(self, found: dict[TopicPartition, int]) -> Offsets:
         offsets: Offsets = {}

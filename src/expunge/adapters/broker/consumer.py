@@ -270,18 +270,24 @@ class KafkaReader:
             settings = common(bootstrap_servers, options)
             settings |= {"isolation_level": "read_committed", "fetch_max_wait_ms": 50}
             self._consumer: Any = connected(KafkaConsumer, settings)
-            partitions = [
-                TopicPartition(prefix + topic, number)
-                for topic in topics
-                for number in self._consumer.partitions_for_topic(prefix + topic) or ()
-            ]
-            self._consumer.assign(partitions)
-            since_ms = millis(since)
-            found = self._consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
-            ends = self._consumer.end_offsets(partitions)
-            for partition in partitions:
-                place = found.get(partition)
-                self._consumer.seek(partition, place.offset if place else ends[partition])
+            try:
+                self._seek(topics, millis(since))
+            except BaseException:
+                self.close()
+                raise
+
+    def _seek(self, topics: Sequence[str], since_ms: int) -> None:
+        partitions = [
+            TopicPartition(self._prefix + topic, number)
+            for topic in topics
+            for number in self._consumer.partitions_for_topic(self._prefix + topic) or ()
+        ]
+        self._consumer.assign(partitions)
+        found = self._consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
+        ends = self._consumer.end_offsets(partitions)
+        for partition in partitions:
+            place = found.get(partition)
+            self._consumer.seek(partition, place.offset if place else ends[partition])
 
     def poll(self, seconds: float) -> list[Record]:
         """Records that came, waiting up to `seconds`."""
@@ -303,7 +309,7 @@ class KafkaReader:
 
     def close(self) -> None:
         """Let go of the connection."""
-        self._consumer.close()
+        _closed(self._consumer)
 
 
 def record_at(

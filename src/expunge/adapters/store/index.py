@@ -277,6 +277,12 @@ class RedisIndex:
             known = self._combinations[digest] = Combination.decode(raw)
         return known
 
+    def combinations(self) -> list[Combination]:
+        """Every combination of names that rows share, for people."""
+        key = self._server.key(0, "combinations")
+        found = self._server.guarded(lambda client: list(client.hscan_iter(key, count=1000)))
+        return [Combination.decode(raw) for _, raw in found]
+
     def _keep_combinations(self, combinations: Iterable[Combination]) -> None:
         """Write combinations before rows that name them."""
         fresh = [each for each in combinations if each.digest not in self._combinations]

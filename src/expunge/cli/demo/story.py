@@ -173,7 +173,7 @@ class Story:
         about = {"request_id": f"demo-{kind.value}", "received_at": now}
         case_id = publish(expunge, publisher, kind, data, about)
         final = self._follow(expunge, case_id, now)
-        print_table("Claims by kind", *claims_table(final["counts"]), empty="nothing was found")
+        print_table(*claims_table(final["counts"]), empty="nothing was found", title="Claims by kind")
         _print_difference(self._console, before, self._demo.counts())
         self._console.print(f"{moral}\n")
 

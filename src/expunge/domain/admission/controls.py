@@ -36,6 +36,7 @@ from expunge.domain.controls import (
 )
 from expunge.domain.controls import HoldPlaced as Placed
 from expunge.domain.events import CloudEvent, Record, millis
+from expunge.domain.identity import Keys
 from expunge.domain.registry import Operator
 from expunge.domain.scope import one_person
 from expunge.domain.standing import EVERYTHING, Held, Hold, HoldKind, Order, Pause, Release
@@ -59,7 +60,7 @@ def control(door: Door, event: CloudEvent, record: Record) -> Control | Said:
         raise InvalidMessage("undeclared_operator", "data.operator")
     if role not in operator.roles:
         raise InvalidMessage("not_allowed", "data.operator")
-    content, place = content_of(door, said, event.type, event.id), door.place_of(record)
+    content, place = content_of(door.keys, said, event.type, event.id), door.place_of(record)
     spoken: dict[str, Any] = {"operator": operator.name, "content": content, "place": place}
     if isinstance(said, CaseControl):
         return _of_case(door, said, spoken | {"case_id": said.case_id})
@@ -71,10 +72,10 @@ def control(door: Door, event: CloudEvent, record: Record) -> Control | Said:
     return HoldReleased(hold_id=said.hold_id, release=release, content=content, place=place)
 
 
-def content_of(door: Door, said: inlets.Inlet, kind: str, identity: str) -> str:
+def content_of(keys: Keys, said: inlets.Inlet, kind: str, identity: str) -> str:
     """The name of a word by what it says: cases and dead letters know it by that."""
     whole = said.model_dump(mode="json", exclude_none=True) | {"type": kind, "id": identity}
-    return door.keys.content(canonical(whole))
+    return keys.content(canonical(whole))
 
 
 def _of_case(door: Door, said: CaseControl, spoken: dict[str, Any]) -> Control:
