@@ -518,7 +518,7 @@ class World:
         kept = self.store.cases(partition, [case_id])[case_id]
         first, *others = self.facts(case_id)
         assert isinstance(first, facts.Opened)
-        case = open_case(first, self.store.root(partition, case_id), kept.opened_at)
+        case = open_case(first, self.store.reader(partition).root(case_id), kept.opened_at)
         chunks: dict[str, ChunkState] = {}
         for fact in others:
             case, touched = apply(case, chunks, fact)

@@ -262,6 +262,19 @@ class Changes:
     """Case -> how many of the messages that waited were handled, from the front."""
 
 
+class PartitionReader(CaseReader, Protocol):
+    """The large part of the state of one partition of `cases`."""
+
+    def root(self, case_id: str) -> Root | None:
+        """What a case was opened with."""
+
+    def ahead(self, case_ids: Sequence[str]) -> None:
+        """Read everything of some small cases now, in few round trips, and answer from that from now on.
+
+        A reader is thrown away with the batch that it was made for: it does not see what is written after.
+        """
+
+
 class CaseStore(Protocol):
     """The coordinator's state, by partition of `cases`."""
 
@@ -274,10 +287,7 @@ class CaseStore(Protocol):
     def read_cases(self, partition: int, case_ids: Sequence[str]) -> dict[str, Case | None]:
         """The cases that exist, of those asked for; None for one that a newer version wrote and this cannot read."""
 
-    def root(self, partition: int, case_id: str) -> Root | None:
-        """What a case was opened with."""
-
-    def reader(self, partition: int) -> CaseReader:
+    def reader(self, partition: int) -> PartitionReader:
         """The large part of the state."""
 
     def write(self, partition: int, before: Position | None, after: Position, changes: Changes) -> None:

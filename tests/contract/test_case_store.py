@@ -205,3 +205,34 @@ def test_the_notary_keeps_what_it_has_seen(notary: NotaryStore) -> None:
     assert notary.known([CASE, name("x")]) == {CASE: {1: "a", 2: "b", 3: "c"}, name("x"): {}}
     with pytest.raises(Fenced):
         notary.write(0, Position(0, 3), Position(0, 9), {CASE: {4: "d"}})
+
+
+def test_a_reader_that_has_read_ahead_answers_as_one_that_has_not(store: CaseStore) -> None:
+    """Small cases are read whole, many at once; a decision must not depend on it."""
+    chunks = [state(number, phase=phase) for number, phase in enumerate((Phase.WAITING, Phase.SENT, Phase.BARRED))]
+    chunks.append(state(4, generation=2, named={name("older"): (0,)}))
+    other = state(5)
+    changed = {(CASE, each.summary.digest): each for each in chunks} | {(name("big"), other.summary.digest): other}
+    write(store, None, Position(0, 1), cases={CASE: case()}, chunks=changed)
+    store.put_chunks(3, [(chunk(0), [])])  # type: ignore[attr-defined]
+
+    def answers(ahead: list[str]) -> list[object]:
+        reader = store.reader(3)
+        reader.ahead(ahead)
+        digests = [each.summary.digest for each in (*chunks, state(9))]
+        return [
+            *(reader.chunk(each, digest) for each in (CASE, name("big")) for digest in digests),
+            *(reader.chunk_of(CASE, command) for command in (name("c", 0), name("c", 4), name("older"), name("no"))),
+            *(reader.digests(CASE, generation) for generation in (1, 2, 3)),
+            *(reader.waiting(CASE, generation, stage, 1) for generation in (1, 2) for stage in (3, 4)),
+            *(reader.live(CASE, after, 2) for after in ("", min(digests))),
+            reader.body(CASE, chunk(0).digest),
+            reader.root(CASE),
+        ]
+
+    assert answers([CASE]) == answers([])
+    assert answers([name("nobody"), CASE, name("big")]) == answers([])
+    reader = store.reader(3)
+    reader.ahead([CASE])
+    with pytest.raises(Unavailable):
+        reader.body(CASE, chunk(1).digest)

@@ -345,7 +345,7 @@ def test_every_state_was_reached(lab: Lab) -> None:
             continue
         first, *others = [FACTS.validate_python(body) for body in bodies]
         assert isinstance(first, Opened)
-        root = lab.world.installation.cases.root(lab.world.partition_of_case(key), key)
+        root = lab.world.installation.cases.reader(lab.world.partition_of_case(key)).root(key)
         assert root is not None
         case, chunks = open_case(first, root, SystemClock().now()), dict[str, ChunkState]()
         cases.add(case.status)

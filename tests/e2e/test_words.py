@@ -211,16 +211,18 @@ def test_a_pause_needs_neither_secret_nor_policy(world: Deployment) -> None:
     policy.write_text("broken: [")
     secret.rename(world.directory / "away")
     try:
-        result = expunge("pause", "--system", "ml", "--reason", "x", "--operator", "olga")
+        result = expunge("pause", "--publisher", "narrow", "--reason", "x", "--operator", "olga")
         assert result.exit_code == 0, result.output
         assert "whether it is refused cannot be seen from here" in " ".join(result.output.split())
     finally:
         (world.directory / "away").rename(secret)
         policy.write_text(kept)
-    say("resume", "--system", "ml")
+    say("resume", "--publisher", "narrow")
 
 
 def test_a_word_that_a_case_has_taken_stays_heard_when_its_operator_is_no_longer_declared(world: Deployment) -> None:
+    world.register([{"asset": "table-of-gus", "system": "ml", "subjects": [{"namespace": "user_id", "id": "gus"}]}])
+    world.await_indexed()
     case_id = erase(world, "gus")
     say("case", "extend", case_id, "--reason", "too much to look through")
     kept = world.config.read_text()

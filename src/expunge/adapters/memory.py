@@ -45,6 +45,12 @@ class _Reader:
     def __init__(self, state: _Partition) -> None:
         self._state = state
 
+    def ahead(self, case_ids: Sequence[str]) -> None:
+        pass
+
+    def root(self, case_id: str) -> Root | None:
+        return self._state.roots.get(case_id)
+
     def chunk(self, case_id: str, digest: str) -> ChunkState | None:
         return self._state.chunks.get((case_id, digest))
 
@@ -93,10 +99,6 @@ class MemoryCaseStore:
         """See `ports.CaseStore.read_cases`."""
         known = self.states[partition].cases
         return {case_id: known[case_id] for case_id in case_ids if case_id in known}
-
-    def root(self, partition: int, case_id: str) -> Root | None:
-        """See `ports.CaseStore.root`."""
-        return self.states[partition].roots.get(case_id)
 
     def reader(self, partition: int) -> _Reader:
         """See `ports.CaseStore.reader`."""

@@ -339,7 +339,7 @@ class Coordinator:
     def _party(self, member: Member) -> tuple[Root, Chunk]:
         """What a member's case was opened with, and its chunk: written once, so any partition's may be read."""
         partition = self._owner(member.case_id)
-        root = self._store.root(partition, member.case_id)
+        root = self._store.reader(partition).root(member.case_id)
         if root is None:
             raise Unavailable("the root of a case is missing: the store forgot it; rebuild")
         return root, self._store.reader(partition).body(member.case_id, member.chunk)

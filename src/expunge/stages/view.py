@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from expunge.domain.case.chunks import ChunkState
 from expunge.domain.case.decide import Decision, timers
 from expunge.domain.case.messages import Root
-from expunge.domain.case.state import Case, CaseReader
+from expunge.domain.case.state import Case
 from expunge.domain.events import Position, Record
 from expunge.domain.plan import Chunk
 from expunge.domain.rates import Rate
@@ -27,6 +27,14 @@ LATER = timedelta(minutes=1)
 _ABSENT = object()
 
 
+SMALL = 64
+"""Obligations; a case of more is read piece by piece, for a message concerns few of its chunks."""
+
+
+def _is_small(case: Case) -> bool:
+    return sum(number for _, number in case.counts) <= SMALL
+
+
 class Unheard(Exception):
     """A case cannot hear a message, which may have changed half of what it changes: the batch is decided anew."""
 
@@ -40,7 +48,7 @@ class View:
 
     def __init__(self, store: CaseStore, partition: int, *, suspicious: bool = False) -> None:
         self._store, self.partition, self.suspicious = store, partition, suspicious
-        self._reader: CaseReader = store.reader(partition)
+        self._reader = store.reader(partition)
         self.before: Position | None = store.position(partition)
         self.after: Position | None = None
         self.changes = Changes()
@@ -94,8 +102,10 @@ class View:
             raise Fenced("the state of this partition changed while it was read")
 
     def load(self, case_ids: Iterable[str]) -> None:
-        """Fetch the cases that a batch concerns in one round trip."""
-        self._loaded |= self._store.read_cases(self.partition, sorted(set(case_ids) - self._loaded.keys()))
+        """Fetch the cases that a batch concerns, and all that belongs to small ones, in few round trips."""
+        found = self._store.read_cases(self.partition, sorted(set(case_ids) - self._loaded.keys()))
+        self._loaded |= found
+        self._reader.ahead([case_id for case_id, case in found.items() if case is not None and _is_small(case)])
 
     def case(self, case_id: str) -> Case | None:
         """A case as it stands after what this batch has decided so far.
@@ -122,7 +132,7 @@ class View:
         if case_id in self.changes.roots:
             return self.changes.roots[case_id]
         if case_id not in self._roots:
-            root = self._store.root(self.partition, case_id)
+            root = self._reader.root(case_id)
             if root is None:
                 raise Unavailable("the root of a case is missing: the store forgot it; rebuild")
             self._roots[case_id] = root

@@ -6,13 +6,11 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
-
-from expunge.adapters.store.server import TAGS, Call, Server
+from expunge.adapters.store.case_reader import Keys, RedisCaseReader, behind, parsed
+from expunge.adapters.store.server import Call, Server
 from expunge.domain.case.chunks import ChunkState
-from expunge.domain.case.messages import Root
 from expunge.domain.case.state import Case
 from expunge.domain.events import Position, Record, millis
 from expunge.domain.plan import Chunk
@@ -20,7 +18,7 @@ from expunge.domain.rates import Rate
 from expunge.domain.retraining.state import Retraining
 from expunge.domain.standing import Standing
 from expunge.domain.suppression import Suppression
-from expunge.errors import Fenced, NotUnderstood, Unavailable
+from expunge.errors import Fenced, NotUnderstood
 from expunge.ports import Changes, Offsets, TimerKey
 
 Words = list[bytes | str | int | float]
@@ -28,87 +26,11 @@ NAMES_PER_CALL = 1000
 CHUNKS_PER_GROUP = 20
 
 
-class Keys:
-    """The keys of one partition of `cases`."""
-
-    def __init__(self, server: Server, partition: int) -> None:
-        self.tag = partition % TAGS
-        self._server, self._partition = server, partition
-
-    def of(self, name: str, *parts: object) -> bytes:
-        """`name:<partition>:<parts>` in the partition's slot."""
-        return self._server.key(self.tag, ":".join([name, str(self._partition), *map(str, parts)]))
-
-
-class RedisCaseReader:
-    """The large part of one partition's state."""
-
-    def __init__(self, server: Server, partition: int) -> None:
-        self._server, self._keys = server, Keys(server, partition)
-
-    def _read(self, *command: Any) -> Any:
-        return self._server.read_one(self._keys.tag, *command)
-
-    def chunk(self, case_id: str, digest: str) -> ChunkState | None:
-        """See `CaseReader.chunk`."""
-        raw = self._read("HGET", self._keys.of("chunks", case_id), digest)
-        return ChunkState.model_validate_json(raw) if raw else None
-
-    def chunk_of(self, case_id: str, command: str) -> ChunkState | None:
-        """See `CaseReader.chunk_of`."""
-        digest = self._read("HGET", self._keys.of("commands", case_id), command)
-        return self.chunk(case_id, digest.decode()) if digest else None
-
-    def body(self, case_id: str, digest: str) -> Chunk:
-        """See `CaseReader.body`."""
-        raw = self._read("GET", self._keys.of("chunk", case_id, digest))
-        if not raw:
-            raise Unavailable("the body of a chunk is missing in Redis: it has forgotten; rebuild")
-        return _parsed(Chunk, raw)
-
-    def digests(self, case_id: str, generation: int) -> list[str]:
-        """See `CaseReader.digests`."""
-        found = self._read("SMEMBERS", self._keys.of("plan", case_id, generation))
-        return sorted(digest.decode() for digest in found)
-
-    def waiting(self, case_id: str, generation: int, stage: int, limit: int) -> list[str]:
-        """See `CaseReader.waiting`."""
-        key = self._keys.of("ready", case_id, generation, stage)
-        found = self._read("ZRANGE", key, 0, limit - 1)
-        return [digest.decode() for digest in found]
-
-    def live(self, case_id: str, after: str, limit: int) -> list[str]:
-        """See `CaseReader.live`."""
-        return _behind(self._server, self._keys, "live", after, limit, case_id)
-
-
-M = TypeVar("M", bound=BaseModel)
-
-
-def _parsed(model: type[M], raw: bytes) -> M:
-    """What stands in Redis.
-
-    Raises:
-        NotUnderstood: a newer version wrote it.
-    """
-    try:
-        return model.model_validate_json(raw)
-    except ValidationError:
-        raise NotUnderstood("unknown_state") from None
-
-
 def _case(raw: bytes) -> Case | None:
     try:
-        return _parsed(Case, raw)
+        return parsed(Case, raw)
     except NotUnderstood:
         return None
-
-
-def _behind(server: Server, keys: Keys, name: str, after: str, limit: int, *parts: str) -> list[str]:
-    """Members of a set that is ordered by name, behind one of them."""
-    start = f"({after}" if after else "-"
-    found = server.read_one(keys.tag, "ZRANGEBYLEX", keys.of(name, *parts), start, "+", "LIMIT", 0, limit)
-    return [member.decode() for member in found]
 
 
 class RedisCaseStore:
@@ -134,11 +56,6 @@ class RedisCaseStore:
         raw = self._server.read([(keys.tag, ("GET", keys.of("case", case_id))) for case_id in case_ids])
         found = zip(case_ids, raw, strict=True)
         return {case_id: _case(value) for case_id, value in found if value}
-
-    def root(self, partition: int, case_id: str) -> Root | None:
-        """See `ports.CaseStore.root`."""
-        raw = self._get(partition, "root", case_id)
-        return _parsed(Root, raw) if raw else None
 
     def _get(self, partition: int, name: str, *parts: str) -> bytes | None:
         keys = Keys(self._server, partition)
@@ -195,17 +112,17 @@ class RedisCaseStore:
     def suppression(self, partition: int, key: str) -> Suppression | None:
         """See `ports.CaseStore.suppression`."""
         raw = self._get(partition, "suppression", key)
-        return _parsed(Suppression, raw) if raw else None
+        return parsed(Suppression, raw) if raw else None
 
     def rate(self, partition: int, key: str) -> Rate | None:
         """See `ports.CaseStore.rate`."""
         raw = self._get(partition, "rate", key)
-        return _parsed(Rate, raw) if raw else None
+        return parsed(Rate, raw) if raw else None
 
     def retraining(self, partition: int, key: str) -> Retraining | None:
         """See `ports.CaseStore.retraining`."""
         raw = self._get(partition, "retraining", key)
-        return _parsed(Retraining, raw) if raw else None
+        return parsed(Retraining, raw) if raw else None
 
     def flow(self, partition: int) -> dict[str, int]:
         """See `ports.CaseStore.flow`."""
@@ -215,7 +132,7 @@ class RedisCaseStore:
 
     def live_cases(self, partition: int, after: str, limit: int) -> list[str]:
         """See `ports.CaseStore.live_cases`."""
-        return _behind(self._server, Keys(self._server, partition), "open", after, limit)
+        return behind(self._server, Keys(self._server, partition), "open", after, limit)
 
     def standing(self, partition: int) -> Standing:
         """See `ports.CaseStore.standing`."""
