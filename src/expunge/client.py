@@ -34,7 +34,6 @@ from expunge.domain.vocabulary import Kind, Regime
 
 REGISTERED, MANY = "expunge.asset.registered.v1", "expunge.assets.registered.v1"
 DECLARED = "expunge.holding.declared.v1"
-MOST_ASSETS, MOST_BYTES, MOST_LINKS = 500, 400_000, registrations.MAX_BATCH_LINKS // 2
 """Of a message with many assets."""
 
 
@@ -149,8 +148,7 @@ class Client:
         said = [each.data() for each in assets]
         for each in said:
             inlets.check(inlets.Registered, each)
-            registrations.weight(each)
-        messages = [self._event(*_registration(part)) for part in _parts(said)]
+        messages = [self._event(*_registration(assets)) for assets in _messages(said)]
         self._sender.publish([Outgoing("registrations", event.id, event) for event in messages])
         return len(said)
 
@@ -260,21 +258,18 @@ class Client:
         return Event(kind, self._source, identity, self._clock.now(), said)
 
 
-def _registration(part: list[dict[str, Any]]) -> tuple[str, dict[str, Any]]:
-    return (REGISTERED, part[0]) if len(part) == 1 else (MANY, {"assets": part})
+def _registration(assets: list[dict[str, Any]]) -> tuple[str, dict[str, Any]]:
+    return (REGISTERED, assets[0]) if len(assets) == 1 else (MANY, {"assets": assets})
 
 
-def _parts(said: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    parts: list[list[dict[str, Any]]] = []
-    size, links = MOST_BYTES, 0
+def _messages(said: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    messages: list[list[dict[str, Any]]] = []
+    filling = registrations.Filling()
     for each in said:
-        weight, named = registrations.weight(each), registrations.links(each)
-        if size + weight > MOST_BYTES or links + named > MOST_LINKS or len(parts[-1]) >= MOST_ASSETS:
-            parts.append([])
-            size = links = 0
-        parts[-1].append(each)
-        size, links = size + weight, links + named
-    return parts
+        if filling.begins(each):
+            messages.append([])
+        messages[-1].append(each)
+    return messages
 
 
 def _subjects(people: Sequence[Person]) -> dict[str, Any]:

@@ -165,6 +165,8 @@ def test_what_is_above_a_limit_waits_as_a_group(world: Deployment) -> None:
     for case_id in cases:
         world.await_milestone(case_id)
     assert not any(file.exists() for file in files)
+    said = [document("case", "show", case_id)["said"] for case_id in waiting]
+    assert all([(each["word"], each["heard"]) for each in words] == [("plan approved", True)] for words in said)
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,28 @@ def test_a_process_that_died_while_it_purged_does_not_know_the_outcome(lab: Lab)
     assert lab.hears(commanded(data(ONE, "gone"))) == [("gone", "deleted", None)]
 
 
+def test_each_of_two_commands_that_had_begun_a_target_says_so_when_it_is_withdrawn(tmp_path: Path) -> None:
+    """What had begun was kept by the target alone: the first command's withdrawal said that nothing had."""
+    memory, first, second = Memory(tmp_path / "m"), target(), target(command=TWO)
+    memory.begin([first])
+    memory.close()
+    memory = Memory(tmp_path / "m")
+    assert memory.begin([second]) == {second.key: True}
+    interrupted = {"asset": "a", "claim": "failed", "reason_code": "interrupted"}
+    assert memory.done_for(ONE) == memory.done_for(TWO) == [interrupted]
+    memory.keep([deleted(second)], {})
+    assert memory.done_for(ONE) == [interrupted]
+    assert [each["claim"] for each in memory.done_for(TWO)] == ["deleted"]
+
+
+def test_a_try_whose_outcome_is_known_again_leaves_nothing_to_the_next(tmp_path: Path) -> None:
+    memory, first, second, third = Memory(tmp_path / "m"), target(), target(command=TWO), target(command="3" * 32)
+    memory.begin([first])
+    memory.begin([second])
+    memory.keep([done(second, Claim.NOT_FOUND)], {})
+    assert memory.begin([third]) == {third.key: False}
+
+
 def test_what_expunge_did_not_count_is_done_again(lab: Lab) -> None:
     """edges 10: the refused answer was sent again from memory for ever, after its cause had been mended."""
     lab.system.answer = lambda each: deleted(each, matched=2, affected=1)
@@ -159,6 +181,18 @@ def test_state_of_an_earlier_build_is_taken_over(tmp_path: Path) -> None:
         assert memory.due(NOW) == [raw]
         memory.close()
     assert Memory(path).begin([replace(one, command_id=TWO), two]) == {f"{TWO}.{one.identity}": True, two.key: True}
+
+
+def test_what_had_begun_in_an_earlier_build_is_taken_over(tmp_path: Path) -> None:
+    path, one = tmp_path / "m", target()
+    with sqlite3.connect(path) as old:
+        old.execute("create table begun (identity text primary key, command text, asset text, unknown integer)")
+        old.execute("insert into begun values (?, ?, ?, 0)", (one.identity, ONE, "a"))
+    old.close()
+    path.chmod(0o600)
+    memory = Memory(path)
+    assert memory.done_for(ONE) == [{"asset": "a", "claim": "failed", "reason_code": "interrupted"}]
+    assert memory.begin([replace(one, command_id=TWO)]) == {f"{TWO}.{one.identity}": True}
 
 
 def test_the_state_file_is_its_owners_alone(tmp_path: Path) -> None:

@@ -25,8 +25,10 @@ _SCHEMA = """
 create table if not exists answered (command text, identity text, result text not null, final integer not null,
     attempt integer not null, primary key (command, identity)) without rowid;
 create table if not exists deleted (identity text primary key) without rowid;
-create table if not exists begun (identity text primary key, command text not null, asset text not null,
-    unknown integer not null);
+create table if not exists cut_off (identity text primary key) without rowid;
+create table if not exists under_way (command text, identity text, asset text not null, unknown integer not null,
+    primary key (command, identity)) without rowid;
+create index if not exists under_way_by_identity on under_way (identity);
 create table if not exists withdrawn (command text primary key) without rowid;
 create table if not exists going_on (command text, identity text, due real not null, raw text not null,
     tries integer not null, reason text not null, alone integer not null, primary key (command, identity));
@@ -43,8 +45,14 @@ _UPGRADE = {
         "drop table answers",
     ),
     "started": (
-        "insert or ignore into begun select identity, command, asset, 1 from started",
+        "insert or ignore into cut_off select identity from started",
+        "insert or ignore into under_way select command, identity, asset, 1 from started",
         "drop table started",
+    ),
+    "begun": (
+        "insert or ignore into cut_off select identity from begun",
+        "insert or ignore into under_way select command, identity, asset, 1 from begun",
+        "drop table begun",
     ),
     "pending": (
         (
@@ -54,7 +62,7 @@ _UPGRADE = {
         "drop table pending",
     ),
 }
-"""By table of an earlier build, which remembered by target alone, without the command."""
+"""By table of an earlier build, which remembered by target alone, or the last command of a target only."""
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 600.0
 """Between tries of what raised an exception: each wait is twice the one before."""
 
@@ -133,16 +141,19 @@ class Memory:
             for target in targets:
                 if self.is_withdrawn(target.command_id):
                     continue
-                one = (target.identity,)
-                known = self._db.execute("select 1 from begun where identity = ?", one).fetchone()
-                gone = self._db.execute("select 1 from deleted where identity = ?", one).fetchone()
-                wanted[target.key] = bool(known or gone)
-                self._db.execute(
-                    "insert into begun values (?, ?, ?, 0) on conflict (identity) "
-                    "do update set unknown = 1, command = excluded.command, asset = excluded.asset",
-                    (target.identity, target.command_id, target.asset),
-                )
+                wanted[target.key] = self._may_be_gone(target.identity)
+                row = (target.command_id, target.identity, target.asset)
+                self._db.execute("insert or ignore into under_way values (?, ?, ?, 0)", row)
         return wanted
+
+    def _may_be_gone(self, identity: str) -> bool:
+        """Whether an earlier try, for any command, has deleted a target, or was cut off with its outcome unknown."""
+        one = (identity,)
+        died = "insert or ignore into cut_off select identity from under_way where identity = ? and unknown = 0"
+        self._db.execute(died, one)
+        self._db.execute("update under_way set unknown = 1 where identity = ?", one)
+        query = "select 1 from cut_off where identity = ?1 union select 1 from deleted where identity = ?1"
+        return self._db.execute(query, one).fetchone() is not None
 
     def keep(self, results: Sequence[Result], raw: Mapping[str, str]) -> None:
         """Keep answers, before their receipts are sent; `raw` are the commands as they came, for what goes on later."""
@@ -161,15 +172,22 @@ class Memory:
 
     def _end_try(self, result: Result) -> None:
         """What a try leaves behind for the next one."""
-        one = (result.target.identity,)
+        target, one = result.target, (result.target.identity,)
+        mine = (target.command_id, target.identity)
         if result.expected_by is not None or (result.claim is Claim.FAILED and not result.untouched):
-            self._db.execute("update begun set unknown = 1 where identity = ?", one)
+            self._cut_off(target)
         elif result.untouched:
-            self._db.execute("delete from begun where identity = ? and unknown = 0", one)
+            self._db.execute("delete from under_way where command = ? and identity = ? and unknown = 0", mine)
         else:
-            self._db.execute("delete from begun where identity = ?", one)
+            self._db.execute("delete from under_way where command = ? and identity = ?", mine)
+            self._db.execute("delete from cut_off where identity = ?", one)
             if result.erased:
                 self._db.execute("insert or ignore into deleted values (?)", one)
+
+    def _cut_off(self, target: Target) -> None:
+        mine = (target.command_id, target.identity)
+        self._db.execute("update under_way set unknown = 1 where command = ? and identity = ?", mine)
+        self._db.execute("insert or ignore into cut_off values (?)", (target.identity,))
 
     def trouble(self, troubles: Sequence[Trouble], raw: Mapping[str, str], now: datetime) -> None:
         """Keep what was raised: the targets come again after waits that grow."""
@@ -178,7 +196,7 @@ class Memory:
                 waited = self.waits(target)
                 tries = waited.tries if waited else 0
                 due = now.timestamp() + min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** min(tries, 20))
-                self._db.execute("update begun set unknown = 1 where identity = ?", (target.identity,))
+                self._cut_off(target)
                 row = (target.command_id, target.identity, due, raw[target.command_id], tries + 1, reason, int(alone))
                 self._db.execute("insert or replace into going_on values (?, ?, ?, ?, ?, ?, ?)", row)
 
@@ -209,7 +227,7 @@ class Memory:
         query = "select result from answered where command = ? and final = 1"
         answered = [json.loads(row[0]) for row in self._db.execute(query, (command,))]
         known = {result["asset"] for result in answered}
-        query = "select asset from begun where command = ?"
+        query = "select asset from under_way where command = ?"
         begun = {row[0] for row in self._db.execute(query, (command,))} - known
         unknown = {"claim": Claim.FAILED, "reason_code": "interrupted"}
         return answered + [{"asset": asset} | unknown for asset in sorted(begun)]

@@ -7,7 +7,22 @@ from typing import Annotated
 import typer
 
 from expunge import __version__
-from expunge.cli import agent, aside, case, demo, doctor, hold, holding, index, keys, pause, policy, run, submit, topics
+from expunge.cli import (
+    agent,
+    case,
+    dead_letters,
+    demo,
+    doctor,
+    hold,
+    holding,
+    index,
+    keys,
+    pause,
+    policy,
+    run,
+    submit,
+    topics,
+)
 from expunge.cli.common import let_go
 
 app = typer.Typer(
@@ -46,6 +61,6 @@ app.add_typer(hold.app, name="hold")
 app.add_typer(index.app, name="index")
 app.add_typer(holding.app, name="holding")
 app.add_typer(policy.app, name="policy")
-app.add_typer(aside.app, name="dead-letters")
+app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(keys.app, name="keys")
 app.add_typer(agent.app, name="agent")

@@ -14,7 +14,7 @@ from expunge.adapters.broker.admin import Finding
 from expunge.adapters.store.suspects import RedisSuspects
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
-from expunge.cli.aside import frozen_line
+from expunge.cli.case.thaw import frozen_line
 from expunge.cli.common import NO, Json, console, installation, print_json, print_table, safe, visible
 from expunge.cli.words import standing
 from expunge.config import config_file, without_password

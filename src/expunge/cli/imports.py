@@ -18,12 +18,9 @@ from expunge.domain import inlets
 from expunge.domain.admission import registrations
 from expunge.domain.admission.door import Door
 from expunge.domain.digest import name
-from expunge.domain.events import MAX_PAYLOAD_BYTES, DuplicateKey, loaded
+from expunge.domain.events import DuplicateKey, loaded
 from expunge.errors import ConfigurationError, InvalidMessage
 
-BATCH_ASSETS = 500
-BATCH_BYTES = MAX_PAYLOAD_BYTES // 2
-BATCH_LINKS = registrations.MAX_BATCH_LINKS // 2
 HEAD_BYTES = 65_536
 LISTS = frozenset({"parents", "subjects", "data_sources", "purposes", "categories", "aliases", "namespaces"})
 
@@ -150,28 +147,23 @@ def batches(file: Path, start: int, lines: int, leave_out: Container[int] = ()) 
         lines: and how many lines.
         leave_out: lines that are wrong.
     """
-    batch: list[dict[str, Any]] = []
-    size, named, last = 0, 0, None
+    batch, filling = Batch([], start, lines), registrations.Filling()
     for row in rows(file, start, lines):
         if row.entry is None or row.line in leave_out:
             continue
         if "holding" in row.entry:
-            if batch and last is not None:
-                yield Batch(batch, last.end, last.line)
-                batch, size, named = [], 0, 0
+            if batch.assets:
+                yield batch
             yield Batch([row.entry], row.end, row.line)
+            batch, filling = Batch([], row.end, row.line), registrations.Filling()
             continue
-        weight, links = registrations.weight(row.entry), registrations.links(row.entry)
-        if batch and last is not None and (size + weight > BATCH_BYTES or named + links > BATCH_LINKS):
-            yield Batch(batch, last.end, last.line)
-            batch, size, named = [], 0, 0
-        batch.append(row.entry)
-        last, size, named = row, size + weight, named + links
-        if len(batch) >= BATCH_ASSETS:
-            yield Batch(batch, row.end, row.line)
-            batch, size, named = [], 0, 0
-    if batch and last is not None:
-        yield Batch(batch, last.end, last.line)
+        if filling.begins(row.entry) and batch.assets:
+            yield batch
+            batch = Batch([], row.end, row.line)
+        batch.assets.append(row.entry)
+        batch = batch._replace(end=row.end, lines=row.line)
+    if batch.assets:
+        yield batch
 
 
 def _columns(stream: BinaryIO, file: Path) -> list[str]:

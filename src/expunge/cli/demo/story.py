@@ -17,7 +17,7 @@ from rich.tree import Tree
 
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
-from expunge.cli.case import claims_table
+from expunge.cli.case.show import claims_table
 from expunge.cli.common import print_table
 from expunge.cli.demo.world import NORTH, OLD_RUN, Demo
 from expunge.cli.submit import Kind, confirmations, publish

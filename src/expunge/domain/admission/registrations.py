@@ -170,6 +170,29 @@ def weight(asset: dict[str, Any]) -> int:
     return size
 
 
+class Filling:
+    """Assets that go into one message after another, in order, as many into each as are handled well together."""
+
+    MOST_ASSETS, MOST_BYTES, MOST_LINKS = 500, 400_000, MAX_BATCH_LINKS // 2
+
+    def __init__(self) -> None:
+        self._assets = self._bytes = self._links = 0
+
+    def begins(self, asset: dict[str, Any]) -> bool:
+        """Whether an asset, which comes behind those before, is the first of a message.
+
+        Raises:
+            InvalidMessage: no message takes it.
+        """
+        size, named = weight(asset), links(asset)
+        over = self._bytes + size > self.MOST_BYTES or self._links + named > self.MOST_LINKS
+        first = self._assets == 0 or over or self._assets >= self.MOST_ASSETS
+        if first:
+            self._assets = self._bytes = self._links = 0
+        self._assets, self._bytes, self._links = self._assets + 1, self._bytes + size, self._links + named
+        return first
+
+
 def links(asset: dict[str, Any]) -> int:
     """How many memberships an asset makes in the index."""
     return sum(len(value) for field in LINKS if isinstance(value := asset.get(field), list))

@@ -218,7 +218,8 @@ def _rate_waits(case: Case, _: Chunks, fact: RateWaits) -> Case:
 
 def _rate_cleared(case: Case, _: Chunks, fact: RateCleared) -> Case:
     rates = {rate: at for rate, at in case.numbered(fact.generation).rates.items() if rate != fact.rate}
-    return case.with_generation(fact.generation, rates=rates)
+    case = case.with_generation(fact.generation, rates=rates)
+    return _heard(case, fact.control) if fact.control else case
 
 
 def _nothing_found(case: Case, _: Chunks, fact: NothingFound) -> Case:

@@ -168,6 +168,8 @@ class RateCleared(Value):
     generation: int
     rate: Hex
     operator: str = ""
+    control: str = ""
+    """The word by which an operator let it go, with others; empty where none was needed."""
 
 
 class LateHeld(Value):

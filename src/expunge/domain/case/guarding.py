@@ -183,8 +183,8 @@ def look_at_groups(turn: Turn) -> None:
             if verdict is None or turn.case.status in OVER or turn.case.numbered(generation.number).rejected:
                 continue
             if verdict.let_go:
-                fact = facts.RateCleared(generation=generation.number, rate=rate, operator=verdict.operator)
-                turn.record(fact)
+                said = {"operator": verdict.operator, "control": verdict.control}
+                turn.record(facts.RateCleared(generation=generation.number, rate=rate, **said))
                 _go(turn, before)
             else:
                 current = turn.case.numbered(generation.number)

@@ -1,10 +1,9 @@
-"""`expunge case list|show`; plans and words about them are in `plan`, what was set aside is in `aside`."""
+"""`expunge case show`: one case, what was answered, and why it is not done."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
-from datetime import timedelta
+from collections.abc import Collection, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -12,8 +11,9 @@ from rich.text import Text
 
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
-from expunge.cli import aside
-from expunge.cli import plan as plans
+from expunge.cli.case.found import due, find, kind, line
+from expunge.cli.case.spoken import Spoken, forgotten_before, spoken
+from expunge.cli.case.thaw import frozen_line
 from expunge.cli.common import (
     Json,
     console,
@@ -26,149 +26,70 @@ from expunge.cli.common import (
     to_the_minute,
     visible,
 )
-from expunge.cli.spoken import Spoken, spoken
 from expunge.domain.case import confirm
 from expunge.domain.case.chunks import ChunkState, Phase
 from expunge.domain.case.state import Case
 from expunge.domain.events import stamp
 from expunge.domain.partition import partition_of
 from expunge.domain.standing import Pause
-from expunge.domain.vocabulary import CLOSED, OVER, Status
+from expunge.domain.vocabulary import OVER
 from expunge.errors import Unavailable
 
-app = typer.Typer(help="Cases: requests being carried out.", no_args_is_help=True)
-for command in (plans.plan, plans.approve, plans.reject, plans.extend, plans.cancel, plans.decide, aside.thaw):
-    app.command()(command)
 
-
-@app.callback()
-def root() -> None:
-    """Cases: requests being carried out."""
-
-
-def all_cases(expunge: Installation) -> list[Case]:
-    """Every case, oldest first."""
-    found = [case for p in range(expunge.settings.kafka.partitions) for case in expunge.cases.listed(p)]
-    return sorted(found, key=lambda case: (case.received_at, case.case_id))
-
-
-@app.command("list")
-def list_cases(
-    status: Annotated[Status | None, typer.Option(help="Only cases in this state.")] = None,
-    due_within: Annotated[
-        str | None,
-        typer.Option(help="Only open cases that are due within this time: 7d, 36h, 2w; what is overdue, too."),
-    ] = None,
-    dry_runs: Annotated[bool, typer.Option("--dry-runs", help="Dry runs, too, which carry out nothing.")] = False,
-    json_output: Json = False,
-) -> None:
-    """List cases, oldest first."""
-    until = SystemClock().now() + _span(due_within) if due_within else None
-
-    def wanted(case: Case) -> bool:
-        near = until is None or (case.due_at <= until and case.status not in CLOSED)
-        return near and status in (None, case.status) and (dry_runs or not case.dry_run)
-
-    cases = [case for case in all_cases(installation()) if wanted(case)]
-    if json_output:
-        for case in cases:
-            print_json(_line(case))
-        return
-    rows = [
-        (case.case_id, case.request_id, _kind(case), status_text(case.status.value), *_numbers(case), _date(case))
-        for case in cases
-    ]
-    columns = ("case", "request", "kind", "state", "size", "open", "due")
-    print_table(columns, rows, empty="no cases")
-
-
-UNITS = {"h": "hours", "d": "days", "w": "weeks"}
-
-
-def _span(text: str) -> timedelta:
-    number, unit = text[:-1], UNITS.get(text[-1:])
-    if unit is None or not number.isdecimal():
-        raise typer.BadParameter(f"{text!r} is no time: 36h, 7d, 2w", param_hint="--due-within")
-    return timedelta(**{unit: int(number)})
-
-
-def _numbers(case: Case) -> tuple[int, int]:
-    return sum(number for _, number in case.counts), case.count(frozenset({"open", "failed"}))
-
-
-def _kind(case: Case) -> str:
-    return f"{case.scope.value}, dry run" if case.dry_run else case.scope.value
-
-
-def _date(case: Case) -> str:
-    day = case.due_at.date().isoformat()
-    return f"{day} overdue" if case.overdue and case.status not in CLOSED else day
-
-
-def _line(case: Case) -> dict[str, Any]:
-    return {
-        "case_id": case.case_id,
-        "request_id": case.request_id,
-        "scope": case.scope.value,
-        "status": case.status.value,
-        "publisher": case.publisher,
-        "regime": case.regime.value,
-        "received_at": stamp(case.received_at),
-        "due_at": case.due_at.isoformat(timespec="seconds"),
-        "clock": case.clock,
-        "dry_run": case.dry_run,
-        "counts": confirm.counts(case),
-    }
-
-
-@app.command()
 def show(
     case_id: Annotated[str, typer.Argument(help="The case, or its request's id.")], json_output: Json = False
 ) -> None:
-    """Show one case: its plan, and what was answered."""
+    """Show one case: its plan, what was answered, and why it is not done."""
     expunge = installation()
-    case = plans.find(expunge, case_id)
+    case = find(expunge, case_id)
     words = _spoken(expunge, case)
-    body = _line(case) | confirm.body(case, outcome=confirm.outcome_of(case))
+    body = line(case) | confirm.body(case, outcome=confirm.outcome_of(case))
     if json_output:
-        generations = [
-            g.model_dump(mode="json", exclude={"announced", "answered", "pending"}) for g in case.generations
-        ]
-        print_json(
-            body
-            | {"generations": generations, "waits_for_index": case.awaits_index}
-            | {
-                "kept_back": _kept_back(expunge, case),
-                "said": [_said(word) for word in words] if words is not None else None,
-            }
-        )
+        hidden = {"announced", "answered", "pending"}
+        state = {
+            "generations": [each.model_dump(mode="json", exclude=hidden) for each in case.generations],
+            "waits_for_index": case.awaits_index,
+            "kept_back": _kept_back(expunge, case),
+            "said": [_said(word) for word in words] if words is not None else None,
+        }
+        print_json(body | state)
         return
-    console.print(f"case [bold]{case.case_id}[/bold] ({_kind(case)}, {case.regime})")
+    _print_head(expunge, case)
+    print_table(*claims_table(body["counts"]), empty="nothing was found", title="Claims by kind")
+    if case.status not in OVER and not case.dry_run and (rows := _under_way(expunge, case)):
+        columns = ("stage", "system", "kind", "action", "left", "because", "told", "again at")
+        print_table(columns, rows, title="Waits for")
+    _print_words(expunge, case, words or [])
+    missing = "Not done" if case.status in OVER else "Open"
+    for title, key in (("Deferred", "deferrals"), (missing, "failures")):
+        rows = [tuple(each.get(field, "") for field in LINE) for each in body[key]]
+        if rows:
+            print_table(LINE, rows, title=title)
+
+
+def _print_head(expunge: Installation, case: Case) -> None:
+    console.print(f"case [bold]{case.case_id}[/bold] ({kind(case)}, {case.regime})")
     console.print("state", status_text(case.status.value))
     console.print(
         f"request {safe(case.request_id)} from {safe(case.publisher)}, "
-        f"received {stamp(case.received_at)}, due {_date(case)}"
+        f"received {stamp(case.received_at)}, due {due(case)}"
     )
     for generation in case.generations:
         plan = generation.plan_digest or "being resolved"
-        console.print(f"plan {generation.number}: {generation.obligations} obligations, digest {plan}")
-    for line in _kept_back(expunge, case):
-        console.print(Text(visible(line), style="yellow"))
+        console.print(f"plan {generation.number}: {generation.obligations:,} obligations, digest {plan}")
+    for why in _kept_back(expunge, case):
+        console.print(Text(visible(why), style="yellow"))
     if case.awaits_index:
         console.print("waits until the indexers have applied what was registered before the request")
-    print_table(*claims_table(body["counts"]), empty="nothing was found", title="Claims by kind")
-    if case.status not in OVER and not case.dry_run and (rows := _under_way(expunge, case)):
-        print_table(
-            ("stage", "system", "kind", "action", "left", "because", "told", "again at"), rows, title="Waits for"
-        )
+
+
+def _print_words(expunge: Installation, case: Case, words: Sequence[Spoken]) -> None:
     if words:
         rows = [(to_the_minute(stamp(w.at)), w.who, w.what, w.why, "yes" if w.heard else "no") for w in words]
         print_table(("when", "who", "what", "why", "heard"), rows, title="Said by operators")
-    missing = "Not done" if case.status in OVER else "Open"
-    for title, key in (("Deferred", "deferrals"), (missing, "failures")):
-        rows = [tuple(line.get(field, "") for field in LINE) for line in body[key]]
-        if rows:
-            print_table(LINE, rows, title=title)
+    if gone := forgotten_before(expunge, case, SystemClock().now()):
+        said = f"words from before {to_the_minute(stamp(gone))} are on the ledger only, for `controls` lets them go"
+        console.print(said, style="dim")
 
 
 def _spoken(expunge: Installation, case: Case) -> list[Spoken] | None:
@@ -212,7 +133,7 @@ def _under_way(expunge: Installation, case: Case) -> list[tuple[object, ...]]:
     told = {system for system, _, _, _, phase in lines if phase in WITH_SYSTEM}
     away = _silent(expunge, told)
     rows: list[tuple[object, ...]] = []
-    for (system, kind, action, stage, phase), chunks in sorted(lines.items(), key=lambda line: line[0][3]):
+    for (system, what, action, stage, phase), chunks in sorted(lines.items(), key=lambda line: line[0][3]):
         left = sum(chunk.open + chunk.deferred for chunk in chunks)
         tries, next_at = (
             max(each.tries for each in chunks),
@@ -220,7 +141,7 @@ def _under_way(expunge: Installation, case: Case) -> list[tuple[object, ...]]:
         )
         when = to_the_minute(stamp(next_at)) if next_at else ""
         because = WORDS[phase] + ("; no agent in its group" if phase in WITH_SYSTEM and system in away else "")
-        rows.append((stage, system, kind.replace("_", " "), action, left, because, tries or "", when))
+        rows.append((stage, system, what.replace("_", " "), action, left, because, tries or "", when))
     return rows
 
 
@@ -231,7 +152,7 @@ def _said(word: Spoken) -> dict[str, Any]:
 def _kept_back(expunge: Installation, case: Case) -> list[str]:
     """What keeps a case from going on: what froze it, and what operators have said."""
     frozen = expunge.frozen(case.case_id)
-    waits = [f"{aside.frozen_line(frozen)}: expunge case thaw {case.case_id} --operator NAME"] if frozen else []
+    waits = [f"{frozen_line(frozen)}: expunge case thaw {case.case_id} --operator NAME"] if frozen else []
     return waits + ([] if case.status in OVER else _held_up(expunge, case))
 
 

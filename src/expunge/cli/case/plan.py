@@ -1,26 +1,19 @@
-"""`expunge case plan|approve|reject|extend`: what would be done, and an operator's word about it."""
+"""`expunge case plan`: what a case, or a group of plans that wait together, is going to do."""
 
 from __future__ import annotations
 
 from collections import Counter
 from datetime import date, timedelta
-from typing import Annotated, Any, NamedTuple
-
-import typer
+from typing import Any, NamedTuple
 
 from expunge.bootstrap import Installation
-from expunge.cli import models
-from expunge.cli.common import NO, Json, console, installation, print_json, print_table, safe, say_error, status_text
-from expunge.cli.words import Heard, Operator, await_heard, say_word
-from expunge.domain.case.state import Case, Generation
-from expunge.domain.controls import Option
+from expunge.cli.case import models
+from expunge.cli.case.found import CaseId, find
+from expunge.cli.common import Json, console, installation, print_json, print_table, safe, status_text
+from expunge.domain.case.state import Generation
 from expunge.domain.events import stamp
 from expunge.domain.rates import Rate
 from expunge.domain.vocabulary import Action
-from expunge.errors import ConfigurationError
-
-PlanDigest = Annotated[str, typer.Option("--plan", help="The digest of the plan, as `expunge case plan` shows it.")]
-CaseId = Annotated[str, typer.Argument(help="The case.")]
 
 
 class Line(NamedTuple):
@@ -37,23 +30,6 @@ class Line(NamedTuple):
     defer_until: str
     keep_until: str
     phase: str
-
-
-def find(expunge: Installation, name: str) -> Case:
-    """A case by its id, or by that of its request; or an error for people."""
-    case = expunge.case(name)
-    if case is not None:
-        return case
-    partitions = range(expunge.settings.kafka.partitions)
-    found = [each for p in partitions for each in expunge.cases.listed(p) if each.request_id == name]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        several = ", ".join(f"{each.case_id} (from {each.publisher})" for each in found)
-        say_error(f"{name} is the id of {len(found)} requests: name the case, {several}")
-    else:
-        say_error(f"no case and no request {name}: `expunge case list` shows those that exist")
-    raise typer.Exit(NO)
 
 
 def plan(case_id: CaseId, json_output: Json = False) -> None:
@@ -221,87 +197,3 @@ def _show_group(group: Rate, *, as_json: bool) -> None:
     console.print(
         f"expunge case reject {group.rate} --plan {group.digest} --operator NAME --reason TEXT", soft_wrap=True
     )
-
-
-def approve(
-    case_id: CaseId, plan_digest: PlanDigest, operator: Operator, wait: Heard = 60, json_output: Json = False
-) -> None:
-    """Approve a plan that waits; with the last approval it is carried out."""
-    data = {"plan_digest": plan_digest}
-    _say("expunge.plan.approved.v1", case_id, operator, "approve", data, wait, as_json=json_output)
-
-
-def reject(
-    case_id: CaseId,
-    plan_digest: PlanDigest,
-    operator: Operator,
-    reason: Annotated[str, typer.Option(help="Why; the requester is told.")],
-    wait: Heard = 60,
-    json_output: Json = False,
-) -> None:
-    """Reject a plan that waits; it is not carried out."""
-    data = {"plan_digest": plan_digest, "reason": reason}
-    _say("expunge.plan.rejected.v1", case_id, operator, "approve", data, wait, as_json=json_output)
-
-
-def extend(
-    case_id: CaseId,
-    operator: Operator,
-    reason: Annotated[str, typer.Option(help="Why; the requester is told.")],
-    wait: Heard = 60,
-    json_output: Json = False,
-) -> None:
-    """Take as much more time as the law lets, once, before the first term has ended."""
-    case = find(installation(), case_id)
-    if case.extendable_to is None:
-        raise ConfigurationError(f"clock {case.clock} of this case knows no extension")
-    _say("expunge.deadline.extended.v1", case_id, operator, "decide", {"reason": reason}, wait, as_json=json_output)
-
-
-def cancel(
-    case_id: CaseId,
-    operator: Operator,
-    reason: Annotated[str, typer.Option(help="Why; it stands on the topic of controls.")],
-    wait: Heard = 60,
-    json_output: Json = False,
-) -> None:
-    """Take a request back: nothing more is commanded, and what is with systems is withdrawn.
-
-    What is gone is gone; the case is `cancelled` once every system has said that it lets go, and says what was done.
-    """
-    _say("expunge.request.cancelled.v1", case_id, operator, "decide", {"reason": reason}, wait, as_json=json_output)
-
-
-def decide(
-    case_id: CaseId,
-    option: Annotated[Option, typer.Option(help="What is decided.")],
-    operator: Operator,
-    rationale: Annotated[str, typer.Option(help="Why; it stands on the topic of controls.")],
-    system: Annotated[str, typer.Option(help="The system in which something is open, or has happened.")] = "",
-    asset: Annotated[str, typer.Option(help="The model that is made anew.")] = "",
-    due_at: Annotated[str, typer.Option("--by", help="With retrain_by: from when on (RFC 3339).")] = "",
-    wait: Heard = 60,
-    json_output: Json = False,
-) -> None:
-    """Settle what is open in a system, say that something has happened there, or when a model is made anew.
-
-    accept_not_found: it is right that the system does not find so much of what it registered.
-    exempt: what nobody can be told to do there is kept.
-    restored, schedule_ended: what waited for that goes on.
-    retrain_now, retrain_by: a model (--asset) is not made anew when policy says, but now, or from --by on.
-    """
-    given = {"system": system, "asset": asset, "due_at": due_at}
-    data = {"option": option.value, "rationale": rationale} | {name: text for name, text in given.items() if text}
-    _say("expunge.obligation.decided.v1", case_id, operator, "decide", data, wait, as_json=json_output)
-
-
-def _say(
-    kind: str, case_id: str, operator: str, role: str, data: dict[str, Any], wait: float, *, as_json: bool
-) -> None:
-    """Publish an operator's word about a case or a group, and say whether it changes anything."""
-    expunge = installation()
-    case = None if expunge.rate(case_id) else find(expunge, case_id)
-    case_id = case.case_id if case else case_id
-    passed_on = models.hearing(expunge, case, data["asset"]) if case and "asset" in data else lambda: True
-    word = say_word(expunge, kind, case_id, operator, role, data | {"case_id": case_id})
-    await_heard(expunge, word, case_id, wait, as_json=as_json, passed_on=passed_on)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from expunge.bootstrap import Installation
@@ -30,12 +30,22 @@ class Spoken(NamedTuple):
 
 
 def spoken(expunge: Installation, case: Case) -> list[Spoken]:
-    """Every word about a case that the topic of controls still holds, oldest first."""
+    """Every word about a case that the topic of controls still holds, oldest first.
+
+    Those about plans that waited together are among them, where they have let its plan go, or ended it.
+    """
     reader = expunge.reader(["controls"], case.opened_at - AHEAD_AT_MOST)
     try:
         return sorted(word for record in reader.to_the_end() if (word := _word(expunge, case, record)))
     finally:
         reader.close()
+
+
+def forgotten_before(expunge: Installation, case: Case, now: datetime) -> datetime | None:
+    """Before which moment the topic of controls may have lost words about a case; None: it still has all."""
+    (controls,) = (topic for topic in expunge.settings.topics() if topic.name == "controls")
+    kept_since = now - timedelta(milliseconds=controls.retention_ms)
+    return kept_since if case.opened_at < kept_since else None
 
 
 def _word(expunge: Installation, case: Case, record: Record) -> Spoken | None:
@@ -45,21 +55,24 @@ def _word(expunge: Installation, case: Case, record: Record) -> Spoken | None:
     except InvalidMessage:
         return None
     data = event.data
-    if not isinstance(data, dict) or data.get("case_id") != case.case_id:
+    if not isinstance(data, dict):
+        return None
+    heard = _content(expunge, event, record) in case.controls
+    if data.get("case_id") != case.case_id and not heard:
         return None
     why = str(data.get("reason") or data.get("rationale") or "")[:MOST_SHOWN]
-    return Spoken(record.appended_at, *_who_and_what(event), why, _heard(expunge, case, event, record))
+    return Spoken(record.appended_at, *_who_and_what(event), why, heard)
 
 
-def _heard(expunge: Installation, case: Case, event: CloudEvent, record: Record) -> bool:
-    """Whether the case has it among its words, whoever is declared by now."""
+def _content(expunge: Installation, event: CloudEvent, record: Record) -> str:
+    """How whoever has taken a word calls it, whoever is declared by now; empty where nobody can have taken it."""
     if event.type not in CONTROLS:
-        return False
+        return ""
     try:
         said = inlets.read(CONTROLS[event.type][1], event, record.appended_at, KNOWN_FIELDS)
     except InvalidMessage:
-        return False
-    return content_of(expunge.keys, said, event.type, event.id) in case.controls
+        return ""
+    return content_of(expunge.keys, said, event.type, event.id)
 
 
 def _who_and_what(event: CloudEvent) -> tuple[str, str]:

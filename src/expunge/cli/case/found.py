@@ -1,0 +1,67 @@
+"""Cases as people name them, and a line of what is known of each."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from expunge.bootstrap import Installation
+from expunge.cli.common import NO, say_error
+from expunge.domain.case import confirm
+from expunge.domain.case.state import Case
+from expunge.domain.events import stamp
+from expunge.domain.vocabulary import CLOSED
+
+CaseId = Annotated[str, typer.Argument(help="The case.")]
+
+
+def find(expunge: Installation, name: str) -> Case:
+    """A case by its id, or by that of its request; or an error for people."""
+    case = expunge.case(name)
+    if case is not None:
+        return case
+    partitions = range(expunge.settings.kafka.partitions)
+    found = [each for p in partitions for each in expunge.cases.listed(p) if each.request_id == name]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        several = ", ".join(f"{each.case_id} (from {each.publisher})" for each in found)
+        say_error(f"{name} is the id of {len(found)} requests: name the case, {several}")
+    else:
+        say_error(f"no case and no request {name}: `expunge case list` shows those that exist")
+    raise typer.Exit(NO)
+
+
+def all_cases(expunge: Installation) -> list[Case]:
+    """Every case, oldest first."""
+    found = [case for p in range(expunge.settings.kafka.partitions) for case in expunge.cases.listed(p)]
+    return sorted(found, key=lambda case: (case.received_at, case.case_id))
+
+
+def kind(case: Case) -> str:
+    """What it is about, and whether nothing is carried out."""
+    return f"{case.scope.value}, dry run" if case.dry_run else case.scope.value
+
+
+def due(case: Case) -> str:
+    """Its due date, and whether that has passed."""
+    day = case.due_at.date().isoformat()
+    return f"{day} overdue" if case.overdue and case.status not in CLOSED else day
+
+
+def line(case: Case) -> dict[str, Any]:
+    """What is said of it by `--json`."""
+    return {
+        "case_id": case.case_id,
+        "request_id": case.request_id,
+        "scope": case.scope.value,
+        "status": case.status.value,
+        "publisher": case.publisher,
+        "regime": case.regime.value,
+        "received_at": stamp(case.received_at),
+        "due_at": case.due_at.isoformat(timespec="seconds"),
+        "clock": case.clock,
+        "dry_run": case.dry_run,
+        "counts": confirm.counts(case),
+    }
