@@ -6,14 +6,16 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from expunge.adapters.store.server import FORMAT
+from expunge.adapters.system import SystemClock
 from expunge.domain.registry import Namespace, Publisher, Registry, System
 from expunge.domain.vocabulary import Regime
-from tests.deployment import Deployment, deployed
+from tests.deployment import Deployment, deployed, until
 from tests.servers import Servers
 
 
@@ -96,6 +98,17 @@ def test_doctor_says_what_is_wrong_and_what_to_do(world: Deployment) -> None:
     done = expunge(world, "doctor")
     assert "expunge topics create" in done.stdout
     assert "tttttttt" not in done.stdout  # the secret
+
+
+def test_what_a_group_has_left_unread_is_counted_by_age(world: Deployment) -> None:
+    """A role that ran and did nothing looked to doctor like one that worked."""
+    topics, said = world.installation.topics, ["requests", "registrations"]
+    world.register([{"asset": f"a{number}", "system": "files"} for number in range(3)])
+    after = SystemClock().now() + timedelta(minutes=1)
+    assert topics.unread("indexer", said, after) == {"registrations": sum(topics.ends(said)["registrations"].values())}
+    assert not topics.unread("indexer", said, after - timedelta(minutes=2))
+    world.start("indexer", "run", "--role", "indexer")
+    until(lambda: not topics.unread("indexer", said, after), 30, world)
 
 
 @pytest.mark.parametrize(
