@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from pydantic import TypeAdapter
-
 from expunge.adapters.memory import (
     MemoryCaseStore,
     MemoryMetrics,
@@ -28,6 +26,7 @@ from expunge.adapters.memory_index import MemoryIndex
 from expunge.adapters.policy_file import load_policy
 from expunge.adapters.store.cases import RedisCaseStore
 from expunge.adapters.store.index import RedisIndex
+from expunge.domain import ledger
 from expunge.domain.admission.door import Door
 from expunge.domain.case import facts
 from expunge.domain.case.apply import apply, open_case
@@ -86,10 +85,6 @@ REGISTRY = Registry(
 SHIPPED = load_policy(None).model_copy(update={"models": Models()})
 """But for the time that models wait for others."""
 WITHDRAWN = "expunge.purge.withdrawn.v1"
-
-
-FACTS: TypeAdapter[Fact] = TypeAdapter(Fact)
-RETRAIN_FACTS: TypeAdapter[RetrainFact] = TypeAdapter(RetrainFact)
 
 
 class Crash(BaseException):
@@ -508,9 +503,10 @@ class World:
         for event in self.broker.events("ledger"):
             data = event["data"]
             if data["case_id"] == case_id:
-                assert found.setdefault(data["sequence"], data["body"]) == data["body"]
+                said = {"type": event["type"], **data["body"]}
+                assert found.setdefault(data["sequence"], said) == said
         assert sorted(found) == list(range(1, len(found) + 1))
-        return [FACTS.validate_python(found[number]) for number in sorted(found)]
+        return [cast("Fact", ledger.read(found[number]["type"], found[number])) for number in sorted(found)]
 
     def rebuilt(self, case_id: str) -> tuple[Case, dict[str, ChunkState]]:
         """A case as its facts give it back (DESIGN 4.2)."""
@@ -539,11 +535,12 @@ class World:
         for event in self.broker.events("ledger"):
             if event["type"].startswith("expunge.ledger.retrain_"):
                 data = event["data"]
-                assert found[data["case_id"]].setdefault(data["sequence"], data["body"]) == data["body"]
+                said = {"type": event["type"], **data["body"]}
+                assert found[data["case_id"]].setdefault(data["sequence"], said) == said
         for bodies in found.values():
             assert sorted(bodies) == list(range(1, len(bodies) + 1))
         return {
-            key: [RETRAIN_FACTS.validate_python(bodies[number]) for number in sorted(bodies)]
+            key: [cast("RetrainFact", ledger.read(bodies[n]["type"], bodies[n])) for n in sorted(bodies)]
             for key, bodies in found.items()
         }
 

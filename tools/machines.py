@@ -135,9 +135,9 @@ def steps(world: World) -> Machines:
     found = nothing()
     kinds: dict[str, str] = {}
     for event in world.broker.events("ledger"):
-        kinds.setdefault(event["data"]["case_id"], event["data"]["body"]["fact"])
+        kinds.setdefault(event["data"]["case_id"], event["type"])
     for key, first in sorted(kinds.items()):
-        if first.startswith("retrain_"):
+        if first.startswith("expunge.ledger.retrain_"):
             of_retrain(world, key, found.retrains)
         else:
             of_case(world, key, found)
@@ -147,7 +147,7 @@ def steps(world: World) -> Machines:
 
 def of_case(world: World, case_id: str, found: Machines) -> None:
     """A case, its chunks, and its models."""
-    root = world.store.root(partition_of(case_id, PARTITIONS), case_id)
+    root = world.store.reader(partition_of(case_id, PARTITIONS)).root(case_id)
     first, *others = world.facts(case_id)
     case = open_case(cast("facts.Opened", first), root, world.broker.now)
     found.cases["[*]", case.status.value].add("opened")

@@ -1,7 +1,9 @@
 """Writes schemas/ from the models, and examples from a simulated deployment; `--check` compares instead.
 
-schemas/types/<type>.schema.json     JSON Schema (2020-12) of the data of each event type
-schemas/examples/<type>.json         one whole CloudEvent of each type
+schemas/public/<type>.schema.json    JSON Schema (2020-12) of the CloudEvents of each type that others write or read
+schemas/internal/<type>.schema.json  the same of what Expunge says to itself
+schemas/common/<name>.schema.json    what several of them have in common
+schemas/examples/<type>.json         one CloudEvent of each type
 schemas/topics/<topic>.yaml          who writes and reads a topic, what keeps it, what is in it
 schemas/asyncapi.yaml                all of it, tied together (AsyncAPI 3)
 """
@@ -10,8 +12,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from pydantic import BaseModel, TypeAdapter
@@ -21,7 +24,9 @@ sys.path.insert(0, str(ROOT))
 
 from expunge.domain import controls, inlets  # noqa: E402 - the tree is not installed as a package
 from expunge.domain.case import messages  # noqa: E402
-from expunge.domain.outlets import LedgerFact, outlet_of  # noqa: E402
+from expunge.domain.events import CloudEvent  # noqa: E402
+from expunge.domain.ledger import LedgerEntry  # noqa: E402
+from expunge.domain.outlets import OUTLETS, CaseConfirmed  # noqa: E402
 from expunge.domain.plan import Chunk  # noqa: E402
 from expunge.domain.policy.rules import KeptPolicy  # noqa: E402
 from expunge.domain.registry import Publisher, Registry, System  # noqa: E402
@@ -33,6 +38,8 @@ from tools.story import story  # noqa: E402
 
 SCHEMAS = ROOT / "schemas"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+EVENT = "Event"
+LOCAL = "#/$defs/"
 INTERNAL: dict[str, type[BaseModel]] = {
     **messages.TYPES,
     "expunge.walk.task.v1": Task,
@@ -67,18 +74,133 @@ def types() -> dict[str, type[BaseModel]]:
     found |= {kind: model for kind, (_, model) in controls.CONTROLS.items()}
     found |= {inlets.GRANT: inlets.ConsentGranted, inlets.LIFT: inlets.RestrictionLifted}
     found |= inlets.REGISTRATIONS | {inlets.RECEIPT: inlets.PurgeReceipted} | INTERNAL
-    from expunge.domain.case import facts  # noqa: PLC0415 - only its class names are needed
-    from expunge.domain.outlets import OUTLETS  # noqa: PLC0415
-    from expunge.domain.retraining import facts as retraining  # noqa: PLC0415
-
-    names = [str(model.model_fields["fact"].default) for model in (*facts.ALL, *retraining.ALL)]
-    return found | OUTLETS | {f"expunge.ledger.{name}.v1": LedgerFact for name in names}
+    return found | OUTLETS
 
 
-def schema_of(kind: str, model: type[BaseModel]) -> dict[str, Any]:
-    """JSON Schema of the data of a type."""
-    body = TypeAdapter(model).json_schema(mode="validation")
-    return {"$schema": DIALECT, "$id": f"urn:expunge:schema:{kind}", **body, "title": kind}
+BASES: tuple[type[BaseModel], ...] = (LedgerEntry, CaseConfirmed)
+"""What many types say alike stands in one file: each of them adds what is its own."""
+
+
+class Common:
+    """Definitions that several types share: each is a file of its own, to which they refer."""
+
+    def __init__(self, models: dict[str, type[BaseModel]]) -> None:
+        self._models = models
+        bodies: dict[object, Any] = {model: _schema(model) for model in {*models.values(), *BASES}}
+        self._bodies, self._inner = bodies, {model: body.pop("$defs", {}) for model, body in bodies.items()}
+        said: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for inner in self._inner.values():
+            for name, part in inner.items():
+                said[name].append(part)
+        self._parts = {name: parts[0] for name, parts in said.items()}
+        self._shared = {name for name, (first, *more) in said.items() if more and all(each == first for each in more)}
+        # A part that refers to one that is not shared stays with it, in the file that has both.
+        while alone := {name for name in self._shared if not _references(self._parts[name]) <= self._shared}:
+            self._shared -= alone
+
+    def files(self) -> dict[str, dict[str, Any]]:
+        """Each shared definition by its name."""
+        parts: dict[str, dict[str, Any]] = {name: self._parts[name] for name in self._shared}
+        parts |= {base.__name__: _open(self._bodies[base]) for base in BASES} | {EVENT: _envelope()}
+        return {
+            name: {"$schema": DIALECT, "title": name, **self._referring(part, "./")}
+            for name, part in sorted(parts.items())
+        }
+
+    def schema_of(self, kind: str) -> dict[str, Any]:
+        """The schema of the events of a type."""
+        model = self._models[kind]
+        data, inner = self._data(model), self._inner[model]
+        own = self._needed(data, inner)
+        schema = {
+            "allOf": [{"$ref": f"../common/{EVENT}.schema.json"}],
+            "properties": {"type": {"const": kind}, "data": data},
+            "required": ["type", "data"],
+            **({"$defs": {name: inner[name] for name in sorted(own)}} if own else {}),
+        }
+        return {"$schema": DIALECT, "title": kind, **self._referring(schema, "../common/")}
+
+    def _data(self, model: type[BaseModel]) -> dict[str, Any]:
+        """What the data of a type is, by what it adds to a base, where it has one."""
+        body = self._bodies[model]
+        base = next((each for each in model.__mro__ if each in BASES), None)
+        if base is None:
+            return dict(body)
+        known = base.model_fields
+        own = [name for name, field in model.model_fields.items() if repr(field) != repr(known.get(name))]
+        needed = [name for name in own if name in body.get("required", ())]
+        added: dict[str, Any] = {"properties": {name: body["properties"][name] for name in own}} if own else {}
+        added |= {"required": needed} if needed else {}
+        says = {"description": body["description"]} if "description" in body else {}
+        return {**says, "$ref": f"../common/{base.__name__}.schema.json", **added, "unevaluatedProperties": False}
+
+    def _needed(self, part: Any, inner: dict[str, Any]) -> set[str]:
+        """The definitions that a part needs and that are no file of their own."""
+        found: set[str] = set()
+        todo = _references(part) - self._shared
+        while todo:
+            found |= todo
+            todo = {name for each in todo for name in _references(inner[each])} - self._shared - found
+        return found
+
+    def _referring(self, part: Any, path: str) -> Any:
+        """A part of a schema whose references lead to the files of what is shared."""
+        if isinstance(part, list):
+            return [self._referring(each, path) for each in part]
+        if not isinstance(part, dict):
+            return part
+        name = _referred(part)
+        reference = {"$ref": f"{path}{name}.schema.json"} if name in self._shared else {}
+        return {key: self._referring(each, path) for key, each in part.items()} | reference
+
+
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    """JSON Schema of a model, without titles that say what the names of fields say."""
+    return cast("dict[str, Any]", _untitled(TypeAdapter(model).json_schema(mode="validation")))
+
+
+def _untitled(part: Any) -> Any:
+    if isinstance(part, list):
+        return [_untitled(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    return {key: _untitled(each) for key, each in part.items() if not (key == "title" and isinstance(each, str))}
+
+
+def _open(body: dict[str, Any]) -> dict[str, Any]:
+    """A base: whoever refers to it adds fields of its own, and says that there are no others."""
+    return {key: part for key, part in body.items() if key != "additionalProperties"}
+
+
+def _envelope() -> dict[str, Any]:
+    body = _schema(CloudEvent)
+    plain = {name: part for name, part in body["properties"].items() if name not in {"type", "data"}}
+    return {
+        "description": "The envelope of every message: a CloudEvent 1.0 in structured JSON mode.",
+        "type": "object",
+        "properties": plain | {"specversion": {"const": "1.0"}, "time": {"type": "string", "format": "date-time"}},
+        "required": [name for name in body["required"] if name != "type"],
+    }
+
+
+def _referred(part: dict[str, Any]) -> str:
+    reference = str(part.get("$ref", ""))
+    return reference.removeprefix(LOCAL) if reference.startswith(LOCAL) else ""
+
+
+def _references(part: Any) -> set[str]:
+    """The names of definitions that a part of a schema refers to."""
+    if isinstance(part, list):
+        return {name for each in part for name in _references(each)}
+    if not isinstance(part, dict):
+        return set()
+    found = {name for each in part.values() for name in _references(each)}
+    return found | ({name} if (name := _referred(part)) else set())
+
+
+def folder(kind: str) -> str:
+    """Whether others write or read a type, or only Expunge itself does."""
+    return "internal" if kind in INTERNAL or kind == "expunge.asset.stated.v1" else "public"
 
 
 def examples(world: World) -> dict[str, dict[str, Any]]:
@@ -146,7 +268,7 @@ def asyncapi(files: dict[str, dict[str, Any]], kinds: list[str]) -> dict[str, An
         "info": {
             "title": "Expunge",
             "version": "0.1.0",
-            "description": "CloudEvents 1.0 in structured JSON mode; the payload schemas below describe `data`.",
+            "description": "CloudEvents 1.0 in structured JSON mode; the schemas below describe whole events.",
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": "application/cloudevents+json",
@@ -157,8 +279,8 @@ def asyncapi(files: dict[str, dict[str, Any]], kinds: list[str]) -> dict[str, An
                 kind: {
                     "name": kind,
                     "payload": {
-                        "schemaFormat": "application/schema+json;version=draft-07",
-                        "schema": {"$ref": f"./types/{kind}.schema.json"},
+                        "schemaFormat": "application/schema+json;version=2020-12",
+                        "schema": {"$ref": f"./{folder(kind)}/{kind}.schema.json"},
                     },
                 }
                 for kind in kinds
@@ -178,10 +300,12 @@ def files() -> dict[str, str]:
     missing = sorted(models.keys() - found.keys())
     if missing:
         raise SystemExit(f"the story says no {', '.join(missing)}")
-    unknown = sorted(kind for kind in found if kind not in models and outlet_of(kind) is None)
+    unknown = sorted(kind for kind in found if kind not in models)
     if unknown:
         raise SystemExit(f"no schema for {', '.join(unknown)}")
-    out = {f"types/{kind}.schema.json": _json(schema_of(kind, model)) for kind, model in models.items()}
+    common = Common(models)
+    out = {f"common/{name}.schema.json": _json(part) for name, part in common.files().items()}
+    out |= {f"{folder(kind)}/{kind}.schema.json": _json(common.schema_of(kind)) for kind in models}
     out |= {f"examples/{kind}.json": _json(found[kind]) for kind in models}
     topics = topic_files(world)
     out |= {f"topics/{base}.yaml": yaml.safe_dump(each, sort_keys=False) for base, each in topics.items()}

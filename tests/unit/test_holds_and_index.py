@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from expunge.domain.case.chunk_facts import HoldsFound
+from expunge.domain.case.facts import IndexChanged
 from expunge.domain.partition import partition_of
 from tests.simulation import PARTITIONS, World, receipt
 
@@ -155,7 +157,7 @@ def test_indexers_that_are_away_delay_a_command_for_a_day_and_it_is_said_then() 
         world.tick(3600)
     run(world, "indexer")
     assert len(world.broker.events("commands.photos")) == 1
-    assert any(fact.fact == "holds_found" and fact.ahead for fact in world.facts(case_id))
+    assert any(isinstance(fact, HoldsFound) and fact.ahead for fact in world.facts(case_id))
     world.answers["photos"] = lambda _: []
     world.settle(ticks=1)  # the indexers are back: it is withdrawn
     assert held(world, case_id) == 1
@@ -169,7 +171,7 @@ def test_a_statement_that_changes_nothing_asks_for_no_look() -> None:
     for number in range(3):
         world.register("copy", subjects=["ann"], event=f"inventory {number}")
     world.settle(ticks=1)
-    assert not any(fact.fact == "index_changed" for fact in world.facts(case_id))
+    assert not any(isinstance(fact, IndexChanged) for fact in world.facts(case_id))
 
 
 def test_without_a_hold_nothing_is_watched() -> None:

@@ -10,6 +10,7 @@ import pytest
 from expunge.adapters.broker.records import TolerantBatch
 from expunge.adapters.memory import MemoryPolicies
 from expunge.adapters.policy_file import load_policy, parse_policy, shipped
+from expunge.domain.case.chunk_facts import Answered
 from expunge.domain.case.messages import TYPE_OF, Froze, Place
 from expunge.domain.events import CONTENT_TYPE, Event, Position, Record
 from expunge.domain.partition import partition_of
@@ -48,11 +49,11 @@ def test_what_waited_for_a_frozen_case_is_handled_in_order_when_it_is_thawed() -
         world.publish("receipts.photos", "expunge.purge.receipted.v1", said, source="/photos", event=f"{sequence}")
         world.settle(ticks=1)
     assert frozen(world, case_id).waiting == 2
-    assert len([fact for fact in world.facts(case_id) if fact.fact == "answered"]) == 0
+    assert len([fact for fact in world.facts(case_id) if isinstance(fact, Answered)]) == 0
     world.poison = lambda *_: False
     world.thaw(case_id)
     world.settle(ticks=1)
-    answers = [fact.answers for fact in world.facts(case_id) if fact.fact == "answered"]
+    answers = [fact.answers for fact in world.facts(case_id) if isinstance(fact, Answered)]
     assert answers == ["f", "d"]
     assert world.status(case_id) == "completed"
     assert frozen(world, case_id) is None

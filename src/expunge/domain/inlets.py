@@ -90,7 +90,7 @@ class Requester(Strict):
     verified: dict[str, StrictStr] | None = None
 
 
-class Provision(Strict):
+class MatterProvision(Strict):
     """A part of an order with a deadline of its own: perhaps of some kinds of assets, perhaps of some categories."""
 
     id: Annotated[StrictStr, StringConstraints(pattern=r"^[A-Za-z0-9().,_-]{1,64}$")]
@@ -108,7 +108,7 @@ class Matter(Strict):
     authority: Word
     docket: Word
     order_date: Word
-    provisions: Annotated[tuple[Provision, ...], Field(min_length=1, max_length=32)]
+    provisions: Annotated[tuple[MatterProvision, ...], Field(min_length=1, max_length=32)]
     expected_count: Annotated[StrictInt, Field(ge=0)] | None = None
     manifest_digest: Word | None = None
 
@@ -345,7 +345,17 @@ LATER_FIELDS = frozenset({"window"})
 def _fields(model: type[BaseModel]) -> set[str]:
     """Names of the fields of a model and of the models within."""
     names = set(model.model_fields)
-    for inner in (Identity, NamedIdentity, Requester, Matter, Provision, Answer, Outcome, Replacement, Discovered):
+    for inner in (
+        Identity,
+        NamedIdentity,
+        Requester,
+        Matter,
+        MatterProvision,
+        Answer,
+        Outcome,
+        Replacement,
+        Discovered,
+    ):
         names |= set(inner.model_fields)
     return names
 

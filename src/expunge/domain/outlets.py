@@ -10,8 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from expunge.domain.case.facts import Fact
-from expunge.domain.retraining.facts import RetrainFact
+from expunge.domain import ledger
 from expunge.domain.scope import Hex
 from expunge.domain.standing import HoldKind
 from expunge.domain.vocabulary import Action, Kind, Regime
@@ -174,6 +173,24 @@ class CaseConfirmed(Outlet):
     record_notice: str
 
 
+class CasePlanned(CaseConfirmed):
+    """The same of a plan: it has a name."""
+
+    plan_digest: Hex
+
+
+class CaseExtended(CaseConfirmed):
+    """The same of more time that was taken: an operator has said why."""
+
+    reason: str
+
+
+class CaseEnded(CaseConfirmed):
+    """The same of an end: it says in one word what came of it."""
+
+    outcome: str
+
+
 class RequestRejected(Outlet):
     """A request that was not taken, where it lies, and why."""
 
@@ -218,24 +235,6 @@ class MessageSetAside(Outlet):
     sealed: str | None = None
 
 
-class Cause(Outlet):
-    """The message on `cases` that led to a fact."""
-
-    partition: int
-    leader_epoch: int
-    offset: int
-
-
-class LedgerFact(Outlet):
-    """One fact of a case, or of what concerns many cases."""
-
-    case_id: Hex
-    sequence: int
-    cause: Cause
-    policy: Hex
-    body: Fact | RetrainFact
-
-
 class HoldingStated(Outlet):
     """The holding's part of a canonical statement."""
 
@@ -269,39 +268,33 @@ class AssetStated(Outlet):
     holding: HoldingStated | None = None
 
 
-MILESTONES = (
-    "acknowledged",
-    "planned",
-    "awaiting_approval",
-    "extended",
-    "refused",
-    "completed",
-    "completed_with_deferrals",
-    "partially_completed",
-    "overdue",
-    "reopened",
-    "cancelled",
-    "restricted",
-)
+MILESTONES: dict[str, type[CaseConfirmed]] = {
+    "acknowledged": CaseConfirmed,
+    "planned": CasePlanned,
+    "awaiting_approval": CasePlanned,
+    "extended": CaseExtended,
+    "refused": CaseEnded,
+    "completed": CaseEnded,
+    "completed_with_deferrals": CaseEnded,
+    "partially_completed": CaseEnded,
+    "overdue": CaseConfirmed,
+    "reopened": CaseConfirmed,
+    "cancelled": CaseEnded,
+    "restricted": CaseConfirmed,
+}
 
-OUTLETS: dict[str, type[Outlet]] = {
+OUTLETS: dict[str, type[BaseModel]] = {
     "expunge.purge.commanded.v1": PurgeCommanded,
     "expunge.purge.withdrawn.v1": PurgeWithdrawn,
     "expunge.hold.set.v1": HoldSet,
-    **{f"expunge.case.{milestone}.v1": CaseConfirmed for milestone in MILESTONES},
+    **{f"expunge.case.{milestone}.v1": model for milestone, model in MILESTONES.items()},
     "expunge.request.rejected.v1": RequestRejected,
     "expunge.message.set_aside.v1": MessageSetAside,
     "expunge.asset.stated.v1": AssetStated,
     "expunge.suppression.set.v1": SuppressionSet,
+    **{kind: ledger.LedgerFact[fact] for kind, fact in ledger.FACTS.items()},  # type: ignore[valid-type]
 }
-"""Event type -> data, for everything but ledger facts, whose types all carry `LedgerFact`."""
-
-LEDGER_PREFIX = "expunge.ledger."
-
-
-def outlet_of(kind: str) -> type[BaseModel] | None:
-    """The model of an emitted event's data."""
-    return LedgerFact if kind.startswith(LEDGER_PREFIX) else OUTLETS.get(kind)
+"""Event type -> data."""
 
 
 def check(kind: str, data: dict[str, Any]) -> None:
@@ -310,7 +303,7 @@ def check(kind: str, data: dict[str, Any]) -> None:
     Raises:
         ValueError: the event says something that the schema lacks, or lacks something.
     """
-    model = outlet_of(kind)
+    model = OUTLETS.get(kind)
     if model is None:
         raise ValueError(f"no schema for {kind}")
     model.model_validate(data)

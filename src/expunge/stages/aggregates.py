@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from expunge.domain import ledger
 from expunge.domain.case import hearing
 from expunge.domain.case.messages import TYPE_OF, GrantedAgain, GroupSaid, RateAnswered
 from expunge.domain.digest import name
@@ -77,8 +78,7 @@ def group_said(rate: str, verdict: Verdict, partitions: int, record: Record, eve
 
 def ledger_fact(case_id: str, policy: str, sequence: int, fact: Value, record: Record, at: datetime) -> Outgoing:
     """A fact on the ledger: named by case or aggregate and its sequence, with what caused it and the policy."""
-    said = fact.model_dump(mode="json")
-    kind = f"expunge.ledger.{said['fact']}.v1"
+    kind = ledger.type_of(type(fact))
     data = {
         "case_id": case_id,
         "sequence": sequence,
@@ -88,6 +88,6 @@ def ledger_fact(case_id: str, policy: str, sequence: int, fact: Value, record: R
             "offset": record.position.offset,
         },
         "policy": policy,
-        "body": said,
+        "body": fact.model_dump(mode="json"),
     }
     return Outgoing("ledger", case_id, Event(kind, SOURCE, name(kind, case_id, sequence), at, data))

@@ -14,6 +14,7 @@ from pydantic import Field, StrictInt
 from expunge.domain.admission.door import Door
 from expunge.domain.digest import name
 from expunge.domain.events import Outgoing, Position, Record, decode
+from expunge.domain.ledger import PREFIX
 from expunge.domain.scope import Hex, Value
 from expunge.errors import InvalidMessage
 from expunge.ports import Metrics, NotaryStore, Refused, Result, Vault
@@ -63,18 +64,18 @@ class Notary:
             try:
                 event = decode(record, max_bytes=1_048_576)
                 said = _Fact.model_validate(event.data)
-                facts.append((said.case_id, said.sequence, name(content_of(event.data))))
+                facts.append((said.case_id, said.sequence, names_of(event.type, event.data)))
             except (InvalidMessage, ValueError, RecursionError):
                 dead.append(self._dead.of(record, InvalidMessage("bad_fact")))
         known = self._store.known(sorted({case_id for case_id, _, _ in facts}))
-        for case_id, sequence, digest in facts:
+        for case_id, sequence, names in facts:
             seen = known[case_id]
-            if sequence in seen and seen[sequence] != digest:
+            if sequence in seen and seen[sequence] not in names:
                 self._metrics.count("ledger_alarms", label="contradiction")
             elif sequence not in seen and sequence > 1 and sequence - 1 not in seen:
                 self._metrics.count("ledger_alarms", label="gap")
             if sequence not in seen:
-                seen[sequence] = write.seen[case_id][sequence] = digest
+                seen[sequence] = write.seen[case_id][sequence] = names[0]
         return dead
 
     def write(self, result: Result) -> None:
@@ -97,6 +98,12 @@ class Notary:
         return ()
 
 
-def content_of(fact: dict[str, Any]) -> bytes:
-    """The canonical bytes of a fact without its cause: a repetition says the same."""
-    return rfc8785.dumps({key: value for key, value in fact.items() if key != "cause"})
+def names_of(kind: str, data: dict[str, Any]) -> tuple[str, str]:
+    """A fact by what it says without its cause: a repetition says the same.
+
+    Under the second name 0.1 kept it, whose bodies repeated which fact they were.
+    """
+    said = {key: value for key, value in data.items() if key != "cause"}
+    body = {key: value for key, value in dict(said.get("body") or {}).items() if key != "fact"}
+    repeated = body | {"fact": kind.removeprefix(PREFIX).removesuffix(".v1")}
+    return name(rfc8785.dumps(said | {"body": body})), name(rfc8785.dumps(said | {"body": repeated}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import ClassVar, Literal
 
 from expunge.domain.case.chunks import Note
 from expunge.domain.scope import Hex, Value
@@ -13,7 +13,7 @@ from expunge.domain.task import Replacement
 class Commanded(Value):
     """A command was sent (grade E0), for the first time or again."""
 
-    fact: Literal["commanded"] = "commanded"
+    fact: ClassVar[str] = "commanded"
     chunk: Hex
     command_id: Hex
     attempt: int
@@ -23,7 +23,7 @@ class Commanded(Value):
 class Joined(Value):
     """A command waits to be one with those of other cases: the model's owner has not been told yet."""
 
-    fact: Literal["joined"] = "joined"
+    fact: ClassVar[str] = "joined"
     chunk: Hex
     command_id: Hex
     attempt: int
@@ -33,7 +33,7 @@ class Joined(Value):
 class ReplacementAsked(Value):
     """A resolver was asked to look at the model that took a target's place."""
 
-    fact: Literal["replacement_asked"] = "replacement_asked"
+    fact: ClassVar[str] = "replacement_asked"
     chunk: Hex
     replacement: Hex
     """Its key."""
@@ -44,7 +44,7 @@ class ReplacementAsked(Value):
 class ReplacementJudged(Value):
     """What the index says of it. Only if it is clean the model counts as made anew."""
 
-    fact: Literal["replacement_judged"] = "replacement_judged"
+    fact: ClassVar[str] = "replacement_judged"
     chunk: Hex
     replacement: Hex
     verdict: Replacement
@@ -53,7 +53,7 @@ class ReplacementJudged(Value):
 class Produced(Value):
     """Assets that a joint command produced lie under marks of the case: whether they are clean is not known yet."""
 
-    fact: Literal["produced"] = "produced"
+    fact: ClassVar[str] = "produced"
     chunk: Hex
     assets: tuple[Hex, ...]
     """Their keys."""
@@ -62,7 +62,7 @@ class Produced(Value):
 class ProducedPlanned(Value):
     """What was produced and was not found to be clean is planned itself."""
 
-    fact: Literal["produced_planned"] = "produced_planned"
+    fact: ClassVar[str] = "produced_planned"
     chunk: Hex
     assets: tuple[Hex, ...]
 
@@ -70,14 +70,14 @@ class ProducedPlanned(Value):
 class Barred(Value):
     """The stage of a chunk has come, and its command may not leave: paused, held, or still being looked into."""
 
-    fact: Literal["barred"] = "barred"
+    fact: ClassVar[str] = "barred"
     chunk: Hex
 
 
 class CommandRefused(Value):
     """The broker took a command for good reasons not: it never left, and its obligations are open for that reason."""
 
-    fact: Literal["command_refused"] = "command_refused"
+    fact: ClassVar[str] = "command_refused"
     chunk: Hex
     command_id: Hex
     attempt: int
@@ -88,7 +88,7 @@ class CommandRefused(Value):
 class Recalled(Value):
     """A command was withdrawn: its system is told not to carry it out, and is told again until it answers."""
 
-    fact: Literal["recalled"] = "recalled"
+    fact: ClassVar[str] = "recalled"
     chunk: Hex
     command_id: Hex
     words: tuple[str, ...]
@@ -99,7 +99,7 @@ class Recalled(Value):
 class Withdrawn(Value):
     """The system will not carry out a withdrawn command any more; what it had done by then it has said."""
 
-    fact: Literal["withdrawn"] = "withdrawn"
+    fact: ClassVar[str] = "withdrawn"
     chunk: Hex
     attempt: int
     sequence: int
@@ -108,7 +108,7 @@ class Withdrawn(Value):
 class HoldsAsked(Value):
     """A resolver was asked which targets of a chunk some holds cover."""
 
-    fact: Literal["holds_asked"] = "holds_asked"
+    fact: ClassVar[str] = "holds_asked"
     chunk: Hex
     holds: tuple[str, ...]
     number: int
@@ -124,7 +124,7 @@ class HoldsAsked(Value):
 class HoldsFound(Value):
     """Which targets of a chunk, by ordinal, holds cover; one that covers none is not named."""
 
-    fact: Literal["holds_found"] = "holds_found"
+    fact: ClassVar[str] = "holds_found"
     chunk: Hex
     covered: tuple[tuple[str, tuple[int, ...]], ...]
     number: int = 0
@@ -138,7 +138,7 @@ class HoldsFound(Value):
 class HoldEnded(Value):
     """A hold was released: what it alone covered is open again."""
 
-    fact: Literal["hold_ended"] = "hold_ended"
+    fact: ClassVar[str] = "hold_ended"
     chunk: Hex
     hold: str
 
@@ -146,21 +146,21 @@ class HoldEnded(Value):
 class Spared(Value):
     """What was to be restricted need not be: consent was given again, or the restriction lifted, before it was."""
 
-    fact: Literal["spared"] = "spared"
+    fact: ClassVar[str] = "spared"
     chunk: Hex
 
 
 class Exempted(Value):
     """What could not be commanded is kept: an operator decided so."""
 
-    fact: Literal["exempted"] = "exempted"
+    fact: ClassVar[str] = "exempted"
     chunk: Hex
 
 
 class LiftDue(Value):
     """What was restricted for these purposes must be let go again."""
 
-    fact: Literal["lift_due"] = "lift_due"
+    fact: ClassVar[str] = "lift_due"
     chunk: Hex
     purposes: tuple[str, ...]
 
@@ -168,7 +168,7 @@ class LiftDue(Value):
 class Deferred(Value):
     """Policy puts a command off: for what a schedule replaces anyway, or because a law wants something kept."""
 
-    fact: Literal["deferred"] = "deferred"
+    fact: ClassVar[str] = "deferred"
     chunk: Hex
     until: datetime | None
     """None: until something happens."""
@@ -178,21 +178,21 @@ class Deferred(Value):
 class DeferralEnded(Value):
     """What policy had put off is open again, and commanded."""
 
-    fact: Literal["deferral_ended"] = "deferral_ended"
+    fact: ClassVar[str] = "deferral_ended"
     chunk: Hex
 
 
 class Exhausted(Value):
     """All repetitions of a command are used up; it goes on once a day."""
 
-    fact: Literal["exhausted"] = "exhausted"
+    fact: ClassVar[str] = "exhausted"
     chunk: Hex
 
 
 class Accepted(Value):
     """A system took a command and says by when it will answer (still E0)."""
 
-    fact: Literal["accepted"] = "accepted"
+    fact: ClassVar[str] = "accepted"
     chunk: Hex
     attempt: int
     sequence: int
@@ -206,7 +206,7 @@ class Accepted(Value):
 class Answered(Value):
     """A system answered. Obligations are named by chunk and ordinal: a letter each in `answers`."""
 
-    fact: Literal["answered"] = "answered"
+    fact: ClassVar[str] = "answered"
     chunk: Hex
     attempt: int
     sequence: int

@@ -7,9 +7,7 @@ ledger (PROTOCOLS 43). What belongs to a fact but may not stand there lies in `p
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal, get_args
-
-from pydantic import Field
+from typing import ClassVar, get_args
 
 from expunge.domain.case.chunk_facts import (
     Accepted,
@@ -44,7 +42,7 @@ from expunge.domain.vocabulary import Regime, Status
 class Opened(Value):
     """A request became a case."""
 
-    fact: Literal["opened"] = "opened"
+    fact: ClassVar[str] = "opened"
     scope: ScopeKind
     regime: Regime
     publisher: str
@@ -69,7 +67,7 @@ class Opened(Value):
 class WalkAnnounced(Value):
     """Tasks were given to the resolvers."""
 
-    fact: Literal["walk_announced"] = "walk_announced"
+    fact: ClassVar[str] = "walk_announced"
     generation: int
     tasks: tuple[Hex, ...]
     sealed: tuple[Hex, ...] = ()
@@ -81,14 +79,14 @@ class WalkAnnounced(Value):
 class WalkWaits(Value):
     """The indexers were behind; the roots are asked again later."""
 
-    fact: Literal["walk_waits"] = "walk_waits"
+    fact: ClassVar[str] = "walk_waits"
     retry_at: datetime
 
 
 class TaskAnswered(Value):
     """A resolver answered a task with chunks, further tasks, and containers to be planned last."""
 
-    fact: Literal["task_answered"] = "task_answered"
+    fact: ClassVar[str] = "task_answered"
     generation: int
     task: Hex
     spawned: tuple[Hex, ...] = ()
@@ -104,7 +102,7 @@ class TaskAnswered(Value):
 class PlanFixed(Value):
     """The walk of a generation has ended; its plan never changes again."""
 
-    fact: Literal["plan_fixed"] = "plan_fixed"
+    fact: ClassVar[str] = "plan_fixed"
     generation: int
     plan_digest: Hex
     chunks: int
@@ -116,7 +114,7 @@ class PlanFixed(Value):
 class AwaitsApproval(Value):
     """A plan lies above thresholds of its policy: no command leaves until so many operators have approved it."""
 
-    fact: Literal["awaits_approval"] = "awaits_approval"
+    fact: ClassVar[str] = "awaits_approval"
     generation: int
     plan_digest: Hex
     rules: tuple[str, ...]
@@ -126,7 +124,7 @@ class AwaitsApproval(Value):
 class PlanApproved(Value):
     """An operator approved a plan."""
 
-    fact: Literal["plan_approved"] = "plan_approved"
+    fact: ClassVar[str] = "plan_approved"
     generation: int
     operator: str
     control: Hex
@@ -136,7 +134,7 @@ class PlanApproved(Value):
 class PlanRejected(Value):
     """An operator rejected a plan: it is not carried out."""
 
-    fact: Literal["plan_rejected"] = "plan_rejected"
+    fact: ClassVar[str] = "plan_rejected"
     generation: int
     operator: str
     control: Hex
@@ -145,7 +143,7 @@ class PlanRejected(Value):
 class RatesAsked(Value):
     """It is being counted with other cases whether a plan may go."""
 
-    fact: Literal["rates_asked"] = "rates_asked"
+    fact: ClassVar[str] = "rates_asked"
     generation: int
     rates: tuple[Hex, ...]
 
@@ -153,7 +151,7 @@ class RatesAsked(Value):
 class RateWaits(Value):
     """With other cases a plan is above a limit: it waits at a place in a group."""
 
-    fact: Literal["rate_waits"] = "rate_waits"
+    fact: ClassVar[str] = "rate_waits"
     generation: int
     rate: Hex
     group: int
@@ -164,7 +162,7 @@ class RateWaits(Value):
 class RateCleared(Value):
     """A plan may go as far as one publisher or system is concerned."""
 
-    fact: Literal["rate_cleared"] = "rate_cleared"
+    fact: ClassVar[str] = "rate_cleared"
     generation: int
     rate: Hex
     operator: str = ""
@@ -175,21 +173,21 @@ class RateCleared(Value):
 class LateHeld(Value):
     """Late assets wait for the next generation: the open one has collected for long enough."""
 
-    fact: Literal["late_held"] = "late_held"
+    fact: ClassVar[str] = "late_held"
     assets: tuple[Held, ...]
 
 
 class NothingFound(Value):
     """A later walk ended without anything new: there is no further generation."""
 
-    fact: Literal["nothing_found"] = "nothing_found"
+    fact: ClassVar[str] = "nothing_found"
     generation: int
 
 
 class StageStarted(Value):
     """Commands of a stage begin to go out."""
 
-    fact: Literal["stage_started"] = "stage_started"
+    fact: ClassVar[str] = "stage_started"
     generation: int
     stage: int
     ends_at: datetime
@@ -198,7 +196,7 @@ class StageStarted(Value):
 class StageEnded(Value):
     """Everything in a stage is settled, or its share of the clock is over."""
 
-    fact: Literal["stage_ended"] = "stage_ended"
+    fact: ClassVar[str] = "stage_ended"
     generation: int
     stage: int
     by_clock: bool
@@ -207,46 +205,46 @@ class StageEnded(Value):
 class Purged(Value):
     """Every stage of a generation has ended."""
 
-    fact: Literal["purged"] = "purged"
+    fact: ClassVar[str] = "purged"
     generation: int
 
 
 class WatermarkRaised(Value):
     """A system discovered assets: the case waits until the indexers have applied them."""
 
-    fact: Literal["watermark_raised"] = "watermark_raised"
+    fact: ClassVar[str] = "watermark_raised"
     watermark: dict[str, dict[str, int]]
 
 
 class IndexApplied(Value):
     """Every statement that was on the inlets when the request arrived is in the index."""
 
-    fact: Literal["index_applied"] = "index_applied"
+    fact: ClassVar[str] = "index_applied"
 
 
 class IndexChanged(Value):
     """The lineage of something changed that holds were held against: what was found then must be looked at anew."""
 
-    fact: Literal["index_changed"] = "index_changed"
+    fact: ClassVar[str] = "index_changed"
 
 
 class PurposeGranted(Value):
     """A revoked purpose was granted again: what is collected from then on is not the case's."""
 
-    fact: Literal["purpose_granted"] = "purpose_granted"
+    fact: ClassVar[str] = "purpose_granted"
     granted: Granted
 
 
 class Warned(Value):
     """The due date came near while something was open."""
 
-    fact: Literal["warned"] = "warned"
+    fact: ClassVar[str] = "warned"
 
 
 class Extended(Value):
     """An operator put the due date off, and the requester was told why."""
 
-    fact: Literal["extended"] = "extended"
+    fact: ClassVar[str] = "extended"
     due_at: datetime
     warn_at: datetime
     operator: str
@@ -256,7 +254,7 @@ class Extended(Value):
 class CancelAsked(Value):
     """An operator cancelled the request: nothing more is commanded, and what is with systems is withdrawn."""
 
-    fact: Literal["cancel_asked"] = "cancel_asked"
+    fact: ClassVar[str] = "cancel_asked"
     operator: str
     control: Hex
 
@@ -264,7 +262,7 @@ class CancelAsked(Value):
 class Thawed(Value):
     """An operator let a case go on that a message had frozen."""
 
-    fact: Literal["thawed"] = "thawed"
+    fact: ClassVar[str] = "thawed"
     operator: str
     control: Hex
 
@@ -272,7 +270,7 @@ class Thawed(Value):
 class Decided(Value):
     """An operator settled what is open in a system, or when a model is made anew."""
 
-    fact: Literal["decided"] = "decided"
+    fact: ClassVar[str] = "decided"
     system: str
     model: str = ""
     """The key of the model that is meant."""
@@ -286,7 +284,7 @@ class Decided(Value):
 class Happened(Value):
     """Something happened for which commands of the case wait; without a system, it may have been in any."""
 
-    fact: Literal["happened"] = "happened"
+    fact: ClassVar[str] = "happened"
     event: str
     system: str = ""
 
@@ -294,20 +292,20 @@ class Happened(Value):
 class GraceBegun(Value):
     """Until this moment the request can be taken back before anything is done for it."""
 
-    fact: Literal["grace_begun"] = "grace_begun"
+    fact: ClassVar[str] = "grace_begun"
     until: datetime
 
 
 class GraceEnded(Value):
     """The time in which it could be taken back is over."""
 
-    fact: Literal["grace_ended"] = "grace_ended"
+    fact: ClassVar[str] = "grace_ended"
 
 
 class Reconsidering(Value):
     """What an operator said is held against the chunks of a large case, page by page."""
 
-    fact: Literal["reconsidering"] = "reconsidering"
+    fact: ClassVar[str] = "reconsidering"
     word: str
     serial: int
     done: bool
@@ -316,13 +314,13 @@ class Reconsidering(Value):
 class Overdue(Value):
     """The due date passed while something was open."""
 
-    fact: Literal["overdue"] = "overdue"
+    fact: ClassVar[str] = "overdue"
 
 
 class ProvisionEnded(Value):
     """The deadline of an order's provision passed, with so many obligations open."""
 
-    fact: Literal["provision_ended"] = "provision_ended"
+    fact: ClassVar[str] = "provision_ended"
     provision: str
     open: int
 
@@ -330,18 +328,18 @@ class ProvisionEnded(Value):
 class Closed(Value):
     """The case reached one of its final states."""
 
-    fact: Literal["closed"] = "closed"
+    fact: ClassVar[str] = "closed"
     status: Status
 
 
 class Reopened(Value):
     """Something that belongs to the case turned up after it was closed, or an answer was taken back."""
 
-    fact: Literal["reopened"] = "reopened"
+    fact: ClassVar[str] = "reopened"
     status: Status = Status.RESOLVING
 
 
-Fact = Annotated[
+Fact = (
     Opened
     | WalkAnnounced
     | WalkWaits
@@ -395,9 +393,7 @@ Fact = Annotated[
     | Overdue
     | ProvisionEnded
     | Closed
-    | Reopened,
-    Field(discriminator="fact"),
-]
-
-ALL: tuple[type[Value], ...] = get_args(get_args(Fact)[0])
+    | Reopened
+)
+ALL: tuple[type[Value], ...] = get_args(Fact)
 """Every kind of fact."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any, Literal, get_args
-
-from pydantic import Field
+from typing import Any, ClassVar, get_args
 
 from expunge.domain.retraining.messages import Cause, Member
 from expunge.domain.retraining.state import Leaver, Phase, Retraining, Round, without
@@ -16,7 +14,7 @@ from expunge.domain.scope import Hex, Value
 class RetrainJoined(Value):
     """A case waits for the model, or asked again while it is being made anew."""
 
-    fact: Literal["retrain_joined"] = "retrain_joined"
+    fact: ClassVar[str] = "retrain_joined"
     system: str
     member: Member
     partition: int
@@ -26,7 +24,7 @@ class RetrainJoined(Value):
 class RetrainLeft(Value):
     """A case does not wait any more."""
 
-    fact: Literal["retrain_left"] = "retrain_left"
+    fact: ClassVar[str] = "retrain_left"
     system: str
     leaver: Leaver
     partition: int
@@ -36,7 +34,7 @@ class RetrainLeft(Value):
 class RetrainScheduled(Value):
     """An operator said by when to begin for a case that waits."""
 
-    fact: Literal["retrain_scheduled"] = "retrain_scheduled"
+    fact: ClassVar[str] = "retrain_scheduled"
     case_id: Hex
     begin_by: datetime
     partition: int
@@ -46,7 +44,7 @@ class RetrainScheduled(Value):
 class RetrainBegun(Value):
     """A round began: the owner of the model was told, once for all of these cases (grade E0)."""
 
-    fact: Literal["retrain_begun"] = "retrain_begun"
+    fact: ClassVar[str] = "retrain_begun"
     round: int
     command_id: Hex
     members: tuple[Hex, ...]
@@ -57,7 +55,7 @@ class RetrainBegun(Value):
 class RetrainReopened(Value):
     """The owner was told again what it was told last: its answer was refused, or was for a while only."""
 
-    fact: Literal["retrain_reopened"] = "retrain_reopened"
+    fact: ClassVar[str] = "retrain_reopened"
     command_id: Hex
     attempt: int
     members: tuple[Hex, ...]
@@ -68,7 +66,7 @@ class RetrainReopened(Value):
 class RetrainRepeated(Value):
     """The owner was told once more: it was silent, or failed."""
 
-    fact: Literal["retrain_repeated"] = "retrain_repeated"
+    fact: ClassVar[str] = "retrain_repeated"
     command_id: Hex
     attempt: int
     next_at: datetime
@@ -77,7 +75,7 @@ class RetrainRepeated(Value):
 class RetrainPromised(Value):
     """The owner says by when it will answer (still E0)."""
 
-    fact: Literal["retrain_promised"] = "retrain_promised"
+    fact: ClassVar[str] = "retrain_promised"
     attempt: int
     sequence: int
     next_at: datetime
@@ -86,7 +84,7 @@ class RetrainPromised(Value):
 class RetrainAnswered(Value):
     """The owner answered; each case judges the answer by its own policy."""
 
-    fact: Literal["retrain_answered"] = "retrain_answered"
+    fact: ClassVar[str] = "retrain_answered"
     attempt: int
     sequence: int
     receipt: Hex
@@ -99,7 +97,7 @@ class RetrainAnswered(Value):
 class RetrainRecalled(Value):
     """Nobody waits any more: the owner was told not to go on, and is told again until it answers."""
 
-    fact: Literal["retrain_recalled"] = "retrain_recalled"
+    fact: ClassVar[str] = "retrain_recalled"
     command_id: Hex
     next_at: datetime
 
@@ -107,12 +105,12 @@ class RetrainRecalled(Value):
 class RetrainLetGo(Value):
     """The owner will not go on."""
 
-    fact: Literal["retrain_let_go"] = "retrain_let_go"
+    fact: ClassVar[str] = "retrain_let_go"
     attempt: int
     sequence: int
 
 
-RetrainFact = Annotated[
+RetrainFact = (
     RetrainJoined
     | RetrainLeft
     | RetrainScheduled
@@ -122,10 +120,9 @@ RetrainFact = Annotated[
     | RetrainPromised
     | RetrainAnswered
     | RetrainRecalled
-    | RetrainLetGo,
-    Field(discriminator="fact"),
-]
-ALL: tuple[type[Value], ...] = get_args(get_args(RetrainFact)[0])
+    | RetrainLetGo
+)
+ALL: tuple[type[Value], ...] = get_args(RetrainFact)
 
 
 def first_state(retraining: str, system: str, policy: str, now: datetime) -> Retraining:
