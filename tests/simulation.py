@@ -509,7 +509,7 @@ class World:
         return [cast("Fact", ledger.read(found[number]["type"], found[number])) for number in sorted(found)]
 
     def rebuilt(self, case_id: str) -> tuple[Case, dict[str, ChunkState]]:
-        """A case as its facts give it back (DESIGN 4.2)."""
+        """A case as its facts give it back (design: "One writer")."""
         partition = partition_of(case_id, PARTITIONS)
         kept = self.store.cases(partition, [case_id])[case_id]
         first, *others = self.facts(case_id)
@@ -617,7 +617,7 @@ class World:
         return busy
 
     def _hear(self, system: str, event: dict[str, Any]) -> None:
-        """Carry a command out, or let go of one: for good, however late it comes (PROTOCOLS 4)."""
+        """Carry a command out, or let go of one: for good, however late it comes (rule "withdrawn first")."""
         data = event["data"]
         if event["type"] == WITHDRAWN:
             self.withdrawn.add(data["command_id"])

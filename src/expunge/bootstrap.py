@@ -257,7 +257,10 @@ class Installation:
         return False
 
     def refuse_if_wrong(self) -> None:
-        """Start nothing on missing topics, wrong settings, an empty index or another secret (PROTOCOLS 5, 45)."""
+        """Start nothing on missing topics, wrong settings, an empty index or another secret.
+
+        See rules "partitions" and "empty Redis".
+        """
         findings = [*self.topics.check(self.settings.topics()), *self.index_findings()]
         if findings:
             rest = f" (and {len(findings) - 1} more: `expunge doctor`)" if len(findings) > 1 else ""

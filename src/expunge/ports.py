@@ -107,7 +107,7 @@ class Rule:
     """How a task visits nodes.
 
     Attributes:
-        bounded: containers are boundaries (PROTOCOLS 18).
+        bounded: containers are boundaries (rule "containers").
         again: a walk after the first plan: a container that is met is clean no longer, and its children are read even
             if another task has marked it, for what is found now may be in them.
         until: of what names the person, only what was collected up to here (seconds since 1970); 0: everything.
@@ -243,7 +243,7 @@ class TimerKey(NamedTuple):
 
 @dataclass(slots=True)
 class Changes:
-    """What one batch changes in the state of one `cases` partition; written under one position (PROTOCOLS 6)."""
+    """What one batch changes in the state of one `cases` partition; written under one position (rule "one script")."""
 
     cases: dict[str, Case] = field(default_factory=dict)
     roots: dict[str, Root] = field(default_factory=dict)
@@ -412,7 +412,7 @@ class Suspect(NamedTuple):
 
 
 MOST_DEATHS = 3
-"""The third death at one position sets its record aside (PROTOCOLS 9)."""
+"""The third death at one position sets its record aside (rule "third death")."""
 
 
 class Suspects(Protocol):

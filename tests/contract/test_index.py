@@ -181,7 +181,7 @@ def test_mark_first_read_after_and_edge_first_mark_after(index: Index) -> None:
 
 
 def test_a_node_carries_a_mark_for_every_case(index: Index) -> None:
-    """PROTOCOLS 12: a second case that overwrote the first would reopen only one of them."""
+    """rule "marks by case": a second case that overwrote the first would reopen only one of them."""
     put(index, "a")
     cases = [name("case", number) for number in range(80)]
     for case in cases:
@@ -275,7 +275,7 @@ def test_a_mark_keeps_the_digest_of_the_row_as_planned(index: Index) -> None:
 
 
 def test_what_was_stated_after_its_purge_has_come_back(index: Index) -> None:
-    """PROTOCOLS 17, whichever of receipt and statement is handled first."""
+    """rule "returns", whichever of receipt and statement is handled first."""
     put(index, "a", at=NOW)
     put(index, "b", at=NOW)
     visit(index, "a", "b")
@@ -345,7 +345,7 @@ def test_holdings_and_exclusions(index: Index) -> None:
 
 
 def test_a_lease_that_has_passed_refuses_to_mark(index: Index) -> None:
-    """PROTOCOLS 15: whoever was last a member of its group too long ago may not mark any more."""
+    """rule "leases": whoever was last a member of its group too long ago may not mark any more."""
     if isinstance(index, MemoryIndex):
         index.now_ms = NOW
     trips = [Trip(Arrival.THROUGH, own=False, keys=[key("a")])]

@@ -56,7 +56,10 @@ def test_the_console_producer_asks_and_the_files_go(world: Deployment) -> None:
 
 
 def test_an_aborted_transaction_is_never_read(world: Deployment) -> None:
-    """PROTOCOLS 10 and 21: an aborted statement is not applied, and its markers do not hold a case up."""
+    """Rules "committed only" and "applied".
+
+    An aborted statement is not applied, and its markers do not hold a case up.
+    """
     from kafka import KafkaProducer
 
     producer = KafkaProducer(bootstrap_servers=world.kafka, transactional_id=f"{world.prefix}registrar")

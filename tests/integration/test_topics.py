@@ -1,4 +1,7 @@
-"""Creating topics and starting roles: what is missing or wrong is refused with the mend (PROTOCOLS 3, 5, 45)."""
+"""Creating topics and starting roles: what is missing or wrong is refused with the mend.
+
+See rules "append time" and "partitions" and "empty Redis".
+"""
 
 from __future__ import annotations
 
@@ -77,7 +80,7 @@ def test_a_role_refuses_an_index_of_another_layout(world: Deployment) -> None:
 
 
 def test_an_empty_redis_beside_full_topics_is_refused(world: Deployment) -> None:
-    """The history of PROTOCOLS 45: an empty Redis would answer `nothing found` to every request."""
+    """The history of rule "empty Redis": an empty Redis would answer `nothing found` to every request."""
     world.publish("ledger", "expunge.ledger.opened.v1", {})
     world.installation.server.forget(world.prefix)
     for command in (("topics", "create"), ("run",)):

@@ -1,4 +1,6 @@
-"""The whole core under any interleaving, repetition, crash and zombie (DESIGN 4.1 to 4.3, PROTOCOLS B).
+"""The whole core under any interleaving, repetition, crash and zombie.
+
+See design: "No deletion is lost" and "No asset escapes".
 
 A history is a list of moves: publish something, let a role take a step, crash it after so many breaths, let another
 process take its turn in the middle (also one that has taken the partition over), let a role read again, let systems

@@ -1,4 +1,7 @@
-"""A request that is taken back: before, during and after its commands; what is gone by then is said (PROTOCOLS 4)."""
+"""A request that is taken back: before, during and after its commands; what is gone by then is said.
+
+See rule "withdrawn first".
+"""
 
 from __future__ import annotations
 
@@ -88,7 +91,7 @@ def test_after_everything_was_done() -> None:
 
 
 def test_a_command_that_a_sleeping_process_sends_after_that_is_not_carried_out() -> None:
-    """The history of PROTOCOLS 4: a paused coordinator wakes after a confirmed cancellation."""
+    """The history of rule "withdrawn first": a paused coordinator wakes after a confirmed cancellation."""
     world, case_id = asked()
     silent(world)
     world.settle(ticks=2)

@@ -143,7 +143,7 @@ def test_unowned_assets_stay_open_until_the_due_date() -> None:
 
 
 def test_what_a_cases_own_command_produced_does_not_reopen_it() -> None:
-    """PROTOCOLS 16: the rebuilt data set is late to its parent."""
+    """rule "own products": the rebuilt data set is late to its parent."""
     world = World()
     world.register("photo", subjects=["ann"])
     world.register("set", "dataset", "ml", parents=["photo"])
@@ -206,7 +206,7 @@ def test_two_cases_do_not_send_each_others_retrained_models_back_for_ever() -> N
 
 
 def test_a_resolver_that_is_ahead_of_the_indexer_waits_and_never_closes_too_early() -> None:
-    """PROTOCOLS 22: not_ready, again by timer, after 30 s what is known; closing waits for the watermark."""
+    """rule "not ready": not_ready, again by timer, after 30 s what is known; closing waits for the watermark."""
     world = World()
     world.register("photo", subjects=["ann"])
     case_id = world.erase("ann")

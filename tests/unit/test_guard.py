@@ -207,7 +207,10 @@ def test_a_crash_while_an_approval_is_taken_loses_and_doubles_nothing(crash: int
 
 
 def test_a_case_keeps_the_policy_that_it_was_taken_under() -> None:
-    """PROTOCOLS 31: a policy that lets more pass does not let go what waits, nor what comes late to the same case."""
+    """Rule "pinned policy".
+
+    A policy that lets more pass does not let go what waits, nor what comes late to the same case.
+    """
     world, case_id = world_of(3)
     world.policies.change(guarded(Threshold(id="many", more_than=100)))
     world.settle(ticks=2)

@@ -304,7 +304,7 @@ def test_each_moment_of_return_is_a_task_and_each_asset_a_command() -> None:
     before = len(world.broker.events("tasks"))
     while world.step("coordinator", 1):
         pass
-    assert len(world.broker.events("tasks")) - before <= 200  # PROTOCOLS 20; here 2,000 from one decision
+    assert len(world.broker.events("tasks")) - before <= 200  # rule "frontiers"; here 2,000 from one decision
 
 
 # F14

@@ -79,7 +79,7 @@ def test_whoever_asks_while_a_model_is_made_anew_waits_for_the_next_time() -> No
 
 @pytest.mark.parametrize("needs", [1, 72, 24 * 29])
 def test_every_due_date_holds_whoever_else_might_come(needs: int) -> None:
-    """PROTOCOLS 32: it begins so early that the earliest of its cases can still be answered in time."""
+    """rule "joint retrains": it begins so early that the earliest of its cases can still be answered in time."""
     world = furnished(collect_hours=24 * 90, needs_hours=needs)
     case_id = world.erase("ann", request="ann")
     world.settle(ticks=1)
@@ -614,7 +614,7 @@ def test_an_older_answer_does_not_take_the_place_of_one_that_is_being_looked_at(
 
 
 def test_an_owner_that_had_finished_when_it_was_told_not_to_go_on_may_say_so() -> None:
-    """PROTOCOLS 4: `withdrawn`, or what was already done; both end it."""
+    """rule "withdrawn first": `withdrawn`, or what was already done; both end it."""
     world, (case_id,) = under_way("ann")
     (command,) = joint(world)
     world.deaf.add("ml")
@@ -677,7 +677,7 @@ def test_a_word_while_a_replacement_is_looked_at_has_nothing_made_anew(word: str
 
 
 def test_a_refused_answer_is_asked_for_again_under_its_own_id() -> None:
-    """PROTOCOLS 33: a system sends its stored answer; nothing is trained again day by day."""
+    """rule "repetitions": a system sends its stored answer; nothing is trained again day by day."""
     world = furnished()
     outcome = {"claim": "retrained_without", "method": "approximate_unlearning"}
     world.answers["ml"] = lambda command: (
@@ -746,7 +746,7 @@ def put_off_by_its_owner(*people: str) -> tuple[World, list[str]]:
 
 @pytest.mark.parametrize("word", ["cancel", "hold"])
 def test_what_its_owner_has_put_off_is_withdrawn_too(word: str) -> None:
-    """PROTOCOLS 4: until it has let go, it may still go on; only then is the word confirmed."""
+    """rule "withdrawn first": until it has let go, it may still go on; only then is the word confirmed."""
     world, (case_id,) = put_off_by_its_owner("ann")
     world.deaf.add("ml")
     if word == "cancel":

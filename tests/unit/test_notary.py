@@ -1,4 +1,4 @@
-"""The notary's alarms (PROTOCOLS 7)."""
+"""The notary's alarms (rule "sequences")."""
 
 from __future__ import annotations
 

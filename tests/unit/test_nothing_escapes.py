@@ -1,4 +1,4 @@
-"""PROTOCOLS 11 to 22 and 27: each rule with the history that breaks a simpler one, on the whole core in memory."""
+"""rule "mark first" to 22 and 27: each rule with the history that breaks a simpler one, on the whole core in memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def commands(world: World, case_id: str, asset: str) -> int:
 
 
 def test_an_asset_restored_from_a_backup_is_commanded_again_and_reported() -> None:
-    """PROTOCOLS 17, with DESIGN 4.3: marks outlive the case."""
+    """rule "returns", with design: "No asset escapes": marks outlive the case."""
     world = World()
     case_id = erased(world, "photo")
     world.tick(3 * 365 * 86_400)
@@ -125,7 +125,7 @@ def test_what_came_back_may_come_back_again() -> None:
 
 
 def test_a_person_who_signs_up_again_is_not_purged() -> None:
-    """DESIGN 4.3: an erasure reaches what was collected up to the request and a tail of seven days."""
+    """design: "No asset escapes": an erasure reaches what was collected up to the request and a tail of seven days."""
     world = World()
     case_id = erased(world, "photo", "users/ann")
     world.tick(60 * 86_400)
@@ -161,7 +161,7 @@ def test_some_regimes_reach_everything(regime: str) -> None:
 
 
 def test_late_assets_are_collected_for_a_while_and_the_while_grows() -> None:
-    """PROTOCOLS 19: a stream of late assets is not a stream of plans."""
+    """rule "late assets": a stream of late assets is not a stream of plans."""
     world = World()
     case_id = erased(world, "photo")
     for number in range(60):
@@ -253,7 +253,7 @@ def test_revocation_wins_a_tie() -> None:
 
 
 def test_a_zombies_late_write_to_suppressions_is_written_over_again() -> None:
-    """PROTOCOLS 4: a process that lost its partition may still write what was true before."""
+    """rule "nothing overwritten": a process that lost its partition may still write what was true before."""
     world = World()
     world.revoke("ann", "marketing", request="r1")
     world.settle()
@@ -433,7 +433,7 @@ def test_what_an_answer_announces_is_durable_before_it_is_said() -> None:
 
 
 def test_a_task_plans_its_own_roots_however_full_its_step_is() -> None:
-    """PROTOCOLS 13: what came back is marked already, so nobody else would plan what this task leaves."""
+    """rule "walks": what came back is marked already, so nobody else would plan what this task leaves."""
     world = World(step_nodes=1)
     case_id = erased(world, "photo-1", "photo-2")
     world.tick(60)

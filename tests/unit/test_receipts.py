@@ -1,4 +1,7 @@
-"""A system that lies: late, twice, out of order, with a bad claim, empty. Nothing false is said (DESIGN 4.4)."""
+"""A system that lies: late, twice, out of order, with a bad claim, empty. Nothing false is said.
+
+See design: "Nothing false is said".
+"""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def test_bytes_round_trip(row: Row) -> None:
 
 @given(st.lists(ROWS, min_size=2, max_size=5), st.randoms())
 def test_rows_add_up_in_any_order_and_twice(rows: list[Row], random: object) -> None:
-    """PROTOCOLS 24: union, minimum and maximum only."""
+    """rule "union": union, minimum and maximum only."""
     shuffled = [*rows, *rows]
     random.shuffle(shuffled)  # type: ignore[attr-defined]
 
@@ -89,7 +89,7 @@ def test_flags_say_what_a_walk_needs() -> None:
 
 
 def test_no_value_with_an_asset_in_it_shows_it() -> None:
-    """DESIGN 6: what stands in a traceback or a log must not be an id."""
+    """design: "Identity and privacy": what stands in a traceback or a log must not be an id."""
     row = Row("s3://canary/1.jpg", aliases=("canary",))
     values = [
         Said(b"canary", row, 1),

@@ -113,7 +113,7 @@ def test_outputs_before_state_before_offsets() -> None:
 
 
 def test_positions_are_committed_without_records_too() -> None:
-    """Transaction markers and expired records move the position; what waits for it must see that (PROTOCOLS 21)."""
+    """Transaction markers and expired records move the position; what waits for it must see that (rule "applied")."""
     assert World(batch=()).turn() == ["poll", "commit", "tick"]
 
 

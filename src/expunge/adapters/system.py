@@ -62,8 +62,9 @@ END_SECONDS = 8.0
 def end_on_signals(stop: threading.Event, busy: Callable[[], bool] = bool, seconds: float = END_SECONDS) -> None:
     """Set `stop` on SIGTERM and SIGINT, and end the process if that is not enough.
 
-    Whatever it does then is made to be repeated (DESIGN 4.1), and a wait for a server that is away may be longer than
-    anybody who stops a process has patience. `busy` says whether something must not be cut off all the same.
+    Whatever it does then is made to be repeated (design: "No deletion is lost"), and a wait for a server that is away
+    may be longer than anybody who stops a process has patience. `busy` says whether something must not be cut off all
+    the same.
     """
 
     def end() -> None:

@@ -63,7 +63,9 @@ class Target:
 
     @property
     def identity(self) -> str:
-        """What an effect is remembered by: the case, what is to be done, to what, and without what (PROTOCOLS 48).
+        """What an effect is remembered by: the case, what is to be done, to what, and without what.
+
+        See rule "one chunk, one command".
 
         The exclusions are part of it: a dataset rebuilt without three photos is not yet rebuilt without a fourth.
         """

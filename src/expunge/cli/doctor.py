@@ -221,7 +221,7 @@ def _asked_for(expunge: Installation) -> list[Finding]:
     regimes = {publisher.default_regime for publisher in settings.publishers}
     return [
         Finding(
-            f"policy may ask {each.system} to {each.action.value} ({', '.join(each.kinds)}; rules "
+            f"policy may ask {each.system} to {each.action.value} ({', '.join(each.kinds)}; by its rules for "
             f"{', '.join(each.rules)}), which it does not declare: such obligations would stay open",
             f"add {each.action.value} to the actions of {each.system} once its agent does that, or change the rule",
         )

@@ -1,4 +1,4 @@
-"""What operators may say: the data of every event on `controls` (CONTRACT, table "Inlets")."""
+"""What operators may say: the data of every event on `controls`."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ Id = Annotated[StrictStr, StringConstraints(min_length=1, max_length=256)]
 
 
 class Position(NamedTuple):
-    """A place in one partition, ordered as Kafka orders leaders and then records (PROTOCOLS 1)."""
+    """A place in one partition, ordered as Kafka orders leaders and then records (rule "positions")."""
 
     leader_epoch: int
     offset: int
@@ -121,7 +121,7 @@ class CloudEvent(BaseModel):
 
 @dataclass(slots=True)
 class Event:
-    """An event that Expunge makes. `id` is a digest of its cause and content (PROTOCOLS 42), never an offset."""
+    """An event that Expunge makes. `id` is a digest of its cause and content (rule "time and ids"), never an offset."""
 
     type: str
     source: str

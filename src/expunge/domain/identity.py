@@ -1,4 +1,4 @@
-"""Who somebody is, without saying it: normalised ids become keyed pseudonyms (DESIGN section 6).
+"""Who somebody is, without saying it: normalised ids become keyed pseudonyms (design: "Identity and privacy").
 
 The published vectors in tests/vectors/identity.json let other languages check their own implementation.
 """
@@ -71,7 +71,10 @@ def framed(*parts: str | int) -> bytes:
 
 
 class SuppressionKey:
-    """The key under which people are suppressed: a key of its own, so that ingesters may hold it (DESIGN 6)."""
+    """The key under which people are suppressed: a key of its own, so that ingesters may hold it.
+
+    See design: "Identity and privacy".
+    """
 
     def __init__(self, key: bytes) -> None:
         self._key = key

@@ -1,4 +1,4 @@
-"""What others may say: the data of every event that Expunge reads from its inlets (CONTRACT, tables "Inlets")."""
+"""What others may say: the data of every event that Expunge reads from its inlets."""
 
 from __future__ import annotations
 

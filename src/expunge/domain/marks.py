@@ -1,7 +1,7 @@
 """Marks: what a case leaves on every node that it reached, and when a statement comes too late for it.
 
-Marks outlive the case, so an asset that turns up below one years later is still caught (DESIGN 4.3). The rule of
-lateness stands here, once, for indexers and coordinators alike.
+Marks outlive the case, so an asset that turns up below one years later is still caught (design: "No asset escapes").
+The rule of lateness stands here, once, for indexers and coordinators alike.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class MarkState(IntEnum):
 
     OPEN = 0
     CLEAN = 1
-    """Its system said that the case's data is out of it: redacted, rebuilt, retrained (PROTOCOLS 16)."""
+    """Its system said that the case's data is out of it: redacted, rebuilt, retrained (rule "own products")."""
     GONE = 2
-    """Its system said that it deleted it: a statement appended later means that it has come back (PROTOCOLS 17)."""
+    """Its system said that it deleted it: a statement appended later means that it has come back (rule "returns")."""
     RESTATED = 3
     """Open, and stated once more under the mark: if that was after the receipt that is on its way, it came back."""
 
@@ -89,8 +89,8 @@ def is_late(thing: Thing, met: Met, own: Sequence[Mark]) -> bool:
 
     It must if it has not planned it, not as the row now says, or not so widely; and at a container whenever something
     of the case is said to be in it, for it may not have been told to leave that out. It need not if the thing was made
-    from something after that something was clean (PROTOCOLS 16) or gone (what came back is walked on from), or lies
-    beyond the case's reach.
+    from something after that something was clean (rule "own products") or gone (what came back is walked on from), or
+    lies beyond the case's reach.
     """
     mark, arrival, raw = met.mark, met.arrival, thing.raw
     flags = flags_of(raw)
@@ -108,6 +108,6 @@ def is_late(thing: Thing, met: Met, own: Sequence[Mark]) -> bool:
 def has_returned(mark: Mark, stated_ms: int) -> bool:
     """Whether a statement means that what the case purged is there again.
 
-    It was appended after the receipt; a statement that is only read again (a rewound indexer) was not (PROTOCOLS 17).
+    It was appended after the receipt; a statement that is only read again (a rewound indexer) was not (rule "returns").
     """
     return mark.state is MarkState.GONE and stated_ms > mark.since_ms

@@ -1,6 +1,6 @@
 """The partition of a key, computed as Kafka's Java client does.
 
-Expunge passes partitions explicitly: the defaults of two clients agreed on 21 of 200 keys (PROTOCOLS 5).
+Expunge passes partitions explicitly: the defaults of two clients agreed on 21 of 200 keys (rule "partitions").
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Obligations, and the chunks that a plan is made of.
 
 A chunk is one command in waiting: targets of one system, stage, action and kind. It is named by its content, so the
-same obligations planned twice are the same chunk (PROTOCOLS 14), and a plan is the set of its chunks.
+same obligations planned twice are the same chunk (rule "chunks"), and a plan is the set of its chunks.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAX_CHUNK_BYTES = 300_000
 FRAME_BYTES = 32
 """Quotes, commas and field names around a value in JSON, about."""
 MAX_EXCLUDED = 1_000
-"""Excluded assets in one command (CONTRACT); above that the obligation stays open (PROTOCOLS 49)."""
+"""Excluded assets in one command; above that the obligation stays open (rule "exclusions")."""
 MAX_EXCLUDED_BYTES = 300_000
 NAME_BYTES = 12
 """Of an obligation's name, within one case: two of 10,000,000 do not meet by chance."""

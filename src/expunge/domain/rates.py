@@ -1,9 +1,9 @@
 """How much is asked for across cases: by one publisher, or of one system, in an hour and in a day.
 
 A faulty job that publishes millions of small erasures passes every guard of a single case. What it asks for is counted
-by an aggregate of its own (DESIGN 4.2): above a limit, plans wait as one group until operators have looked at it. A
-group is a list that only grows, so its first so many members are named by their number: an approval is for them, and
-what joins later waits for the next.
+by an aggregate of its own (design: "One writer"): above a limit, plans wait as one group until operators have looked at
+it. A group is a list that only grows, so its first so many members are named by their number: an approval is for them,
+and what joins later waits for the next.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Rows: what all statements about an asset add up to, and the bytes in which the index keeps it.
 
-Rows merge by union, minimum and maximum only, so any order gives the same bytes (PROTOCOLS 24). What repeats in
+Rows merge by union, minimum and maximum only, so any order gives the same bytes (rule "union"). What repeats in
 millions of rows, the combination of kinds, systems, data sources, purposes and categories, is kept once under its own
 digest. The bytes, big-endian:
 
@@ -101,7 +101,7 @@ class Combination:
 
     @cached_property
     def digest(self) -> bytes:
-        """Its name: a digest of the names, never a counter (PROTOCOLS 24)."""
+        """Its name: a digest of the names, never a counter (rule "union")."""
         return hashlib.blake2b(self.encode(), digest_size=COMBINATION_BYTES).digest()
 
     @cached_property
@@ -175,7 +175,7 @@ class Row:
 
     @property
     def container(self) -> bool:
-        """Whether a walk for one person stops here, but for other containers (PROTOCOLS 18)."""
+        """Whether a walk for one person stops here, but for other containers (rule "containers")."""
         return self.holding is not None or self.combination.container
 
     @property

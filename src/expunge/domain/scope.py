@@ -40,7 +40,7 @@ class ScopeKind(StrEnum):
 class Arrival(IntEnum):
     """How a walk comes to a node, and so how it may go on from there.
 
-    A node reached from a container is taken only if it is a container itself (PROTOCOLS 18); a withdrawn asset is
+    A node reached from a container is taken only if it is a container itself (rule "containers"); a withdrawn asset is
     walked through whatever it is.
     """
 
@@ -48,7 +48,10 @@ class Arrival(IntEnum):
     CONTAINERS = 1
     ROOT = 2
     MEMBER = 3
-    """As THROUGH, from a person who is a root: only what was collected in time for the case (DESIGN 4.3)."""
+    """As THROUGH, from a person who is a root: only what was collected in time for the case.
+
+    See design: "No asset escapes".
+    """
     EITHER = 4
     """Both as MEMBER and as CONTAINERS: neither of them takes all that the other does."""
 

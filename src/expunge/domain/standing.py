@@ -1,7 +1,7 @@
 """What every case of a partition must obey: pauses and holds, as operators have said them.
 
 Each `cases` partition keeps what stands as a part of its own state, so that a decision sees it without asking anybody
-(DESIGN 4.2). Of two words about the same thing the later one holds, in whatever order they come.
+(design: "One writer"). Of two words about the same thing the later one holds, in whatever order they come.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Held(Value):
 
 
 class Hold(Value):
-    """A duty to keep something, whatever a request says (PROTOCOLS 28)."""
+    """A duty to keep something, whatever a request says (rule "holds")."""
 
     hold_id: str
     scope: Held

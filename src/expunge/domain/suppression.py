@@ -1,7 +1,8 @@
 """Suppressions: what must not be collected again, as an aggregate of its own for each person and each data source.
 
-One writer decides on each (PROTOCOLS 27): every message for a suppression passes through `cases` under its key. What
-was said is kept as latest moments only, so any order of the same words ends in the same state; revocation wins ties.
+One writer decides on each (rule "suppressions"): every message for a suppression passes through `cases` under its key.
+What was said is kept as latest moments only, so any order of the same words ends in the same state; revocation wins
+ties.
 """
 
 from __future__ import annotations
@@ -55,7 +56,10 @@ class Suppress(Value):
 
 
 class Published(Value):
-    """What was read back from `suppressions`: whoever finds less there than it knows publishes again (PROTOCOLS 4)."""
+    """What was read back from `suppressions`: whoever finds less there than it knows publishes again.
+
+    See rule "nothing overwritten".
+    """
 
     suppression: Hex
     sequence: Annotated[int, Field(ge=0, lt=2**63)]

@@ -14,7 +14,7 @@ from expunge.domain.standing import HoldAsked
 from expunge.domain.vocabulary import Regime
 
 MAX_FRONTIER = 40_000
-"""Nodes in one task message (PROTOCOLS 20): 17 bytes each, below a topic's 1 MiB in base64."""
+"""Nodes in one task message (rule "frontiers"): 17 bytes each, below a topic's 1 MiB in base64."""
 
 
 class TaskKind(StrEnum):
@@ -127,7 +127,7 @@ def reached(applied: Mapping[str, Mapping[str, int]], wanted: Mapping[str, Mappi
 
 
 def task_id(parent: str, *content: str | bytes | int) -> str:
-    """The id of a task: a digest of what it came from and what it starts with (PROTOCOLS 13)."""
+    """The id of a task: a digest of what it came from and what it starts with (rule "walks")."""
     return digest("task", parent, *content).hex()
 
 

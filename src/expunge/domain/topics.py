@@ -1,4 +1,7 @@
-"""Every topic: what keeps it, how large its messages may be, how many partitions it has (DESIGN 3, PROTOCOLS 55)."""
+"""Every topic: what keeps it, how large its messages may be, how many partitions it has.
+
+See design: "Topics"; rule "sizes".
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ MIB = 1_048_576
 FIXED_PARTITIONS = frozenset({"cases", "tasks", "plans", "ledger"})
 """Their partition counts never change after creation: keys would move to other partitions."""
 FLUSHED = frozenset({"requests", "controls", "cases", "ledger"})
-"""On a single broker these are flushed at every message (PROTOCOLS 2)."""
+"""On a single broker these are flushed at every message (rule "flushing")."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ CONTAINERS = frozenset(
         Kind.BACKUP,
     }
 )
-"""Kinds that hold many people's data; for one person the walk goes on only to other containers (PROTOCOLS 18)."""
+"""Kinds that hold many people's data; for one person the walk goes on only to other containers (rule "containers")."""
 
 
 class Action(StrEnum):
@@ -134,7 +134,10 @@ ANSWERS: dict[Action, frozenset[Claim]] = {
     Action.LIFT: frozenset(_ALWAYS | _ERASED | {Claim.LIFTED}),
     Action.NOTIFY: frozenset(_ALWAYS | _ERASED | {Claim.NOTIFIED, Claim.IMPOSSIBLE, Claim.INSTRUCTED_ONLY}),
 }
-"""The claims that answer each action; any other claim is read as `failed`, never as success (DESIGN 4.4)."""
+"""The claims that answer each action; any other claim is read as `failed`, never as success.
+
+See design: "Nothing false is said".
+"""
 
 
 class Regime(StrEnum):
@@ -152,7 +155,10 @@ class Regime(StrEnum):
 
 
 class Status(StrEnum):
-    """The states of a case (DESIGN 4.8). It is received and acknowledged in the decision that opens it."""
+    """The states of a case. It is received and acknowledged in the decision that opens it.
+
+    See design: "States of a case".
+    """
 
     RESOLVING = "resolving"
     PLANNED = "planned"

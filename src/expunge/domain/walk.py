@@ -1,7 +1,7 @@
 """The walk over derived-from edges, level by level: what to visit next, and what each visited node owes.
 
 The walk itself is pure; a resolver feeds it what the index answers. Marks are set by the index in the same step that
-reads a node (PROTOCOLS 11), so a statement that comes later finds the mark, and one that came before is seen here.
+reads a node (rule "mark first"), so a statement that comes later finds the mark, and one that came before is seen here.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Verdict(NamedTuple):
 
 
 def reach_of(arrival: Arrival, flags: int, *, bounded: bool) -> Arrival:
-    """How a walk goes on from a node: by how it arrived and what the node's row says (PROTOCOLS 18).
+    """How a walk goes on from a node: by how it arrived and what the node's row says (rule "containers").
 
     `visit.lua` keeps the same rule on the server. A node without a row passes the arrival through.
     """
@@ -96,7 +96,7 @@ def reach_of(arrival: Arrival, flags: int, *, bounded: bool) -> Arrival:
 def boundary(arrival: Arrival, flags: int, collected: int, *, bounded: bool, until: int) -> bool:
     """Whether a walk does not take a node on this way; the other half of the rule of `visit.lua`.
 
-    From a container it takes only containers (PROTOCOLS 18), and from a person only what was collected in time.
+    From a container it takes only containers (rule "containers"), and from a person only what was collected in time.
     """
     too_late = bool(until and collected > until)
     inside = bounded and not flags & (CONTAINER | PASS_THROUGH)

@@ -1,4 +1,4 @@
-"""The one loop that serves every role, in this order and no other (DESIGN 4.1).
+"""The one loop that serves every role, in this order and no other (design: "No deletion is lost").
 
     poll -> decode -> read state -> decide -> produce, flush, check every future -> write state -> commit offsets
 

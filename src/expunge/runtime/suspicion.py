@@ -1,4 +1,6 @@
-"""Which records are handled alone, or not at all, because something among them has ended processes (PROTOCOLS 9).
+"""Which records are handled alone, or not at all, because something among them has ended processes.
+
+See rule "third death".
 
 The first death says only that it was one of a batch. After it the records of that batch are handled one by one, so the
 second is at one position, and the third at the same one sets that record aside. What passes is a suspect no more.

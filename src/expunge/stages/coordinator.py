@@ -103,7 +103,7 @@ class Coordinator:
         """Partition -> how many of its due timers the next page leaves out."""
 
     def handle(self, batch: Sequence[Record]) -> Result:
-        """Decide message by message; what the state already includes is skipped whole (PROTOCOLS 1)."""
+        """Decide message by message; what the state already includes is skipped whole (rule "positions")."""
         waves = Waves()
         views: dict[int, View] = {}
         by_partition: dict[int, list[Record]] = defaultdict(list)
@@ -274,7 +274,10 @@ class Coordinator:
             return left_out, Waves()
 
     def refused(self, refused: Refused) -> Sequence[Outgoing]:
-        """See `ports.Stage.refused`: of a command, its obligations are open for that reason (PROTOCOLS 8)."""
+        """See `ports.Stage.refused`: of a command, its obligations are open for that reason.
+
+        See rule "refused records".
+        """
         dead, event = self._dead.refused(refused), refused.outgoing.event
         if event is None or event.type != COMMAND_TYPE:
             return dead

@@ -1,4 +1,7 @@
-"""Setting a message aside: where it lies, why it can never be right, and its sealed content (DESIGN 4.6)."""
+"""Setting a message aside: where it lies, why it can never be right, and its sealed content.
+
+See design: "Three fates of a message".
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from expunge.errors import InvalidMessage
 from expunge.ports import Metrics, Refused, Vault
 
 MAX_SEALED_BYTES = 1_400_000
-"""Above this only place and digest are kept: base64 must stay below the topic's 2 MiB (PROTOCOLS 39)."""
+"""Above this only place and digest are kept: base64 must stay below the topic's 2 MiB (rule "sizes")."""
 POISON = "poison"
 RESOLVER = "/expunge/resolver"
 TYPE = "expunge.message.set_aside.v1"
@@ -105,7 +108,7 @@ class DeadLetters:
 
 
 def froze(record: Record, topic: str, reason: str, place: Place, source: str) -> list[Outgoing]:
-    """The case that a record belongs to, where that can be read, must wait for a person (PROTOCOLS 9).
+    """The case that a record belongs to, where that can be read, must wait for a person (rule "third death").
 
     What a system discovered is registered by Expunge itself, under the key of the case that asked.
     """

@@ -1,6 +1,7 @@
 """From decisions to messages: commands, confirmations, facts, parts of `plans`.
 
-Messages leave in two waves: what a fact or a confirmation speaks of is durable before it is said (PROTOCOLS 8).
+Messages leave in two waves: what a fact or a confirmation speaks of is durable before it is said (rule "refused
+records").
 """
 
 from __future__ import annotations
@@ -364,7 +365,7 @@ def _scope(root: Root, case: Case, *, named: bool) -> Scope:
 
 
 def suppress(root: Root, time: datetime, *, taken_back: bool = False) -> list[Outgoing]:
-    """Words for the suppressions of a request, each to the aggregate that decides on it (PROTOCOLS 27)."""
+    """Words for the suppressions of a request, each to the aggregate that decides on it (rule "suppressions")."""
     scope, at_ms = root.scope, millis(root.received_at)
     word: Literal["cancelled", "revoked"] = "cancelled" if taken_back else "revoked"
     words = tuple(

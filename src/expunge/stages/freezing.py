@@ -1,4 +1,6 @@
-"""Frozen cases: no message is handled for them until somebody has looked; what comes waits in order (PROTOCOLS 9).
+"""Frozen cases: no message is handled for them until somebody has looked; what comes waits in order.
+
+See rule "third death".
 
 A case is frozen by a message that has ended processes, or that a newer version wrote and this one cannot read. That it
 is frozen is part of what stands in its partition; what waits lies beside it, and changes under the same position.

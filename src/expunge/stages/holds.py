@@ -27,7 +27,7 @@ def covered(
     """For each chunk, the ordinals that holds cover; no chunk is left out, so that all are answered.
 
     Every row that is looked at notes that this case did. The note and the reading are one step, as are writing a row
-    and reading the notes: whichever of look and statement comes second sees the other (PROTOCOLS 28).
+    and reading the notes: whichever of look and statement comes second sees the other (rule "holds").
     """
     targets = {keys.asset(asset) for chunk in chunks if not chunk.holding for asset in chunk.assets}
     lineage = _Lineage(index, keys, case_id, targets)

@@ -1,4 +1,4 @@
-"""Registrations into the index: write the edge first, read the marks after (PROTOCOLS 11).
+"""Registrations into the index: write the edge first, read the marks after (rule "mark first").
 
 Whichever of indexer and resolver comes second sees the other: an asset that arrives under a case's mark is reported to
 the case as late. Nothing here depends on whether a write changed something, so a repetition reports the same again.
@@ -248,7 +248,7 @@ class Indexer:
         met: Mapping[int, Sequence[Met]],
         at: datetime,
     ) -> list[Outgoing]:
-        """One message for each case and batch, listing what came too late for it (PROTOCOLS 19)."""
+        """One message for each case and batch, listing what came too late for it (rule "late assets")."""
         cases: dict[str, dict[bytes, LateAsset]] = defaultdict(dict)
         exclusions: dict[str, dict[bytes, set[bytes]]] = defaultdict(lambda: defaultdict(set))
         for number, thing in things.items():

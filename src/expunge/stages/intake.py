@@ -190,7 +190,7 @@ class Intake:
 
 
 def _read_back(record: Record) -> list[Outgoing]:
-    """What stands on `suppressions`, told to its owner, who may know more (PROTOCOLS 4).
+    """What stands on `suppressions`, told to its owner, who may know more (rule "nothing overwritten").
 
     Expunge alone writes there, but a process that has lost its partition may still write something old; what cannot be
     read is older than anything.
@@ -235,7 +235,7 @@ def _is_text(value: str) -> bool:
 
 
 def to_case(message: Opened | Receipted | Control, time: datetime, source: str, cause: str) -> Outgoing:
-    """An event on `cases`, named by what caused it (PROTOCOLS 42)."""
+    """An event on `cases`, named by what caused it (rule "time and ids")."""
     kind = TYPE_OF[type(message)]
     event = Event(
         type=kind,

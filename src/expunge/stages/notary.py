@@ -1,4 +1,4 @@
-"""The notary reads the ledger: every fact of a case once, in order, without contradiction (PROTOCOLS 7)."""
+"""The notary reads the ledger: every fact of a case once, in order, without contradiction (rule "sequences")."""
 
 from __future__ import annotations
 

@@ -192,7 +192,7 @@ class Resolver:
         return bool(task.watermark) and not reached(self._progress.applied(), task.watermark)
 
     def register(self, task: Task) -> Offsets:
-        """What a system discovered becomes statements; the ends of the inlets after that (PROTOCOLS 36)."""
+        """What a system discovered becomes statements; the ends of the inlets after that (rule "discoveries")."""
         if refused := self._sender.send([_registration(task, found) for found in task.found]):
             raise Unavailable(f"Kafka refuses registrations ({refused[0].reason})", server="Kafka")
         return self._progress.end_offsets()
@@ -281,7 +281,7 @@ class _Answer:
         self.visited = 0
 
     def not_ready(self) -> list[Outgoing]:
-        """The indexers are behind: a timer of the case asks again (PROTOCOLS 22)."""
+        """The indexers are behind: a timer of the case asks again (rule "not ready")."""
         task = self._task
         if task.kind is TaskKind.HOLDS:
             asked = tuple(Covered(chunk=chunk, covered=()) for chunk in task.chunks)
@@ -406,5 +406,5 @@ def task_message(task: Task, now: datetime, source: str) -> Outgoing:
 
 
 def plan_part(topics: Topics, case_id: str, part: str, event: Event) -> Outgoing:
-    """A part of `plans`: keyed by case and part, on the partition of the case alone (PROTOCOLS 44)."""
+    """A part of `plans`: keyed by case and part, on the partition of the case alone (rule "nothing overwritten")."""
     return Outgoing("plans", f"{case_id}:{part}", event, partition_of(case_id, topics.partitions("plans")))

@@ -71,7 +71,7 @@ class Traversal:
         return walk, []
 
     def _start_roots(self, task: Task) -> tuple[Walk, list[Task]]:
-        """Mark the roots, then read what belongs to them, holdings included (PROTOCOLS 11 and 47)."""
+        """Mark the roots, then read what belongs to them, holdings included (rules "mark first" and "holdings")."""
         scope = task.scope
         subjects = [bytes.fromhex(subject.pseudonym) for subject in scope.subjects]
         sources = [data_source_node(each) for each in scope.data_sources]

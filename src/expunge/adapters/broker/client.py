@@ -26,7 +26,7 @@ REFUSED_FOR_GOOD: dict[type[Exception], str] = {
     kafka_errors.InvalidTopicError: "unknown_topic",
     kafka_errors.TopicAuthorizationFailedError: "not_authorised",
 }
-"""Errors of one message that trying again does not mend: it alone is left out (PROTOCOLS 8)."""
+"""Errors of one message that trying again does not mend: it alone is left out (rule "refused records")."""
 PERMANENT = (
     *REFUSED_FOR_GOOD,
     kafka_errors.ClusterAuthorizationFailedError,

@@ -160,7 +160,7 @@ class KafkaRecords:
         return self._consumer.assignment() if self._consumer is not None else set()
 
     def commit(self) -> None:
-        """See `runtime.loop.Source.commit`: the positions, not last record + 1 (PROTOCOLS 21)."""
+        """See `runtime.loop.Source.commit`: the positions, not last record + 1 (rule "applied")."""
         with translated("commit offsets"):
             held = self._held()
             positions = {each: self._consumer.position(each, timeout_ms=CALL_MS) for each in held}

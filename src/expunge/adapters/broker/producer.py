@@ -1,4 +1,7 @@
-"""Producing in waves: every message of a wave is durable, or the producer is thrown away (DESIGN 4.1)."""
+"""Producing in waves: every message of a wave is durable, or the producer is thrown away.
+
+See design: "No deletion is lost".
+"""
 
 from __future__ import annotations
 
@@ -112,13 +115,14 @@ class KafkaSender:
                 failed = f"Kafka did not take a message for {self._prefix}{message.topic} ({error})"
         if failed:
             raise Unavailable(failed, server=KAFKA)
-        if refused:  # an idempotent producer may fail good records behind one that was refused (PROTOCOLS 8)
+        if refused:  # an idempotent producer may fail good records behind one that was refused (rule "refused records")
             self.discard()
         return refused
 
     def _one(self, message: Outgoing) -> Any:
         """What will be known of a message; a text where it can be said at once why it is refused."""
-        # The count is looked up before sending: a send to a missing topic blocks for max_block_ms (PROTOCOLS 8).
+        # The count is looked up before sending: to a missing topic a send blocks for max_block_ms (rule
+        # "refused records").
         topic, key, _, partition = message
         producer = self._producer(topic)
         try:
@@ -142,7 +146,7 @@ class KafkaSender:
         return self._producers[codec]
 
     def discard(self) -> None:
-        """Throw the producers away; a sender thread that does not end ends the process (PROTOCOLS 8)."""
+        """Throw the producers away; a sender thread that does not end ends the process (rule "refused records")."""
         producers, self._producers = self._producers, {}
         for producer in producers.values():
             self._discard(producer)

@@ -1,4 +1,4 @@
-"""Reading record batches so that nothing in one of them ends the client, or stops it (PROTOCOLS 9).
+"""Reading record batches so that nothing in one of them ends the client, or stops it (rule "third death").
 
 kafka-python 3.0.12 raises out of `poll`, for ever, at a batch in a codec that is not installed, and spins at a header
 whose key is not UTF-8. What it cannot read comes here as records without a value that say why; their place is known, so

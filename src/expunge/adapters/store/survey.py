@@ -225,7 +225,10 @@ def is_unproven(row: Row) -> bool:
 
 
 def _digest(each: Field) -> int:
-    """A field as a number: members in order, marks without their tasks and without what only passes (PROTOCOLS 25)."""
+    """A field as a number: members in order, marks without their tasks and without what only passes.
+
+    See rule "checksum".
+    """
     part, node, value = each
     if part in "cso":
         value = b"".join(sorted(value[at : at + SIZE] for at in range(0, len(value), SIZE)))

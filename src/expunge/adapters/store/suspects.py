@@ -1,4 +1,4 @@
-"""What has ended processes, by place (PROTOCOLS 9): kept in Redis, so that the next process knows."""
+"""What has ended processes, by place (rule "third death"): kept in Redis, so that the next process knows."""
 
 from __future__ import annotations
 

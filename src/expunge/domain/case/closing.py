@@ -1,4 +1,7 @@
-"""The end of a case: what may be called completed, and what may not (DESIGN 4.4 and 4.8)."""
+"""The end of a case: what may be called completed, and what may not.
+
+See design: "Nothing false is said" and "States of a case".
+"""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ RECORD_NOTICE = (
     "ended. It holds counts and digests, no identifiers, and is used for nothing else."
 )
 MAX_LINES = 200
-"""Lines in one list of a confirmation; longer lists are cut with a count (PROTOCOLS 39)."""
+"""Lines in one list of a confirmation; longer lists are cut with a count (rule "sizes")."""
 
 BEFORE_WORK = frozenset({"acknowledged", "planned", "awaiting_approval"})
 """Milestones at which nothing has been commanded yet: what nobody has answered for is no failure."""

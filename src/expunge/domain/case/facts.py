@@ -1,7 +1,7 @@
 """What is recorded of a case: the facts of the ledger; `apply` gives the state back from them.
 
 A fact holds counts, digests and moments, never a name of a person or an asset: nobody ever has to erase from the
-ledger (PROTOCOLS 43). What belongs to a fact but may not stand there lies in `plans`.
+ledger (rule "no names"). What belongs to a fact but may not stand there lies in `plans`.
 """
 
 from __future__ import annotations

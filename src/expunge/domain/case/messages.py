@@ -1,4 +1,7 @@
-"""What may happen to a case: the events on `cases` (PROTOCOLS 41). Everything from outside a decision enters here."""
+"""What may happen to a case: the events on `cases`. Everything from outside a decision enters here.
+
+See rule "time and ids".
+"""
 
 from __future__ import annotations
 
@@ -46,9 +49,9 @@ class Root(Value):
     jurisdiction: str | None = None
     received_at: datetime
     policy: Hex
-    """The policy in force when the request was taken: the whole case is carried out under it (PROTOCOLS 31)."""
+    """The policy in force when the request was taken: the whole case is carried out under it (rule "pinned policy")."""
     clamped: bool = False
-    """`received_at` lay in the future and was set to the append time (PROTOCOLS 53)."""
+    """`received_at` lay in the future and was set to the append time (rule "dates")."""
     correlation_id: str | None = None
     batch: str | None = None
     dry_run: bool = False
@@ -61,7 +64,7 @@ class Root(Value):
     compute them; none for somebody whom the publisher names by pseudonym alone."""
     watermark: dict[str, dict[str, int]]
     content: Hex
-    """Keyed digest of what was asked; salt, seals and watermark are no part of it (PROTOCOLS 37)."""
+    """Keyed digest of what was asked; salt, seals and watermark are no part of it (rule "salts")."""
     place: Place
 
 
@@ -135,13 +138,13 @@ class LateAsset(Value):
     key: Hex
     arrival: int
     command_id: str = ""
-    """The command that produced it, as its registrar says; the index must agree (PROTOCOLS 16)."""
+    """The command that produced it, as its registrar says; the index must agree (rule "own products")."""
     via: tuple[Hex, ...] = ()
     """Of such an asset: by which of its parents it is late, or its own key where it was reached before; a few."""
     named: bool = False
     """Of such an asset: it names the person, or states the data source."""
     returned: int = 0
-    """It had been purged, and was stated again after that: when (milliseconds since 1970; PROTOCOLS 17)."""
+    """It had been purged, and was stated again after that: when (milliseconds since 1970; rule "returns")."""
     collected: int = 0
     """What the statement says of its collection (seconds since 1970), if nothing but the person leads to it."""
 
@@ -281,7 +284,7 @@ class IndexChanged(Value):
 
 
 class EmissionRefused(Value):
-    """The broker refused a command for good: it never left (PROTOCOLS 8)."""
+    """The broker refused a command for good: it never left (rule "refused records")."""
 
     case_id: Hex
     command_id: Hex
@@ -356,7 +359,10 @@ class HoldReleased(Value):
 
 
 class HoldReadBack(Value):
-    """What was read back from `holds`: its owner publishes again what is not the newest (PROTOCOLS 4)."""
+    """What was read back from `holds`: its owner publishes again what is not the newest.
+
+    See rule "nothing overwritten".
+    """
 
     hold_id: str
     sequence: int

@@ -13,7 +13,7 @@ from expunge.domain.registry import A_DAY
 from expunge.domain.vocabulary import Claim
 
 COMMANDS_PER_MESSAGE = 200
-"""Commands that one decision sends; longer work goes on in a message to oneself (PROTOCOLS 20)."""
+"""Commands that one decision sends; longer work goes on in a message to oneself (rule "frontiers")."""
 
 
 def advance(turn: Turn) -> None:

@@ -1,4 +1,6 @@
-"""Reading a receipt: from a system's words to one letter for each obligation of a chunk (DESIGN 4.4).
+"""Reading a receipt: from a system's words to one letter for each obligation of a chunk.
+
+See design: "Nothing false is said".
 
 Nothing false is said here: an empty receipt, an unknown asset, zero rows or a claim that does not answer the action
 leaves the obligation open or failed, never done.
@@ -79,7 +81,7 @@ def next_answers(
     """The answers of a chunk after one more receipt.
 
     The later (attempt, sequence) stands; an earlier one only fills what is open; of two different receipts with the
-    same number the worse stands (PROTOCOLS 34). A later `not_found` never replaces a deletion (PROTOCOLS 17).
+    same number the worse stands (rule "later answer"). A later `not_found` never replaces a deletion (rule "returns").
     """
     place = (receipt.attempt, receipt.sequence)
     contradiction = place == chunk.receipt and receipt.content != chunk.receipt_content and bool(chunk.receipt_content)

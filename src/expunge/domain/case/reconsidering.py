@@ -1,6 +1,7 @@
 """What operators say of running cases (cancelled, paused, held, let go again), held against every live chunk.
 
-Commands that are with systems are withdrawn, and the word is in force when the systems have answered (PROTOCOLS 4).
+Commands that are with systems are withdrawn, and the word is in force when the systems have answered (rule "withdrawn
+first").
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Models that took another's place: only one to which the case's data does not lead counts (DESIGN 4.4)."""
+"""Models that took another's place: only one to which the case's data does not lead counts.
+
+See design: "Nothing false is said".
+"""
 
 from __future__ import annotations
 

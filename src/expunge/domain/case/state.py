@@ -105,7 +105,7 @@ class Case(Value):
     source: str
     publisher: str
     policy: Hex
-    """Pinned: everything in this case is planned and carried out under it (PROTOCOLS 31)."""
+    """Pinned: everything in this case is planned and carried out under it (rule "pinned policy")."""
     scope: ScopeKind
     regime: Regime
     received_at: datetime
@@ -243,7 +243,7 @@ class CaseReader(Protocol):
         """The targets of a chunk.
 
         Raises:
-            Unavailable: the body is not there: the store forgot, and the partition must wait (PROTOCOLS 20).
+            Unavailable: the body is not there: the store forgot, and the partition must wait (rule "frontiers").
         """
 
     def digests(self, case_id: str, generation: int) -> list[str]:

@@ -144,9 +144,9 @@ class NoteAnswers:
 
     chunk: str
     clean: tuple[str, ...]
-    """The case's data is out of these (PROTOCOLS 16)."""
+    """The case's data is out of these (rule "own products")."""
     gone: tuple[str, ...]
-    """These are deleted: stated again, they have come back (PROTOCOLS 17)."""
+    """These are deleted: stated again, they have come back (rule "returns")."""
     at_ms: int
 
 
@@ -211,7 +211,7 @@ class Turn:
 
     Attributes:
         case: the case with every recorded fact applied; None before it is opened.
-        now: the later of the case's own time and the message's append time (PROTOCOLS 41).
+        now: the later of the case's own time and the message's append time (rule "time and ids").
     """
 
     case_or_none: Case | None

@@ -21,11 +21,11 @@ from expunge.domain.task import Found, PlannedStatus, TaskKind, pack, task_id
 from expunge.domain.vocabulary import FINAL, OVER, Action
 
 PLAN_ANYWAY = timedelta(seconds=30)
-"""After this the walk no longer waits for the indexers; closing still does (PROTOCOLS 22)."""
+"""After this the walk no longer waits for the indexers; closing still does (rule "not ready")."""
 MAX_WAIT_SECONDS = 15
 SETTLES = timedelta(seconds=1)
 """How long the second generation collects what is late before its plan is fixed; each further one takes twice as long,
-so that a stream of late assets does not become a stream of plans (PROTOCOLS 19)."""
+so that a stream of late assets does not become a stream of plans (rule "late assets")."""
 SETTLES_AT_MOST = timedelta(hours=1)
 CONTAINERS_PER_TASK = 200
 FOUND_PER_TASK = 200
@@ -81,7 +81,7 @@ def walk_again(turn: Turn) -> None:
 
 
 def planned(turn: Turn, message: Planned) -> None:
-    """A task's answer. Every one counts, also a second answer of a repeated task (PROTOCOLS 14)."""
+    """A task's answer. Every one counts, also a second answer of a repeated task (rule "chunks")."""
     if message.status is PlannedStatus.NOT_READY:
         _wait(turn, message.task_id)
         return
@@ -189,9 +189,9 @@ def _fix(turn: Turn, number: int) -> None:
 def late(turn: Turn, message: Late, kind: TaskKind = TaskKind.LATE) -> None:
     """Assets that turned up under this case's marks: their walk belongs to the open or the next generation.
 
-    What a rebuild of this very case produced, and the index agrees, is not late (PROTOCOLS 16). What a joint command
-    produced may have been made for others, or too early: it is noted until the answer about the model has shown what it
-    is worth. What was collected of the person after the case's reach is a new customer's, and is let be.
+    What a rebuild of this very case produced, and the index agrees, is not late (rule "own products"). What a joint
+    command produced may have been made for others, or too early: it is noted until the answer about the model has shown
+    what it is worth. What was collected of the person after the case's reach is a new customer's, and is let be.
     """
     case = turn.case
     if case.dry_run:

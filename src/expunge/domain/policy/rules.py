@@ -144,7 +144,10 @@ class Seen(StrEnum):
 
 
 class Grade(StrEnum):
-    """What an answer rests on (DESIGN 7): E1 an unsigned receipt, E2 a signed one, E3 a probe, E4 a third party."""
+    """What an answer rests on: E1 an unsigned receipt, E2 a signed one, E3 a probe, E4 a third party.
+
+    See design: "Nothing false is said".
+    """
 
     E1 = "E1"
     E2 = "E2"
@@ -220,7 +223,7 @@ class Refusal(Row):
 
 
 class Policy(Row):
-    """A whole policy. A case is bound to one, by its digest, for good (PROTOCOLS 31)."""
+    """A whole policy. A case is bound to one, by its digest, for good (rule "pinned policy")."""
 
     policy: Literal[1]
     """The version of this form."""

@@ -1,4 +1,6 @@
-"""One retrain for many requests: an aggregate for each model of each system (DESIGN 4.2, PROTOCOLS 32, ADR 18).
+"""One retrain for many requests: an aggregate for each model of each system.
+
+See design: "One writer"; rule "joint retrains"; ADR 19.
 
 To a case it is what a system is. The command of a chunk that has a model made anew goes to it and not to the model's
 owner; it answers with receipts: `accepted` with the moment until which to wait, then what the owner said. When the time

@@ -170,8 +170,8 @@ def _promise_next(turn: Turn, member: Member) -> None:
 def _begin(turn: Turn) -> None:
     """Begin the next round, if its time has come and the owner is free.
 
-    Where nobody waits but whom the last round was for, the owner is told that again under its own id (PROTOCOLS 33): an
-    answer was refused, or was for a while only.
+    Where nobody waits but whom the last round was for, the owner is told that again under its own id (rule
+    "repetitions"): an answer was refused, or was for a while only.
     """
     state, next_at = turn.state, turn.now + turn.system.timeout
     if state.phase is not Phase.IDLE or state.begin_at is None:
@@ -272,7 +272,7 @@ def _answered(turn: Turn, message: Receipted) -> bool:
     """Pass an answer on; whether it ends the round.
 
     It does not if it says that nothing was achieved, or that it will be later: until then the owner may still go on.
-    Cases are told of an older answer, or of two with one number, as they would be by a system (PROTOCOLS 34).
+    Cases are told of an older answer, or of two with one number, as they would be by a system (rule "later answer").
     """
     state, place = turn.state, (message.attempt, message.sequence)
     outcomes = [each.outcome for each in message.answers] or ([message.all] if message.all else [])

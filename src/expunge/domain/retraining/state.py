@@ -107,7 +107,7 @@ class Retraining(Value):
 
     @property
     def due_at(self) -> datetime:
-        """The earliest due date of the round (PROTOCOLS 32)."""
+        """The earliest due date of the round (rule "joint retrains")."""
         return min(each.due_at for each in self.members.values())
 
     @property

@@ -1,4 +1,4 @@
--- Runs a batch of writes under one position (PROTOCOLS 6). KEYS: sentinel, the position's key.
+-- Runs a batch of writes under one position (rule "one script"). KEYS: sentinel, the position's key.
 -- ARGV: epoch, the position as read ('' for none), the position after, then the writes: number of words, words.
 -- All keys that the writes name share the slot of KEYS. With '-' as the position after, no position is involved.
 -- Answers 0, and writes nothing, when the stored position is not the one that was read.

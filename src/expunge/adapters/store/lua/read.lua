@@ -1,4 +1,4 @@
--- Runs plain reads once the sentinels of all tags that they touch were found (PROTOCOLS 23): a Redis that has forgotten
+-- Runs plain reads once the sentinels of all tags that they touch were found (rule "empty Redis"): a Redis that has forgotten
 -- something answers "nothing" to them, and nothing is what nobody may decide on.
 -- ARGV: epoch, then the commands: number of words, words. Answers one reply for each.
 local at, answers = 2, {}

@@ -1,4 +1,4 @@
--- Marks nodes, then reads their rows and children: all of it in one step (PROTOCOLS 11). The rules are `reach_of` and
+-- Marks nodes, then reads their rows and children: all of it in one step (rule "mark first"). The rules are `reach_of` and
 -- `boundary` of domain/walk.py.
 -- ARGV: epoch, lease, case, task (2), bounded (0 or 1), again (0 or 1), end of the reach (seconds, 0 for none), moment at
 -- which the task's own nodes came back (6 bytes, or ''), then packed for the nodes of a bucket that are alike: bucket

@@ -1,0 +1,54 @@
+"""Comments name rules, sections and decisions that exist: a reference that leads nowhere is worse than none."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+FILES = [
+    path
+    for folder in ("src", "tests", "tools", "docs")
+    for path in sorted((ROOT / folder).rglob("*"))
+    if path.suffix in {".py", ".lua", ".md"} and path != Path(__file__)
+]
+QUOTED = r'"[^"\n]+"(?:(?:,| and) "[^"\n]+")*'
+
+
+def named(pattern: str) -> dict[str, str]:
+    """What is quoted behind a word, and one file that does."""
+    return {
+        name: str(path.relative_to(ROOT))
+        for path in FILES
+        for found in re.findall(pattern, " ".join(path.read_text().replace("# ", "").split()))
+        for name in re.findall(r'"([^"]+)"', found)
+    }
+
+
+def test_every_rule_that_is_named_stands_in_the_table() -> None:
+    rules = set(re.findall(r"^\| ([a-z][^|]*) \|", (ROOT / "docs/protocols.md").read_text(), flags=re.MULTILINE))
+    cited = named(rf"\b[Rr]ules? ({QUOTED})")
+    assert len(cited) > 30
+    assert not {name: file for name, file in cited.items() if name not in rules}
+
+
+def test_every_section_that_is_named_stands_in_the_design() -> None:
+    sections = set(re.findall(r"^#+ (.+)$", (ROOT / "docs/design.md").read_text(), flags=re.MULTILINE))
+    cited = named(rf"design: ({QUOTED})")
+    assert len(cited) > 5
+    assert not {name: file for name, file in cited.items() if name not in sections}
+
+
+def test_every_decision_that_is_named_is_kept() -> None:
+    kept = {int(path.name[:4]) for path in (ROOT / "docs/adr").iterdir()}
+    cited = {
+        int(number): str(path.relative_to(ROOT))
+        for path in FILES
+        for number in re.findall(r"\bADR (\d+)", path.read_text())
+    }
+    assert not {number: file for number, file in cited.items() if number not in kept}
+
+
+def test_nothing_is_cited_by_a_number_that_leads_out_of_the_repository() -> None:
+    numbered = re.compile(r"\b(PROTOCOLS|DESIGN|CONTRACT)\b")
+    assert not [str(path.relative_to(ROOT)) for path in FILES if numbered.search(path.read_text())]
