@@ -28,8 +28,10 @@ from expunge.adapters.broker.producer import KafkaSender
 from expunge.adapters.system import SystemClock
 from expunge.domain import inlets
 from expunge.domain.admission import registrations
+from expunge.domain.admission.door import check_sizes
 from expunge.domain.digest import hidden, name
 from expunge.domain.events import Event, Outgoing, stamp
+from expunge.domain.identity import check_size
 from expunge.domain.vocabulary import Kind, Regime
 
 REGISTERED, MANY = "expunge.asset.registered.v1", "expunge.assets.registered.v1"
@@ -148,6 +150,8 @@ class Client:
         said = [each.data() for each in assets]
         for each in said:
             inlets.check(inlets.Registered, each)
+            check_sizes([each["asset"], *each.get("parents", ()), *each.get("aliases", ())])
+            _check_ids(each)
         messages = [self._event(*_registration(assets)) for assets in _messages(said)]
         self._sender.publish([Outgoing("registrations", event.id, event) for event in messages])
         return len(said)
@@ -240,6 +244,8 @@ class Client:
         said |= {"dry_run": True} if dry_run else {}
         model: type[inlets.Request] = inlets.REQUESTS[kind][1] if kind in inlets.REQUESTS else inlets.RestrictionLifted
         inlets.check(model, said)
+        check_sizes(said.get("assets", ()))
+        _check_ids(said)
         event = Event(kind, self._source, identity, self._clock.now(), said)
         self._sender.publish([Outgoing("requests", identity, event)])
         return identity
@@ -250,6 +256,8 @@ class Client:
     def _say(self, topic: str, kind: str, said: dict[str, Any]) -> None:
         models: dict[str, type[inlets.Inlet]] = {inlets.GRANT: inlets.ConsentGranted, **inlets.REGISTRATIONS}
         inlets.check(models[kind], said)
+        check_sizes([said[field] for field in ("asset", "holding") if field in said])
+        _check_ids(said)
         event = self._event(kind, said)
         self._sender.publish([Outgoing(topic, event.id, event)])
 
@@ -274,6 +282,17 @@ def _messages(said: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 
 def _subjects(people: Sequence[Person]) -> dict[str, Any]:
     return {"subjects": [each.data() for each in people]}
+
+
+def _check_ids(said: Mapping[str, Any]) -> None:
+    """Hold people's ids to their largest size; whether they are of their namespace's form, the deployment knows.
+
+    Raises:
+        InvalidMessage: one is too long, or no text.
+    """
+    for person in said.get("subjects", ()):
+        if person.get("id") is not None:
+            check_size(person["id"])
 
 
 def _aware(moment: datetime) -> datetime:

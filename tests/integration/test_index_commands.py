@@ -126,7 +126,8 @@ def test_the_checksum_does_not_depend_on_the_order_of_statements(real: Servers, 
 def test_an_interrupted_import_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "many.jsonl"
     line = '{{"asset": "files:many-{}", "kind": "object", "system": "files"}}\n'
-    file.write_text("".join(line.format(number) for number in range(12_000)))
+    bad = '{"asset": "files:of-no-system", "kind": "object"}\n'
+    file.write_text(bad + "".join(line.format(number) for number in range(12_000)))
     publish, calls = KafkaSender.publish, iter([True, False])
 
     def once(self: KafkaSender, outgoing: Any) -> None:
@@ -135,13 +136,15 @@ def test_an_interrupted_import_goes_on_where_it_was(tmp_path: Path, monkeypatch:
         publish(self, outgoing)
 
     monkeypatch.setattr(KafkaSender, "publish", once)
-    assert isinstance(expunge("index", "import", str(file)).exception, Unavailable)
-    assert json.loads(file.with_name("many.jsonl.imported").read_text())["lines"] == 10_000
-    again = expunge("index", "import", str(file))
-    assert "going on behind line 10,000" in " ".join(again.stdout.split())
+    assert isinstance(expunge("index", "import", str(file), "--skip-bad").exception, Unavailable)
+    assert json.loads(file.with_name("many.jsonl.imported").read_text())["lines"] == 10_001
+    again = expunge("index", "import", str(file), "--skip-bad", "--wait", "0")
+    assert "going on behind line 10,001" in " ".join(again.stdout.split())
     assert "2,000 registrations published" in again.stdout
+    left_out = file.with_name("many.jsonl.bad")  # it was gone when the import had gone on behind that line
+    assert (left_out.read_text(), left_out.stat().st_mode & 0o777) == (bad, 0o600)
     file.write_text("".join(line.format(number) for number in range(11_000)))
-    done = expunge("index", "import", str(file))  # another file by now: from the start
+    done = expunge("index", "import", str(file), "--wait", "0")  # another file by now: from the start
     assert "11,000 registrations published" in done.stdout
     assert not file.with_name("many.jsonl.imported").exists()
 

@@ -132,6 +132,25 @@ def test_wrong_usage_is_one_line_and_status_2(world: Deployment, command: tuple[
     assert says in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "text", "says"),
+    [
+        (("submit", "erasure", "--subject", "-", "--received-at", "0001-01-01T00:00+14:00"), "user_id:1", "calendar"),
+        (("case", "list", "--due-within", "99999999d"), "", "longer than the calendar"),
+        (("index", "lookup", "--subject", "-"), "x" * 300 + ":1", "no identity here"),
+        (("hold", "place", "h", "--asset", "a", "--review-by", "0001-01-01"), "", "calendar"),
+    ],
+)
+def test_what_no_calendar_or_name_holds_is_said_and_no_traceback(
+    world: Deployment, command: tuple[str, ...], text: str, says: str
+) -> None:
+    more = ("--operator", "olga", "--basis", "b", "--custodian", "c") if command[0] == "hold" else ()
+    done = expunge(world, *command, *more, text=text, TZ="Asia/Tokyo")
+    assert done.returncode == 2
+    assert says in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("command", [("case", "show", "0" * 32), ("index", "lookup", "files:nothing")])
 def test_the_answer_no_is_status_1(world: Deployment, command: tuple[str, ...]) -> None:
     assert expunge(world, *command).returncode == 1

@@ -126,6 +126,41 @@ def test_a_process_that_died_while_it_purged_does_not_know_the_outcome(lab: Lab)
     assert lab.hears(commanded(data(ONE, "gone"))) == [("gone", "deleted", None)]
 
 
+def test_what_no_receipt_holds_is_said_in_several(lab: Lab) -> None:
+    """A receipt that was too large became a dead letter, and was repeated for ever: nothing of it was purged."""
+    found: list[Any] = [{"asset": f"{number:04}".ljust(1900, "x"), "kind": "object"} for number in range(900)]
+    lab.system.answer = lambda each: deleted(each, discovered=found)
+    lab.hears(commanded(data()))
+    receipts = [said["results"] for said in lab.broker.sent]
+    assert len(receipts) > 1
+    assert all(len(json.dumps(results)) < 900_000 for results in receipts)
+    assert all([result["asset"] for result in results] == ["a"] for results in receipts)
+    said = [each["asset"] for results in receipts for result in results for each in result["discovered"]]
+    assert said == [each["asset"] for each in found]
+
+
+def test_an_attempt_that_no_number_holds_is_no_command(lab: Lab) -> None:
+    """It ended the process at each start, and the agents of other systems in it."""
+    lab.hears(commanded(data(attempt=2**63)))
+    lab.hears(message("expunge.purge.withdrawn.v1", json.loads(withdrawn())["data"] | {"attempt": 2**63}))
+    assert not lab.system.tried
+    assert lab.hears(commanded(data())) == [("a", "deleted", None)]
+
+
+def test_a_result_without_a_claim_or_a_promise_is_a_failure(lab: Lab) -> None:
+    lab.system.answer = lambda each: Result(each, None)
+    assert lab.hears(commanded(data())) == [("a", "failed", "invalid_result")]
+
+
+def test_what_a_repetition_names_no_more_goes_on_no_longer(lab: Lab) -> None:
+    """Its row stayed due for ever, and each turn sent one more receipt."""
+    lab.system.answer = lambda each: later(each, NOW)
+    lab.hears(commanded(data(exclude={"assets": ["1", "2"]}, action="rebuild_without")))
+    lab.system.answer = None
+    lab.hears(commanded(data(attempt=2, exclude={"assets": ["1"]}, action="rebuild_without")))
+    assert not lab.agent._memory.due(NOW + timedelta(days=1))
+
+
 def test_each_of_two_commands_that_had_begun_a_target_says_so_when_it_is_withdrawn(tmp_path: Path) -> None:
     """What had begun was kept by the target alone: the first command's withdrawal said that nothing had."""
     memory, first, second = Memory(tmp_path / "m"), target(), target(command=TWO)

@@ -76,6 +76,8 @@ REFUSED: list[tuple[str, str]] = [
     ("email", "ann@b@example.com"),
     ("email", "ann\u202e@example.com"),
     ("email", "ann@" + "x" * 64 + ".com"),
+    ("email", "a@b@c.com"),
+    ("e164", "+1234567"),
     ("handle", "octo\u200bcat"),
     ("handle", "octo cat"),
     ("handle", "user\u00b2"),
@@ -104,6 +106,8 @@ def test_what_cannot_be_meant_is_refused_and_never_nobody(normaliser: str, text:
         normalise(normaliser, text)
     assert refused.value.reason == "bad_identity"
     assert text not in str(refused.value)
+    with pytest.raises(InvalidMessage):  # at the door, too, whatever earlier versions took
+        versions(normaliser, text)
 
 
 @pytest.mark.parametrize("normaliser", NORMALISERS)

@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 
+from expunge.domain.case import apply_chunk
+from expunge.domain.case.chunks import ChunkState
+from expunge.domain.plan import Chunk
+from expunge.domain.vocabulary import Action, Kind
 from tests.simulation import World, honest, receipt
 
 
@@ -211,3 +215,23 @@ def test_a_command_repeated_from_the_topic_changes_nothing() -> None:
     world.settle()
     assert counts(world) == {"deleted": 3}
     assert len(world.confirmations("completed")) == 1
+
+
+def test_of_the_commands_of_a_chunk_the_latest_are_kept() -> None:
+    """Of 25 the first nineteen were kept, and a late answer to the 24th was for no command."""
+    chunk = ChunkState.model_validate(
+        {
+            "summary": Chunk(
+                case_id="c" * 32, system="s", stage=3, action=Action.DELETE, kind=Kind.OBJECT, assets=("a", "b")
+            ).summary(),
+            "generation": 1,
+            "command_id": f"{0:032x}",
+            "answers": "..",
+        }
+    )
+    for number in range(1, 26):
+        named = apply_chunk._latest(chunk, f"{number:032x}", (0,))
+        chunk = chunk.model_copy(update={"command_id": f"{number:032x}", "named": named})
+    assert list(chunk.named) == [f"{number:032x}" for number in range(6, 26)]
+    assert chunk.carries(f"{24:032x}")
+    assert not chunk.carries(f"{5:032x}")

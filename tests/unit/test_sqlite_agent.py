@@ -17,6 +17,8 @@ from expunge.agent.sqlite import Sqlite, Table
 from expunge.agent.sqlite.values import seconds_of
 from expunge.errors import ConfigurationError
 
+CASE = "d" * 32
+
 CANARY = "CANARY7f3a9zq"
 ANN = Person("a" * 32, "u1", "user_id", "ann")
 
@@ -65,7 +67,57 @@ def test_restriction_is_written_into_its_column_and_adds_up(database: Path) -> N
         wanted = target("db", Action.RESTRICT, purposes=(purpose,))
         assert ask(database, wanted, only_users).claim is Claim.RESTRICTED
     with sqlite3.connect(database) as connection:
-        assert connection.execute("select no_use from users order by id").fetchall() == [("marketing,training",), ("",)]
+        both = f"{CASE}:marketing,{CASE}:training"
+        assert connection.execute("select no_use from users order by id").fetchall() == [(both,), ("",)]
+
+
+def test_a_case_lets_go_of_its_own_restriction_alone(database: Path) -> None:
+    """A row may be two people's: one of them let go, and the other's restriction was gone without a word."""
+    mine, other = target("db", Action.RESTRICT), replace(target("db", Action.RESTRICT), case_id="e" * 32)
+    for each in (mine, other):
+        ask(database, each, TABLES[:1])
+    ask(database, replace(mine, action=Action.LIFT), TABLES[:1])
+    assert left(database, "select no_use from users where id = 'ann'") == [f"{'e' * 32}:*"]
+
+
+def test_what_an_earlier_build_restricted_is_let_go_of(database: Path) -> None:
+    with sqlite3.connect(database) as connection:
+        connection.execute("update users set no_use = 'training,*' where id = 'ann'")
+    ask(database, target("db", Action.LIFT), TABLES[:1])
+    assert left(database, "select no_use from users where id = 'ann'") == ["training"]
+
+
+def test_somebody_whose_id_nobody_has_said_is_a_failure_and_not_absent(database: Path) -> None:
+    """Of two people one was named by pseudonym alone: the other's rows were counted, and hers called not found."""
+    named = target("db")
+    both = replace(named, people=(*named.people, Person("b" * 32)))
+    assert ask(database, both).fields["reason_code"] == "identity_not_revealed"
+
+
+def test_an_id_under_several_pseudonyms_is_counted_once(database: Path) -> None:
+    named = target("db", Action.RESTRICT)
+    twice = replace(named, people=(*named.people, replace(named.people[0], pseudonym="b" * 32)))
+    assert ask(database, twice, TABLES[:1]).fields == ask(database, named, TABLES[:1]).fields
+
+
+def test_nobody_is_called_absent_while_the_log_keeps_what_was_deleted(database: Path) -> None:
+    """A second case of the same person was told `not_found` while a reader kept her bytes in the log."""
+    agent = _impatient(Sqlite(database, TABLES), 0.1)
+    with sqlite3.connect(database) as writer:
+        writer.execute("pragma journal_mode = wal")
+    reader = sqlite3.connect(database)
+    try:
+        reader.execute("begin")
+        reader.execute("select * from users").fetchall()
+        other = replace(target("db"), case_id="e" * 32, command_id="f" * 32)
+        (first,) = agent.purge([target("db")])
+        (second,) = agent.purge([other])
+        assert first.expected_by is not None
+        assert second.expected_by is not None
+    finally:
+        reader.close()
+    (again,) = agent.purge([other])
+    assert again.claim is Claim.NOT_FOUND
 
 
 def test_a_restriction_is_taken_out_of_its_column_purpose_by_purpose(database: Path) -> None:
@@ -77,7 +129,7 @@ def test_a_restriction_is_taken_out_of_its_column_purpose_by_purpose(database: P
         assert ask(database, target("db", Action.LIFT, purposes=purposes), only_users).claim is Claim.LIFTED
         with sqlite3.connect(database) as connection:
             left += connection.execute("select no_use from users where id = 'ann'").fetchone()
-    assert left == ["training", ""]
+    assert left == [f"{CASE}:training", ""]
 
 
 def test_a_table_that_cannot_be_restricted_fails_and_nothing_changes(database: Path) -> None:
@@ -298,7 +350,7 @@ def test_a_table_without_rowid_can_be_restricted(tmp_path: Path) -> None:
         "insert into users values ('ann', null), ('bob', null)",
     )
     table = Table("users", "user_id", "id", "no_use")
-    for action, written in ((Action.RESTRICT, "ads"), (Action.LIFT, "")):
+    for action, written in ((Action.RESTRICT, f"{CASE}:ads"), (Action.LIFT, "")):
         result = ask(path, target("db", action, purposes=("ads",)), [table])
         assert result.fields == {"matched": 1, "affected": 1}
         assert left(path, "select no_use from users where id = 'ann'") == [written]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, Field, StrictInt, ValidationError
 
@@ -45,15 +45,23 @@ class _Revealed(BaseModel):
     tenant: str | None = None
 
 
+Attempt = Annotated[StrictInt, Field(ge=1, lt=2**53)]
+"""As large as a number in JSON is exact."""
+
+
 class _Named(BaseModel):
     command_id: Hex
     case_id: Hex
-    attempt: StrictInt = Field(ge=1)
+    attempt: Attempt
+
+
+class _Withdrawn(PurgeWithdrawn):
+    attempt: Attempt
 
 
 class _Commanded(PurgeCommanded):
     action: str  # type: ignore[assignment]
-    attempt: StrictInt = Field(ge=1)
+    attempt: Attempt
     regime: str | None = None  # type: ignore[assignment]
     """Of no use to an agent, so one of a later version does no harm."""
     targets: tuple[_Target, ...] = Field(max_length=5000)
@@ -112,7 +120,7 @@ class Reader:
         """
         event = decode(Record("commands", 0, Position(-1, -1), EARLIEST, None, raw), max_bytes=MAX_COMMAND_BYTES)
         if event.type == WITHDRAWN:
-            said = _validated(PurgeWithdrawn, event)
+            said = _validated(_Withdrawn, event)
             return Withdrawal(said.command_id, said.case_id, said.attempt)
         if event.type != COMMANDED:
             raise InvalidMessage("unknown_type")
@@ -141,7 +149,7 @@ class Reader:
         return Command(*word, raw, said.action, tuple(targets), tuple(refused), tuple(unsupported))
 
     def _target(self, said: _Commanded, target: _Target, action: Action, kind: Kind) -> Target:
-        seals = {each.pseudonym: each.sealed for each in said.people}
+        seals = {name: each.sealed for each in said.people for name in (each.pseudonym, *each.also)}
         return Target(
             command_id=said.command_id,
             case_id=said.case_id,

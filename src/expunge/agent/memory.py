@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from expunge.adapters.system import refuse_if_readable
+from expunge.agent.commands import Command
 from expunge.agent.types import Result, Target
 from expunge.domain.digest import hidden
 from expunge.domain.vocabulary import Claim
@@ -118,17 +119,24 @@ class Memory:
                 found[target.key] = json.loads(row[0])
         return found
 
-    def hear(self, command_id: str, attempt: int, raw: str, refused: Iterable[Target]) -> None:
+    def hear(self, command: Command) -> None:
         """A command has come (again).
 
         Answers of earlier attempts that did not count are forgotten, for they are done again; one that was given to
-        this very attempt stands, however often it is read. What goes on later answers the latest attempt.
+        this very attempt stands, however often it is read. What goes on later answers the latest attempt; what that
+        names no more goes on no longer.
         """
         with self._transaction():
-            for target in refused:
-                row = (target.command_id, target.identity, attempt)
+            for target in command.refused:
+                row = (target.command_id, target.identity, command.attempt)
                 self._db.execute("delete from answered where command = ? and identity = ? and attempt < ?", row)
-            self._db.execute("update going_on set raw = ? where command = ?", (raw, command_id))
+            named = {target.identity for target in command.targets}
+            query = "select identity from going_on where command = ?"
+            for (identity,) in self._db.execute(query, (command.command_id,)).fetchall():
+                if identity not in named:
+                    gone = (command.command_id, identity)
+                    self._db.execute("delete from going_on where command = ? and identity = ?", gone)
+            self._db.execute("update going_on set raw = ? where command = ?", (command.raw, command.command_id))
 
     def begin(self, targets: Sequence[Target]) -> Mapping[str, bool]:
         """Note that a purge begins, in one transaction with the look whether its command was withdrawn.

@@ -221,7 +221,7 @@ class Agent:
                 self._withdraw(word)
         commands = [word for word in words if isinstance(word, Command)]
         for command in commands:
-            self._memory.hear(command.command_id, command.attempt, command.raw, command.refused)
+            self._memory.hear(command)
         raw = {command.command_id: command.raw for command in commands}
         unfinished: dict[str, Result] = {}
         in_vain, reason = 0, ""
@@ -303,7 +303,7 @@ class Agent:
     def _sound(self, result: Result) -> Result:
         """The result, if it is one that Expunge takes; else a failure that says so, instead of a receipt in vain."""
         if result.claim is None:
-            return result
+            return result if result.expected_by is not None else failed(result.target, "invalid_result")
         try:
             Answer.model_validate(json.loads(json.dumps(result.wire())))
         except (ValidationError, TypeError, ValueError) as error:
@@ -368,6 +368,17 @@ class Agent:
         return Outgoing(f"receipts.{self._system}", word.command_id, event)
 
 
+def _slices(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A result; where it discovered more than one receipt holds, the same answer several times, each with a part."""
+    found = result.get("discovered", ())
+    if len(json.dumps(result)) <= RESULTS_BYTES or len(found) <= 1:
+        yield result
+        return
+    middle = len(found) // 2
+    for part in (found[:middle], found[middle:]):
+        yield from _slices(result | {"discovered": list(part)})
+
+
 def _cut(targets: Sequence[Target], size: int) -> Iterator[list[Target]]:
     """The targets in batches of at most a size, none of which names the same twice for two commands."""
     batch: dict[str, Target] = {}
@@ -383,7 +394,7 @@ def _cut(targets: Sequence[Target], size: int) -> Iterator[list[Target]]:
 def _parts(results: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     parts: list[list[dict[str, Any]]] = []
     size = RESULTS_BYTES
-    for result in results:
+    for result in (slice_ for each in results for slice_ in _slices(each)):
         weight = len(json.dumps(result))
         if size + weight > RESULTS_BYTES:
             parts.append([])

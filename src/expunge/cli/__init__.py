@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from expunge.cli.app import app
-from expunge.cli.common import NO_SERVER, WRONG, say_error
+from expunge.cli.common import DIED, NO_SERVER, WRONG, place_of, say_error
 from expunge.errors import ConfigurationError, ExpungeError, Unavailable
 
 
@@ -21,3 +21,6 @@ def main() -> None:
         sys.exit(WRONG)
     except BrokenPipeError:
         sys.exit(WRONG)
+    except Exception as error:  # noqa: BLE001 - the last frame: texts of errors may name people, so only where it was
+        say_error(f"this is a fault of Expunge, please report it: {type(error).__name__} in {place_of(error)}")
+        sys.exit(DIED)

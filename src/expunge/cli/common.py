@@ -7,6 +7,7 @@ import os
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -23,6 +24,8 @@ from expunge.errors import ConfigurationError
 NO = 1
 WRONG = 2
 NO_SERVER = 3
+DIED = 70
+"""What nobody foresaw (EX_SOFTWARE)."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables for people.")]
 WIDE = 160
@@ -57,6 +60,18 @@ def _escaped(character: str) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"  # noqa: PLR2004 - as Python
 
 
+def moment_of(moment: datetime, option: str) -> datetime:
+    """A moment in UTC, in this machine's zone where none was named.
+
+    Raises:
+        ConfigurationError: it lies at the calendar's edge.
+    """
+    try:
+        return moment.astimezone(UTC)
+    except (OverflowError, ValueError, OSError):
+        raise ConfigurationError(f"{option} {moment} is outside of the calendar") from None
+
+
 def to_the_minute(stamped: str) -> str:
     """A moment of `events.stamp` as tables show it."""
     return stamped[:16].replace("T", " ")
@@ -81,6 +96,14 @@ def let_go() -> None:
 def say_error(text: str) -> None:
     """One line on standard error."""
     sys.stderr.write("expunge: " + visible(" ".join(text.split())) + "\n")
+
+
+def place_of(error: BaseException) -> str:
+    """Where an error was raised: file and line, and nothing of what it says."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else ""
 
 
 def print_json(value: object) -> None:
@@ -144,7 +167,7 @@ def identities(texts: Sequence[str]) -> list[dict[str, str]]:
     """
     found: list[dict[str, str]] = []
     for text in texts:
-        lines = sys.stdin.read().splitlines() if text == "-" else [text]
+        lines = _lines_of_input() if text == "-" else [text]
         found += [_identity(line) for line in lines if line.strip()]
     if set(texts) - {"-"}:
         text = "an id on the command line stands in the shell's history and in the list of processes: use --subject -"
@@ -152,6 +175,13 @@ def identities(texts: Sequence[str]) -> list[dict[str, str]]:
     if not found:
         raise ConfigurationError("nobody was named on standard input: NAMESPACE:ID a line")
     return found
+
+
+def _lines_of_input() -> list[str]:
+    try:
+        return sys.stdin.buffer.read().decode().splitlines()
+    except UnicodeDecodeError:
+        raise ConfigurationError("standard input is not UTF-8") from None
 
 
 def identity(text: str) -> dict[str, str]:

@@ -20,7 +20,7 @@ from expunge.cli.words import standing
 from expunge.config import config_file, without_password
 from expunge.domain.policy.capabilities import incapable
 from expunge.domain.policy.dispose import Nature
-from expunge.errors import ConfigurationError, Unavailable
+from expunge.errors import ConfigurationError, NotUnderstood, Unavailable
 from expunge.runtime.label import Label
 from expunge.stages import ROLES, role_of
 
@@ -72,6 +72,9 @@ def examine(expunge: Installation) -> list[Finding]:
             findings.append(Finding(str(error), "start the server, or correct its address"))
         except ConfigurationError as error:
             findings.append(Finding(str(error), "correct the configuration"))
+        except NotUnderstood:
+            mend = "run the version that wrote it: `expunge --version` says which this is"
+            findings.append(Finding("Redis holds state that this version does not understand", mend))
     return list({finding.problem: finding for finding in findings}.values())
 
 

@@ -9,11 +9,13 @@ import typer
 from rich.text import Text
 
 from expunge.adapters.system import SystemClock
-from expunge.cli.common import NO, Json, console, identity, installation, print_json, print_table, say_error
+from expunge.bootstrap import Installation
+from expunge.cli.case.found import case_to_name
+from expunge.cli.common import Json, console, identity, installation, moment_of, print_json, print_table
 from expunge.cli.words import Operator, Wait, await_word, say_word, standing
 from expunge.domain.events import stamp
 from expunge.domain.standing import Hold, HoldKind, Standing, hold_word
-from expunge.errors import ConfigurationError
+from expunge.errors import ConfigurationError, Unavailable
 
 app = typer.Typer(help="Holds: what must be kept, whatever requests say.", no_args_is_help=True)
 
@@ -53,14 +55,16 @@ def place(
     if len(scope) != 1:
         raise ConfigurationError("name exactly one of --subject, --data-source, --asset, --system, --case")
     expunge = installation()
+    if "case_id" in scope:
+        scope["case_id"] = case_to_name(expunge, scope["case_id"])
     data: dict[str, Any] = {"hold_id": hold_id, "scope": scope, "basis": basis, "custodian": custodian}
     if review_by is not None:
-        data["review_by"] = stamp(review_by.astimezone())
+        data["review_by"] = stamp(moment_of(review_by, "--review-by"))
     word = say_word(expunge, "expunge.hold.placed.v1", hold_id, operator, "hold", data)
 
     def heard(standing: Standing) -> bool:
         known = standing.holds.get(hold_id)  # an id is used for one hold only: under this one may stand another
-        return known is not None and (not word.contents or known.content in word.contents)
+        return known is not None and known.word == word.name
 
     await_word(expunge, word, hold_word(hold_id), heard, wait, as_json=json_output)
 
@@ -75,16 +79,23 @@ def release(
 ) -> None:
     """End a hold: exactly what it alone covered is carried out now."""
     expunge = installation()
-    if all(each.release_of(hold_id) is not None for each in standing(expunge)):
-        say_error(f"hold {hold_id} has ended: `expunge hold list --released` shows it")
-        raise typer.Exit(NO)
+    in_vain = f"hold {hold_id} has ended before" if _has_ended(expunge, hold_id) else ""
     data = {"hold_id": hold_id} | ({"reason": reason} if reason else {})
     word = say_word(expunge, "expunge.hold.released.v1", hold_id, operator, "hold", data)
 
     def heard(standing: Standing) -> bool:
-        return standing.release_of(hold_id) is not None
+        known = standing.release_of(hold_id)
+        return known is not None and known.word == word.name
 
-    await_word(expunge, word, hold_word(hold_id), heard, wait, as_json=json_output)
+    await_word(expunge, word, hold_word(hold_id), heard, wait, as_json=json_output, in_vain=in_vain)
+
+
+def _has_ended(expunge: Installation, hold_id: str) -> bool:
+    """Whether every partition has heard its end, as far as is known."""
+    try:
+        return all(each.release_of(hold_id) is not None for each in standing(expunge))
+    except Unavailable:
+        return False
 
 
 @app.command("list")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -76,7 +77,7 @@ def import_files(
     into = f"{expunge.settings.kafka.bootstrap_servers} {expunge.settings.prefix} {source}"
     marks = {file: Bookmark(file, into) for file in files}
     starts = {file: (0, 0) if restart else marks[file].read() for file in files}
-    bad = {file: _look(expunge, file, *starts[file], skip_bad=skip_bad) for file in files}
+    bad = {file: _look(expunge, file, skip_bad=skip_bad) for file in files}
     if any(bad.values()) and not skip_bad:
         quiet_console.print("nothing was published: mend these lines, or leave them out with --skip-bad")
         raise typer.Exit(NO)
@@ -110,13 +111,16 @@ def _progress() -> Progress:
     return Progress(*bars, console=console, disable=not sys.stdout.isatty(), transient=True)
 
 
-def _look(expunge: Installation, file: Path, start: int, lines: int, *, skip_bad: bool) -> set[int]:
-    """Say what is wrong with a file, or write it beside the file; the numbers of the wrong lines."""
+def _look(expunge: Installation, file: Path, *, skip_bad: bool) -> set[int]:
+    """Say what is wrong with a file, or write it beside the file; the numbers of the wrong lines.
+
+    All of it is looked at, though part was imported before: what is beside it must hold every line that was left out.
+    """
     wrong: set[int] = set()
     aside = file.with_name(file.name + ".bad")
     with contextlib.ExitStack() as stack:
-        kept = stack.enter_context(aside.open("wb")) if skip_bad else None
-        for row, why in problems(expunge.door, file, start, lines, SystemClock().now()):
+        kept = stack.enter_context(open(aside, "wb", opener=_private)) if skip_bad else None
+        for row, why in problems(expunge.door, file, SystemClock().now()):
             wrong.add(row.line)
             if len(wrong) <= MOST_SAID:
                 quiet_console.print(visible(f"{file}:{row.line}: {why}"), markup=False, soft_wrap=True)
@@ -129,6 +133,13 @@ def _look(expunge: Installation, file: Path, start: int, lines: int, *, skip_bad
     elif skip_bad:
         aside.unlink()
     return wrong
+
+
+def _private(path: str, flags: int) -> int:
+    """Wrong lines name people, too."""
+    found = os.open(path, flags, 0o600)
+    os.fchmod(found, 0o600)
+    return found
 
 
 def _publish(
@@ -155,8 +166,8 @@ def _print_outcome(expunge: Installation, before: Offsets, began: datetime, wait
     until = clock.seconds() + wait
     while not reached(expunge.topics.applied(), ends):
         if clock.seconds() >= until:
-            console.print("the indexers have not read all of it yet: `expunge doctor` says what is wrong")
-            return True
+            say_error("the indexers have not read all of it yet: `expunge doctor` says what is wrong")
+            return not wait
         waiter.wait(0.2)
     letters = sum(1 for each in _set_aside(expunge, began) if _lies_between(each, before, ends))
     if letters:
@@ -223,7 +234,7 @@ def _lookup_person(expunge: Installation, subject: str, *, as_json: bool) -> Non
     if subject != "-":
         raise ConfigurationError("--subject takes - alone: an identity on the command line would be kept in histories")
     try:
-        names = expunge.door.pseudonyms(inlets.Identity.model_validate(identity("-")))
+        names = expunge.door.pseudonyms(inlets.check(inlets.Identity, identity("-")))
     except InvalidMessage as error:
         raise ConfigurationError(f"that is no identity here: {error}") from None
     groups = [Group(GroupKind.SUBJECT, name) for name in names]

@@ -6,10 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
-from expunge.cli.common import NO, Json, installation, say_error
+from expunge.bootstrap import Installation
+from expunge.cli.case.found import case_to_name
+from expunge.cli.common import Json, installation
 from expunge.cli.words import Operator, Wait, await_word, say_word, standing
 from expunge.domain.standing import EVERYTHING, Standing, pause_word
-from expunge.errors import ConfigurationError
+from expunge.errors import ConfigurationError, Unavailable
 
 System = Annotated[str | None, typer.Option(help="Commands to this system.")]
 Publisher = Annotated[str | None, typer.Option(help="Commands of this publisher's requests.")]
@@ -51,7 +53,7 @@ def resume(
 
 def _scope(system: str | None, publisher: str | None, case: str | None, everything: bool) -> dict[str, Any]:
     given = {"system": system, "publisher": publisher, "case_id": case, "all": everything or None}
-    scope = {field: value for field, value in given.items() if value is not None}
+    scope: dict[str, Any] = {field: value for field, value in given.items() if value is not None}
     if len(scope) != 1:
         raise ConfigurationError("name exactly one of --all, --system, --publisher, --case")
     return scope
@@ -61,20 +63,25 @@ def _say(
     paused: bool, operator: str, said: dict[str, Any], scope: dict[str, Any], wait: float, json_output: bool
 ) -> None:
     expunge = installation()
+    if "case_id" in scope:
+        scope = {"case_id": case_to_name(expunge, scope["case_id"])}
     ((field, value),) = scope.items()
     kind = {"system": "system", "publisher": "publisher", "case_id": "case"}
     named = EVERYTHING if field == "all" else f"{kind[field]}:{value}"
     type_ = "expunge.emission.paused.v1" if paused else "expunge.emission.resumed.v1"
-    idle = not paused and not any(each.is_paused(named) for each in standing(expunge))
+    in_vain = "" if paused or _stands(expunge, named) else f"nothing was paused for {named.replace(':', ' ')}"
     word = say_word(expunge, type_, pause_word(named), operator, "pause", said | {"scope": scope})
 
     def heard(standing: Standing) -> bool:
         known = standing.pauses.get(named)
-        return known is not None and known.paused is paused
+        return known is not None and known.word == word.name
 
-    await_word(expunge, word, pause_word(named), heard, wait, as_json=json_output)
-    if idle:  # it was published all the same: a pause may have been on its way, and this word comes behind it
-        say_error(
-            f"nothing was paused for {named.replace(':', ' ')} when this was said: `expunge doctor` lists what is"
-        )
-        raise typer.Exit(NO)
+    await_word(expunge, word, pause_word(named), heard, wait, as_json=json_output, in_vain=in_vain)
+
+
+def _stands(expunge: Installation, named: str) -> bool:
+    """Whether something is paused, as far as is known: a pause may be on its way, so `resume` is said all the same."""
+    try:
+        return any(each.is_paused(named) for each in standing(expunge))
+    except Unavailable:
+        return True

@@ -17,15 +17,13 @@ import typer
 
 from expunge.adapters.system import END_SECONDS, PrometheusMetrics, configure_logs, end_on_signals
 from expunge.bootstrap import Installation
-from expunge.cli.common import NO_SERVER, WRONG, installation, say_error
+from expunge.cli.common import DIED, NO_SERVER, WRONG, installation, place_of, say_error
 from expunge.config import Settings
 from expunge.errors import ConfigurationError, Unavailable
 from expunge.stages import ROLES
 
 MAX_RESTART_SECONDS = 10.0
 DRAIN_SECONDS = END_SECONDS + 1
-DIED = 70
-"""The exit status of a role that met what nobody foresaw (EX_SOFTWARE)."""
 HEALTHY_SECONDS = 30.0
 """After this the wait before a restart is short again."""
 
@@ -139,11 +137,7 @@ def _serve(expunge: Installation, role: str, stop: threading.Event) -> int:
         log.error("role could not start", role=role, reason=str(error))
         return NO_SERVER
     except Exception as error:  # noqa: BLE001 - the last frame: say what died, by type and place only, and die
-        place = error.__traceback__
-        while place and place.tb_next:
-            place = place.tb_next
-        where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place else ""
-        log.critical("role died", role=role, error=type(error).__name__, where=where)
+        log.critical("role died", role=role, error=type(error).__name__, where=place_of(error))
         return DIED
     return 0
 

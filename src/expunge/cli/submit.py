@@ -14,7 +14,17 @@ from rich.text import Text
 
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
-from expunge.cli.common import NO, console, identities, installation, print_json, quiet_console, status_text, visible
+from expunge.cli.common import (
+    NO,
+    console,
+    identities,
+    installation,
+    moment_of,
+    print_json,
+    quiet_console,
+    status_text,
+    visible,
+)
 from expunge.client import Client
 from expunge.domain.registry import Publisher
 from expunge.domain.vocabulary import Regime
@@ -103,7 +113,7 @@ def _moment(text: str | None, now: datetime) -> datetime:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise ConfigurationError(f"--received-at {text!r} is no date: 2026-11-23, or 2026-11-23T09:00+01:00") from None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    moment = moment_of(moment if moment.tzinfo else moment.replace(tzinfo=UTC), "--received-at")
     if moment > now:
         raise ConfigurationError(f"--received-at {text!r} lies ahead: a request counts from when it came")
     return moment

@@ -18,7 +18,7 @@ from expunge.domain import inlets
 from expunge.domain.admission.controls import content_of
 from expunge.domain.controls import CONTROLS, AnyControl
 from expunge.domain.events import AHEAD_AT_MOST, NOW, Event, Outgoing, Record, decode
-from expunge.domain.standing import Standing
+from expunge.domain.standing import Standing, name_of_word
 from expunge.errors import ConfigurationError, InvalidMessage, Unavailable
 
 Operator = Annotated[str, typer.Option(help="The declared name of who says so.")]
@@ -34,6 +34,8 @@ class Word(NamedTuple):
     """An operator's word that was published."""
 
     event: Event
+    name: str
+    """What pauses, holds and their ends call it."""
     contents: frozenset[str]
     """What cases and dead letters call it: keyed digests. None where the secret is not at hand."""
 
@@ -50,7 +52,7 @@ def say_word(expunge: Installation, kind: str, key: str, operator: str, role: st
     event = Event(kind, f"/operators/{operator}", f"cli-{uuid.uuid4()}", now, data | {"operator": operator})
     said = _checked(CONTROLS[kind][1], event)
     expunge.sender.publish([Outgoing("controls", key, event)])
-    return Word(event, _contents(expunge, said, event))
+    return Word(event, name_of_word(event.id), _contents(expunge, said, event))
 
 
 def _checked(model: type[AnyControl], event: Event) -> AnyControl:
@@ -164,6 +166,7 @@ def await_heard(
 
     heard, refusal = _watched(expunge, word, taken, bool, seconds if word.contents else 0)
     frozen = not heard and expunge.frozen(case_id) is not None
+    unseen = not (heard or refusal or word.contents)
     if as_json:
         state = {"heard": heard, "refused": refusal or None, "frozen": frozen}
         print_json({"control_id": word.event.id, "case_id": case_id} | state)
@@ -171,6 +174,8 @@ def await_heard(
         say_error(f"it was said and changes nothing: {refusal} (`expunge case show {case_id}`)")
     elif heard:
         console.print(f"heard; `expunge case plan {case_id}` shows what came of it", soft_wrap=True)
+    elif unseen:
+        say_error("it was said; whether the case has heard it cannot be seen without the secret")
     elif frozen:
         say_error(f"it was said, and waits: the case is frozen (`expunge case show {case_id}`)")
     elif seconds:
@@ -193,7 +198,14 @@ def standing(expunge: Installation) -> list[Standing]:
 
 
 def await_word(
-    expunge: Installation, said: Word, name: str, heard: Callable[[Standing], bool], seconds: float, *, as_json: bool
+    expunge: Installation,
+    said: Word,
+    name: str,
+    heard: Callable[[Standing], bool],
+    seconds: float,
+    *,
+    as_json: bool,
+    in_vain: str = "",
 ) -> None:
     """Wait until every partition has heard a word and no system may act against it, and say so.
 
@@ -204,6 +216,7 @@ def await_word(
         heard: whether a partition's standing has it.
         seconds: how long at most; 0: not at all.
         as_json: one document instead of a sentence.
+        in_vain: why it changes nothing though it is in force; empty where it does.
 
     Raises:
         typer.Exit: it is not in force yet, or changes nothing.
@@ -218,9 +231,9 @@ def await_word(
     cases = sum(each.unsettled.get(name, 0) for each in found)
     if as_json:
         state = {"in_force": in_force, "partitions_missing": missing, "cases_unsettled": cases}
-        print_json({"word": name, **state, "refused": refusal or None})
-    elif refusal:
-        say_error(f"it was said and changes nothing: {refusal}")
+        print_json({"word": name, **state, "refused": refusal or in_vain or None})
+    elif refusal or (in_force and in_vain):
+        say_error(f"it was said and changes nothing: {refusal or in_vain}")
     elif in_force:
         console.print("in force: every process has heard it, and no system may act against it any more", style="green")
     else:
@@ -229,5 +242,5 @@ def await_word(
             f"{cases} cases that they have not let go of",
             style="yellow",
         )
-    if refusal or (seconds and not in_force):
+    if refusal or in_vain or (seconds and not in_force):
         raise typer.Exit(NO)

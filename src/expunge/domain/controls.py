@@ -58,8 +58,8 @@ class SetAsidePlace(Inlet):
     """Where a message lies that was set aside; the topic is named in full."""
 
     topic: Word
-    partition: Annotated[StrictInt, Field(ge=0)]
-    offset: Annotated[StrictInt, Field(ge=0)]
+    partition: Annotated[StrictInt, Field(ge=0, lt=2**31)]
+    offset: Annotated[StrictInt, Field(ge=0, lt=2**53)]
 
 
 class CaseThawed(CaseControl):

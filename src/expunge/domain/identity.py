@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from expunge.domain.digest import SIZE
-from expunge.domain.normalisers import NORMALISERS, newest
+from expunge.domain.normalisers import NORMALISERS, newest, was_meant_once
 from expunge.errors import ConfigurationError, InvalidMessage
 
 MAX_ID_BYTES = 1024
@@ -34,33 +34,42 @@ def normalise(normaliser: str, text: str, version: int = 0) -> str:
     Raises:
         InvalidMessage: the id is empty, too long, or not of the namespace's form.
     """
-    if len(text.encode("utf-8", "surrogatepass")) > MAX_ID_BYTES:
-        raise InvalidMessage("id_too_long", f"at most {MAX_ID_BYTES} bytes")
-    if any(0xD800 <= ord(character) <= 0xDFFF for character in text):  # noqa: PLR2004 - the surrogates
-        raise InvalidMessage("bad_identity", "not Unicode text")
+    check_size(text)
     plain = NORMALISERS[normaliser][version or newest(normaliser)](unicodedata.normalize("NFC", text))
     if not plain:
         raise InvalidMessage("bad_identity", "an empty id")
     return plain
 
 
+def check_size(text: str) -> None:
+    """Hold a person's id to its largest size.
+
+    Raises:
+        InvalidMessage: it is too long, or no text.
+    """
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_ID_BYTES:
+        raise InvalidMessage("id_too_long", f"at most {MAX_ID_BYTES} bytes")
+    if any(0xD800 <= ord(character) <= 0xDFFF for character in text):  # noqa: PLR2004 - the surrogates
+        raise InvalidMessage("bad_identity", "not Unicode text")
+
+
 def versions(normaliser: str, text: str) -> list[int]:
     """The versions under which an id may have been registered, the newest first.
 
     Raises:
-        InvalidMessage: none of them takes the id; why the newest does not. See `normalise`.
+        InvalidMessage: nobody can mean it (`was_meant_once`); why the newest does not take it. See `normalise`.
     """
     taken: list[int] = []
-    why = InvalidMessage("bad_identity")
-    for version in reversed(NORMALISERS[normaliser]):
+    for version in NORMALISERS[normaliser]:
         try:
             normalise(normaliser, text, version)
-        except InvalidMessage as error:  # a version that refuses it has registered nobody by it
-            why = error
+        except InvalidMessage:  # a version that refuses it has registered nobody by it
+            if version == newest(normaliser) and not was_meant_once(normaliser, text):
+                raise
         else:
-            taken.insert(0, version)
+            taken.append(version)
     if not taken:
-        raise why
+        raise InvalidMessage("bad_identity")
     return taken
 
 

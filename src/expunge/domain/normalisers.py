@@ -116,6 +116,22 @@ def _is_invisible(character: str) -> bool:
     return unicodedata.category(character) in {"Cc", "Cf", "Co", "Cn"} or character in _INVISIBLE
 
 
+_HOST = r"[a-z0-9_-]{1,63}"
+_MEANT_ONCE = {"email": re.compile(rf"[^@\s]+@{_HOST}(\.{_HOST})+")}
+"""What earlier versions took, the newest does not, and somebody may mean all the same: a host with an underscore."""
+
+
+def was_meant_once(normaliser: str, text: str) -> bool:
+    """Whether an id that the newest version refuses may be looked for as earlier versions spelled it.
+
+    Whatever else they took cannot be meant: to look for it would find nobody, and say so as if somebody had been
+    looked for.
+    """
+    form = _MEANT_ONCE.get(normaliser)
+    text = text.strip().lower()
+    return form is not None and form.fullmatch(text) is not None and not any(map(_is_invisible, text))
+
+
 NORMALISERS: dict[str, dict[int, Normaliser]] = {
     "exact": {1: _exact},
     "email": {2: _email, 1: _email_1},

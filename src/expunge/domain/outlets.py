@@ -33,6 +33,8 @@ class CommandPerson(Outlet):
     """Who is meant by a pseudonym, for a system that cannot act on it: said once in a command."""
 
     pseudonym: Hex
+    also: tuple[Hex, ...] = ()
+    """Other pseudonyms of the same id: targets may name the person by them, too."""
     sealed: str
     """`{"namespace", "id", "given", "tenant"}` as JSON, in a libsodium sealed box to the system's key, in base64."""
 

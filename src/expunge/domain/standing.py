@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
+from expunge.domain.digest import name
 from expunge.domain.events import millis
 from expunge.domain.rates import Verdict
 from expunge.domain.scope import Hex, Value
@@ -73,6 +74,8 @@ class Hold(Value):
     review_by: datetime | None = None
     """Past this it is reported as overdue for review; it is never lifted by that."""
     placed_at: datetime
+    word: str = ""
+    """The name of the word (`name_of_word`), by which whoever said it sees that it is heard."""
     content: Hex
     """Keyed digest of what was said: the same id with other content is another hold, and refused."""
     order: Order
@@ -95,6 +98,7 @@ class Release(Value):
     at: datetime
     operator: str
     order: Order
+    word: str = ""
 
 
 class Pause(Value):
@@ -105,6 +109,7 @@ class Pause(Value):
     operator: str
     at: datetime
     order: Order
+    word: str = ""
 
 
 MOST_PLACES = 200
@@ -254,6 +259,11 @@ class Standing(Value):
         counts.subtract(before - after)
         counts.update(after - before)
         return self.model_copy(update={"unsettled": {word: n for word, n in sorted(counts.items()) if n > 0}})
+
+
+def name_of_word(identity: str) -> str:
+    """What an operator's word is called where it stands: a digest of its event's id, which everybody can make."""
+    return name("word", identity)
 
 
 def pause_word(scope: str) -> str:

@@ -39,7 +39,7 @@ def hold_published(standing: Standing, hold_id: str, time: datetime) -> list[Out
     hold, sequence = standing.holds.get(hold_id), hearing.sequence(standing, hold_id)
     if hold is None:
         return []
-    data = hold.model_dump(mode="json", exclude={"content", "order", "number", "watermark"}, exclude_none=True)
+    data = hold.model_dump(mode="json", exclude={"content", "order", "number", "watermark", "word"}, exclude_none=True)
     end = standing.release_of(hold_id)
     data |= {"sequence": sequence}
     data |= {"released_at": stamp(end.at), "released_by": end.operator} if end else {}

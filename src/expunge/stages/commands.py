@@ -115,7 +115,11 @@ def _distinct(people: Sequence[dict[str, Any]], *by: str) -> list[dict[str, Any]
 
 def _sealed(root: Root, system: str) -> list[dict[str, Any]]:
     """Identities that a system needs in clear, sealed to it: once in a command, however often targets name them."""
-    return [{"pseudonym": seal.pseudonym, "sealed": seal.sealed} for seal in root.seals if seal.system == system]
+    return [
+        {"pseudonym": seal.pseudonym, **({"also": list(seal.also)} if seal.also else {}), "sealed": seal.sealed}
+        for seal in root.seals
+        if seal.system == system
+    ]
 
 
 def weight(chunk: Chunk, root: Root) -> int:

@@ -177,6 +177,7 @@ class View:
         found = next((chunk for chunk in changed if chunk.carries(command)), None)
         if found is None and (found := self._reader.chunk_of(case_id, command)) is not None:
             self._chunks[case_id, found.summary.digest] = found
+            found = self.chunk(case_id, found.summary.digest)  # as this batch has left it
         return found
 
     def body(self, case_id: str, digest: str) -> Chunk:

@@ -112,7 +112,8 @@ class RedisCaseReader:
         if small := self._small.get(case_id):
             return next(map(small.chunk, small.those(lambda chunk: chunk.carries(command))), None)
         digest = self._read("HGET", self._keys.of("commands", case_id), command)
-        return self.chunk(case_id, digest.decode()) if digest else None
+        found = self.chunk(case_id, digest.decode()) if digest else None
+        return found if found is not None and found.carries(command) else None  # the oldest ones it names no more
 
     def body(self, case_id: str, digest: str) -> Chunk:
         """See `CaseReader.body`."""

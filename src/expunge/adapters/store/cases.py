@@ -137,7 +137,7 @@ class RedisCaseStore:
     def standing(self, partition: int) -> Standing:
         """See `ports.CaseStore.standing`."""
         raw = self._get(partition, "standing")
-        return Standing.model_validate_json(raw) if raw else Standing()
+        return parsed(Standing, raw) if raw else Standing()
 
     def set_aside(self, partition: int, case_id: str, at: int) -> Record | None:
         """See `ports.CaseStore.set_aside`."""

@@ -56,6 +56,8 @@ class Filesystem:
             return failed(target, str(refusal), untouched=True)
         except OSError as error:
             return failed(target, _CODES.get(error.errno or 0, "io_error"))
+        except ValueError:  # a name that no file can have
+            return failed(target, "not_a_path", untouched=True)
 
     def _delete(self, target: Target, path: PurePosixPath) -> Result:
         places = (path, PurePosixPath(RESTRICTED) / path)
@@ -109,6 +111,8 @@ class Filesystem:
             os.write(note, "\n".join(sorted(purposes)).encode())
 
     def _rebuild(self, target: Target, path: PurePosixPath) -> Result:
+        if any(person.closed for person in target.people):
+            return failed(target, "identity_not_revealed", untouched=True)
         named = self._fields.named(target)
         if not named:
             return failed(target, "nothing_to_match", untouched=True)

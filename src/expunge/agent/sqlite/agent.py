@@ -19,6 +19,8 @@ from expunge.domain.vocabulary import Action, Claim
 
 CLAIMS = {Action.DELETE: Claim.DELETED, Action.RESTRICT: Claim.RESTRICTED, Action.LIFT: Claim.LIFTED}
 BUSY_SECONDS = 30.0
+SHORT_SECONDS = 1.0
+"""How long a lock is waited for where nothing new is to be cut off."""
 SETTINGS = ("foreign_keys = on", "secure_delete = on", "journal_size_limit = 0")
 LOOK_AGAIN = timedelta(seconds=15)
 """When to try again to cut a log that somebody keeps open."""
@@ -58,6 +60,8 @@ class Sqlite:
         """For so long a lock is waited for."""
         self._unsettled: dict[str, _Changed] = {}
         """What was deleted and may still be read in the log, by the target's key."""
+        self._log_is_cut = False
+        """Whether nothing of what was deleted is left there: at its start, an agent does not know what died before."""
         if database.is_file():
             with self._connected() as connection:
                 check(connection, self._tables)
@@ -73,18 +77,23 @@ class Sqlite:
             busy = answered and _is_busy(answered[-1][1])  # for so long as somebody keeps the lock, once is enough
             answered.append((target, failed(target, BUSY, untouched=True) if busy else self._one(target)))
         erases = any(isinstance(each, _Changed) and _erases(target, each) for target, each in answered)
-        gone = not erases or self._is_gone()
-        return [
-            self._counted(target, each, gone=gone) if isinstance(each, _Changed) else each for target, each in answered
-        ]
+        if erases or not self._log_is_cut:
+            self._log_is_cut = self._is_gone(self.busy_seconds if erases else min(self.busy_seconds, SHORT_SECONDS))
+        return [self._counted(target, each) if isinstance(each, _Changed) else each for target, each in answered]
+
+    def withdraw(self, command_id: str) -> None:
+        """See `Withdrawable`: what was done stays done, and nothing of it is awaited any more."""
+        for key in [key for key in self._unsettled if key.startswith(command_id)]:
+            del self._unsettled[key]
 
     def _one(self, target: Target) -> Result | _Changed:
         """The answer for a target, or what was changed for it."""
         if target.action not in CLAIMS:
             return failed(target, "unsupported_action", untouched=True)
-        people = [person for person in target.people if person.id is not None]
-        if not people or any(person.closed for person in target.people):
+        if not target.people or any(person.id is None for person in target.people):
             return failed(target, "identity_not_revealed", untouched=True)
+        meant = {(person.namespace, person.id, person.tenant): person for person in target.people}
+        people = list(meant.values())  # an id may stand under several pseudonyms
         try:
             return self._change(target, people)
         except sqlite3.Error as error:
@@ -123,20 +132,23 @@ class Sqlite:
                     matched, affected = matched + found, affected + (_act(rows, table, target, found) if found else 0)
         return _Changed(matched, affected)
 
-    def _is_gone(self) -> bool:
-        """Whether what was deleted is gone from the log; a database that does not say so has it still."""
+    def _is_gone(self, seconds: float) -> bool:
+        """Whether what was deleted is gone from the log; a database that does not say so in time has it still."""
         try:
-            with self._connected() as connection:
+            with self._connected(seconds) as connection:
                 return remains.cut_log(connection)
         except sqlite3.Error as error:
             log.error("the log was not cut", error=getattr(error, "sqlite_errorname", type(error).__name__))
             return False
 
-    def _counted(self, target: Target, changed: _Changed, *, gone: bool) -> Result:
-        """The claim that the numbers bear."""
+    def _counted(self, target: Target, changed: _Changed) -> Result:
+        """The claim that the numbers bear.
+
+        While the log may still hold what this agent has deleted, nobody's rows are called absent, either.
+        """
         before = self._unsettled.pop(target.key, _Changed(0, 0))
         total = _Changed(before.matched + changed.matched, before.affected + changed.affected)
-        if _erases(target, total) and not gone:
+        if target.action is Action.DELETE and not self._log_is_cut:
             self._unsettled[target.key] = total
             return later(target, self._clock.now() + LOOK_AGAIN)
         claim = CLAIMS[target.action]
@@ -146,9 +158,10 @@ class Sqlite:
         return done(target, claim) if target.interrupted else not_found(target, matched=0, affected=0)
 
     @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
+    def _connected(self, seconds: float | None = None) -> Iterator[sqlite3.Connection]:
         uri = f"{self._database.absolute().as_uri()}?mode=rw"
-        connection = sqlite3.connect(uri, uri=True, timeout=self.busy_seconds, isolation_level=None)
+        patience = self.busy_seconds if seconds is None else seconds
+        connection = sqlite3.connect(uri, uri=True, timeout=patience, isolation_level=None)
         try:
             for setting in SETTINGS:
                 connection.execute(f"pragma {setting}")
@@ -177,7 +190,7 @@ def _act(rows: Rows, table: Table, target: Target, found: int) -> int:
         return found - rows.count()
     if table.restriction_column is None:
         raise _NotRestrictable
-    return rows.mark(",".join(sorted(target.purposes)), restrict=target.action is Action.RESTRICT)
+    return rows.mark(target.case_id, ",".join(sorted(target.purposes)), restrict=target.action is Action.RESTRICT)
 
 
 def _register(connection: sqlite3.Connection) -> None:
@@ -186,8 +199,8 @@ def _register(connection: sqlite3.Connection) -> None:
         "expunge_id": (2, values.id_of),
         "expunge_text": (1, values.text_of),
         "expunge_seconds": (1, values.seconds_of),
-        "expunge_marked": (2, lambda written, purposes: values.marked(written, _split(purposes))),
-        "expunge_unmarked": (2, lambda written, purposes: values.unmarked(written, _split(purposes))),
+        "expunge_marked": (3, lambda written, case, purposes: values.marked(written, case, _split(purposes))),
+        "expunge_unmarked": (3, lambda written, case, purposes: values.unmarked(written, case, _split(purposes))),
     }
     for name, (arguments, function) in functions.items():
         connection.create_function(name, arguments, function, deterministic=True)

@@ -131,18 +131,18 @@ class Rows:
         """Delete them."""
         self._connection.execute(f"delete from {self._from} where {self._where}", self._values)  # noqa: S608 - see the class
 
-    def mark(self, purposes: str, *, restrict: bool) -> int:
-        """Write purposes into the restriction column, or take them out; of how many rows that is true by now.
+    def mark(self, case_id: str, purposes: str, *, restrict: bool) -> int:
+        """Write a case's purposes into the restriction column, or take them out; of how many rows that is true by now.
 
         The look afterwards says what stands there, and not what a trigger was told to write.
         """
         column = quoted(self._table.restriction_column or "")
         written = self._of(self._table.restriction_column or "")
         function = "expunge_marked" if restrict else "expunge_unmarked"
-        update = f"update {self._from} set {column} = {function}({written}, :purposes) where {self._where}"  # noqa: S608 - see the class
-        values = {"purposes": purposes}
+        update = f"update {self._from} set {column} = {function}({written}, :case, :purposes) where {self._where}"  # noqa: S608 - see the class
+        values = {"case": case_id, "purposes": purposes}
         self._connection.execute(update, self._values | values)
-        return self.count(f"coalesce({written}, '') = {function}({written}, :purposes)", **values)
+        return self.count(f"coalesce({written}, '') = {function}({written}, :case, :purposes)", **values)
 
 
 def _is_number(text: str | None) -> bool:

@@ -66,14 +66,21 @@ def _number(text: str) -> float | None:
         return None
 
 
-def marked(written: Stored, purposes: Collection[str]) -> str:
-    """A restriction column with more purposes in it; without any it is for all of them."""
-    return ",".join(sorted(_words(written) | (set(purposes) or {EVERYTHING})))
+def marked(written: Stored, case_id: str, purposes: Collection[str]) -> str:
+    """A restriction column with a case's purposes in it, `CASE:PURPOSE` each; without any it is for all of them."""
+    return ",".join(sorted(_words(written) | _of_case(case_id, purposes)))
 
 
-def unmarked(written: Stored, purposes: Collection[str]) -> str:
-    """A restriction column with these purposes taken out."""
-    return ",".join(sorted(_words(written) - (set(purposes) or {EVERYTHING})))
+def unmarked(written: Stored, case_id: str, purposes: Collection[str]) -> str:
+    """A restriction column with a case's purposes taken out; those of other cases, who may be other people's, stay.
+
+    What an earlier build wrote without a case goes, too: nobody else would ever take it out.
+    """
+    return ",".join(sorted(_words(written) - _of_case(case_id, purposes) - (set(purposes) or {EVERYTHING})))
+
+
+def _of_case(case_id: str, purposes: Collection[str]) -> set[str]:
+    return {f"{case_id}:{purpose}" for purpose in set(purposes) or {EVERYTHING}}
 
 
 def _words(written: Stored) -> set[str]:

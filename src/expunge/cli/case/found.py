@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 import typer
 
 from expunge.bootstrap import Installation
-from expunge.cli.common import NO, say_error
+from expunge.cli.common import NO, quiet_console, say_error
 from expunge.domain.case import confirm
 from expunge.domain.case.state import Case
 from expunge.domain.events import stamp
 from expunge.domain.vocabulary import CLOSED
+from expunge.errors import Unavailable
 
 CaseId = Annotated[str, typer.Argument(help="The case.")]
 
@@ -31,6 +33,22 @@ def find(expunge: Installation, name: str) -> Case:
     else:
         say_error(f"no case and no request {name}: `expunge case list` shows those that exist")
     raise typer.Exit(NO)
+
+
+def case_to_name(expunge: Installation, name: str) -> str:
+    """The id of a case, or of a request's case, for a word about it.
+
+    A case may not be open yet, or Redis be away: an id of a case is taken as it is, with a warning.
+    """
+    if re.fullmatch(r"[0-9a-f]{32}", name) is None:
+        return find(expunge, name).case_id
+    try:
+        known = expunge.case(name) is not None
+    except Unavailable:
+        return name
+    if not known:
+        quiet_console.print(f"no case {name} is known yet: it is said for when there is", style="yellow")
+    return name
 
 
 def all_cases(expunge: Installation) -> list[Case]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -24,7 +24,7 @@ def list_cases(
     json_output: Json = False,
 ) -> None:
     """List cases, oldest first."""
-    until = SystemClock().now() + _span(due_within) if due_within else None
+    until = _moment_in(due_within) if due_within else None
 
     def wanted(case: Case) -> bool:
         near = until is None or (case.due_at <= until and case.status not in CLOSED)
@@ -44,6 +44,13 @@ def list_cases(
 
 
 UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+
+
+def _moment_in(text: str) -> datetime:
+    try:
+        return SystemClock().now() + _span(text)
+    except OverflowError:
+        raise typer.BadParameter(f"{text!r} is longer than the calendar", param_hint="--due-within") from None
 
 
 def _span(text: str) -> timedelta:

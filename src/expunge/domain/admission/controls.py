@@ -39,8 +39,10 @@ from expunge.domain.events import CloudEvent, Record, millis
 from expunge.domain.identity import Keys
 from expunge.domain.registry import Operator
 from expunge.domain.scope import one_person
-from expunge.domain.standing import EVERYTHING, Held, Hold, HoldKind, Order, Pause, Release
+from expunge.domain.standing import EVERYTHING, Held, Hold, HoldKind, Order, Pause, Release, name_of_word
 from expunge.errors import InvalidMessage
+
+HOLD_PLACED = "expunge.hold.placed.v1"
 
 
 def control(door: Door, event: CloudEvent, record: Record) -> Control | Said:
@@ -65,10 +67,11 @@ def control(door: Door, event: CloudEvent, record: Record) -> Control | Said:
     if isinstance(said, CaseControl):
         return _of_case(door, said, spoken | {"case_id": said.case_id})
     if isinstance(said, EmissionPaused | EmissionResumed):
-        return PauseSaid(pause=_pause(door, said, operator, record))
+        return PauseSaid(pause=_pause(door, said, operator, record, event.id))
     if isinstance(said, Placed):
-        return HoldPlaced(hold=_hold(door, said, operator, record, content), place=place)
-    release = Release(at=record.appended_at, operator=operator.name, order=_order(record))
+        return HoldPlaced(hold=_hold(door, said, operator, record, event.id), place=place)
+    word = name_of_word(event.id)
+    release = Release(at=record.appended_at, operator=operator.name, order=_order(record), word=word)
     return HoldReleased(hold_id=said.hold_id, release=release, content=content, place=place)
 
 
@@ -101,13 +104,16 @@ def _order(record: Record) -> Order:
     return Order(millis(record.appended_at), record.partition, position.offset, position.leader_epoch)
 
 
-def _pause(door: Door, said: EmissionPaused | EmissionResumed, operator: Operator, record: Record) -> Pause:
+def _pause(
+    door: Door, said: EmissionPaused | EmissionResumed, operator: Operator, record: Record, identity: str
+) -> Pause:
     return Pause(
         scope=_whose(door, said.scope),
         paused=isinstance(said, EmissionPaused),
         operator=operator.name,
         at=record.appended_at,
         order=_order(record),
+        word=name_of_word(identity),
     )
 
 
@@ -123,7 +129,7 @@ def _whose(door: Door, scope: PauseScope) -> str:
     return f"case:{scope.case_id}" if scope.case_id is not None else EVERYTHING
 
 
-def _hold(door: Door, said: Placed, operator: Operator, record: Record, content: str) -> Hold:
+def _hold(door: Door, said: Placed, operator: Operator, record: Record, identity: str) -> Hold:
     return Hold(
         hold_id=said.hold_id,
         scope=_held(door, said.scope),
@@ -132,7 +138,8 @@ def _hold(door: Door, said: Placed, operator: Operator, record: Record, content:
         operator=operator.name,
         review_by=said.review_by,
         placed_at=record.appended_at,
-        content=content,
+        word=name_of_word(identity),
+        content=content_of(door.keys, said, HOLD_PLACED, identity),
         order=_order(record),
     )
 

@@ -204,11 +204,12 @@ def _seals(door: Door, identities: Sequence[inlets.Identity], seal_for: SealFor)
             "given": identity.id,
             "tenant": door.tenant_of(identity),
         }
-        pseudonym = door.pseudonyms(identity)[0].hex()
+        pseudonym, *also = (each.hex() for each in door.pseudonyms(identity))
         seals += [
             Seal(
                 system=system.name,
                 pseudonym=pseudonym,
+                also=tuple(also),
                 sealed=seal_for(system.sealing_key, rfc8785.dumps(plain)),
             )
             for system in door.registry.systems

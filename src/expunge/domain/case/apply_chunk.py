@@ -93,8 +93,14 @@ def _named(chunk: ChunkState, command: str) -> dict[str, Any]:
     part = left if len(left) < chunk.summary.size else ()
     if command == chunk.command_id:
         return {"named": {**chunk.named, command: part} if part else chunk.named}
-    named = {chunk.command_id: chunk.ordinals, **chunk.named, command: left}
-    return {"named": dict(list(named.items())[-KEPT_COMMANDS:])}
+    return {"named": _latest(chunk, command, left)}
+
+
+def _latest(chunk: ChunkState, command: str, ordinals: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """The latest commands of a chunk, in order, with one more: the one before it stands in front of that."""
+    earlier = {each: named for each, named in chunk.named.items() if each not in (chunk.command_id, command)}
+    named = {**earlier, chunk.command_id: chunk.ordinals, command: ordinals}
+    return dict(list(named.items())[-KEPT_COMMANDS:])
 
 
 def _turned(case: Case, chunk: ChunkState) -> Case:
@@ -226,8 +232,7 @@ def _accepted(case: Case, chunks: Chunks, fact: Accepted) -> tuple[Case, Chunks]
     before = chunks[fact.chunk]
     changes: dict[str, Any] = {"begun": fact.begun}
     if fact.joint and fact.joint not in before.named:  # what is made under it was made by this command
-        named = {before.command_id: before.ordinals, **before.named, fact.joint: ()}
-        changes["named"] = dict(list(named.items())[-KEPT_COMMANDS:])
+        changes["named"] = _latest(before, fact.joint, ())
     return _changed(case, before, **changes, receipt=(fact.attempt, fact.sequence), next_at=fact.next_at)
 
 

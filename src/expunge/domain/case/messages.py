@@ -25,6 +25,8 @@ class Seal(Value):
 
     system: str
     pseudonym: Hex
+    also: tuple[Hex, ...] = ()
+    """Pseudonyms of the same id under earlier versions of its normaliser."""
     sealed: str
 
 
