@@ -370,6 +370,9 @@ class World:
     def rest(self, seconds: float) -> None:
         """Time passes when a test says so."""
 
+    def silent_seconds(self) -> float:
+        return 0.0
+
     def close(self) -> None:
         raise NotImplementedError
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -52,6 +53,8 @@ from expunge.stages.notary import Notary
 from expunge.stages.resolver import Resolver
 from expunge.stages.traversal import Bounds
 
+FOREIGN_INDEX = "the index was made with another secret"
+NO_INDEX = "run `expunge topics create` on a new installation; restore Redis from its backup if the topics hold data"
 START_SECONDS = 60.0
 """So long a process waits at its start for servers that it cannot reach."""
 
@@ -266,17 +269,27 @@ class Installation:
             rest = f" (and {len(findings) - 1} more: `expunge doctor`)" if len(findings) > 1 else ""
             raise ConfigurationError(f"{findings[0].problem}: {findings[0].mend}{rest}")
 
+    def refuse_other_secret(self) -> None:
+        """Look for nobody under pseudonyms of another secret: nobody would be found, and that looks like an answer.
+
+        Raises:
+            ConfigurationError: the index was made with another one. While Redis is away, nothing is known.
+        """
+        with contextlib.suppress(Unavailable):
+            meta = self.server.read_meta()
+            if meta is not None and meta.check != self.keys.check:
+                raise ConfigurationError(f"{FOREIGN_INDEX}: set secret_file to the secret it was made with")
+
     def index_findings(self) -> list[Finding]:
         """What is wrong with the index."""
         meta = self.server.read_meta()
         if meta is None:
-            mend = "run `expunge topics create` on a new installation, `expunge rebuild` if the topics hold data"
-            return [Finding("Redis holds no index", mend)]
+            return [Finding("Redis holds no index", NO_INDEX)]
         if meta.layout != FORMAT:
             mend = "run the version that made it, or rebuild the index into an empty Redis"
             return [Finding(f"the index has layout {meta.layout}, this version reads {FORMAT}", mend)]
         if meta.check != self.keys.check:
-            return [Finding("the index was made with another secret", "set secret_file to the secret it was made with")]
+            return [Finding(FOREIGN_INDEX, "set secret_file to the secret it was made with")]
         return []
 
     def create(self, say: Callable[[str], None]) -> None:
@@ -292,7 +305,7 @@ class Installation:
             raise ConfigurationError(f"{findings[0].problem}: {findings[0].mend}")
         if self.server.read_meta() is None:
             if not self.topics.empty(["assets", "ledger"]):
-                raise ConfigurationError("Redis is empty but the topics hold data: run `expunge rebuild`")
+                raise ConfigurationError("Redis is empty but the topics hold data: restore it from its backup")
             self.server.initialise(buckets_for(self.settings.redis.expected_assets), self.keys.check)
 
     def close(self) -> None:

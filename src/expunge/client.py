@@ -70,7 +70,8 @@ class Asset:
         id: as its system calls it.
         kind: what it is.
         system: who keeps it.
-        people: whom it names; with them, or with data sources, `collected_at` must be said.
+        people: whom it names: each a person, and several ids of one person as one sequence of them. With people, or
+            with data sources, `collected_at` must be said.
         data_sources: where it came from.
         parents: ids of what it was made from.
         collected_at: when it was collected.
@@ -82,7 +83,7 @@ class Asset:
     id: str
     kind: Kind | str
     system: str
-    people: Sequence[Person] = ()
+    people: Sequence[Person | Sequence[Person]] = ()
     data_sources: Sequence[str] = ()
     parents: Sequence[str] = ()
     collected_at: datetime | None = None
@@ -99,7 +100,7 @@ class Asset:
         lists = {"data_sources": self.data_sources, "parents": self.parents}
         said |= {name: list(values) for name, values in lists.items() if values}
         if self.people:
-            said["subjects"] = [each.data() for each in self.people]
+            said["subjects"] = _several(self.people)
         for moment, when in (("collected_at", self.collected_at), ("derived_at", self.derived_at)):
             if when is not None:
                 said[moment] = stamp(_aware(when))
@@ -281,7 +282,29 @@ def _messages(said: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 
 
 def _subjects(people: Sequence[Person]) -> dict[str, Any]:
-    return {"subjects": [each.data() for each in people]}
+    return {"subjects": [_person(each).data() for each in people]}
+
+
+def _several(people: Sequence[Person | Sequence[Person]]) -> list[dict[str, Any]]:
+    """People, those of one sequence as one."""
+    said: list[dict[str, Any]] = []
+    for number, each in enumerate(people):
+        if isinstance(each, list | tuple):
+            said += [{"person": str(number)} | _person(one).data() for one in each]
+        else:
+            said.append(_person(each).data())
+    return said
+
+
+def _person(value: object) -> Person:
+    """A person, as somebody passed it.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if not isinstance(value, Person):
+        raise TypeError(f"a Person is needed, as in Person('user_id', '12345'), and not {type(value).__name__}")
+    return value
 
 
 def _check_ids(said: Mapping[str, Any]) -> None:

@@ -188,8 +188,10 @@ class Settings(BaseSettings):
         try:
             return self.secret_file.read_bytes().strip()
         except OSError as error:
-            mend = "head -c 48 /dev/urandom | base64 > " + str(self.secret_file)
-            raise ConfigurationError(f"secret file {self.secret_file}: {error.strerror}; make one: {mend}") from None
+            path = self.secret_file.absolute()
+            mend = f"(umask 077; head -c 48 /dev/urandom | base64 > {path})"
+            text = f"secret file {path}: {error.strerror}; restore it, or only for a new installation make one"
+            raise ConfigurationError(f"{text}: {mend}") from None
 
 
 def without_password(url: str) -> str:
@@ -209,7 +211,8 @@ def config_file() -> Path | None:
     named = os.environ.get("EXPUNGE_CONFIG")
     if named:
         if not Path(named).is_file():
-            raise ConfigurationError(f"configuration file not found: {named} (EXPUNGE_CONFIG)")
+            what = "is a directory" if Path(named).is_dir() else "is not there"
+            raise ConfigurationError(f"the configuration file {named}, which EXPUNGE_CONFIG names, {what}")
         return Path(named)
     return Path(DEFAULT_FILE) if Path(DEFAULT_FILE).is_file() else None
 
@@ -222,16 +225,30 @@ def load(**flags: Any) -> Settings:
     """
     _check_variables()
     try:
-        return Settings(**flags)
+        settings = Settings(**flags)
+        settings.registry()
     except ValidationError as error:
         source = config_file() or "no configuration file, and the environment"
-        wrong = [
-            f"{'.'.join(str(part) for part in each['loc']) or 'settings'}: {each['msg']}"
-            for each in error.errors(include_url=False, include_input=False)
-        ]
+        wrong = [_wrong(each["loc"], each["msg"]) for each in error.errors(include_url=False, include_input=False)]
         raise ConfigurationError(f"{source}: {'; '.join(wrong)}") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{config_file()}: not TOML: {error}") from None
+    unknown = {each.system for each in settings.agents} - {each.name for each in settings.systems}
+    if unknown:
+        raise ConfigurationError(f"{config_file()}: [[agents]] of {min(unknown)}, which is none of [[systems]]")
+    return settings
+
+
+def _wrong(loc: tuple[int | str, ...], text: str) -> str:
+    """What is wrong, where: a table of a list by its place, counted from 1, and a variable by its name."""
+    variable = "EXPUNGE_" + "__".join(str(part) for part in loc).upper()
+    if variable in {name.upper() for name in os.environ}:
+        return f"{variable}: {text}"
+    parts = [f"{part + 1}." if isinstance(part, int) else part for part in loc]
+    if len(parts) > 1 and isinstance(loc[1], int):
+        parts = [f"[[{loc[0]}]] number {loc[1] + 1}", *map(str, loc[2:])]
+        return f"{' '.join(parts[:1])}: {'.'.join(parts[1:])}: {text}" if parts[1:] else f"{parts[0]}: {text}"
+    return f"{'.'.join(parts) or 'settings'}: {text.removeprefix('Value error, ')}"
 
 
 def _check_variables() -> None:

@@ -149,6 +149,16 @@ def test_an_interrupted_import_goes_on_where_it_was(tmp_path: Path, monkeypatch:
     assert not file.with_name("many.jsonl.imported").exists()
 
 
+def test_several_ids_of_one_person_stand_in_one_cell(world: Deployment, tmp_path: Path) -> None:
+    file = tmp_path / "people.csv"
+    row = "files:one-person,object,files,user_id:una = email:una@example.com,2026-01-01T00:00:00Z"
+    file.write_text(f"{DATED}\n{row}\n")
+    assert expunge("index", "import", str(file), "--wait", "0").exit_code == 0
+    world.await_indexed()
+    found = json.loads(expunge("index", "lookup", "files:one-person", "--json").stdout)
+    assert not found["shared"]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "where"),
     [

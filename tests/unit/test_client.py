@@ -53,6 +53,39 @@ def test_what_is_registered_can_be_erased(said: tuple[Client, Wire]) -> None:
     assert not wire.world.dead_letters()
 
 
+def test_ids_that_are_passed_together_are_one_persons(said: tuple[Client, Wire]) -> None:
+    """Two ids of one person made her file a shared one: it was to be redacted, which nobody could, and stayed."""
+    client, wire = said
+    ann = (Person("user_id", "ann"), Person("email", "ann@example.com"))
+    client.register("photo-1", Kind.OBJECT, "photos", people=[ann], collected_at=SPRING)
+    client.register("photo-2", Kind.OBJECT, "photos", people=[*ann], collected_at=SPRING)
+    client.erase(*ann)
+    commands = wire.world.broker.events("commands.photos")
+    found = {target["asset"]: each["data"]["action"] for each in commands for target in each["data"]["targets"]}
+    assert found == {"photo-1": "delete", "photo-2": "redact"}
+
+
+@pytest.mark.parametrize("wrong", ["user_id:ann", ["ann"], None])
+def test_what_is_no_person_is_said_at_once(said: tuple[Client, Wire], wrong: Any) -> None:
+    client, _ = said
+    with pytest.raises(TypeError, match="a Person is needed"):
+        client.erase(wrong)
+    with pytest.raises(TypeError, match="a Person is needed"):
+        client.register("a", Kind.OBJECT, "photos", people=[wrong], collected_at=SPRING)
+
+
+def test_sizes_are_held_to_before_anything_is_said(said: tuple[Client, Wire]) -> None:
+    """It was published, and became a dead letter that nobody looked at."""
+    client, wire = said
+    with pytest.raises(InvalidMessage, match="bad_field"):
+        client.withdraw_assets("x" * 4_000)
+    with pytest.raises(InvalidMessage, match="bad_field"):
+        client.remove("x" * 4_000, "photos")
+    with pytest.raises(InvalidMessage, match="id_too_long"):
+        client.erase(Person("user_id", "x" * 2_000))
+    assert not wire.messages
+
+
 def test_every_kind_of_request_is_one_that_expunge_takes(said: tuple[Client, Wire]) -> None:
     client, wire = said
     client.revoke(ANN_ALONE, purposes=["training"])

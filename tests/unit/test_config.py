@@ -40,3 +40,39 @@ def test_an_address_that_is_none_is_an_error_for_people(url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"redis\.url") as refused:
         Server(url, "x.")
     assert "hunter2" not in json.dumps(str(refused.value))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('[[systems]]\nname = "a"\n[[systems]]\nname = "a"\n', "declared twice"),
+        ('[[publishers]]\nname = "a"\nsource = "/a"\n', "[[publishers]] number 1: default_regime"),
+        ('[[agents]]\nsystem = "flies"\ntype = "sqlite"\nstate = "x"\n', "[[agents]] of flies"),
+    ],
+)
+def test_what_is_declared_wrongly_is_said_when_it_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, says: str
+) -> None:
+    """A system that was declared twice ended `doctor`, of all commands, with a traceback."""
+    (tmp_path / "expunge.toml").write_text(text)
+    monkeypatch.setenv("EXPUNGE_CONFIG", str(tmp_path / "expunge.toml"))
+    with pytest.raises(ConfigurationError) as refused:
+        load()
+    assert says in str(refused.value)
+
+
+def test_a_variable_that_is_wrong_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("EXPUNGE_CONFIG", raising=False)
+    monkeypatch.setenv("EXPUNGE_KAFKA__BOOTSTRAPSERVERS", "x")
+    with pytest.raises(ConfigurationError, match="EXPUNGE_KAFKA__BOOTSTRAPSERVERS"):
+        load()
+    monkeypatch.setenv("EXPUNGE_CONFIG", str(tmp_path))
+    with pytest.raises(ConfigurationError, match="is a directory"):
+        load()
+
+
+def test_a_missing_secret_is_to_be_restored_and_a_new_one_is_nobody_elses(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"restore it.*umask 077") as refused:
+        load(secret_file=tmp_path / "secret").secret()
+    assert str(tmp_path / "secret") in str(refused.value)

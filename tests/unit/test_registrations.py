@@ -26,7 +26,7 @@ def indexed(world: World) -> set[str]:
     [
         ({"asset": "x", "kind": "thing", "system": "photos"}, "bad_field", "data.assets.1.kind"),
         ({"asset": "x"}, "missing_field", "data.assets.1.kind"),
-        (GOOD | {"purposes": ["unheard-of"]}, "undeclared_purpose", "data.assets.1"),
+        (GOOD | {"purposes": ["unheard-of"]}, "undeclared_purpose", "data.assets.1.purposes"),
         (GOOD | {"subjects": [{"namespace": "user_id", "id": "ann"}]}, "missing_field", "data.assets.1.collected_at"),
         (
             GOOD | {"collected_at": "2026-01-01T00:00:00Z", "subjects": [{"namespace": "email", "id": "no-address"}]},

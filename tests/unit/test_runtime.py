@@ -32,6 +32,10 @@ class World:
         self.metrics = MemoryMetrics()
         self.at, self.takes = 1000.0, {"poll": 0.2}
         self.rests: list[float] = []
+        self.silent = 0.0
+
+    def silent_seconds(self) -> float:
+        return self.silent
 
     def _step(self, step: str) -> None:
         self.calls.append(step)
@@ -151,6 +155,19 @@ def test_any_other_error_ends_the_process_before_the_commit(step: str) -> None:
     with pytest.raises(ZeroDivisionError):
         world.turn()
     assert "commit" not in world.calls
+
+
+def test_a_broker_that_answers_nothing_is_not_taken_for_one_that_is_back() -> None:
+    """A poll of a broker that is away ends without a word, and "goes on" was said in the middle of the outage."""
+    world = World(broken={"poll": Unavailable("away", server="Kafka")}, batch=[])
+    loop = world.loop()
+    loop.turn()
+    world.at, world.silent = world.at + 30, 60.0
+    loop.turn()
+    assert loop._outage.failures == 1
+    world.silent = 1.0
+    loop.turn()
+    assert loop._outage.failures == 0
 
 
 def test_the_loop_stops_after_the_batch_under_way_and_closes() -> None:

@@ -33,7 +33,9 @@ def load_policy(path: Path | None) -> Policy:
         return parse_policy(path.read_text(), str(path))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ConfigurationError(f"policy {path}: {reason}; `expunge policy show` prints one to begin with") from None
+        raise ConfigurationError(
+            f"policy {path}: {reason}; `expunge policy show --shipped` prints one to begin with"
+        ) from None
 
 
 def parse_policy(text: str, where: str) -> Policy:

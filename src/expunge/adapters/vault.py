@@ -83,6 +83,14 @@ class Opener:
             raise InvalidMessage("not_openable", "sealed identity") from None
 
 
+def is_pair(public: str, private: str) -> bool:
+    """Whether what is sealed to a public key is opened by a private one; both hexadecimal."""
+    try:
+        return bytes(PrivateKey(bytes.fromhex(private)).public_key).hex() == public.lower()
+    except (ValueError, TypeError, CryptoError):
+        return False
+
+
 def new_key_pair() -> tuple[str, str]:
     """A fresh X25519 pair for a system: (private, public), hexadecimal."""
     private = PrivateKey.generate()

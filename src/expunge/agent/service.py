@@ -130,7 +130,7 @@ class Agent:
                 due = [self._reader.read(raw.encode()) for raw in self._memory.due(self._clock.now())]
                 self._serve(due, held)
             self._waits_until = math.inf
-            self._outage.ends()
+            self._outage.ends(self._records.silent_seconds())
             self._metrics.alive(self._system)
         except Fenced:
             log.warning("fell out of its group; reading again", system=self._system)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from expunge.adapters.system import OTHERS, configure_logs, end_on_signals, refuse_if_readable, serve_metrics
+from expunge.adapters.vault import is_pair
 from expunge.agent import Agent, AgentMetrics
 from expunge.agent.filesystem import Fields, Filesystem
 from expunge.agent.sqlite import Sqlite, Table
@@ -33,7 +35,9 @@ app.command("check")(conformance.check)
 
 @app.command("run")
 def run_agents(
-    systems: Annotated[list[str], typer.Argument(help="Systems declared under [[agents]]; one thread each.")],
+    systems: Annotated[
+        list[str], typer.Argument(help="Systems that have a table of agents in the configuration; one thread each.")
+    ],
     metrics_port: Annotated[int, typer.Option(min=0, max=65_535, help="Where to serve metrics; 0: nowhere.")] = 0,
 ) -> None:
     """Run the agents of one or more systems until SIGTERM."""
@@ -48,7 +52,7 @@ def run_agents(
     metrics = AgentMetrics()
     if metrics_port:
         serve_metrics(metrics_port, settings.metrics.address, metrics.registry)
-    served = {each.system: Served(purger(each, settings), each.state, _key(each)) for each in chosen}
+    served = {each.system: Served(purger(each, settings), each.state, _key(each, settings)) for each in chosen}
     serve_all(settings, served, metrics)
 
 
@@ -95,7 +99,7 @@ def serve_all(settings: Settings, systems: Mapping[str, Served], metrics: AgentM
         raise failures[0]
 
 
-def _key(declared: AgentSettings) -> str | None:
+def _key(declared: AgentSettings, settings: Settings) -> str | None:
     if declared.key_file is None:
         return None
     try:
@@ -103,6 +107,12 @@ def _key(declared: AgentSettings) -> str | None:
     except OSError as error:
         raise ConfigurationError(f"key file {declared.key_file}: {error.strerror}") from None
     refuse_if_readable(declared.key_file, "key file", OTHERS)
+    opens = next((each.sealing_key for each in settings.systems if each.name == declared.system), None)
+    if opens and not is_pair(opens, key):
+        text = (
+            f"agent {declared.system}: the key in {declared.key_file} opens nothing that is sealed to its sealing_key"
+        )
+        raise ConfigurationError(f"{text} under [[systems]]: they are no pair")
     return key
 
 
@@ -114,7 +124,7 @@ def purger(declared: AgentSettings, settings: Settings) -> Purger:
     """
     if declared.type == "filesystem":
         if declared.root is None or not declared.root.is_dir():
-            raise ConfigurationError(f"agent {declared.system}: root must be a directory that exists")
+            raise ConfigurationError(f"agent {declared.system}: root must be a directory that exists: {declared.root}")
         fields = Fields(*map(frozenset, (declared.person_fields, declared.asset_fields, declared.data_source_fields)))
         links = declared.hard_links == "allow"
         return Filesystem(declared.root, declared.asset_prefix, fields=fields, links=links)
@@ -134,4 +144,7 @@ def purger(declared: AgentSettings, settings: Settings) -> Purger:
             text = f"agent {declared.system}: table {table.name} is searched by {table.namespace}, which is not in the"
             raise ConfigurationError(f"{text} system's `reveal`: nobody would be found in it")
     tables = [Table(**table.model_dump(), normaliser=normalisers[table.namespace]) for table in declared.tables]
-    return Sqlite(declared.database, tables)
+    try:
+        return Sqlite(declared.database, tables)
+    except sqlite3.Error as error:
+        raise ConfigurationError(f"agent {declared.system}: {declared.database} cannot be read: {error}") from None

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from expunge.bootstrap import Installation
-from expunge.config import load
+from expunge.config import config_file, load
 from expunge.errors import ConfigurationError
 
 NO = 1
@@ -80,6 +80,8 @@ def to_the_minute(stamped: str) -> str:
 def installation(**flags: Any) -> Installation:
     """The installation that the settings describe; `let_go` closes it when the command ends, however it ends."""
     expunge = Installation(load(**flags))
+    if config_file() is None:
+        quiet_console.print("no expunge.toml here, and no EXPUNGE_CONFIG: defaults are used", style="yellow")
     _opened.append(expunge)
     return expunge
 

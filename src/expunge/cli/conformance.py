@@ -61,7 +61,7 @@ def check(
     topics = KafkaTopics(kafka.bootstrap_servers, kafka.options, under)
     every = all_topics(Registry(systems=(System(name=system),)), 1, 1, 1)
     topics.create([each for each in every if each.name in (f"commands.{system}", f"receipts.{system}")])
-    if not json_output and prefix is None:
+    if not topics.members(f"{under}agent.{system}") and not json_output:
         console.print(f"start the agent of {system} with prefix={under}", markup=False)
     talk = _Kafka(kafka.bootstrap_servers, kafka.options, under, system, topics)
     clock = SystemClock()

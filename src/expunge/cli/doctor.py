@@ -250,6 +250,9 @@ def _clocks(expunge: Installation) -> list[Finding]:
     return findings
 
 
+NOT_SIGNED = "let nobody write to `controls` and `requests` whom you would not believe: nothing can be signed yet"
+
+
 def _declarations(expunge: Installation) -> list[Finding]:
     settings = expunge.settings
     found = []
@@ -258,7 +261,7 @@ def _declarations(expunge: Installation) -> list[Finding]:
     if not settings.systems:
         found.append(Finding("no systems are declared: every asset is unowned", "add [[systems]]"))
     if settings.allow_unsigned:
-        found.append(Finding("allow_unsigned is set: anybody who can write to a topic is believed", "unset it"))
+        found.append(Finding("allow_unsigned is set: anybody who can write to a topic is believed", NOT_SIGNED))
     approvers = sum("approve" in operator.roles for operator in settings.operators)
     most = max(row.approvals for row in expunge.policy.guard)
     if approvers < most:

@@ -11,7 +11,7 @@ from rich.text import Text
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
 from expunge.cli.case.found import case_to_name
-from expunge.cli.common import Json, console, identity, installation, moment_of, print_json, print_table
+from expunge.cli.common import Json, console, identity, installation, moment_of, print_json, print_table, quiet_console
 from expunge.cli.words import Operator, Wait, await_word, say_word, standing
 from expunge.domain.events import stamp
 from expunge.domain.standing import Hold, HoldKind, Standing, hold_word
@@ -57,6 +57,8 @@ def place(
     expunge = installation()
     if "case_id" in scope:
         scope["case_id"] = case_to_name(expunge, scope["case_id"])
+    if "asset" in scope:
+        _say_if_unknown(expunge, scope["asset"])
     data: dict[str, Any] = {"hold_id": hold_id, "scope": scope, "basis": basis, "custodian": custodian}
     if review_by is not None:
         data["review_by"] = stamp(moment_of(review_by, "--review-by"))
@@ -67,6 +69,16 @@ def place(
         return known is not None and known.word == word.name
 
     await_word(expunge, word, hold_word(hold_id), heard, wait, as_json=json_output)
+
+
+def _say_if_unknown(expunge: Installation, asset: str) -> None:
+    """A hold on what is not there yet is right, and a hold on what is misspelt keeps nothing."""
+    try:
+        known = expunge.index.rows([expunge.keys.asset(asset)])[0] is not None
+    except (Unavailable, ConfigurationError):
+        return
+    if not known:
+        quiet_console.print("that asset is not in the index: the hold covers it once it is registered", style="yellow")
 
 
 @app.command()

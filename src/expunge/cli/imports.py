@@ -19,9 +19,12 @@ from expunge.domain.admission import registrations
 from expunge.domain.admission.door import Door
 from expunge.domain.digest import name
 from expunge.domain.events import DuplicateKey, loaded
+from expunge.domain.vocabulary import Kind
 from expunge.errors import ConfigurationError, InvalidMessage
 
 HEAD_BYTES = 65_536
+ONE_PERSON = " = "
+"""Between several ids of one person in a cell."""
 LISTS = frozenset({"parents", "subjects", "data_sources", "purposes", "categories", "aliases", "namespaces"})
 
 
@@ -127,7 +130,8 @@ def problem(door: Door, row: Row, now: datetime) -> str:
         registrations.check(door, model, row.entry, now)
     except InvalidMessage as error:
         where = error.where.removeprefix("data.")
-        return f"{error.reason}: {where}" if where else error.reason
+        known = f" (one of {', '.join(Kind)})" if (error.reason, where) == ("bad_field", "kind") else ""
+        return f"{error.reason}: {where}{known}" if where else error.reason
     return ""
 
 
@@ -184,6 +188,12 @@ def _columns(stream: BinaryIO, file: Path) -> list[str]:
     return columns
 
 
+def _ids(person: str, number: int) -> list[dict[str, str]]:
+    ids = [each.partition(":") for each in person.split(ONE_PERSON)]
+    label = {"person": str(number)} if len(ids) > 1 else {}
+    return [{"namespace": space, "id": text} | label for space, _, text in ids]
+
+
 def _truth(cell: str) -> bool:
     if cell.lower() not in {"true", "false"}:
         raise ValueError("shared is true or false")
@@ -191,7 +201,10 @@ def _truth(cell: str) -> bool:
 
 
 def _from_csv(line: bytes, columns: list[str]) -> dict[str, Any]:
-    """A row of one line. Lists are separated by `|`, people are NAMESPACE:ID, empty cells say nothing."""
+    """A row of one line. Lists are separated by `|`, people are NAMESPACE:ID, empty cells say nothing.
+
+    Several ids of one person are joined by ` = `.
+    """
     rows = list(csv.reader(io.StringIO(line.decode(), newline="")))
     cells = rows[0]
     if len(rows) > 1 or len(cells) != len(columns):
@@ -201,8 +214,7 @@ def _from_csv(line: bytes, columns: list[str]) -> dict[str, Any]:
         if not cell:
             continue
         if column == "subjects":
-            people = [each.partition(":") for each in cell.split("|")]
-            entry[column] = [{"namespace": space, "id": person} for space, _, person in people]
+            entry[column] = [each for number, person in enumerate(cell.split("|")) for each in _ids(person, number)]
         elif column in LISTS:
             entry[column] = cell.split("|")
         elif column.startswith("attributes."):

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from functools import partial
@@ -147,7 +148,10 @@ def _publish(
 ) -> int:
     count = 0
     waiting: list[Outgoing] = []
+    declared = {each.name for each in expunge.settings.systems}
+    unowned: Counter[str] = Counter()
     for batch in found:
+        unowned.update(each["system"] for each in batch.assets if each["system"] not in declared)
         waiting.append(_message(source, batch.assets))
         count += len(batch.assets)
         if len(waiting) >= MESSAGES_PER_SEND:
@@ -157,6 +161,9 @@ def _publish(
             tell(batch.end)
     expunge.sender.publish(waiting)
     mark.remove()
+    for system, number in sorted(unowned.items()):
+        text = f"{number:,} are of {visible(system)}, which is none of [[systems]]: nobody can be told to purge them"
+        quiet_console.print(text, style="yellow", markup=False, soft_wrap=True)
     return count
 
 
@@ -214,6 +221,7 @@ def lookup(
     if (asset is None) == (subject is None):
         raise ConfigurationError("lookup takes an asset, or --subject -")
     expunge = installation()
+    expunge.refuse_other_secret()
     if subject is not None:
         _lookup_person(expunge, subject, as_json=json_output)
         return

@@ -28,9 +28,11 @@ def root() -> None:
 
 
 @app.command()
-def show() -> None:
+def show(
+    as_shipped: Annotated[bool, typer.Option("--shipped", help="The one that comes with Expunge.")] = False,
+) -> None:
     """Print the policy in force, to read or to begin one's own with."""
-    path = installation().settings.policy_file
+    path = None if as_shipped else installation().settings.policy_file
     load_policy(path)
     typer.echo(path.read_text() if path else shipped(), nl=False)
 

@@ -21,11 +21,13 @@ from expunge.cli.common import (
     installation,
     moment_of,
     print_json,
-    quiet_console,
+    say_error,
     status_text,
     visible,
 )
 from expunge.client import Client
+from expunge.domain import inlets
+from expunge.domain.admission.requests import JURISDICTIONS
 from expunge.domain.registry import Publisher
 from expunge.domain.vocabulary import Regime
 from expunge.errors import ConfigurationError, InvalidMessage
@@ -84,6 +86,7 @@ def submit(
     All ids are one person's: name all that you know.
     """
     expunge = installation()
+    expunge.refuse_other_secret()
     speaker = _publisher(expunge, publisher)
     data = _data(kind, subject or [], data_source or [], asset or [], purpose or [])
     if tenant:
@@ -91,11 +94,16 @@ def submit(
     now = SystemClock().now()
     about: dict[str, Any] = {"request_id": request_id or f"cli-{uuid.uuid4()}", "regime": regime}
     about |= {"jurisdiction": jurisdiction, "dry_run": dry_run, "received_at": _moment(received_at, now)}
+    if kind is Kind.LIFT and wait:
+        raise ConfigurationError("lift opens no case to wait for: `case show` of the case that restricted says lifted")
     case_id = publish(expunge, speaker, kind, data, about)
+    if kind is Kind.LIFT:
+        case_id = ""
     if json_output:
-        print_json({"case_id": case_id, "request_id": about["request_id"]})
+        print_json({"case_id": case_id or None, "request_id": about["request_id"]})
     else:
-        console.print(Text.assemble("request ", (visible(about["request_id"]), "bold"), ", case ", (case_id, "bold")))
+        case = (", case ", (case_id, "bold")) if case_id else (": it opens no case",)
+        console.print(Text.assemble("request ", (visible(about["request_id"]), "bold"), *case))
     final = _wait(expunge, speaker, case_id, now, timeout, dry_run=dry_run, as_json=json_output) if wait else True
     if not final:
         raise typer.Exit(NO)
@@ -157,6 +165,7 @@ def publish(expunge: Installation, speaker: Publisher, kind: Kind, data: dict[st
     Raises:
         ConfigurationError: it would be refused.
     """
+    _refuse_what_the_door_would(expunge, data, about)
     kafka = expunge.settings.kafka
     prefix = expunge.settings.prefix
     with Client(kafka.bootstrap_servers, speaker.source, prefix=prefix, options=kafka.options) as client:
@@ -165,6 +174,35 @@ def publish(expunge: Installation, speaker: Publisher, kind: Kind, data: dict[st
         except InvalidMessage as error:
             raise ConfigurationError(f"that would be refused: {error}") from None
     return expunge.keys.case(speaker.source, request_id)
+
+
+def _refuse_what_the_door_would(expunge: Installation, data: dict[str, Any], about: dict[str, Any]) -> None:
+    """See that names are declared and ids of their form, before anybody is told that a request is on its way.
+
+    Raises:
+        ConfigurationError: they are not; what is declared.
+    """
+    registry = expunge.settings.registry()
+    declared = {
+        "namespace": [each.name for each in registry.namespaces],
+        "purpose": list(registry.purposes),
+        "data source": list(registry.data_sources),
+    }
+    try:
+        for person in data.get("subjects", ()):
+            expunge.door.pseudonyms(inlets.check(inlets.Identity, person))
+        expunge.door.check_data_sources(data.get("data_sources", ()))
+        for purpose in data.get("purposes", ()):
+            if purpose not in registry.purposes:
+                raise InvalidMessage("undeclared_purpose")
+    except InvalidMessage as error:
+        what = error.reason.removeprefix("undeclared_").replace("_", " ")
+        known = f"; declared: {', '.join(declared[what]) or 'none'}" if what in declared else ""
+        raise ConfigurationError(f"that would be refused: {error}{known}") from None
+    jurisdiction = about.get("jurisdiction")
+    if jurisdiction is not None and jurisdiction.upper() not in JURISDICTIONS:
+        known = ", ".join(sorted(JURISDICTIONS))
+        raise ConfigurationError(f"--jurisdiction {jurisdiction} is none whose law is known: one of {known}")
 
 
 def _wait(
@@ -186,7 +224,7 @@ def _wait(
         milestone = event["type"].split(".")[2]
         if milestone in ends or milestone == "rejected":
             return milestone not in {"partially_completed", "refused", "cancelled", "rejected"}
-    quiet_console.print(f"no final confirmation within {timeout:g} s; `expunge case show {case_id}` follows it")
+    say_error(f"no final confirmation within {timeout:g} s; `expunge case show {case_id}` follows it")
     return False
 
 

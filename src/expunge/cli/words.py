@@ -27,6 +27,30 @@ Heard = Annotated[
     float, typer.Option("--wait", help="How many seconds to wait until the case has heard it; 0: not at all.")
 ]
 LOOK_AGAIN_SECONDS = 0.2
+REASONS = {
+    "no_such_hold": "there is no such hold (`expunge hold list`)",
+    "hold_id_reused": "another hold has that id, and an id is used once (`expunge hold list --released`)",
+    "undeclared_system": "no such system is declared under [[systems]]",
+    "undeclared_publisher": "no such publisher is declared under [[publishers]]",
+    "undeclared_operator": "the roles do not know that operator: have they this configuration? (`expunge doctor`)",
+    "undeclared_namespace": "the roles do not know that namespace: have they this configuration? (`expunge doctor`)",
+    "undeclared_data_source": "no [[data_sources]] pattern fits that data source",
+    "bad_identity": "the id is not of its namespace's form",
+    "no_such_plan": "the case has no plan of that digest (`expunge case plan`)",
+    "plan_does_not_wait": "that plan does not wait for anybody",
+    "approved_already": "that operator has approved it before: another one must",
+    "extended_already": "its due date was put off before, and the law lets it once",
+    "too_late_to_extend": "its first term has ended",
+    "no_extension_in_this_regime": "the law of that case knows no extension",
+    "case_has_ended": "the case has ended",
+    "control_without_case": "there is no such case",
+    "nothing_of_that_system": "the case has nothing in that system",
+    "no_model_waits": "no such model waits to be made anew for that case",
+    "nothing_to_exempt": "nothing is open there that nobody can be told to do",
+    "nothing_is_missed": "that system has found all that it had registered",
+    "case_is_not_frozen": "the case is not frozen",
+}
+"""Why a word changes nothing, for people."""
 T = TypeVar("T")
 
 
@@ -171,9 +195,9 @@ def await_heard(
         state = {"heard": heard, "refused": refusal or None, "frozen": frozen}
         print_json({"control_id": word.event.id, "case_id": case_id} | state)
     elif refusal:
-        say_error(f"it was said and changes nothing: {refusal} (`expunge case show {case_id}`)")
+        say_error(f"it was said and changes nothing: {_why(refusal)} ({case_id})")
     elif heard:
-        console.print(f"heard; `expunge case plan {case_id}` shows what came of it", soft_wrap=True)
+        console.print(f"heard; `expunge case show {case_id}` shows what came of it", soft_wrap=True)
     elif unseen:
         say_error("it was said; whether the case has heard it cannot be seen without the secret")
     elif frozen:
@@ -184,6 +208,11 @@ def await_heard(
         console.print(f"said; `expunge case show {case_id}` shows what came of it", soft_wrap=True)
     if refusal or (seconds and not heard):
         raise typer.Exit(NO)
+
+
+def _why(reason: str) -> str:
+    """A reason for people, with its name, by which docs and dead letters know it."""
+    return f"{REASONS[reason]} [{reason}]" if reason in REASONS else reason
 
 
 def _controls_of(expunge: Installation, case_id: str) -> tuple[str, ...]:
@@ -233,7 +262,7 @@ def await_word(
         state = {"in_force": in_force, "partitions_missing": missing, "cases_unsettled": cases}
         print_json({"word": name, **state, "refused": refusal or in_vain or None})
     elif refusal or (in_force and in_vain):
-        say_error(f"it was said and changes nothing: {refusal or in_vain}")
+        say_error(f"it was said and changes nothing: {_why(refusal) or in_vain}")
     elif in_force:
         console.print("in force: every process has heard it, and no system may act against it any more", style="green")
     else:

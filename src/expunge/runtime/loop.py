@@ -55,6 +55,9 @@ class Source(Protocol):
     def rest(self, seconds: float) -> None:
         """Let time pass without taking records, and stay in the group."""
 
+    def silent_seconds(self) -> float:
+        """How long ago whoever keeps the group together last answered."""
+
     def close(self) -> None:
         """Leave the group."""
 
@@ -123,7 +126,7 @@ class Loop:
             passed, batch = batch[:taken], []  # what is committed is never read again, whatever fails from here on
             self._suspicion.passed(passed)
             self._tick()
-            self._outage.ends()
+            self._outage.ends(self._source.silent_seconds())
         except Unavailable as error:
             self._pause(batch, error)
         except Fenced as error:

@@ -49,9 +49,13 @@ class Outage:
             waits = {"waits_for": error.server or "what it needs", "seconds": round(now - self._since)}
             log.warning("waiting", who=self._who, reason=str(error), failures=self.failures, **waits)
 
-    def ends(self) -> None:
-        """Everything answers."""
-        if self._since is None:
+    def ends(self, silent: float = 0.0) -> None:
+        """Everything was done, and the broker has answered since: a poll of one that is away ends without a word.
+
+        Args:
+            silent: for how many seconds the broker has not answered.
+        """
+        if self._since is None or self._clock.seconds() - self._since <= silent:
             return
         if self._said:
             log.info("goes on", who=self._who, seconds=round(self._clock.seconds() - self._since))

@@ -124,11 +124,10 @@ class KafkaTopics:
     def check(self, wanted: Sequence[Topic]) -> list[Finding]:
         """What is missing or set wrongly."""
         existing, brokers = self.existing(), self.brokers()
-        found = [
-            Finding(f"topic {self._prefix}{topic.name} is missing", "run `expunge topics create`")
-            for topic in wanted
-            if topic.name not in existing
-        ]
+        missing = [self._prefix + topic.name for topic in wanted if topic.name not in existing]
+        which = f"topic {missing[0]} is" if len(missing) == 1 else f"{len(missing)} topics are"
+        more = f", {missing[0]} among them" if len(missing) > 1 else ""
+        found = [Finding(f"{which} missing{more}", "expunge topics create")] if missing else []
         present = [topic for topic in wanted if topic.name in existing]
         settings = self._configs([topic.name for topic in present])
         for topic in present:

@@ -161,7 +161,7 @@ class Server:
         if found is None:
             raise ConfigurationError(
                 "Redis holds no index: run `expunge topics create` on a new installation, "
-                "or `expunge rebuild` if the topics hold data"
+                "or restore Redis from its backup if the topics hold data"
             )
         return found
 

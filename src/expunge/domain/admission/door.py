@@ -110,15 +110,18 @@ def canonical(value: object) -> bytes:
         raise InvalidMessage("bad_field", "a number or text that JSON cannot carry exactly") from None
 
 
+FIELD_OF = {"undeclared_purpose": "data.purposes", "undeclared_category": "data.categories"}
+
+
 @lru_cache(maxsize=4096)
 def declared(names: tuple[str, ...], known: tuple[str, ...], reason: str) -> tuple[str, ...]:
     """Names, sorted, if all of them are declared.
 
     Raises:
-        InvalidMessage: one is not.
+        InvalidMessage: one is not; for `undeclared_purpose` in `data.purposes`.
     """
     if set(names) - set(known):
-        raise InvalidMessage(reason)
+        raise InvalidMessage(reason, FIELD_OF.get(reason, ""))
     return tuple(sorted(set(names)))
 
 
