@@ -5,7 +5,9 @@ The deployment is one with a case that waits for an agent that does not run, one
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -16,9 +18,12 @@ from typer.testing import CliRunner
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from expunge.adapters.broker.admin import KafkaTopics  # noqa: E402
 from expunge.adapters.policy_file import shipped  # noqa: E402
 from expunge.cli.app import app  # noqa: E402
 from expunge.cli.common import console  # noqa: E402
+from expunge.domain.registry import Registry, System  # noqa: E402
+from expunge.domain.topics import all_topics  # noqa: E402
 from tests.deployment import Deployment, deployed, until  # noqa: E402
 from tests.servers import addresses  # noqa: E402
 
@@ -31,7 +36,7 @@ FEW = "guard:\n  - {id: more-than-five, more_than: 5, approvals: 1}\n"
 def draw(name: str, *arguments: str) -> None:
     """What one command shows, as a picture."""
     console.width, console.record = WIDTH, True
-    console.print(f"[bold]$ expunge {' '.join(arguments)}[/bold]", soft_wrap=True)
+    console.print(f"[bold]$ expunge {' '.join(arguments)}[/bold]")
     said = CliRunner().invoke(app, list(arguments)).stderr
     if said:
         console.print(Text(said.strip()))
@@ -58,6 +63,45 @@ def prepared(world: Deployment) -> tuple[str, str]:
     return waits, large
 
 
+WRONG = """asset,kind,system,subjects,collected_at
+files:a.jpg,object,files,user_id:1 = email:one@example.com,2026-01-01T00:00:00Z
+files:b.jpg,photo,files,user_id:2,2026-01-01T00:00:00Z
+files:c.jpg,object,files,phone:+49301234567,2026-01-01T00:00:00Z
+files:d.jpg,object,files,user_id:4,
+files:e.jpg,object,files,email:no address,2026-01-01T00:00:00Z
+files:f.jpg,object
+"""
+
+
+def checked(world: Deployment) -> None:
+    """What `agent check` says of the ready agent for files."""
+    assets = [f"disposable-{number}" for number in range(6)]
+    for asset in assets:
+        (world.directory / "files" / asset).write_text("x")
+    other = world.config.with_name("other.toml")
+    other.write_text(world.config.read_text().replace("agent.db", "checked.db"))
+    prefix = "check-screens."
+    environment = os.environ | {"EXPUNGE_PREFIX": prefix, "EXPUNGE_CONFIG": str(other)}
+    named = [word for asset in assets for word in ("--asset", f"files:{asset}")]
+    topics = KafkaTopics(world.kafka, {}, prefix)
+    every = all_topics(Registry(systems=(System(name="files"),)), 1, 1, 1)
+    topics.create([each for each in every if each.name in ("commands.files", "receipts.files")])
+    agent = subprocess.Popen(
+        [sys.executable, "-m", "expunge", "agent", "run", "files"],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    until(lambda: bool(topics.members(f"{prefix}agent.files")), 30, world)
+    try:
+        draw("agent-check", "agent", "check", "files", *named, "--prefix", prefix, "--absent-prefix", "files:")
+    finally:
+        agent.terminate()
+        agent.wait(20)
+        topics.delete([topic for topic in topics.all() if topic.startswith(prefix)])
+        topics.close()
+
+
 def main() -> None:
     """Draw all of them."""
     OUT.mkdir(exist_ok=True)
@@ -75,6 +119,10 @@ def main() -> None:
         draw("hold-list", "hold", "list")
         draw("index-lookup", "index", "lookup", "files:ann-0.jpg")
         draw("doctor", "doctor")
+        os.chdir(world.directory)
+        Path("inventory.csv").write_text(WRONG)
+        draw("import-errors", "index", "import", "inventory.csv")
+        checked(world)
         world.kill("roles")
 
 

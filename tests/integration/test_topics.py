@@ -103,6 +103,16 @@ def test_doctor_says_what_is_wrong_and_what_to_do(world: Deployment) -> None:
     assert "tttttttt" not in done.stdout  # the secret
 
 
+def test_another_secret_finds_nobody_and_says_so(world: Deployment, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("o" * 40)
+    other.chmod(0o600)
+    for command, text in ((("index", "lookup", "x"), ""), (("submit", "erasure", "--subject", "-"), "user_id:1")):
+        done = expunge(world, *command, text=text, EXPUNGE_SECRET_FILE=str(other))
+        assert done.returncode == 2
+        assert "the index was made with another secret" in done.stderr
+
+
 def test_what_a_group_has_left_unread_is_counted_by_age(world: Deployment) -> None:
     """A role that ran and did nothing looked to doctor like one that worked."""
     topics, said = world.installation.topics, ["requests", "registrations"]

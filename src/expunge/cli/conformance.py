@@ -16,7 +16,7 @@ from expunge.adapters.broker.producer import KafkaSender
 from expunge.adapters.system import SystemClock
 from expunge.adapters.vault import seal_for
 from expunge.agent.conformance import NEEDED, Finding, Holding, Stage, run
-from expunge.cli.common import NO, Json, console, print_json, print_table
+from expunge.cli.common import NO, Json, console, print_json
 from expunge.config import load
 from expunge.domain.events import Outgoing, Record
 from expunge.domain.registry import Registry, System
@@ -71,7 +71,7 @@ def check(
         for finding in run(stage, _ask if crash else None):
             findings.append(finding)
             if not json_output:
-                console.print(_word(finding), Text(finding.play))
+                console.print(_word(finding), Text(f"{finding.play}:"), Text(finding.seen, style="dim"))
     finally:
         talk.close()
         topics.close()
@@ -101,9 +101,12 @@ def _print(findings: Sequence[Finding], *, as_json: bool) -> None:
     if as_json:
         print_json([{"play": each.play, "right": each.right, "seen": each.seen} for each in findings])
         return
+    wrong = sum(not each.right for each in findings)
     console.print()
-    rows = [(_word(each), Text(each.play), Text(each.seen)) for each in findings]
-    print_table(("", "play", "what was seen"), rows)
+    if wrong:
+        console.print(f"{wrong} of {len(findings)} plays went wrong", style="red")
+    else:
+        console.print(f"all {len(findings)} plays went right", style="green")
 
 
 def _word(finding: Finding) -> Text:

@@ -298,7 +298,7 @@ def _print_findings(findings: list[Finding]) -> None:
     console.print()
     console.print(Text("Findings", style="bold"))
     for finding in findings:
-        console.print(Text(visible(finding.problem), style="yellow"), soft_wrap=True)
+        console.print(Text(visible(finding.problem), style="yellow"))
         console.print(Text("  " + visible(finding.mend)), soft_wrap=True)
     if not findings:
         console.print(Text("nothing is wrong", style="green"))

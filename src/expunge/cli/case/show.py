@@ -62,9 +62,9 @@ def show(
     _print_words(expunge, case, words or [])
     missing = "Not done" if case.status in OVER else "Open"
     for title, key in (("Deferred", "deferrals"), (missing, "failures")):
-        rows = [tuple(each.get(field, "") for field in LINE) for each in body[key]]
-        if rows:
-            print_table(LINE, rows, title=title)
+        said = [field for field in LINE if any(each.get(field) for each in body[key])]
+        if said:
+            print_table(said, [tuple(each.get(field, "") for field in said) for each in body[key]], title=title)
 
 
 def _print_head(expunge: Installation, case: Case) -> None:
