@@ -290,7 +290,9 @@ def _several(people: Sequence[Person | Sequence[Person]]) -> list[dict[str, Any]
     said: list[dict[str, Any]] = []
     for number, each in enumerate(people):
         if isinstance(each, list | tuple):
-            said += [{"person": str(number)} | _person(one).data() for one in each]
+            if not each:
+                raise ValueError("a person has at least one id")
+            said += [_person(one).data() | {"person": f"together-{number}"} for one in each]
         else:
             said.append(_person(each).data())
     return said

@@ -234,8 +234,10 @@ def load(**flags: Any) -> Settings:
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{config_file()}: not TOML: {error}") from None
     unknown = {each.system for each in settings.agents} - {each.name for each in settings.systems}
-    if unknown:
-        raise ConfigurationError(f"{config_file()}: [[agents]] of {min(unknown)}, which is none of [[systems]]")
+    if unknown and settings.systems:  # whoever runs agents alone need not declare them
+        raise ConfigurationError(
+            f"{config_file() or 'the environment'}: [[agents]] of {min(unknown)}, which is none of [[systems]]"
+        )
     return settings
 
 
@@ -246,8 +248,11 @@ def _wrong(loc: tuple[int | str, ...], text: str) -> str:
         return f"{variable}: {text}"
     parts = [f"{part + 1}." if isinstance(part, int) else part for part in loc]
     if len(parts) > 1 and isinstance(loc[1], int):
-        parts = [f"[[{loc[0]}]] number {loc[1] + 1}", *map(str, loc[2:])]
-        return f"{' '.join(parts[:1])}: {'.'.join(parts[1:])}: {text}" if parts[1:] else f"{parts[0]}: {text}"
+        parts = [
+            f"{loc[0]} number {loc[1] + 1}",
+            *(str(each + 1) if isinstance(each, int) else each for each in loc[2:]),
+        ]
+        return f"{parts[0]}: {'.'.join(parts[1:])}: {text}" if parts[1:] else f"{parts[0]}: {text}"
     return f"{'.'.join(parts) or 'settings'}: {text.removeprefix('Value error, ')}"
 
 

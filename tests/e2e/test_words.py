@@ -191,9 +191,9 @@ PLACE = ("hold", "place", "matter-1", "--system", "files", "--basis", "b", "--cu
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (("hold", "release", "nothing"), "it was said and changes nothing: no_such_hold"),
-        (PLACE, "it was said and changes nothing: hold_id_reused"),
-        (("resume", "--system", "files"), "nothing was paused for system files when this was said"),
+        (("hold", "release", "nothing"), "[no_such_hold]"),
+        (PLACE, "[hold_id_reused]"),
+        (("resume", "--system", "files"), "it was said; nothing was paused for system files when it was"),
     ],
 )
 def test_a_word_that_may_come_behind_another_is_said_and_what_it_changes_is_seen(

@@ -46,8 +46,11 @@ def test_an_address_that_is_none_is_an_error_for_people(url: str) -> None:
     ("text", "says"),
     [
         ('[[systems]]\nname = "a"\n[[systems]]\nname = "a"\n', "declared twice"),
-        ('[[publishers]]\nname = "a"\nsource = "/a"\n', "[[publishers]] number 1: default_regime"),
-        ('[[agents]]\nsystem = "flies"\ntype = "sqlite"\nstate = "x"\n', "[[agents]] of flies"),
+        ('[[publishers]]\nname = "a"\nsource = "/a"\n', "publishers number 1: default_regime"),
+        (
+            '[[systems]]\nname = "files"\n[[agents]]\nsystem = "flies"\ntype = "sqlite"\nstate = "x"\n',
+            "[[agents]] of flies",
+        ),
     ],
 )
 def test_what_is_declared_wrongly_is_said_when_it_is_loaded(

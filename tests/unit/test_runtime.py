@@ -168,6 +168,11 @@ def test_a_broker_that_answers_nothing_is_not_taken_for_one_that_is_back() -> No
     world.silent = 1.0
     loop.turn()
     assert loop._outage.failures == 0
+    world.broken = {"poll": Unavailable("away", server="Kafka")}  # it had answered once in between
+    loop.turn()
+    world.at, world.silent = world.at + 8, 10.0
+    loop.turn()
+    assert loop._outage.failures == 1
 
 
 def test_the_loop_stops_after_the_batch_under_way_and_closes() -> None:

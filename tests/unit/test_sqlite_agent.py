@@ -67,7 +67,7 @@ def test_restriction_is_written_into_its_column_and_adds_up(database: Path) -> N
         wanted = target("db", Action.RESTRICT, purposes=(purpose,))
         assert ask(database, wanted, only_users).claim is Claim.RESTRICTED
     with sqlite3.connect(database) as connection:
-        both = f"{CASE}:marketing,{CASE}:training"
+        both = f"{CASE}:marketing,{CASE}:training,marketing,training"
         assert connection.execute("select no_use from users order by id").fetchall() == [(both,), ("",)]
 
 
@@ -77,7 +77,7 @@ def test_a_case_lets_go_of_its_own_restriction_alone(database: Path) -> None:
     for each in (mine, other):
         ask(database, each, TABLES[:1])
     ask(database, replace(mine, action=Action.LIFT), TABLES[:1])
-    assert left(database, "select no_use from users where id = 'ann'") == [f"{'e' * 32}:*"]
+    assert left(database, "select no_use from users where id = 'ann'") == [f"*,{'e' * 32}:*"]
 
 
 def test_what_an_earlier_build_restricted_is_let_go_of(database: Path) -> None:
@@ -88,10 +88,20 @@ def test_what_an_earlier_build_restricted_is_let_go_of(database: Path) -> None:
 
 
 def test_somebody_whose_id_nobody_has_said_is_a_failure_and_not_absent(database: Path) -> None:
-    """Of two people one was named by pseudonym alone: the other's rows were counted, and hers called not found."""
+    """An id of hers was named by pseudonym alone: what stands under it was called not found."""
     named = target("db")
-    both = replace(named, people=(*named.people, Person("b" * 32)))
-    assert ask(database, both).fields["reason_code"] == "identity_not_revealed"
+    other = Table("users", "email", "id", "no_use")
+    unsaid = replace(named, people=(*named.people, Person("b" * 32, namespace="email")))
+    assert ask(database, unsaid, [*TABLES[:1], other]).fields["reason_code"] == "identity_not_revealed"
+
+
+@pytest.mark.parametrize(
+    "more", [Person("b" * 32), Person("b" * 32, namespace="user_id"), Person("b" * 32, namespace="phone")]
+)
+def test_another_pseudonym_of_somebody_who_was_looked_for_stops_nothing(database: Path, more: Person) -> None:
+    """Commands name every pseudonym of a person, and of each id that a system is told one alone may bear it."""
+    named = target("db")
+    assert ask(database, replace(named, people=(*named.people, more))).claim is Claim.DELETED
 
 
 def test_an_id_under_several_pseudonyms_is_counted_once(database: Path) -> None:
@@ -129,7 +139,7 @@ def test_a_restriction_is_taken_out_of_its_column_purpose_by_purpose(database: P
         assert ask(database, target("db", Action.LIFT, purposes=purposes), only_users).claim is Claim.LIFTED
         with sqlite3.connect(database) as connection:
             left += connection.execute("select no_use from users where id = 'ann'").fetchone()
-    assert left == [f"{CASE}:training", ""]
+    assert left == [f"{CASE}:training,training", ""]
 
 
 def test_a_table_that_cannot_be_restricted_fails_and_nothing_changes(database: Path) -> None:
@@ -350,7 +360,7 @@ def test_a_table_without_rowid_can_be_restricted(tmp_path: Path) -> None:
         "insert into users values ('ann', null), ('bob', null)",
     )
     table = Table("users", "user_id", "id", "no_use")
-    for action, written in ((Action.RESTRICT, f"{CASE}:ads"), (Action.LIFT, "")):
+    for action, written in ((Action.RESTRICT, f"{CASE}:ads,ads"), (Action.LIFT, "")):
         result = ask(path, target("db", action, purposes=("ads",)), [table])
         assert result.fields == {"matched": 1, "affected": 1}
         assert left(path, "select no_use from users where id = 'ann'") == [written]

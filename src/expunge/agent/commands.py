@@ -170,13 +170,13 @@ class Reader:
     def _person(self, subject: _Subject, seals: dict[str, str]) -> Person:
         sealed = seals.get(subject.pseudonym) or subject.sealed
         if self._open is None or sealed is None:
-            return Person(subject.pseudonym, subject.ref)
+            return Person(subject.pseudonym, subject.ref, subject.namespace)
         try:
             said = _Revealed.model_validate_json(self._open(sealed), extra="ignore")
         except (InvalidMessage, ValidationError):
             # Sealed to another key, perhaps: the purger sees a person without an id, and must fail the target.
             self.not_opened += 1
-            return Person(subject.pseudonym, subject.ref, closed=True)
+            return Person(subject.pseudonym, subject.ref, subject.namespace, closed=True)
         return Person(subject.pseudonym, subject.ref, said.namespace, said.id, said.given or said.id, said.tenant)
 
 

@@ -131,9 +131,10 @@ class Memory:
                 row = (target.command_id, target.identity, command.attempt)
                 self._db.execute("delete from answered where command = ? and identity = ? and attempt < ?", row)
             named = {target.identity for target in command.targets}
+            whole = not (command.malformed or command.unsupported)
             query = "select identity from going_on where command = ?"
             for (identity,) in self._db.execute(query, (command.command_id,)).fetchall():
-                if identity not in named:
+                if whole and identity not in named:
                     gone = (command.command_id, identity)
                     self._db.execute("delete from going_on where command = ? and identity = ?", gone)
             self._db.execute("update going_on set raw = ? where command = ?", (command.raw, command.command_id))

@@ -20,9 +20,12 @@ class Person:
     pseudonym: str
     ref: str | None = None
     namespace: str | None = None
-    """Whose ids `id` is one of; with `id`, none where nothing was sealed, or it could not be opened."""
+    """Of whose ids the pseudonym is, where that is known."""
     id: str | None = None
-    """In clear and normalised, opened with the system's key, if the system's `reveal` names the namespace."""
+    """In clear and normalised, opened with the system's key, if the system's `reveal` names the namespace.
+
+    None where nothing was sealed, or it could not be opened. Another pseudonym of the same id may have it.
+    """
     given: str | None = None
     """The id as the publisher spelled it."""
     tenant: str | None = None

@@ -15,7 +15,7 @@ from expunge.cli.common import Json, console, identity, installation, moment_of,
 from expunge.cli.words import Operator, Wait, await_word, say_word, standing
 from expunge.domain.events import stamp
 from expunge.domain.standing import Hold, HoldKind, Standing, hold_word
-from expunge.errors import ConfigurationError, Unavailable
+from expunge.errors import ConfigurationError, ExpungeError
 
 app = typer.Typer(help="Holds: what must be kept, whatever requests say.", no_args_is_help=True)
 
@@ -57,8 +57,6 @@ def place(
     expunge = installation()
     if "case_id" in scope:
         scope["case_id"] = case_to_name(expunge, scope["case_id"])
-    if "asset" in scope:
-        _say_if_unknown(expunge, scope["asset"])
     data: dict[str, Any] = {"hold_id": hold_id, "scope": scope, "basis": basis, "custodian": custodian}
     if review_by is not None:
         data["review_by"] = stamp(moment_of(review_by, "--review-by"))
@@ -66,8 +64,10 @@ def place(
 
     def heard(standing: Standing) -> bool:
         known = standing.holds.get(hold_id)  # an id is used for one hold only: under this one may stand another
-        return known is not None and known.word == word.name
+        return known is not None and (known.word == word.name or (not known.word and word.before(known.placed_at)))
 
+    if "asset" in scope:
+        _say_if_unknown(expunge, scope["asset"])
     await_word(expunge, word, hold_word(hold_id), heard, wait, as_json=json_output)
 
 
@@ -75,7 +75,7 @@ def _say_if_unknown(expunge: Installation, asset: str) -> None:
     """A hold on what is not there yet is right, and a hold on what is misspelt keeps nothing."""
     try:
         known = expunge.index.rows([expunge.keys.asset(asset)])[0] is not None
-    except (Unavailable, ConfigurationError):
+    except ExpungeError:
         return
     if not known:
         quiet_console.print("that asset is not in the index: the hold covers it once it is registered", style="yellow")
@@ -91,13 +91,13 @@ def release(
 ) -> None:
     """End a hold: exactly what it alone covered is carried out now."""
     expunge = installation()
-    in_vain = f"hold {hold_id} has ended before" if _has_ended(expunge, hold_id) else ""
+    in_vain = f"hold {hold_id} had ended before" if _has_ended(expunge, hold_id) else ""
     data = {"hold_id": hold_id} | ({"reason": reason} if reason else {})
     word = say_word(expunge, "expunge.hold.released.v1", hold_id, operator, "hold", data)
 
     def heard(standing: Standing) -> bool:
         known = standing.release_of(hold_id)
-        return known is not None and known.word == word.name
+        return known is not None and (known.word == word.name or word.before(known.at))
 
     await_word(expunge, word, hold_word(hold_id), heard, wait, as_json=json_output, in_vain=in_vain)
 
@@ -106,7 +106,7 @@ def _has_ended(expunge: Installation, hold_id: str) -> bool:
     """Whether every partition has heard its end, as far as is known."""
     try:
         return all(each.release_of(hold_id) is not None for each in standing(expunge))
-    except Unavailable:
+    except ExpungeError:
         return False
 
 

@@ -11,7 +11,7 @@ from expunge.cli.case.found import case_to_name
 from expunge.cli.common import Json, installation
 from expunge.cli.words import Operator, Wait, await_word, say_word, standing
 from expunge.domain.standing import EVERYTHING, Standing, pause_word
-from expunge.errors import ConfigurationError, Unavailable
+from expunge.errors import ConfigurationError, ExpungeError
 
 System = Annotated[str | None, typer.Option(help="Commands to this system.")]
 Publisher = Annotated[str | None, typer.Option(help="Commands of this publisher's requests.")]
@@ -69,12 +69,14 @@ def _say(
     kind = {"system": "system", "publisher": "publisher", "case_id": "case"}
     named = EVERYTHING if field == "all" else f"{kind[field]}:{value}"
     type_ = "expunge.emission.paused.v1" if paused else "expunge.emission.resumed.v1"
-    in_vain = "" if paused or _stands(expunge, named) else f"nothing was paused for {named.replace(':', ' ')}"
+    in_vain = (
+        "" if paused or _stands(expunge, named) else f"nothing was paused for {named.replace(':', ' ')} when it was"
+    )
     word = say_word(expunge, type_, pause_word(named), operator, "pause", said | {"scope": scope})
 
     def heard(standing: Standing) -> bool:
         known = standing.pauses.get(named)
-        return known is not None and known.word == word.name
+        return known is not None and (known.word == word.name or (known.paused is paused and word.before(known.at)))
 
     await_word(expunge, word, pause_word(named), heard, wait, as_json=json_output, in_vain=in_vain)
 
@@ -83,5 +85,5 @@ def _stands(expunge: Installation, named: str) -> bool:
     """Whether something is paused, as far as is known: a pause may be on its way, so `resume` is said all the same."""
     try:
         return any(each.is_paused(named) for each in standing(expunge))
-    except Unavailable:
+    except ExpungeError:
         return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable
+from datetime import datetime
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 import typer
@@ -62,6 +63,10 @@ class Word(NamedTuple):
     """What pauses, holds and their ends call it."""
     contents: frozenset[str]
     """What cases and dead letters call it: keyed digests. None where the secret is not at hand."""
+
+    def before(self, moment: datetime) -> bool:
+        """Whether what was appended at a moment came behind it, and so stands in its place."""
+        return moment >= self.event.time
 
 
 def say_word(expunge: Installation, kind: str, key: str, operator: str, role: str, data: dict[str, Any]) -> Word:
@@ -245,7 +250,7 @@ def await_word(
         heard: whether a partition's standing has it.
         seconds: how long at most; 0: not at all.
         as_json: one document instead of a sentence.
-        in_vain: why it changes nothing though it is in force; empty where it does.
+        in_vain: why it may have changed nothing, as far as was known before it was said; empty where it does.
 
     Raises:
         typer.Exit: it is not in force yet, or changes nothing.
@@ -261,8 +266,10 @@ def await_word(
     if as_json:
         state = {"in_force": in_force, "partitions_missing": missing, "cases_unsettled": cases}
         print_json({"word": name, **state, "refused": refusal or in_vain or None})
-    elif refusal or (in_force and in_vain):
-        say_error(f"it was said and changes nothing: {_why(refusal) or in_vain}")
+    elif refusal:
+        say_error(f"it was said and changes nothing: {_why(refusal)}")
+    elif in_vain and (in_force or not seconds):
+        say_error(f"it was said; {in_vain}")
     elif in_force:
         console.print("in force: every process has heard it, and no system may act against it any more", style="green")
     else:

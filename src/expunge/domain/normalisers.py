@@ -116,9 +116,9 @@ def _is_invisible(character: str) -> bool:
     return unicodedata.category(character) in {"Cc", "Cf", "Co", "Cn"} or character in _INVISIBLE
 
 
-_HOST = r"[a-z0-9_-]{1,63}"
-_MEANT_ONCE = {"email": re.compile(rf"[^@\s]+@{_HOST}(\.{_HOST})+")}
-"""What earlier versions took, the newest does not, and somebody may mean all the same: a host with an underscore."""
+_LABEL = r"(?!xn--)[^\s.@<>%:\"]{1,63}"
+_MEANT_ONCE = {"email": re.compile(rf"(?!mailto:)[^\s@<>%\"]+@{_LABEL}(\.{_LABEL})*\.?")}
+"""What earlier versions took, the newest does not, and somebody may mean all the same: hosts that are no host names."""
 
 
 def was_meant_once(normaliser: str, text: str) -> bool:

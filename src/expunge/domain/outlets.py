@@ -27,6 +27,8 @@ class CommandSubject(Outlet):
 
     pseudonym: Hex
     ref: str | None = None
+    namespace: str | None = None
+    """Of whose ids it is the pseudonym, where that is known: a system may search by it though nothing was sealed."""
 
 
 class CommandPerson(Outlet):

@@ -34,6 +34,7 @@ class Outage:
     def __init__(self, who: str, clock: Ticks, metrics: Metrics) -> None:
         self._who, self._clock, self._metrics = who, clock, metrics
         self._since: float | None = None
+        self._failed_at = 0.0
         self._said_at = -SAY_AGAIN_SECONDS
         self._said = False
         self.failures = 0
@@ -43,6 +44,7 @@ class Outage:
         now = self._clock.seconds()
         self.failures += 1
         self._since = now if self._since is None else self._since
+        self._failed_at = now
         self._metrics.gauge("waiting_seconds", now - self._since, label=self._who)
         if now - self._said_at >= SAY_AGAIN_SECONDS:
             self._said_at, self._said = now, True
@@ -55,7 +57,7 @@ class Outage:
         Args:
             silent: for how many seconds the broker has not answered.
         """
-        if self._since is None or self._clock.seconds() - self._since <= silent:
+        if self._since is None or self._clock.seconds() - self._failed_at < silent:
             return
         if self._said:
             log.info("goes on", who=self._who, seconds=round(self._clock.seconds() - self._since))

@@ -91,7 +91,12 @@ def joint_command(state: Retraining, parties: Sequence[tuple[Root, Chunk]], leas
         "requests": len(parties),
         "minimum_grade": least.value,
         "exclude": {field: values for field, values in exclude.items() if values},
-        "people": _distinct([each for root, _ in parties for each in _sealed(root, state.system)], "pseudonym"),
+        "people": _distinct(
+            sorted(
+                (each for root, _ in parties for each in _sealed(root, state.system)), key=lambda one: "also" in one
+            ),
+            "pseudonym",
+        ),
         "targets": [
             target
             | ({"subjects": _distinct(people, "pseudonym", "ref")} if people else {})
@@ -138,16 +143,16 @@ def withdrawal(command: str, case_id: str, system: str, attempt: int, reason: st
 def _targets(chunk: Chunk, root: Root, ordinals: Sequence[int]) -> list[dict[str, Any]]:
     """The targets of a command, each with the people it is about: pseudonym, and the system's own handle."""
     meant = names_of_person(chunk.root)
-    named = [s.pseudonym for s in root.scope.subjects if not chunk.holding or s.pseudonym in meant]
-    people = list(dict.fromkeys(named))
+    named = [each for each in root.scope.subjects if not chunk.holding or each.pseudonym in meant]
+    people = {each.pseudonym: {"namespace": each.namespace} if each.namespace else {} for each in named}
     targets = []
     for ordinal in ordinals:
         asset = chunk.assets[ordinal]
         detail = chunk.details.get(ordinal, _PLAIN)
         # A person may stand in an asset under several handles: one entry each.
         subjects = [
-            {"pseudonym": pseudonym} | ({"ref": ref} if ref else {})
-            for pseudonym in people
+            {"pseudonym": pseudonym, **space} | ({"ref": ref} if ref else {})
+            for pseudonym, space in people.items()
             for ref in [handle for person, handle in detail.refs if person == pseudonym] or [""]
         ]
         data: dict[str, Any] = {"asset": asset, "kind": chunk.kind.value, "attributes": dict(detail.attributes)}

@@ -65,7 +65,7 @@ class Notary:
                 event = decode(record, max_bytes=1_048_576)
                 said = _Fact.model_validate(event.data)
                 facts.append((said.case_id, said.sequence, names_of(event.type, event.data)))
-            except (InvalidMessage, ValueError, RecursionError):
+            except (InvalidMessage, ValueError, TypeError, RecursionError):
                 dead.append(self._dead.of(record, InvalidMessage("bad_fact")))
         known = self._store.known(sorted({case_id for case_id, _, _ in facts}))
         for case_id, sequence, names in facts:
@@ -106,4 +106,6 @@ def names_of(kind: str, data: dict[str, Any]) -> tuple[str, str]:
     said = {key: value for key, value in data.items() if key != "cause"}
     body = {key: value for key, value in dict(said.get("body") or {}).items() if key != "fact"}
     repeated = body | {"fact": kind.removeprefix(PREFIX).removesuffix(".v1")}
+    if repeated.get("control") == "":  # of a plan that nobody had to let go
+        del repeated["control"]
     return name(rfc8785.dumps(said | {"body": body})), name(rfc8785.dumps(said | {"body": repeated}))

@@ -178,7 +178,7 @@ class View:
         if found is None and (found := self._reader.chunk_of(case_id, command)) is not None:
             self._chunks[case_id, found.summary.digest] = found
             found = self.chunk(case_id, found.summary.digest)  # as this batch has left it
-        return found
+        return found if found is not None and found.carries(command) else None
 
     def body(self, case_id: str, digest: str) -> Chunk:
         """See `CaseReader.body`."""

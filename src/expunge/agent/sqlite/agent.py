@@ -90,10 +90,10 @@ class Sqlite:
         """The answer for a target, or what was changed for it."""
         if target.action not in CLAIMS:
             return failed(target, "unsupported_action", untouched=True)
-        if not target.people or any(person.id is None for person in target.people):
+        known = [person for person in target.people if person.id is not None]
+        if not known or any(map(self._is_unsearched, target.people, [known] * len(target.people))):
             return failed(target, "identity_not_revealed", untouched=True)
-        meant = {(person.namespace, person.id, person.tenant): person for person in target.people}
-        people = list(meant.values())  # an id may stand under several pseudonyms
+        people = list({(each.namespace, each.id, each.tenant): each for each in known}.values())
         try:
             return self._change(target, people)
         except sqlite3.Error as error:
@@ -104,6 +104,15 @@ class Sqlite:
             return failed(target, "no_restriction_column", untouched=True)
         except NoTenant:
             return failed(target, "tenant_not_named", untouched=True)
+
+    def _is_unsearched(self, person: Person, known: Sequence[Person]) -> bool:
+        """Whether somebody could not be looked for by an id that tables are searched by.
+
+        An id stands under several pseudonyms, of which one has it: who has none may be one of those.
+        """
+        searched = person.namespace in {table.namespace for table in self._tables}
+        missed = person.id is None and searched and person.namespace not in {each.namespace for each in known}
+        return person.closed or missed
 
     def _change(self, target: Target, people: Sequence[Person]) -> Result | _Changed:
         with self._connected() as connection:

@@ -67,20 +67,20 @@ def _number(text: str) -> float | None:
 
 
 def marked(written: Stored, case_id: str, purposes: Collection[str]) -> str:
-    """A restriction column with a case's purposes in it, `CASE:PURPOSE` each; without any it is for all of them."""
-    return ",".join(sorted(_words(written) | _of_case(case_id, purposes)))
+    """A restriction column with more purposes in it; without any it is for all of them.
+
+    Beside each purpose stands `CASE:PURPOSE`, by which the case that restricted it lets go of it again.
+    """
+    words = set(purposes) or {EVERYTHING}
+    return ",".join(sorted(_words(written) | words | {f"{case_id}:{word}" for word in words}))
 
 
 def unmarked(written: Stored, case_id: str, purposes: Collection[str]) -> str:
-    """A restriction column with a case's purposes taken out; those of other cases, who may be other people's, stay.
-
-    What an earlier build wrote without a case goes, too: nobody else would ever take it out.
-    """
-    return ",".join(sorted(_words(written) - _of_case(case_id, purposes) - (set(purposes) or {EVERYTHING})))
-
-
-def _of_case(case_id: str, purposes: Collection[str]) -> set[str]:
-    return {f"{case_id}:{purpose}" for purpose in set(purposes) or {EVERYTHING}}
+    """A restriction column with a case's purposes taken out, but for those that another case has restricted, too."""
+    words = set(purposes) or {EVERYTHING}
+    left = _words(written) - {f"{case_id}:{word}" for word in words}
+    others = {word for each in left for _, colon, word in [each.partition(":")] if colon}
+    return ",".join(sorted(left - (words - others)))
 
 
 def _words(written: Stored) -> set[str]:

@@ -13,7 +13,7 @@ from expunge.domain.case import confirm
 from expunge.domain.case.state import Case
 from expunge.domain.events import stamp
 from expunge.domain.vocabulary import CLOSED
-from expunge.errors import Unavailable
+from expunge.errors import ExpungeError
 
 CaseId = Annotated[str, typer.Argument(help="The case.")]
 
@@ -23,8 +23,7 @@ def find(expunge: Installation, name: str) -> Case:
     case = expunge.case(name)
     if case is not None:
         return case
-    partitions = range(expunge.settings.kafka.partitions)
-    found = [each for p in partitions for each in expunge.cases.listed(p) if each.request_id == name]
+    found = _of_request(expunge, name)
     if len(found) == 1:
         return found[0]
     if found:
@@ -35,6 +34,11 @@ def find(expunge: Installation, name: str) -> Case:
     raise typer.Exit(NO)
 
 
+def _of_request(expunge: Installation, request_id: str) -> list[Case]:
+    partitions = range(expunge.settings.kafka.partitions)
+    return [each for p in partitions for each in expunge.cases.listed(p) if each.request_id == request_id]
+
+
 def case_to_name(expunge: Installation, name: str) -> str:
     """The id of a case, or of a request's case, for a word about it.
 
@@ -43,10 +47,14 @@ def case_to_name(expunge: Installation, name: str) -> str:
     if re.fullmatch(r"[0-9a-f]{32}", name) is None:
         return find(expunge, name).case_id
     try:
-        known = expunge.case(name) is not None
-    except Unavailable:
+        if expunge.case(name) is not None:
+            return name
+        found = _of_request(expunge, name)
+    except ExpungeError:
         return name
-    if not known:
+    if len(found) == 1:
+        return found[0].case_id
+    if not found:
         quiet_console.print(f"no case {name} is known yet: it is said for when there is", style="yellow")
     return name
 
