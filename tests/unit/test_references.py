@@ -49,6 +49,22 @@ def test_every_decision_that_is_named_is_kept() -> None:
     assert not {number: file for number, file in cited.items() if number not in kept}
 
 
+def prose(text: str) -> list[str]:
+    """The lines of a page that are neither code nor tables."""
+    lines, fenced = [], False
+    for line in text.splitlines():
+        fenced ^= line.lstrip().startswith("```")
+        if not fenced and not line.startswith(("|", "    ", "```")):
+            lines.append(line)
+    return lines
+
+
+def test_a_line_of_prose_is_one_that_an_eye_can_follow() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    long = [(page.name, line[:40]) for page in pages for line in prose(page.read_text()) if len(line) > 120]
+    assert not long
+
+
 def test_nothing_is_cited_by_a_number_that_leads_out_of_the_repository() -> None:
     numbered = re.compile(r"\b(PROTOCOLS|DESIGN|CONTRACT)\b")
     assert not [str(path.relative_to(ROOT)) for path in FILES if numbered.search(path.read_text())]
