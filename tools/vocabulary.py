@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from pathlib import Path
 from typing import get_args
 
@@ -57,7 +58,8 @@ def _laws() -> list[tuple[str, str]]:
 
 
 def _list(title: str, words: list[str]) -> str:
-    return f"## {title}\n\n" + ", ".join(f"`{word}`" for word in words) + "\n"
+    said = ", ".join(f"`{word}`" for word in words)
+    return f"## {title}\n\n{textwrap.fill(said, 120, break_long_words=False, break_on_hyphens=False)}\n"
 
 
 def _table(title: str, columns: tuple[str, ...], rows: list[tuple[str, str]]) -> str:
