@@ -26,12 +26,12 @@ from redis import ResponseError
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from expunge.adapters.memory import MemoryMetrics, MemoryPolicies, NoWait, UnsafeMemoryVault  # noqa: E402 - not installed as a package
+from expunge.adapters.memory.stores import MemoryMetrics, MemoryPolicies, NoWait, UnsafeMemoryVault  # noqa: E402 - not installed as a package
 from expunge.adapters.policy_file import load_policy  # noqa: E402
-from expunge.adapters.store.cases import RedisCaseStore  # noqa: E402
-from expunge.adapters.store.index import RedisIndex  # noqa: E402
-from expunge.adapters.store.server import Server, buckets_for  # noqa: E402
-from expunge.adapters.store.survey import Survey  # noqa: E402
+from expunge.adapters.redis.cases import RedisCaseStore  # noqa: E402
+from expunge.adapters.redis.index import RedisIndex  # noqa: E402
+from expunge.adapters.redis.server import Server, buckets_for  # noqa: E402
+from expunge.adapters.redis.survey import Survey  # noqa: E402
 from expunge.adapters.system import SystemClock, tune_process  # noqa: E402
 from expunge.domain.admission.door import Door  # noqa: E402
 from expunge.domain.digest import digest  # noqa: E402
@@ -44,8 +44,8 @@ from expunge.domain.statement import Named, Statement  # noqa: E402
 from expunge.domain.task import Task, TaskKind, task_id  # noqa: E402
 from expunge.domain.vocabulary import Action, Regime  # noqa: E402
 from expunge.ports import Made, Said  # noqa: E402
-from expunge.stages.resolver import Resolver, _Answer  # noqa: E402
-from expunge.stages.traversal import Bounds  # noqa: E402
+from expunge.roles.resolver.resolver import Resolver, _Answer  # noqa: E402
+from expunge.roles.resolver.traversal import Bounds  # noqa: E402
 from tools.devstack.devstack import redis_server as redis_binary  # noqa: E402
 
 SETTINGS = ("hash-max-ziplist-entries", "512", "hash-max-ziplist-value", "2048")

@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.picture import plot  # noqa: E402
-from expunge.adapters.broker.producer import HEADERS  # noqa: E402
+from expunge.adapters.kafka.producer import HEADERS  # noqa: E402
 from expunge.adapters.system import SystemClock  # noqa: E402 - the tree is not installed as a package
 from tests.deployment import Deployment, deployed, until  # noqa: E402 - the tree is not installed as a package
 from tests.servers import servers  # noqa: E402

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from expunge.adapters.memory import (
+from expunge.adapters.memory.index import MemoryIndex
+from expunge.adapters.memory.stores import (
     MemoryCaseStore,
     MemoryMetrics,
     MemoryNotaryStore,
@@ -22,10 +23,9 @@ from expunge.adapters.memory import (
     NoWait,
     UnsafeMemoryVault,
 )
-from expunge.adapters.memory_index import MemoryIndex
 from expunge.adapters.policy_file import load_policy
-from expunge.adapters.store.cases import RedisCaseStore
-from expunge.adapters.store.index import RedisIndex
+from expunge.adapters.redis.cases import RedisCaseStore
+from expunge.adapters.redis.index import RedisIndex
 from expunge.domain import ledger
 from expunge.domain.admission.door import Door
 from expunge.domain.case import facts
@@ -45,14 +45,14 @@ from expunge.domain.retraining.state import Retraining
 from expunge.domain.standing import Hold, Standing, hold_word
 from expunge.domain.vocabulary import Action, Regime
 from expunge.errors import Fenced, Unavailable
-from expunge.ports import Offsets, Refused, Result, Stage, Topics
+from expunge.ports import Offsets, Refused, Result, Role, Topics
+from expunge.roles.coordinator.coordinator import Coordinator
+from expunge.roles.indexer import Indexer
+from expunge.roles.intake import Intake
+from expunge.roles.notary import Notary
+from expunge.roles.resolver.resolver import Resolver
+from expunge.roles.resolver.traversal import Bounds
 from expunge.runtime.loop import Loop
-from expunge.stages.coordinator import Coordinator
-from expunge.stages.indexer import Indexer
-from expunge.stages.intake import Intake
-from expunge.stages.notary import Notary
-from expunge.stages.resolver import Resolver
-from expunge.stages.traversal import Bounds
 
 START = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 PARTITIONS = 2
@@ -159,22 +159,22 @@ class Dying:
 
 
 class Deadly:
-    """A stage whose process ends at poisoned messages."""
+    """A role whose process ends at poisoned messages."""
 
-    def __init__(self, stage: Stage, world: World) -> None:
-        self._stage, self._world = stage, world
+    def __init__(self, served: Role, world: World) -> None:
+        self._served, self._world = served, world
 
     def __getattr__(self, attribute: str) -> Any:
-        return getattr(self._stage, attribute)
+        return getattr(self._served, attribute)
 
     def handle(self, batch: Sequence[Record]) -> Result:
-        if any(self._world.poison(self._stage.name, record) for record in batch):
+        if any(self._world.poison(self._served.name, record) for record in batch):
             raise Poisoned
-        return self._stage.handle(batch)
+        return self._served.handle(batch)
 
     def write(self, result: Result) -> None:
         self._world.breathe()
-        self._stage.write(result)
+        self._served.write(result)
 
 
 @dataclass
@@ -206,7 +206,7 @@ class World:
         store: Any = Dying(self.store, self)
         few = self.step_nodes
         bounds = Bounds(few, frontier_nodes=20 * few, trip_nodes=few, group_nodes=few)
-        self.stages: dict[str, Stage] = {
+        self.roles: dict[str, Role] = {
             "intake": Intake(self.door, self, cast("Topics", self.broker), self.vault, self.metrics),
             "indexer": Indexer(self.door, index, self.broker, self.vault, self.metrics),
             "resolver": Resolver(
@@ -288,11 +288,11 @@ class World:
         self, role: str, limit: int = 3, crash_after: int | None = None, partitions: Collection[int] | None = None
     ) -> bool:
         """One turn of a role's loop: up to `limit` records a partition. True if there was something to do."""
-        stage = self.stages[role]
+        served = self.roles[role]
         batch = [
             record
             for (topic, partition), log in sorted(self.broker.logs.items())
-            if topic in stage.topics and (partitions is None or partition in partitions)
+            if topic in served.topics and (partitions is None or partition in partitions)
             for record in log[self.committed.get((role, topic, partition), 0) :][:limit]
         ]
         if not batch:
@@ -336,8 +336,8 @@ class World:
     def _turn(self, role: str, batch: list[Record], before: dict[tuple[str, str, int], int]) -> None:
         loop = self._loops.get(role)
         if loop is None:
-            stage = cast("Stage", Deadly(self.stages[role], self))
-            loop = self._loops[role] = Loop(stage, self, self, self, self.metrics, self.suspects, NoWait())
+            served = cast("Role", Deadly(self.roles[role], self))
+            loop = self._loops[role] = Loop(served, self, self, self, self.metrics, self.suspects, NoWait())
             loop._suspicion.refresh()
         done = loop._handle(batch)
         self.breathe()
@@ -401,7 +401,7 @@ class World:
         """Time passes, and timers fire."""
         self.broker.now += timedelta(seconds=seconds)
         self.clock += timedelta(seconds=seconds)
-        self.broker.send(self.stages["coordinator"].tick(range(PARTITIONS), self.clock))
+        self.broker.send(self.roles["coordinator"].tick(range(PARTITIONS), self.clock))
 
     def tick_clocks(self, seconds: float) -> None:
         """Time passes for everybody, and nothing fires."""
@@ -412,7 +412,7 @@ class World:
         """Let everything run until nothing happens, time included."""
         idle = 0
         for _ in range(2_000):
-            busy = any([self.step(role, 50) for role in self.stages] + [self.answer_all()])
+            busy = any([self.step(role, 50) for role in self.roles] + [self.answer_all()])
             if self.watches_holds:
                 self.look_at_holds()
             if busy:

@@ -48,24 +48,6 @@ INTERNAL: dict[str, type[BaseModel]] = {
     "expunge.plan.policy.v1": KeptPolicy,
     "expunge.plan.claims.v1": messages.Receipted,
 }
-WRITERS = {
-    "requests": ("publishers", "intake"),
-    "registrations": ("registrars, resolver (discovered assets)", "indexer"),
-    "openlineage": ("OpenLineage clients", "nobody yet"),
-    "controls": ("operators", "intake"),
-    "receipts": ("the system's agent", "intake"),
-    "assets": ("indexer", "rebuilding"),
-    "cases": ("intake, indexer, resolver, coordinator", "coordinator"),
-    "tasks": ("coordinator, resolver", "resolver"),
-    "plans": ("coordinator, resolver", "rebuilding"),
-    "holds": ("coordinator", "intake (to tell the owner)"),
-    "suppressions": ("coordinator", "ingesters, intake (to tell the owner)"),
-    "commands": ("coordinator", "the system's agent"),
-    "confirmations": ("coordinator, intake (rejected)", "the publisher"),
-    "ledger": ("coordinator", "notary"),
-    "certificates": ("nobody yet", "nobody yet"),
-    "dead-letters": ("every role", "operators"),
-}
 
 
 def types() -> dict[str, type[BaseModel]]:
@@ -225,12 +207,11 @@ def topic_files(world: World) -> dict[str, dict[str, Any]]:
     files = {}
     for each in all_topics(registry, 24, 1, 6):
         base = each.name.split(".")[0]
-        writers, readers = WRITERS[base]
         name = each.name.replace(".system", ".<system>").replace(".publisher", ".<publisher>")
         files[base] = {
             "topic": name,
-            "written_by": writers,
-            "read_by": readers,
+            "written_by": each.writers,
+            "read_by": each.readers or each.role,
             "partitions": each.partitions,
             "settings": each.settings(brokers=3),
             "types": sorted(said.get(base, ())),

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from expunge.adapters.broker.admin import KafkaTopics  # noqa: E402
+from expunge.adapters.kafka.admin import KafkaTopics  # noqa: E402
 from expunge.adapters.policy_file import shipped  # noqa: E402
 from expunge.cli.app import app  # noqa: E402
 from expunge.cli.common import console  # noqa: E402

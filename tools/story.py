@@ -12,7 +12,7 @@ from expunge.domain.policy.models import Models
 from expunge.domain.policy.rules import Grace
 from expunge.domain.rates import rate_id
 from expunge.ports import Topics
-from expunge.stages.emissions import policy_part
+from expunge.roles.coordinator.emissions import policy_part
 from tests.simulation import PARTITIONS, World, honest, receipt
 
 

@@ -7,7 +7,7 @@
                                                         ├──> confirmations.<publisher>
                                                         └──> ledger ──> notary
 
-Read `stages/__init__.py` next: it is the table of topics in, handler, topics out.
+Read `roles/__init__.py` next: it is the table of topics in, role, topics out.
 """
 
 __version__ = "0.1.0"

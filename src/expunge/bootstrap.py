@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-from expunge.adapters.broker.admin import Finding, KafkaTopics
-from expunge.adapters.broker.consumer import KafkaReader, KafkaRecords
-from expunge.adapters.broker.producer import Compression, KafkaSender
+from expunge.adapters.kafka.admin import Finding, KafkaTopics
+from expunge.adapters.kafka.consumer import KafkaReader, KafkaRecords
+from expunge.adapters.kafka.producer import Compression, KafkaSender
 from expunge.adapters.policy_file import load_policy
-from expunge.adapters.store.cases import RedisCaseStore, RedisNotaryStore
-from expunge.adapters.store.index import RedisIndex
-from expunge.adapters.store.policies import RedisPolicies
-from expunge.adapters.store.server import FORMAT, Server, buckets_for
-from expunge.adapters.store.suspects import RedisSuspects
+from expunge.adapters.redis.cases import RedisCaseStore, RedisNotaryStore
+from expunge.adapters.redis.index import RedisIndex
+from expunge.adapters.redis.policies import RedisPolicies
+from expunge.adapters.redis.server import FORMAT, Server, buckets_for
+from expunge.adapters.redis.suspects import RedisSuspects
 from expunge.adapters.system import (
     OTHERS,
     PrometheusMetrics,
@@ -40,18 +40,18 @@ from expunge.domain.retraining.messages import retraining_id
 from expunge.domain.retraining.state import Retraining
 from expunge.domain.standing import Frozen
 from expunge.errors import ConfigurationError, Unavailable
-from expunge.ports import Stage
+from expunge.ports import Role
+from expunge.roles import ROLES
+from expunge.roles.coordinator.coordinator import Coordinator
+from expunge.roles.coordinator.emissions import policy_part
+from expunge.roles.indexer import Indexer
+from expunge.roles.intake import Intake
+from expunge.roles.notary import Notary
+from expunge.roles.resolver.resolver import Resolver
+from expunge.roles.resolver.traversal import Bounds
 from expunge.runtime.label import Label
 from expunge.runtime.loop import Loop
 from expunge.runtime.outage import Outage
-from expunge.stages import ROLES
-from expunge.stages.coordinator import Coordinator
-from expunge.stages.emissions import policy_part
-from expunge.stages.indexer import Indexer
-from expunge.stages.intake import Intake
-from expunge.stages.notary import Notary
-from expunge.stages.resolver import Resolver
-from expunge.stages.traversal import Bounds
 
 FOREIGN_INDEX = "the index was made with another secret"
 NO_INDEX = "run `expunge topics create` on a new installation; restore Redis from its backup if the topics hold data"
@@ -194,10 +194,10 @@ class Installation:
         kafka = self.settings.kafka
         return KafkaReader(kafka.bootstrap_servers, kafka.options, self.settings.prefix, topics, since)
 
-    def stage(self, role: str, metrics: PrometheusMetrics, stop: threading.Event, tenure: StoreTenure) -> Stage:
-        """The stage of a role."""
+    def role(self, name: str, metrics: PrometheusMetrics, stop: threading.Event, tenure: StoreTenure) -> Role:
+        """A role by its name."""
         door, vault, topics = self.door, self.vault, self.topics
-        match role:
+        match name:
             case "intake":
                 return Intake(door, topics, topics, vault, metrics)
             case "indexer":
@@ -212,7 +212,7 @@ class Installation:
             case "notary":
                 return Notary(door, RedisNotaryStore(self.server), vault, metrics)
             case _:
-                raise ConfigurationError(f"unknown role {role}: one of {', '.join(ROLES)}")
+                raise ConfigurationError(f"unknown role {name}: one of {', '.join(ROLES)}")
 
     def run(self, role: str, stop: threading.Event) -> None:
         """Run one role until told to stop.
@@ -224,7 +224,7 @@ class Installation:
         port, address = self.settings.metrics.port, self.settings.metrics.address
         metrics = PrometheusMetrics(port + ROLES.index(role) if port else 0, address)
         tenure = StoreTenure(self.server, self.settings.kafka.session_timeout_ms)
-        stage = self.stage(role, metrics, stop, tenure)
+        handler = self.role(role, metrics, stop, tenure)
 
         def ready() -> None:
             self.refuse_if_wrong()
@@ -234,8 +234,8 @@ class Installation:
 
         if not self.start(ready, role, stop, metrics):
             return
-        source = tenure.source = self.records(role, stage.topics)
-        loop = Loop(stage, source, self.sender, SystemClock(), metrics, RedisSuspects(self.server), StopWaiter(stop))
+        source = tenure.source = self.records(role, handler.topics)
+        loop = Loop(handler, source, self.sender, SystemClock(), metrics, RedisSuspects(self.server), StopWaiter(stop))
         loop.run(stop.is_set)
 
     def start(self, ready: Callable[[], None], who: str, stop: threading.Event, metrics: PrometheusMetrics) -> bool:

@@ -23,8 +23,8 @@ from typing import Any, Self
 
 import orjson
 
-from expunge.adapters.broker.admin import KafkaTopics
-from expunge.adapters.broker.producer import KafkaSender
+from expunge.adapters.kafka.admin import KafkaTopics
+from expunge.adapters.kafka.producer import KafkaSender
 from expunge.adapters.system import SystemClock
 from expunge.domain import inlets
 from expunge.domain.admission import registrations

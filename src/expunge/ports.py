@@ -1,4 +1,4 @@
-"""What stages need from the world. Each port has one contract suite, run against memory and against the real server.
+"""What roles need from the world. Each port has one contract suite, run against memory and against the real server.
 
 Adapters turn their client's exceptions into `Unavailable` (try again), `Fenced` (somebody else owns the partition) or
 `ConfigurationError`; no other error of a client library leaves them.
@@ -250,8 +250,6 @@ class Changes:
     chunks: dict[tuple[str, str], ChunkState] = field(default_factory=dict)
     timers: dict[TimerKey, datetime | None] = field(default_factory=dict)
     suppressions: dict[str, Suppression] = field(default_factory=dict)
-    flow: Counter[str] = field(default_factory=Counter)
-    """System -> change in the number of commands without a final answer."""
     rates: dict[str, Rate] = field(default_factory=dict)
     retrainings: dict[str, Retraining] = field(default_factory=dict)
     standing: Standing | None = None
@@ -311,9 +309,6 @@ class CaseStore(Protocol):
 
     def retraining(self, partition: int, key: str) -> Retraining | None:
         """What is known of one model that is made anew for several cases."""
-
-    def flow(self, partition: int) -> dict[str, int]:
-        """System -> commands without a final answer."""
 
     def live_cases(self, partition: int, after: str, limit: int) -> list[str]:
         """Ids of cases that are `alive`, in order, behind `after`."""
@@ -449,7 +444,7 @@ class Sender(Protocol):
 
 
 class Waiter(Protocol):
-    """The only way in which a stage may let time pass."""
+    """The only way in which a role may let time pass."""
 
     def wait(self, seconds: float) -> None:
         """Return after `seconds`, or earlier when the process is told to stop."""
@@ -464,16 +459,16 @@ class Topics(Protocol):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Result:
-    """What a stage makes of a batch. `waves` are produced in order, each flushed before the next is asked for."""
+    """What a role makes of a batch. `waves` are produced in order, each flushed before the next is asked for."""
 
     waves: Iterable[tuple[Outgoing, ...]] = ()
     writes: Mapping[int, object] = field(default_factory=dict)
-    """State to write after everything is produced, by partition; the stage knows its own form."""
+    """State to write after everything is produced, by partition; the role knows its own form."""
     taken: int | None = None
     """How many of the batch's records, from the front, this covers; the others are read again. None: all."""
 
 
-class Stage(Protocol):
+class Role(Protocol):
     """One role: a batch in, messages and state out. It reaches the world only through ports."""
 
     @property
@@ -501,4 +496,4 @@ class Stage(Protocol):
         """Set a record aside that must not be handled: it has ended processes, or an operator says so."""
 
     def refused(self, refused: Refused) -> Sequence[Outgoing]:
-        """What follows from a message of this stage that the broker does not take for good."""
+        """What follows from a message of this role that the broker does not take for good."""

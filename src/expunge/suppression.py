@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from expunge.adapters.broker.consumer import KafkaReader
+from expunge.adapters.kafka.consumer import KafkaReader
 from expunge.domain.events import Record, decode
 from expunge.domain.identity import SuppressionKey
 from expunge.domain.suppression import EVERYTHING, source_key

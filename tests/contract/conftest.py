@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from expunge.adapters.store.server import Server
+from expunge.adapters.redis.server import Server
 from tests.servers import Servers
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import timedelta
 
 import pytest
 
-from expunge.adapters.memory import MemoryCaseStore, MemoryNotaryStore
-from expunge.adapters.store.cases import RedisCaseStore, RedisNotaryStore
+from expunge.adapters.memory.stores import MemoryCaseStore, MemoryNotaryStore
+from expunge.adapters.redis.cases import RedisCaseStore, RedisNotaryStore
 from expunge.domain.case.chunks import ChunkState, Phase
 from expunge.domain.case.state import Case
 from expunge.domain.digest import digest, name
@@ -185,12 +184,6 @@ def test_open_and_waiting_cases(store: CaseStore) -> None:
     assert store.waiting_for_index(3) == [(ids[2], {"registrations": {"0": 7}})]
     write(store, Position(0, 1), Position(0, 2), cases={ids[2]: case(ids[2])})
     assert store.waiting_for_index(3) == []
-
-
-def test_the_flow_of_a_partition_counts_commands_in_flight(store: MemoryCaseStore | RedisCaseStore) -> None:
-    write(store, None, Position(0, 1), flow=Counter({"s": 3}))
-    write(store, Position(0, 1), Position(0, 2), flow=Counter({"s": -1, "t": 2}))
-    assert store.flow(3) == {"s": 2, "t": 2}
 
 
 @pytest.fixture(params=["memory", "redis"])

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from expunge.adapters.memory_index import MemoryIndex
-from expunge.adapters.store.index import RedisIndex
-from expunge.adapters.store.server import Server
+from expunge.adapters.memory.index import MemoryIndex
+from expunge.adapters.redis.index import RedisIndex
+from expunge.adapters.redis.server import Server
 from expunge.domain.digest import digest, name
 from expunge.domain.marks import TASK_DIGITS, Mark, MarkState
 from expunge.domain.row import DIGEST_BYTES, Row

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from expunge.adapters.memory import MemorySuspects
-from expunge.adapters.store.cases import RedisCaseStore
-from expunge.adapters.store.server import Server
-from expunge.adapters.store.suspects import RedisSuspects
+from expunge.adapters.memory.stores import MemorySuspects
+from expunge.adapters.redis.cases import RedisCaseStore
+from expunge.adapters.redis.server import Server
+from expunge.adapters.redis.suspects import RedisSuspects
 from expunge.errors import Unavailable
 from expunge.ports import MOST_DEATHS, Suspect, Suspects
 
@@ -51,7 +51,6 @@ def test_state_and_position_are_never_read_from_a_redis_that_was_emptied(server:
         lambda: store.standing(0),
         lambda: store.live_cases(0, "", 10),
         lambda: store.waiting_for_index(0),
-        lambda: store.flow(0),
         lambda: store.suppression(0, "x"),
         lambda: store.set_aside(0, case_id, 0),
         lambda: RedisSuspects(server).known(),

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from expunge.adapters.broker.admin import KafkaTopics
+from expunge.adapters.kafka.admin import KafkaTopics
 from expunge.adapters.vault import new_key_pair
 from expunge.domain.registry import Registry, System
 from expunge.domain.topics import all_topics

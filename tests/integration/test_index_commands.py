@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from expunge.adapters.broker.producer import KafkaSender
+from expunge.adapters.kafka.producer import KafkaSender
 from expunge.cli.app import app
 from expunge.errors import ConfigurationError, Unavailable
 from expunge.suppression import Filter

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from expunge.adapters.store.server import FORMAT
+from expunge.adapters.redis.server import FORMAT
 from expunge.adapters.system import SystemClock
 from expunge.domain.registry import Namespace, Publisher, Registry, System
 from expunge.domain.vocabulary import Regime

@@ -22,7 +22,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from expunge.adapters.store.server import Server
+from expunge.adapters.redis.server import Server
 from expunge.domain.policy.limits import Of, Per, RateRule, Threshold
 from expunge.domain.policy.models import Models
 from expunge.domain.policy.rules import Grace

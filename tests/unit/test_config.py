@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from expunge.adapters.store.server import Server
+from expunge.adapters.redis.server import Server
 from expunge.config import load, without_password
 from expunge.errors import ConfigurationError
 

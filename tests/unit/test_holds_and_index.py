@@ -21,7 +21,7 @@ def place(world: World, scope: dict[str, Any], hold: str = "h1") -> None:
 
 def run(world: World, *but: str) -> None:
     """Everything that can happen without time passing, and without some roles."""
-    roles = [role for role in world.stages if role not in but]
+    roles = [role for role in world.roles if role not in but]
     while [role for role in roles if world.step(role, 50)]:
         pass
 

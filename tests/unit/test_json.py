@@ -96,4 +96,4 @@ def test_what_is_nested_deeply_is_a_dead_letter_and_ends_nobody(topic: str, dept
     assert world.deaths == 0
     assert len(world.dead_letters()) == 1
     for role in ("intake", "indexer", "coordinator"):
-        world.stages[role].park(Record(topic, 0, Position(0, 0), START, b"k", event.encode()), "x")
+        world.roles[role].park(Record(topic, 0, Position(0, 0), START, b"k", event.encode()), "x")

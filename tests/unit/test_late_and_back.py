@@ -94,7 +94,7 @@ def test_an_indexer_that_is_behind_then_restored() -> None:
     world.settle()
     case_id = world.erase("ann")
     for turn in range(30):
-        for role in world.stages:
+        for role in world.roles:
             if role != "indexer":
                 world.step(role, 50)
         world.tick(1)

@@ -339,7 +339,7 @@ def test_a_crash_anywhere_makes_nothing_anew_twice(role: str, crash: int) -> Non
     for _ in range(6):
         world.step("intake", 50)
         world.step(role, 50, crash_after=crash)
-        for other in world.stages:
+        for other in world.roles:
             world.step(other, 50)
         world.answer_all()
     world.settle(ticks=1)
@@ -716,7 +716,7 @@ def test_a_clean_replacement_counts_within_seconds() -> None:
 
     def seconds(number: int) -> None:
         for _ in range(number):
-            while any([world.step(role, 50) for role in world.stages] + [world.answer_all()]):
+            while any([world.step(role, 50) for role in world.roles] + [world.answer_all()]):
                 pass
             world.tick(1)
 

@@ -47,7 +47,7 @@ def restored_before_its_receipt_is_handled() -> tuple[World, str]:
     world.settle()
     case_id = world.erase("ann")
     while not world.answer_all():
-        for role in world.stages:
+        for role in world.roles:
             world.step(role)
         world.tick(0.1)
     world.tick(30)
@@ -82,7 +82,7 @@ def test_an_inventory_repeated_before_the_receipt_is_no_resurrection() -> None:
     world.settle()
     case_id = world.erase("ann")
     while not any(world.broker.events("commands.photos")):
-        for role in world.stages:
+        for role in world.roles:
             world.step(role)
         world.tick(0.1)
     world.publish("registrations", "expunge.asset.registered.v1", restored("photo"), event="nightly")
@@ -167,7 +167,7 @@ def test_late_assets_are_collected_for_a_while_and_the_while_grows() -> None:
     for number in range(60):
         world.register(f"crop-{number}", parents=["photo"])
         for _ in range(4):
-            for role in world.stages:
+            for role in world.roles:
                 world.step(role, 50)
             world.answer_all()
         world.tick(1)

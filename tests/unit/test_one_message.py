@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from expunge.adapters.broker.records import TolerantBatch
-from expunge.adapters.memory import MemoryPolicies
+from expunge.adapters.kafka.records import TolerantBatch
+from expunge.adapters.memory.stores import MemoryPolicies
 from expunge.adapters.policy_file import load_policy, parse_policy, shipped
 from expunge.domain.case.chunk_facts import Answered
 from expunge.domain.case.messages import TYPE_OF, Froze, Place
@@ -189,14 +189,14 @@ def test_a_joint_command_that_is_refused_fails_like_any_other_and_is_tried_again
 def test_seals_stand_once_in_a_command_however_many_handles_a_person_has() -> None:
     from expunge.adapters.vault import LibraryVault, new_key_pair
     from expunge.domain.registry import System
-    from expunge.stages.intake import Intake
+    from expunge.roles.intake import Intake
     from tests.simulation import ALL_ACTIONS, REGISTRY
 
     _, public = new_key_pair()
     photos = System(name="photos", actions=ALL_ACTIONS, reveal=("email",), sealing_key=public)
     world = World(registry=REGISTRY.model_copy(update={"systems": (photos, *REGISTRY.systems[1:])}))
     world.vault = LibraryVault(world.keys)  # type: ignore[assignment]
-    world.stages["intake"] = Intake(world.door, world, world.broker, world.vault, world.metrics)
+    world.roles["intake"] = Intake(world.door, world, world.broker, world.vault, world.metrics)
     mail = "a" * 60 + "@" + "b" * 60 + ".example.org"
     for number in range(6):
         subjects = [{"namespace": "email", "id": mail, "ref": f"{handle:x}"} for handle in range(1000)]

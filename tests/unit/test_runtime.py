@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from expunge.adapters.memory import MemoryMetrics, MemorySuspects
+from expunge.adapters.memory.stores import MemoryMetrics, MemorySuspects
 from expunge.domain.events import Event, Outgoing, Position, Record
 from expunge.errors import Fenced, Unavailable
 from expunge.ports import Refused, Result
@@ -19,7 +19,7 @@ OUT = Outgoing("ledger", "k", Event("t", "/s", "id", NOW, {}))
 
 
 class World:
-    """Stage, source, sink and clock in one, noting the order of calls; `broken` raises at a step."""
+    """Role, source, sink and clock in one, noting the order of calls; `broken` raises at a step."""
 
     name, topics, keeps_time = "role", ("cases",), True
 

@@ -108,7 +108,7 @@ def test_a_message_that_nobody_will_ever_handle_is_left_out_alone() -> None:
 
 def raises_at(world: World, case_id: str, word: str) -> Any:
     """From now on a case raises something unforeseen when it hears a word; what undoes that."""
-    coordinator = world.stages["coordinator"]
+    coordinator = world.roles["coordinator"]
     decide = coordinator._decide  # type: ignore[attr-defined]
 
     def raising(view: Any, mine: str, message: Any, *rest: Any) -> None:
@@ -325,7 +325,7 @@ def test_what_a_system_discovered_and_ends_indexers_freezes_the_case_that_asked(
 
 def test_what_only_looks_like_an_unreadable_record_is_an_ordinary_one() -> None:
     """Anybody could send the header that marked one, and put any text into a dead letter without a seal."""
-    from expunge.adapters.broker.consumer import as_record
+    from expunge.adapters.kafka.consumer import as_record
 
     class Sent:
         topic, partition, offset, leader_epoch, timestamp = "t.requests", 0, 7, 0, 0

@@ -99,7 +99,7 @@ def test_a_late_walk_that_resolvers_do_not_answer_fires_nothing() -> None:
     case_id = world.erase("ann")
     world.settle(ticks=2)
     world.register("late", parents=["a"])
-    roles = [role for role in world.stages if role != "resolver"]
+    roles = [role for role in world.roles if role != "resolver"]
     for _ in range(5):
         while [role for role in roles if world.step(role, 50)]:
             pass

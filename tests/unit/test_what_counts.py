@@ -92,7 +92,7 @@ def test_a_case_does_not_end_before_what_was_discovered_is_in_the_index() -> Non
     world.answers["photos"] = lambda command: [receipt(command, all={"claim": "deleted", "discovered": found})]
     case_id = world.erase("ann")
     for _ in range(10):
-        while any([world.step(role, 50) for role in world.stages if role != "indexer"] + [world.answer_all()]):
+        while any([world.step(role, 50) for role in world.roles if role != "indexer"] + [world.answer_all()]):
             pass
         world.tick(6)
     assert not world.confirmations("completed", case_id=case_id)
@@ -225,6 +225,6 @@ def test_a_promise_ends_with_the_due_date_and_after_that_with_a_day(status: str)
 def test_what_goes_to_one_aggregate_leaves_in_one_wave() -> None:
     """An operator's word for one case must not be overtaken by what another case says later."""
     from expunge.domain.case.turn import Reschedule, SendCommand, WithdrawCommand
-    from expunge.stages.emissions import FIRST
+    from expunge.roles.coordinator.emissions import FIRST
 
     assert {Reschedule, SendCommand, WithdrawCommand} <= set(FIRST)

@@ -47,7 +47,7 @@ def cancel(world: World, case_id: str) -> None:
 
 def roles(world: World) -> None:
     """Every role has its turns, but no system reads anything."""
-    while any(world.step(role, 50) for role in world.stages):
+    while any(world.step(role, 50) for role in world.roles):
         pass
 
 

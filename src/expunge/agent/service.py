@@ -16,9 +16,9 @@ from typing import Any
 import structlog
 from pydantic import ValidationError
 
-from expunge.adapters.broker.admin import KafkaTopics
-from expunge.adapters.broker.consumer import KafkaRecords
-from expunge.adapters.broker.producer import KafkaSender
+from expunge.adapters.kafka.admin import KafkaTopics
+from expunge.adapters.kafka.consumer import KafkaRecords
+from expunge.adapters.kafka.producer import KafkaSender
 from expunge.adapters.system import SystemClock
 from expunge.adapters.vault import Opener
 from expunge.agent import contained

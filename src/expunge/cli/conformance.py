@@ -10,9 +10,9 @@ import typer
 from nacl.exceptions import CryptoError
 from rich.text import Text
 
-from expunge.adapters.broker.admin import KafkaTopics
-from expunge.adapters.broker.consumer import KafkaReader
-from expunge.adapters.broker.producer import KafkaSender
+from expunge.adapters.kafka.admin import KafkaTopics
+from expunge.adapters.kafka.consumer import KafkaReader
+from expunge.adapters.kafka.producer import KafkaSender
 from expunge.adapters.system import SystemClock
 from expunge.adapters.vault import seal_for
 from expunge.agent.conformance import NEEDED, Finding, Holding, Stage, run

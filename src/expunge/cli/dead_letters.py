@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from expunge.adapters.store.suspects import RedisSuspects
+from expunge.adapters.redis.suspects import RedisSuspects
 from expunge.bootstrap import Installation
 from expunge.cli.common import Json, console, installation, print_json
+from expunge.domain.topics import role_of
 from expunge.errors import ConfigurationError
-from expunge.stages import role_of
 
 app = typer.Typer(help="Messages that are set aside.", no_args_is_help=True)
 

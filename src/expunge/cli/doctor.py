@@ -10,8 +10,8 @@ from typing import Any
 import typer
 from rich.text import Text
 
-from expunge.adapters.broker.admin import Finding
-from expunge.adapters.store.suspects import RedisSuspects
+from expunge.adapters.kafka.admin import Finding
+from expunge.adapters.redis.suspects import RedisSuspects
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
 from expunge.cli.case.thaw import frozen_line
@@ -20,9 +20,10 @@ from expunge.cli.words import standing
 from expunge.config import config_file, without_password
 from expunge.domain.policy.capabilities import incapable
 from expunge.domain.policy.dispose import Nature
+from expunge.domain.topics import role_of
 from expunge.errors import ConfigurationError, NotUnderstood, Unavailable
+from expunge.roles import ROLES
 from expunge.runtime.label import Label
-from expunge.stages import ROLES, role_of
 
 
 def doctor(json_output: Json = False) -> None:

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from expunge.adapters.store.survey import Survey
+from expunge.adapters.redis.survey import Survey
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
 from expunge.cli.common import (

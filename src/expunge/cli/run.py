@@ -20,7 +20,7 @@ from expunge.bootstrap import Installation
 from expunge.cli.common import DIED, NO_SERVER, WRONG, installation, place_of, say_error
 from expunge.config import Settings
 from expunge.errors import ConfigurationError, Unavailable
-from expunge.stages import ROLES
+from expunge.roles import ROLES
 
 MAX_RESTART_SECONDS = 10.0
 DRAIN_SECONDS = END_SECONDS + 1

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 import typer
 from pydantic import ValidationError
 
-from expunge.adapters.broker.consumer import KafkaReader
+from expunge.adapters.kafka.consumer import KafkaReader
 from expunge.adapters.system import StopWaiter, SystemClock
 from expunge.bootstrap import Installation
 from expunge.cli.common import NO, NO_SERVER, console, print_json, quiet_console, safe, say_error

@@ -1,6 +1,6 @@
 """What Expunge says: the data of every event that leaves it, as other people's code may rely on it.
 
-Tests hold every event that any stage emits to these models; `schemas/` is generated from them.
+Tests hold every event that any role emits to these models; `schemas/` is generated from them.
 """
 
 from __future__ import annotations

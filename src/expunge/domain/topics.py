@@ -1,6 +1,6 @@
-"""Every topic: what keeps it, how large its messages may be, how many partitions it has.
+"""Every topic, a row each: who writes and reads it, what keeps it, how large its messages may be, how it is cut.
 
-See design: "Topics"; rule "sizes".
+See design: "Topics"; rule "sizes". A further topic, or a further inlet for which a case must wait, is a row here.
 """
 
 from __future__ import annotations
@@ -8,14 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from expunge.domain.registry import Registry
+from expunge.domain.registry import Publisher, Registry, System
+from expunge.domain.vocabulary import Regime
 
 DAY_MS = 86_400_000
 MIB = 1_048_576
-FIXED_PARTITIONS = frozenset({"cases", "tasks", "plans", "ledger"})
-"""Their partition counts never change after creation: keys would move to other partitions."""
-FLUSHED = frozenset({"requests", "controls", "cases", "ledger"})
-"""On a single broker these are flushed at every message (rule "flushing")."""
+FOR_EVER = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +21,23 @@ class Topic:
     """One topic as it must be."""
 
     name: str
+    """Without the prefix; one of many by system or publisher ends with that name."""
     partitions: int
     cleanup: Literal["delete", "compact"]
     retention_ms: int
     max_message_bytes: int = MIB
+    role: str = ""
+    """The role that reads it; empty: none does."""
+    writers: str = ""
+    """Who writes it, for people."""
+    readers: str = ""
+    """Who reads it, for people, where that is not the role alone."""
+    registers: bool = False
+    """Whether statements about assets lie on it: no case closes before what lay there at its request is applied."""
+    fixed: bool = False
+    """Whether its partition count never changes after creation: keys would move to other partitions."""
+    flushed: bool = False
+    """Whether a lone broker flushes it at every message (rule "flushing")."""
 
     def settings(self, brokers: int) -> dict[str, str]:
         """The topic's configuration in Kafka's words."""
@@ -41,7 +52,7 @@ class Topic:
             settings["retention.ms"] = str(self.retention_ms)
         else:
             settings["delete.retention.ms"] = str(7 * DAY_MS)
-        if brokers == 1 and self.name in FLUSHED:
+        if brokers == 1 and self.flushed:
             settings["flush.messages"] = "1"
         return settings
 
@@ -55,23 +66,87 @@ def all_topics(registry: Registry, partitions: int, ledger_partitions: int, othe
         ledger_partitions: of the ledger.
         other_partitions: of everything else.
     """
-    few = other_partitions
+    few, many = other_partitions, partitions
     systems = [system.name for system in registry.systems if system.integrated]
+    publishers = [each.name for each in registry.publishers]
+    agent, month, week = "the system's agent", 30 * DAY_MS, 7 * DAY_MS
+    roles = "coordinator, resolver"
+    told = "intake (to tell the owner)"
     return [
-        Topic("requests", few, "delete", 7 * DAY_MS, 4 * MIB),
-        Topic("registrations", few, "delete", 7 * DAY_MS, 4 * MIB),
-        Topic("openlineage", few, "delete", 30 * DAY_MS, 4 * MIB),
-        Topic("controls", few, "delete", 30 * DAY_MS, 4 * MIB),
-        *(Topic(f"receipts.{name}", few, "delete", 30 * DAY_MS, 4 * MIB) for name in systems),
-        Topic("assets", few, "compact", -1),
-        Topic("cases", partitions, "delete", 30 * DAY_MS),
-        Topic("tasks", partitions, "delete", 7 * DAY_MS),
-        Topic("plans", partitions, "compact", -1),
-        Topic("holds", few, "compact", -1),
-        Topic("suppressions", few, "compact", -1),
-        *(Topic(f"commands.{name}", few, "delete", 30 * DAY_MS) for name in systems),
-        *(Topic(f"confirmations.{each.name}", few, "delete", 30 * DAY_MS) for each in registry.publishers),
-        Topic("ledger", ledger_partitions, "delete", -1),
-        Topic("certificates", few, "delete", -1),
-        Topic("dead-letters", few, "delete", 90 * DAY_MS, 2 * MIB),
+        Topic("requests", few, "delete", week, 4 * MIB, "intake", "publishers", flushed=True),
+        Topic(
+            "registrations",
+            few,
+            "delete",
+            week,
+            4 * MIB,
+            "indexer",
+            "registrars, resolver (discovered assets)",
+            registers=True,
+        ),
+        Topic("openlineage", few, "delete", month, 4 * MIB, "", "OpenLineage clients", "nobody yet"),
+        Topic("controls", few, "delete", month, 4 * MIB, "intake", "operators", flushed=True),
+        *(Topic(f"receipts.{name}", few, "delete", month, 4 * MIB, "intake", agent) for name in systems),
+        Topic("assets", few, "compact", FOR_EVER, writers="indexer", readers="rebuilding"),
+        Topic(
+            "cases",
+            many,
+            "delete",
+            month,
+            role="coordinator",
+            writers="intake, indexer, resolver, coordinator",
+            fixed=True,
+            flushed=True,
+        ),
+        Topic("tasks", many, "delete", week, role="resolver", writers=roles, fixed=True),
+        Topic("plans", many, "compact", FOR_EVER, writers=roles, readers="rebuilding", fixed=True),
+        Topic("holds", few, "compact", FOR_EVER, role="intake", writers="coordinator", readers=told),
+        Topic(
+            "suppressions",
+            few,
+            "compact",
+            FOR_EVER,
+            role="intake",
+            writers="coordinator",
+            readers=f"ingesters, {told}",
+        ),
+        *(Topic(f"commands.{name}", few, "delete", month, writers="coordinator", readers=agent) for name in systems),
+        *(
+            Topic(
+                f"confirmations.{name}",
+                few,
+                "delete",
+                month,
+                writers="coordinator, intake (rejected)",
+                readers="the publisher",
+            )
+            for name in publishers
+        ),
+        Topic(
+            "ledger",
+            ledger_partitions,
+            "delete",
+            FOR_EVER,
+            role="notary",
+            writers="coordinator",
+            fixed=True,
+            flushed=True,
+        ),
+        Topic("certificates", few, "delete", FOR_EVER, writers="nobody yet", readers="nobody yet"),
+        Topic("dead-letters", few, "delete", 90 * DAY_MS, 2 * MIB, writers="every role", readers="operators"),
     ]
+
+
+_ANY = Registry(
+    systems=(System(name="any"),), publishers=(Publisher(name="any", source="/any", default_regime=Regime.NONE),)
+)
+_BY_NAME = {topic.name.partition(".")[0]: topic for topic in all_topics(_ANY, 1, 1, 1)}
+
+INLETS_OF_ASSETS = tuple(name for name, topic in _BY_NAME.items() if topic.registers)
+"""The topics whose statements a case waits for."""
+
+
+def role_of(topic: str) -> str | None:
+    """The role that reads a topic, named without the prefix; None: none does."""
+    known = _BY_NAME.get(topic.partition(".")[0])
+    return (known.role or None) if known else None

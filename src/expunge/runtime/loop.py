@@ -21,7 +21,7 @@ import structlog
 
 from expunge.domain.events import Outgoing, Record, is_ahead
 from expunge.errors import ConfigurationError, Fenced, Unavailable, Wedged
-from expunge.ports import Metrics, Refused, Result, Stage, Suspects, Waiter
+from expunge.ports import Metrics, Refused, Result, Role, Suspects, Waiter
 from expunge.runtime.outage import Outage
 from expunge.runtime.suspicion import Suspicion
 
@@ -87,7 +87,7 @@ class Loop:
 
     def __init__(
         self,
-        stage: Stage,
+        role: Role,
         source: Source,
         sink: Sink,
         clock: Clock,
@@ -95,22 +95,22 @@ class Loop:
         suspects: Suspects,
         waiter: Waiter,
     ) -> None:
-        self._stage, self._source, self._sink, self._clock, self._metrics = stage, source, sink, clock, metrics
-        self._suspicion, self._waiter = Suspicion(suspects, stage.topics), waiter
-        self._outage = Outage(stage.name, clock, metrics)
+        self._role, self._source, self._sink, self._clock, self._metrics = role, source, sink, clock, metrics
+        self._suspicion, self._waiter = Suspicion(suspects, role.topics), waiter
+        self._outage = Outage(role.name, clock, metrics)
         self._ticked = 0.0
         self._said: set[tuple[str, ...]] = set()
 
     def run(self, stopping: Callable[[], bool]) -> None:
         """Turn until told to stop; the batch under way is finished first."""
-        log.info("role started", role=self._stage.name)
+        log.info("role started", role=self._role.name)
         try:
             while not stopping():
                 self.turn()
         finally:
             self._source.close()
             self._sink.close()
-            log.info("role stopped", role=self._stage.name)
+            log.info("role stopped", role=self._role.name)
 
     def turn(self) -> None:
         """One batch, or one wait for a batch; then what is due."""
@@ -120,8 +120,8 @@ class Loop:
             started = self._clock.seconds()
             taken = self._handle(batch) if batch else 0
             if batch:
-                self._metrics.count("batch_seconds", self._clock.seconds() - started, label=self._stage.name)
-                self._metrics.count("messages_handled", taken, label=self._stage.name)
+                self._metrics.count("batch_seconds", self._clock.seconds() - started, label=self._role.name)
+                self._metrics.count("messages_handled", taken, label=self._role.name)
             self._source.commit()
             passed, batch = batch[:taken], []  # what is committed is never read again, whatever fails from here on
             self._suspicion.passed(passed)
@@ -130,11 +130,11 @@ class Loop:
         except Unavailable as error:
             self._pause(batch, error)
         except Fenced as error:
-            log.warning("another process owns the partition; reading again", role=self._stage.name, reason=str(error))
+            log.warning("another process owns the partition; reading again", role=self._role.name, reason=str(error))
             self._read_again(batch)
 
     def _handle(self, batch: Sequence[Record]) -> int:
-        """Handle a batch part by part, or as much of it as the stage takes; how many records that was.
+        """Handle a batch part by part, or as much of it as the role takes; how many records that was.
 
         What was handled apart is committed before anything else is: a death behind it must not bring it back.
         """
@@ -158,15 +158,15 @@ class Loop:
         return bool(record.unreadable or self._suspicion.of(record)) or self._is_ahead(record)
 
     def _is_ahead(self, record: Record) -> bool:
-        return self._stage.keeps_time and is_ahead(record, self._clock.now())
+        return self._role.keeps_time and is_ahead(record, self._clock.now())
 
     def _handle_part(self, part: Sequence[Record]) -> int:
-        """Handle records together; how many of them the stage took."""
+        """Handle records together; how many of them the role took."""
         try:
             result = self._result(part)
             for wave in result.waves:
                 self._send(wave)
-            self._stage.write(result)
+            self._role.write(result)
         except (Unavailable, Fenced, ConfigurationError, Wedged):
             raise
         except Exception as error:
@@ -180,29 +180,29 @@ class Loop:
         if first.unreadable or (suspect is not None and suspect.is_parked):
             reason = first.unreadable or (suspect.error if suspect else "")
             said = "as an operator said" if suspect is not None and suspect.by_operator else reason
-            log.error("set aside", role=self._stage.name, place=first.place, reason=said)
+            log.error("set aside", role=self._role.name, place=first.place, reason=said)
             now = self._clock.now()
             # What was stamped ahead would move a case into the future when it is taken up again.
-            return self._stage.park(replace(first, appended_at=now) if self._is_ahead(first) else first, reason)
+            return self._role.park(replace(first, appended_at=now) if self._is_ahead(first) else first, reason)
         if self._is_ahead(first):
             ahead = (first.appended_at - self._clock.now()).total_seconds()
-            self._metrics.gauge("clock_ahead_seconds", ahead, label=self._stage.name)
+            self._metrics.gauge("clock_ahead_seconds", ahead, label=self._role.name)
             place = f"--topic {first.topic} --partition {first.partition} --offset {first.position.offset}"
             raise Unavailable(
                 f"{first.place} was appended {round(ahead)} s ahead of this machine's clock: set the broker's clock or "
                 f"this one right, or set that record aside: expunge dead-letters park {place} --reason TEXT",
                 server="the broker's clock",
             )
-        if self._stage.keeps_time:
-            self._metrics.gauge("clock_ahead_seconds", 0, label=self._stage.name)
-        return self._stage.handle(part)
+        if self._role.keeps_time:
+            self._metrics.gauge("clock_ahead_seconds", 0, label=self._role.name)
+        return self._role.handle(part)
 
     def _send(self, wave: Sequence[Outgoing]) -> None:
         for refused in self._sink.send(wave):
             topic = refused.outgoing.topic
             if topic.startswith(OUTWARD):
                 self._say_once("the broker refuses messages for good", topic=topic, reason=refused.reason)
-                self._send(self._stage.refused(refused))
+                self._send(self._role.refused(refused))
             elif refused.reason == "too_large":
                 raise RuntimeError(f"a message for {topic} is larger than its topic takes")
             else:
@@ -213,14 +213,14 @@ class Loop:
         """Each is counted, and a dead letter; a line for every one of thousands would help nobody."""
         if (line := (text, *what.values())) not in self._said:
             self._said.add(line)
-            log.error(text, role=self._stage.name, **what)
+            log.error(text, role=self._role.name, **what)
 
     def _tick(self) -> None:
         now = self._clock.seconds()
         if now - self._ticked < TICK_SECONDS:
             return
         self._suspicion.refresh()
-        due = self._stage.tick(self._source.partitions(), self._clock.now())
+        due = self._role.tick(self._source.partitions(), self._clock.now())
         if due:
             self._send(due)
         self._ticked = now
@@ -234,7 +234,7 @@ class Loop:
     def _pause(self, batch: Sequence[Record], error: Unavailable) -> None:
         """Back to the start of the batch, and a rest that grows with every failure (full jitter)."""
         self._outage.goes_on(error)
-        self._metrics.count("pauses", label=self._stage.name)
+        self._metrics.count("pauses", label=self._role.name)
         longest = min(MAX_REST_SECONDS, 0.1 * 2 ** min(self._outage.failures, 10))
         until = self._clock.seconds() + random.uniform(0.05, longest)  # noqa: S311 - a wait, no secret
         try:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from expunge.adapters.broker.consumer import record_at
+from expunge.adapters.kafka.consumer import record_at
 from expunge.bootstrap import Installation
 from expunge.cli.common import Json, console, installation, print_json
 from expunge.cli.words import Operator, refuse_unless_declared, say_word

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from expunge.domain import inlets
-from expunge.domain.admission.door import Door, canonical, check_sizes
+from expunge.domain.admission.door import Arrival, Door, canonical, check_sizes
 from expunge.domain.case.messages import (
     Approved,
     Cancelled,
@@ -35,7 +35,7 @@ from expunge.domain.controls import (
     PlanRejected,
 )
 from expunge.domain.controls import HoldPlaced as Placed
-from expunge.domain.events import CloudEvent, Record, millis
+from expunge.domain.events import CloudEvent, millis
 from expunge.domain.identity import Keys
 from expunge.domain.registry import Operator
 from expunge.domain.scope import one_person
@@ -45,7 +45,7 @@ from expunge.errors import InvalidMessage
 HOLD_PLACED = "expunge.hold.placed.v1"
 
 
-def control(door: Door, event: CloudEvent, record: Record) -> Control | Said:
+def control(door: Door, event: CloudEvent, came: Arrival) -> Control | Said:
     """An operator's word.
 
     Raises:
@@ -56,22 +56,22 @@ def control(door: Door, event: CloudEvent, record: Record) -> Control | Said:
     if not door.allow_unsigned:
         raise InvalidMessage("unsigned", "controls must be signed, or allow_unsigned be set")
     role, model = CONTROLS[event.type]
-    said = inlets.read(model, event, record.appended_at, KNOWN_FIELDS)
+    said = inlets.read(model, event, came.at, KNOWN_FIELDS)
     operator = door.registry.operator(said.operator)
     if operator is None:
         raise InvalidMessage("undeclared_operator", "data.operator")
     if role not in operator.roles:
         raise InvalidMessage("not_allowed", "data.operator")
-    content, place = content_of(door.keys, said, event.type, event.id), door.place_of(record)
+    content, place = content_of(door.keys, said, event.type, event.id), came.place
     spoken: dict[str, Any] = {"operator": operator.name, "content": content, "place": place}
     if isinstance(said, CaseControl):
         return _of_case(door, said, spoken | {"case_id": said.case_id})
     if isinstance(said, EmissionPaused | EmissionResumed):
-        return PauseSaid(pause=_pause(door, said, operator, record, event.id))
+        return PauseSaid(pause=_pause(door, said, operator, came, event.id))
     if isinstance(said, Placed):
-        return HoldPlaced(hold=_hold(door, said, operator, record, event.id), place=place)
+        return HoldPlaced(hold=_hold(door, said, operator, came, event.id), place=place)
     word = name_of_word(event.id)
-    release = Release(at=record.appended_at, operator=operator.name, order=_order(record), word=word)
+    release = Release(at=came.at, operator=operator.name, order=_order(came), word=word)
     return HoldReleased(hold_id=said.hold_id, release=release, content=content, place=place)
 
 
@@ -99,20 +99,19 @@ def _of_case(door: Door, said: CaseControl, spoken: dict[str, Any]) -> Control:
             return Cancelled(**spoken)
 
 
-def _order(record: Record) -> Order:
-    position = record.position
-    return Order(millis(record.appended_at), record.partition, position.offset, position.leader_epoch)
+def _order(came: Arrival) -> Order:
+    return Order(millis(came.at), came.place.partition, came.place.offset, came.leader_epoch)
 
 
 def _pause(
-    door: Door, said: EmissionPaused | EmissionResumed, operator: Operator, record: Record, identity: str
+    door: Door, said: EmissionPaused | EmissionResumed, operator: Operator, came: Arrival, identity: str
 ) -> Pause:
     return Pause(
         scope=_whose(door, said.scope),
         paused=isinstance(said, EmissionPaused),
         operator=operator.name,
-        at=record.appended_at,
-        order=_order(record),
+        at=came.at,
+        order=_order(came),
         word=name_of_word(identity),
     )
 
@@ -129,7 +128,7 @@ def _whose(door: Door, scope: PauseScope) -> str:
     return f"case:{scope.case_id}" if scope.case_id is not None else EVERYTHING
 
 
-def _hold(door: Door, said: Placed, operator: Operator, record: Record, identity: str) -> Hold:
+def _hold(door: Door, said: Placed, operator: Operator, came: Arrival, identity: str) -> Hold:
     return Hold(
         hold_id=said.hold_id,
         scope=_held(door, said.scope),
@@ -137,10 +136,10 @@ def _hold(door: Door, said: Placed, operator: Operator, record: Record, identity
         custodian=said.custodian,
         operator=operator.name,
         review_by=said.review_by,
-        placed_at=record.appended_at,
+        placed_at=came.at,
         word=name_of_word(identity),
         content=content_of(door.keys, said, HOLD_PLACED, identity),
-        order=_order(record),
+        order=_order(came),
     )
 
 

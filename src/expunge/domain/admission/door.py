@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache, partial
+from typing import NamedTuple
 
 import rfc8785
 
@@ -15,6 +17,15 @@ from expunge.domain.identity import EPOCH, Keys, versions
 from expunge.domain.policy.rules import Policies
 from expunge.domain.registry import Publisher, Registry
 from expunge.errors import InvalidMessage
+
+
+class Arrival(NamedTuple):
+    """When an event came in, and where it lies: all that admission knows of the way on which it came."""
+
+    at: datetime
+    place: Place
+    leader_epoch: int = -1
+    """Of the broker that took it; -1: nobody counts them."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -30,6 +41,10 @@ class Door:
     def place_of(self, record: Record) -> Place:
         """Where a record lies, by the topic's full name."""
         return Place(topic=self.prefix + record.topic, partition=record.partition, offset=record.position.offset)
+
+    def arrival(self, record: Record) -> Arrival:
+        """The same for what came on a topic."""
+        return Arrival(record.appended_at, self.place_of(record), record.position.leader_epoch)
 
     def publisher(self, event: CloudEvent) -> Publisher:
         """The declared publisher of an event.

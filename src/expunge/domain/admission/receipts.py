@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from expunge.domain import inlets
-from expunge.domain.admission.door import Door, canonical, check_sizes
+from expunge.domain.admission.door import Arrival, Door, canonical, check_sizes
 from expunge.domain.case.messages import Answered, Receipted
-from expunge.domain.events import CloudEvent, Record, millis
+from expunge.domain.events import CloudEvent, millis
 from expunge.domain.vocabulary import Claim
 from expunge.errors import InvalidMessage
 
 
-def receipt(door: Door, event: CloudEvent, record: Record, system: str) -> tuple[Receipted, bool]:
+def receipt(door: Door, event: CloudEvent, came: Arrival, system: str) -> tuple[Receipted, bool]:
     """A receipt as the case will see it: without what nothing is decided on, so that it does not grow on its way.
 
     And whether it says that it discovered something in another system, of which this one has nothing to say.
@@ -20,7 +20,7 @@ def receipt(door: Door, event: CloudEvent, record: Record, system: str) -> tuple
     """
     if event.type != inlets.RECEIPT:
         raise InvalidMessage("unknown_type")
-    receipt = inlets.read(inlets.PurgeReceipted, event, record.appended_at)
+    receipt = inlets.read(inlets.PurgeReceipted, event, came.at)
     if receipt.system != system or door.registry.system(system) is None:
         raise InvalidMessage("wrong_system", "data.system")
     answers = (*receipt.results, *receipt.exceptions)
@@ -46,8 +46,8 @@ def receipt(door: Door, event: CloudEvent, record: Record, system: str) -> tuple
         expected_by=receipt.expected_by,
         replacement=_replacement(door, receipt.all),
         content=door.keys.content(canonical(said)),
-        place=door.place_of(record),
-        appended_ms=millis(record.appended_at),
+        place=came.place,
+        appended_ms=millis(came.at),
     )
     return taken, any(found.system not in (None, system) for answer in every for found in answer.discovered)
 

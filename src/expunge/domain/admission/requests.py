@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 import rfc8785
 
 from expunge.domain import inlets
-from expunge.domain.admission.door import Door, canonical, check_sizes, declared
+from expunge.domain.admission.door import Arrival, Door, canonical, check_sizes, declared
 from expunge.domain.case.messages import Root, Seal
-from expunge.domain.events import CloudEvent, Record, millis
+from expunge.domain.events import CloudEvent, millis
 from expunge.domain.identity import normalise, versions
 from expunge.domain.registry import Publisher
 from expunge.domain.scope import Provision, Scope, ScopeKind, Subject
@@ -44,7 +44,7 @@ def request(
     door: Door,
     event: CloudEvent,
     publisher: Publisher,
-    record: Record,
+    came: Arrival,
     *,
     seal_for: SealFor,
     salt: str,
@@ -55,9 +55,9 @@ def request(
     Raises:
         InvalidMessage: what is wrong, by field.
     """
-    name, request = _read(door, event, publisher, record.appended_at)
+    name, request = _read(door, event, publisher, came.at)
     scope = _scope(door, name, request, publisher)
-    regime, received_at = _regime(request, publisher), min(request.received_at, record.appended_at)
+    regime, received_at = _regime(request, publisher), min(request.received_at, came.at)
     reach = door.policies.current.reach
     if scope.kind is ScopeKind.ERASURE and regime not in reach.everything:
         until = int((received_at + timedelta(days=reach.tail_days)).timestamp())
@@ -75,7 +75,7 @@ def request(
         jurisdiction=request.jurisdiction.upper() if request.jurisdiction else None,
         received_at=received_at,
         policy=door.policies.current.digest,
-        clamped=request.received_at > record.appended_at,
+        clamped=request.received_at > came.at,
         correlation_id=request.correlation_id,
         batch=request.batch,
         dry_run=request.dry_run,
@@ -85,7 +85,7 @@ def request(
         matter=request.matter,
         watermark=watermark,
         content=door.keys.content(canonical(asked)),
-        place=door.place_of(record),
+        place=came.place,
     )
 
 

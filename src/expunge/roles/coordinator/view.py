@@ -278,8 +278,6 @@ class View:
             return
         case_id = decision.case.case_id
         for digest, chunk in decision.chunks.items():
-            known = self.chunk(case_id, digest)
-            self.changes.flow[chunk.summary.system] += chunk.out - bool(known and known.out)
             self.changes.chunks[case_id, digest] = chunk
             self.changes.timers[TimerKey(case_id, f"chunk:{digest}")] = chunk.next_at
         self.changes.cases[case_id] = decision.case

@@ -18,7 +18,7 @@ from expunge.domain.row import KEPT_PARENTS, Row
 from expunge.domain.scope import SHARDS, Group, GroupKind, names_of_person
 from expunge.domain.standing import HoldAsked, HoldKind
 from expunge.ports import Index
-from expunge.stages.exclusions import names_of
+from expunge.roles.exclusions import names_of
 
 
 def covered(

@@ -19,9 +19,9 @@ from expunge.domain.policy.models import Models
 from expunge.domain.retraining.decide import SendJoint, Tell, Turn, WithdrawJoint
 from expunge.domain.retraining.messages import Joined, Left, Member, Message, Scheduled, retraining_id
 from expunge.domain.retraining.state import Retraining
-from expunge.stages import commands
-from expunge.stages.aggregates import SOURCE, ledger_fact
-from expunge.stages.dead_letters import DeadLetters
+from expunge.roles.coordinator import commands
+from expunge.roles.coordinator.aggregates import SOURCE, ledger_fact
+from expunge.roles.dead_letters import DeadLetters
 
 Fetch = Callable[[Member], tuple[Root, Chunk]]
 """What a member's case was opened with, and the chunk that waits: neither ever changes."""

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
-from expunge.adapters.broker.admin import KafkaTopics
-from expunge.adapters.broker.client import KAFKA, REFUSED_FOR_GOOD, common, connected, translated
+from expunge.adapters.kafka.admin import KafkaTopics
+from expunge.adapters.kafka.client import KAFKA, REFUSED_FOR_GOOD, common, connected, translated
 from expunge.domain.events import CONTENT_TYPE, Outgoing
 from expunge.domain.partition import partition_of
 from expunge.errors import ConfigurationError, Unavailable, Wedged

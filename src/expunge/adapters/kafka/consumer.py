@@ -14,8 +14,8 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from kafka.errors import IllegalStateError, KafkaError
 from kafka.structs import OffsetAndMetadata
 
-from expunge.adapters.broker.client import common, connected, translated
-from expunge.adapters.broker.records import Broken, install
+from expunge.adapters.kafka.client import common, connected, translated
+from expunge.adapters.kafka.records import Broken, install
 from expunge.domain.events import LATEST, Position, Record, millis
 
 CALL_MS = 5_000

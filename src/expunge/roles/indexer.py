@@ -34,7 +34,7 @@ from expunge.domain.scope import Arrival, data_source_node
 from expunge.domain.statement import Statement, identity_of
 from expunge.errors import InvalidMessage
 from expunge.ports import Index, Made, Metrics, Put, Refused, Result, Said, Topics, Vault
-from expunge.stages.dead_letters import DeadLetters, froze
+from expunge.roles.dead_letters import DeadLetters, froze
 
 SOURCE = "/expunge/indexer"
 STATED = "expunge.asset.stated.v1"
@@ -61,7 +61,7 @@ _Written = tuple[list[Put], dict[int, list[Met]], list[Put]]
 
 
 class Indexer:
-    """See `ports.Stage`."""
+    """See `ports.Role`."""
 
     name = "indexer"
     keeps_time = False
@@ -111,12 +111,12 @@ class Indexer:
         """Everything was added while the batch was handled; the committed offset is the only state."""
 
     def park(self, record: Record, error: str) -> Result:
-        """See `ports.Stage.park`."""
+        """See `ports.Role.park`."""
         place = self._door.place_of(record)
         return Result(((self._dead.parked(record, error), *froze(record, "registrations", error, place, SOURCE)),))
 
     def refused(self, refused: Refused) -> Sequence[Outgoing]:
-        """See `ports.Stage.refused`."""
+        """See `ports.Role.refused`."""
         return self._dead.refused(refused)
 
     def tick(self, partitions: Sequence[int], now: datetime) -> Sequence[Outgoing]:

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from expunge.adapters.store.case_reader import Keys, RedisCaseReader, behind, parsed
-from expunge.adapters.store.server import Call, Server
+from expunge.adapters.redis.case_reader import Keys, RedisCaseReader, behind, parsed
+from expunge.adapters.redis.server import Call, Server
 from expunge.domain.case.chunks import ChunkState
 from expunge.domain.case.state import Case
 from expunge.domain.events import Position, Record, millis
@@ -84,9 +84,6 @@ class RedisCaseStore:
                 words.append(["ZADD", keys.of("timers"), millis(at), member])
         words += _aggregate_words(keys, changes)
         words += _aside_words(keys, changes)
-        for system, difference in changes.flow.items():
-            if difference:
-                words.append(["HINCRBY", keys.of("flow"), system, difference])
         commit(self._server, keys, "pos", before, after, words)
 
     def due(self, partition: int, now: datetime, limit: int, skip: int = 0) -> list[tuple[TimerKey, datetime]]:
@@ -123,12 +120,6 @@ class RedisCaseStore:
         """See `ports.CaseStore.retraining`."""
         raw = self._get(partition, "retraining", key)
         return parsed(Retraining, raw) if raw else None
-
-    def flow(self, partition: int) -> dict[str, int]:
-        """See `ports.CaseStore.flow`."""
-        keys = Keys(self._server, partition)
-        found = self._server.read_one(keys.tag, "HGETALL", keys.of("flow"))
-        return {system.decode(): int(number) for system, number in zip(found[::2], found[1::2], strict=True)}
 
     def live_cases(self, partition: int, after: str, limit: int) -> list[str]:
         """See `ports.CaseStore.live_cases`."""

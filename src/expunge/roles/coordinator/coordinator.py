@@ -55,14 +55,14 @@ from expunge.domain.task import reached
 from expunge.domain.vocabulary import Claim
 from expunge.errors import ConfigurationError, Fenced, InvalidMessage, NotUnderstood, Unavailable
 from expunge.ports import CaseStore, Index, Metrics, Progress, Refused, Result, Tenure, TimerKey, Topics, Vault
-from expunge.stages import retrainings
-from expunge.stages.aggregates import granted_again, group_said, hold_published, published, rate_answered
-from expunge.stages.commands import COMMAND_TYPE
-from expunge.stages.dead_letters import DeadLetters
-from expunge.stages.emissions import SOURCE, Emitter, Waves
-from expunge.stages.freezing import Freezer, Read, case_of
-from expunge.stages.rejections import rejection
-from expunge.stages.view import LATER, Unheard, View
+from expunge.roles.coordinator import retrainings
+from expunge.roles.coordinator.aggregates import granted_again, group_said, hold_published, published, rate_answered
+from expunge.roles.coordinator.commands import COMMAND_TYPE
+from expunge.roles.coordinator.emissions import SOURCE, Emitter, Waves
+from expunge.roles.coordinator.freezing import Freezer, Read, case_of
+from expunge.roles.coordinator.view import LATER, Unheard, View
+from expunge.roles.dead_letters import DeadLetters
+from expunge.roles.rejections import rejection
 
 TIMERS_PER_TICK = 500
 MOST_FIRED = 50_000
@@ -77,7 +77,7 @@ MAX_CASE_EVENT_BYTES = 1_048_576
 
 
 class Coordinator:
-    """See `ports.Stage`."""
+    """See `ports.Role`."""
 
     name = "coordinator"
     keeps_time = True
@@ -244,7 +244,7 @@ class Coordinator:
         return [rejection(message.publisher, key=message.case_id, time=record.appended_at, data=message.rejection)]
 
     def park(self, record: Record, error: str) -> Result:
-        """See `ports.Stage.park`: what comes for the case of the record waits for a person, in order.
+        """See `ports.Role.park`: what comes for the case of the record waits for a person, in order.
 
         What everybody is told is told to whoever can hear it: only a case at which that raises something is frozen.
         """
@@ -274,7 +274,7 @@ class Coordinator:
             return left_out, Waves()
 
     def refused(self, refused: Refused) -> Sequence[Outgoing]:
-        """See `ports.Stage.refused`: of a command, its obligations are open for that reason.
+        """See `ports.Role.refused`: of a command, its obligations are open for that reason.
 
         See rule "refused records".
         """

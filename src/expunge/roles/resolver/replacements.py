@@ -16,7 +16,7 @@ from expunge.domain.plan import Chunk
 from expunge.domain.row import KEPT_PARENTS, Row
 from expunge.domain.task import Replacement
 from expunge.ports import Index
-from expunge.stages.exclusions import names_of
+from expunge.roles.exclusions import names_of
 
 _ENDED = frozenset({MarkState.CLEAN, MarkState.GONE})
 

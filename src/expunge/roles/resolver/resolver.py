@@ -35,11 +35,11 @@ from expunge.ports import (
     Vault,
     Waiter,
 )
-from expunge.stages.dead_letters import DeadLetters, froze
-from expunge.stages.exclusions import left_out
-from expunge.stages.holds import covered
-from expunge.stages.replacements import Judge
-from expunge.stages.traversal import Bounds, Traversal, is_mine
+from expunge.roles.dead_letters import DeadLetters, froze
+from expunge.roles.exclusions import left_out
+from expunge.roles.resolver.holds import covered
+from expunge.roles.resolver.replacements import Judge
+from expunge.roles.resolver.traversal import Bounds, Traversal, is_mine
 
 SOURCE = "/expunge/resolver"
 TASK_TYPE = "expunge.walk.task.v1"
@@ -54,7 +54,7 @@ NAME_WEIGHT = 20
 
 
 class Resolver:
-    """See `ports.Stage`."""
+    """See `ports.Role`."""
 
     name = "resolver"
     keeps_time = False
@@ -123,7 +123,7 @@ class Resolver:
             return None
 
     def park(self, record: Record, error: str) -> Result:
-        """See `ports.Stage.park`: the case that waits for the task's answer is frozen."""
+        """See `ports.Role.park`: the case that waits for the task's answer is frozen."""
         return Result((tuple(self._parked(record, error)),))
 
     def _parked(self, record: Record, error: str) -> list[Outgoing]:
@@ -131,7 +131,7 @@ class Resolver:
         return [dead, *froze(record, "tasks", error, self._door.place_of(record), SOURCE)]
 
     def refused(self, refused: Refused) -> Sequence[Outgoing]:
-        """See `ports.Stage.refused`."""
+        """See `ports.Role.refused`."""
         return self._dead.refused(refused)
 
     def write(self, result: Result) -> None:

@@ -114,7 +114,7 @@ class Server:
         self._prefix = prefix.encode()
         self._sentinels = [self.key(tag, "sentinel") for tag in range(TAGS)]
         self._ahead = ThreadPoolExecutor(max_workers=1, thread_name_prefix="redis")
-        folder = resources.files("expunge.adapters.store") / "lua"
+        folder = resources.files("expunge.adapters.redis") / "lua"
         sentinels, prelude = (folder / "sentinels.lua").read_text(), (folder / "prelude.lua").read_text()
         heads = {name: sentinels if name in PLAIN else sentinels + prelude for name in SCRIPTS}
         self._sources = {name: head + (folder / f"{name}.lua").read_text() for name, head in heads.items()}

@@ -18,7 +18,7 @@ from expunge.domain.ledger import PREFIX
 from expunge.domain.scope import Hex, Value
 from expunge.errors import InvalidMessage
 from expunge.ports import Metrics, NotaryStore, Refused, Result, Vault
-from expunge.stages.dead_letters import DeadLetters
+from expunge.roles.dead_letters import DeadLetters
 
 
 @dataclass(slots=True, repr=False)
@@ -36,7 +36,7 @@ class _Fact(Value):
 
 
 class Notary:
-    """See `ports.Stage`."""
+    """See `ports.Role`."""
 
     name = "notary"
     keeps_time = False
@@ -85,11 +85,11 @@ class Notary:
                 self._store.write(partition, write.before, write.after, write.seen)
 
     def park(self, record: Record, error: str) -> Result:
-        """See `ports.Stage.park`."""
+        """See `ports.Role.park`."""
         return Result(((self._dead.parked(record, error),),))
 
     def refused(self, refused: Refused) -> Sequence[Outgoing]:
-        """See `ports.Stage.refused`."""
+        """See `ports.Role.refused`."""
         return self._dead.refused(refused)
 
     def tick(self, partitions: Sequence[int], now: datetime) -> Sequence[Outgoing]:

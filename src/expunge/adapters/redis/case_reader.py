@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from expunge.adapters.store.server import TAGS, Server
+from expunge.adapters.redis.server import TAGS, Server
 from expunge.domain.case.chunks import ChunkState
 from expunge.domain.case.messages import Root
 from expunge.domain.plan import Chunk

@@ -19,14 +19,11 @@ from kafka.errors import (
     NotCoordinatorError,
 )
 
-from expunge.adapters.broker.client import common, connected, translated
+from expunge.adapters.kafka.client import common, connected, translated
 from expunge.domain.events import millis
-from expunge.domain.topics import FIXED_PARTITIONS, Topic
+from expunge.domain.topics import INLETS_OF_ASSETS, Topic
 from expunge.errors import ConfigurationError, Unavailable
 from expunge.ports import Offsets
-
-REGISTRATION_INLETS = ("registrations",)
-"""The inlets whose statements a case waits for."""
 
 INDEXER_GROUP = "indexer"
 CALL_MS = 10_000
@@ -132,7 +129,7 @@ class KafkaTopics:
         settings = self._configs([topic.name for topic in present])
         for topic in present:
             name, has = self._prefix + topic.name, existing[topic.name]
-            if topic.name in FIXED_PARTITIONS and has != topic.partitions:
+            if topic.fixed and has != topic.partitions:
                 mend = f"set kafka.partitions to what the topic has ({has}), or start a deployment with another prefix"
                 found.append(Finding(f"topic {name} has {has} partitions, configuration says {topic.partitions}", mend))
             for key, value in topic.settings(brokers).items():
@@ -172,7 +169,7 @@ class KafkaTopics:
 
     def end_offsets(self) -> Offsets:
         """See `ports.Progress.end_offsets`: how many partitions there are is asked every time, for they may grow."""
-        return self.ends(REGISTRATION_INLETS, self._counted(REGISTRATION_INLETS))
+        return self.ends(INLETS_OF_ASSETS, self._counted(INLETS_OF_ASSETS))
 
     def _counted(self, topics: Sequence[str]) -> dict[str, int]:
         with self._asking("describe topics") as client:

@@ -39,7 +39,6 @@ mod 256). Names stand behind the deployment's prefix. docs/index.md says why eac
     {<t>}unapplied:<p>             set     cases that wait for the indexers
     {<t>}open:<p>                  zset    cases that are alive, in lexical order
     {<t>}list:<p>                  set     all cases
-    {<t>}flow:<p>                  hash    system -> commands without a final answer
     {<t>}notary-pos:<p>            string  position of `ledger` that the notary includes
     {<t>}facts:<p>:<case>          hash    sequence -> digest of the fact (tag of the ledger's partition)
 """

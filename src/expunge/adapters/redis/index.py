@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Any, TypeVar
 
-from expunge.adapters.store.server import TAGS, Call, Server
+from expunge.adapters.redis.server import TAGS, Call, Server
 from expunge.domain.digest import SIZE
 from expunge.domain.marks import TASK_DIGITS, Mark, MarkState
 from expunge.domain.plan import MAX_EXCLUDED

@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from expunge.adapters.store.index import RedisIndex, unpack_marks
-from expunge.adapters.store.server import ASSETS_PER_BUCKET, TAGS, Server
+from expunge.adapters.redis.index import RedisIndex, unpack_marks
+from expunge.adapters.redis.server import ASSETS_PER_BUCKET, TAGS, Server
 from expunge.domain.digest import SIZE, hidden
 from expunge.domain.marks import MarkState
 from expunge.domain.row import Row

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
-from expunge.adapters.store.server import Server
+from expunge.adapters.redis.server import Server
 from expunge.domain.policy.rules import Policy
 from expunge.errors import NotUnderstood, Unavailable
 

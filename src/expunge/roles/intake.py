@@ -24,10 +24,11 @@ from expunge.domain.case.messages import (
 from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record, decode
 from expunge.domain.suppression import Published, Suppress
+from expunge.domain.topics import INLETS_OF_ASSETS
 from expunge.errors import InvalidMessage
 from expunge.ports import Metrics, Progress, Refused, Result, Topics, Vault
-from expunge.stages.dead_letters import POISON, DeadLetters, froze
-from expunge.stages.rejections import SOURCE, rejection
+from expunge.roles.dead_letters import POISON, DeadLetters, froze
+from expunge.roles.rejections import SOURCE, rejection
 
 RECEIPTS = "receipts."
 SUPPRESSIONS = "suppressions"
@@ -39,7 +40,7 @@ FOREIGN = "data.results.discovered.system"
 
 
 class Intake:
-    """See `ports.Stage`."""
+    """See `ports.Role`."""
 
     name = "intake"
     keeps_time = True
@@ -70,7 +71,7 @@ class Intake:
         """Intake keeps no state."""
 
     def park(self, record: Record, error: str) -> Result:
-        """See `ports.Stage.park`: a case that was to hear of it is frozen."""
+        """See `ports.Role.park`: a case that was to hear of it is frozen."""
         dead, place = self._dead.parked(record, error), self._door.place_of(record)
         told = self._poisoned(record) if record.topic == "requests" else []
         return Result(((dead, *told, *froze(record, record.topic, error, place, SOURCE)),))
@@ -91,7 +92,7 @@ class Intake:
         return [Outgoing("cases", case_id, told)]
 
     def refused(self, refused: Refused) -> Sequence[Outgoing]:
-        """See `ports.Stage.refused`."""
+        """See `ports.Role.refused`."""
         return self._dead.refused(refused)
 
     def tick(self, partitions: Sequence[int], now: datetime) -> Sequence[Outgoing]:
@@ -116,7 +117,7 @@ class Intake:
                 self._door,
                 event,
                 publisher,
-                record,
+                self._door.arrival(record),
                 seal_for=self._vault.seal_for,
                 salt=self._vault.salt(),
                 watermark=watermark,
@@ -130,7 +131,7 @@ class Intake:
 
     def _control(self, event: CloudEvent, record: Record) -> list[Outgoing]:
         """An operator's word, to its case or to every partition of `cases`."""
-        word = controls.control(self._door, event, record)
+        word = controls.control(self._door, event, self._door.arrival(record))
         if isinstance(word, HoldPlaced):  # what lies before it on the inlets may say what it covers
             hold = word.hold.model_copy(update={"watermark": self._progress.end_offsets()})
             word = word.model_copy(update={"hold": hold})
@@ -150,7 +151,7 @@ class Intake:
         ]
 
     def _is_registration(self, place: Place) -> bool:
-        return place.topic == f"{self._door.prefix}registrations"
+        return place.topic.removeprefix(self._door.prefix) in INLETS_OF_ASSETS
 
     def _rejection(self, event: CloudEvent | None, record: Record, error: InvalidMessage) -> list[Outgoing]:
         about = self._refusal(event, record, error)
@@ -178,7 +179,7 @@ class Intake:
         system = record.topic.removeprefix(RECEIPTS)
         try:
             event = decode(record)
-            taken, foreign = receipts.receipt(self._door, event, record, system)
+            taken, foreign = receipts.receipt(self._door, event, self._door.arrival(record), system)
         except InvalidMessage as error:
             return [self._dead.of(record, error)]
         if receipts.names_replacement(taken):  # the case waits until the indexers have passed what there is

@@ -28,9 +28,9 @@ from expunge.domain.events import CloudEvent, Event, Outgoing, Record, decode
 from expunge.domain.standing import MOST_PLACES, Frozen
 from expunge.errors import InvalidMessage
 from expunge.ports import TimerKey
-from expunge.stages.aggregates import SOURCE
-from expunge.stages.dead_letters import DeadLetters
-from expunge.stages.view import LATER, View
+from expunge.roles.coordinator.aggregates import SOURCE
+from expunge.roles.coordinator.view import LATER, View
+from expunge.roles.dead_letters import DeadLetters
 
 _HEX = re.compile(r"[0-9a-f]{32}")
 

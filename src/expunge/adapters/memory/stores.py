@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -31,7 +31,6 @@ class _Partition:
     bodies: dict[tuple[str, str], Chunk] = field(default_factory=dict)
     owners: dict[tuple[str, bytes], str] = field(default_factory=dict)
     timers: dict[TimerKey, datetime] = field(default_factory=dict)
-    flow: Counter[str] = field(default_factory=Counter)
     suppressions: dict[str, Suppression] = field(default_factory=dict)
     rates: dict[str, Rate] = field(default_factory=dict)
     retrainings: dict[str, Retraining] = field(default_factory=dict)
@@ -113,7 +112,6 @@ class MemoryCaseStore:
         state.cases |= changes.cases
         state.roots |= changes.roots
         state.chunks |= changes.chunks
-        state.flow.update(changes.flow)
         state.suppressions |= changes.suppressions
         state.rates |= changes.rates
         state.retrainings |= changes.retrainings
@@ -149,10 +147,6 @@ class MemoryCaseStore:
     def retraining(self, partition: int, key: str) -> Retraining | None:
         """See `ports.CaseStore.retraining`."""
         return self.states[partition].retrainings.get(key)
-
-    def flow(self, partition: int) -> dict[str, int]:
-        """See `ports.CaseStore.flow`."""
-        return dict(self.states[partition].flow)
 
     def live_cases(self, partition: int, after: str, limit: int) -> list[str]:
         """See `ports.CaseStore.live_cases`."""

@@ -13,8 +13,8 @@ from expunge.domain.scope import SHARDS, Arrival, Group, GroupKind, data_source_
 from expunge.domain.task import MAX_FRONTIER, Task, TaskKind, pack, task_id, unpack
 from expunge.domain.walk import Walk, is_covered, reach_of
 from expunge.ports import Index, Peek, Rule, Tenure
-from expunge.stages.exclusions import names_of
-from expunge.stages.purposes import Inheritance
+from expunge.roles.exclusions import names_of
+from expunge.roles.resolver.purposes import Inheritance
 
 
 @dataclass(frozen=True, slots=True)

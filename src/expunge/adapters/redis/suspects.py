@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 
-from expunge.adapters.store.server import Server
+from expunge.adapters.redis.server import Server
 from expunge.ports import Suspect
 
 

@@ -1,0 +1,1 @@
+"""The coordinator: what each case decides, and what it says."""

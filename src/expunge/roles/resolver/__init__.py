@@ -1,0 +1,1 @@
+"""The resolver: which assets a request reaches, and in what chunks they are purged."""
