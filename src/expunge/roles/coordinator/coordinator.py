@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import TypeGuard, cast
+from datetime import datetime
+from typing import Any, cast
 
 from pydantic import ValidationError
 
-from expunge.domain import rates, suppression
 from expunge.domain.admission.door import Door
 from expunge.domain.case import hearing
 from expunge.domain.case.chunks import EMISSION_REFUSED
@@ -35,45 +34,35 @@ from expunge.domain.case.messages import (
     Reconsider,
     Rejected,
     RequestSetAside,
-    Root,
     Said,
     Thawed,
     ThawOn,
     TimerFired,
 )
 from expunge.domain.digest import name
-from expunge.domain.events import CloudEvent, Event, Outgoing, Record, decode, millis, stamp, unknown_member
-from expunge.domain.inlets import Outcome
+from expunge.domain.events import CloudEvent, Event, Outgoing, Record, decode, unknown_member
 from expunge.domain.partition import partition_of
-from expunge.domain.plan import Chunk
-from expunge.domain.rates import Rate, RateAsked, RateLeft
-from expunge.domain.registry import System
-from expunge.domain.retraining import decide as retrain
-from expunge.domain.retraining.messages import Joined, Left, Member, Scheduled, retraining_id
+from expunge.domain.rates import RateAsked, RateLeft
+from expunge.domain.retraining.messages import Joined, Left, Scheduled
 from expunge.domain.suppression import Published, Suppress
-from expunge.domain.task import reached
-from expunge.domain.vocabulary import Claim
 from expunge.errors import ConfigurationError, Fenced, InvalidMessage, NotUnderstood, Unavailable
 from expunge.ports import CaseStore, Index, Metrics, Progress, Refused, Result, Tenure, TimerKey, Topics, Vault
-from expunge.roles.coordinator import retrainings
-from expunge.roles.coordinator.aggregates import granted_again, group_said, hold_published, published, rate_answered
+from expunge.roles.coordinator.aggregates import hold_published
 from expunge.roles.coordinator.commands import COMMAND_TYPE
 from expunge.roles.coordinator.emissions import SOURCE, Emitter, Waves
 from expunge.roles.coordinator.freezing import Freezer, Read, case_of
-from expunge.roles.coordinator.view import LATER, Unheard, View
+from expunge.roles.coordinator.shared import OF_MODELS, Shared, is_of_model
+from expunge.roles.coordinator.timers import Timers
+from expunge.roles.coordinator.view import Unheard, View
 from expunge.roles.dead_letters import DeadLetters
 from expunge.roles.rejections import rejection
 
-TIMERS_PER_TICK = 500
-MOST_FIRED = 50_000
 CASES_PER_BROADCAST = 200
 MESSAGES_PER_BROADCAST = 1000
 """What one page of cases may lead to, about: whoever comes next waits for the next page."""
-_OfModels = Joined | Left | Scheduled
 _OfMany = HoldingDeclared | Suppress | Published | Said | HoldReadBack | RateAsked | RateLeft
-FIRE_AGAIN = timedelta(seconds=10)
-"""After this a timer that is still due is sent again: its event may never have become durable."""
 MAX_CASE_EVENT_BYTES = 1_048_576
+Handler = Callable[[View, Any, Record, CloudEvent, Waves], None]
 
 
 class Coordinator:
@@ -94,13 +83,30 @@ class Coordinator:
         metrics: Metrics,
         tenure: Tenure,
     ) -> None:
-        self._door, self._store, self._progress, self._topics = door, store, progress, topics
+        self._door, self._store, self._topics = door, store, topics
         dead = DeadLetters(self.name, door, vault, metrics)
         self._dead, self._emitter = dead, Emitter(door, index, topics, dead, tenure)
-        self._freezer = Freezer(self._dead)
-        self._fired: dict[TimerKey, datetime] = {}
-        self._skips: dict[int, int] = {}
-        """Partition -> how many of its due timers the next page leaves out."""
+        self._freezer, self._timers = Freezer(dead), Timers(store, progress)
+        self._shared = Shared(door, store, topics, dead, self._timers)
+        self._handlers = self._table()
+
+    def _table(self) -> dict[type[Message], Handler]:
+        """Message -> whoever decides on it; a message that is not here is for the case that it names."""
+        shared = self._shared
+        return {
+            HoldingDeclared: self._declared,
+            **dict.fromkeys((PauseSaid, HoldPlaced, HoldReleased, GroupSaid), self._broadcast),
+            **dict.fromkeys((RateAsked, RateLeft), shared.count),
+            **dict.fromkeys((Suppress, Published), shared.suppress),
+            **dict.fromkeys((Joined, Left, Scheduled), shared.retrain),
+            **dict.fromkeys((Receipted, TimerFired), self._of_case_or_model),
+            **dict.fromkeys((Approved, Rejected), self._of_case_or_group),
+            EmissionRefused: self._emission_refused,
+            HoldReadBack: self._hold_read_back,
+            RequestSetAside: self._rejected,
+            Froze: self._froze,
+            ThawOn: _nothing,
+        }
 
     def handle(self, batch: Sequence[Record]) -> Result:
         """Decide message by message; what the state already includes is skipped whole (rule "positions")."""
@@ -134,7 +140,7 @@ class Coordinator:
 
     def _partition(self, view: View, records: Sequence[Record], waves: Waves) -> None:
         read = [self._read(record) for record in records]
-        view.load(each.case_id for each in read if each.case_id and not isinstance(each.message, _OfMany | _OfModels))
+        view.load(each.case_id for each in read if each.case_id and not isinstance(each.message, _OfMany | OF_MODELS))
         for record, each in zip(records, read, strict=True):
             self._hear_of(view, each, record, waves)
             view.after = record.position
@@ -148,7 +154,7 @@ class Coordinator:
             waves.last += self._freezer.freeze(view, read.case_id, read.unknown, record)
         elif read.case_id in view.standing.frozen and self._freezer.waits(view, read.case_id, message, record):
             if isinstance(message, Applied):  # it is said again later, and not at every tick
-                self._fired[TimerKey(message.case_id, "applied")] = record.appended_at + LATER
+                self._timers.frozen(message.case_id, record.appended_at)
         elif isinstance(message, Froze):
             if self._is_known(view, message.case_id):
                 self._freezer.froze(view, message, record)
@@ -171,30 +177,49 @@ class Coordinator:
         except NotUnderstood:
             return True
 
-    def _handle(self, view: View, message: Message, record: Record, event: CloudEvent, waves: Waves) -> None:  # noqa: C901 - a table of messages
-        if isinstance(message, HoldingDeclared) and message.case_id:
+    def _handle(self, view: View, message: Message, record: Record, event: CloudEvent, waves: Waves) -> None:
+        self._handlers.get(type(message), self._one)(view, message, record, event, waves)
+
+    def _declared(self, view: View, message: HoldingDeclared, record: Record, event: CloudEvent, waves: Waves) -> None:
+        """A holding is declared: every case hears of it, one by one where it is a message to that case."""
+        if message.case_id:
             self._decide(view, message.case_id, message, record, event, waves)
-        elif isinstance(message, HoldingDeclared | PauseSaid | HoldPlaced | HoldReleased | GroupSaid):
+        else:
             self._broadcast(view, message, record, event, waves)
-        elif isinstance(message, RateAsked | RateLeft):
-            self._count(view, message, record, event, waves)
-        elif isinstance(message, Approved | Rejected) and (rate := view.rate(message.case_id)):
-            self._about_group(view, rate, message, record, event, waves)
-        elif isinstance(message, HoldReadBack):
-            if message.sequence < hearing.sequence(view.standing, message.hold_id):
-                waves.first += hold_published(view.standing, message.hold_id, record.appended_at)
-        elif isinstance(message, Suppress | Published):
-            self._suppress(view, message, record, event, waves)
-        elif isinstance(message, EmissionRefused) and view.case(message.case_id) is None:
-            self._refused_joint(view, message, record, event, waves)
-        elif _is_of_model(message, view):
-            self._retrain(view, message, record, event, waves)
-        elif isinstance(message, RequestSetAside):
-            waves.last += self._rejected(view, message, record)
-        elif isinstance(message, Froze):  # it had to wait itself, for there were too many
-            self._freezer.froze(view, message, record)
-        elif not isinstance(message, _OfModels | ThawOn):
+
+    def _of_case_or_model(
+        self, view: View, message: Receipted | TimerFired, record: Record, event: CloudEvent, waves: Waves
+    ) -> None:
+        decide = self._shared.retrain if is_of_model(message, view) else self._one
+        decide(view, message, record, event, waves)
+
+    def _of_case_or_group(
+        self, view: View, message: Approved | Rejected, record: Record, event: CloudEvent, waves: Waves
+    ) -> None:
+        if rate := view.rate(message.case_id):
+            self._shared.about_group(view, rate, message, record, event, waves)
+        else:
             self._one(view, message, record, event, waves)
+
+    def _emission_refused(
+        self, view: View, message: EmissionRefused, record: Record, event: CloudEvent, waves: Waves
+    ) -> None:
+        decide = self._one if view.case(message.case_id) is not None else self._shared.refused
+        decide(view, message, record, event, waves)
+
+    def _hold_read_back(
+        self, view: View, message: HoldReadBack, record: Record, event: CloudEvent, waves: Waves
+    ) -> None:
+        """What stands on `holds` is older than what is known here: it is said again."""
+        del event
+        if message.sequence < hearing.sequence(view.standing, message.hold_id):
+            waves.first += hold_published(view.standing, message.hold_id, record.appended_at)
+
+    def _froze(self, view: View, message: Froze, record: Record, event: CloudEvent, waves: Waves) -> None:
+        """It had to wait itself, for there were too many."""
+        del event
+        del waves
+        self._freezer.froze(view, message, record)
 
     def _thaw(self, view: View, message: Thawed | ThawOn, record: Record, event: CloudEvent, waves: Waves) -> None:
         """Handle the next message that waits for a frozen case, with the place of this one; the others come after.
@@ -221,7 +246,7 @@ class Coordinator:
                     self._decide(view, case_id, message, record, event, waves)
         waves.last += self._freezer.go_on(view, case_id, record, event)
         if case_id not in view.standing.frozen:
-            self._fired.pop(TimerKey(case_id, "applied"), None)
+            self._timers.applied(case_id)
 
     def _take_up(self, view: View, message: Thawed | ThawOn, record: Record, waves: Waves) -> None:
         kept = self._freezer.next(view, message)
@@ -237,11 +262,12 @@ class Coordinator:
                 self._freezer.heard(view, read.message)
                 self._handle(view, read.message, moved, read.event, waves)
 
-    def _rejected(self, view: View, message: RequestSetAside, record: Record) -> list[Outgoing]:
+    def _rejected(self, view: View, message: RequestSetAside, record: Record, event: CloudEvent, waves: Waves) -> None:
         """A request that was set aside: said to its publisher, unless an earlier message has opened its case."""
-        if view.case(message.case_id) is not None:
-            return []
-        return [rejection(message.publisher, key=message.case_id, time=record.appended_at, data=message.rejection)]
+        del event
+        if view.case(message.case_id) is None:
+            at, data = record.appended_at, message.rejection
+            waves.last.append(rejection(message.publisher, key=message.case_id, time=at, data=data))
 
     def park(self, record: Record, error: str) -> Result:
         """See `ports.Role.park`: what comes for the case of the record waits for a person, in order.
@@ -288,77 +314,6 @@ class Coordinator:
         told = Event(kind, SOURCE, name(kind, command, attempt, refused.reason), event.time, said.model_dump())
         return [*dead, Outgoing("cases", case_id, told)]
 
-    def _refused_joint(
-        self, view: View, message: EmissionRefused, record: Record, event: CloudEvent, waves: Waves
-    ) -> None:
-        """To the aggregate of a model it is as if the owner had failed, and said nothing else yet."""
-        if (state := view.retraining(message.case_id)) is None:
-            return
-        outcome = Outcome(claim=Claim.FAILED, reason_code=message.reason)
-        failed = Receipted(
-            case_id=message.case_id,
-            command_id=message.command_id,
-            system=state.system,
-            attempt=message.attempt,
-            sequence=0,
-            status="failed",
-            all=outcome,
-            content=name(message.command_id, message.attempt, message.reason),
-            place=self._door.place_of(record),
-        )
-        self._retrain(view, failed, record, event, waves)
-
-    def _retrain(self, view: View, message: retrain.Heard, record: Record, event: CloudEvent, waves: Waves) -> None:
-        """A model that is made anew for several cases is an aggregate of its own."""
-        key = message.case_id if isinstance(message, Receipted | TimerFired) else message.retraining
-        before = view.retraining(key)
-        if isinstance(message, Joined | Left):
-            owner = message.system
-        elif before is not None:
-            owner = before.system
-        else:
-            waves.last += [self._dead.at(*each, record.appended_at) for each in retrain.unheard(message)]
-            if isinstance(message, TimerFired):
-                self._is_handled(view, TimerKey(key, message.timer), record)
-            return
-        system, place = self._door.registry.system(owner) or System(name=owner), self._door.place_of(record)
-        if isinstance(message, Receipted):  # whatever it says of other assets is not this model's
-            mine = (each for each in message.answers if self._model_of(owner, each.asset) == key)
-            message = message.model_copy(update={"answers": tuple(mine)})
-        turn = retrain.decide(before, message, record.appended_at, system, place)
-        if turn is not None and (turn.facts or turn.emissions):
-            view.take_retraining(before, turn.state)
-        if isinstance(message, TimerFired):
-            self._is_handled(view, TimerKey(key, message.timer), record)
-        if turn is None or not (turn.facts or turn.emissions):
-            return
-        first, last = retrainings.messages(turn, self._door, self._party, self._dead, record, event)
-        waves.first += first
-        waves.last += last
-
-    def _model_of(self, system: str, asset: str) -> str:
-        return retraining_id(system, self._door.keys.asset(asset))
-
-    def _party(self, member: Member) -> tuple[Root, Chunk]:
-        """What a member's case was opened with, and its chunk: written once, so any partition's may be read."""
-        partition = self._owner(member.case_id)
-        root = self._store.reader(partition).root(member.case_id)
-        if root is None:
-            raise Unavailable("the root of a case is missing: the store forgot it; rebuild")
-        return root, self._store.reader(partition).body(member.case_id, member.chunk)
-
-    def _suppress(
-        self, view: View, message: Suppress | Published, record: Record, event: CloudEvent, waves: Waves
-    ) -> None:
-        """A suppression is its own aggregate; what it leads to names no case but those whose purposes came back."""
-        key = message.suppression
-        before = view.changes.suppressions.get(key) or self._store.suppression(view.partition, key)
-        outcome = suppression.decide(before, message)
-        view.changes.suppressions[key] = outcome.after
-        if outcome.publish:
-            waves.first.append(published(outcome.after, record, event))
-        waves.last += [granted_again(case_id, granted, record, event) for case_id, granted in outcome.granted]
-
     def _read(self, record: Record) -> Read:
         """A message, or as much of it as can be read."""
         try:
@@ -374,23 +329,18 @@ class Coordinator:
         except ValidationError as error:
             member = unknown_member(error)
             return Read(event, None, case_id, f"unknown_{member}" if member else "")
-        return Read(event, message, _key_of(message) if isinstance(message, _OfMany | _OfModels) else case_id)
+        return Read(event, message, _key_of(message) if isinstance(message, _OfMany | OF_MODELS) else case_id)
 
     def _one(self, view: View, message: CaseMessage, record: Record, event: CloudEvent, waves: Waves) -> None:
         if isinstance(message, HoldingDeclared):
             return
         if isinstance(message, Applied):  # it may wait for something else from now on
-            self._fired.pop(TimerKey(message.case_id, "applied"), None)
+            self._timers.applied(message.case_id)
         if isinstance(message, Opened) and view.case(message.case_id) is None:
             view.changes.roots[message.case_id] = message.root
         self._decide(view, message.case_id, message, record, event, waves)
         if isinstance(message, TimerFired):
-            self._is_handled(view, TimerKey(message.case_id, message.timer), record)
-
-    def _is_handled(self, view: View, key: TimerKey, record: Record) -> None:
-        """A timer has fired: it is removed or moved in the write of this very batch."""
-        self._fired.pop(key, None)
-        view.fired(key, record.appended_at)
+            self._timers.handled(view, TimerKey(message.case_id, message.timer), record)
 
     def _decide(
         self, view: View, case_id: str, message: CaseMessage, record: Record, event: CloudEvent, waves: Waves
@@ -454,32 +404,6 @@ class Coordinator:
         view.changes.standing = after
         return not hearing.overtaken(after, said)  # a hold whose release was heard first concerns nobody
 
-    def _count(
-        self, view: View, message: RateAsked | RateLeft, record: Record, event: CloudEvent, waves: Waves
-    ) -> None:
-        """Count what cases ask for together."""
-        state = view.rate(message.rate)
-        if isinstance(message, RateLeft):
-            after = rates.left(state, message)
-            view.changes.rates |= {message.rate: after} if after else {}
-        elif answer := rates.asked(state, message, millis(record.appended_at)):
-            view.changes.rates[message.rate] = answer.after
-            waves.first.append(rate_answered(message, answer, record, event))
-
-    def _about_group(
-        self, view: View, rate: Rate, message: Approved | Rejected, record: Record, event: CloudEvent, waves: Waves
-    ) -> None:
-        """An operator's word about a group of plans, told to all of its members wherever they are."""
-        let_go = isinstance(message, Approved)
-        reason = message.reason if isinstance(message, Rejected) else ""
-        said = (message.operator, message.plan_digest, message.content)
-        word = rates.spoken(rate, *said, let_go=let_go, reason=reason)
-        view.changes.rates[rate.rate] = word.after
-        if word.refused:
-            waves.last.append(self._dead.at(message.place, word.refused, message.content, record.appended_at))
-        if word.verdict is not None:
-            waves.first += group_said(rate.rate, word.verdict, self._topics.partitions("cases"), record, event)
-
     def _owner(self, key: str) -> int:
         return partition_of(key, self._topics.partitions("cases"))
 
@@ -490,43 +414,13 @@ class Coordinator:
                 self._store.write(partition, view.before, view.after, view.changes)
 
     def tick(self, partitions: Sequence[int], now: datetime) -> Sequence[Outgoing]:
-        """Timers that are due, and news from the indexers for the cases that wait for it."""
-        messages = [
-            _internal(TimerFired(case_id=key.case_id, timer=key.timer), now, partition, key.timer, stamp(at))
-            for partition in partitions
-            for key, at in self._due(partition, now)
-            if self._fire(key, now)
-        ]
-        return messages + self._news(partitions, now)
+        """See `Timers.due`."""
+        return self._timers.due(partitions, now)
 
-    def _due(self, partition: int, now: datetime) -> list[tuple[TimerKey, datetime]]:
-        """A page of what is due. Behind a full page comes the next one, and then the first again.
 
-        So timers that are due and not handled yet, however many they are, keep nobody waiting but for a few ticks.
-        """
-        skip = self._skips.get(partition, 0)
-        found = self._store.due(partition, now, TIMERS_PER_TICK, skip)
-        self._skips[partition] = skip + TIMERS_PER_TICK if len(found) == TIMERS_PER_TICK else 0
-        return found
-
-    def _fire(self, key: TimerKey, now: datetime) -> bool:
-        """Whether to send now: a timer stays due until its event is handled, so it is not sent at every tick."""
-        sent = self._fired.get(key)
-        if sent is not None and now - sent < FIRE_AGAIN:
-            return False
-        if len(self._fired) >= MOST_FIRED:  # of partitions that are another's by now
-            self._fired = {each: at for each, at in self._fired.items() if now - at < FIRE_AGAIN}
-        self._fired[key] = now
-        return True
-
-    def _news(self, partitions: Sequence[int], now: datetime) -> list[Outgoing]:
-        waiting = [(p, case_id, mark) for p in partitions for case_id, mark in self._store.waiting_for_index(p)]
-        applied = self._progress.applied() if waiting else {}
-        return [
-            _internal(Applied(case_id=case_id, watermark=mark), now, partition, "applied", str(sorted(mark.items())))
-            for partition, case_id, mark in waiting
-            if reached(applied, mark) and self._fire(TimerKey(case_id, "applied"), now)
-        ]
+def _nothing(view: View, message: ThawOn, record: Record, event: CloudEvent, waves: Waves) -> None:
+    """A case goes on that nothing holds up any more."""
+    del view, message, record, event, waves
 
 
 def _key_of(message: Message) -> str:
@@ -552,22 +446,3 @@ def _checked(waves: Waves, views: Sequence[View]) -> Iterator[tuple[Outgoing, ..
         for view in views:
             view.check()
         yield wave
-
-
-def _is_of_model(message: Message, view: View) -> TypeGuard[retrain.Heard]:
-    """Whether something is about a model that is made anew for several cases, and not for one of them."""
-    if isinstance(message, TimerFired):
-        return message.timer == retrain.TIMER
-    return isinstance(message, _OfModels) or (
-        isinstance(message, Receipted)
-        and view.case(message.case_id) is None
-        and view.retraining(message.case_id) is not None
-    )
-
-
-def _internal(message: TimerFired | Applied, now: datetime, partition: int, *content: str) -> Outgoing:
-    """A message of the coordinator to itself, named by what it says, so that firing twice is one event."""
-    kind = TYPE_OF[type(message)]
-    identity = name(kind, message.case_id, *content)
-    event = Event(kind, SOURCE, identity, now, message.model_dump(mode="json"))
-    return Outgoing("cases", message.case_id, event, partition)
