@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from expunge.domain.admission import requests
-from expunge.domain.admission.door import Arrival
+from expunge.domain.admission.door import Origin
 from expunge.domain.case.messages import Place
 from expunge.domain.events import CloudEvent, stamp
 from tests.simulation import START, World
@@ -14,7 +14,7 @@ def test_an_event_is_admitted_whichever_way_it_came() -> None:
     world = World()
     data = {"request_id": "r", "received_at": stamp(START), "subjects": [{"namespace": "user_id", "id": "ann"}]}
     event = CloudEvent(specversion="1.0", id="1", source="/app", type="expunge.erasure.requested.v1", data=data)
-    came = Arrival(START, Place(topic="http", partition=0, offset=7))
+    came = Origin(START, Place(topic="http", partition=0, offset=7))
     publisher = world.door.publisher(event)
     root = requests.request(
         world.door, event, publisher, came, seal_for=lambda *_: "", salt="0" * 32, watermark={"registrations": {"0": 3}}

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expunge.adapters.policy_file import load_policy, parse_policy, shipped
+from expunge.domain import inlets
 from expunge.domain.policy.about import About
 from expunge.domain.policy.capabilities import incapable
 from expunge.domain.policy.clocks import after, deadlines
-from expunge.domain.policy.dispose import ABOUT, Circumstances, Judge, Nature, decide, meets
+from expunge.domain.policy.dispose import Circumstances, Judge, Nature, decide, meets
 from expunge.domain.policy.explain import Given, possible
 from expunge.domain.policy.rules import Basis, Grade, GradeRule, Policy, Sources
 from expunge.domain.policy.terms import Term
@@ -238,8 +239,8 @@ def test_every_rule_of_the_default_policy_can_decide() -> None:
 
 
 def test_every_scope_has_a_word_in_policies() -> None:
-    assert set(ABOUT) == set(ScopeKind)
-    assert set(ABOUT.values()) == set(About)
+    assert {kind.about for kind in ScopeKind} == set(About)
+    assert {kind for kind, _ in inlets.REQUESTS.values()} == set(ScopeKind)
 
 
 def test_every_action_that_a_policy_may_ask_for_has_its_strictness() -> None:

@@ -29,31 +29,20 @@ from expunge.client import Client
 from expunge.domain import inlets
 from expunge.domain.admission.requests import JURISDICTIONS
 from expunge.domain.registry import Publisher
+from expunge.domain.scope import ScopeKind
 from expunge.domain.vocabulary import Regime
 from expunge.errors import ConfigurationError, InvalidMessage
 
 FINAL = ("completed", "completed_with_deferrals", "partially_completed", "refused", "cancelled")
 
 
-class Kind(StrEnum):
-    """What is asked for."""
-
-    ERASURE = "erasure"
-    REVOCATION = "revocation"
-    RESTRICTION = "restriction"
-    LIFT = "lift"
-    WITHDRAWAL = "withdrawal"
-    ASSET = "asset"
-
-
-TYPES = {
-    Kind.ERASURE: "expunge.erasure.requested.v1",
-    Kind.REVOCATION: "expunge.consent.revoked.v1",
-    Kind.RESTRICTION: "expunge.processing.restricted.v1",
-    Kind.LIFT: "expunge.processing.restriction_lifted.v1",
-    Kind.WITHDRAWAL: "expunge.source.withdrawn.v1",
-    Kind.ASSET: "expunge.asset.withdrawn.v1",
-}
+LIFT = "lift"
+Kind = StrEnum("Kind", [*((kind.name, kind.value) for kind in ScopeKind), ("LIFT", LIFT)])  # type: ignore[misc]
+"""What is asked for: every kind of request, and that a restriction be lifted, which opens no case."""
+TYPES = {kind.value: event_type for event_type, (kind, _) in inlets.REQUESTS.items()} | {LIFT: inlets.LIFT}
+MODELS = {kind.value: model for kind, model in inlets.REQUESTS.values()} | {LIFT: inlets.RestrictionLifted}
+NAMED = ("subjects", "data_sources", "assets", "purposes")
+"""Fields by which requests say what they are about; each is an option."""
 
 
 def submit(
@@ -94,10 +83,10 @@ def submit(
     now = SystemClock().now()
     about: dict[str, Any] = {"request_id": request_id or f"cli-{uuid.uuid4()}", "regime": regime}
     about |= {"jurisdiction": jurisdiction, "dry_run": dry_run, "received_at": _moment(received_at, now)}
-    if kind is Kind.LIFT and wait:
+    if kind == LIFT and wait:
         raise ConfigurationError("lift opens no case to wait for: `case show` of the case that restricted says lifted")
     case_id = publish(expunge, speaker, kind, data, about)
-    if kind is Kind.LIFT:
+    if kind == LIFT:
         case_id = ""
     if json_output:
         print_json({"case_id": case_id or None, "request_id": about["request_id"]})
@@ -140,16 +129,8 @@ def _publisher(expunge: Installation, name: str | None) -> Publisher:
 def _data(
     kind: Kind, subjects: list[str], sources: list[str], assets: list[str], purposes: list[str]
 ) -> dict[str, Any]:
-    wanted: dict[Kind, tuple[str, ...]] = {
-        Kind.ERASURE: ("subjects",),
-        Kind.REVOCATION: ("subjects", "purposes"),
-        Kind.RESTRICTION: ("subjects",),
-        Kind.LIFT: ("subjects",),
-        Kind.WITHDRAWAL: ("data_sources",),
-        Kind.ASSET: ("assets",),
-    }
-    given = {"subjects": subjects, "data_sources": sources, "assets": assets, "purposes": purposes}
-    fields = {field: given[field] for field in wanted[kind]}
+    given = dict(zip(NAMED, (subjects, sources, assets, purposes), strict=True))
+    fields = {field: given[field] for field in NAMED if field in MODELS[kind].model_fields}
     for field, values in fields.items():
         if not values:
             raise ConfigurationError(f"submit {kind} needs --{field.rstrip('s').replace('_', '-')}")
@@ -159,7 +140,7 @@ def _data(
     return fields | ({"subjects": identities(subjects)} if subjects else {})
 
 
-def publish(expunge: Installation, speaker: Publisher, kind: Kind, data: dict[str, Any], about: dict[str, Any]) -> str:
+def publish(expunge: Installation, speaker: Publisher, kind: str, data: dict[str, Any], about: dict[str, Any]) -> str:
     """Publish a request as a declared publisher; the id of its case.
 
     Raises:

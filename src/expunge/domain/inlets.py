@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from expunge.domain.events import NOW, AnyInstant, CloudEvent, Id, Instant, field_of
+from expunge.domain.scope import ScopeKind
 from expunge.domain.vocabulary import Claim, Kind, Regime
 from expunge.errors import InvalidMessage
 
@@ -319,12 +320,12 @@ class PurgeReceipted(Inlet):
     evidence: dict[str, Any] | None = None
 
 
-REQUESTS: dict[str, tuple[str, type[Request]]] = {
-    "expunge.erasure.requested.v1": ("erasure", ErasureRequested),
-    "expunge.consent.revoked.v1": ("revocation", ConsentRevoked),
-    "expunge.source.withdrawn.v1": ("withdrawal", SourceWithdrawn),
-    "expunge.asset.withdrawn.v1": ("asset", AssetWithdrawn),
-    "expunge.processing.restricted.v1": ("restriction", ProcessingRestricted),
+REQUESTS: dict[str, tuple[ScopeKind, type[Request]]] = {
+    "expunge.erasure.requested.v1": (ScopeKind.ERASURE, ErasureRequested),
+    "expunge.consent.revoked.v1": (ScopeKind.REVOCATION, ConsentRevoked),
+    "expunge.source.withdrawn.v1": (ScopeKind.WITHDRAWAL, SourceWithdrawn),
+    "expunge.asset.withdrawn.v1": (ScopeKind.ASSET, AssetWithdrawn),
+    "expunge.processing.restricted.v1": (ScopeKind.RESTRICTION, ProcessingRestricted),
 }
 REGISTRATIONS: dict[str, type[Inlet]] = {
     "expunge.asset.registered.v1": Registered,

@@ -8,18 +8,15 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from expunge.domain.scope import ScopeKind
 from expunge.domain.vocabulary import Action, Regime
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 """A declared name; systems' and publishers' names become part of topic names."""
-
-RequestType = Literal["erasure", "revocation", "withdrawal", "asset", "restriction"]
-REQUEST_TYPES: tuple[RequestType, ...] = get_args(RequestType)
-
 
 A_DAY = timedelta(days=1)
 
@@ -109,7 +106,7 @@ class Publisher(_Declared):
     name: Name
     source: str = Field(min_length=1)
     """The prefix of its CloudEvents `source`; the longest declared prefix wins."""
-    may: tuple[RequestType, ...] = REQUEST_TYPES
+    may: tuple[ScopeKind, ...] = tuple(ScopeKind)
     namespaces: tuple[Name, ...] | None = None
     data_sources: tuple[str, ...] | None = None
     default_regime: Regime

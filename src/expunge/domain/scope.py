@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from expunge.domain.digest import digest
+from expunge.domain.policy.about import About
 from expunge.domain.vocabulary import Kind
 
 Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
@@ -28,13 +29,25 @@ class Value(BaseModel):
 
 
 class ScopeKind(StrEnum):
-    """The kinds of request that become cases."""
+    """The kinds of request that become cases, and what each is about in the words of a policy.
 
-    ERASURE = "erasure"
-    REVOCATION = "revocation"
-    WITHDRAWAL = "withdrawal"
-    ASSET = "asset"
-    RESTRICTION = "restriction"
+    A further kind is a row here, and one of its event in `inlets.REQUESTS`; publishers' `may`, the command line and the
+    policy's words follow from these.
+    """
+
+    about: About
+
+    def __new__(cls, value: str, about: About) -> Self:
+        """A member: its name, and the policy's word for it."""
+        member = str.__new__(cls, value)
+        member._value_, member.about = value, about
+        return member
+
+    ERASURE = "erasure", About.SUBJECT
+    REVOCATION = "revocation", About.PURPOSE
+    WITHDRAWAL = "withdrawal", About.DATA_SOURCE
+    ASSET = "asset", About.ASSET
+    RESTRICTION = "restriction", About.RESTRICTION
 
 
 class Arrival(IntEnum):

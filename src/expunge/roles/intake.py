@@ -117,7 +117,7 @@ class Intake:
                 self._door,
                 event,
                 publisher,
-                self._door.arrival(record),
+                self._door.origin(record),
                 seal_for=self._vault.seal_for,
                 salt=self._vault.salt(),
                 watermark=watermark,
@@ -131,7 +131,7 @@ class Intake:
 
     def _control(self, event: CloudEvent, record: Record) -> list[Outgoing]:
         """An operator's word, to its case or to every partition of `cases`."""
-        word = controls.control(self._door, event, self._door.arrival(record))
+        word = controls.control(self._door, event, self._door.origin(record))
         if isinstance(word, HoldPlaced):  # what lies before it on the inlets may say what it covers
             hold = word.hold.model_copy(update={"watermark": self._progress.end_offsets()})
             word = word.model_copy(update={"hold": hold})
@@ -179,7 +179,7 @@ class Intake:
         system = record.topic.removeprefix(RECEIPTS)
         try:
             event = decode(record)
-            taken, foreign = receipts.receipt(self._door, event, self._door.arrival(record), system)
+            taken, foreign = receipts.receipt(self._door, event, self._door.origin(record), system)
         except InvalidMessage as error:
             return [self._dead.of(record, error)]
         if receipts.names_replacement(taken):  # the case waits until the indexers have passed what there is

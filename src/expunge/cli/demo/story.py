@@ -20,11 +20,11 @@ from expunge.bootstrap import Installation
 from expunge.cli.case.show import claims_table
 from expunge.cli.common import print_table
 from expunge.cli.demo.world import NORTH, OLD_RUN, Demo
-from expunge.cli.submit import Kind, confirmations, publish
+from expunge.cli.submit import confirmations, publish
 from expunge.config import load
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing
-from expunge.domain.scope import SHARDS, Group, GroupKind
+from expunge.domain.scope import SHARDS, Group, GroupKind, ScopeKind
 from expunge.errors import ExpungeError
 
 READY_SECONDS = 60
@@ -131,7 +131,7 @@ class Story:
         people = [{"namespace": "user_id", "id": forget}]
         self._request(
             expunge,
-            Kind.ERASURE,
+            ScopeKind.ERASURE,
             f"1. One person asks to be forgotten ({forget})",
             {"subjects": people},
             "Their photos and embeddings are gone, their rows are gone. The data sets and the model hold everybody: "
@@ -141,7 +141,7 @@ class Story:
         )
         self._request(
             expunge,
-            Kind.REVOCATION,
+            ScopeKind.REVOCATION,
             f"2. Another revokes their consent to training ({revoke})",
             {"subjects": [{"namespace": "user_id", "id": revoke}], "purposes": ["training"]},
             "What existed only for training is gone or was made again; the photos may stay in the gallery and are "
@@ -150,7 +150,7 @@ class Story:
         )
         self._request(
             expunge,
-            Kind.WITHDRAWAL,
+            ScopeKind.WITHDRAWAL,
             f"3. Everything from {NORTH} must go",
             {"data_sources": [NORTH]},
             "Every photo of the supplier and every embedding, and every model that ever learned from them. The data "
@@ -165,7 +165,7 @@ class Story:
         _grow(expunge, tree, key, {key})
         self._console.print(Panel(tree, title="What one photo became", title_align="left", border_style="blue"))
 
-    def _request(self, expunge: Installation, kind: Kind, title: str, data: dict[str, Any], moral: str) -> None:
+    def _request(self, expunge: Installation, kind: ScopeKind, title: str, data: dict[str, Any], moral: str) -> None:
         self._console.rule(f"[bold]{title}", align="left")
         before = self._demo.counts()
         now = self._clock.now()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from expunge.domain import inlets
-from expunge.domain.admission.door import Arrival, Door, canonical, check_sizes
+from expunge.domain.admission.door import Door, Origin, canonical, check_sizes
 from expunge.domain.case.messages import (
     Approved,
     Cancelled,
@@ -45,7 +45,7 @@ from expunge.errors import InvalidMessage
 HOLD_PLACED = "expunge.hold.placed.v1"
 
 
-def control(door: Door, event: CloudEvent, came: Arrival) -> Control | Said:
+def control(door: Door, event: CloudEvent, came: Origin) -> Control | Said:
     """An operator's word.
 
     Raises:
@@ -99,12 +99,12 @@ def _of_case(door: Door, said: CaseControl, spoken: dict[str, Any]) -> Control:
             return Cancelled(**spoken)
 
 
-def _order(came: Arrival) -> Order:
+def _order(came: Origin) -> Order:
     return Order(millis(came.at), came.place.partition, came.place.offset, came.leader_epoch)
 
 
 def _pause(
-    door: Door, said: EmissionPaused | EmissionResumed, operator: Operator, came: Arrival, identity: str
+    door: Door, said: EmissionPaused | EmissionResumed, operator: Operator, came: Origin, identity: str
 ) -> Pause:
     return Pause(
         scope=_whose(door, said.scope),
@@ -128,7 +128,7 @@ def _whose(door: Door, scope: PauseScope) -> str:
     return f"case:{scope.case_id}" if scope.case_id is not None else EVERYTHING
 
 
-def _hold(door: Door, said: Placed, operator: Operator, came: Arrival, identity: str) -> Hold:
+def _hold(door: Door, said: Placed, operator: Operator, came: Origin, identity: str) -> Hold:
     return Hold(
         hold_id=said.hold_id,
         scope=_held(door, said.scope),

@@ -19,7 +19,7 @@ from expunge.domain.registry import Publisher, Registry
 from expunge.errors import InvalidMessage
 
 
-class Arrival(NamedTuple):
+class Origin(NamedTuple):
     """When an event came in, and where it lies: all that admission knows of the way on which it came."""
 
     at: datetime
@@ -42,9 +42,9 @@ class Door:
         """Where a record lies, by the topic's full name."""
         return Place(topic=self.prefix + record.topic, partition=record.partition, offset=record.position.offset)
 
-    def arrival(self, record: Record) -> Arrival:
+    def origin(self, record: Record) -> Origin:
         """The same for what came on a topic."""
-        return Arrival(record.appended_at, self.place_of(record), record.position.leader_epoch)
+        return Origin(record.appended_at, self.place_of(record), record.position.leader_epoch)
 
     def publisher(self, event: CloudEvent) -> Publisher:
         """The declared publisher of an event.

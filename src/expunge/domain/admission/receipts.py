@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from expunge.domain import inlets
-from expunge.domain.admission.door import Arrival, Door, canonical, check_sizes
+from expunge.domain.admission.door import Door, Origin, canonical, check_sizes
 from expunge.domain.case.messages import Answered, Receipted
 from expunge.domain.events import CloudEvent, millis
 from expunge.domain.vocabulary import Claim
 from expunge.errors import InvalidMessage
 
 
-def receipt(door: Door, event: CloudEvent, came: Arrival, system: str) -> tuple[Receipted, bool]:
+def receipt(door: Door, event: CloudEvent, came: Origin, system: str) -> tuple[Receipted, bool]:
     """A receipt as the case will see it: without what nothing is decided on, so that it does not grow on its way.
 
     And whether it says that it discovered something in another system, of which this one has nothing to say.

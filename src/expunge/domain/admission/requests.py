@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import rfc8785
 
 from expunge.domain import inlets
-from expunge.domain.admission.door import Arrival, Door, canonical, check_sizes, declared
+from expunge.domain.admission.door import Door, Origin, canonical, check_sizes, declared
 from expunge.domain.case.messages import Root, Seal
 from expunge.domain.events import CloudEvent, millis
 from expunge.domain.identity import normalise, versions
@@ -44,7 +44,7 @@ def request(
     door: Door,
     event: CloudEvent,
     publisher: Publisher,
-    came: Arrival,
+    came: Origin,
     *,
     seal_for: SealFor,
     salt: str,
@@ -55,8 +55,8 @@ def request(
     Raises:
         InvalidMessage: what is wrong, by field.
     """
-    name, request = _read(door, event, publisher, came.at)
-    scope = _scope(door, name, request, publisher)
+    kind, request = _read(door, event, publisher, came.at)
+    scope = _scope(door, kind, request, publisher)
     regime, received_at = _regime(request, publisher), min(request.received_at, came.at)
     reach = door.policies.current.reach
     if scope.kind is ScopeKind.ERASURE and regime not in reach.everything:
@@ -89,16 +89,16 @@ def request(
     )
 
 
-def _read(door: Door, event: CloudEvent, publisher: Publisher, now: datetime) -> tuple[str, inlets.Request]:
-    """What is asked, if this publisher may ask for it, and by what name."""
+def _read(door: Door, event: CloudEvent, publisher: Publisher, now: datetime) -> tuple[ScopeKind, inlets.Request]:
+    """What is asked, if this publisher may ask for it, and of what kind it is."""
     if event.type not in inlets.REQUESTS:
         raise InvalidMessage("unknown_type")
-    name, model = inlets.REQUESTS[event.type]
-    if name not in publisher.may:
+    kind, model = inlets.REQUESTS[event.type]
+    if kind not in publisher.may:
         raise InvalidMessage("not_allowed", "type")
-    if ScopeKind(name) is ScopeKind.WITHDRAWAL and not door.allow_unsigned:
+    if kind is ScopeKind.WITHDRAWAL and not door.allow_unsigned:
         raise InvalidMessage("unsigned", "a withdrawal of a data source must be signed, or allow_unsigned be set")
-    return name, inlets.read(model, event, now)
+    return kind, inlets.read(model, event, now)
 
 
 def _suppressed_as(door: Door, scope: Scope, identities: Sequence[inlets.Identity]) -> tuple[str, ...]:
@@ -144,7 +144,7 @@ def lifted(door: Door, event: CloudEvent, publisher: Publisher, appended_at: dat
     return [Suppress(suppression=restriction_key(each), words=words) for each in sorted(subjects)]
 
 
-def _scope(door: Door, name: str, request: inlets.Request, publisher: Publisher) -> Scope:
+def _scope(door: Door, kind: ScopeKind, request: inlets.Request, publisher: Publisher) -> Scope:
     subjects: list[Subject] = []
     purposes: tuple[str, ...] = ()
     data_sources: tuple[str, ...] = ()
@@ -163,7 +163,7 @@ def _scope(door: Door, name: str, request: inlets.Request, publisher: Publisher)
         check_sizes(assets)
     unique = {(s.pseudonym, s.namespace or ""): s for s in subjects}
     return Scope(
-        kind=ScopeKind(name),
+        kind=kind,
         subjects=tuple(unique[key] for key in sorted(unique)),
         purposes=purposes,
         data_sources=data_sources,

@@ -8,7 +8,6 @@ from expunge.domain.case import confirm, facts, purging
 from expunge.domain.case.messages import Approved, RateAnswered, Rejected
 from expunge.domain.case.state import Case, Generation
 from expunge.domain.case.turn import AskRate, LeaveRate, SetAside, SuppressAgain, Turn
-from expunge.domain.policy.dispose import ABOUT
 from expunge.domain.policy.limits import Of, Threshold
 from expunge.domain.rates import Limit, rate_id
 from expunge.domain.vocabulary import OVER, Status
@@ -23,7 +22,7 @@ def passed(case: Case, generation: Generation, guard: tuple[Threshold, ...]) -> 
     for each in case.generations:
         if each.number <= generation.number and not each.rejected and (each.awaiting or not each.approvals):
             counted.update({(s, kind): n for s, kinds in each.counted.items() for kind, n in kinds.items()})
-    about = ABOUT[case.scope]
+    about = case.scope.about
     return [row for row in guard if (not row.scope or about in row.scope) and _above(case, row, counted)]
 
 

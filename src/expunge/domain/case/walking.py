@@ -13,7 +13,6 @@ from expunge.domain.case.turn import ReconsiderOn, Reject, StartTask, Turn, Writ
 from expunge.domain.digest import digest
 from expunge.domain.plan import plan_digest
 from expunge.domain.policy.clocks import deadlines
-from expunge.domain.policy.dispose import ABOUT
 from expunge.domain.policy.rules import Event, Policy
 from expunge.domain.registry import A_DAY
 from expunge.domain.scope import Arrival
@@ -175,7 +174,7 @@ def _fix(turn: Turn, number: int) -> None:
             at=turn.now,
         )
     )
-    grace = turn.policy.grace_of(ABOUT[case.scope], case.regime)
+    grace = turn.policy.grace_of(case.scope.about, case.regime)
     due = min((each.due_at for each in case.deadlines), default=case.due_at)
     until = min(turn.now + grace, due - A_DAY)  # something must be left of the time to carry it out
     if number == 1 and until > turn.now and not case.dry_run:

@@ -16,13 +16,6 @@ from expunge.domain.row import Combination
 from expunge.domain.scope import Scope, ScopeKind
 from expunge.domain.vocabulary import STRICTNESS, Action, Kind, Regime, kind_of
 
-ABOUT = {
-    ScopeKind.ERASURE: About.SUBJECT,
-    ScopeKind.REVOCATION: About.PURPOSE,
-    ScopeKind.WITHDRAWAL: About.DATA_SOURCE,
-    ScopeKind.ASSET: About.ASSET,
-    ScopeKind.RESTRICTION: About.RESTRICTION,
-}
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _FOR_PURPOSES = frozenset({Action.RESTRICT})
 
@@ -126,7 +119,7 @@ class Judge:
             decide(
                 self.policy,
                 Circumstances(
-                    scope=ABOUT[scope.kind],
+                    scope=scope.kind.about,
                     kind=kind_of(kind),
                     regime=self.regime,
                     categories=nature.combination.categories,
