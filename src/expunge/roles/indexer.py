@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from expunge.domain.admission import registrations
 from expunge.domain.admission.door import Door
-from expunge.domain.case.messages import TYPE_OF, HoldingDeclared, IndexChanged, Late, LateAsset
+from expunge.domain.case.messages import TYPE_OF, HoldingDeclared, IndexChanged, LateAsset
 from expunge.domain.digest import hidden, name
 from expunge.domain.events import Event, Outgoing, Record, decode, millis
 from expunge.domain.marks import Mark, MarkState, Met, Thing, has_returned, is_late
@@ -34,11 +34,11 @@ from expunge.domain.scope import Arrival, data_source_node
 from expunge.domain.statement import Statement, identity_of
 from expunge.errors import InvalidMessage
 from expunge.ports import Index, Made, Metrics, Put, Refused, Result, Said, Topics, Vault
+from expunge.roles.common import late_messages
 from expunge.roles.dead_letters import DeadLetters, froze
 
 SOURCE = "/expunge/indexer"
 STATED = "expunge.asset.stated.v1"
-ASSETS_PER_MESSAGE = 2000
 STATEMENTS_PER_PART = 4000
 _UNKNOWN = Made(container=True, derived_ms=0)
 START = datetime.fromtimestamp(0, UTC)
@@ -373,14 +373,3 @@ def _both(left: LateAsset, right: LateAsset) -> LateAsset:
         via=tuple(sorted({*left.via, *right.via})[:MOST_VIA]),
         named=left.named or right.named,
     )
-
-
-def late_messages(case_id: str, assets: Mapping[bytes, LateAsset], at: datetime, source: str) -> Iterable[Outgoing]:
-    """Late assets of a case, named by what they are, so that a repetition is the same event."""
-    kind = TYPE_OF[Late]
-    ordered = [assets[key] for key in sorted(assets)]
-    for start in range(0, len(ordered), ASSETS_PER_MESSAGE):
-        late = Late(case_id=case_id, assets=tuple(ordered[start : start + ASSETS_PER_MESSAGE]))
-        content = [asset.model_dump_json() for asset in late.assets]
-        event = Event(kind, source, name(kind, case_id, *content), at, late.model_dump(mode="json"))
-        yield Outgoing("cases", case_id, event)

@@ -23,12 +23,13 @@ from expunge.domain.case.messages import (
 )
 from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record, decode
-from expunge.domain.suppression import Published, Suppress
+from expunge.domain.suppression import Published
 from expunge.domain.topics import INLETS_OF_ASSETS
 from expunge.errors import InvalidMessage
 from expunge.ports import Metrics, Progress, Refused, Result, Topics, Vault
+from expunge.roles.common import INTAKE as SOURCE
+from expunge.roles.common import rejection, suppress_message
 from expunge.roles.dead_letters import POISON, DeadLetters, froze
-from expunge.roles.rejections import SOURCE, rejection
 
 RECEIPTS = "receipts."
 SUPPRESSIONS = "suppressions"
@@ -220,14 +221,6 @@ def _hold_read_back(record: Record) -> list[Outgoing]:
     kind = TYPE_OF[HoldReadBack]
     event = Event(kind, SOURCE, name(kind, read.hold_id, record.place), record.appended_at, read.model_dump())
     return [Outgoing("cases", read.hold_id, event)]
-
-
-def suppress_message(message: Suppress, time: datetime, source: str) -> Outgoing:
-    """Words for a suppression, to the one process that decides on it."""
-    kind = TYPE_OF[Suppress]
-    data = message.model_dump(mode="json", exclude_defaults=True)
-    identity = name(kind, message.suppression, *(str(sorted(word.model_dump().items())) for word in message.words))
-    return Outgoing("cases", message.suppression, Event(kind, source, identity, time, data))
 
 
 def _is_text(value: str) -> bool:

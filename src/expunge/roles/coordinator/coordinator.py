@@ -47,6 +47,7 @@ from expunge.domain.retraining.messages import Joined, Left, Scheduled
 from expunge.domain.suppression import Published, Suppress
 from expunge.errors import ConfigurationError, Fenced, InvalidMessage, NotUnderstood, Unavailable
 from expunge.ports import CaseStore, Index, Metrics, Progress, Refused, Result, Tenure, TimerKey, Topics, Vault
+from expunge.roles.common import rejection
 from expunge.roles.coordinator.aggregates import hold_published
 from expunge.roles.coordinator.commands import COMMAND_TYPE
 from expunge.roles.coordinator.emissions import SOURCE, Emitter, Waves
@@ -55,7 +56,6 @@ from expunge.roles.coordinator.shared import OF_MODELS, Shared, is_of_model
 from expunge.roles.coordinator.timers import Timers
 from expunge.roles.coordinator.view import Unheard, View
 from expunge.roles.dead_letters import DeadLetters
-from expunge.roles.rejections import rejection
 
 CASES_PER_BROADCAST = 200
 MESSAGES_PER_BROADCAST = 1000

@@ -60,14 +60,11 @@ from expunge.domain.standing import HoldAsked
 from expunge.domain.suppression import EVERYTHING, RESTRICTED, Suppress, Word, source_key
 from expunge.domain.task import Task, TaskKind, pack, task_id
 from expunge.ports import Index, Offsets, Tenure, Topics
+from expunge.roles.common import late_messages, plan_part, rejection, suppress_message, task_message
 from expunge.roles.coordinator import commands, retrainings
 from expunge.roles.coordinator.aggregates import ledger_fact
 from expunge.roles.dead_letters import DeadLetters
 from expunge.roles.exclusions import left_out
-from expunge.roles.indexer import late_messages
-from expunge.roles.intake import suppress_message
-from expunge.roles.rejections import rejection
-from expunge.roles.resolver.resolver import plan_part, task_message
 
 SOURCE = "/expunge/coordinator"
 PERSON_BYTES = 64

@@ -35,6 +35,7 @@ from expunge.ports import (
     Vault,
     Waiter,
 )
+from expunge.roles.common import plan_part, task_message
 from expunge.roles.dead_letters import DeadLetters, froze
 from expunge.roles.exclusions import left_out
 from expunge.roles.resolver.holds import covered
@@ -42,7 +43,6 @@ from expunge.roles.resolver.replacements import Judge
 from expunge.roles.resolver.traversal import Bounds, Traversal, is_mine
 
 SOURCE = "/expunge/resolver"
-TASK_TYPE = "expunge.walk.task.v1"
 CHUNK_TYPE = "expunge.plan.chunk.v1"
 RECHECK_SECONDS = 0.2
 PER_ANSWER = (1_500, 5_000, 2_000)
@@ -396,15 +396,3 @@ def _parts(found: Sequence[Covered]) -> Iterator[tuple[Covered, ...]]:
             part, size = [], 0
     if part:
         yield tuple(part)
-
-
-def task_message(task: Task, now: datetime, source: str) -> Outgoing:
-    """A task on `tasks`, keyed so that the tasks of a case spread."""
-    content = task.model_dump(mode="json", exclude_defaults=True)
-    event = Event(TASK_TYPE, source, name(TASK_TYPE, task.task_id, str(task.force)), now, content)
-    return Outgoing("tasks", f"{task.case_id}{task.task_id[:8]}", event)
-
-
-def plan_part(topics: Topics, case_id: str, part: str, event: Event) -> Outgoing:
-    """A part of `plans`: keyed by case and part, on the partition of the case alone (rule "nothing overwritten")."""
-    return Outgoing("plans", f"{case_id}:{part}", event, partition_of(case_id, topics.partitions("plans")))
