@@ -39,6 +39,13 @@ def test_every_section_that_is_named_stands_in_the_design() -> None:
     assert not {name: file for name, file in cited.items() if name not in sections}
 
 
+def test_every_file_on_the_way_of_a_request_is_there() -> None:
+    way = (ROOT / "docs/design.md").read_text().partition("## One request's way")[2].partition("\n## ")[0]
+    named = re.findall(r"`([a-z_/]+\.(?:py|lua))`", way)
+    assert len(named) > 20
+    assert not [each for each in named if not (ROOT / "src/expunge" / each).is_file()]
+
+
 def test_every_decision_that_is_named_is_kept() -> None:
     kept = {int(path.name[:4]) for path in (ROOT / "docs/adr").iterdir()}
     cited = {
