@@ -42,7 +42,9 @@ def _version(*, wanted: bool) -> None:
 @app.callback()
 def root(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", callback=lambda wanted: _version(wanted=wanted))] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=lambda wanted: _version(wanted=wanted), help="Print the version.")
+    ] = False,
 ) -> None:
     """Expunge carries out deletions, and shows that it did."""
     del version
