@@ -1,4 +1,4 @@
-"""Writes docs/commands.md: what every command says to `--help`, to be reviewed like code; `--check` compares instead."""
+"""Writes docs/commands.md: what every command says to `--help`, reviewed like code; `--check` compares instead."""
 
 from __future__ import annotations
 
