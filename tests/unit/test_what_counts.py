@@ -9,6 +9,7 @@ import pytest
 
 from expunge.domain.partition import partition_of
 from expunge.domain.registry import System
+from expunge.domain.vocabulary import DONE_WORTH, MEANINGS, OPEN_LETTER, After, Claim
 from tests.simulation import ALL_ACTIONS, PARTITIONS, REGISTRY, World, receipt
 
 
@@ -228,3 +229,17 @@ def test_what_goes_to_one_aggregate_leaves_in_one_wave() -> None:
     from expunge.roles.coordinator.emissions import FIRST
 
     assert {Reschedule, SendCommand, WithdrawCommand} <= set(FIRST)
+
+
+def test_a_claim_is_one_row() -> None:
+    """What it answers, whether it ends, what it means for marks, and its letter stood in six places."""
+    assert set(MEANINGS) == set(Claim)
+    letters = [meaning.letter for meaning in MEANINGS.values()]
+    assert len({*letters, OPEN_LETTER}) == len(letters) + 1
+    assert all(meaning.answers for meaning in MEANINGS.values())
+    assert {claim for claim, meaning in MEANINGS.items() if meaning.after is After.GONE} == {
+        Claim.DELETED,
+        Claim.KEY_DESTROYED,
+        Claim.NOT_FOUND,
+    }
+    assert Claim.NOT_FOUND not in {claim for claim, meaning in MEANINGS.items() if meaning.worth == DONE_WORTH}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from enum import StrEnum
+from typing import NamedTuple
 
 from expunge.errors import NotUnderstood
 
@@ -88,8 +90,23 @@ STRICTNESS: tuple[Action, ...] = (
 """Strictest first: where statements disagree about an asset's kind, the strictest rule holds."""
 
 
+class After(StrEnum):
+    """What an asset is after an answer, for the marks that a case leaves on it."""
+
+    THERE = "there"
+    GONE = "gone"
+    """What is stated again has come back."""
+    CLEAN = "clean"
+    """It goes on without the case's data."""
+
+
+_COMMANDS = frozenset(Action) - {Action.EXEMPT, Action.PROBE}
+DONE_WORTH = 8
+"""The worth of what counts as done; of two answers with one number the one that is worth less stands."""
+
+
 class Claim(StrEnum):
-    """What a system says it did: the only words that reports may use."""
+    """What a system says it did: the only words that reports may use. What each means is its row in `MEANINGS`."""
 
     DELETED = "deleted"
     KEY_DESTROYED = "key_destroyed"
@@ -111,28 +128,55 @@ class Claim(StrEnum):
     FAILED = "failed"
 
 
+class Meaning(NamedTuple):
+    """What a claim means."""
+
+    letter: str
+    """Stands for it in a chunk's answers."""
+    answers: Collection[Action]
+    """The actions that it answers."""
+    after: After = After.THERE
+    worth: int = DONE_WORTH
+    ends: bool = False
+    """Whether it ends one day, so that the case is `completed` only when it has."""
+
+
+MEANINGS: Mapping[Claim, Meaning] = {
+    Claim.DELETED: Meaning("d", _COMMANDS, After.GONE),
+    Claim.KEY_DESTROYED: Meaning("k", _COMMANDS, After.GONE),
+    Claim.REDACTED: Meaning("r", {Action.REDACT, Action.RESTRICT}, After.CLEAN),
+    Claim.REBUILT_WITHOUT: Meaning("b", {Action.REBUILD_WITHOUT}, After.CLEAN),
+    Claim.RETRAINED_WITHOUT: Meaning("t", {Action.RETRAIN_WITHOUT}, After.CLEAN),
+    Claim.DISABLED: Meaning("x", {Action.DISABLE}),
+    Claim.RESTRICTED: Meaning("q", {Action.RESTRICT}),
+    Claim.LIFTED: Meaning("l", {Action.LIFT}),
+    Claim.ANONYMISED_WITH_PROOF: Meaning("a", {Action.RETRAIN_WITHOUT}),
+    Claim.BEYOND_USE: Meaning("u", _COMMANDS, After.THERE, 2, ends=True),
+    Claim.DEFERRED: Meaning("p", _COMMANDS, After.THERE, 3, ends=True),
+    Claim.EXEMPT: Meaning("e", _COMMANDS),
+    Claim.HELD: Meaning("h", _COMMANDS, After.THERE, 4, ends=True),
+    Claim.NOT_FOUND: Meaning("n", _COMMANDS, After.GONE, 7),
+    Claim.NOTIFIED: Meaning("o", {Action.NOTIFY}),
+    Claim.INSTRUCTED_ONLY: Meaning("i", {Action.NOTIFY}, After.THERE, 6),
+    Claim.IMPOSSIBLE: Meaning("m", {Action.NOTIFY}, After.THERE, 5),
+    Claim.FAILED: Meaning("f", _COMMANDS, After.THERE, 0),
+}
+
+
 OPEN = "open"
 """Stands in counts where no claim does: nobody has answered for the asset."""
+OPEN_LETTER, OPEN_WORTH = ".", 1
 
-DEFERRALS = frozenset({Claim.DEFERRED, Claim.BEYOND_USE, Claim.HELD})
+DEFERRALS = frozenset(claim for claim, meaning in MEANINGS.items() if meaning.ends)
 """Answers that end one day; the case is `completed` only when they have."""
 
 UNDONE = frozenset({Claim.FAILED, OPEN})
 """What keeps an obligation open."""
 
-_ERASED = {Claim.DELETED, Claim.KEY_DESTROYED}
-_ALWAYS = {Claim.NOT_FOUND, Claim.EXEMPT, Claim.FAILED, *DEFERRALS}
-
 ANSWERS: dict[Action, frozenset[Claim]] = {
-    Action.DELETE: frozenset(_ALWAYS | _ERASED),
-    Action.DESTROY_KEY: frozenset(_ALWAYS | _ERASED),
-    Action.REDACT: frozenset(_ALWAYS | _ERASED | {Claim.REDACTED}),
-    Action.REBUILD_WITHOUT: frozenset(_ALWAYS | _ERASED | {Claim.REBUILT_WITHOUT}),
-    Action.RETRAIN_WITHOUT: frozenset(_ALWAYS | _ERASED | {Claim.RETRAINED_WITHOUT, Claim.ANONYMISED_WITH_PROOF}),
-    Action.DISABLE: frozenset(_ALWAYS | _ERASED | {Claim.DISABLED}),
-    Action.RESTRICT: frozenset(_ALWAYS | _ERASED | {Claim.RESTRICTED, Claim.REDACTED}),
-    Action.LIFT: frozenset(_ALWAYS | _ERASED | {Claim.LIFTED}),
-    Action.NOTIFY: frozenset(_ALWAYS | _ERASED | {Claim.NOTIFIED, Claim.IMPOSSIBLE, Claim.INSTRUCTED_ONLY}),
+    action: frozenset(claim for claim, meaning in MEANINGS.items() if action in meaning.answers)
+    for action in Action
+    if action in _COMMANDS
 }
 """The claims that answer each action; any other claim is read as `failed`, never as success.
 

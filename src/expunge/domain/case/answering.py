@@ -5,18 +5,18 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from expunge.domain.case import chunk_facts, commanding, facts, purging, reconsidering, walking
-from expunge.domain.case.chunks import LETTERS, UNCHECKED, ChunkState, Note, Phase
+from expunge.domain.case.chunks import UNCHECKED, ChunkState, Note, Phase
 from expunge.domain.case.messages import EmissionRefused, Receipted
 from expunge.domain.case.receipts import Spoken, Standard, next_answers
 from expunge.domain.case.turn import NoteAnswers, SetAside, Turn, WriteClaims
 from expunge.domain.policy.rules import Grade
 from expunge.domain.registry import A_DAY
 from expunge.domain.task import Found
-from expunge.domain.vocabulary import Claim
+from expunge.domain.vocabulary import MEANINGS, After
 
-GONE = frozenset(LETTERS[claim] for claim in (Claim.DELETED, Claim.KEY_DESTROYED, Claim.NOT_FOUND))
+GONE = frozenset(each.letter for each in MEANINGS.values() if each.after is After.GONE)
 """Answers after which an asset that is stated again has come back."""
-CLEAN = frozenset(LETTERS[claim] for claim in (Claim.REDACTED, Claim.REBUILT_WITHOUT, Claim.RETRAINED_WITHOUT))
+CLEAN = frozenset(each.letter for each in MEANINGS.values() if each.after is After.CLEAN)
 """Answers after which an asset goes on without the case's data."""
 ASK_AGAIN = timedelta(days=30)
 """When a deferral without a date is asked about again."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from expunge.domain.plan import ChunkSummary
 from expunge.domain.scope import Hex, Value
 from expunge.domain.standing import hold_word
-from expunge.domain.vocabulary import DEFERRALS, OPEN, UNDONE, Action, Claim
+from expunge.domain.vocabulary import DEFERRALS, MEANINGS, OPEN, OPEN_LETTER, UNDONE, Action, Claim
 
 UNCHECKED = "replacement_unchecked"
 """Why an obligation is open: a system says that it made a model anew, and nobody has looked at that one yet."""
@@ -18,27 +18,7 @@ EMISSION_REFUSED = "emission_refused"
 """What the reason begins with of an obligation whose command the broker does not take."""
 GRANTED_AGAIN = "granted_again"
 """Why an obligation was spared: consent was given again, or the restriction lifted, before anything was done."""
-LETTERS: dict[str, str] = {
-    OPEN: ".",
-    Claim.DELETED: "d",
-    Claim.KEY_DESTROYED: "k",
-    Claim.REDACTED: "r",
-    Claim.REBUILT_WITHOUT: "b",
-    Claim.RETRAINED_WITHOUT: "t",
-    Claim.DISABLED: "x",
-    Claim.RESTRICTED: "q",
-    Claim.LIFTED: "l",
-    Claim.ANONYMISED_WITH_PROOF: "a",
-    Claim.BEYOND_USE: "u",
-    Claim.DEFERRED: "p",
-    Claim.EXEMPT: "e",
-    Claim.HELD: "h",
-    Claim.NOT_FOUND: "n",
-    Claim.NOTIFIED: "o",
-    Claim.INSTRUCTED_ONLY: "i",
-    Claim.IMPOSSIBLE: "m",
-    Claim.FAILED: "f",
-}
+LETTERS: dict[str, str] = {OPEN: OPEN_LETTER, **{claim: meaning.letter for claim, meaning in MEANINGS.items()}}
 """One letter for each claim: a chunk's answers are a string with the letter of each target at its ordinal."""
 
 CLAIMS: dict[str, str] = {letter: claim for claim, letter in LETTERS.items()}

@@ -18,11 +18,20 @@ from expunge.domain.events import stamp
 from expunge.domain.inlets import Outcome
 from expunge.domain.plan import Chunk
 from expunge.domain.policy.rules import Refusal
-from expunge.domain.vocabulary import ANSWERS, DEFERRALS, OPEN, Action, Claim, Regime
+from expunge.domain.vocabulary import (
+    ANSWERS,
+    DEFERRALS,
+    DONE_WORTH,
+    MEANINGS,
+    OPEN,
+    OPEN_LETTER,
+    OPEN_WORTH,
+    Action,
+    Claim,
+    Regime,
+)
 
-_BAD_TO_GOOD = (Claim.FAILED, OPEN, *sorted(DEFERRALS), Claim.IMPOSSIBLE, Claim.INSTRUCTED_ONLY, Claim.NOT_FOUND)
-_BADNESS = {LETTERS[claim]: rank for rank, claim in enumerate(_BAD_TO_GOOD)}
-_DONE_RANK = len(_BAD_TO_GOOD)
+_WORTH = {OPEN_LETTER: OPEN_WORTH} | {meaning.letter: meaning.worth for meaning in MEANINGS.values()}
 _OPEN_LETTER = LETTERS[OPEN]
 _NOT_FOUND = LETTERS[Claim.NOT_FOUND]
 
@@ -97,7 +106,9 @@ def next_answers(
         if chunk.phase is Phase.BARRED and letter in ENDING_LETTERS:
             continue  # it will not be done by a command that was withdrawn
         if ordinal in held and letters[ordinal] == HELD_LETTER:
-            stands = _rank(letter) >= _BADNESS[_NOT_FOUND]  # what is gone is gone, whatever should have been kept
+            stands = (
+                _rank(letter) >= MEANINGS[Claim.NOT_FOUND].worth
+            )  # what is gone is gone, whatever should have been kept
         elif place < chunk.receipt and said.get(ordinal, ("", ""))[0] == UNCHECKED:
             stands = False  # it was answered, if not believed yet
         else:
@@ -118,13 +129,13 @@ def _stands(before: str, after: str, *, later: bool, contradiction: bool) -> boo
         return before == _OPEN_LETTER or _rank(after) < _rank(before)
     if before == _OPEN_LETTER:
         return True
-    if after == _NOT_FOUND and _rank(before) == _DONE_RANK:
+    if after == _NOT_FOUND and _rank(before) == DONE_WORTH:
         return False
     return later
 
 
 def _rank(letter: str) -> int:
-    return _BADNESS.get(letter, _DONE_RANK)
+    return _WORTH.get(letter, DONE_WORTH)
 
 
 def _claims(
