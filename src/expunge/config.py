@@ -243,6 +243,7 @@ def load(**flags: Any) -> Settings:
 
 def _wrong(loc: tuple[int | str, ...], text: str) -> str:
     """What is wrong, where: a table of a list by its place, counted from 1, and a variable by its name."""
+    text = text.removeprefix("Value error, ")
     variable = "EXPUNGE_" + "__".join(str(part) for part in loc).upper()
     if variable in {name.upper() for name in os.environ}:
         return f"{variable}: {text}"
@@ -253,7 +254,7 @@ def _wrong(loc: tuple[int | str, ...], text: str) -> str:
             *(str(each + 1) if isinstance(each, int) else each for each in loc[2:]),
         ]
         return f"{parts[0]}: {'.'.join(parts[1:])}: {text}" if parts[1:] else f"{parts[0]}: {text}"
-    return f"{'.'.join(parts) or 'settings'}: {text.removeprefix('Value error, ')}"
+    return f"{'.'.join(parts) or 'settings'}: {text}"
 
 
 def _check_variables() -> None:

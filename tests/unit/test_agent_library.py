@@ -161,6 +161,19 @@ def test_what_a_repetition_names_no_more_goes_on_no_longer(lab: Lab) -> None:
     assert not lab.agent._memory.due(NOW + timedelta(days=1))
 
 
+@pytest.mark.parametrize("broken", [{"targets": 7}, {"targets": [{"asset": "b", "kind": "hologram"}]}])
+def test_what_was_promised_goes_on_though_a_repetition_cannot_be_read_whole(lab: Lab, broken: dict[str, Any]) -> None:
+    """It stayed due under a command that did not name it: a receipt a turn, and nothing was done."""
+    lab.system.answer = lambda each: later(each, NOW + timedelta(seconds=5))
+    lab.hears(commanded(data()))
+    lab.system.answer = None
+    lab.hears(commanded(data(attempt=2) | broken))
+    lab.clock.at += timedelta(seconds=6)
+    lab.agent.turn(lambda _: None)
+    assert not lab.agent._memory.due(NOW + timedelta(days=1))
+    assert lab.broker.sent[-1]["results"][0]["claim"] == "deleted"
+
+
 def test_each_of_two_commands_that_had_begun_a_target_says_so_when_it_is_withdrawn(tmp_path: Path) -> None:
     """What had begun was kept by the target alone: the first command's withdrawal said that nothing had."""
     memory, first, second = Memory(tmp_path / "m"), target(), target(command=TWO)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from expunge.domain.case.messages import Root, Seal
 from expunge.domain.identity import Keys, normalise, versions
 from expunge.domain.normalisers import NORMALISERS
+from expunge.domain.scope import Scope, ScopeKind, Subject
 from expunge.errors import InvalidMessage
+from expunge.roles.coordinator import commands
 from tests.simulation import World, honest
 
 KEYS = Keys(b"s" * 32)
@@ -81,6 +84,11 @@ REFUSED: list[tuple[str, str]] = [
     ("email", "%61nn@my_host.com,"),
     ("email", "Ann<ann@my_host.com"),
     ("email", "ann@xn--zz.com"),
+    ("email", "ann@example.com,"),
+    ("email", "(ann@example.com)"),
+    ("email", "'ann@my_host.com'"),
+    ("email", "ann@example.com?subject=x"),
+    ("email", "ann@example,com"),
     ("e164", "+1234567"),
     ("handle", "octo\u200bcat"),
     ("handle", "octo cat"),
@@ -227,3 +235,19 @@ def test_a_holding_is_asked_once_for_a_person_whatever_number_of_ids_they_have()
     assert len(target["subjects"]) == 3  # the address stands under both versions of its normaliser
     (final,) = world.confirmations("completed", case_id=case_id)
     assert final["counts"] == {"record": {"deleted": 1}}
+
+
+def test_a_case_that_an_earlier_version_took_names_every_pseudonym_of_an_id_that_is_sealed() -> None:
+    """Its root does not say which belong together: an agent took the other for somebody else, and failed for ever."""
+    subjects = (Subject(pseudonym="a" * 32, namespace="email"), Subject(pseudonym="b" * 32, namespace="email"))
+    more = Subject(pseudonym="c" * 32, namespace="user_id")
+    scope = Scope(kind=ScopeKind.ERASURE, subjects=(*subjects, more))
+    old = Seal(system="s", pseudonym="a" * 32, sealed="x")
+    new = Seal(system="s", pseudonym="a" * 32, also=(), sealed="x")
+    root = cast("Any", Root).model_construct(scope=scope, seals=(old,))
+    assert commands._sealed(root, "s") == [{"pseudonym": "a" * 32, "sealed": "x", "also": ["b" * 32]}]
+    assert commands._sealed(cast("Any", Root).model_construct(scope=scope, seals=(new,)), "s") == [
+        {"pseudonym": "a" * 32, "sealed": "x"}
+    ]
+    kept = Seal.model_validate_json(new.model_dump_json(exclude_defaults=True))
+    assert kept.also == ()

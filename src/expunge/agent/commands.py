@@ -149,6 +149,7 @@ class Reader:
         return Command(*word, raw, said.action, tuple(targets), tuple(refused), tuple(unsupported))
 
     def _target(self, said: _Commanded, target: _Target, action: Action, kind: Kind) -> Target:
+        unsaid = "" if any(each.namespace for each in target.subjects) else None
         seals = {name: each.sealed for each in said.people for name in (each.pseudonym, *each.also)}
         return Target(
             command_id=said.command_id,
@@ -158,7 +159,7 @@ class Reader:
             action=action,
             purposes=said.purposes,
             collected_until=said.collected_until,
-            people=tuple(self._person(subject, seals) for subject in target.subjects),
+            people=tuple(self._person(subject, seals, unsaid) for subject in target.subjects),
             data_sources=target.data_sources,
             excluded_assets=frozenset(said.exclude.assets),
             excluded_data_sources=frozenset(said.exclude.data_sources),
@@ -167,16 +168,16 @@ class Reader:
             refused=target.refused or "",
         )
 
-    def _person(self, subject: _Subject, seals: dict[str, str]) -> Person:
+    def _person(self, subject: _Subject, seals: dict[str, str], unsaid: str | None) -> Person:
         sealed = seals.get(subject.pseudonym) or subject.sealed
         if self._open is None or sealed is None:
-            return Person(subject.pseudonym, subject.ref, subject.namespace)
+            return Person(subject.pseudonym, subject.ref, subject.namespace or unsaid)
         try:
             said = _Revealed.model_validate_json(self._open(sealed), extra="ignore")
         except (InvalidMessage, ValidationError):
             # Sealed to another key, perhaps: the purger sees a person without an id, and must fail the target.
             self.not_opened += 1
-            return Person(subject.pseudonym, subject.ref, subject.namespace, closed=True)
+            return Person(subject.pseudonym, subject.ref, subject.namespace or unsaid, closed=True)
         return Person(subject.pseudonym, subject.ref, said.namespace, said.id, said.given or said.id, said.tenant)
 
 

@@ -134,10 +134,12 @@ class Memory:
             whole = not (command.malformed or command.unsupported)
             query = "select identity from going_on where command = ?"
             for (identity,) in self._db.execute(query, (command.command_id,)).fetchall():
-                if whole and identity not in named:
-                    gone = (command.command_id, identity)
-                    self._db.execute("delete from going_on where command = ? and identity = ?", gone)
-            self._db.execute("update going_on set raw = ? where command = ?", (command.raw, command.command_id))
+                one = (command.command_id, identity)
+                if identity in named:
+                    update = "update going_on set raw = ? where command = ? and identity = ?"
+                    self._db.execute(update, (command.raw, *one))
+                elif whole:  # else it cannot be read whole, and what was promised goes on by the command before
+                    self._db.execute("delete from going_on where command = ? and identity = ?", one)
 
     def begin(self, targets: Sequence[Target]) -> Mapping[str, bool]:
         """Note that a purge begins, in one transaction with the look whether its command was withdrawn.

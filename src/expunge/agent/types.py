@@ -20,7 +20,7 @@ class Person:
     pseudonym: str
     ref: str | None = None
     namespace: str | None = None
-    """Of whose ids the pseudonym is, where that is known."""
+    """Of whose ids the pseudonym is; empty where nobody has said, None where a coordinator of 0.1 says it of none."""
     id: str | None = None
     """In clear and normalised, opened with the system's key, if the system's `reveal` names the namespace.
 

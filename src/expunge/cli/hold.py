@@ -91,7 +91,7 @@ def release(
 ) -> None:
     """End a hold: exactly what it alone covered is carried out now."""
     expunge = installation()
-    in_vain = f"hold {hold_id} had ended before" if _has_ended(expunge, hold_id) else ""
+    in_vain = f"hold {hold_id} had ended before, as far as is known" if _has_ended(expunge, hold_id) else ""
     data = {"hold_id": hold_id} | ({"reason": reason} if reason else {})
     word = say_word(expunge, "expunge.hold.released.v1", hold_id, operator, "hold", data)
 

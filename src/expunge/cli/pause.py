@@ -70,7 +70,9 @@ def _say(
     named = EVERYTHING if field == "all" else f"{kind[field]}:{value}"
     type_ = "expunge.emission.paused.v1" if paused else "expunge.emission.resumed.v1"
     in_vain = (
-        "" if paused or _stands(expunge, named) else f"nothing was paused for {named.replace(':', ' ')} when it was"
+        ""
+        if paused or _stands(expunge, named)
+        else f"as far as is known nothing was paused for {named.replace(':', ' ')}"
     )
     word = say_word(expunge, type_, pause_word(named), operator, "pause", said | {"scope": scope})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 import typer
@@ -28,6 +28,8 @@ Heard = Annotated[
     float, typer.Option("--wait", help="How many seconds to wait until the case has heard it; 0: not at all.")
 ]
 LOOK_AGAIN_SECONDS = 0.2
+SKEW = timedelta(seconds=5)
+"""By so much this machine's clock may be behind the broker's, where a word is ordered behind the own one."""
 REASONS = {
     "no_such_hold": "there is no such hold (`expunge hold list`)",
     "hold_id_reused": "another hold has that id, and an id is used once (`expunge hold list --released`)",
@@ -66,7 +68,7 @@ class Word(NamedTuple):
 
     def before(self, moment: datetime) -> bool:
         """Whether what was appended at a moment came behind it, and so stands in its place."""
-        return moment >= self.event.time
+        return moment >= self.event.time + SKEW
 
 
 def say_word(expunge: Installation, kind: str, key: str, operator: str, role: str, data: dict[str, Any]) -> Word:
@@ -265,7 +267,7 @@ def await_word(
     cases = sum(each.unsettled.get(name, 0) for each in found)
     if as_json:
         state = {"in_force": in_force, "partitions_missing": missing, "cases_unsettled": cases}
-        print_json({"word": name, **state, "refused": refusal or in_vain or None})
+        print_json({"word": name, **state, "refused": refusal or None, "in_vain": in_vain or None})
     elif refusal:
         say_error(f"it was said and changes nothing: {_why(refusal)}")
     elif in_vain and (in_force or not seconds):

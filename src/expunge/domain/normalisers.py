@@ -116,8 +116,8 @@ def _is_invisible(character: str) -> bool:
     return unicodedata.category(character) in {"Cc", "Cf", "Co", "Cn"} or character in _INVISIBLE
 
 
-_LABEL = r"(?!xn--)[^\s.@<>%:\"]{1,63}"
-_MEANT_ONCE = {"email": re.compile(rf"(?!mailto:)[^\s@<>%\"]+@{_LABEL}(\.{_LABEL})*\.?")}
+_LABEL = r"(?!xn--)[\w-]{1,63}"
+_MEANT_ONCE = {"email": re.compile(rf"(?!mailto:)[\w.!#$&*+/=?^`{{|}}~-]+@{_LABEL}(\.{_LABEL})*\.?")}
 """What earlier versions took, the newest does not, and somebody may mean all the same: hosts that are no host names."""
 
 

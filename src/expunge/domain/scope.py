@@ -29,12 +29,10 @@ class Value(BaseModel):
 
 
 class ScopeKind(StrEnum):
-    """The kinds of request that become cases, and what each is about in the words of a policy.
+    """The kinds of request that become cases, and what each is about in the words of a policy."""
 
-    A further kind is a row here, and one of its event in `inlets.REQUESTS`; publishers' `may`, the command line and the
-    policy's words follow from these.
-    """
-
+    # A further kind is a row here, and one of its event in `inlets.REQUESTS`: publishers' `may`, the command line and
+    # the policy's words follow.
     about: About
 
     def __new__(cls, value: str, about: About) -> Self:

@@ -140,7 +140,8 @@ def all_topics(registry: Registry, partitions: int, ledger_partitions: int, othe
 _ANY = Registry(
     systems=(System(name="any"),), publishers=(Publisher(name="any", source="/any", default_regime=Regime.NONE),)
 )
-_BY_NAME = {topic.name.partition(".")[0]: topic for topic in all_topics(_ANY, 1, 1, 1)}
+_BY_NAME = {topic.name.removesuffix("any"): topic for topic in all_topics(_ANY, 1, 1, 1)}
+"""By name; of one for each system or publisher by what its name begins with, up to the point."""
 
 INLETS_OF_ASSETS = tuple(name for name, topic in _BY_NAME.items() if topic.registers)
 """The topics whose statements a case waits for."""
@@ -148,5 +149,6 @@ INLETS_OF_ASSETS = tuple(name for name, topic in _BY_NAME.items() if topic.regis
 
 def role_of(topic: str) -> str | None:
     """The role that reads a topic, named without the prefix; None: none does."""
-    known = _BY_NAME.get(topic.partition(".")[0])
+    base, point, rest = topic.partition(".")
+    known = _BY_NAME.get(base + point) if rest or not point else None
     return (known.role or None) if known else None

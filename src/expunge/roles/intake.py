@@ -152,7 +152,7 @@ class Intake:
         ]
 
     def _is_registration(self, place: Place) -> bool:
-        return place.topic.removeprefix(self._door.prefix) in INLETS_OF_ASSETS
+        return place.topic in {self._door.prefix + name for name in INLETS_OF_ASSETS}
 
     def _rejection(self, event: CloudEvent | None, record: Record, error: InvalidMessage) -> list[Outgoing]:
         about = self._refusal(event, record, error)

@@ -91,7 +91,7 @@ class Sqlite:
         if target.action not in CLAIMS:
             return failed(target, "unsupported_action", untouched=True)
         known = [person for person in target.people if person.id is not None]
-        if not known or any(map(self._is_unsearched, target.people, [known] * len(target.people))):
+        if not known or any(map(self._is_unsearched, target.people)):
             return failed(target, "identity_not_revealed", untouched=True)
         people = list({(each.namespace, each.id, each.tenant): each for each in known}.values())
         try:
@@ -105,14 +105,10 @@ class Sqlite:
         except NoTenant:
             return failed(target, "tenant_not_named", untouched=True)
 
-    def _is_unsearched(self, person: Person, known: Sequence[Person]) -> bool:
-        """Whether somebody could not be looked for by an id that tables are searched by.
-
-        An id stands under several pseudonyms, of which one has it: who has none may be one of those.
-        """
-        searched = person.namespace in {table.namespace for table in self._tables}
-        missed = person.id is None and searched and person.namespace not in {each.namespace for each in known}
-        return person.closed or missed
+    def _is_unsearched(self, person: Person) -> bool:
+        """Whether somebody could not be looked for by an id that tables may be searched by."""
+        searched = person.namespace == "" or person.namespace in {table.namespace for table in self._tables}
+        return person.closed or (person.id is None and searched)
 
     def _change(self, target: Target, people: Sequence[Person]) -> Result | _Changed:
         with self._connected() as connection:

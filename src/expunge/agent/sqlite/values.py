@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import UTC, datetime
 
-from expunge.domain.identity import normalise
+from expunge.domain.identity import normalise, versions
 from expunge.errors import InvalidMessage
 
 Stored = str | int | float | bytes | None
@@ -37,7 +37,7 @@ def id_of(normaliser: str, value: Stored) -> str | None:
     if text is not None and normaliser == "e164" and not isinstance(value, str | bytes):
         text = "+" + text  # a column of numbers has taken the sign for arithmetic
     try:
-        return None if text is None else normalise(normaliser, text)
+        return None if text is None else normalise(normaliser, text, versions(normaliser, text)[0])
     except InvalidMessage:
         return None
 

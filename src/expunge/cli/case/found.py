@@ -49,13 +49,15 @@ def case_to_name(expunge: Installation, name: str) -> str:
     try:
         if expunge.case(name) is not None:
             return name
-        found = _of_request(expunge, name)
+        found = bool(_of_request(expunge, name))
     except ExpungeError:
+        quiet_console.print(
+            f"whether there is a case {name} cannot be seen now: it is said for that id", style="yellow"
+        )
         return name
-    if len(found) == 1:
-        return found[0].case_id
-    if not found:
-        quiet_console.print(f"no case {name} is known yet: it is said for when there is", style="yellow")
+    if found:
+        return find(expunge, name).case_id
+    quiet_console.print(f"no case {name} is known yet: it is said for when there is", style="yellow")
     return name
 
 

@@ -25,8 +25,8 @@ class Seal(Value):
 
     system: str
     pseudonym: Hex
-    also: tuple[Hex, ...] = ()
-    """Pseudonyms of the same id under earlier versions of its normaliser."""
+    also: tuple[Hex, ...] | None = None
+    """Pseudonyms of the same id under earlier versions of its normaliser; None: 0.1 took it, and did not say."""
     sealed: str
 
 

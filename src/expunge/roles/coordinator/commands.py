@@ -120,11 +120,28 @@ def _distinct(people: Sequence[dict[str, Any]], *by: str) -> list[dict[str, Any]
 
 def _sealed(root: Root, system: str) -> list[dict[str, Any]]:
     """Identities that a system needs in clear, sealed to it: once in a command, however often targets name them."""
+    seals = [seal for seal in root.seals if seal.system == system]
+    also = {seal.pseudonym: list(seal.also or ()) for seal in seals}
+    if any(seal.also is None for seal in seals):
+        also |= _others(root, list(also))
     return [
-        {"pseudonym": seal.pseudonym, **({"also": list(seal.also)} if seal.also else {}), "sealed": seal.sealed}
-        for seal in root.seals
-        if seal.system == system
+        {"pseudonym": seal.pseudonym, "sealed": seal.sealed}
+        | ({"also": also[seal.pseudonym]} if also[seal.pseudonym] else {})
+        for seal in seals
     ]
+
+
+def _others(root: Root, sealed: Sequence[str]) -> dict[str, list[str]]:
+    """To the first sealed pseudonym of each namespace, those of that namespace to which nothing was sealed."""
+    spaces = {subject.pseudonym: subject.namespace or "" for subject in root.scope.subjects}
+    first: dict[str, str] = {}
+    for pseudonym in sealed:
+        first.setdefault(spaces.get(pseudonym, ""), pseudonym)
+    found: dict[str, list[str]] = {}
+    for pseudonym, space in spaces.items():
+        if space in first and pseudonym not in sealed:
+            found.setdefault(first[space], []).append(pseudonym)
+    return found
 
 
 def weight(chunk: Chunk, root: Root) -> int:

@@ -67,8 +67,8 @@ from expunge.roles.dead_letters import DeadLetters
 from expunge.roles.exclusions import left_out
 
 SOURCE = "/expunge/coordinator"
-PERSON_BYTES = 64
-"""A pseudonym with its field name in JSON."""
+PERSON_BYTES = 80
+"""A pseudonym with the names of its fields in JSON; its namespace comes on top."""
 ROOT_TYPE = "expunge.plan.root.v1"
 CLAIMS_TYPE = "expunge.plan.claims.v1"
 POLICY_TYPE = "expunge.plan.policy.v1"
@@ -315,7 +315,7 @@ class Emitter:
         )
 
     def _people_bytes(self, root: Root) -> dict[str, int]:
-        plain = PERSON_BYTES * len(root.scope.subjects)
+        plain = sum(PERSON_BYTES + len(subject.namespace or "") for subject in root.scope.subjects)
         return {system.name: plain for system in self._door.registry.systems} if plain else {}
 
     def _note_answers(self, root: Root, chunk: Chunk, said: NoteAnswers, cause: _Cause) -> list[Outgoing]:
