@@ -42,8 +42,6 @@ from expunge.domain.scope import one_person
 from expunge.domain.standing import EVERYTHING, Held, Hold, HoldKind, Order, Pause, Release, name_of_word
 from expunge.errors import InvalidMessage
 
-HOLD_PLACED = "expunge.hold.placed.v1"
-
 
 def control(door: Door, event: CloudEvent, came: Origin) -> Control | Said:
     """An operator's word.
@@ -68,9 +66,9 @@ def control(door: Door, event: CloudEvent, came: Origin) -> Control | Said:
         return _of_case(door, said, spoken | {"case_id": said.case_id})
     if isinstance(said, EmissionPaused | EmissionResumed):
         return PauseSaid(pause=_pause(door, said, operator, came, event.id))
-    if isinstance(said, Placed):
-        return HoldPlaced(hold=_hold(door, said, operator, came, event.id), place=place)
     word = name_of_word(event.id)
+    if isinstance(said, Placed):
+        return HoldPlaced(hold=_hold(door, said, operator, came, content, word), place=place)
     release = Release(at=came.at, operator=operator.name, order=_order(came), word=word)
     return HoldReleased(hold_id=said.hold_id, release=release, content=content, place=place)
 
@@ -128,7 +126,7 @@ def _whose(door: Door, scope: PauseScope) -> str:
     return f"case:{scope.case_id}" if scope.case_id is not None else EVERYTHING
 
 
-def _hold(door: Door, said: Placed, operator: Operator, came: Origin, identity: str) -> Hold:
+def _hold(door: Door, said: Placed, operator: Operator, came: Origin, content: str, word: str) -> Hold:
     return Hold(
         hold_id=said.hold_id,
         scope=_held(door, said.scope),
@@ -137,8 +135,8 @@ def _hold(door: Door, said: Placed, operator: Operator, came: Origin, identity: 
         operator=operator.name,
         review_by=said.review_by,
         placed_at=came.at,
-        word=name_of_word(identity),
-        content=content_of(door.keys, said, HOLD_PLACED, identity),
+        word=word,
+        content=content,
         order=_order(came),
     )
 

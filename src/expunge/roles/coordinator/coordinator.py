@@ -217,8 +217,7 @@ class Coordinator:
 
     def _froze(self, view: View, message: Froze, record: Record, event: CloudEvent, waves: Waves) -> None:
         """It had to wait itself, for there were too many."""
-        del event
-        del waves
+        del event, waves
         self._freezer.froze(view, message, record)
 
     def _thaw(self, view: View, message: Thawed | ThawOn, record: Record, event: CloudEvent, waves: Waves) -> None:
@@ -332,8 +331,6 @@ class Coordinator:
         return Read(event, message, _key_of(message) if isinstance(message, _OfMany | OF_MODELS) else case_id)
 
     def _one(self, view: View, message: CaseMessage, record: Record, event: CloudEvent, waves: Waves) -> None:
-        if isinstance(message, HoldingDeclared):
-            return
         if isinstance(message, Applied):  # it may wait for something else from now on
             self._timers.applied(message.case_id)
         if isinstance(message, Opened) and view.case(message.case_id) is None:
