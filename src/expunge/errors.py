@@ -62,3 +62,11 @@ class InvalidMessage(ExpungeError):
         super().__init__(f"{reason}: {where}" if where else reason)
         self.reason = reason
         self.where = where
+
+
+def place_of(error: BaseException) -> str:
+    """Where an error was raised: file and line, and nothing of what it says."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else ""

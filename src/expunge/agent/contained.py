@@ -16,6 +16,7 @@ import structlog
 from expunge.agent.memory import Trouble
 from expunge.agent.types import Purger, Result, Target
 from expunge.domain.events import LATEST
+from expunge.errors import place_of
 
 PARTS_WITHOUT_SUCCESS = 7
 """A batch, its halves and its quarters: if all of them raise, it is not for one target."""
@@ -76,8 +77,4 @@ def reason_of(error: Exception) -> str:
 
 
 def _say(system: str, error: Exception, targets: int) -> None:
-    trace = error.__traceback__
-    while trace and trace.tb_next:
-        trace = trace.tb_next
-    where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else ""
-    log.error("the purger raised", system=system, error=type(error).__name__, where=where, targets=targets)
+    log.error("the purger raised", system=system, error=type(error).__name__, where=place_of(error), targets=targets)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from expunge.cli.app import app
-from expunge.cli.common import DIED, NO_SERVER, WRONG, place_of, say_error
-from expunge.errors import ConfigurationError, ExpungeError, Unavailable
+from expunge.cli.common import DIED, NO_SERVER, WRONG, say_error
+from expunge.errors import ConfigurationError, ExpungeError, Unavailable, place_of
 
 
 def main() -> None:

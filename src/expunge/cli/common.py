@@ -100,14 +100,6 @@ def say_error(text: str) -> None:
     sys.stderr.write("expunge: " + visible(" ".join(text.split())) + "\n")
 
 
-def place_of(error: BaseException) -> str:
-    """Where an error was raised: file and line, and nothing of what it says."""
-    trace = error.__traceback__
-    while trace and trace.tb_next:
-        trace = trace.tb_next
-    return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else ""
-
-
 def print_json(value: object) -> None:
     """One JSON document on a line of its own."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")

@@ -17,9 +17,9 @@ import typer
 
 from expunge.adapters.system import END_SECONDS, PrometheusMetrics, configure_logs, end_on_signals
 from expunge.bootstrap import Installation
-from expunge.cli.common import DIED, NO_SERVER, WRONG, installation, place_of, say_error
+from expunge.cli.common import DIED, NO_SERVER, WRONG, installation, say_error
 from expunge.config import Settings
-from expunge.errors import ConfigurationError, Unavailable
+from expunge.errors import ConfigurationError, Unavailable, place_of
 from expunge.roles import ROLES
 
 MAX_RESTART_SECONDS = 10.0
