@@ -28,10 +28,9 @@ from expunge.adapters.redis.cases import RedisCaseStore
 from expunge.adapters.redis.index import RedisIndex
 from expunge.domain import ledger
 from expunge.domain.admission.door import Door
-from expunge.domain.case import facts
-from expunge.domain.case.apply import apply, open_case
 from expunge.domain.case.chunks import ChunkState
-from expunge.domain.case.facts import Fact
+from expunge.domain.case.fact import CaseFact, apply
+from expunge.domain.case.opening import Opened
 from expunge.domain.case.state import Case
 from expunge.domain.digest import name
 from expunge.domain.events import CONTENT_TYPE, Event, Outgoing, Position, Record, stamp
@@ -505,7 +504,7 @@ class World:
         value = Event(f"expunge.{kind}.v1", f"/operators/{operator}", event, self.broker.now, data).encode()
         self.broker.append("controls", key, value)
 
-    def facts(self, case_id: str) -> list[Fact]:
+    def facts(self, case_id: str) -> list[CaseFact]:
         """A case's facts as they stand on the ledger: the first of each number; a repetition says the same."""
         found: dict[int, dict[str, Any]] = {}
         for event in self.broker.events("ledger"):
@@ -514,15 +513,15 @@ class World:
                 said = {"type": event["type"], **data["body"]}
                 assert found.setdefault(data["sequence"], said) == said
         assert sorted(found) == list(range(1, len(found) + 1))
-        return [cast("Fact", ledger.read(found[number]["type"], found[number])) for number in sorted(found)]
+        return [cast("CaseFact", ledger.read(found[number]["type"], found[number])) for number in sorted(found)]
 
     def rebuilt(self, case_id: str) -> tuple[Case, dict[str, ChunkState]]:
         """A case as its facts give it back (design: "One writer")."""
         partition = partition_of(case_id, PARTITIONS)
         kept = self.store.cases(partition, [case_id])[case_id]
         first, *others = self.facts(case_id)
-        assert isinstance(first, facts.Opened)
-        case = open_case(first, self.store.reader(partition).root(case_id), kept.opened_at)
+        assert isinstance(first, Opened)
+        case = first.begin(self.store.reader(partition).root(case_id), kept.opened_at)
         chunks: dict[str, ChunkState] = {}
         for fact in others:
             case, touched = apply(case, chunks, fact)

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple, cast
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from expunge.domain.case import facts  # noqa: E402 - the tree is not installed as a package
-from expunge.domain.case.apply import apply, open_case  # noqa: E402
-from expunge.domain.case.chunks import ChunkState  # noqa: E402
+from expunge.domain.case.chunks import ChunkState  # noqa: E402 - the tree is not installed as a package
+from expunge.domain.case.fact import apply  # noqa: E402
 from expunge.domain.case.models import is_model, state_of  # noqa: E402
+from expunge.domain.case.opening import Opened  # noqa: E402
 from expunge.domain.events import stamp  # noqa: E402
 from expunge.domain.partition import partition_of  # noqa: E402
 from expunge.domain.policy.models import Models  # noqa: E402
@@ -149,7 +149,7 @@ def of_case(world: World, case_id: str, found: Machines) -> None:
     """A case, its chunks, and its models."""
     root = world.store.reader(partition_of(case_id, PARTITIONS)).root(case_id)
     first, *others = world.facts(case_id)
-    case = open_case(cast("facts.Opened", first), root, world.broker.now)
+    case = cast("Opened", first).begin(root, world.broker.now)
     found.cases["[*]", case.status.value].add("opened")
     chunks: dict[str, ChunkState] = {}
     models: dict[str, str] = {}

@@ -21,10 +21,10 @@ from expunge.adapters.system import SystemClock, configure_logs
 from expunge.agent import Agent, Fields, Result, Target, deferred, deleted, done, failed, later
 from expunge.cli.app import app
 from expunge.domain import ledger
-from expunge.domain.case.apply import apply, open_case
 from expunge.domain.case.chunks import ChunkState, Phase
-from expunge.domain.case.facts import Opened
+from expunge.domain.case.fact import apply
 from expunge.domain.case.models import ModelState, is_model, state_of
+from expunge.domain.case.opening import Opened
 from expunge.domain.events import stamp
 from expunge.domain.retraining.facts import RetrainFact, first_state
 from expunge.domain.retraining.facts import apply as apply_retraining
@@ -345,7 +345,7 @@ def test_every_state_was_reached(lab: Lab) -> None:
         assert isinstance(first, Opened)
         root = lab.world.installation.cases.reader(lab.world.partition_of_case(key)).root(key)
         assert root is not None
-        case, chunks = open_case(first, root, SystemClock().now()), dict[str, ChunkState]()
+        case, chunks = first.begin(root, SystemClock().now()), dict[str, ChunkState]()
         cases.add(case.status)
         for fact in others:
             case, touched = apply(case, chunks, fact)

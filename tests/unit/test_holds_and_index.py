@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from expunge.domain.case.chunk_facts import HoldsFound
-from expunge.domain.case.facts import IndexChanged
+from expunge.domain.case.holds import HoldsFound, IndexChanged
 from expunge.domain.partition import partition_of
 from tests.simulation import PARTITIONS, World, receipt
 

@@ -10,8 +10,8 @@ import pytest
 from expunge.adapters.kafka.records import TolerantBatch
 from expunge.adapters.memory.stores import MemoryPolicies
 from expunge.adapters.policy_file import load_policy, parse_policy, shipped
-from expunge.domain.case.chunk_facts import Answered
 from expunge.domain.case.messages import TYPE_OF, Froze, Place
+from expunge.domain.case.receipts import Answered
 from expunge.domain.events import CONTENT_TYPE, Event, Position, Record
 from expunge.domain.partition import partition_of
 from expunge.domain.policy.rules import Policy

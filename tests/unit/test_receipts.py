@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from expunge.domain.case import apply_chunk
 from expunge.domain.case.chunks import ChunkState
 from expunge.domain.plan import Chunk
 from expunge.domain.vocabulary import Action, Kind
@@ -230,7 +229,7 @@ def test_of_the_commands_of_a_chunk_the_latest_are_kept() -> None:
         }
     )
     for number in range(1, 26):
-        named = apply_chunk._latest(chunk, f"{number:032x}", (0,))
+        named = chunk.naming(f"{number:032x}", (0,))
         chunk = chunk.model_copy(update={"command_id": f"{number:032x}", "named": named})
     assert list(chunk.named) == [f"{number:032x}" for number in range(6, 26)]
     assert chunk.carries(f"{24:032x}")

@@ -11,7 +11,7 @@ import jsonschema_rs
 import yaml
 
 from expunge.domain import ledger
-from expunge.domain.case.facts import Overdue
+from expunge.domain.case.deadlines import Overdue
 from expunge.domain.outlets import check
 from tools.story import story
 

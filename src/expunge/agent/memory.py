@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from expunge.adapters.system import refuse_if_readable
 from expunge.agent.commands import Command
 from expunge.agent.types import Result, Target
+from expunge.domain.backoff import doubled
 from expunge.domain.digest import hidden
 from expunge.domain.vocabulary import Claim
 from expunge.errors import ConfigurationError
@@ -206,7 +207,7 @@ class Memory:
             for target, reason, alone in troubles:
                 waited = self.waits(target)
                 tries = waited.tries if waited else 0
-                due = now.timestamp() + min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** min(tries, 20))
+                due = now.timestamp() + doubled(FIRST_WAIT_SECONDS, tries, LONGEST_WAIT_SECONDS)
                 self._cut_off(target)
                 row = (target.command_id, target.identity, due, raw[target.command_id], tries + 1, reason, int(alone))
                 self._db.execute("insert or replace into going_on values (?, ?, ?, ?, ?, ?, ?)", row)

@@ -19,10 +19,11 @@ from expunge.adapters.system import END_SECONDS, PrometheusMetrics, configure_lo
 from expunge.bootstrap import Installation
 from expunge.cli.common import DIED, NO_SERVER, WRONG, installation, say_error
 from expunge.config import Settings
+from expunge.domain.backoff import doubled
 from expunge.errors import ConfigurationError, Unavailable, place_of
 from expunge.roles import ROLES
 
-MAX_RESTART_SECONDS = 10.0
+RESTART_SECONDS, MAX_RESTART_SECONDS = 0.2, 10.0
 DRAIN_SECONDS = END_SECONDS + 1
 HEALTHY_SECONDS = 30.0
 """After this the wait before a restart is short again."""
@@ -97,7 +98,7 @@ def _ended(child: _Child) -> int:
         return WRONG
     healthy = time.monotonic() - child.started > HEALTHY_SECONDS
     child.failures = 0 if healthy else child.failures + 1
-    pause = min(MAX_RESTART_SECONDS, 0.2 * 2**child.failures)
+    pause = doubled(RESTART_SECONDS, child.failures, MAX_RESTART_SECONDS)
     child.start_at = time.monotonic() + pause
     log.error("role ended; starting it again", role=child.role, exit_status=code, seconds=round(pause, 1))
     return 0

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from expunge.domain.backoff import doubled
 from expunge.domain.scope import ScopeKind
 from expunge.domain.vocabulary import Action, Regime
 
@@ -80,11 +81,15 @@ class System(_Declared):
 
     def after_failure(self, attempt: int) -> timedelta:
         """The wait before a command that failed is repeated: soon, then ever later, then daily."""
-        return A_DAY if attempt > self.retries else _doubled(self.retry_seconds, attempt - 1)
+        return A_DAY if attempt > self.retries else self._doubled(self.retry_seconds, attempt - 1)
 
     def after_withdrawal(self, times: int) -> timedelta:
         """The wait before a command that was withdrawn so often is withdrawn once more."""
-        return _doubled(max(self.timeout_seconds, self.retry_seconds), times)
+        return self._doubled(max(self.timeout_seconds, self.retry_seconds), times)
+
+    @staticmethod
+    def _doubled(seconds: float, times: int) -> timedelta:
+        return doubled(timedelta(seconds=seconds), times, A_DAY)
 
     @model_validator(mode="after")
     def _consistent(self) -> System:
@@ -93,11 +98,6 @@ class System(_Declared):
         if not self.integrated and not (self.reason and self.owner):
             raise ValueError(f"system {self.name}: integrated = false needs reason and owner")
         return self
-
-
-def _doubled(seconds: float, times: int) -> timedelta:
-    """Twice as long each time, up to a day."""
-    return timedelta(seconds=min(seconds * 2 ** min(max(times, 0), 20), A_DAY.total_seconds()))
 
 
 class Publisher(_Declared):

@@ -94,7 +94,7 @@ class Task(Value):
         return self
 
 
-class Replacement(StrEnum):
+class ReplacementVerdict(StrEnum):
     """What the index says of a model that took another's place, for one case."""
 
     CLEAN = "clean"
@@ -124,6 +124,19 @@ def reached(applied: Mapping[str, Mapping[str, int]], wanted: Mapping[str, Mappi
         for topic, partitions in wanted.items()
         for partition, offset in partitions.items()
     )
+
+
+def later_marks(
+    left: Mapping[str, Mapping[str, int]], right: Mapping[str, Mapping[str, int]]
+) -> dict[str, dict[str, int]]:
+    """The later of two watermarks, inlet by inlet."""
+    return {
+        topic: {
+            partition: max(left.get(topic, {}).get(partition, 0), right.get(topic, {}).get(partition, 0))
+            for partition in sorted({*left.get(topic, {}), *right.get(topic, {})})
+        }
+        for topic in sorted({*left, *right})
+    }
 
 
 def task_id(parent: str, *content: str | bytes | int) -> str:

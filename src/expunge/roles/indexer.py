@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from expunge.domain.admission import registrations
 from expunge.domain.admission.door import Door
-from expunge.domain.case.messages import TYPE_OF, HoldingDeclared, IndexChanged, LateAsset
+from expunge.domain.case.messages import TYPE_OF, HoldingKnown, LateAsset, LineageChanged
 from expunge.domain.digest import hidden, name
 from expunge.domain.events import Event, Outgoing, Record, decode, millis
 from expunge.domain.marks import Mark, MarkState, Met, Thing, has_returned, is_late
@@ -165,8 +165,8 @@ class Indexer:
             if each.statement.holding is None:
                 continue
             self._index.add_holding(each.key)
-            kind = TYPE_OF[HoldingDeclared]
-            data = HoldingDeclared(holding=each.key.hex()).model_dump(mode="json")
+            kind = TYPE_OF[HoldingKnown]
+            data = HoldingKnown(holding=each.key.hex()).model_dump(mode="json")
             for partition in range(self._topics.partitions("cases")):
                 identity = name(kind, each.key, identity_of(each.statement.data()), partition)
                 event = Event(kind, SOURCE, identity, each.at, data)
@@ -333,12 +333,12 @@ def _changed(puts: Iterable[Put], at: datetime) -> list[Outgoing]:
         for case_id, seen in put.watchers:
             if seen != put.raw[:DIGEST_BYTES]:
                 found[case_id].append(put.raw[:DIGEST_BYTES])
-    kind = TYPE_OF[IndexChanged]
+    kind = TYPE_OF[LineageChanged]
     return [
         Outgoing(
             "cases",
             case_id,
-            Event(kind, SOURCE, name(kind, case_id, *sorted(rows)), at, IndexChanged(case_id=case_id).model_dump()),
+            Event(kind, SOURCE, name(kind, case_id, *sorted(rows)), at, LineageChanged(case_id=case_id).model_dump()),
         )
         for case_id, rows in sorted(found.items())
     ]

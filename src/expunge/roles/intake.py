@@ -15,11 +15,11 @@ from expunge.domain.case.messages import (
     Control,
     HoldPlaced,
     HoldReadBack,
-    Opened,
     Place,
     Receipted,
     RequestSetAside,
-    Thawed,
+    RequestTaken,
+    ThawSaid,
 )
 from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record, decode
@@ -123,7 +123,7 @@ class Intake:
                 salt=self._vault.salt(),
                 watermark=watermark,
             )
-            told = to_case(Opened(case_id=root.case_id, root=root), record.appended_at, event.source, event.id)
+            told = to_case(RequestTaken(case_id=root.case_id, root=root), record.appended_at, event.source, event.id)
             if len(told.value or b"") > MAX_PASSED_BYTES:
                 raise InvalidMessage("too_large", "data")
         except InvalidMessage as error:
@@ -136,7 +136,7 @@ class Intake:
         if isinstance(word, HoldPlaced):  # what lies before it on the inlets may say what it covers
             hold = word.hold.model_copy(update={"watermark": self._progress.end_offsets()})
             word = word.model_copy(update={"hold": hold})
-        if isinstance(word, Thawed) and any(self._is_registration(place) for place in word.places):
+        if isinstance(word, ThawSaid) and any(self._is_registration(place) for place in word.places):
             word = word.model_copy(update={"watermark": self._progress.end_offsets()})
         if isinstance(word, Control):
             return [to_case(word, record.appended_at, event.source, event.id)]
@@ -228,7 +228,7 @@ def _is_text(value: str) -> bool:
     return not any(0xD800 <= ord(character) <= 0xDFFF for character in value)  # noqa: PLR2004 - the surrogates
 
 
-def to_case(message: Opened | Receipted | Control, time: datetime, source: str, cause: str) -> Outgoing:
+def to_case(message: RequestTaken | Receipted | Control, time: datetime, source: str, cause: str) -> Outgoing:
     """An event on `cases`, named by what caused it (rule "time and ids")."""
     kind = TYPE_OF[type(message)]
     event = Event(

@@ -19,6 +19,7 @@ from typing import Protocol
 
 import structlog
 
+from expunge.domain.backoff import doubled
 from expunge.domain.events import Outgoing, Record, is_ahead
 from expunge.errors import ConfigurationError, Fenced, Unavailable, Wedged
 from expunge.ports import Metrics, Refused, Result, Role, Suspects, Waiter
@@ -27,7 +28,7 @@ from expunge.runtime.suspicion import Suspicion
 
 POLL_SECONDS = 0.2
 TICK_SECONDS = 0.5
-MAX_REST_SECONDS = 5.0
+FIRST_REST_SECONDS, MAX_REST_SECONDS = 0.1, 5.0
 OUTWARD = ("commands.", "confirmations.")
 """Topics of others. What the broker refuses there for good is left out; what Expunge says to itself must be taken."""
 
@@ -235,7 +236,7 @@ class Loop:
         """Back to the start of the batch, and a rest that grows with every failure (full jitter)."""
         self._outage.goes_on(error)
         self._metrics.count("pauses", label=self._role.name)
-        longest = min(MAX_REST_SECONDS, 0.1 * 2 ** min(self._outage.failures, 10))
+        longest = doubled(FIRST_REST_SECONDS, self._outage.failures, MAX_REST_SECONDS)
         until = self._clock.seconds() + random.uniform(0.05, longest)  # noqa: S311 - a wait, no secret
         try:
             self._suspicion.refresh()  # an operator may have parked what this role waits for

@@ -7,18 +7,18 @@ from typing import Any
 from expunge.domain import inlets
 from expunge.domain.admission.door import Door, Origin, canonical, check_sizes
 from expunge.domain.case.messages import (
-    Approved,
-    Cancelled,
+    ApprovalSaid,
+    CancellationSaid,
     Control,
-    Decided,
-    Extended,
+    DecisionSaid,
+    ExtensionSaid,
     HoldPlaced,
     HoldReleased,
     PauseSaid,
     Place,
-    Rejected,
+    RejectionSaid,
     Said,
-    Thawed,
+    ThawSaid,
 )
 from expunge.domain.controls import (
     CONTROLS,
@@ -82,19 +82,19 @@ def content_of(keys: Keys, said: inlets.Inlet, kind: str, identity: str) -> str:
 def _of_case(door: Door, said: CaseControl, spoken: dict[str, Any]) -> Control:
     match said:
         case PlanApproved(plan_digest=plan):
-            return Approved(plan_digest=plan, **spoken)
+            return ApprovalSaid(plan_digest=plan, **spoken)
         case PlanRejected(plan_digest=plan, reason=reason):
-            return Rejected(plan_digest=plan, reason=reason, **spoken)
+            return RejectionSaid(plan_digest=plan, reason=reason, **spoken)
         case DeadlineExtended(reason=reason):
-            return Extended(reason=reason, **spoken)
+            return ExtensionSaid(reason=reason, **spoken)
         case ObligationDecided(asset=asset, system=system, option=option, due_at=due_at):
             model = door.keys.asset(asset).hex() if asset is not None else ""
-            return Decided(system=system or "", model=model, option=option, due_at=due_at, **spoken)
+            return DecisionSaid(system=system or "", model=model, option=option, due_at=due_at, **spoken)
         case CaseThawed(places=places, skip=skip):
             named = tuple(Place(**place.model_dump()) for place in places)
-            return Thawed(places=named, skip=skip or "", **spoken)
+            return ThawSaid(places=named, skip=skip or "", **spoken)
         case _:
-            return Cancelled(**spoken)
+            return CancellationSaid(**spoken)
 
 
 def _order(came: Origin) -> Order:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from expunge.domain import inlets
 from expunge.domain.admission.door import Door, Origin, canonical, check_sizes
-from expunge.domain.case.messages import Answered, Receipted
+from expunge.domain.case.messages import Receipted, TargetAnswer
 from expunge.domain.events import CloudEvent, millis
 from expunge.domain.vocabulary import Claim
 from expunge.errors import InvalidMessage
@@ -36,7 +36,7 @@ def receipt(door: Door, event: CloudEvent, came: Origin, system: str) -> tuple[R
         status=receipt.status,
         all=_outcome(receipt.all, system) if receipt.all else None,
         answers=tuple(
-            Answered(
+            TargetAnswer(
                 asset=answer.asset,
                 outcome=_outcome(answer, system),
                 replacement=_replacement(door, answer),

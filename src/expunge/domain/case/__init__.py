@@ -1,5 +1,8 @@
-"""The case machine: one writer a case, `decide(state, event) -> facts, emissions` and `apply(state, fact) -> state`.
+"""A case: one request, carried out. `decide(case, message) -> facts, effects`; the facts, replayed, give the case back.
 
-Read in this order: messages (what comes in), state, facts (what is recorded), apply, decide (the dispatcher),
-walking, purging, closing (the phases), confirm (what the publisher hears).
+`state` and `chunks` are what is known of it, `messages` what may happen to it, `facts` what is recorded, `effects` what
+it asks for. `decide` looks up who handles a message. The handlers stand in slices, each with its facts and what they
+change. In the order of the flow: opening, resolution, late, watermark, approval, stages, gate, receipts (with reading),
+replacement. What operators and laws say meanwhile: holds, deferral, restriction, words, decisions, cancellation. The
+end: deadlines, closing, confirm.
 """

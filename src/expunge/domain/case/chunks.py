@@ -29,6 +29,10 @@ _UNSETTLED_LETTERS = OPEN_LETTERS | ENDING_LETTERS
 HELD_LETTER = LETTERS[Claim.HELD]
 
 
+KEPT_COMMANDS = 20
+"""Of one chunk: a receipt of an earlier one is set aside."""
+
+
 class Tally(NamedTuple):
     """What is counted of a case: one obligation each. `holding` is `holding`, or `returned` for what came back."""
 
@@ -165,6 +169,12 @@ class ChunkState(Value):
     def ordinals_of(self, command: str) -> tuple[int, ...]:
         """The ordinals that a command named."""
         return self.named.get(command, tuple(range(self.summary.size)))
+
+    def naming(self, command: str, ordinals: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """The latest commands in order, with one more: the one before it stands in front of that."""
+        earlier = {each: named for each, named in self.named.items() if each not in (self.command_id, command)}
+        named = {**earlier, self.command_id: self.ordinals, command: ordinals}
+        return dict(list(named.items())[-KEPT_COMMANDS:])
 
     @property
     def left(self) -> tuple[int, ...]:

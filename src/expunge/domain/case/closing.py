@@ -7,19 +7,39 @@ from __future__ import annotations
 
 from collections import Counter
 
-from expunge.domain.case import confirm, facts
+from expunge.domain.case import confirm
 from expunge.domain.case.chunks import EMISSION_REFUSED, Tally
-from expunge.domain.case.messages import Applied
+from expunge.domain.case.fact import CaseFact
 from expunge.domain.case.state import Case
 from expunge.domain.case.turn import Turn
 from expunge.domain.policy.rules import NotFound
 from expunge.domain.scope import ScopeKind
-from expunge.domain.task import reached
 from expunge.domain.vocabulary import DEFERRALS, OPEN, OVER, UNDONE, Claim, Status
 
-CANCELLED = "cancelled"
-"""The outcome of a request that was taken back."""
 _DONE = frozenset({Status.COMPLETED, Status.COMPLETED_WITH_DEFERRALS})
+
+
+class Closed(CaseFact):
+    """The case reached one of its final states."""
+
+    fact = "closed"
+    status: Status
+
+    def change(self, case: Case) -> Case:
+        """What is over goes on with nothing."""
+        passes = {} if self.status in OVER else case.reconsidering
+        return case.model_copy(update={"status": self.status, "reconsidering": passes})
+
+
+class Reopened(CaseFact):
+    """Something that belongs to the case turned up after it was closed, or an answer was taken back."""
+
+    fact = "reopened"
+    status: Status = Status.RESOLVING
+
+    def change(self, case: Case) -> Case:
+        """It goes on."""
+        return case.model_copy(update={"status": self.status})
 
 
 def conclude(turn: Turn) -> None:
@@ -27,14 +47,14 @@ def conclude(turn: Turn) -> None:
     status = _status(turn.case, turn.policy.not_found)
     again = turn.case.status in _DONE and turn.case.count(UNDONE) and not turn.case.cancelling
     if status is None and again:
-        turn.record(facts.Reopened(status=Status.PURGING))
+        turn.record(Reopened(status=Status.PURGING))
         confirm.say(turn, "reopened")
     if status is None or status is turn.case.status:
         return
     restricts = turn.case.scope is ScopeKind.RESTRICTION and not turn.case.granted
     if status is Status.COMPLETED and restricts and turn.case.count(frozenset({Claim.RESTRICTED, Claim.REDACTED})):
         confirm.say(turn, "restricted")
-    turn.record(facts.Closed(status=status))
+    turn.record(Closed(status=status))
     confirm.say(turn, status.value, outcome=confirm.outcome_of(turn.case))
 
 
@@ -76,12 +96,3 @@ def too_many_misses(case: Case, allowed: NotFound) -> list[str]:
             answered[line.system] += number
             misses[line.system] += number if line.claim == Claim.NOT_FOUND else 0
     return sorted(s for s, n in misses.items() if n >= allowed.misses and n > allowed.share * answered[s])
-
-
-def applied(turn: Turn, message: Applied) -> bool:
-    """Whether the indexers have applied what this case waits for."""
-    wanted = turn.case.watermark
-    if not wanted or not reached(message.watermark, wanted):
-        return False
-    turn.record(facts.IndexApplied())
-    return True

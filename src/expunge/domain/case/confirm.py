@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from expunge.domain.case.chunks import GRANTED_AGAIN, Tally
+from expunge.domain.case.effects import Confirm
 from expunge.domain.case.state import Case
-from expunge.domain.case.turn import Confirm, Turn
+from expunge.domain.case.turn import Turn
 from expunge.domain.events import stamp
 from expunge.domain.policy.rules import Seen
 from expunge.domain.vocabulary import DEFERRALS, FINAL, OPEN, OVER, Claim, Kind, Status

@@ -1,4 +1,7 @@
-"""The dispatcher: one message, one state, one decision. Pure; the same input gives the same output for ever."""
+"""The decision on one message: what it says is recorded, then what follows for its chunks, then for the case.
+
+Pure; the same input gives the same output for ever.
+"""
 
 from __future__ import annotations
 
@@ -8,50 +11,53 @@ from datetime import datetime
 from typing import Any
 
 from expunge.domain.case import (
-    answering,
-    closing,
-    dates,
-    deciding,
-    guarding,
-    purging,
-    reconsidering,
-    replacing,
-    walking,
+    approval,
+    cancellation,
+    deadlines,
+    decisions,
+    gate,
+    holds,
+    late,
+    opening,
+    receipts,
+    replacement,
+    resolution,
+    stages,
+    watermark,
+    words,
 )
 from expunge.domain.case.chunks import ChunkState
-from expunge.domain.case.facts import Fact
+from expunge.domain.case.effects import Effect, LookIntoHolds, SetAside, SuppressAgain
+from expunge.domain.case.fact import CaseFact
 from expunge.domain.case.messages import (
     Applied,
-    Approved,
-    Cancelled,
+    ApprovalSaid,
+    CancellationSaid,
     CaseMessage,
     Continue,
-    Decided,
+    DecisionSaid,
     EmissionRefused,
-    Extended,
+    ExtensionSaid,
     GrantedAgain,
-    HoldingDeclared,
+    HoldingKnown,
     HoldsSeen,
-    IndexChanged,
     Late,
-    LateAsset,
-    Opened,
+    LineageChanged,
     Planned,
     RateAnswered,
     Receipted,
     Reconsider,
-    Rejected,
+    RejectionSaid,
     ReplacementSeen,
-    Thawed,
+    RequestTaken,
+    ThawSaid,
     TimerFired,
 )
 from expunge.domain.case.state import Case, CaseReader
-from expunge.domain.case.turn import Emission, LookIntoHolds, SetAside, Turn
+from expunge.domain.case.turn import Turn
 from expunge.domain.policy.rules import Policies
 from expunge.domain.registry import Registry
-from expunge.domain.scope import Arrival
 from expunge.domain.standing import Standing
-from expunge.domain.task import TaskKind
 from expunge.domain.vocabulary import CLOSED, OVER
 
 
@@ -61,9 +67,9 @@ class Decision:
 
     case: Case | None
     chunks: dict[str, ChunkState]
-    facts: tuple[tuple[int, Fact], ...]
+    facts: tuple[tuple[int, CaseFact], ...]
     """With their sequence numbers."""
-    emissions: tuple[Emission, ...]
+    effects: tuple[Effect, ...]
 
 
 def decide(
@@ -88,91 +94,97 @@ def decide(
     """
     now = max(case.now, appended_at) if case else appended_at
     turn = Turn(case.model_copy(update={"now": now}) if case else None, now, reader, registry, policies, standing)
-    if isinstance(message, Opened):
-        walking.opened(turn, message)
-    elif case is not None:
-        _known(turn, message)
-    elif isinstance(message, Receipted):
+    if isinstance(message, RequestTaken):
+        opening.opened(turn, message)
+    elif case is None:
+        _set_aside(turn, message)
+    elif _concerns(message, turn.case):
+        _HANDLERS[type(message)](turn, message)
+        _follow(turn, case)
+    after = turn.case_or_none if turn.facts else case
+    return Decision(after, turn.chunks, tuple(turn.facts), tuple(turn.effects))
+
+
+def _set_aside(turn: Turn, message: CaseMessage) -> None:
+    """What somebody outside says of a case that is not there is kept for a person to see."""
+    if isinstance(message, Receipted):
         turn.emit(SetAside(message.place, message.content, "receipt_without_case"))
     elif isinstance(message, CONTROLS):
         turn.emit(SetAside(message.place, message.content, "control_without_case"))
-    for (asked, force), digests in turn.to_look_into.items():
-        holds = tuple(standing.holds[each] for each in asked)
-        turn.emit(LookIntoHolds(tuple(digests), holds, turn.case.index_changes, force))
-    after = turn.case_or_none if turn.facts else case
-    return Decision(after, turn.chunks, tuple(turn.facts), tuple(turn.emissions))
 
 
-def _known(turn: Turn, message: CaseMessage) -> None:
-    if turn.case.status in OVER and not isinstance(message, (Receipted, RateAnswered, *CONTROLS)):
-        return
-    if turn.case.cancelling and not isinstance(message, (*_WHILE_CANCELLING, *CONTROLS)):
-        return
-    handler = _HANDLERS.get(type(message))
-    if handler is not None:
-        handler(turn, message)
-
-
-CONTROLS = (Approved, Rejected, Extended, Cancelled, Decided, Thawed)
+CONTROLS = (ApprovalSaid, RejectionSaid, ExtensionSaid, CancellationSaid, DecisionSaid, ThawSaid)
 """What operators say of one case."""
-_WHILE_CANCELLING = (Receipted, Reconsider, HoldsSeen, RateAnswered, TimerFired, EmissionRefused)
+_WHEN_OVER = (Receipted, RateAnswered, *CONTROLS)
+_WHILE_CANCELLING = (Receipted, Reconsider, HoldsSeen, RateAnswered, TimerFired, EmissionRefused, *CONTROLS)
 """What still matters to a case that waits for systems to let go of its commands."""
 
 
-def _applied(turn: Turn, message: Applied) -> None:
-    if closing.applied(turn, message):
-        purging.advance(turn)
+def _concerns(message: CaseMessage, case: Case) -> bool:
+    if case.status in OVER:
+        return isinstance(message, _WHEN_OVER)
+    return not case.cancelling or isinstance(message, _WHILE_CANCELLING)
 
 
-def _ask_holding(turn: Turn, message: HoldingDeclared) -> None:
-    if turn.case.status in CLOSED:  # it is alive for what its holds and deferrals may still ask for
-        return
-    asset = LateAsset(key=message.holding, arrival=Arrival.THROUGH)
-    walking.late(turn, Late(case_id=turn.case.case_id, assets=(asset,)), TaskKind.HOLDING)
+def _follow(turn: Turn, before: Case) -> None:
+    """What follows from all that was recorded: for the chunks that it concerns, then for the case."""
+    for digest in turn.to_look_at:
+        chunk = turn.chunk(digest)
+        if chunk is not None:
+            gate.look_again(turn, chunk)
+        if not turn.case.cancelling:
+            late.plan_produced(turn, digest)
+    if turn.case.let_go and not before.let_go and not turn.case.dry_run:
+        turn.emit(SuppressAgain())  # with the first plan that goes it is settled that the request is carried out
+    stages.advance(turn)
+    cancellation.end(turn)
+    for (asked, force), digests in turn.to_look_into.items():
+        which = tuple(turn.standing.holds[each] for each in asked)
+        turn.emit(LookIntoHolds(tuple(digests), which, turn.case.index_changes, force))
 
 
 def _fired(turn: Turn, message: TimerFired) -> None:
     name, _, rest = message.timer.partition(":")
-    if turn.case.cancelling and name != "chunk":
+    if name == "chunk":
+        stages.repeat(turn, rest)
+    elif turn.case.cancelling:
         return
-    if name == "due" and rest:
-        dates.provision_due(turn, rest)
-        return
-    if name == "walk":
-        walking.walk_again(turn)
-    elif name == "settle":
-        walking.fix_if_walked(turn)
-    elif name == "due":
-        dates.due(turn)
-    elif name == "warn":
-        dates.warn(turn)
-    elif name in {"stage", "grace", "patience"}:
-        purging.advance(turn)
-    elif name == "chunk":
-        purging.repeat(turn, rest)
+    elif name == "due" and rest:
+        deadlines.provision_due(turn, rest)
+    elif name in _TIMERS:
+        _TIMERS[name](turn)
+
+
+_TIMERS: dict[str, Callable[[Turn], None]] = {
+    "walk": resolution.walk_again,
+    "settle": resolution.fix_if_walked,
+    "due": deadlines.due,
+    "warn": deadlines.warn,
+}
+"""What a moment leads to by itself; to the end of a stage, of grace or of patience leads that time has passed."""
 
 
 _HANDLERS: dict[type[Any], Callable[[Turn, Any], None]] = {
-    Planned: walking.planned,
-    Receipted: answering.receipted,
-    Late: walking.late,
-    HoldingDeclared: _ask_holding,
+    Planned: resolution.planned,
+    Applied: watermark.applied,
+    Late: late.late,
+    HoldingKnown: late.ask_holding,
+    ApprovalSaid: approval.approved,
+    RejectionSaid: approval.rejected,
+    RateAnswered: approval.rate_answered,
+    Continue: stages.go_on,
+    EmissionRefused: gate.refused,
+    Receipted: receipts.receipted,
+    ReplacementSeen: replacement.seen,
+    HoldsSeen: holds.seen,
+    LineageChanged: words.lineage_changed,
+    GrantedAgain: words.granted,
+    Reconsider: words.reconsider,
+    CancellationSaid: cancellation.cancelled,
+    ExtensionSaid: deadlines.extended,
+    DecisionSaid: decisions.decided,
+    ThawSaid: decisions.thawed,
     TimerFired: _fired,
-    Continue: purging.go_on,
-    GrantedAgain: reconsidering.granted,
-    Approved: guarding.approved,
-    Rejected: guarding.rejected,
-    Extended: dates.extended,
-    Cancelled: reconsidering.cancelled,
-    Decided: deciding.decided,
-    Reconsider: reconsidering.reconsider,
-    HoldsSeen: reconsidering.holds_seen,
-    IndexChanged: reconsidering.index_changed,
-    EmissionRefused: answering.refused,
-    Thawed: deciding.thawed,
-    ReplacementSeen: replacing.seen,
-    RateAnswered: guarding.rate_answered,
-    Applied: _applied,
 }
 
 

@@ -16,7 +16,7 @@ from expunge.domain.retraining import messages as retraining
 from expunge.domain.scope import Granted, Hex, Scope, Value
 from expunge.domain.standing import Hold, Pause, Release
 from expunge.domain.suppression import Published, Suppress
-from expunge.domain.task import PlannedStatus, Replacement
+from expunge.domain.task import PlannedStatus, ReplacementVerdict
 from expunge.domain.vocabulary import Regime
 
 
@@ -70,7 +70,7 @@ class Root(Value):
     place: Place
 
 
-class Opened(Value):
+class RequestTaken(Value):
     """Intake took a request."""
 
     case_id: Hex
@@ -94,7 +94,7 @@ class Planned(Value):
     """Of a task that registered what a system discovered: the ends of the inlets after that."""
 
 
-class Answered(Value):
+class TargetAnswer(Value):
     """One target's claim inside a receipt."""
 
     asset: str
@@ -113,7 +113,7 @@ class Receipted(Value):
     sequence: int
     status: Literal["accepted", "done", "failed", "withdrawn"]
     all: Outcome | None = None
-    answers: tuple[Answered, ...] = ()
+    answers: tuple[TargetAnswer, ...] = ()
     expected_by: datetime | None = None
     replacement: str = ""
     """The key of the model that took the place of what is said of `all`."""
@@ -158,7 +158,7 @@ class Late(Value):
     assets: tuple[LateAsset, ...]
 
 
-class HoldingDeclared(Value):
+class HoldingKnown(Value):
     """A holding was declared: every open case of the partition must ask it."""
 
     holding: Hex
@@ -190,7 +190,7 @@ class GrantedAgain(Value):
     granted: Granted
 
 
-class Approved(Value):
+class ApprovalSaid(Value):
     """An operator approved a plan."""
 
     case_id: Hex
@@ -200,7 +200,7 @@ class Approved(Value):
     place: Place
 
 
-class Rejected(Value):
+class RejectionSaid(Value):
     """An operator rejected a plan."""
 
     case_id: Hex
@@ -211,7 +211,7 @@ class Rejected(Value):
     place: Place
 
 
-class Extended(Value):
+class ExtensionSaid(Value):
     """An operator takes more time."""
 
     case_id: Hex
@@ -221,7 +221,7 @@ class Extended(Value):
     place: Place
 
 
-class Cancelled(Value):
+class CancellationSaid(Value):
     """An operator takes a request back."""
 
     case_id: Hex
@@ -230,7 +230,7 @@ class Cancelled(Value):
     place: Place
 
 
-class Decided(Value):
+class DecisionSaid(Value):
     """An operator settles what is open in a system, or when a model is made anew."""
 
     case_id: Hex
@@ -279,7 +279,7 @@ class HoldsSeen(Value):
     """They have not, and it was looked at all the same: the case has waited for them for long enough."""
 
 
-class IndexChanged(Value):
+class LineageChanged(Value):
     """An indexer learnt something of what was looked at for holds: what was found then may hold no longer."""
 
     case_id: Hex
@@ -302,7 +302,7 @@ class Froze(Value):
     place: Place
 
 
-class Thawed(Value):
+class ThawSaid(Value):
     """An operator lets a frozen case go on: what waited is handled in order, one message after the other."""
 
     case_id: Hex
@@ -377,7 +377,7 @@ class ReplacementSeen(Value):
     chunk: Hex
     replacement: Hex
     """Its key."""
-    verdict: Replacement
+    verdict: ReplacementVerdict
 
 
 class RateAnswered(Value):
@@ -406,13 +406,13 @@ class Applied(Value):
     watermark: dict[str, dict[str, int]]
 
 
-Control = Approved | Rejected | Extended | Cancelled | Decided | Thawed
+Control = ApprovalSaid | RejectionSaid | ExtensionSaid | CancellationSaid | DecisionSaid | ThawSaid
 CaseMessage = (
-    Opened
+    RequestTaken
     | Planned
     | Receipted
     | Late
-    | HoldingDeclared
+    | HoldingKnown
     | TimerFired
     | Continue
     | Applied
@@ -421,7 +421,7 @@ CaseMessage = (
     | HoldsSeen
     | ReplacementSeen
     | RateAnswered
-    | IndexChanged
+    | LineageChanged
     | EmissionRefused
     | Froze
     | ThawOn
@@ -433,20 +433,20 @@ _OfNoCase = RequestSetAside | Suppress | Published | HoldReadBack | RateAsked | 
 Message = CaseMessage | Said | _OfNoCase | retraining.Message
 
 TYPES: dict[str, type[Message]] = {
-    "expunge.internal.opened.v1": Opened,
+    "expunge.internal.opened.v1": RequestTaken,
     "expunge.internal.planned.v1": Planned,
     "expunge.internal.receipted.v1": Receipted,
     "expunge.internal.late.v1": Late,
-    "expunge.internal.holding.v1": HoldingDeclared,
+    "expunge.internal.holding.v1": HoldingKnown,
     "expunge.internal.timer.v1": TimerFired,
     "expunge.internal.continue.v1": Continue,
     "expunge.internal.applied.v1": Applied,
     "expunge.internal.granted.v1": GrantedAgain,
-    "expunge.internal.approved.v1": Approved,
-    "expunge.internal.rejected.v1": Rejected,
-    "expunge.internal.extended.v1": Extended,
-    "expunge.internal.cancelled.v1": Cancelled,
-    "expunge.internal.decided.v1": Decided,
+    "expunge.internal.approved.v1": ApprovalSaid,
+    "expunge.internal.rejected.v1": RejectionSaid,
+    "expunge.internal.extended.v1": ExtensionSaid,
+    "expunge.internal.cancelled.v1": CancellationSaid,
+    "expunge.internal.decided.v1": DecisionSaid,
     "expunge.internal.reconsider.v1": Reconsider,
     "expunge.internal.holds_seen.v1": HoldsSeen,
     "expunge.internal.replacement_seen.v1": ReplacementSeen,
@@ -461,10 +461,10 @@ TYPES: dict[str, type[Message]] = {
     "expunge.internal.rate_left.v1": RateLeft,
     "expunge.internal.rate_answered.v1": RateAnswered,
     "expunge.internal.group.v1": GroupSaid,
-    "expunge.internal.index_changed.v1": IndexChanged,
+    "expunge.internal.index_changed.v1": LineageChanged,
     "expunge.internal.emission_refused.v1": EmissionRefused,
     "expunge.internal.froze.v1": Froze,
-    "expunge.internal.thawed.v1": Thawed,
+    "expunge.internal.thawed.v1": ThawSaid,
     "expunge.internal.request_set_aside.v1": RequestSetAside,
     "expunge.internal.thaw_on.v1": ThawOn,
     "expunge.internal.suppress.v1": Suppress,

@@ -1,216 +1,211 @@
-"""Reading a receipt: from a system's words to one letter for each obligation of a chunk.
-
-See design: "Nothing false is said".
-
-Nothing false is said here: an empty receipt, an unknown asset, zero rows or a claim that does not answer the action
-leaves the obligation open or failed, never done.
-"""
+"""Receipts: matched to their commands, read into answers (`reading`), and what follows from them."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
 
-from expunge.domain.case.chunks import ENDING_LETTERS, HELD_LETTER, LETTERS, UNCHECKED, ChunkState, Note, Phase
+from expunge.domain.case import late, replacement, resolution, watermark
+from expunge.domain.case.chunks import ENDING_LETTERS, HELD_LETTER, UNCHECKED, ChunkState, Note, Phase
+from expunge.domain.case.effects import NoteAnswers, SetAside, WriteClaims
+from expunge.domain.case.fact import OPEN_ONE, ChunkFact, reread
+from expunge.domain.case.gate import Exhausted
 from expunge.domain.case.messages import Receipted
-from expunge.domain.events import stamp
-from expunge.domain.inlets import Outcome
-from expunge.domain.plan import Chunk
-from expunge.domain.policy.rules import Refusal
-from expunge.domain.vocabulary import (
-    ANSWERS,
-    DEFERRALS,
-    DONE_WORTH,
-    MEANINGS,
-    OPEN,
-    OPEN_LETTER,
-    OPEN_WORTH,
-    Action,
-    Claim,
-    Regime,
-)
+from expunge.domain.case.reading import Spoken, Standard, next_answers
+from expunge.domain.case.turn import Turn
+from expunge.domain.policy.rules import Grade
+from expunge.domain.registry import A_DAY
+from expunge.domain.scope import Hex
+from expunge.domain.task import Found
+from expunge.domain.vocabulary import MEANINGS, After
 
-_WORTH = {OPEN_LETTER: OPEN_WORTH} | {meaning.letter: meaning.worth for meaning in MEANINGS.values()}
-_OPEN_LETTER = LETTERS[OPEN]
-_NOT_FOUND = LETTERS[Claim.NOT_FOUND]
+GONE = frozenset(each.letter for each in MEANINGS.values() if each.after is After.GONE)
+"""Answers after which an asset that is stated again has come back."""
+CLEAN = frozenset(each.letter for each in MEANINGS.values() if each.after is After.CLEAN)
+"""Answers after which an asset goes on without the case's data."""
+ASK_AGAIN = timedelta(days=30)
+"""When a deferral without a date is asked about again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Standard:
-    """What policy does not let count as done in one case."""
+class Accepted(ChunkFact):
+    """A system took a command and says by when it will answer (still E0)."""
 
-    refusals: tuple[Refusal, ...]
-    regime: Regime
-    below: str = ""
-    """The rule of policy that asks for a better grade than the receipt has; empty where it has that."""
+    fact = "accepted"
+    attempt: int
+    sequence: int
+    next_at: datetime
+    joint: str = ""
+    """Of a command for several cases: its id."""
+    begun: bool = False
+    """Of such a command: it has left."""
 
-    def refused(self, body: Chunk, outcome: Outcome) -> str:
-        """The id of the row that refuses an answer; empty where none does."""
-        if self.below and outcome.claim not in {Claim.FAILED, *DEFERRALS}:
-            return self.below
-        found = (row.id for row in self.refusals if row.covers(body.kind, self.regime, outcome.claim, outcome.method))
-        return next(found, "")
-
-
-MOST_REASONS = 32
-"""Distinct reasons, and distinct days, that a case keeps of what its systems say; the rest is counted as `other`."""
-OTHER = "other"
+    def changes(self, chunk: ChunkState) -> dict[str, Any]:
+        """What is made under a joint command was made by this one."""
+        after: dict[str, Any] = {"receipt": (self.attempt, self.sequence), "next_at": self.next_at, "begun": self.begun}
+        if self.joint and self.joint not in chunk.named:
+            after["named"] = chunk.naming(self.joint, ())
+        return after
 
 
-@dataclass(frozen=True, slots=True)
-class Spoken:
-    """Reasons and days that a case knows already: each is a line of its counts, so there is a bound for them."""
+class Answered(ChunkFact):
+    """A system answered. Obligations are named by chunk and ordinal: a letter each in `answers`."""
 
-    reasons: frozenset[str] = frozenset()
-    days: frozenset[str] = frozenset()
+    fact = "answered"
+    attempt: int
+    sequence: int
+    grade: Literal["E1"] = "E1"
+    receipt: Hex
+    answers: str
+    notes: tuple[Note, ...]
+    next_at: datetime | None
 
-    def bounded(self, claims: Iterable[tuple[int, str, str, str]]) -> Iterator[tuple[int, str, str, str]]:
-        """(ordinal, letter, reason, until) of each, with no more new words than there is room for."""
-        reasons, days = set(self.reasons), set(self.days)
-        for ordinal, letter, reason, until in claims:
-            said, day = _room(reasons, reason, OTHER), _room(days, until, "")
-            yield ordinal, letter, said, day
-
-
-def _room(known: set[str], word: str, instead: str) -> str:
-    if word in known or len(known) < MOST_REASONS:
-        known.add(word)
-        return word
-    return instead
-
-
-def next_answers(
-    chunk: ChunkState,
-    body: Chunk,
-    receipt: Receipted,
-    standard: Standard,
-    spoken: Spoken = Spoken(),
-) -> tuple[str, tuple[Note, ...]]:
-    """The answers of a chunk after one more receipt.
-
-    The later (attempt, sequence) stands; an earlier one only fills what is open; of two different receipts with the
-    same number the worse stands (rule "later answer"). A later `not_found` never replaces a deletion (rule "returns").
-    """
-    place = (receipt.attempt, receipt.sequence)
-    contradiction = place == chunk.receipt and receipt.content != chunk.receipt_content and bool(chunk.receipt_content)
-    letters = list(chunk.answers)
-    said = {ordinal: (note.reason, note.until) for note in chunk.notes for ordinal in note.ordinals}
-    if chunk.lifting and receipt.command_id != chunk.command_id:
-        return chunk.answers, chunk.notes  # it speaks of what was restricted before it was let go
-    remains = bool(set(body.purposes) - set(chunk.lifted))
-    clean = bool(chunk.clean) and receipt.replacement_of(body.assets[0]) == chunk.clean
-    read = _Reader(body, standard, chunk.action, remains, clean)
-    held, named = chunk.held, frozenset(chunk.ordinals_of(receipt.command_id))
-    for ordinal, letter, reason, until in spoken.bounded(_claims(body, receipt, read, named)):
-        if chunk.phase is Phase.BARRED and letter in ENDING_LETTERS:
-            continue  # it will not be done by a command that was withdrawn
-        if ordinal in held and letters[ordinal] == HELD_LETTER:
-            stands = (
-                _rank(letter) >= MEANINGS[Claim.NOT_FOUND].worth
-            )  # what is gone is gone, whatever should have been kept
-        elif place < chunk.receipt and said.get(ordinal, ("", ""))[0] == UNCHECKED:
-            stands = False  # it was answered, if not believed yet
-        else:
-            stands = _stands(letters[ordinal], letter, later=place > chunk.receipt, contradiction=contradiction)
-        if stands:
-            letters[ordinal] = letter
-            said[ordinal] = (reason, until)
-    grouped: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for ordinal, words in sorted(said.items()):
-        if any(words):
-            grouped[words].append(ordinal)
-    notes = tuple(Note(reason=r, until=u, ordinals=tuple(ordinals)) for (r, u), ordinals in sorted(grouped.items()))
-    return "".join(letters), notes
+    def changes(self, chunk: ChunkState) -> dict[str, Any]:
+        """A replacement that is being looked at is another's, unless a hold kept it from that."""
+        return {
+            "receipt": max(chunk.receipt, (self.attempt, self.sequence)),
+            "receipt_content": self.receipt,
+            "answers": self.answers,
+            "notes": self.notes,
+            "next_at": self.next_at,
+            "replacement": chunk.replacement if HELD_LETTER in self.answers else "",
+        }
 
 
-def _stands(before: str, after: str, *, later: bool, contradiction: bool) -> bool:
-    if contradiction:
-        return before == _OPEN_LETTER or _rank(after) < _rank(before)
-    if before == _OPEN_LETTER:
-        return True
-    if after == _NOT_FOUND and _rank(before) == DONE_WORTH:
-        return False
-    return later
+class Withdrawn(ChunkFact):
+    """The system will not carry out a withdrawn command any more; what it had done by then it has said."""
+
+    fact = "withdrawn"
+    attempt: int
+    sequence: int
+
+    def changes(self, chunk: ChunkState) -> dict[str, Any]:
+        """What the system had put off, it has put off no longer: nobody will do it before it is told again."""
+        others = set(range(chunk.summary.size)) - chunk.held
+        after = reread(chunk, ENDING_LETTERS, OPEN_ONE, others)
+        after |= {"phase": Phase.BARRED, "next_at": None, "recalled_for": (), "recalls": 0}
+        return after | {"receipt": max(chunk.receipt, (self.attempt, self.sequence))}
 
 
-def _rank(letter: str) -> int:
-    return _WORTH.get(letter, DONE_WORTH)
+def receipted(turn: Turn, message: Receipted) -> None:
+    """A receipt, matched to its command; one that fits no command is set aside."""
+    chunk = turn.chunk_of(message.command_id)
+    if chunk is None or chunk.summary.system != message.system or message.attempt > chunk.attempt:
+        turn.emit(SetAside(message.place, message.content, "receipt_without_command"))
+        return
+    watermark.wait_for(turn, message.watermark)
+    _take_discoveries(turn, chunk, message)
+    if message.status == "accepted":
+        _accept(turn, chunk, message)
+        return
+    _answer(turn, chunk, message)
+    digest = chunk.summary.digest
+    late.plan_produced(turn, digest, whole=message.status == "withdrawn")
+    if message.status == "withdrawn":
+        _withdraw(turn, turn.chunks.get(digest, chunk), message)
+    after = turn.chunks.get(digest, chunk)
+    stopped = turn.case.cancelling or after.out or after.phase is Phase.WAITING
+    if not stopped and (turn.case.granted or after.live):
+        turn.look_at(digest)
 
 
-def _claims(
-    body: Chunk, receipt: Receipted, reader: _Reader, named: frozenset[int]
-) -> Iterator[tuple[int, str, str, str]]:
-    """(ordinal, letter, reason, until) for every target that the receipt speaks of.
-
-    What it says of `all` it says of those that its command named.
-    """
-    single: dict[str, tuple[str, str, str]] = {}
-    for answer in receipt.answers:  # of two answers for one asset the worse stands
-        said, before = reader.read(answer.outcome), single.get(answer.asset)
-        if before is None or _rank(said[0]) < _rank(before[0]):
-            single[answer.asset] = said
-    every = reader.read(receipt.all) if receipt.all else None
-    for ordinal, asset in enumerate(body.assets):
-        read = single.get(asset, every if ordinal in named else None)
-        if read is not None:
-            yield ordinal, *read
-        elif receipt.status == "failed" and ordinal in named:
-            yield ordinal, LETTERS[Claim.FAILED], "failed", ""
+def _withdraw(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
+    """A system says that it will not carry out a withdrawn command; what was free meanwhile is commanded anew."""
+    if chunk.command_id == message.command_id and chunk.phase is Phase.RECALLED:
+        turn.record(Withdrawn(chunk=chunk.summary.digest, attempt=message.attempt, sequence=message.sequence))
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """Reads what a system claims of one chunk's targets."""
-
-    body: Chunk
-    standard: Standard
-    action: Action
-    remains: bool
-    """Of a restriction that is let go of for some purposes: it remains for others."""
-    clean: bool
-    """The model that takes another's place was looked at, and is clean."""
-
-    def read(self, outcome: Outcome) -> tuple[str, str, str]:
-        """(letter, reason, until) of a claim."""
-        claim, reason = outcome.claim, outcome.reason_code or ""
-        if claim not in ANSWERS[self.action]:
-            claim, reason = Claim.FAILED, "claim_does_not_answer"
-        elif claim is Claim.IMPOSSIBLE and not reason:
-            claim, reason = Claim.FAILED, "impossible_without_reason"
-        elif claim is Claim.ANONYMISED_WITH_PROOF and not (outcome.artefact_digest and outcome.until):
-            claim, reason = Claim.FAILED, "anonymity_without_evidence"
-        elif claim is Claim.RETRAINED_WITHOUT and outcome.replacement is None:
-            claim, reason = Claim.FAILED, "no_replacement"
-        elif rule := self.standard.refused(self.body, outcome):
-            claim, reason = Claim.FAILED, rule
-        elif claim is not Claim.FAILED:
-            claim, reason = _counted(claim, reason, outcome, holding=self.body.holding)
-        # The day is enough for people and keeps the counts of a case few; Expunge asks again at its beginning.
-        until = stamp(outcome.until)[:10] if outcome.until and claim in DEFERRALS else ""
-        still = claim is Claim.LIFTED and self.remains
-        if claim is Claim.RETRAINED_WITHOUT and not self.clean:
-            return _OPEN_LETTER, UNCHECKED, ""
-        return LETTERS[Claim.RESTRICTED if still else claim], reason, until
+def _take_discoveries(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
+    """What the system found besides, in what it was told to purge, if this is not a repetition."""
+    every = (message.all,) if message.all else ()
+    outcomes = [(each.asset, each.outcome) for each in message.answers] + [("", each) for each in every]
+    if not any(outcome.discovered for _, outcome in outcomes) or message.content == chunk.receipt_content:
+        return
+    told = {*turn.reader.body(turn.case.case_id, chunk.summary.digest).assets, ""}
+    found = {
+        each.asset: Found(asset=each.asset, kind=each.kind, parent=asset)
+        for asset, outcome in outcomes
+        if asset in told
+        for each in outcome.discovered
+    }
+    resolution.discovered(turn, message.system, [found[asset] for asset in sorted(found)], message.content)
 
 
-_ERASING = frozenset({Claim.DELETED, Claim.KEY_DESTROYED})
-_NOTHING_CHANGED = frozenset({Claim.EXEMPT, Claim.NOT_FOUND, *DEFERRALS})
-"""Claims that say themselves that nothing was changed."""
+def _spoken(turn: Turn) -> Spoken:
+    """The reasons and days that the case's systems have given so far."""
+    lines = [line for line, _ in turn.case.counts]
+    return Spoken(frozenset(line.reason for line in lines), frozenset(line.until for line in lines))
 
 
-def _counted(claim: Claim, reason: str, outcome: Outcome, *, holding: bool) -> tuple[Claim, str]:
-    """What a system says of rows is held against its claim, of an asset and a holding alike.
+def _accept(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
+    if (message.attempt, message.sequence) <= chunk.receipt or not chunk.open or chunk.phase is not Phase.SENT:
+        return
+    if chunk.replacement:  # it has answered; what is waited for is not its system's to promise
+        return
+    least = A_DAY if chunk.exhausted else None
+    next_at = turn.system(chunk).awaited(message.expected_by, turn.case.due_at, turn.now, least)
+    fact = Accepted(
+        chunk=chunk.summary.digest,
+        attempt=message.attempt,
+        sequence=message.sequence,
+        next_at=next_at,
+        joint=message.joint,
+        begun=message.begun,
+    )
+    turn.record(fact)
 
-    Where none was found nothing was deleted, and nothing of what a holding was asked for was there; where fewer were
-    changed than found, or none, the claim fails.
-    """
-    if outcome.matched == 0 and (holding or claim in _ERASING):
-        return (Claim.NOT_FOUND if claim not in DEFERRALS else claim), reason
-    if claim in _NOTHING_CHANGED or outcome.affected is None:
-        return claim, reason
-    if outcome.affected < (outcome.matched or 0):
-        return Claim.FAILED, "fewer_affected_than_matched"
-    if outcome.affected == 0 and outcome.matched is None:
-        return Claim.FAILED, "nothing_affected"
-    return claim, reason
+
+def _answer(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
+    body = turn.reader.body(turn.case.case_id, chunk.summary.digest)
+    answers, notes = next_answers(chunk, body, message, _standard(turn, chunk), _spoken(turn))
+    place = (message.attempt, message.sequence)
+    nothing_new = place <= chunk.receipt or message.status == "withdrawn"
+    if (answers, notes) == (chunk.answers, chunk.notes) and nothing_new:
+        return
+    after = chunk.model_copy(update={"answers": answers, "notes": notes})
+    fact = Answered(
+        chunk=chunk.summary.digest,
+        attempt=message.attempt,
+        sequence=message.sequence,
+        receipt=message.content,
+        answers=answers,
+        notes=notes,
+        next_at=_next(turn, after, message.attempt),
+    )
+    answered = turn.change(fact)
+    turn.emit(WriteClaims(chunk.summary.digest, turn.case.sequence))
+    said = list(zip(body.assets, chunk.answers, answers, strict=True))
+    clean = tuple(asset for asset, _, letter in said if letter in CLEAN)
+    gone = tuple(asset for asset, before, letter in said if letter in GONE and letter != before and not body.holding)
+    if clean or gone:
+        turn.emit(NoteAnswers(chunk.summary.digest, clean, gone, message.appended_ms))
+    tried_enough = message.attempt - answered.used > turn.system(chunk).retries
+    model = message.replacement_of(body.assets[0])
+    if model and any(note.reason == UNCHECKED for note in answered.notes):
+        replacement.ask(turn, answered, model)
+        late.plan_produced(turn, chunk.summary.digest, but=model)
+    elif answered.open and tried_enough and not answered.exhausted and answered.phase is Phase.SENT:
+        turn.record(Exhausted(chunk=chunk.summary.digest))
+
+
+def _standard(turn: Turn, chunk: ChunkState) -> Standard:
+    """What policy lets count; receipts are of grade E1 as long as they cannot be signed."""
+    least, rule = turn.policy.minimum_grade(chunk.summary.kind, turn.case.regime)
+    return Standard(turn.policy.refusals, turn.case.regime, rule if least > Grade.E1 else "")
+
+
+def _next(turn: Turn, chunk: ChunkState, attempt: int) -> datetime | None:
+    """When to command again: soon and then ever later while something is open, at its end for a deferral."""
+    system = turn.system(chunk)
+    if chunk.phase is not Phase.SENT:
+        return chunk.next_at
+    attempt = max(1, attempt - chunk.used)
+    if chunk.open:
+        return turn.now + system.after_failure(attempt)
+    if chunk.deferred:
+        until = _end_of_deferral(chunk.notes) or turn.now + ASK_AGAIN
+        return until if until > turn.now else turn.now + A_DAY
+    return None
+
+
+def _end_of_deferral(notes: tuple[Note, ...]) -> datetime | None:
+    return min((datetime.fromisoformat(note.until).replace(tzinfo=UTC) for note in notes if note.until), default=None)

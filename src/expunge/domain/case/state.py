@@ -13,8 +13,6 @@ from expunge.domain.registry import A_DAY
 from expunge.domain.scope import Granted, Hex, ScopeKind, Value
 from expunge.domain.vocabulary import CLOSED, OVER, UNDONE, Regime, Status
 
-MAX_HELD = 4_000
-
 
 class Held(Value):
     """A late asset that waits for the next generation."""
@@ -130,7 +128,7 @@ class Case(Value):
     granted: tuple[Granted, ...] = ()
     """Revoked purposes that were granted again since."""
     held: tuple[Held, ...] = ()
-    """Late assets that wait for the next generation, at most MAX_HELD."""
+    """Late assets that wait for the next generation, at most `late.MAX_HELD`."""
     watermark: dict[str, dict[str, int]] = {}
     """What the indexers must still apply before the case may close; empty when they have."""
     walk_retry_at: datetime | None = None
@@ -205,6 +203,12 @@ class Case(Value):
         """The case with one generation changed."""
         changed = tuple(each.model_copy(update=changes) if each.number == number else each for each in self.generations)
         return self.model_copy(update={"generations": changed})
+
+    def forward(self, status: Status) -> Case:
+        """The case in a later state; a later generation does not take it back to one that it has passed."""
+        order = (Status.RESOLVING, Status.PLANNED, Status.AWAITING_APPROVAL, Status.PURGING)
+        ahead = self.status in order and order.index(status) > order.index(self.status)
+        return self.model_copy(update={"status": status}) if ahead else self
 
     def numbered(self, number: int) -> Generation:
         """A generation by its number."""

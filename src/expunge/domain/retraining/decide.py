@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from expunge.domain.case.effects import SetAside
 from expunge.domain.case.messages import Place, Receipted, TimerFired
-from expunge.domain.case.turn import SetAside
 from expunge.domain.registry import A_DAY, System
 from expunge.domain.retraining import facts
 from expunge.domain.retraining.facts import RetrainFact, apply, first_state

@@ -18,25 +18,25 @@ from expunge.domain.case.messages import (
     TYPE_OF,
     TYPES,
     Applied,
-    Approved,
+    ApprovalSaid,
     CaseMessage,
     EmissionRefused,
     Froze,
     GroupSaid,
-    HoldingDeclared,
+    HoldingKnown,
     HoldPlaced,
     HoldReadBack,
     HoldReleased,
     Message,
-    Opened,
     PauseSaid,
     Receipted,
     Reconsider,
-    Rejected,
+    RejectionSaid,
     RequestSetAside,
+    RequestTaken,
     Said,
-    Thawed,
     ThawOn,
+    ThawSaid,
     TimerFired,
 )
 from expunge.domain.digest import name
@@ -60,7 +60,7 @@ from expunge.roles.dead_letters import DeadLetters
 CASES_PER_BROADCAST = 200
 MESSAGES_PER_BROADCAST = 1000
 """What one page of cases may lead to, about: whoever comes next waits for the next page."""
-_OfMany = HoldingDeclared | Suppress | Published | Said | HoldReadBack | RateAsked | RateLeft
+_OfMany = HoldingKnown | Suppress | Published | Said | HoldReadBack | RateAsked | RateLeft
 MAX_CASE_EVENT_BYTES = 1_048_576
 Handler = Callable[[View, Any, Record, CloudEvent, Waves], None]
 
@@ -94,13 +94,13 @@ class Coordinator:
         """Message -> whoever decides on it; a message that is not here is for the case that it names."""
         shared = self._shared
         return {
-            HoldingDeclared: self._declared,
+            HoldingKnown: self._declared,
             **dict.fromkeys((PauseSaid, HoldPlaced, HoldReleased, GroupSaid), self._broadcast),
             **dict.fromkeys((RateAsked, RateLeft), shared.count),
             **dict.fromkeys((Suppress, Published), shared.suppress),
             **dict.fromkeys((Joined, Left, Scheduled), shared.retrain),
             **dict.fromkeys((Receipted, TimerFired), self._of_case_or_model),
-            **dict.fromkeys((Approved, Rejected), self._of_case_or_group),
+            **dict.fromkeys((ApprovalSaid, RejectionSaid), self._of_case_or_group),
             EmissionRefused: self._emission_refused,
             HoldReadBack: self._hold_read_back,
             RequestSetAside: self._rejected,
@@ -158,7 +158,7 @@ class Coordinator:
         elif isinstance(message, Froze):
             if self._is_known(view, message.case_id):
                 self._freezer.froze(view, message, record)
-        elif isinstance(message, Thawed | ThawOn) and message.case_id in view.standing.frozen:
+        elif isinstance(message, ThawSaid | ThawOn) and message.case_id in view.standing.frozen:
             self._thaw(view, message, record, event, waves)
         elif reason := view.reason(record, read.case_id):
             waves.last += self._freezer.freeze(view, read.case_id, reason, record)
@@ -180,7 +180,7 @@ class Coordinator:
     def _handle(self, view: View, message: Message, record: Record, event: CloudEvent, waves: Waves) -> None:
         self._handlers.get(type(message), self._one)(view, message, record, event, waves)
 
-    def _declared(self, view: View, message: HoldingDeclared, record: Record, event: CloudEvent, waves: Waves) -> None:
+    def _declared(self, view: View, message: HoldingKnown, record: Record, event: CloudEvent, waves: Waves) -> None:
         """A holding is declared: every case hears of it, one by one where it is a message to that case."""
         if message.case_id:
             self._decide(view, message.case_id, message, record, event, waves)
@@ -194,7 +194,7 @@ class Coordinator:
         decide(view, message, record, event, waves)
 
     def _of_case_or_group(
-        self, view: View, message: Approved | Rejected, record: Record, event: CloudEvent, waves: Waves
+        self, view: View, message: ApprovalSaid | RejectionSaid, record: Record, event: CloudEvent, waves: Waves
     ) -> None:
         if rate := view.rate(message.case_id):
             self._shared.about_group(view, rate, message, record, event, waves)
@@ -220,17 +220,17 @@ class Coordinator:
         del event, waves
         self._freezer.froze(view, message, record)
 
-    def _thaw(self, view: View, message: Thawed | ThawOn, record: Record, event: CloudEvent, waves: Waves) -> None:
+    def _thaw(self, view: View, message: ThawSaid | ThawOn, record: Record, event: CloudEvent, waves: Waves) -> None:
         """Handle the next message that waits for a frozen case, with the place of this one; the others come after.
 
         That it was thawed is a fact after those of that message: a process may have died when it had said them, and
         before it had written them down, and no number of a fact may stand for two.
         """
         case_id = message.case_id
-        if isinstance(message, Thawed):
+        if isinstance(message, ThawSaid):
             self._freezer.settle(view, message)
         reason, kept = view.reason(record, case_id), None
-        if isinstance(message, Thawed) and self._freezer.skips(view, message):
+        if isinstance(message, ThawSaid) and self._freezer.skips(view, message):
             kept = self._freezer.next(view, message)
             if kept is not None:
                 waves.last.append(self._dead.parked(kept, "skipped"))
@@ -239,7 +239,7 @@ class Coordinator:
             return
         else:
             self._take_up(view, message, record, waves)
-        if isinstance(message, Thawed) and not reason and view.can_read(case_id):
+        if isinstance(message, ThawSaid) and not reason and view.can_read(case_id):
             with view.hearing(record, case_id):
                 if view.case(case_id) is not None:
                     self._decide(view, case_id, message, record, event, waves)
@@ -247,7 +247,7 @@ class Coordinator:
         if case_id not in view.standing.frozen:
             self._timers.applied(case_id)
 
-    def _take_up(self, view: View, message: Thawed | ThawOn, record: Record, waves: Waves) -> None:
+    def _take_up(self, view: View, message: ThawSaid | ThawOn, record: Record, waves: Waves) -> None:
         kept = self._freezer.next(view, message)
         if kept is None:
             return
@@ -333,7 +333,7 @@ class Coordinator:
     def _one(self, view: View, message: CaseMessage, record: Record, event: CloudEvent, waves: Waves) -> None:
         if isinstance(message, Applied):  # it may wait for something else from now on
             self._timers.applied(message.case_id)
-        if isinstance(message, Opened) and view.case(message.case_id) is None:
+        if isinstance(message, RequestTaken) and view.case(message.case_id) is None:
             view.changes.roots[message.case_id] = message.root
         self._decide(view, message.case_id, message, record, event, waves)
         if isinstance(message, TimerFired):
@@ -348,20 +348,20 @@ class Coordinator:
         self._emitter.emit(view, decision, message, record, event, waves, case_id=case_id)
 
     def _broadcast(
-        self, view: View, message: HoldingDeclared | Said, record: Record, event: CloudEvent, waves: Waves
+        self, view: View, message: HoldingKnown | Said, record: Record, event: CloudEvent, waves: Waves
     ) -> None:
         """What concerns every live case: told page by page, in messages behind whatever waits."""
-        first = not message.after and not isinstance(message, HoldingDeclared)
+        first = not message.after and not isinstance(message, HoldingKnown)
         if first and not self._hear(view, cast("Said", message), record, waves):
             return
-        if not first and not isinstance(message, HoldingDeclared) and hearing.overtaken(view.standing, message):
+        if not first and not isinstance(message, HoldingKnown) and hearing.overtaken(view.standing, message):
             return  # whoever says the later word tells every case
         page = view.live_cases(message.after, CASES_PER_BROADCAST)
         view.load(page)
-        word = "" if isinstance(message, HoldingDeclared) else hearing.word_of(message)
+        word = "" if isinstance(message, HoldingKnown) else hearing.word_of(message)
         told, before = "", waves.size
         for case_id in page:
-            said = Reconsider(case_id=case_id, word=word) if word else cast("HoldingDeclared", message)
+            said = Reconsider(case_id=case_id, word=word) if word else cast("HoldingKnown", message)
             if case_id in view.standing.frozen:
                 self._freezer.tell_later(view, case_id, said, record)
                 told = case_id

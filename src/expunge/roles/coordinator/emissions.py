@@ -15,21 +15,11 @@ from typing import Any, Literal, Protocol
 from expunge.domain.admission.door import Door
 from expunge.domain.case.chunks import ChunkState
 from expunge.domain.case.decide import Decision
-from expunge.domain.case.messages import (
-    TYPE_OF,
-    CaseMessage,
-    Continue,
-    LateAsset,
-    Receipted,
-    Reconsider,
-    Root,
-)
-from expunge.domain.case.state import Case
-from expunge.domain.case.turn import (
+from expunge.domain.case.effects import (
     AskRate,
     Confirm,
     ContinueStage,
-    Emission,
+    Effect,
     LeaveRate,
     LookIntoHolds,
     LookIntoReplacement,
@@ -46,7 +36,16 @@ from expunge.domain.case.turn import (
     WriteClaims,
     WriteRoot,
 )
-from expunge.domain.case.walking import later_marks
+from expunge.domain.case.messages import (
+    TYPE_OF,
+    CaseMessage,
+    Continue,
+    LateAsset,
+    Receipted,
+    Reconsider,
+    Root,
+)
+from expunge.domain.case.state import Case
 from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record, millis
 from expunge.domain.marks import MarkState
@@ -58,7 +57,7 @@ from expunge.domain.row import Row
 from expunge.domain.scope import Arrival, Scope, ScopeKind
 from expunge.domain.standing import HoldAsked
 from expunge.domain.suppression import EVERYTHING, RESTRICTED, Suppress, Word, source_key
-from expunge.domain.task import Task, TaskKind, pack, task_id
+from expunge.domain.task import Task, TaskKind, later_marks, pack, task_id
 from expunge.ports import Index, Offsets, Tenure, Topics
 from expunge.roles.common import late_messages, plan_part, rejection, suppress_message, task_message
 from expunge.roles.coordinator import commands, retrainings
@@ -160,9 +159,9 @@ class Emitter:
     ) -> None:
         """Append a decision's messages to the waves."""
         case_id = case_id or getattr(message, "case_id", "")
-        for at, emission in enumerate(decision.emissions):
-            first = isinstance(emission, FIRST)
-            made = self._make(bodies, decision, emission, message, _Cause(record, event, at), case_id)
+        for at, effect in enumerate(decision.effects):
+            first = isinstance(effect, FIRST)
+            made = self._make(bodies, decision, effect, message, _Cause(record, event, at), case_id)
             (waves.first if first else waves.last).extend(made)
         if decision.case is not None:
             case = decision.case
@@ -171,23 +170,23 @@ class Emitter:
                 for sequence, fact in decision.facts
             )
 
-    def _make(  # noqa: C901, PLR0911, PLR0912 - a table of emissions
+    def _make(  # noqa: C901, PLR0911, PLR0912 - a table of effects
         self,
         bodies: Bodies,
         decision: Decision,
-        emission: Emission,
+        effect: Effect,
         message: CaseMessage,
         cause: _Cause,
         case_id: str,
     ) -> list[Outgoing]:
         now, root = cause.record.appended_at, partial(bodies.root, case_id)
-        match emission:
+        match effect:
             case WriteRoot(opened):
                 return [self._part(case_id, "root", ROOT_TYPE, opened.model_dump(mode="json"), cause)]
             case SuppressAgain():
                 return suppress(root(), now)
             case StartTask():
-                return [self._task(bodies, decision, emission, case_id, cause)]
+                return [self._task(bodies, decision, effect, case_id, cause)]
             case SendCommand(chunk, attempt) if chunk.pooled:
                 if decision.case is None:
                     raise RuntimeError("emissions: a command without a case")
@@ -197,7 +196,7 @@ class Emitter:
             case WithdrawCommand(chunk, _) if chunk.pooled:
                 return [self._voice(bodies, case_id, chunk, cause).leave(chunk, root().policy)]
             case Reschedule():
-                return [retrainings.reschedule(emission, case_id, cause.record, cause.event, cause.at)]
+                return [retrainings.reschedule(effect, case_id, cause.record, cause.event, cause.at)]
             case SendCommand(chunk, attempt):
                 body = bodies.body(case_id, chunk.summary.digest)
                 opened = root()
@@ -207,11 +206,11 @@ class Emitter:
                 told = (chunk.command_id, case_id, chunk.summary.system, chunk.attempt)
                 return [commands.withdrawal(*told, reason, now)]
             case LookIntoHolds():
-                return [self._look(emission, root(), decision, now)]
+                return [self._look(effect, root(), decision, now)]
             case LookIntoReplacement():
-                return [self._look_at(root(), emission, now)]
+                return [self._look_at(root(), effect, now)]
             case AskRate():
-                return [_ask_rate(emission, case_id, cause)]
+                return [_ask_rate(effect, case_id, cause)]
             case LeaveRate(rate, group, places):
                 partition, spoken = cause.place(case_id)
                 gone = RateLeft(rate=rate, partition=partition, cause=spoken, group=group, places=places)
@@ -225,7 +224,7 @@ class Emitter:
                 said = message.model_dump(mode="json", exclude_defaults=True) if isinstance(message, Receipted) else {}
                 return [self._part(case_id, f"claims:{chunk}:{sequence}", CLAIMS_TYPE, said, cause)]
             case NoteAnswers():
-                return self._note_answers(bodies.root(case_id), bodies.body(case_id, emission.chunk), emission, cause)
+                return self._note_answers(bodies.root(case_id), bodies.body(case_id, effect.chunk), effect, cause)
             case Confirm(milestone, data):
                 return [_confirmation(decision, milestone, data, cause)]
             case Reject(refused, reason):

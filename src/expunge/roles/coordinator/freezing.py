@@ -15,12 +15,12 @@ from expunge.domain.case.messages import (
     TYPE_OF,
     Applied,
     Froze,
-    HoldingDeclared,
+    HoldingKnown,
     Message,
     Place,
     Reconsider,
-    Thawed,
     ThawOn,
+    ThawSaid,
     TimerFired,
 )
 from expunge.domain.digest import name
@@ -106,14 +106,14 @@ class Freezer:
         known = view.standing.frozen.get(read.case_id)
         if known is None:
             view.freeze(read.case_id, self._by(record, error))
-        elif isinstance(read.message, Thawed | ThawOn):  # what it should have handled waits still
+        elif isinstance(read.message, ThawSaid | ThawOn):  # what it should have handled waits still
             view.freeze(read.case_id, known.model_copy(update={"thawing": False, "reason": error}))
             return
         view.set_aside(read.case_id, record)
 
     def waits(self, view: View, case_id: str, message: Message, record: Record) -> bool:
         """Whether a message for a frozen case waits. What only says that time has passed is said again anyway."""
-        if isinstance(message, Thawed | ThawOn):
+        if isinstance(message, ThawSaid | ThawOn):
             return False
         if isinstance(message, Froze):
             self.froze(view, message, record)
@@ -125,14 +125,14 @@ class Freezer:
         return True
 
     def cannot_hear(
-        self, view: View, case_id: str, said: Reconsider | HoldingDeclared, record: Record, reason: str
+        self, view: View, case_id: str, said: Reconsider | HoldingKnown, record: Record, reason: str
     ) -> list[Outgoing]:
         """A case that this version cannot decide on, when all are told something."""
         view.freeze(case_id, self._by(record, reason))
         self.tell_later(view, case_id, said, record)
         return [self._dead.parked(record, reason)]
 
-    def tell_later(self, view: View, case_id: str, said: Reconsider | HoldingDeclared, record: Record) -> None:
+    def tell_later(self, view: View, case_id: str, said: Reconsider | HoldingKnown, record: Record) -> None:
         """What every case is told waits for a frozen one, too. Until it has heard a word, that is not in force."""
         if isinstance(said, Reconsider):
             self._unsettle(view, frozenset(), frozenset({said.word}))
@@ -152,12 +152,12 @@ class Freezer:
         if isinstance(message, Reconsider) and not message.after and not message.serial:
             self._unsettle(view, frozenset({message.word}), frozenset())
 
-    def settle(self, view: View, message: Thawed) -> None:
+    def settle(self, view: View, message: ThawSaid) -> None:
         """What an operator has published again, or leaves out, is awaited no longer."""
         frozen = view.standing.frozen[message.case_id]
         view.freeze(message.case_id, frozen.without([_spot(place) for place in message.places]))
 
-    def skips(self, view: View, message: Thawed) -> bool:
+    def skips(self, view: View, message: ThawSaid) -> bool:
         """Whether an operator leaves out the very message that is next, and it may be left out.
 
         What says that something else was set aside, or that a word concerns the case, is no rubbish.
@@ -173,7 +173,7 @@ class Freezer:
         frozen = view.standing.frozen[case_id]
         view.freeze(case_id, frozen.model_copy(update={"thawing": False, "reason": reason}))
 
-    def next(self, view: View, message: Thawed | ThawOn) -> Record | None:
+    def next(self, view: View, message: ThawSaid | ThawOn) -> Record | None:
         """The next message that waits, if this one asks for it; none where all were handled, or another asks."""
         frozen = view.standing.frozen[message.case_id]
         if isinstance(message, ThawOn) and (not frozen.thawing or message.number != frozen.taken):

@@ -9,9 +9,9 @@ from typing import Any
 
 from expunge.domain.admission.door import Door
 from expunge.domain.case.chunks import ChunkState
+from expunge.domain.case.effects import Reschedule
 from expunge.domain.case.messages import TYPE_OF, Root
 from expunge.domain.case.state import Case
-from expunge.domain.case.turn import Reschedule
 from expunge.domain.digest import digest, name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record
 from expunge.domain.plan import Chunk, encoded

@@ -6,7 +6,15 @@ from typing import TypeGuard
 
 from expunge.domain import rates, suppression
 from expunge.domain.admission.door import Door
-from expunge.domain.case.messages import Approved, EmissionRefused, Message, Receipted, Rejected, Root, TimerFired
+from expunge.domain.case.messages import (
+    ApprovalSaid,
+    EmissionRefused,
+    Message,
+    Receipted,
+    RejectionSaid,
+    Root,
+    TimerFired,
+)
 from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Record, millis
 from expunge.domain.inlets import Outcome
@@ -47,11 +55,17 @@ class Shared:
             waves.first.append(rate_answered(message, answer, record, event))
 
     def about_group(
-        self, view: View, rate: Rate, message: Approved | Rejected, record: Record, event: CloudEvent, waves: Waves
+        self,
+        view: View,
+        rate: Rate,
+        message: ApprovalSaid | RejectionSaid,
+        record: Record,
+        event: CloudEvent,
+        waves: Waves,
     ) -> None:
         """An operator's word about a group of plans, told to all of its members wherever they are."""
-        let_go = isinstance(message, Approved)
-        reason = message.reason if isinstance(message, Rejected) else ""
+        let_go = isinstance(message, ApprovalSaid)
+        reason = message.reason if isinstance(message, RejectionSaid) else ""
         said = (message.operator, message.plan_digest, message.content)
         word = rates.spoken(rate, *said, let_go=let_go, reason=reason)
         view.changes.rates[rate.rate] = word.after

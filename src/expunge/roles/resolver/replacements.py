@@ -14,7 +14,7 @@ from expunge.domain.identity import Keys
 from expunge.domain.marks import Mark, MarkState
 from expunge.domain.plan import Chunk
 from expunge.domain.row import KEPT_PARENTS, Row
-from expunge.domain.task import Replacement
+from expunge.domain.task import ReplacementVerdict
 from expunge.ports import Index
 from expunge.roles.exclusions import names_of
 
@@ -33,20 +33,20 @@ class Judge:
     made_after_ms: int
     """Milliseconds since 1970."""
 
-    def judged(self, key: bytes) -> Replacement:
+    def judged(self, key: bytes) -> ReplacementVerdict:
         """The verdict about a model, by its key."""
         (row,) = self.index.rows([key])
         if row is None or not row.combination.kinds:
-            return Replacement.UNREGISTERED
+            return ReplacementVerdict.UNREGISTERED
         old = names_of(self.index, self.keys, [self.keys.asset(self.chunk.assets[0])])
         if key in old or not self._may_replace(row):
-            return Replacement.UNCLEAR
+            return ReplacementVerdict.UNCLEAR
         (own,) = self.index.peek(self.case_id, [key])
         if own.mark is not None and (verdict := _planned(own.mark, row.derived_ms)):
             return verdict
         above = [self._stated(parent) for parent in row.parents]
         if not all(names and not old.intersection(names) for names in above):
-            return Replacement.UNCLEAR
+            return ReplacementVerdict.UNCLEAR
         return self._marked([name for names in above for name in names], row.derived_ms)
 
     def _may_replace(self, row: Row) -> bool:
@@ -60,18 +60,18 @@ class Judge:
         rows = zip(names, self.index.rows(names), strict=True)
         return [name for name, row in rows if row is not None and row.combination.kinds]
 
-    def _marked(self, parents: list[bytes], made_ms: int) -> Replacement:
+    def _marked(self, parents: list[bytes], made_ms: int) -> ReplacementVerdict:
         marks = [peek.mark for peek in self.index.peek(self.case_id, parents) if peek.mark is not None]
         if any(mark.state not in _ENDED for mark in marks):
-            return Replacement.UNCLEAN
+            return ReplacementVerdict.UNCLEAN
         fresh = all(mark.state is MarkState.CLEAN and made_ms > mark.since_ms for mark in marks)
-        return Replacement.CLEAN if fresh else Replacement.STALE
+        return ReplacementVerdict.CLEAN if fresh else ReplacementVerdict.STALE
 
 
-def _planned(mark: Mark, made_ms: int) -> Replacement | None:
+def _planned(mark: Mark, made_ms: int) -> ReplacementVerdict | None:
     """The verdict about what the case has planned itself; None if it was made anew since that was done."""
     if mark.state not in _ENDED:
-        return Replacement.UNCLEAN
+        return ReplacementVerdict.UNCLEAN
     if made_ms <= mark.since_ms:
-        return Replacement.CLEAN
-    return Replacement.UNCLEAN if mark.state is MarkState.GONE else None
+        return ReplacementVerdict.CLEAN
+    return ReplacementVerdict.UNCLEAN if mark.state is MarkState.GONE else None

@@ -18,7 +18,7 @@ from expunge.domain.marks import MarkState
 from expunge.domain.partition import partition_of
 from expunge.domain.plan import Chunk, ChunkSummary, Cut, Lot, Lots, Obligation, cut
 from expunge.domain.scope import Arrival
-from expunge.domain.task import Found, PlannedStatus, Replacement, Task, TaskKind, reached, unpack
+from expunge.domain.task import Found, PlannedStatus, ReplacementVerdict, Task, TaskKind, reached, unpack
 from expunge.domain.walk import ANEW, Walk, lots_of, nature_of, obligation_of
 from expunge.errors import InvalidMessage, NotUnderstood, Unavailable
 from expunge.ports import (
@@ -197,7 +197,7 @@ class Resolver:
             raise Unavailable(f"Kafka refuses registrations ({refused[0].reason})", server="Kafka")
         return self._progress.end_offsets()
 
-    def replacement(self, task: Task) -> Replacement:
+    def replacement(self, task: Task) -> ReplacementVerdict:
         """What the index says of a model that took another's place."""
         (chunk,) = self._chunks.bodies(self._partition(task), task.case_id, task.chunks)
         judge = Judge(self._index, self._door.keys, task.case_id, chunk, task.made_after_ms)

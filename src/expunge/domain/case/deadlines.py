@@ -2,10 +2,67 @@
 
 from __future__ import annotations
 
-from expunge.domain.case import closing, confirm, facts, purging
-from expunge.domain.case.messages import Extended
-from expunge.domain.case.turn import SetAside, Turn
+from datetime import datetime
+
+from expunge.domain.case import closing, confirm
+from expunge.domain.case.effects import SetAside
+from expunge.domain.case.fact import CaseFact, heard
+from expunge.domain.case.messages import ExtensionSaid
+from expunge.domain.case.state import Case
+from expunge.domain.case.turn import Turn
+from expunge.domain.scope import Hex
 from expunge.domain.vocabulary import CLOSED
+
+
+class Warned(CaseFact):
+    """The due date came near while something was open."""
+
+    fact = "warned"
+
+    def change(self, case: Case) -> Case:
+        """Once for each due date."""
+        return case.model_copy(update={"warned": True})
+
+
+class Extended(CaseFact):
+    """An operator put the due date off, and the requester was told why."""
+
+    fact = "extended"
+    due_at: datetime
+    warn_at: datetime
+    operator: str
+    control: Hex
+
+    def change(self, case: Case) -> Case:
+        """Once for a case."""
+        put_off = {"due_at": self.due_at, "warn_at": self.warn_at, "extended": True, "warned": False}
+        return heard(case, self.control).model_copy(update=put_off)
+
+
+class Overdue(CaseFact):
+    """The due date passed while something was open."""
+
+    fact = "overdue"
+
+    def change(self, case: Case) -> Case:
+        """Once for a case."""
+        return case.model_copy(update={"overdue": True})
+
+
+class ProvisionEnded(CaseFact):
+    """The deadline of an order's provision passed, with so many obligations open."""
+
+    fact = "provision_ended"
+    provision: str
+    open: int
+
+    def change(self, case: Case) -> Case:
+        """Once for each."""
+        ended = (
+            each.model_copy(update={"ended": True}) if each.provision == self.provision else each
+            for each in case.deadlines
+        )
+        return case.model_copy(update={"deadlines": tuple(ended)})
 
 
 def warn(turn: Turn) -> None:
@@ -13,7 +70,7 @@ def warn(turn: Turn) -> None:
     case = turn.case
     if case.warned or case.status in CLOSED or case.dry_run or turn.now < case.warn_at:
         return
-    turn.record(facts.Warned())
+    turn.record(Warned())
 
 
 def due(turn: Turn) -> None:
@@ -21,9 +78,8 @@ def due(turn: Turn) -> None:
     case = turn.case
     if case.overdue or case.status in CLOSED or case.dry_run or turn.now < case.due_at:
         return
-    turn.record(facts.Overdue())
+    turn.record(Overdue())
     confirm.say(turn, "overdue")
-    purging.advance(turn)
 
 
 def provision_due(turn: Turn, provision: str) -> None:
@@ -33,12 +89,12 @@ def provision_due(turn: Turn, provision: str) -> None:
     if deadline is None or deadline.ended or case.dry_run or turn.now < deadline.due_at:
         return
     left = case.open_under(provision)
-    turn.record(facts.ProvisionEnded(provision=provision, open=left))
+    turn.record(ProvisionEnded(provision=provision, open=left))
     if left or not closing.planned_whole(case):
         confirm.say(turn, "overdue", provision=provision)
 
 
-def extended(turn: Turn, message: Extended) -> None:
+def extended(turn: Turn, message: ExtensionSaid) -> None:
     """More time, once, and only inside the first term: after that it is too late to tell the requester (GDPR 12(3))."""
     case = turn.case
     if message.content in case.controls:
@@ -48,7 +104,7 @@ def extended(turn: Turn, message: Extended) -> None:
         turn.emit(SetAside(message.place, message.content, reason))
         return
     turn.record(
-        facts.Extended(
+        Extended(
             due_at=case.extendable_to,
             warn_at=case.extended_warn_at or case.extendable_to,
             operator=message.operator,
