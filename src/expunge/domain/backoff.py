@@ -17,5 +17,5 @@ def doubled(first: T, times: int, longest: T) -> T:
         times: how often it was waited before.
         longest: no wait is longer.
     """
-    wait = first * 2 ** min(max(times, 0), _MOST_DOUBLINGS)
-    return min(longest, wait)
+    factor: int = 2 ** min(max(times, 0), _MOST_DOUBLINGS)
+    return min(first * factor, longest)
