@@ -37,15 +37,15 @@ from expunge.domain.admission.door import Door  # noqa: E402
 from expunge.domain.digest import digest  # noqa: E402
 from expunge.domain.events import Outgoing  # noqa: E402
 from expunge.domain.identity import Keys  # noqa: E402
-from expunge.domain.marks import MarkState  # noqa: E402
+from expunge.domain.lineage.marks import MarkState  # noqa: E402
+from expunge.domain.lineage.statement import Named, Statement  # noqa: E402
 from expunge.domain.registry import Registry, System  # noqa: E402
 from expunge.domain.scope import Scope, ScopeKind, Subject  # noqa: E402
-from expunge.domain.statement import Named, Statement  # noqa: E402
-from expunge.domain.task import Task, TaskKind, task_id  # noqa: E402
 from expunge.domain.vocabulary import Action, Regime  # noqa: E402
 from expunge.ports import Made, Said  # noqa: E402
 from expunge.roles.resolver.resolver import Resolver, _Answer  # noqa: E402
 from expunge.roles.resolver.traversal import Bounds  # noqa: E402
+from expunge.wire.tasks import Task, TaskKind, task_id  # noqa: E402
 from tools.devstack.devstack import redis_server as redis_binary  # noqa: E402
 
 SETTINGS = ("hash-max-ziplist-entries", "512", "hash-max-ziplist-value", "2048")

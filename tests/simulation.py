@@ -26,22 +26,21 @@ from expunge.adapters.memory.stores import (
 from expunge.adapters.policy_file import load_policy
 from expunge.adapters.redis.cases import RedisCaseStore
 from expunge.adapters.redis.index import RedisIndex
-from expunge.domain import ledger
 from expunge.domain.admission.door import Door
-from expunge.domain.case.chunks import ChunkState
-from expunge.domain.case.fact import CaseFact, apply
-from expunge.domain.case.opening import Opened
-from expunge.domain.case.state import Case
+from expunge.domain.aggregates.case.chunks import ChunkState
+from expunge.domain.aggregates.case.fact import CaseFact, apply
+from expunge.domain.aggregates.case.opening import Opened
+from expunge.domain.aggregates.case.state import Case
+from expunge.domain.aggregates.retraining.facts import RetrainFact, first_state
+from expunge.domain.aggregates.retraining.facts import apply as apply_retraining
+from expunge.domain.aggregates.retraining.state import Retraining
+from expunge.domain.aggregates.standing import Standing, hold_word
 from expunge.domain.digest import name
 from expunge.domain.events import CONTENT_TYPE, Event, Outgoing, Position, Record, stamp
 from expunge.domain.identity import Keys
 from expunge.domain.partition import partition_of
-from expunge.domain.policy.models import Models
+from expunge.domain.planning.policy.models import Models
 from expunge.domain.registry import Namespace, Operator, Publisher, Registry, System
-from expunge.domain.retraining.facts import RetrainFact, first_state
-from expunge.domain.retraining.facts import apply as apply_retraining
-from expunge.domain.retraining.state import Retraining
-from expunge.domain.standing import Hold, Standing, hold_word
 from expunge.domain.vocabulary import Action, Regime
 from expunge.errors import Fenced, Unavailable
 from expunge.ports import Offsets, Refused, Result, Role, Topics
@@ -52,6 +51,8 @@ from expunge.roles.notary import Notary
 from expunge.roles.resolver.resolver import Resolver
 from expunge.roles.resolver.traversal import Bounds
 from expunge.runtime.loop import Loop
+from expunge.wire import ledger
+from expunge.wire.cases.words import Hold
 
 START = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 PARTITIONS = 2

@@ -16,18 +16,18 @@ from typing import Any, NamedTuple, cast
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from expunge.domain.case.chunks import ChunkState  # noqa: E402 - the tree is not installed as a package
-from expunge.domain.case.fact import apply  # noqa: E402
-from expunge.domain.case.models import is_model, state_of  # noqa: E402
-from expunge.domain.case.opening import Opened  # noqa: E402
+from expunge.domain.aggregates.case.chunks import ChunkState  # noqa: E402 - the tree is not installed as a package
+from expunge.domain.aggregates.case.fact import apply  # noqa: E402
+from expunge.domain.aggregates.case.models import is_model, state_of  # noqa: E402
+from expunge.domain.aggregates.case.opening import Opened  # noqa: E402
+from expunge.domain.aggregates.retraining.facts import apply as apply_retraining  # noqa: E402
+from expunge.domain.aggregates.retraining.facts import first_state  # noqa: E402
+from expunge.domain.aggregates.retraining.state import Phase as RetrainPhase  # noqa: E402
+from expunge.domain.aggregates.retraining.state import Retraining  # noqa: E402
 from expunge.domain.events import stamp  # noqa: E402
 from expunge.domain.partition import partition_of  # noqa: E402
-from expunge.domain.policy.models import Models  # noqa: E402
-from expunge.domain.policy.rules import DispositionRule  # noqa: E402
-from expunge.domain.retraining.facts import apply as apply_retraining  # noqa: E402
-from expunge.domain.retraining.facts import first_state  # noqa: E402
-from expunge.domain.retraining.state import Phase as RetrainPhase  # noqa: E402
-from expunge.domain.retraining.state import Retraining  # noqa: E402
+from expunge.domain.planning.policy.models import Models  # noqa: E402
+from expunge.domain.planning.policy.rules import DispositionRule  # noqa: E402
 from tests.simulation import PARTITIONS, World, honest, receipt  # noqa: E402
 from tools.story import story  # noqa: E402
 
@@ -234,7 +234,7 @@ or a look into holds.
 ## A model in a case
 
 What a regulator asks: how far has each model come? A view of its chunk and of its case's counts
-(`domain/case/models.py`), kept nowhere.
+(`domain/aggregates/case/models.py`), kept nowhere.
 
 {drawn(models)}
 

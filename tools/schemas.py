@@ -19,20 +19,26 @@ from typing import Any, cast
 import yaml
 from pydantic import BaseModel, TypeAdapter
 
+from expunge.wire.cases.case import Receipted, Root
+from expunge.wire.cases.table import TYPES
+from expunge.wire.receipts import RECEIPT, PurgeReceipted
+from expunge.wire.registrations import REGISTRATIONS
+from expunge.wire.requests import GRANT, LIFT, REQUESTS, ConsentGranted, RestrictionLifted
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from expunge.domain import controls, inlets  # noqa: E402 - the tree is not installed as a package
-from expunge.domain.case import messages  # noqa: E402
 from expunge.domain.events import CloudEvent  # noqa: E402
-from expunge.domain.ledger import LedgerEntry  # noqa: E402
-from expunge.domain.outlets import OUTLETS, CaseConfirmed  # noqa: E402
-from expunge.domain.plan import Chunk  # noqa: E402
-from expunge.domain.policy.rules import KeptPolicy  # noqa: E402
+from expunge.domain.planning.chunks import Chunk  # noqa: E402
+from expunge.domain.planning.policy.rules import KeptPolicy  # noqa: E402
 from expunge.domain.registry import Publisher, Registry, System  # noqa: E402
-from expunge.domain.task import Task  # noqa: E402
 from expunge.domain.topics import all_topics  # noqa: E402
 from expunge.domain.vocabulary import Regime  # noqa: E402
+from expunge.wire import controls  # noqa: E402 - the tree is not installed as a package
+from expunge.wire.confirmations import CaseConfirmed  # noqa: E402
+from expunge.wire.ledger import LedgerEntry  # noqa: E402
+from expunge.wire.outlets import OUTLETS  # noqa: E402
+from expunge.wire.tasks import Task  # noqa: E402
 from tests.simulation import World  # noqa: E402
 from tools.story import story  # noqa: E402
 
@@ -41,21 +47,21 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 EVENT = "Event"
 LOCAL = "#/$defs/"
 INTERNAL: dict[str, type[BaseModel]] = {
-    **messages.TYPES,
+    **TYPES,
     "expunge.walk.task.v1": Task,
-    "expunge.plan.root.v1": messages.Root,
+    "expunge.plan.root.v1": Root,
     "expunge.plan.chunk.v1": Chunk,
     "expunge.plan.policy.v1": KeptPolicy,
-    "expunge.plan.claims.v1": messages.Receipted,
+    "expunge.plan.claims.v1": Receipted,
 }
 
 
 def types() -> dict[str, type[BaseModel]]:
     """Every event type that is read or written, with the model of its data."""
-    found: dict[str, type[BaseModel]] = {kind: model for kind, (_, model) in inlets.REQUESTS.items()}
+    found: dict[str, type[BaseModel]] = {kind: model for kind, (_, model) in REQUESTS.items()}
     found |= {kind: model for kind, (_, model) in controls.CONTROLS.items()}
-    found |= {inlets.GRANT: inlets.ConsentGranted, inlets.LIFT: inlets.RestrictionLifted}
-    found |= inlets.REGISTRATIONS | {inlets.RECEIPT: inlets.PurgeReceipted} | INTERNAL
+    found |= {GRANT: ConsentGranted, LIFT: RestrictionLifted}
+    found |= REGISTRATIONS | {RECEIPT: PurgeReceipted} | INTERNAL
     return found | OUTLETS
 
 
@@ -203,7 +209,7 @@ def topic_files(world: World) -> dict[str, dict[str, Any]]:
     said: dict[str, set[str]] = {}
     for topic in {topic for topic, _ in world.broker.logs}:
         said.setdefault(topic.split(".")[0], set()).update(event["type"] for event in world.broker.events(topic))
-    said["receipts"] = {inlets.RECEIPT}
+    said["receipts"] = {RECEIPT}
     files = {}
     for each in all_topics(registry, 24, 1, 6):
         base = each.name.split(".")[0]

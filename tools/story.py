@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, cast
 
+from expunge.domain.aggregates.rate import rate_id
 from expunge.domain.events import stamp
 from expunge.domain.partition import partition_of
-from expunge.domain.policy.limits import Of, Per, RateRule, Threshold
-from expunge.domain.policy.models import Models
-from expunge.domain.policy.rules import Grace
-from expunge.domain.rates import rate_id
+from expunge.domain.planning.policy.limits import Of, Per, RateRule, Threshold
+from expunge.domain.planning.policy.models import Models
+from expunge.domain.planning.policy.rules import Grace
 from expunge.ports import Topics
 from expunge.roles.coordinator.emissions import policy_part
 from tests.simulation import PARTITIONS, World, honest, receipt

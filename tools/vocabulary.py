@@ -11,11 +11,12 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from expunge.domain.admission.requests import JURISDICTIONS  # noqa: E402 - the tree is not installed as a package
-from expunge.domain.inlets import REGISTRATIONS, REQUESTS  # noqa: E402
 from expunge.domain.normalisers import NORMALISERS  # noqa: E402
 from expunge.domain.registry import Operator  # noqa: E402
 from expunge.domain.vocabulary import ANSWERS, CONTAINERS, Action, Claim, Kind, Regime, Status  # noqa: E402
 from expunge.ports import GaugeName, MetricName  # noqa: E402
+from expunge.wire.registrations import REGISTRATIONS  # noqa: E402
+from expunge.wire.requests import REQUESTS  # noqa: E402
 
 PAGE = ROOT / "docs/vocabulary.md"
 

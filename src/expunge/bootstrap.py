@@ -29,16 +29,15 @@ from expunge.adapters.system import (
 from expunge.adapters.vault import LibraryVault
 from expunge.config import Settings
 from expunge.domain.admission.door import Door
-from expunge.domain.case.chunks import ChunkState
-from expunge.domain.case.state import Case
+from expunge.domain.aggregates.case.chunks import ChunkState
+from expunge.domain.aggregates.case.state import Case
+from expunge.domain.aggregates.rate import Rate
+from expunge.domain.aggregates.retraining.state import Retraining
+from expunge.domain.aggregates.standing import Frozen
 from expunge.domain.identity import Keys
 from expunge.domain.partition import partition_of
-from expunge.domain.plan import Chunk
-from expunge.domain.policy.rules import Policy
-from expunge.domain.rates import Rate
-from expunge.domain.retraining.messages import retraining_id
-from expunge.domain.retraining.state import Retraining
-from expunge.domain.standing import Frozen
+from expunge.domain.planning.chunks import Chunk
+from expunge.domain.planning.policy.rules import Policy
 from expunge.errors import ConfigurationError, Unavailable
 from expunge.ports import Role
 from expunge.roles import ROLES
@@ -52,6 +51,7 @@ from expunge.roles.resolver.traversal import Bounds
 from expunge.runtime.label import Label
 from expunge.runtime.loop import Loop
 from expunge.runtime.outage import Outage
+from expunge.wire.cases.retraining import retraining_id
 
 FOREIGN_INDEX = "the index was made with another secret"
 NO_INDEX = "run `expunge topics create` on a new installation; restore Redis from its backup if the topics hold data"

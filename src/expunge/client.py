@@ -26,13 +26,16 @@ import orjson
 from expunge.adapters.kafka.admin import KafkaTopics
 from expunge.adapters.kafka.producer import KafkaSender
 from expunge.adapters.system import SystemClock
-from expunge.domain import inlets
 from expunge.domain.admission import registrations
 from expunge.domain.admission.door import check_sizes
 from expunge.domain.digest import hidden, name
 from expunge.domain.events import Event, Outgoing, stamp
 from expunge.domain.identity import check_size
 from expunge.domain.vocabulary import Kind, Regime
+from expunge.wire import inlets
+from expunge.wire.form import Inlet
+from expunge.wire.registrations import REGISTRATIONS, Registered
+from expunge.wire.requests import GRANT, REQUESTS, ConsentGranted, Request, RestrictionLifted
 
 REGISTERED, MANY = "expunge.asset.registered.v1", "expunge.assets.registered.v1"
 DECLARED = "expunge.holding.declared.v1"
@@ -150,7 +153,7 @@ class Client:
         """The same of many, in as few messages as their sizes allow; how many they were."""
         said = [each.data() for each in assets]
         for each in said:
-            inlets.check(inlets.Registered, each)
+            inlets.check(Registered, each)
             check_sizes([each["asset"], *each.get("parents", ()), *each.get("aliases", ())])
             _check_ids(each)
         messages = [self._event(*_registration(assets)) for assets in _messages(said)]
@@ -243,7 +246,7 @@ class Client:
         said |= {"regime": str(regime)} if regime else {}
         said |= {"jurisdiction": jurisdiction} if jurisdiction else {}
         said |= {"dry_run": True} if dry_run else {}
-        model: type[inlets.Request] = inlets.REQUESTS[kind][1] if kind in inlets.REQUESTS else inlets.RestrictionLifted
+        model: type[Request] = REQUESTS[kind][1] if kind in REQUESTS else RestrictionLifted
         inlets.check(model, said)
         check_sizes(said.get("assets", ()))
         _check_ids(said)
@@ -255,7 +258,7 @@ class Client:
         return stamp(_aware(moment) if moment else self._clock.now())
 
     def _say(self, topic: str, kind: str, said: dict[str, Any]) -> None:
-        models: dict[str, type[inlets.Inlet]] = {inlets.GRANT: inlets.ConsentGranted, **inlets.REGISTRATIONS}
+        models: dict[str, type[Inlet]] = {GRANT: ConsentGranted, **REGISTRATIONS}
         inlets.check(models[kind], said)
         check_sizes([said[field] for field in ("asset", "holding") if field in said])
         _check_ids(said)

@@ -12,20 +12,20 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, NamedTuple, Protocol, TypeVar
 
-from expunge.domain.case.chunks import ChunkState
-from expunge.domain.case.messages import Root
-from expunge.domain.case.state import Case, CaseReader
+from expunge.domain.aggregates.case.chunks import ChunkState
+from expunge.domain.aggregates.case.state import Case, CaseReader
+from expunge.domain.aggregates.rate import Rate
+from expunge.domain.aggregates.retraining.state import Retraining
+from expunge.domain.aggregates.standing import Standing
+from expunge.domain.aggregates.suppression import Suppression
 from expunge.domain.digest import hidden
 from expunge.domain.events import Outgoing, Position, Record
-from expunge.domain.marks import Mark, MarkState
-from expunge.domain.plan import Chunk
-from expunge.domain.rates import Rate
-from expunge.domain.retraining.state import Retraining
-from expunge.domain.row import Combination, Row
+from expunge.domain.lineage.marks import Mark, MarkState
+from expunge.domain.lineage.row import Combination, Row
+from expunge.domain.lineage.walk import Trip, Visit
+from expunge.domain.planning.chunks import Chunk
 from expunge.domain.scope import Group
-from expunge.domain.standing import Standing
-from expunge.domain.suppression import Suppression
-from expunge.domain.walk import Trip, Visit
+from expunge.wire.cases.case import Root
 
 T = TypeVar("T")
 

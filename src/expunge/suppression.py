@@ -18,9 +18,9 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from expunge.adapters.kafka.consumer import KafkaReader
+from expunge.domain.aggregates.suppression import EVERYTHING, source_key
 from expunge.domain.events import Record, decode
 from expunge.domain.identity import SuppressionKey
-from expunge.domain.suppression import EVERYTHING, source_key
 from expunge.errors import InvalidMessage
 
 TOPIC = "suppressions"

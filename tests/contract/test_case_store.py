@@ -8,16 +8,18 @@ import pytest
 
 from expunge.adapters.memory.stores import MemoryCaseStore, MemoryNotaryStore
 from expunge.adapters.redis.cases import RedisCaseStore, RedisNotaryStore
-from expunge.domain.case.chunks import ChunkState, Phase
-from expunge.domain.case.state import Case
+from expunge.domain.aggregates.case.chunks import ChunkState, Phase
+from expunge.domain.aggregates.case.state import Case
+from expunge.domain.aggregates.standing import Standing
 from expunge.domain.digest import digest, name
 from expunge.domain.events import Position
-from expunge.domain.plan import Chunk
+from expunge.domain.planning.chunks import Chunk
 from expunge.domain.scope import ScopeKind
-from expunge.domain.standing import Order, Release, Standing
 from expunge.domain.vocabulary import Action, Kind, Regime, Status
 from expunge.errors import Fenced, Unavailable
 from expunge.ports import CaseStore, Changes, NotaryStore, TimerKey
+from expunge.wire.cases.said import Order
+from expunge.wire.cases.words import Release
 from tests.simulation import START
 
 CASE = name("case")

@@ -11,11 +11,11 @@ from expunge.adapters.memory.index import MemoryIndex
 from expunge.adapters.redis.index import RedisIndex
 from expunge.adapters.redis.server import Server
 from expunge.domain.digest import digest, name
-from expunge.domain.marks import TASK_DIGITS, Mark, MarkState
-from expunge.domain.row import DIGEST_BYTES, Row
+from expunge.domain.lineage.marks import TASK_DIGITS, Mark, MarkState
+from expunge.domain.lineage.row import DIGEST_BYTES, Row
+from expunge.domain.lineage.statement import Named, Statement
+from expunge.domain.lineage.walk import Trip, Visit
 from expunge.domain.scope import SHARDS, Arrival, Group, GroupKind, data_source_node, shard_of
-from expunge.domain.statement import Named, Statement
-from expunge.domain.walk import Trip, Visit
 from expunge.errors import Fenced, Unavailable
 from expunge.ports import Index, Rule, Said
 

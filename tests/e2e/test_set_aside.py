@@ -11,9 +11,11 @@ from typer.testing import CliRunner, Result
 
 from expunge.adapters.system import SystemClock
 from expunge.cli.app import app
-from expunge.domain.case.messages import TYPE_OF, Froze, Place
 from expunge.domain.events import Event
 from expunge.errors import ConfigurationError
+from expunge.wire.cases.case import Froze
+from expunge.wire.cases.said import Place
+from expunge.wire.cases.table import TYPE_OF
 from tests.deployment import Deployment, deployed, until
 from tests.servers import Servers
 

@@ -20,16 +20,16 @@ from expunge.adapters.policy_file import shipped
 from expunge.adapters.system import SystemClock, configure_logs
 from expunge.agent import Agent, Fields, Result, Target, deferred, deleted, done, failed, later
 from expunge.cli.app import app
-from expunge.domain import ledger
-from expunge.domain.case.chunks import ChunkState, Phase
-from expunge.domain.case.fact import apply
-from expunge.domain.case.models import ModelState, is_model, state_of
-from expunge.domain.case.opening import Opened
+from expunge.domain.aggregates.case.chunks import ChunkState, Phase
+from expunge.domain.aggregates.case.fact import apply
+from expunge.domain.aggregates.case.models import ModelState, is_model, state_of
+from expunge.domain.aggregates.case.opening import Opened
+from expunge.domain.aggregates.retraining.facts import RetrainFact, first_state
+from expunge.domain.aggregates.retraining.facts import apply as apply_retraining
+from expunge.domain.aggregates.retraining.state import Phase as JointPhase
 from expunge.domain.events import stamp
-from expunge.domain.retraining.facts import RetrainFact, first_state
-from expunge.domain.retraining.facts import apply as apply_retraining
-from expunge.domain.retraining.state import Phase as JointPhase
 from expunge.domain.vocabulary import Action, Claim, Status
+from expunge.wire import ledger
 from tests.deployment import Deployment, deployed, until
 from tests.servers import Servers
 

@@ -23,10 +23,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from expunge.adapters.redis.server import Server
-from expunge.domain.policy.limits import Of, Per, RateRule, Threshold
-from expunge.domain.policy.models import Models
-from expunge.domain.policy.rules import Grace
-from expunge.domain.standing import hold_word
+from expunge.domain.aggregates.standing import hold_word
+from expunge.domain.planning.policy.limits import Of, Per, RateRule, Threshold
+from expunge.domain.planning.policy.models import Models
+from expunge.domain.planning.policy.rules import Grace
 from tests.servers import Servers
 from tests.simulation import PARTITIONS, World, honest, identity, receipt
 

@@ -8,15 +8,16 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expunge.domain.case.messages import Place, Receipted, TimerFired
-from expunge.domain.inlets import Outcome
-from expunge.domain.plan import MAX_EXCLUDED
+from expunge.domain.aggregates.retraining.decide import SendJoint, Tell, decide
+from expunge.domain.aggregates.retraining.facts import apply, first_state
+from expunge.domain.aggregates.retraining.state import Phase, Retraining
+from expunge.domain.planning.chunks import MAX_EXCLUDED
 from expunge.domain.registry import System
-from expunge.domain.retraining.decide import SendJoint, Tell, decide
-from expunge.domain.retraining.facts import apply, first_state
-from expunge.domain.retraining.messages import Joined, Left, Member
-from expunge.domain.retraining.state import Phase, Retraining
 from expunge.domain.vocabulary import STRICTNESS, Action, Claim
+from expunge.wire.cases.case import Receipted, TimerFired
+from expunge.wire.cases.retraining import JoinAsked, LeaveAsked, Member
+from expunge.wire.cases.said import Place
+from expunge.wire.receipts import Outcome
 from tests.properties.test_core import Asked, Asset, Script, lineages, names
 from tests.simulation import START, World
 
@@ -151,13 +152,13 @@ class Cases:
             people_bytes=10,
         )
         self.joined[number] = member
-        self.hear(Joined(system="ml", policy=KEY, member=member, **self.spoken(number)))
+        self.hear(JoinAsked(system="ml", policy=KEY, member=member, **self.spoken(number)))
 
     def leave(self, number: int) -> None:
         member = self.joined.pop(number, None)
         if member is not None:
             fields = {"case_id": member.case_id, "command_id": member.command_id, "attempt": member.attempt}
-            self.hear(Left(system="ml", policy=KEY, **fields, **self.spoken(number)))
+            self.hear(LeaveAsked(system="ml", policy=KEY, **fields, **self.spoken(number)))
 
     def answer(self, word: str) -> None:
         state = self.state
@@ -197,7 +198,7 @@ def test_nobody_is_forgotten_and_no_moment_is_missed(history: list[tuple[Any, ..
                 cases.fire()
             case ("answer", str(word)):
                 cases.answer(word)
-            case ("again",) if cases.last is not None and isinstance(cases.last, Joined | Left):
+            case ("again",) if cases.last is not None and isinstance(cases.last, JoinAsked | LeaveAsked):
                 facts = len(cases.facts)
                 cases.hear(cases.last)
                 assert len(cases.facts) == facts  # what is said again is not heard again

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from expunge.domain.admission import requests
 from expunge.domain.admission.door import Origin
-from expunge.domain.case.messages import Place
 from expunge.domain.events import CloudEvent, stamp
+from expunge.wire.cases.said import Place
 from tests.simulation import START, World
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from expunge.domain.policy.rules import DispositionRule, Grace
+from expunge.domain.planning.policy.rules import DispositionRule, Grace
 from tests.simulation import World, receipt
 
 DAY = 86_400

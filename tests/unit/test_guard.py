@@ -9,9 +9,9 @@ import pytest
 
 from expunge.adapters.policy_file import load_policy
 from expunge.domain.partition import partition_of
-from expunge.domain.policy.about import About
-from expunge.domain.policy.limits import Threshold
-from expunge.domain.policy.rules import Policy
+from expunge.domain.planning.policy.about import About
+from expunge.domain.planning.policy.limits import Threshold
+from expunge.domain.planning.policy.rules import Policy
 from expunge.domain.vocabulary import Kind
 from tests.simulation import PARTITIONS, World
 

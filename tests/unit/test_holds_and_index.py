@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from expunge.domain.case.holds import HoldsFound, IndexChanged
+from expunge.domain.aggregates.case.holds import HoldsFound, IndexChanged
 from expunge.domain.partition import partition_of
 from tests.simulation import PARTITIONS, World, receipt
 

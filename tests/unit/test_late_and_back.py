@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from expunge.domain.marks import MarkState
+from expunge.domain.lineage.marks import MarkState
 from tests.simulation import World, honest, receipt
 from tests.unit.test_nothing_escapes import JANUARY, MARCH, commands, erased, restored
 

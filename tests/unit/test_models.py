@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from expunge.domain.policy.models import Models
-from expunge.domain.retraining import decide
-from expunge.domain.retraining.state import Phase, Retraining
+from expunge.domain.aggregates.retraining import decide
+from expunge.domain.aggregates.retraining.state import Phase, Retraining
+from expunge.domain.planning.policy.models import Models
 from tests.simulation import World, honest, receipt
 
 DAY = 86_400

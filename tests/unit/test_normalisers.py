@@ -6,12 +6,12 @@ from typing import Any, cast
 
 import pytest
 
-from expunge.domain.case.messages import Root, Seal
 from expunge.domain.identity import Keys, normalise, versions
 from expunge.domain.normalisers import NORMALISERS
 from expunge.domain.scope import Scope, ScopeKind, Subject
 from expunge.errors import InvalidMessage
 from expunge.roles.coordinator import commands
+from expunge.wire.cases.case import Root, Seal
 from tests.simulation import World, honest
 
 KEYS = Keys(b"s" * 32)

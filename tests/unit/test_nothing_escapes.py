@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from expunge.domain.events import Record
-from expunge.domain.marks import MarkState
+from expunge.domain.lineage.marks import MarkState
 from tests.simulation import PARTITIONS, SESSION_MS, World, receipt
 
 JANUARY, MARCH = "2026-01-01T00:00:00Z", "2026-12-01T00:00:00Z"

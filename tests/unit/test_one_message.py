@@ -10,14 +10,16 @@ import pytest
 from expunge.adapters.kafka.records import TolerantBatch
 from expunge.adapters.memory.stores import MemoryPolicies
 from expunge.adapters.policy_file import load_policy, parse_policy, shipped
-from expunge.domain.case.messages import TYPE_OF, Froze, Place
-from expunge.domain.case.receipts import Answered
+from expunge.domain.aggregates.case.receipts import Answered
 from expunge.domain.events import CONTENT_TYPE, Event, Position, Record
 from expunge.domain.partition import partition_of
-from expunge.domain.policy.rules import Policy
-from expunge.domain.policy.stages import stage_of
+from expunge.domain.planning.policy.rules import Policy
+from expunge.domain.planning.policy.stages import stage_of
 from expunge.domain.vocabulary import Action, Kind
 from expunge.errors import ConfigurationError, NotUnderstood
+from expunge.wire.cases.case import Froze
+from expunge.wire.cases.said import Place
+from expunge.wire.cases.table import TYPE_OF
 from tests.poison import commanded, frozen, poisoned, world_with
 from tests.simulation import PARTITIONS, START, World, receipt
 
@@ -344,7 +346,7 @@ def test_a_kind_that_a_newer_version_has_registered_lets_one_case_wait() -> None
     row = world.index.rows([key])[0]
     from dataclasses import replace
 
-    from expunge.domain.row import combine
+    from expunge.domain.lineage.row import combine
 
     later = replace(row, combination=combine(("hologram",), ("photos",), (), (), ()))
     world.index.combinations[later.combination.digest] = later.combination

@@ -12,19 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expunge.adapters.policy_file import load_policy, parse_policy, shipped
-from expunge.domain import inlets
-from expunge.domain.policy.about import About
-from expunge.domain.policy.capabilities import incapable
-from expunge.domain.policy.clocks import after, deadlines
-from expunge.domain.policy.dispose import Circumstances, Judge, Nature, decide, meets
-from expunge.domain.policy.explain import Given, possible
-from expunge.domain.policy.rules import Basis, Grade, GradeRule, Policy, Sources
-from expunge.domain.policy.terms import Term
+from expunge.domain.lineage.row import Combination, combine
+from expunge.domain.planning.policy.about import About
+from expunge.domain.planning.policy.capabilities import incapable
+from expunge.domain.planning.policy.clocks import after, deadlines
+from expunge.domain.planning.policy.dispose import Circumstances, Judge, Nature, decide, meets
+from expunge.domain.planning.policy.explain import Given, possible
+from expunge.domain.planning.policy.rules import Basis, Grade, GradeRule, Policy, Sources
+from expunge.domain.planning.policy.terms import Term
 from expunge.domain.registry import System
-from expunge.domain.row import Combination, combine
 from expunge.domain.scope import Granted, Scope, ScopeKind, Subject
 from expunge.domain.vocabulary import CONTAINERS, STRICTNESS, Action, Kind, Regime
 from expunge.errors import ConfigurationError
+from expunge.wire.requests import REQUESTS
 from tests.simulation import World
 
 POLICY = load_policy(None)
@@ -240,7 +240,7 @@ def test_every_rule_of_the_default_policy_can_decide() -> None:
 
 def test_every_scope_has_a_word_in_policies() -> None:
     assert {kind.about for kind in ScopeKind} == set(About)
-    assert {kind for kind, _ in inlets.REQUESTS.values()} == set(ScopeKind)
+    assert {kind for kind, _ in REQUESTS.values()} == set(ScopeKind)
 
 
 def test_every_action_that_a_policy_may_ask_for_has_its_strictness() -> None:

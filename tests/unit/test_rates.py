@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from expunge.adapters.policy_file import load_policy
+from expunge.domain.aggregates.rate import Rate, rate_id
 from expunge.domain.partition import partition_of
-from expunge.domain.policy.limits import Of, Per, RateRule, Threshold
-from expunge.domain.policy.rules import Policy
-from expunge.domain.rates import Rate, rate_id
+from expunge.domain.planning.policy.limits import Of, Per, RateRule, Threshold
+from expunge.domain.planning.policy.rules import Policy
 from tests.simulation import PARTITIONS, World
 
 SHIPPED = load_policy(None)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from expunge.domain.case.chunks import ChunkState
-from expunge.domain.plan import Chunk
+from expunge.domain.aggregates.case.chunks import ChunkState
+from expunge.domain.planning.chunks import Chunk
 from expunge.domain.vocabulary import Action, Kind
 from tests.simulation import World, honest, receipt
 

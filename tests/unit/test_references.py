@@ -46,6 +46,30 @@ def test_every_file_on_the_way_of_a_request_is_there() -> None:
     assert not [each for each in named if not (ROOT / "src/expunge" / each).is_file()]
 
 
+ROOMS = ("wire", "domain", "roles", "adapters", "kafka", "redis", "memory", "runtime", "agent", "cli", "unit", "e2e")
+FOLDERS = ("src/expunge", "src/expunge/adapters", "tests")
+
+
+def is_there(path: str) -> bool:
+    """Whether a file, a folder, or a name in a file is where a page says that it is."""
+    file = path.partition(".")[0] if not path.endswith(".py") else path
+    places = [ROOT / folder / end for folder in FOLDERS for end in (path, file, f"{file}.py")]
+    return any(place.exists() for place in places)
+
+
+def test_every_room_that_a_page_names_is_there() -> None:
+    """Walls were moved, and pages went on naming the old ones."""
+    spans = rf"`((?:{'|'.join(ROOMS)})/[a-z_/]+[a-z](?:\.[a-z_]+)?)`"
+    found = {
+        (path.name, name)
+        for path in FILES
+        if path.suffix == ".md" and path.parent.name != "adr"
+        for name in re.findall(spans, path.read_text())
+    }
+    assert len(found) > 50
+    assert not sorted(each for each in found if not is_there(each[1]))
+
+
 def test_every_decision_that_is_named_is_kept() -> None:
     kept = {int(path.name[:4]) for path in (ROOT / "docs/adr").iterdir()}
     cited = {

@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expunge.domain.digest import digest
-from expunge.domain.marks import Thing
-from expunge.domain.plan import Obligation
-from expunge.domain.row import (
+from expunge.domain.lineage.marks import Thing
+from expunge.domain.lineage.row import (
     CONTAINER,
     PASS_THROUGH,
     SHARED,
@@ -21,9 +20,10 @@ from expunge.domain.row import (
     flags_of,
     parents_of,
 )
+from expunge.domain.lineage.statement import Named, Statement
+from expunge.domain.lineage.walk import Visit
+from expunge.domain.planning.chunks import Obligation
 from expunge.domain.scope import Arrival
-from expunge.domain.statement import Named, Statement
-from expunge.domain.walk import Visit
 from expunge.ports import Peek, Put, Said
 
 NAMES = st.lists(st.sampled_from(["a", "b", "c"]), max_size=3).map(lambda names: tuple(sorted(set(names))))

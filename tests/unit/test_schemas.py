@@ -10,9 +10,9 @@ from typing import Any
 import jsonschema_rs
 import yaml
 
-from expunge.domain import ledger
-from expunge.domain.case.deadlines import Overdue
-from expunge.domain.outlets import check
+from expunge.domain.aggregates.case.deadlines import Overdue
+from expunge.wire import ledger
+from expunge.wire.outlets import check
 from tools.story import story
 
 ROOT = Path(__file__).resolve().parent.parent.parent

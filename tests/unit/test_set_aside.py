@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from expunge.domain.case.state import Case
+from expunge.domain.aggregates.case.state import Case
+from expunge.domain.aggregates.standing import hold_word
 from expunge.domain.events import Record
+from expunge.domain.lineage.row import combine
 from expunge.domain.partition import partition_of
-from expunge.domain.row import combine
-from expunge.domain.standing import MOST_PLACES, hold_word
 from expunge.ports import MOST_DEATHS
+from expunge.wire.controls import MOST_PLACES
 from tests.poison import commanded, frozen, poisoned, tell, world_with
 from tests.simulation import PARTITIONS, Poisoned, World, receipt
 
@@ -132,7 +133,7 @@ def neighbours() -> tuple[World, str, str]:
 def test_of_what_everybody_is_told_only_the_case_that_cannot_hear_it_is_frozen() -> None:
     """It was a dead letter for all cases of the partition, and an innocent one was completed without a holding."""
     world, bad, good = neighbours()
-    mend = raises_at(world, bad, "HoldingDeclared")
+    mend = raises_at(world, bad, "HoldingKnown")
     world.declare_holding("users.db", namespaces=["user_id"])
     world.settle(ticks=2)
     assert frozen(world, bad) is not None
@@ -357,7 +358,7 @@ def test_no_number_of_a_fact_stands_for_two_when_what_was_half_said_is_set_aside
 def test_a_word_that_nobody_can_hear_is_left_out_and_its_partition_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """It ended the process while it was set aside, too, so nothing could ever pass it."""
     world, first, _ = neighbours()
-    monkeypatch.setattr("expunge.domain.case.hearing.heard", lambda *_: 1 / 0)
+    monkeypatch.setattr("expunge.domain.aggregates.case.hearing.heard", lambda *_: 1 / 0)
     world.order("emission.paused", scope={"all": True}, reason="a bad day")
     for _ in range(12):
         for role in ("intake", "coordinator"):

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expunge.domain.suppression import Published, Suppress, Suppression, Word, decide
+from expunge.domain.aggregates.suppression import Suppression, decide
 from expunge.suppression import _Entry
+from expunge.wire.cases.suppression import Published, PurposeWord, Suppress
 
 KEY = "ab" * 16
 WORDS = st.builds(
-    Word,
+    PurposeWord,
     purpose=st.sampled_from(["*", "training"]),
     at_ms=st.integers(1, 4).map(lambda second: second * 1000),
     word=st.sampled_from(["revoked", "granted"]),
@@ -22,7 +23,7 @@ WORDS = st.builds(
 )
 
 
-def after(words: list[Word]) -> Suppression:
+def after(words: list[PurposeWord]) -> Suppression:
     state = Suppression(suppression=KEY)
     for word in words:
         state = decide(state, Suppress(suppression=KEY, words=(word,))).after
@@ -30,14 +31,14 @@ def after(words: list[Word]) -> Suppression:
 
 
 @given(st.lists(WORDS, max_size=6), st.randoms())
-def test_any_order_and_any_repetition_of_words_ends_alike(words: list[Word], random: object) -> None:
+def test_any_order_and_any_repetition_of_words_ends_alike(words: list[PurposeWord], random: object) -> None:
     again = [*words, *words]
     random.shuffle(again)  # type: ignore[attr-defined]
     assert after(words).purposes == after(again).purposes
 
 
 def test_what_was_read_back_lower_is_published_again_and_nothing_else() -> None:
-    state = after([Word(purpose="*", at_ms=1, word="revoked")])
+    state = after([PurposeWord(purpose="*", at_ms=1, word="revoked")])
     assert decide(state, Published(suppression=KEY, sequence=0)).publish
     assert not decide(state, Published(suppression=KEY, sequence=state.sequence)).publish
     assert not decide(None, Published(suppression=KEY, sequence=0)).publish
@@ -55,7 +56,7 @@ def test_what_was_read_back_lower_is_published_again_and_nothing_else() -> None:
     ],
 )
 def test_the_limit_of_a_purpose(words: list[tuple[str, int]], limit: int | None) -> None:
-    said = [Word(purpose="p", at_ms=at, word=word) for word, at in words]
+    said = [PurposeWord(purpose="p", at_ms=at, word=word) for word, at in words]
     state = after(said)
     assert (state.purposes["p"].limit if words else None) == limit
 

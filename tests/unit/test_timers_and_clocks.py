@@ -9,8 +9,8 @@ import pytest
 
 from expunge.domain.events import stamp
 from expunge.domain.partition import partition_of
-from expunge.domain.standing import Order
 from expunge.ports import TimerKey
+from expunge.wire.cases.said import Order
 from tests.simulation import PARTITIONS, World, receipt
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from expunge.domain.case.chunks import ChunkState
-from expunge.domain.case.state import Case
+from expunge.domain.aggregates.case.chunks import ChunkState
+from expunge.domain.aggregates.case.state import Case
 from expunge.domain.partition import partition_of
 from tests.simulation import PARTITIONS, REGISTRY, World, receipt
 

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from expunge.domain.policy.rules import Policy
+from expunge.domain.planning.policy.rules import Policy
 from expunge.errors import ConfigurationError
 
 SHIPPED = "expunge/policies/default.yaml"

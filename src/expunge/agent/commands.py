@@ -15,10 +15,10 @@ from pydantic import BaseModel, Field, StrictInt, ValidationError
 from expunge.agent.types import Person, Result, Target, failed
 from expunge.domain.digest import hidden
 from expunge.domain.events import EARLIEST, CloudEvent, Position, Record, decode, field_of
-from expunge.domain.outlets import CommandSubject, CommandTarget, PurgeCommanded, PurgeWithdrawn
-from expunge.domain.scope import Hex
+from expunge.domain.values import Hex
 from expunge.domain.vocabulary import Action, Kind
 from expunge.errors import InvalidMessage
+from expunge.wire.commands import CommandSubject, CommandTarget, PurgeCommanded, PurgeWithdrawn
 
 COMMANDED = "expunge.purge.commanded.v1"
 WITHDRAWN = "expunge.purge.withdrawn.v1"

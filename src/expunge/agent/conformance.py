@@ -18,10 +18,10 @@ from pydantic import ValidationError
 
 from expunge.domain.events import CloudEvent, Event, Outgoing, decode, stamp
 from expunge.domain.events import Record as Message
-from expunge.domain.inlets import Answer, Outcome, PurgeReceipted
 from expunge.domain.vocabulary import ANSWERS, Action, Claim
 from expunge.errors import InvalidMessage
 from expunge.runtime.outage import Ticks
+from expunge.wire.receipts import Answer, Outcome, PurgeReceipted
 
 COMMANDED, WITHDRAWN = "expunge.purge.commanded.v1", "expunge.purge.withdrawn.v1"
 MANY = 500

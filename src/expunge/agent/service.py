@@ -28,10 +28,10 @@ from expunge.agent.metrics import AgentMetrics
 from expunge.agent.types import Purger, Recalling, Result, Target, Withdrawable, failed
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing, Record, stamp
-from expunge.domain.inlets import Answer
 from expunge.domain.vocabulary import Claim
 from expunge.errors import ConfigurationError, Fenced, InvalidMessage, Unavailable
 from expunge.runtime.outage import Outage
+from expunge.wire.receipts import Answer
 
 RECEIPTED = "expunge.purge.receipted.v1"
 REST_SECONDS = 1.0

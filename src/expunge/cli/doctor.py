@@ -18,8 +18,8 @@ from expunge.cli.case.thaw import frozen_line
 from expunge.cli.common import NO, Json, console, installation, print_json, print_table, safe, visible
 from expunge.cli.words import standing
 from expunge.config import config_file, without_password
-from expunge.domain.policy.capabilities import incapable
-from expunge.domain.policy.dispose import Nature
+from expunge.domain.planning.policy.capabilities import incapable
+from expunge.domain.planning.policy.dispose import Nature
 from expunge.domain.topics import role_of
 from expunge.errors import ConfigurationError, NotUnderstood, Unavailable
 from expunge.roles import ROLES

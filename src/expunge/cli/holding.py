@@ -8,13 +8,13 @@ import typer
 
 from expunge.adapters.system import SystemClock
 from expunge.cli.common import Json, console, installation, print_json, print_table
-from expunge.domain import inlets
 from expunge.domain.admission import registrations
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing
-from expunge.domain.row import Holding, Row
+from expunge.domain.lineage.row import Holding, Row
 from expunge.domain.vocabulary import Kind
 from expunge.errors import ConfigurationError, InvalidMessage
+from expunge.wire.registrations import HoldingDeclared
 
 app = typer.Typer(help="Systems that find data themselves.", no_args_is_help=True)
 DECLARED = "expunge.holding.declared.v1"
@@ -49,7 +49,7 @@ def declare(
         raise ConfigurationError("a holding answers for --namespace, --data-source, or both")
     now = SystemClock().now()
     try:
-        registrations.check(expunge.door, inlets.HoldingDeclared, data, now)
+        registrations.check(expunge.door, HoldingDeclared, data, now)
     except InvalidMessage as error:
         raise ConfigurationError(f"it would not be taken: {error}") from None
     identity = name(DECLARED, *(str(each) for each in sorted(data.items())))

@@ -14,13 +14,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from expunge.domain import inlets
 from expunge.domain.admission import registrations
 from expunge.domain.admission.door import Door
 from expunge.domain.digest import name
 from expunge.domain.events import DuplicateKey, loaded
 from expunge.domain.vocabulary import Kind
 from expunge.errors import ConfigurationError, InvalidMessage
+from expunge.wire.registrations import HoldingDeclared, Registered
 
 HEAD_BYTES = 65_536
 ONE_PERSON = " = "
@@ -121,7 +121,7 @@ def problem(door: Door, row: Row, now: datetime) -> str:
     """
     if row.entry is None:
         return row.wrong
-    model = inlets.HoldingDeclared if "holding" in row.entry else inlets.Registered
+    model = HoldingDeclared if "holding" in row.entry else Registered
     unknown = next((each for each in row.entry if each not in model.model_fields), None)
     if unknown is not None:
         return f"unknown_field: {unknown if unknown.isidentifier() else 'a name that is none'}"
@@ -179,7 +179,7 @@ def _columns(stream: BinaryIO, file: Path) -> list[str]:
     except csv.Error as error:
         raise ConfigurationError(f"{file}:1: not CSV: {error}") from None
     holdings = "holding" in columns
-    fields = (inlets.HoldingDeclared if holdings else inlets.Registered).model_fields
+    fields = (HoldingDeclared if holdings else Registered).model_fields
     unknown = [each for each in columns if each not in fields and not (each.startswith("attributes.") and not holdings)]
     if unknown or not ({"asset", "holding"} & set(columns)) or len(set(columns)) < len(columns):
         wrong = f"no field {unknown[0]}" if unknown else "no column asset or holding, or one of them twice"

@@ -35,14 +35,15 @@ from expunge.cli.common import (
 )
 from expunge.cli.imports import Batch, Bookmark, batches, problems
 from expunge.cli.lineage import Lineage, brief
-from expunge.domain import inlets
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing
-from expunge.domain.row import Row
+from expunge.domain.lineage.row import Row
 from expunge.domain.scope import SHARDS, Group, GroupKind
-from expunge.domain.task import reached
 from expunge.errors import ConfigurationError, InvalidMessage
 from expunge.ports import Offsets
+from expunge.wire import inlets
+from expunge.wire.form import Identity
+from expunge.wire.tasks import reached
 
 app = typer.Typer(help="The lineage index.", no_args_is_help=True)
 MESSAGES_PER_SEND = 20
@@ -242,7 +243,7 @@ def _lookup_person(expunge: Installation, subject: str, *, as_json: bool) -> Non
     if subject != "-":
         raise ConfigurationError("--subject takes - alone: an identity on the command line would be kept in histories")
     try:
-        names = expunge.door.pseudonyms(inlets.check(inlets.Identity, identity("-")))
+        names = expunge.door.pseudonyms(inlets.check(Identity, identity("-")))
     except InvalidMessage as error:
         raise ConfigurationError(f"that is no identity here: {error}") from None
     groups = [Group(GroupKind.SUBJECT, name) for name in names]

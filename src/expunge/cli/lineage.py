@@ -11,8 +11,8 @@ from rich.tree import Tree
 
 from expunge.bootstrap import Installation
 from expunge.cli.common import safe
-from expunge.domain.marks import Mark, MarkState
-from expunge.domain.row import Row
+from expunge.domain.lineage.marks import Mark, MarkState
+from expunge.domain.lineage.row import Row
 from expunge.domain.scope import SHARDS, Group, GroupKind
 
 MAX_DRAWN = 12

@@ -11,11 +11,11 @@ import typer
 from expunge.adapters.policy_file import SHIPPED, load_policy, shipped
 from expunge.adapters.system import SystemClock
 from expunge.cli.common import Json, console, installation, print_json, print_table, safe
-from expunge.domain.policy.about import About
-from expunge.domain.policy.clocks import Deadlines, deadlines
-from expunge.domain.policy.explain import Given, Possible, possible
-from expunge.domain.policy.rules import Basis, DispositionRule, Policy, Sources
-from expunge.domain.policy.stages import stage_of
+from expunge.domain.planning.policy.about import About
+from expunge.domain.planning.policy.clocks import Deadlines, deadlines
+from expunge.domain.planning.policy.explain import Given, Possible, possible
+from expunge.domain.planning.policy.rules import Basis, DispositionRule, Policy, Sources
+from expunge.domain.planning.policy.stages import stage_of
 from expunge.domain.vocabulary import Kind, Regime
 
 app = typer.Typer(help="Policy: what must happen to each asset, and by when.", no_args_is_help=True)

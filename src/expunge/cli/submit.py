@@ -26,12 +26,14 @@ from expunge.cli.common import (
     visible,
 )
 from expunge.client import Client
-from expunge.domain import inlets
 from expunge.domain.admission.requests import JURISDICTIONS
 from expunge.domain.registry import Publisher
 from expunge.domain.scope import ScopeKind
 from expunge.domain.vocabulary import Regime
 from expunge.errors import ConfigurationError, InvalidMessage
+from expunge.wire import inlets
+from expunge.wire.form import Identity
+from expunge.wire.requests import REQUESTS, RestrictionLifted
 
 FINAL = ("completed", "completed_with_deferrals", "partially_completed", "refused", "cancelled")
 
@@ -39,8 +41,8 @@ FINAL = ("completed", "completed_with_deferrals", "partially_completed", "refuse
 LIFT = "lift"
 Kind = StrEnum("Kind", [*((kind.name, kind.value) for kind in ScopeKind), ("LIFT", LIFT)])  # type: ignore[misc]
 """What is asked for: every kind of request, and that a restriction be lifted, which opens no case."""
-TYPES = {kind.value: event_type for event_type, (kind, _) in inlets.REQUESTS.items()} | {LIFT: inlets.LIFT}
-MODELS = {kind.value: model for kind, model in inlets.REQUESTS.values()} | {LIFT: inlets.RestrictionLifted}
+TYPES = {kind.value: event_type for event_type, (kind, _) in REQUESTS.items()} | {LIFT: LIFT}
+MODELS = {kind.value: model for kind, model in REQUESTS.values()} | {LIFT: RestrictionLifted}
 NAMED = ("subjects", "data_sources", "assets", "purposes")
 """Fields by which requests say what they are about; each is an option."""
 
@@ -171,7 +173,7 @@ def _refuse_what_the_door_would(expunge: Installation, data: dict[str, Any], abo
     }
     try:
         for person in data.get("subjects", ()):
-            expunge.door.pseudonyms(inlets.check(inlets.Identity, person))
+            expunge.door.pseudonyms(inlets.check(Identity, person))
         expunge.door.check_data_sources(data.get("data_sources", ()))
         for purpose in data.get("purposes", ()):
             if purpose not in registry.purposes:

@@ -15,12 +15,12 @@ from expunge.adapters.kafka.consumer import KafkaReader
 from expunge.adapters.system import StopWaiter, SystemClock
 from expunge.bootstrap import Installation
 from expunge.cli.common import NO, NO_SERVER, console, print_json, quiet_console, safe, say_error
-from expunge.domain import inlets
 from expunge.domain.admission.controls import content_of
-from expunge.domain.controls import CONTROLS, AnyControl
+from expunge.domain.aggregates.standing import Standing, name_of_word
 from expunge.domain.events import AHEAD_AT_MOST, NOW, Event, Outgoing, Record, decode
-from expunge.domain.standing import Standing, name_of_word
 from expunge.errors import ConfigurationError, InvalidMessage, Unavailable
+from expunge.wire.controls import CONTROLS, AnyControl
+from expunge.wire.form import Inlet
 
 Operator = Annotated[str, typer.Option(help="The declared name of who says so.")]
 Wait = Annotated[float, typer.Option("--wait", help="How many seconds to wait until it is in force; 0: not at all.")]
@@ -97,7 +97,7 @@ def _checked(model: type[AnyControl], event: Event) -> AnyControl:
         raise ConfigurationError(f"that would be refused: {where + ': ' if where else ''}{why}") from None
 
 
-def _contents(expunge: Installation, said: inlets.Inlet, event: Event) -> frozenset[str]:
+def _contents(expunge: Installation, said: Inlet, event: Event) -> frozenset[str]:
     try:
         keys = expunge.keys
     except ConfigurationError as error:

@@ -14,12 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from expunge.domain.backoff import doubled
 from expunge.domain.scope import ScopeKind
+from expunge.domain.values import A_DAY
 from expunge.domain.vocabulary import Action, Regime
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 """A declared name; systems' and publishers' names become part of topic names."""
-
-A_DAY = timedelta(days=1)
 
 
 class _Declared(BaseModel):

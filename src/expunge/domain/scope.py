@@ -5,33 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import Annotated, NamedTuple, Self
-
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from typing import NamedTuple, Self
 
 from expunge.domain.digest import digest
-from expunge.domain.policy.about import About
+from expunge.domain.planning.policy.about import About
+from expunge.domain.values import Hex, Value
 from expunge.domain.vocabulary import Kind
-
-Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
-"""A 16-byte key or id in hexadecimal."""
-
-
-class Value(BaseModel):
-    """Base of Expunge's own immutable values; `repr` shows no content."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(...)"
-
-    __str__ = __repr__
 
 
 class ScopeKind(StrEnum):
     """The kinds of request that become cases, and what each is about in the words of a policy."""
 
-    # A further kind is a row here, and one of its event in `inlets.REQUESTS`: publishers' `may`, the command line and
+    # A further kind is a row here, and one of its event in `wire.requests.REQUESTS`: publishers' `may`, the command line and
     # the policy's words follow.
     about: About
 

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from expunge.domain.case.messages import TYPE_OF, Late, LateAsset
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing
 from expunge.domain.partition import partition_of
-from expunge.domain.suppression import Suppress
-from expunge.domain.task import Task
 from expunge.ports import Topics
+from expunge.wire.cases.case import Late, LateAsset
+from expunge.wire.cases.suppression import Suppress
+from expunge.wire.cases.table import TYPE_OF
+from expunge.wire.tasks import Task
 
 INTAKE = "/expunge/intake"
 TASK_TYPE = "expunge.walk.task.v1"

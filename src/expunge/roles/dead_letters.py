@@ -10,11 +10,13 @@ from datetime import datetime
 import orjson
 
 from expunge.domain.admission.door import Door
-from expunge.domain.case.messages import TYPE_OF, Froze, Place
 from expunge.domain.digest import name
 from expunge.domain.events import EARLIEST, Event, Outgoing, Record, decode
 from expunge.errors import InvalidMessage
 from expunge.ports import Metrics, Refused, Vault
+from expunge.wire.cases.case import Froze
+from expunge.wire.cases.said import Place
+from expunge.wire.cases.table import TYPE_OF
 
 MAX_SEALED_BYTES = 1_400_000
 """Above this only place and digest are kept: base64 must stay below the topic's 2 MiB (rule "sizes")."""

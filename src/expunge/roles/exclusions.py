@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from expunge.domain.identity import Keys
-from expunge.domain.plan import MAX_EXCLUDED
-from expunge.domain.row import KEPT_ALIASES, Row
+from expunge.domain.lineage.row import KEPT_ALIASES, Row
+from expunge.domain.lineage.walk import is_covered
+from expunge.domain.planning.chunks import MAX_EXCLUDED
 from expunge.domain.scope import Scope
-from expunge.domain.walk import is_covered
 from expunge.ports import Index
 
 

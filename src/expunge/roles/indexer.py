@@ -14,11 +14,10 @@ from typing import NamedTuple
 
 from expunge.domain.admission import registrations
 from expunge.domain.admission.door import Door
-from expunge.domain.case.messages import TYPE_OF, HoldingKnown, LateAsset, LineageChanged
 from expunge.domain.digest import hidden, name
 from expunge.domain.events import Event, Outgoing, Record, decode, millis
-from expunge.domain.marks import Mark, MarkState, Met, Thing, has_returned, is_late
-from expunge.domain.row import (
+from expunge.domain.lineage.marks import Mark, MarkState, Met, Thing, has_returned, is_late
+from expunge.domain.lineage.row import (
     CONTAINER,
     DIGEST_BYTES,
     EXTRA,
@@ -30,12 +29,14 @@ from expunge.domain.row import (
     moment,
     parents_of,
 )
+from expunge.domain.lineage.statement import Statement, identity_of
 from expunge.domain.scope import Arrival, data_source_node
-from expunge.domain.statement import Statement, identity_of
 from expunge.errors import InvalidMessage
 from expunge.ports import Index, Made, Metrics, Put, Refused, Result, Said, Topics, Vault
 from expunge.roles.common import late_messages
 from expunge.roles.dead_letters import DeadLetters, froze
+from expunge.wire.cases.case import HoldingKnown, LateAsset, LineageChanged
+from expunge.wire.cases.table import TYPE_OF
 
 SOURCE = "/expunge/indexer"
 STATED = "expunge.asset.stated.v1"

@@ -6,30 +6,23 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from expunge.domain import inlets
 from expunge.domain.admission import controls, receipts, requests
 from expunge.domain.admission.door import Door
-from expunge.domain.case import hearing
-from expunge.domain.case.messages import (
-    TYPE_OF,
-    Control,
-    HoldPlaced,
-    HoldReadBack,
-    Place,
-    Receipted,
-    RequestSetAside,
-    RequestTaken,
-    ThawSaid,
-)
+from expunge.domain.aggregates.case import hearing
 from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record, decode
-from expunge.domain.suppression import Published
 from expunge.domain.topics import INLETS_OF_ASSETS
 from expunge.errors import InvalidMessage
 from expunge.ports import Metrics, Progress, Refused, Result, Topics, Vault
 from expunge.roles.common import INTAKE as SOURCE
 from expunge.roles.common import rejection, suppress_message
 from expunge.roles.dead_letters import POISON, DeadLetters, froze
+from expunge.wire.cases.case import Receipted, RequestSetAside, RequestTaken
+from expunge.wire.cases.said import Place
+from expunge.wire.cases.suppression import Published
+from expunge.wire.cases.table import TYPE_OF
+from expunge.wire.cases.words import Control, HoldReadBack, HoldSaid, ThawSaid
+from expunge.wire.requests import GRANT, LIFT
 
 RECEIPTS = "receipts."
 SUPPRESSIONS = "suppressions"
@@ -110,8 +103,8 @@ class Intake:
             if record.topic == "controls":
                 return self._control(event, record)
             publisher = self._door.publisher(event)
-            if event.type in {inlets.GRANT, inlets.LIFT}:
-                words = requests.granted if event.type == inlets.GRANT else requests.lifted
+            if event.type in {GRANT, LIFT}:
+                words = requests.granted if event.type == GRANT else requests.lifted
                 said = words(self._door, event, publisher, record.appended_at)
                 return [suppress_message(each, record.appended_at, SOURCE) for each in said]
             root = requests.request(
@@ -133,7 +126,7 @@ class Intake:
     def _control(self, event: CloudEvent, record: Record) -> list[Outgoing]:
         """An operator's word, to its case or to every partition of `cases`."""
         word = controls.control(self._door, event, self._door.origin(record))
-        if isinstance(word, HoldPlaced):  # what lies before it on the inlets may say what it covers
+        if isinstance(word, HoldSaid):  # what lies before it on the inlets may say what it covers
             hold = word.hold.model_copy(update={"watermark": self._progress.end_offsets()})
             word = word.model_copy(update={"hold": hold})
         if isinstance(word, ThawSaid) and any(self._is_registration(place) for place in word.places):

@@ -14,11 +14,11 @@ from pydantic import Field, StrictInt
 from expunge.domain.admission.door import Door
 from expunge.domain.digest import name
 from expunge.domain.events import Outgoing, Position, Record, decode
-from expunge.domain.ledger import PREFIX
-from expunge.domain.scope import Hex, Value
+from expunge.domain.values import Hex, Value
 from expunge.errors import InvalidMessage
 from expunge.ports import Metrics, NotaryStore, Refused, Result, Vault
 from expunge.roles.dead_letters import DeadLetters
+from expunge.wire.ledger import PREFIX
 
 
 @dataclass(slots=True, repr=False)

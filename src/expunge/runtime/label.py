@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from expunge import __version__
 from expunge.domain.digest import name
-from expunge.domain.policy.rules import Policy
+from expunge.domain.planning.policy.rules import Policy
 from expunge.domain.registry import Registry
 
 

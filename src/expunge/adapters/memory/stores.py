@@ -7,19 +7,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from expunge.domain.case.chunks import ChunkState
-from expunge.domain.case.messages import Root
-from expunge.domain.case.state import Case
+from expunge.domain.aggregates.case.chunks import ChunkState
+from expunge.domain.aggregates.case.state import Case
+from expunge.domain.aggregates.rate import Rate
+from expunge.domain.aggregates.retraining.state import Retraining
+from expunge.domain.aggregates.standing import Standing
+from expunge.domain.aggregates.suppression import Suppression
 from expunge.domain.digest import digest, name
 from expunge.domain.events import Position, Record
-from expunge.domain.plan import Chunk
-from expunge.domain.policy.rules import Policy
-from expunge.domain.rates import Rate
-from expunge.domain.retraining.state import Retraining
-from expunge.domain.standing import Standing
-from expunge.domain.suppression import Suppression
+from expunge.domain.planning.chunks import Chunk
+from expunge.domain.planning.policy.rules import Policy
 from expunge.errors import Fenced, Unavailable
 from expunge.ports import Changes, GaugeName, MetricName, Offsets, Suspect, TimerKey
+from expunge.wire.cases.case import Root
 
 
 @dataclass(slots=True)
@@ -287,7 +287,7 @@ class NoWait:
 
 
 class MemoryPolicies:
-    """Policies by digest, all in memory. See `domain.policy.rules.Policies`."""
+    """Policies by digest, all in memory. See `domain.planning.policy.rules.Policies`."""
 
     def __init__(self, current: Policy, *pinned: Policy) -> None:
         self.current = current

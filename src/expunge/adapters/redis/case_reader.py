@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from expunge.adapters.redis.server import TAGS, Server
-from expunge.domain.case.chunks import ChunkState
-from expunge.domain.case.messages import Root
-from expunge.domain.plan import Chunk
+from expunge.domain.aggregates.case.chunks import ChunkState
+from expunge.domain.planning.chunks import Chunk
 from expunge.errors import NotUnderstood, Unavailable
+from expunge.wire.cases.case import Root
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -10,14 +10,14 @@ from typing import Any
 
 from expunge.adapters.redis.case_reader import Keys, RedisCaseReader, behind, parsed
 from expunge.adapters.redis.server import Call, Server
-from expunge.domain.case.chunks import ChunkState
-from expunge.domain.case.state import Case
+from expunge.domain.aggregates.case.chunks import ChunkState
+from expunge.domain.aggregates.case.state import Case
+from expunge.domain.aggregates.rate import Rate
+from expunge.domain.aggregates.retraining.state import Retraining
+from expunge.domain.aggregates.standing import Standing
+from expunge.domain.aggregates.suppression import Suppression
 from expunge.domain.events import Position, Record, millis
-from expunge.domain.plan import Chunk
-from expunge.domain.rates import Rate
-from expunge.domain.retraining.state import Retraining
-from expunge.domain.standing import Standing
-from expunge.domain.suppression import Suppression
+from expunge.domain.planning.chunks import Chunk
 from expunge.errors import Fenced, NotUnderstood
 from expunge.ports import Changes, Offsets, TimerKey
 

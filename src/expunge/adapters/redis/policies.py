@@ -5,12 +5,12 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from expunge.adapters.redis.server import Server
-from expunge.domain.policy.rules import Policy
+from expunge.domain.planning.policy.rules import Policy
 from expunge.errors import NotUnderstood, Unavailable
 
 
 class RedisPolicies:
-    """See `domain.policy.rules.Policies`."""
+    """See `domain.planning.policy.rules.Policies`."""
 
     def __init__(self, server: Server, current: Policy) -> None:
         self._server, self._current = server, current

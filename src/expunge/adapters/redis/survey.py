@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from expunge.adapters.redis.index import RedisIndex, unpack_marks
 from expunge.adapters.redis.server import ASSETS_PER_BUCKET, TAGS, Server
 from expunge.domain.digest import SIZE, hidden
-from expunge.domain.marks import MarkState
-from expunge.domain.row import Row
+from expunge.domain.lineage.marks import MarkState
+from expunge.domain.lineage.row import Row
 
 BUCKETS_PER_TRIP = 64
 SAMPLES = 256

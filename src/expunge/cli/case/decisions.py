@@ -10,8 +10,8 @@ from expunge.cli.case import models
 from expunge.cli.case.found import CaseId, find
 from expunge.cli.common import Json, installation
 from expunge.cli.words import Heard, Operator, await_heard, say_word
-from expunge.domain.controls import Option
 from expunge.errors import ConfigurationError
+from expunge.wire.controls import Option
 
 PlanDigest = Annotated[str, typer.Option("--plan", help="The digest of the plan, as `expunge case plan` shows it.")]
 

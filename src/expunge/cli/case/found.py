@@ -9,8 +9,8 @@ import typer
 
 from expunge.bootstrap import Installation
 from expunge.cli.common import NO, quiet_console, say_error
-from expunge.domain.case import confirm
-from expunge.domain.case.state import Case
+from expunge.domain.aggregates.case import confirm
+from expunge.domain.aggregates.case.state import Case
 from expunge.domain.events import stamp
 from expunge.domain.vocabulary import CLOSED
 from expunge.errors import ExpungeError

@@ -10,7 +10,7 @@ import typer
 from expunge.adapters.system import SystemClock
 from expunge.cli.case.found import all_cases, due, kind, line
 from expunge.cli.common import Json, installation, print_json, print_table, status_text
-from expunge.domain.case.state import Case
+from expunge.domain.aggregates.case.state import Case
 from expunge.domain.vocabulary import CLOSED, Status
 
 

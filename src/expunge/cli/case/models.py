@@ -9,13 +9,13 @@ from typing import Any
 
 from expunge.bootstrap import Installation
 from expunge.cli.common import console, print_table, to_the_minute
-from expunge.domain.case.chunks import ChunkState
-from expunge.domain.case.models import is_model, state_of
-from expunge.domain.case.state import Case
+from expunge.domain.aggregates.case.chunks import ChunkState
+from expunge.domain.aggregates.case.models import is_model, state_of
+from expunge.domain.aggregates.case.state import Case
+from expunge.domain.aggregates.retraining.state import Phase, Retraining
 from expunge.domain.partition import partition_of
-from expunge.domain.retraining.messages import Cause
-from expunge.domain.retraining.state import Phase, Retraining
 from expunge.domain.vocabulary import Action
+from expunge.wire.cases.said import SaidAt
 
 COST, HOURS = "retrain_cost", "retrain_hours"
 """Attributes with which a registrar says what it costs, and how long it takes, to make a model anew."""
@@ -40,7 +40,7 @@ def hearing(expunge: Installation, case: Case, asset: str) -> Callable[[], bool]
     def states() -> list[Retraining]:
         return [state for system in systems if (state := expunge.retraining(system, asset)) is not None]
 
-    def last_said() -> set[tuple[str, Cause]]:
+    def last_said() -> set[tuple[str, SaidAt]]:
         seen = ((state.retraining, state.seen.get(partition)) for state in states())
         return {(key, cause) for key, cause in seen if cause and cause[2].startswith(case.case_id)}
 

@@ -10,9 +10,9 @@ from expunge.bootstrap import Installation
 from expunge.cli.case import models
 from expunge.cli.case.found import CaseId, find
 from expunge.cli.common import Json, console, installation, print_json, print_table, safe, status_text
-from expunge.domain.case.state import Generation
+from expunge.domain.aggregates.case.state import Generation
+from expunge.domain.aggregates.rate import Rate
 from expunge.domain.events import stamp
-from expunge.domain.rates import Rate
 from expunge.domain.vocabulary import Action
 
 

@@ -26,14 +26,14 @@ from expunge.cli.common import (
     to_the_minute,
     visible,
 )
-from expunge.domain.case import confirm
-from expunge.domain.case.chunks import ChunkState, Phase
-from expunge.domain.case.state import Case
+from expunge.domain.aggregates.case import confirm
+from expunge.domain.aggregates.case.chunks import ChunkState, Phase
+from expunge.domain.aggregates.case.state import Case
 from expunge.domain.events import stamp
 from expunge.domain.partition import partition_of
-from expunge.domain.standing import Pause
 from expunge.domain.vocabulary import OVER
 from expunge.errors import Unavailable
+from expunge.wire.cases.words import Pause
 
 
 def show(

@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from expunge.bootstrap import Installation
-from expunge.domain import inlets
 from expunge.domain.admission.controls import content_of
-from expunge.domain.case.state import Case
-from expunge.domain.controls import CONTROLS, KNOWN_FIELDS
+from expunge.domain.aggregates.case.state import Case
 from expunge.domain.events import AHEAD_AT_MOST, MAX_PAYLOAD_BYTES, CloudEvent, Record, decode
 from expunge.errors import InvalidMessage
+from expunge.wire import inlets
+from expunge.wire.controls import CONTROLS, KNOWN_FIELDS
 
 MOST_SHOWN = 500
 """Characters: what was refused at the door may be of any length."""

@@ -4,23 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
-from expunge.domain import inlets
 from expunge.domain.admission.door import Door, Origin, canonical, check_sizes
-from expunge.domain.case.messages import (
+from expunge.domain.aggregates.standing import EVERYTHING, name_of_word
+from expunge.domain.events import CloudEvent, millis
+from expunge.domain.identity import Keys
+from expunge.domain.registry import Operator
+from expunge.domain.scope import one_person
+from expunge.errors import InvalidMessage
+from expunge.wire import inlets
+from expunge.wire.cases.said import Order, Place
+from expunge.wire.cases.words import (
     ApprovalSaid,
     CancellationSaid,
     Control,
     DecisionSaid,
     ExtensionSaid,
-    HoldPlaced,
-    HoldReleased,
+    Held,
+    Hold,
+    HoldKind,
+    HoldSaid,
+    Pause,
     PauseSaid,
-    Place,
     RejectionSaid,
+    Release,
+    ReleaseSaid,
     Said,
     ThawSaid,
 )
-from expunge.domain.controls import (
+from expunge.wire.controls import (
     CONTROLS,
     KNOWN_FIELDS,
     CaseControl,
@@ -28,19 +39,14 @@ from expunge.domain.controls import (
     DeadlineExtended,
     EmissionPaused,
     EmissionResumed,
+    HoldPlaced,
     HoldScope,
     ObligationDecided,
     PauseScope,
-    PlanApproved,
-    PlanRejected,
+    PlanApproval,
+    PlanRejection,
 )
-from expunge.domain.controls import HoldPlaced as Placed
-from expunge.domain.events import CloudEvent, millis
-from expunge.domain.identity import Keys
-from expunge.domain.registry import Operator
-from expunge.domain.scope import one_person
-from expunge.domain.standing import EVERYTHING, Held, Hold, HoldKind, Order, Pause, Release, name_of_word
-from expunge.errors import InvalidMessage
+from expunge.wire.form import Inlet
 
 
 def control(door: Door, event: CloudEvent, came: Origin) -> Control | Said:
@@ -67,13 +73,13 @@ def control(door: Door, event: CloudEvent, came: Origin) -> Control | Said:
     if isinstance(said, EmissionPaused | EmissionResumed):
         return PauseSaid(pause=_pause(door, said, operator, came, event.id))
     word = name_of_word(event.id)
-    if isinstance(said, Placed):
-        return HoldPlaced(hold=_hold(door, said, operator, came, content, word), place=place)
+    if isinstance(said, HoldPlaced):
+        return HoldSaid(hold=_hold(door, said, operator, came, content, word), place=place)
     release = Release(at=came.at, operator=operator.name, order=_order(came), word=word)
-    return HoldReleased(hold_id=said.hold_id, release=release, content=content, place=place)
+    return ReleaseSaid(hold_id=said.hold_id, release=release, content=content, place=place)
 
 
-def content_of(keys: Keys, said: inlets.Inlet, kind: str, identity: str) -> str:
+def content_of(keys: Keys, said: Inlet, kind: str, identity: str) -> str:
     """The name of a word by what it says: cases and dead letters know it by that."""
     whole = said.model_dump(mode="json", exclude_none=True) | {"type": kind, "id": identity}
     return keys.content(canonical(whole))
@@ -81,9 +87,9 @@ def content_of(keys: Keys, said: inlets.Inlet, kind: str, identity: str) -> str:
 
 def _of_case(door: Door, said: CaseControl, spoken: dict[str, Any]) -> Control:
     match said:
-        case PlanApproved(plan_digest=plan):
+        case PlanApproval(plan_digest=plan):
             return ApprovalSaid(plan_digest=plan, **spoken)
-        case PlanRejected(plan_digest=plan, reason=reason):
+        case PlanRejection(plan_digest=plan, reason=reason):
             return RejectionSaid(plan_digest=plan, reason=reason, **spoken)
         case DeadlineExtended(reason=reason):
             return ExtensionSaid(reason=reason, **spoken)
@@ -126,7 +132,7 @@ def _whose(door: Door, scope: PauseScope) -> str:
     return f"case:{scope.case_id}" if scope.case_id is not None else EVERYTHING
 
 
-def _hold(door: Door, said: Placed, operator: Operator, came: Origin, content: str, word: str) -> Hold:
+def _hold(door: Door, said: HoldPlaced, operator: Operator, came: Origin, content: str, word: str) -> Hold:
     return Hold(
         hold_id=said.hold_id,
         scope=_held(door, said.scope),

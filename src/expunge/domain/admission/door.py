@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import rfc8785
 
-from expunge.domain import inlets
-from expunge.domain.case.messages import Place
 from expunge.domain.events import CloudEvent, Record
 from expunge.domain.identity import EPOCH, Keys, versions
-from expunge.domain.policy.rules import Policies
+from expunge.domain.planning.policy.rules import Policies
 from expunge.domain.registry import Publisher, Registry
 from expunge.errors import InvalidMessage
+from expunge.wire.cases.said import Place
+from expunge.wire.form import MAX_ASSET_BYTES, Identity
 
 
 class Origin(NamedTuple):
@@ -57,7 +57,7 @@ class Door:
             raise InvalidMessage("undeclared_source")
         return publisher
 
-    def pseudonym(self, identity: inlets.Identity) -> bytes:
+    def pseudonym(self, identity: Identity) -> bytes:
         """The pseudonym of an identity, made here or brought along.
 
         Raises:
@@ -75,7 +75,7 @@ class Door:
             raise InvalidMessage("undeclared_namespace", "data.subjects.namespace")
         return self.keys.pseudonym(self.tenant_of(identity), space.name, space.normaliser, identity.id or "")
 
-    def pseudonyms(self, identity: inlets.Identity) -> list[bytes]:
+    def pseudonyms(self, identity: Identity) -> list[bytes]:
         """Every pseudonym under which a person may stand in the index, the newest first: for whoever must find them.
 
         Raises:
@@ -87,11 +87,11 @@ class Door:
         made = partial(self.keys.pseudonym, self.tenant_of(identity), space.name, space.normaliser, identity.id)
         return [made(version) for version in versions(space.normaliser, identity.id)]
 
-    def tenant_of(self, identity: inlets.Identity) -> str:
+    def tenant_of(self, identity: Identity) -> str:
         """Whose customer a person is: the deployment's own, where nobody says otherwise."""
         return identity.tenant or self.registry.tenant
 
-    def suppressions(self, identities: Sequence[inlets.Identity]) -> tuple[str, ...]:
+    def suppressions(self, identities: Sequence[Identity]) -> tuple[str, ...]:
         """The keys under which a person is suppressed, as far as the publisher says who it is."""
         found: set[str] = set()
         for identity in identities:
@@ -151,5 +151,5 @@ def check_sizes(assets: Sequence[str]) -> None:
             size = len(asset.encode())
         except UnicodeEncodeError:
             raise InvalidMessage("bad_field", "an asset id that is not Unicode text") from None
-        if size > inlets.MAX_ASSET_BYTES:
-            raise InvalidMessage("bad_field", f"an asset id of more than {inlets.MAX_ASSET_BYTES} bytes")
+        if size > MAX_ASSET_BYTES:
+            raise InvalidMessage("bad_field", f"an asset id of more than {MAX_ASSET_BYTES} bytes")

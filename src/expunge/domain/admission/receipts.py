@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from expunge.domain import inlets
 from expunge.domain.admission.door import Door, Origin, canonical, check_sizes
-from expunge.domain.case.messages import Receipted, TargetAnswer
 from expunge.domain.events import CloudEvent, millis
 from expunge.domain.vocabulary import Claim
 from expunge.errors import InvalidMessage
+from expunge.wire import inlets
+from expunge.wire.cases.case import Receipted, TargetAnswer
+from expunge.wire.receipts import RECEIPT, Outcome, PurgeReceipted
 
 
 def receipt(door: Door, event: CloudEvent, came: Origin, system: str) -> tuple[Receipted, bool]:
@@ -18,9 +19,9 @@ def receipt(door: Door, event: CloudEvent, came: Origin, system: str) -> tuple[R
     Raises:
         InvalidMessage: it is no receipt, or speaks for another system than its topic's.
     """
-    if event.type != inlets.RECEIPT:
+    if event.type != RECEIPT:
         raise InvalidMessage("unknown_type")
-    receipt = inlets.read(inlets.PurgeReceipted, event, came.at)
+    receipt = inlets.read(PurgeReceipted, event, came.at)
     if receipt.system != system or door.registry.system(system) is None:
         raise InvalidMessage("wrong_system", "data.system")
     answers = (*receipt.results, *receipt.exceptions)
@@ -52,15 +53,15 @@ def receipt(door: Door, event: CloudEvent, came: Origin, system: str) -> tuple[R
     return taken, any(found.system not in (None, system) for answer in every for found in answer.discovered)
 
 
-def _outcome(said: inlets.Outcome, system: str) -> inlets.Outcome:
+def _outcome(said: Outcome, system: str) -> Outcome:
     """A claim and what belongs to it; of what it discovered, only what is its system's own."""
     own = tuple(found for found in said.discovered if found.system in (None, system))
     fields = said.model_dump(exclude={"replacement", "asset"}, exclude_defaults=True)
     kept = said.replacement if said.claim is Claim.RETRAINED_WITHOUT else None
-    return inlets.Outcome.model_validate(fields | {"discovered": own, "replacement": kept})
+    return Outcome.model_validate(fields | {"discovered": own, "replacement": kept})
 
 
-def _replacement(door: Door, outcome: inlets.Outcome | None) -> str:
+def _replacement(door: Door, outcome: Outcome | None) -> str:
     """The key of the model that took another's place."""
     if outcome is None or outcome.replacement is None or outcome.claim is not Claim.RETRAINED_WITHOUT:
         return ""

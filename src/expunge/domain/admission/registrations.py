@@ -7,12 +7,21 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from expunge.domain import inlets
 from expunge.domain.admission.door import Door, check_sizes, declared
 from expunge.domain.events import EARLIEST, MAX_PAYLOAD_BYTES, CloudEvent, stamp
-from expunge.domain.row import Holding
-from expunge.domain.statement import Named, Statement
+from expunge.domain.lineage.row import Holding
+from expunge.domain.lineage.statement import Named, Statement
 from expunge.errors import InvalidMessage
+from expunge.wire import inlets
+from expunge.wire.form import Inlet
+from expunge.wire.registrations import (
+    REGISTRATIONS,
+    HoldingDeclared,
+    HoldingWithdrawn,
+    Registered,
+    RegisteredBatch,
+    Removed,
+)
 
 MAX_BATCH_LINKS = 20_000
 """Parents, people, other names and data sources of all assets of one message: each is a membership in the index."""
@@ -51,28 +60,28 @@ def statements(door: Door, event: CloudEvent, appended_at: datetime) -> Read:
     Raises:
         InvalidMessage: what is wrong, by field; of many assets in one message, if all are.
     """
-    model = inlets.REGISTRATIONS.get(event.type)
+    model = REGISTRATIONS.get(event.type)
     if model is None:
         raise InvalidMessage("unknown_type")
     said = inlets.read(model, event, appended_at)
-    if isinstance(said, inlets.RegisteredBatch):
+    if isinstance(said, RegisteredBatch):
         return _batch(door, said, appended_at)
-    if isinstance(said, inlets.Registered):
+    if isinstance(said, Registered):
         return Read([_asset(door, said, appended_at)], [])
-    if isinstance(said, inlets.Removed):
+    if isinstance(said, Removed):
         check_sizes((said.asset,))
         return Read([Statement(asset=said.asset, systems=(said.system,), removed=True)], [])
     return Read([_holding(door, said, stamp(appended_at))], [])
 
 
-def _batch(door: Door, said: inlets.RegisteredBatch, appended_at: datetime) -> Read:
+def _batch(door: Door, said: RegisteredBatch, appended_at: datetime) -> Read:
     _check_batch(said)
     read = Read([], [])
     for number, asset in enumerate(said.assets):
         try:
             if not isinstance(asset, dict):
                 raise InvalidMessage("wrong_type", "data")
-            checked = inlets.check(inlets.Registered, said.common | asset, now=appended_at)
+            checked = inlets.check(Registered, said.common | asset, now=appended_at)
             read.statements.append(_asset(door, checked, appended_at))
         except InvalidMessage as error:
             where = f"data.assets.{number}{error.where.removeprefix('data')}"
@@ -82,20 +91,20 @@ def _batch(door: Door, said: inlets.RegisteredBatch, appended_at: datetime) -> R
     return read
 
 
-def check(door: Door, model: type[inlets.Registered | inlets.HoldingDeclared], data: object, now: datetime) -> None:
+def check(door: Door, model: type[Registered | HoldingDeclared], data: object, now: datetime) -> None:
     """See that a registration is one that would be taken.
 
     Raises:
         InvalidMessage: what is wrong, by field.
     """
     said = inlets.check(model, data, now=now)
-    if isinstance(said, inlets.Registered):
+    if isinstance(said, Registered):
         _asset(door, said, now)
     else:
         _holding(door, said, stamp(now))
 
 
-def _asset(door: Door, said: inlets.Registered, appended_at: datetime) -> Statement:
+def _asset(door: Door, said: Registered, appended_at: datetime) -> Statement:
     """A registration; nothing was collected or made after it was told of, and nothing is out of reach for ever."""
     check_sizes((said.asset, *said.parents, *said.aliases))
     system = door.registry.system(said.system)
@@ -126,11 +135,11 @@ def _within(moment: datetime, appended_at: datetime) -> datetime:
     return max(EARLIEST, min(moment, appended_at))
 
 
-def _holding(door: Door, said: inlets.Inlet, at: str) -> Statement:
-    if isinstance(said, inlets.HoldingWithdrawn):
+def _holding(door: Door, said: Inlet, at: str) -> Statement:
+    if isinstance(said, HoldingWithdrawn):
         check_sizes((said.holding,))
         return Statement(asset=said.holding, systems=(said.system,), holding=Holding(withdrawn=at))
-    if not isinstance(said, inlets.HoldingDeclared):
+    if not isinstance(said, HoldingDeclared):
         raise InvalidMessage("unknown_type")
     check_sizes((said.holding,))
     for namespace in said.namespaces:
@@ -147,7 +156,7 @@ def _holding(door: Door, said: inlets.Inlet, at: str) -> Statement:
     )
 
 
-def _check_batch(batch: inlets.RegisteredBatch) -> None:
+def _check_batch(batch: RegisteredBatch) -> None:
     """What is common stands for every asset: a small message must not become endless work."""
     total = sum(links(batch.common | asset) for asset in batch.assets if isinstance(asset, dict))
     if total > MAX_BATCH_LINKS:

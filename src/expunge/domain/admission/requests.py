@@ -8,16 +8,30 @@ from datetime import datetime, timedelta
 
 import rfc8785
 
-from expunge.domain import inlets
 from expunge.domain.admission.door import Door, Origin, canonical, check_sizes, declared
-from expunge.domain.case.messages import Root, Seal
+from expunge.domain.aggregates.suppression import RESTRICTED, restriction_key
 from expunge.domain.events import CloudEvent, millis
 from expunge.domain.identity import normalise, versions
 from expunge.domain.registry import Publisher
 from expunge.domain.scope import Provision, Scope, ScopeKind, Subject
-from expunge.domain.suppression import RESTRICTED, Suppress, Word, restriction_key
 from expunge.domain.vocabulary import Regime
 from expunge.errors import InvalidMessage
+from expunge.wire import inlets
+from expunge.wire.cases.case import Root, Seal
+from expunge.wire.cases.suppression import PurposeWord, Suppress
+from expunge.wire.form import Identity
+from expunge.wire.requests import (
+    REQUESTS,
+    AssetWithdrawn,
+    ConsentGranted,
+    ConsentRevoked,
+    ErasureRequested,
+    Matter,
+    ProcessingRestricted,
+    Request,
+    RestrictionLifted,
+    SourceWithdrawn,
+)
 
 JURISDICTIONS: dict[str, Regime] = {
     **dict.fromkeys(
@@ -89,11 +103,11 @@ def request(
     )
 
 
-def _read(door: Door, event: CloudEvent, publisher: Publisher, now: datetime) -> tuple[ScopeKind, inlets.Request]:
+def _read(door: Door, event: CloudEvent, publisher: Publisher, now: datetime) -> tuple[ScopeKind, Request]:
     """What is asked, if this publisher may ask for it, and of what kind it is."""
-    if event.type not in inlets.REQUESTS:
+    if event.type not in REQUESTS:
         raise InvalidMessage("unknown_type")
-    kind, model = inlets.REQUESTS[event.type]
+    kind, model = REQUESTS[event.type]
     if kind not in publisher.may:
         raise InvalidMessage("not_allowed", "type")
     if kind is ScopeKind.WITHDRAWAL and not door.allow_unsigned:
@@ -101,7 +115,7 @@ def _read(door: Door, event: CloudEvent, publisher: Publisher, now: datetime) ->
     return kind, inlets.read(model, event, now)
 
 
-def _suppressed_as(door: Door, scope: Scope, identities: Sequence[inlets.Identity]) -> tuple[str, ...]:
+def _suppressed_as(door: Door, scope: Scope, identities: Sequence[Identity]) -> tuple[str, ...]:
     if scope.kind is ScopeKind.RESTRICTION:
         return tuple(sorted({restriction_key(subject.pseudonym) for subject in scope.subjects}))
     return door.suppressions(identities)
@@ -115,7 +129,7 @@ def granted(door: Door, event: CloudEvent, publisher: Publisher, appended_at: da
     """
     if ScopeKind.REVOCATION not in publisher.may:
         raise InvalidMessage("not_allowed", "type")
-    said = inlets.read(inlets.ConsentGranted, event, appended_at)
+    said = inlets.read(ConsentGranted, event, appended_at)
     for identity in said.subjects:
         _subjects(door, identity, publisher)
     keys = door.suppressions(said.subjects)
@@ -123,7 +137,7 @@ def granted(door: Door, event: CloudEvent, publisher: Publisher, appended_at: da
         raise InvalidMessage("bad_identity", "data.subjects: namespace and id, not a pseudonym")
     at_ms = millis(min(said.received_at, appended_at))
     purposes = declared(said.purposes, door.registry.purposes, "undeclared_purpose")
-    words = tuple(Word(purpose=purpose, at_ms=at_ms, word="granted") for purpose in purposes)
+    words = tuple(PurposeWord(purpose=purpose, at_ms=at_ms, word="granted") for purpose in purposes)
     return [Suppress(suppression=key, words=words) for key in keys]
 
 
@@ -135,30 +149,30 @@ def lifted(door: Door, event: CloudEvent, publisher: Publisher, appended_at: dat
     """
     if ScopeKind.RESTRICTION not in publisher.may:
         raise InvalidMessage("not_allowed", "type")
-    said = inlets.read(inlets.RestrictionLifted, event, appended_at)
+    said = inlets.read(RestrictionLifted, event, appended_at)
     if said.dry_run:
         raise InvalidMessage("not_carried_out", "data.dry_run")
     at_ms = millis(min(said.received_at, appended_at))
-    words = (Word(purpose=RESTRICTED, at_ms=at_ms, word="granted"),)
+    words = (PurposeWord(purpose=RESTRICTED, at_ms=at_ms, word="granted"),)
     subjects = {each.pseudonym for identity in said.subjects for each in _subjects(door, identity, publisher)}
     return [Suppress(suppression=restriction_key(each), words=words) for each in sorted(subjects)]
 
 
-def _scope(door: Door, kind: ScopeKind, request: inlets.Request, publisher: Publisher) -> Scope:
+def _scope(door: Door, kind: ScopeKind, request: Request, publisher: Publisher) -> Scope:
     subjects: list[Subject] = []
     purposes: tuple[str, ...] = ()
     data_sources: tuple[str, ...] = ()
     assets: tuple[str, ...] = ()
-    if isinstance(request, inlets.ErasureRequested | inlets.ConsentRevoked | inlets.ProcessingRestricted):
+    if isinstance(request, ErasureRequested | ConsentRevoked | ProcessingRestricted):
         subjects = [each for identity in request.subjects for each in _subjects(door, identity, publisher)]
-    if isinstance(request, inlets.ConsentRevoked):
+    if isinstance(request, ConsentRevoked):
         purposes = declared(request.purposes, door.registry.purposes, "undeclared_purpose")
-    if isinstance(request, inlets.SourceWithdrawn):
+    if isinstance(request, SourceWithdrawn):
         door.check_data_sources(request.data_sources)
         if publisher.data_sources is not None and set(request.data_sources) - set(publisher.data_sources):
             raise InvalidMessage("not_allowed", "data.data_sources")
         data_sources = tuple(sorted(set(request.data_sources)))
-    if isinstance(request, inlets.AssetWithdrawn):
+    if isinstance(request, AssetWithdrawn):
         assets = tuple(sorted(set(request.assets)))
         check_sizes(assets)
     unique = {(s.pseudonym, s.namespace or ""): s for s in subjects}
@@ -172,7 +186,7 @@ def _scope(door: Door, kind: ScopeKind, request: inlets.Request, publisher: Publ
     )
 
 
-def _provisions(door: Door, matter: inlets.Matter) -> tuple[Provision, ...]:
+def _provisions(door: Door, matter: Matter) -> tuple[Provision, ...]:
     return tuple(
         Provision(
             id=each.id,
@@ -184,7 +198,7 @@ def _provisions(door: Door, matter: inlets.Matter) -> tuple[Provision, ...]:
     )
 
 
-def _subjects(door: Door, identity: inlets.Identity, publisher: Publisher) -> list[Subject]:
+def _subjects(door: Door, identity: Identity, publisher: Publisher) -> list[Subject]:
     """A person as the case looks for them: under every pseudonym that an id of theirs may have been registered by."""
     allowed = publisher.namespaces
     if allowed is not None and identity.namespace not in allowed:
@@ -192,7 +206,7 @@ def _subjects(door: Door, identity: inlets.Identity, publisher: Publisher) -> li
     return [Subject(pseudonym=each.hex(), namespace=identity.namespace) for each in door.pseudonyms(identity)]
 
 
-def _seals(door: Door, identities: Sequence[inlets.Identity], seal_for: SealFor) -> tuple[Seal, ...]:
+def _seals(door: Door, identities: Sequence[Identity], seal_for: SealFor) -> tuple[Seal, ...]:
     seals = []
     for identity in identities:
         space = door.registry.namespace(identity.namespace or "")
@@ -223,7 +237,7 @@ def _seals(door: Door, identities: Sequence[inlets.Identity], seal_for: SealFor)
     return tuple(seals)
 
 
-def _regime(request: inlets.Request, publisher: Publisher) -> Regime:
+def _regime(request: Request, publisher: Publisher) -> Regime:
     if request.matter is not None and request.regime not in {None, Regime.ORDER}:
         raise InvalidMessage("bad_field", "data.regime: a matter is an order's")
     if request.matter is not None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from expunge.domain import ledger
-from expunge.domain.case import hearing
-from expunge.domain.case.messages import TYPE_OF, GrantedAgain, GroupSaid, RateAnswered
+from expunge.domain.aggregates.case import hearing
+from expunge.domain.aggregates.rate import Answer
+from expunge.domain.aggregates.standing import Standing
+from expunge.domain.aggregates.suppression import Suppression
 from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record, stamp
-from expunge.domain.rates import Answer, RateAsked, Verdict
-from expunge.domain.scope import Granted, Value
-from expunge.domain.standing import Standing
-from expunge.domain.suppression import Suppression
+from expunge.domain.scope import Granted
+from expunge.domain.values import Value
+from expunge.wire import ledger
+from expunge.wire.cases.case import GrantedAgain, RateAnswered
+from expunge.wire.cases.rate import RateAsked, Verdict
+from expunge.wire.cases.table import TYPE_OF
+from expunge.wire.cases.words import GroupSaid
 
 SOURCE = "/expunge/coordinator"
 SUPPRESSION_TYPE = "expunge.suppression.set.v1"

@@ -8,17 +8,17 @@ from typing import Any
 
 import orjson
 
-from expunge.domain.case.chunks import ChunkState
-from expunge.domain.case.messages import Root
-from expunge.domain.case.state import Case
+from expunge.domain.aggregates.case.chunks import ChunkState
+from expunge.domain.aggregates.case.state import Case
+from expunge.domain.aggregates.retraining.state import Retraining
+from expunge.domain.aggregates.suppression import RESTRICTED
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing, stamp
-from expunge.domain.plan import Chunk, Detail
-from expunge.domain.policy.rules import Grade
-from expunge.domain.retraining.state import Retraining
+from expunge.domain.planning.chunks import Chunk, Detail
+from expunge.domain.planning.policy.rules import Grade
 from expunge.domain.scope import ScopeKind, names_of_person
-from expunge.domain.suppression import RESTRICTED
 from expunge.domain.vocabulary import Action
+from expunge.wire.cases.case import Root
 
 SOURCE = "/expunge/coordinator"
 COMMAND_TYPE = "expunge.purge.commanded.v1"

@@ -11,40 +11,12 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from expunge.domain.admission.door import Door
-from expunge.domain.case import hearing
-from expunge.domain.case.chunks import EMISSION_REFUSED
-from expunge.domain.case.decide import decide
-from expunge.domain.case.messages import (
-    TYPE_OF,
-    TYPES,
-    Applied,
-    ApprovalSaid,
-    CaseMessage,
-    EmissionRefused,
-    Froze,
-    GroupSaid,
-    HoldingKnown,
-    HoldPlaced,
-    HoldReadBack,
-    HoldReleased,
-    Message,
-    PauseSaid,
-    Receipted,
-    Reconsider,
-    RejectionSaid,
-    RequestSetAside,
-    RequestTaken,
-    Said,
-    ThawOn,
-    ThawSaid,
-    TimerFired,
-)
+from expunge.domain.aggregates.case import hearing
+from expunge.domain.aggregates.case.chunks import EMISSION_REFUSED
+from expunge.domain.aggregates.case.decide import decide
 from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record, decode, unknown_member
 from expunge.domain.partition import partition_of
-from expunge.domain.rates import RateAsked, RateLeft
-from expunge.domain.retraining.messages import Joined, Left, Scheduled
-from expunge.domain.suppression import Published, Suppress
 from expunge.errors import ConfigurationError, Fenced, InvalidMessage, NotUnderstood, Unavailable
 from expunge.ports import CaseStore, Index, Metrics, Progress, Refused, Result, Tenure, TimerKey, Topics, Vault
 from expunge.roles.common import rejection
@@ -56,6 +28,33 @@ from expunge.roles.coordinator.shared import OF_MODELS, Shared, is_of_model
 from expunge.roles.coordinator.timers import Timers
 from expunge.roles.coordinator.view import Unheard, View
 from expunge.roles.dead_letters import DeadLetters
+from expunge.wire.cases.case import (
+    Applied,
+    EmissionRefused,
+    Froze,
+    HoldingKnown,
+    Receipted,
+    Reconsider,
+    RequestSetAside,
+    RequestTaken,
+    ThawOn,
+    TimerFired,
+)
+from expunge.wire.cases.rate import RateAsked, RateLeft
+from expunge.wire.cases.retraining import JoinAsked, LeaveAsked, ScheduleAsked
+from expunge.wire.cases.suppression import Published, Suppress
+from expunge.wire.cases.table import TYPE_OF, TYPES, CaseMessage, Message
+from expunge.wire.cases.words import (
+    ApprovalSaid,
+    GroupSaid,
+    HoldReadBack,
+    HoldSaid,
+    PauseSaid,
+    RejectionSaid,
+    ReleaseSaid,
+    Said,
+    ThawSaid,
+)
 
 CASES_PER_BROADCAST = 200
 MESSAGES_PER_BROADCAST = 1000
@@ -95,10 +94,10 @@ class Coordinator:
         shared = self._shared
         return {
             HoldingKnown: self._declared,
-            **dict.fromkeys((PauseSaid, HoldPlaced, HoldReleased, GroupSaid), self._broadcast),
+            **dict.fromkeys((PauseSaid, HoldSaid, ReleaseSaid, GroupSaid), self._broadcast),
             **dict.fromkeys((RateAsked, RateLeft), shared.count),
             **dict.fromkeys((Suppress, Published), shared.suppress),
-            **dict.fromkeys((Joined, Left, Scheduled), shared.retrain),
+            **dict.fromkeys((JoinAsked, LeaveAsked, ScheduleAsked), shared.retrain),
             **dict.fromkeys((Receipted, TimerFired), self._of_case_or_model),
             **dict.fromkeys((ApprovalSaid, RejectionSaid), self._of_case_or_group),
             EmissionRefused: self._emission_refused,
@@ -390,7 +389,7 @@ class Coordinator:
         One partition answers for a hold outside: the one to which its id belongs.
         """
         before, after = view.standing, hearing.heard(view.standing, said)
-        if isinstance(said, HoldPlaced | HoldReleased) and self._owner(hearing.hold_id_of(said)) == view.partition:
+        if isinstance(said, HoldSaid | ReleaseSaid) and self._owner(hearing.hold_id_of(said)) == view.partition:
             reason = hearing.why_not(before, said)
             if reason:
                 waves.last.append(self._dead.at(said.place, reason, hearing.content_of(said), record.appended_at))
@@ -425,7 +424,7 @@ def _key_of(message: Message) -> str:
     match message:
         case RateAsked(rate=key) | RateLeft(rate=key) | Suppress(suppression=key) | Published(suppression=key):
             return key
-        case Joined(retraining=key) | Left(retraining=key) | Scheduled(retraining=key):
+        case JoinAsked(retraining=key) | LeaveAsked(retraining=key) | ScheduleAsked(retraining=key):
             return key
         case _:
             return ""

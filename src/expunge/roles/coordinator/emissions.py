@@ -13,9 +13,9 @@ from functools import partial
 from typing import Any, Literal, Protocol
 
 from expunge.domain.admission.door import Door
-from expunge.domain.case.chunks import ChunkState
-from expunge.domain.case.decide import Decision
-from expunge.domain.case.effects import (
+from expunge.domain.aggregates.case.chunks import ChunkState
+from expunge.domain.aggregates.case.decide import Decision
+from expunge.domain.aggregates.case.effects import (
     AskRate,
     Confirm,
     ContinueStage,
@@ -36,34 +36,28 @@ from expunge.domain.case.effects import (
     WriteClaims,
     WriteRoot,
 )
-from expunge.domain.case.messages import (
-    TYPE_OF,
-    CaseMessage,
-    Continue,
-    LateAsset,
-    Receipted,
-    Reconsider,
-    Root,
-)
-from expunge.domain.case.state import Case
+from expunge.domain.aggregates.case.state import Case
+from expunge.domain.aggregates.rate import rate_id
+from expunge.domain.aggregates.suppression import EVERYTHING, RESTRICTED, source_key
 from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record, millis
-from expunge.domain.marks import MarkState
+from expunge.domain.lineage.marks import MarkState
+from expunge.domain.lineage.row import Row
 from expunge.domain.partition import partition_of
-from expunge.domain.plan import Chunk
-from expunge.domain.policy.rules import Policy
-from expunge.domain.rates import RateAsked, RateLeft, rate_id
-from expunge.domain.row import Row
+from expunge.domain.planning.chunks import Chunk
+from expunge.domain.planning.policy.rules import Policy
 from expunge.domain.scope import Arrival, Scope, ScopeKind
-from expunge.domain.standing import HoldAsked
-from expunge.domain.suppression import EVERYTHING, RESTRICTED, Suppress, Word, source_key
-from expunge.domain.task import Task, TaskKind, later_marks, pack, task_id
 from expunge.ports import Index, Offsets, Tenure, Topics
 from expunge.roles.common import late_messages, plan_part, rejection, suppress_message, task_message
 from expunge.roles.coordinator import commands, retrainings
 from expunge.roles.coordinator.aggregates import ledger_fact
 from expunge.roles.dead_letters import DeadLetters
 from expunge.roles.exclusions import left_out
+from expunge.wire.cases.case import Continue, LateAsset, Receipted, Reconsider, Root
+from expunge.wire.cases.rate import RateAsked, RateLeft
+from expunge.wire.cases.suppression import PurposeWord, Suppress
+from expunge.wire.cases.table import TYPE_OF, CaseMessage
+from expunge.wire.tasks import HoldAsked, Task, TaskKind, later_marks, pack, task_id
 
 SOURCE = "/expunge/coordinator"
 PERSON_BYTES = 80
@@ -365,7 +359,7 @@ def suppress(root: Root, time: datetime, *, taken_back: bool = False) -> list[Ou
     scope, at_ms = root.scope, millis(root.received_at)
     word: Literal["cancelled", "revoked"] = "cancelled" if taken_back else "revoked"
     words = tuple(
-        Word(purpose=purpose, at_ms=at_ms, word=word, until=scope.until, case_id=root.case_id)
+        PurposeWord(purpose=purpose, at_ms=at_ms, word=word, until=scope.until, case_id=root.case_id)
         for purpose in scope.purposes or (RESTRICTED if scope.kind is ScopeKind.RESTRICTION else EVERYTHING,)
     )
     people = [Suppress(suppression=key, words=words) for key in root.suppressions]

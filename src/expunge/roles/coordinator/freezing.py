@@ -11,26 +11,19 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from expunge.domain.case.messages import (
-    TYPE_OF,
-    Applied,
-    Froze,
-    HoldingKnown,
-    Message,
-    Place,
-    Reconsider,
-    ThawOn,
-    ThawSaid,
-    TimerFired,
-)
+from expunge.domain.aggregates.standing import Frozen
 from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record, decode
-from expunge.domain.standing import MOST_PLACES, Frozen
 from expunge.errors import InvalidMessage
 from expunge.ports import TimerKey
 from expunge.roles.coordinator.aggregates import SOURCE
 from expunge.roles.coordinator.view import LATER, View
 from expunge.roles.dead_letters import DeadLetters
+from expunge.wire.cases.case import Applied, Froze, HoldingKnown, Reconsider, ThawOn, TimerFired
+from expunge.wire.cases.said import Place
+from expunge.wire.cases.table import TYPE_OF, Message
+from expunge.wire.cases.words import ThawSaid
+from expunge.wire.controls import MOST_PLACES
 
 _HEX = re.compile(r"[0-9a-f]{32}")
 

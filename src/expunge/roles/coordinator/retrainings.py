@@ -8,20 +8,21 @@ from datetime import timedelta
 from typing import Any
 
 from expunge.domain.admission.door import Door
-from expunge.domain.case.chunks import ChunkState
-from expunge.domain.case.effects import Reschedule
-from expunge.domain.case.messages import TYPE_OF, Root
-from expunge.domain.case.state import Case
+from expunge.domain.aggregates.case.chunks import ChunkState
+from expunge.domain.aggregates.case.effects import Reschedule
+from expunge.domain.aggregates.case.state import Case
+from expunge.domain.aggregates.retraining.decide import SendJoint, Tell, Turn, WithdrawJoint
+from expunge.domain.aggregates.retraining.state import Retraining
 from expunge.domain.digest import digest, name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record
-from expunge.domain.plan import Chunk, encoded
-from expunge.domain.policy.models import Models
-from expunge.domain.retraining.decide import SendJoint, Tell, Turn, WithdrawJoint
-from expunge.domain.retraining.messages import Joined, Left, Member, Message, Scheduled, retraining_id
-from expunge.domain.retraining.state import Retraining
+from expunge.domain.planning.chunks import Chunk, encoded
+from expunge.domain.planning.policy.models import Models
 from expunge.roles.coordinator import commands
 from expunge.roles.coordinator.aggregates import SOURCE, ledger_fact
 from expunge.roles.dead_letters import DeadLetters
+from expunge.wire.cases.case import Root
+from expunge.wire.cases.retraining import JoinAsked, LeaveAsked, Member, Message, ScheduleAsked, retraining_id
+from expunge.wire.cases.table import TYPE_OF
 
 Fetch = Callable[[Member], tuple[Root, Chunk]]
 """What a member's case was opened with, and the chunk that waits: neither ever changes."""
@@ -57,12 +58,12 @@ class Voice:
             excluded_bytes=sum(map(encoded, self.body.excluded)),
             people_bytes=people_bytes,
         )
-        joined = Joined(system=self.body.system, policy=case.policy, member=member, **self._spoken())
+        joined = JoinAsked(system=self.body.system, policy=case.policy, member=member, **self._spoken())
         return to_aggregate(joined, self.record, self.event)
 
     def leave(self, chunk: ChunkState, policy: str) -> Outgoing:
         """Do not go on with it for this case."""
-        left = Left(
+        left = LeaveAsked(
             system=self.body.system,
             policy=policy,
             case_id=self.case_id,
@@ -81,7 +82,9 @@ def reschedule(said: Reschedule, case_id: str, record: Record, event: CloudEvent
     """An operator's word about when a model is made anew for a case."""
     key = retraining_id(said.system, bytes.fromhex(said.model))
     word = (*said.word[0].model_dump().values(), said.word[1]) if said.word else None
-    told = Scheduled(case_id=case_id, begin_by=said.begin_by, word=word, **_spoken(key, record, f"{case_id}{at:06d}"))
+    told = ScheduleAsked(
+        case_id=case_id, begin_by=said.begin_by, word=word, **_spoken(key, record, f"{case_id}{at:06d}")
+    )
     return to_aggregate(told, record, event)
 
 

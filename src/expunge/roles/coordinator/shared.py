@@ -4,27 +4,16 @@ from __future__ import annotations
 
 from typing import TypeGuard
 
-from expunge.domain import rates, suppression
 from expunge.domain.admission.door import Door
-from expunge.domain.case.messages import (
-    ApprovalSaid,
-    EmissionRefused,
-    Message,
-    Receipted,
-    RejectionSaid,
-    Root,
-    TimerFired,
-)
+from expunge.domain.aggregates import rate as rates
+from expunge.domain.aggregates import suppression
+from expunge.domain.aggregates.rate import Rate
+from expunge.domain.aggregates.retraining import decide as retraining
 from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Record, millis
-from expunge.domain.inlets import Outcome
 from expunge.domain.partition import partition_of
-from expunge.domain.plan import Chunk
-from expunge.domain.rates import Rate, RateAsked, RateLeft
+from expunge.domain.planning.chunks import Chunk
 from expunge.domain.registry import System
-from expunge.domain.retraining import decide as retraining
-from expunge.domain.retraining.messages import Joined, Left, Member, Scheduled, retraining_id
-from expunge.domain.suppression import Published, Suppress
 from expunge.domain.vocabulary import Claim
 from expunge.errors import Unavailable
 from expunge.ports import CaseStore, TimerKey, Topics
@@ -34,8 +23,15 @@ from expunge.roles.coordinator.emissions import Waves
 from expunge.roles.coordinator.timers import Timers
 from expunge.roles.coordinator.view import View
 from expunge.roles.dead_letters import DeadLetters
+from expunge.wire.cases.case import EmissionRefused, Receipted, Root, TimerFired
+from expunge.wire.cases.rate import RateAsked, RateLeft
+from expunge.wire.cases.retraining import JoinAsked, LeaveAsked, Member, ScheduleAsked, retraining_id
+from expunge.wire.cases.suppression import Published, Suppress
+from expunge.wire.cases.table import Message
+from expunge.wire.cases.words import ApprovalSaid, RejectionSaid
+from expunge.wire.receipts import Outcome
 
-OF_MODELS = Joined | Left | Scheduled
+OF_MODELS = JoinAsked | LeaveAsked | ScheduleAsked
 
 
 class Shared:
@@ -96,7 +92,7 @@ class Shared:
         """A model that is made anew for several cases is an aggregate of its own."""
         key = message.case_id if isinstance(message, Receipted | TimerFired) else message.retraining
         before = view.retraining(key)
-        if isinstance(message, Joined | Left):
+        if isinstance(message, JoinAsked | LeaveAsked):
             owner = message.system
         elif before is not None:
             owner = before.system

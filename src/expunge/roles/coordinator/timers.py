@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from expunge.domain.case.messages import TYPE_OF, Applied, TimerFired
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing, Record, stamp
-from expunge.domain.task import reached
 from expunge.ports import CaseStore, Progress, TimerKey
 from expunge.roles.coordinator.emissions import SOURCE
 from expunge.roles.coordinator.view import LATER, View
+from expunge.wire.cases.case import Applied, TimerFired
+from expunge.wire.cases.table import TYPE_OF
+from expunge.wire.tasks import reached
 
 TIMERS_PER_TICK = 500
 MOST_FIRED = 50_000

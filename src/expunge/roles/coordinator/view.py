@@ -6,19 +6,19 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
-from expunge.domain.case.chunks import ChunkState
-from expunge.domain.case.decide import Decision, timers
-from expunge.domain.case.messages import Root
-from expunge.domain.case.state import Case
+from expunge.domain.aggregates.case.chunks import ChunkState
+from expunge.domain.aggregates.case.decide import Decision, timers
+from expunge.domain.aggregates.case.state import Case
+from expunge.domain.aggregates.rate import Rate
+from expunge.domain.aggregates.retraining.decide import TIMER as RETRAIN_TIMER
+from expunge.domain.aggregates.retraining.state import Retraining
+from expunge.domain.aggregates.standing import Frozen, Standing
 from expunge.domain.events import Position, Record
-from expunge.domain.plan import Chunk
-from expunge.domain.rates import Rate
-from expunge.domain.retraining.decide import TIMER as RETRAIN_TIMER
-from expunge.domain.retraining.state import Retraining
-from expunge.domain.standing import Frozen, Standing
+from expunge.domain.planning.chunks import Chunk
 from expunge.domain.vocabulary import OVER
 from expunge.errors import ConfigurationError, Fenced, NotUnderstood, Unavailable
 from expunge.ports import CaseStore, Changes, TimerKey
+from expunge.wire.cases.case import Root
 
 LATER = timedelta(minutes=1)
 """When a timer fires again that has fired while its moment had passed already."""

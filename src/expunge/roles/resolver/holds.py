@@ -11,14 +11,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from expunge.domain.case.messages import Covered
 from expunge.domain.identity import Keys
-from expunge.domain.plan import Chunk
-from expunge.domain.row import KEPT_PARENTS, Row
+from expunge.domain.lineage.row import KEPT_PARENTS, Row
+from expunge.domain.planning.chunks import Chunk
 from expunge.domain.scope import SHARDS, Group, GroupKind, names_of_person
-from expunge.domain.standing import HoldAsked, HoldKind
 from expunge.ports import Index
 from expunge.roles.exclusions import names_of
+from expunge.wire.cases.case import Covered
+from expunge.wire.cases.words import HoldKind
+from expunge.wire.tasks import HoldAsked
 
 
 def covered(

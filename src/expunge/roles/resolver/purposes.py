@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from expunge.domain.row import KEPT_PARENTS, Row
+from expunge.domain.lineage.row import KEPT_PARENTS, Row
 from expunge.ports import Index
 
 

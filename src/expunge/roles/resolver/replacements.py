@@ -11,12 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from expunge.domain.identity import Keys
-from expunge.domain.marks import Mark, MarkState
-from expunge.domain.plan import Chunk
-from expunge.domain.row import KEPT_PARENTS, Row
-from expunge.domain.task import ReplacementVerdict
+from expunge.domain.lineage.marks import Mark, MarkState
+from expunge.domain.lineage.row import KEPT_PARENTS, Row
+from expunge.domain.planning.chunks import Chunk
 from expunge.ports import Index
 from expunge.roles.exclusions import names_of
+from expunge.wire.tasks import ReplacementVerdict
 
 _ENDED = frozenset({MarkState.CLEAN, MarkState.GONE})
 

@@ -11,15 +11,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from expunge.domain.admission.door import Door
-from expunge.domain.case.messages import TYPE_OF, Covered, HoldsSeen, Planned, ReplacementSeen
 from expunge.domain.digest import name
 from expunge.domain.events import EARLIEST, Event, Outgoing, Record, decode, unknown_member
-from expunge.domain.marks import MarkState
+from expunge.domain.lineage.marks import MarkState
+from expunge.domain.lineage.walk import ANEW, Walk, lots_of, nature_of, obligation_of
 from expunge.domain.partition import partition_of
-from expunge.domain.plan import Chunk, ChunkSummary, Cut, Lot, Lots, Obligation, cut
+from expunge.domain.planning.chunks import Chunk, ChunkSummary, Cut, Lot, Lots, Obligation, cut
 from expunge.domain.scope import Arrival
-from expunge.domain.task import Found, PlannedStatus, ReplacementVerdict, Task, TaskKind, reached, unpack
-from expunge.domain.walk import ANEW, Walk, lots_of, nature_of, obligation_of
 from expunge.errors import InvalidMessage, NotUnderstood, Unavailable
 from expunge.ports import (
     ChunkStore,
@@ -41,6 +39,9 @@ from expunge.roles.exclusions import left_out
 from expunge.roles.resolver.holds import covered
 from expunge.roles.resolver.replacements import Judge
 from expunge.roles.resolver.traversal import Bounds, Traversal, is_mine
+from expunge.wire.cases.case import Covered, HoldsSeen, Planned, ReplacementSeen
+from expunge.wire.cases.table import TYPE_OF
+from expunge.wire.tasks import Found, PlannedStatus, ReplacementVerdict, Task, TaskKind, reached, unpack
 
 SOURCE = "/expunge/resolver"
 CHUNK_TYPE = "expunge.plan.chunk.v1"

@@ -1,0 +1,208 @@
+"""The decision on one message: what it says is recorded, then what follows for its chunks, then for the case.
+
+Pure; the same input gives the same output for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from expunge.domain.aggregates.case import (
+    approval,
+    cancellation,
+    deadlines,
+    decisions,
+    gate,
+    holds,
+    late,
+    opening,
+    receipts,
+    replacement,
+    resolution,
+    stages,
+    watermark,
+    words,
+)
+from expunge.domain.aggregates.case.chunks import ChunkState
+from expunge.domain.aggregates.case.effects import Effect, LookIntoHolds, SetAside, SuppressAgain
+from expunge.domain.aggregates.case.fact import CaseFact
+from expunge.domain.aggregates.case.state import Case, CaseReader
+from expunge.domain.aggregates.case.turn import Turn
+from expunge.domain.aggregates.standing import Standing
+from expunge.domain.planning.policy.rules import Policies
+from expunge.domain.registry import Registry
+from expunge.domain.vocabulary import CLOSED, OVER
+from expunge.wire.cases.case import (
+    Applied,
+    Continue,
+    EmissionRefused,
+    GrantedAgain,
+    HoldingKnown,
+    HoldsSeen,
+    Late,
+    LineageChanged,
+    Planned,
+    RateAnswered,
+    Receipted,
+    Reconsider,
+    ReplacementSeen,
+    RequestTaken,
+    TimerFired,
+)
+from expunge.wire.cases.table import CaseMessage
+from expunge.wire.cases.words import (
+    ApprovalSaid,
+    CancellationSaid,
+    DecisionSaid,
+    ExtensionSaid,
+    RejectionSaid,
+    ThawSaid,
+)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Decision:
+    """What one message leads to."""
+
+    case: Case | None
+    chunks: dict[str, ChunkState]
+    facts: tuple[tuple[int, CaseFact], ...]
+    """With their sequence numbers."""
+    effects: tuple[Effect, ...]
+
+
+def decide(
+    case: Case | None,
+    reader: CaseReader,
+    message: CaseMessage,
+    appended_at: datetime,
+    registry: Registry,
+    policies: Policies,
+    standing: Standing,
+) -> Decision:
+    """The decision on one message.
+
+    Args:
+        case: the case as it stands; None if it does not exist.
+        reader: the rest of the state.
+        message: what happened.
+        appended_at: when the broker took the message: the only clock there is.
+        registry: who exists and what they can do.
+        policies: what should happen, and by when.
+        standing: what operators have said that holds for every case of the partition.
+    """
+    now = max(case.now, appended_at) if case else appended_at
+    turn = Turn(case.model_copy(update={"now": now}) if case else None, now, reader, registry, policies, standing)
+    if isinstance(message, RequestTaken):
+        opening.opened(turn, message)
+    elif case is None:
+        _set_aside(turn, message)
+    elif _concerns(message, turn.case):
+        _HANDLERS[type(message)](turn, message)
+        _follow(turn, case)
+    after = turn.case_or_none if turn.facts else case
+    return Decision(after, turn.chunks, tuple(turn.facts), tuple(turn.effects))
+
+
+def _set_aside(turn: Turn, message: CaseMessage) -> None:
+    """What somebody outside says of a case that is not there is kept for a person to see."""
+    if isinstance(message, Receipted):
+        turn.emit(SetAside(message.place, message.content, "receipt_without_case"))
+    elif isinstance(message, CONTROLS):
+        turn.emit(SetAside(message.place, message.content, "control_without_case"))
+
+
+CONTROLS = (ApprovalSaid, RejectionSaid, ExtensionSaid, CancellationSaid, DecisionSaid, ThawSaid)
+"""What operators say of one case."""
+_WHEN_OVER = (Receipted, RateAnswered, *CONTROLS)
+_WHILE_CANCELLING = (Receipted, Reconsider, HoldsSeen, RateAnswered, TimerFired, EmissionRefused, *CONTROLS)
+"""What still matters to a case that waits for systems to let go of its commands."""
+
+
+def _concerns(message: CaseMessage, case: Case) -> bool:
+    if case.status in OVER:
+        return isinstance(message, _WHEN_OVER)
+    return not case.cancelling or isinstance(message, _WHILE_CANCELLING)
+
+
+def _follow(turn: Turn, before: Case) -> None:
+    """What follows from all that was recorded: for the chunks that it concerns, then for the case."""
+    for digest in turn.to_look_at:
+        chunk = turn.chunk(digest)
+        if chunk is not None:
+            gate.look_again(turn, chunk)
+        if not turn.case.cancelling:
+            late.plan_produced(turn, digest)
+    if turn.case.let_go and not before.let_go and not turn.case.dry_run:
+        turn.emit(SuppressAgain())  # with the first plan that goes it is settled that the request is carried out
+    stages.advance(turn)
+    cancellation.end(turn)
+    for (asked, force), digests in turn.to_look_into.items():
+        which = tuple(turn.standing.holds[each] for each in asked)
+        turn.emit(LookIntoHolds(tuple(digests), which, turn.case.index_changes, force))
+
+
+def _fired(turn: Turn, message: TimerFired) -> None:
+    name, _, rest = message.timer.partition(":")
+    if name == "chunk":
+        stages.repeat(turn, rest)
+    elif turn.case.cancelling:
+        return
+    elif name == "due" and rest:
+        deadlines.provision_due(turn, rest)
+    elif name in _TIMERS:
+        _TIMERS[name](turn)
+
+
+_TIMERS: dict[str, Callable[[Turn], None]] = {
+    "walk": resolution.walk_again,
+    "settle": resolution.fix_if_walked,
+    "due": deadlines.due,
+    "warn": deadlines.warn,
+}
+"""What a moment leads to by itself; to the end of a stage, of grace or of patience leads that time has passed."""
+
+
+_HANDLERS: dict[type[Any], Callable[[Turn, Any], None]] = {
+    Planned: resolution.planned,
+    Applied: watermark.applied,
+    Late: late.late,
+    HoldingKnown: late.ask_holding,
+    ApprovalSaid: approval.approved,
+    RejectionSaid: approval.rejected,
+    RateAnswered: approval.rate_answered,
+    Continue: stages.go_on,
+    EmissionRefused: gate.refused,
+    Receipted: receipts.receipted,
+    ReplacementSeen: replacement.seen,
+    HoldsSeen: holds.seen,
+    LineageChanged: words.lineage_changed,
+    GrantedAgain: words.granted,
+    Reconsider: words.reconsider,
+    CancellationSaid: cancellation.cancelled,
+    ExtensionSaid: deadlines.extended,
+    DecisionSaid: decisions.decided,
+    ThawSaid: decisions.thawed,
+    TimerFired: _fired,
+}
+
+
+def timers(case: Case) -> dict[str, datetime]:
+    """When the case must be looked at again, by timer: a function of its state, so a rebuild has them too."""
+    if case.status in OVER or case.cancelling:
+        return {}
+    wanted = {"walk": case.walk_retry_at, "grace": case.grace_until}
+    if case.status not in CLOSED and not case.dry_run:
+        wanted |= {"due": None if case.overdue else case.due_at, "warn": None if case.warned else case.warn_at}
+        wanted |= {f"due:{each.provision}": None if each.ended else each.due_at for each in case.deadlines}
+    if case.overdue and case.status not in CLOSED and case.now < case.patient_until:
+        wanted["patience"] = case.patient_until
+    if case.open_generation is not None and case.open_generation.walked:  # else an answer is awaited, and no moment
+        wanted["settle"] = case.open_generation.settles_at
+    for generation in case.generations:
+        if generation.fixed and not generation.done:
+            wanted[f"stage:{generation.number}"] = generation.stage_ends_at
+    return {name: at for name, at in wanted.items() if at is not None}

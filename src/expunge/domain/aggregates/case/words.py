@@ -1,0 +1,100 @@
+"""Words that are held against the chunks of a case, page by page: what operators say, and what changes what they meant.
+
+Commands that are with systems are withdrawn, and a word is in force when the systems have answered (rule "withdrawn
+first"). What follows for each chunk the gate decides.
+"""
+
+from __future__ import annotations
+
+from expunge.domain.aggregates.case import approval, decisions
+from expunge.domain.aggregates.case.chunks import ChunkState, Phase
+from expunge.domain.aggregates.case.deferral import HAPPENED
+from expunge.domain.aggregates.case.effects import ReconsiderOn
+from expunge.domain.aggregates.case.fact import CaseFact
+from expunge.domain.aggregates.case.holds import IndexChanged
+from expunge.domain.aggregates.case.restriction import GRANTED, PurposeGranted
+from expunge.domain.aggregates.case.state import Case
+from expunge.domain.aggregates.case.turn import Turn
+from expunge.domain.vocabulary import OVER
+from expunge.wire.cases.case import GrantedAgain, LineageChanged, Reconsider
+
+CHUNKS_PER_MESSAGE = 200
+INDEX = "index"
+"""The lineage of something changed that holds were held against: all live chunks are looked at."""
+
+
+class Reconsidering(CaseFact):
+    """What an operator said is held against the chunks of a large case, page by page."""
+
+    fact = "reconsidering"
+    word: str
+    serial: int
+    done: bool
+
+    def change(self, case: Case) -> Case:
+        """Of several passes for one word the latest says when all is done."""
+        words = {word: serial for word, serial in case.reconsidering.items() if word != self.word}
+        words |= {} if self.done else {self.word: self.serial}
+        return case.model_copy(update={"reconsidering": dict(sorted(words.items()))})
+
+
+def reconsider(turn: Turn, message: Reconsider) -> None:
+    """Hold what stands against one page of chunks, and go on behind whatever waits."""
+    if turn.case.dry_run and not turn.case.cancelling:
+        return
+    if message.word in {GRANTED, decisions.DECIDED, HAPPENED}:
+        _look_at_all(turn, message.word, message.after)
+    else:
+        _look_at_live(turn, message)
+
+
+def granted(turn: Turn, message: GrantedAgain) -> None:
+    """A revoked purpose was granted again, or a restriction lifted.
+
+    Walks from here on leave alone what was collected since, and what was restricted for it is let go.
+    """
+    if message.granted not in turn.case.granted:
+        turn.record(PurposeGranted(granted=message.granted))
+        _look_at_all(turn, GRANTED, "")
+
+
+def lineage_changed(turn: Turn, message: LineageChanged) -> None:
+    """What was found for holds may hold no longer: no command leaves, or is repeated, before it was looked at anew."""
+    if turn.standing.asks_the_index and turn.case.alive:
+        turn.record(IndexChanged())
+        reconsider(turn, Reconsider(case_id=message.case_id, word=INDEX))
+
+
+def _look_at_live(turn: Turn, message: Reconsider) -> None:
+    approval.look_at_groups(turn)
+    if turn.case.status in OVER:
+        return
+    page = turn.live(message.after, CHUNKS_PER_MESSAGE + 1)
+    for chunk in page[:CHUNKS_PER_MESSAGE]:
+        turn.look_at(chunk.summary.digest)
+    more = len(page) > CHUNKS_PER_MESSAGE
+    serial = message.serial or turn.case.sequence
+    if more and not message.serial:
+        turn.record(Reconsidering(word=message.word, serial=serial, done=False))
+    if not more and turn.case.reconsidering.get(message.word) == message.serial:
+        turn.record(Reconsidering(word=message.word, serial=serial, done=True))
+    if more:
+        turn.emit(ReconsiderOn(message.word, page[CHUNKS_PER_MESSAGE - 1].summary.digest, serial))
+
+
+def _look_at_all(turn: Turn, word: str, after: str) -> None:
+    """Look at one page of all chunks, answered ones too."""
+    every = sorted({digest for each in turn.case.generations for digest in turn.digests(each.number)})
+    page = [digest for digest in every if digest > after][: CHUNKS_PER_MESSAGE + 1]
+    for digest in page[:CHUNKS_PER_MESSAGE]:
+        if (chunk := turn.chunk(digest)) is not None:
+            _look_at(turn, word, chunk)
+    if len(page) > CHUNKS_PER_MESSAGE:
+        turn.emit(ReconsiderOn(word, page[CHUNKS_PER_MESSAGE - 1], turn.case.sequence))
+
+
+def _look_at(turn: Turn, word: str, chunk: ChunkState) -> None:
+    if word == decisions.DECIDED:
+        decisions.exempt(turn, chunk)
+    elif chunk.phase is not Phase.WAITING:
+        turn.look_at(chunk.summary.digest)

@@ -1,0 +1,1 @@
+"""What was made from what: statements of registrars, the rows of the index, the marks of cases, and their walks."""

@@ -1,0 +1,142 @@
+"""Canonical statements: one registrar's message about one asset, in Expunge's own form. They only ever add."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import orjson
+
+from expunge.domain.digest import SIZE, hidden
+from expunge.domain.events import millis
+from expunge.domain.lineage.row import (
+    KEPT_ALIASES,
+    KEPT_ATTRIBUTES,
+    KEPT_PARENTS,
+    KEPT_REFS,
+    SUBJECT_BYTES,
+    Holding,
+    Row,
+    combine,
+    moment,
+)
+
+
+class Named(NamedTuple):
+    """A person named by a statement: the pseudonym, and the system's own handle for them."""
+
+    pseudonym: bytes
+    ref: str | None = None
+    person: str = ""
+    """Names with the same label in one statement are one person's; without one each stands for itself."""
+
+    def __repr__(self) -> str:
+        return hidden(self)
+
+
+@dataclass(slots=True, repr=False)
+class Statement:
+    """One registrar's message about one asset, with pseudonyms instead of ids. Every tuple is sorted, without doubles.
+
+    It is not frozen for speed alone (an indexer makes tens of thousands a second); nobody changes one.
+    """
+
+    asset: str
+    kinds: tuple[str, ...] = ()
+    systems: tuple[str, ...] = ()
+    parents: tuple[str, ...] = ()
+    subjects: tuple[Named, ...] = ()
+    data_sources: tuple[str, ...] = ()
+    purposes: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    collected_at: str = ""
+    derived_at: str = ""
+    content_digest: str = ""
+    shared: bool = False
+    removed: bool = False
+    aliases: tuple[str, ...] = ()
+    command_id: str = ""
+    attributes: tuple[tuple[str, str], ...] = ()
+    holding: Holding | None = None
+
+    def data(self) -> dict[str, Any]:  # noqa: C901, PLR0912 - a list of fields; a loop over names takes twice as long
+        """The statement as it stands on the `assets` topic; empty fields are left out."""
+        fields: dict[str, Any] = {"asset": self.asset}
+        if self.aliases:
+            fields["aliases"] = self.aliases
+        if self.categories:
+            fields["categories"] = self.categories
+        if self.collected_at:
+            fields["collected_at"] = self.collected_at
+        if self.command_id:
+            fields["command_id"] = self.command_id
+        if self.data_sources:
+            fields["data_sources"] = self.data_sources
+        if self.derived_at:
+            fields["derived_at"] = self.derived_at
+        if self.kinds:
+            fields["kinds"] = self.kinds
+        if self.parents:
+            fields["parents"] = self.parents
+        if self.purposes:
+            fields["purposes"] = self.purposes
+        if self.removed:
+            fields["removed"] = True
+        if self.shared:
+            fields["shared"] = True
+        if self.systems:
+            fields["systems"] = self.systems
+        if self.attributes:
+            fields["attributes"] = dict(self.attributes)
+        if self.content_digest:
+            fields["digest"] = self.content_digest
+        if self.holding:
+            fields["holding"] = self.holding.data()
+        if self.subjects:
+            named = [(each.pseudonym.hex(), each.ref or "") for each in self.subjects]
+            fields["subjects"] = sorted(set(named)) if len(named) > 1 else named
+            if len(named) > 1 and (several := [names for names in self._persons() if len(names) > 1]):
+                fields["persons"] = sorted(sorted(each.hex() for each in names) for names in several)
+        return fields
+
+    def _persons(self) -> list[set[bytes]]:
+        """The pseudonyms that it names, those of one person together."""
+        if len(self.subjects) == 1:
+            return [{self.subjects[0].pseudonym}]
+        persons: dict[str | bytes, set[bytes]] = {}
+        for each in self.subjects:
+            persons.setdefault(each.person or each.pseudonym, set()).add(each.pseudonym)
+        return list(persons.values())
+
+    def row(self, parents: tuple[bytes, ...]) -> Row:
+        """What this statement alone says; rows of one asset are merged.
+
+        Args:
+            parents: the keys of `parents`.
+        """
+        people = {min(names) for names in self._persons()}
+        refs = [(each.pseudonym.hex(), each.ref) for each in self.subjects if each.ref]
+        return Row(
+            self.asset,
+            combine(self.kinds, self.systems, self.data_sources, self.purposes, self.categories),
+            max(0, int(moment(self.collected_at).timestamp())) if self.collected_at else 0,
+            max(0, millis(moment(self.derived_at))) if self.derived_at else 0,
+            min(people, default=b"")[:SUBJECT_BYTES],
+            self.shared or len(people) > 1,
+            self.removed,
+            tuple(sorted(set(parents))[:KEPT_PARENTS]) if len(parents) > 1 else parents,
+            frozenset(sorted(refs)[:KEPT_REFS]) if refs else _NONE,
+            tuple(sorted(self.attributes)[:KEPT_ATTRIBUTES]) if self.attributes else (),
+            self.holding,
+            self.aliases[:KEPT_ALIASES],
+        )
+
+
+_NONE: frozenset[tuple[str, str]] = frozenset()
+
+
+def identity_of(data: dict[str, Any]) -> str:
+    """The digest that names a statement on `assets`: said again, it is the same message."""
+    raw = orjson.dumps(data, option=orjson.OPT_SORT_KEYS)
+    return hashlib.blake2b(raw, digest_size=SIZE).hexdigest()

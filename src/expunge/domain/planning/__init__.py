@@ -1,0 +1,1 @@
+"""What must happen to each asset, by policy, and how it is cut into commands."""

@@ -1,0 +1,39 @@
+"""`assets`: canonical statements, from which the index can be built."""
+
+from __future__ import annotations
+
+from expunge.domain.values import Hex
+from expunge.wire.form import Outlet
+
+
+class HoldingStated(Outlet):
+    """The holding's part of a canonical statement."""
+
+    namespaces: tuple[str, ...]
+    data_sources: tuple[str, ...]
+    declared: str
+    withdrawn: str
+
+
+class AssetStated(Outlet):
+    """A canonical statement: pseudonyms instead of ids. The rebuild source of the index."""
+
+    asset: str
+    kinds: tuple[str, ...] = ()
+    systems: tuple[str, ...] = ()
+    parents: tuple[str, ...] = ()
+    subjects: tuple[tuple[Hex, str], ...] = ()
+    persons: tuple[tuple[Hex, ...], ...] = ()
+    """Of the subjects, those that are one person's."""
+    data_sources: tuple[str, ...] = ()
+    purposes: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    collected_at: str | None = None
+    derived_at: str | None = None
+    digest: str | None = None
+    shared: bool = False
+    removed: bool = False
+    aliases: tuple[str, ...] = ()
+    command_id: Hex | None = None
+    attributes: dict[str, str] = {}
+    holding: HoldingStated | None = None

@@ -1,0 +1,283 @@
+"""What happens to one case, as it is said on `cases`. Everything from outside a decision enters here.
+
+See rule "time and ids".
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from expunge.domain.planning.chunks import ChunkSummary
+from expunge.domain.scope import Granted, Scope
+from expunge.domain.values import Hex, Value
+from expunge.domain.vocabulary import Regime
+from expunge.wire.cases.said import Place
+from expunge.wire.receipts import Outcome
+from expunge.wire.requests import Matter
+from expunge.wire.tasks import PlannedStatus, ReplacementVerdict
+
+
+class Seal(Value):
+    """One identity of the person, sealed to one system's public key."""
+
+    system: str
+    pseudonym: Hex
+    also: tuple[Hex, ...] | None = None
+    """Pseudonyms of the same id under earlier versions of its normaliser; None: 0.1 took it, and did not say."""
+    sealed: str
+
+
+class Root(Value):
+    """What a case was opened with: the only part of it that names people. It stands in `plans`, once, for ever."""
+
+    case_id: Hex
+    request_id: str
+    source: str
+    event_id: str
+    publisher: str
+    scope: Scope
+    regime: Regime
+    jurisdiction: str | None = None
+    received_at: datetime
+    policy: Hex
+    """The policy in force when the request was taken: the whole case is carried out under it (rule "pinned policy")."""
+    clamped: bool = False
+    """`received_at` lay in the future and was set to the append time (rule "dates")."""
+    correlation_id: str | None = None
+    batch: str | None = None
+    dry_run: bool = False
+    salt: str
+    matter: Matter | None = None
+    """The order that the request carries out, in its own words."""
+    seals: tuple[Seal, ...] = ()
+    suppressions: tuple[Hex, ...] = ()
+    """The keys under which the person must not be collected again: under a key of their own, so that ingesters can
+    compute them; none for somebody whom the publisher names by pseudonym alone."""
+    watermark: dict[str, dict[str, int]]
+    content: Hex
+    """Keyed digest of what was asked; salt, seals and watermark are no part of it (rule "salts")."""
+    place: Place
+
+
+class RequestTaken(Value):
+    """Intake took a request."""
+
+    case_id: Hex
+    root: Root
+
+
+class Planned(Value):
+    """A resolver answered a task."""
+
+    case_id: Hex
+    task_id: Hex
+    generation: int
+    status: PlannedStatus
+    spawned: tuple[Hex, ...] = ()
+    chunks: tuple[ChunkSummary, ...] = ()
+    containers: tuple[tuple[Hex, int], ...] = ()
+    """To be planned when the walk has ended; with when they came back (milliseconds since 1970), or 0."""
+    population: dict[str, int] = {}
+    """System -> how many assets it has registered, about: the answer to the first task says so."""
+    watermark: dict[str, dict[str, int]] = {}
+    """Of a task that registered what a system discovered: the ends of the inlets after that."""
+
+
+class TargetAnswer(Value):
+    """One target's claim inside a receipt."""
+
+    asset: str
+    outcome: Outcome
+    replacement: str = ""
+    """The key of the model that took its place, where the system names one."""
+
+
+class Receipted(Value):
+    """A system's receipt, taken at the door. `system` is the topic's, whatever the receipt says of itself."""
+
+    case_id: Hex
+    command_id: Hex
+    system: str
+    attempt: int
+    sequence: int
+    status: Literal["accepted", "done", "failed", "withdrawn"]
+    all: Outcome | None = None
+    answers: tuple[TargetAnswer, ...] = ()
+    expected_by: datetime | None = None
+    replacement: str = ""
+    """The key of the model that took the place of what is said of `all`."""
+    joint: str = ""
+    """The command under which the system is, or will be, told for several cases at once (`aggregates.retraining`)."""
+    begun: bool = False
+    """That it has been told."""
+    content: Hex
+    watermark: dict[str, dict[str, int]] = {}
+    """The ends of the registration inlets, where it names a replacement that may lie there."""
+    place: Place
+    appended_ms: int = 0
+    """When the receipt was appended: what is stated later has come back."""
+
+    def replacement_of(self, asset: str) -> str:
+        """The key of the model that took an asset's place, as the system says; empty where it names none."""
+        mine = [each.replacement for each in self.answers if each.asset == asset]
+        return mine[-1] if mine else self.replacement
+
+
+class LateAsset(Value):
+    """An asset registered after the walk had passed the place where it belongs."""
+
+    key: Hex
+    arrival: int
+    command_id: str = ""
+    """The command that produced it, as its registrar says; the index must agree (rule "own products")."""
+    via: tuple[Hex, ...] = ()
+    """Of such an asset: by which of its parents it is late, or its own key where it was reached before; a few."""
+    named: bool = False
+    """Of such an asset: it names the person, or states the data source."""
+    returned: int = 0
+    """It had been purged, and was stated again after that: when (milliseconds since 1970; rule "returns")."""
+    collected: int = 0
+    """What the statement says of its collection (seconds since 1970), if nothing but the person leads to it."""
+
+
+class Late(Value):
+    """The indexer found assets under marks of this case."""
+
+    case_id: Hex
+    assets: tuple[LateAsset, ...]
+
+
+class HoldingKnown(Value):
+    """A holding was declared: every open case of the partition must ask it."""
+
+    holding: Hex
+    case_id: str = ""
+    """Said to this case alone, which was frozen when the others were told."""
+    after: str = ""
+    """The last case that was told; the broadcast goes on behind it."""
+
+
+class TimerFired(Value):
+    """Something is due: `walk`, `settle`, `warn`, `due`, `stage` (of a generation), `chunk` (it is asked again)."""
+
+    case_id: Hex
+    timer: str
+
+
+class Continue(Value):
+    """The coordinator's message to itself: the stage has more commands to send."""
+
+    case_id: Hex
+    generation: int
+    stage: int
+
+
+class GrantedAgain(Value):
+    """A purpose that this case revoked was granted again: what is collected from then on is not the case's."""
+
+    case_id: Hex
+    granted: Granted
+
+
+class Reconsider(Value):
+    """The coordinator's message to itself: a word must be held against more chunks of a case."""
+
+    case_id: Hex
+    word: str
+    after: str = ""
+    """The last chunk that it was held against."""
+    serial: int = 0
+    """The number of the pass: of several passes for one word the latest says when all is done."""
+
+
+class Covered(Value):
+    """What holds cover in one chunk."""
+
+    chunk: Hex
+    covered: tuple[tuple[str, tuple[int, ...]], ...]
+    """Hold and ordinals, of those holds that cover something."""
+
+
+class HoldsSeen(Value):
+    """A resolver looked into holds."""
+
+    case_id: Hex
+    number: int
+    """Of the last hold that it looked into."""
+    found: tuple[Covered, ...]
+    """Every chunk that was asked about."""
+    after: int = 0
+    """How many changes of the index the case had heard of when it asked."""
+    ready: bool = True
+    """False: the indexers have not passed what lay before the holds, so nothing was looked at."""
+    ahead: bool = False
+    """They have not, and it was looked at all the same: the case has waited for them for long enough."""
+
+
+class LineageChanged(Value):
+    """An indexer learnt something of what was looked at for holds: what was found then may hold no longer."""
+
+    case_id: Hex
+
+
+class EmissionRefused(Value):
+    """The broker refused a command for good: it never left (rule "refused records")."""
+
+    case_id: Hex
+    command_id: Hex
+    attempt: int
+    reason: str
+
+
+class ReplacementSeen(Value):
+    """A resolver looked at a model that took another's place: does the case's data lead to it?"""
+
+    case_id: Hex
+    chunk: Hex
+    replacement: Hex
+    """Its key."""
+    verdict: ReplacementVerdict
+
+
+class RateAnswered(Value):
+    """What a plan that asked was told: it may go, or it waits at a place in a group."""
+
+    case_id: Hex
+    generation: int
+    rate: Hex
+    group: int = 0
+    place: int = 0
+    rules: tuple[str, ...] = ()
+
+
+class Applied(Value):
+    """The indexers have applied every statement that was there when the request arrived."""
+
+    case_id: Hex
+    watermark: dict[str, dict[str, int]]
+
+
+class Froze(Value):
+    """A message of the case ended its processes elsewhere, and was set aside: the case must wait for a person."""
+
+    case_id: Hex
+    reason: str
+    place: Place
+
+
+class ThawOn(Value):
+    """The coordinator's message to itself: the next of the messages that waited."""
+
+    case_id: Hex
+    number: int
+    """How many were handled before."""
+
+
+class RequestSetAside(Value):
+    """A request ended processes before it became a case; its publisher is told, unless the case is there already."""
+
+    case_id: Hex
+    publisher: str
+    rejection: dict[str, Any]
+    """The data of `expunge.request.rejected.v1`."""

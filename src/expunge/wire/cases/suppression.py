@@ -1,0 +1,43 @@
+"""What is said of suppressions: words for them, and what was read back."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from expunge.domain.values import Hex, Value
+
+
+class PurposeWord(Value):
+    """One word about one purpose."""
+
+    purpose: str
+    at_ms: int
+    """`received_at`, in milliseconds since 1970."""
+    word: Literal["revoked", "granted", "cancelled"]
+    until: int = 0
+    """Of a revocation: only what was collected up to here (seconds since 1970) is meant; 0: everything."""
+    case_id: str = ""
+    """The case that carries a revocation out, or that was cancelled."""
+
+
+class Suppress(Value):
+    """Words for one suppression, on `cases`."""
+
+    suppression: Hex
+    data_source: str = ""
+    """Set for a data source; else the key is a person's."""
+    words: tuple[PurposeWord, ...]
+
+
+class Published(Value):
+    """What was read back from `suppressions`: whoever finds less there than it knows publishes again.
+
+    See rule "nothing overwritten".
+    """
+
+    suppression: Hex
+    sequence: Annotated[int, Field(ge=0, lt=2**63)]
+    lifted: bool = False
+    """A tombstone was read: nothing is suppressed there."""

@@ -1,0 +1,196 @@
+"""What operators say, as it is said on `cases`: of one case, or of every case of a partition."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from expunge.domain.values import Hex, Value
+from expunge.wire.cases.rate import Verdict
+from expunge.wire.cases.said import Order, Place
+from expunge.wire.controls import Option
+
+
+class HoldKind(StrEnum):
+    """What a hold is about."""
+
+    CASE = "case"
+    SUBJECT = "subject"
+    DATA_SOURCE = "data_source"
+    ASSET = "asset"
+    SYSTEM = "system"
+
+
+class Held(Value):
+    """What a hold covers. A person stands here as a pseudonym, an asset as its key."""
+
+    kind: HoldKind
+    value: str
+
+    @property
+    def known_at_once(self) -> bool:
+        """Whether a command says by itself that it is covered; for the others a resolver looks at its targets."""
+        return self.kind in {HoldKind.CASE, HoldKind.SYSTEM}
+
+
+class Hold(Value):
+    """A duty to keep something, whatever a request says (rule "holds")."""
+
+    hold_id: str
+    scope: Held
+    basis: str
+    """Its legal basis, in the operator's words."""
+    custodian: str
+    """Who answers for it."""
+    operator: str
+    review_by: datetime | None = None
+    """Past this it is reported as overdue for review; it is never lifted by that."""
+    placed_at: datetime
+    word: str = ""
+    """The name of the word (`name_of_word`), by which whoever said it sees that it is heard."""
+    content: Hex
+    """Keyed digest of what was said: the same id with other content is another hold, and refused."""
+    order: Order
+    number: int = 0
+    """In one partition: holds are counted as they are heard."""
+    watermark: dict[str, dict[str, int]] = {}
+    """The ends of the registration inlets when it was placed: what lies before may say that it covers something."""
+
+
+class Release(Value):
+    """The end of a hold."""
+
+    at: datetime
+    operator: str
+    order: Order
+    word: str = ""
+
+
+class Pause(Value):
+    """The latest word about one scope: `all`, `system:NAME`, `publisher:NAME`, or `case:ID`."""
+
+    scope: str
+    paused: bool
+    operator: str
+    at: datetime
+    order: Order
+    word: str = ""
+
+
+class ApprovalSaid(Value):
+    """An operator approved a plan."""
+
+    case_id: Hex
+    operator: str
+    plan_digest: Hex
+    content: Hex
+    place: Place
+
+
+class RejectionSaid(Value):
+    """An operator rejected a plan."""
+
+    case_id: Hex
+    operator: str
+    plan_digest: Hex
+    reason: str
+    content: Hex
+    place: Place
+
+
+class ExtensionSaid(Value):
+    """An operator takes more time."""
+
+    case_id: Hex
+    operator: str
+    reason: str
+    content: Hex
+    place: Place
+
+
+class CancellationSaid(Value):
+    """An operator takes a request back."""
+
+    case_id: Hex
+    operator: str
+    content: Hex
+    place: Place
+
+
+class DecisionSaid(Value):
+    """An operator settles what is open in a system, or when a model is made anew."""
+
+    case_id: Hex
+    operator: str
+    system: str
+    model: str = ""
+    """The key of the model that is meant."""
+    option: Option
+    due_at: datetime | None = None
+    content: Hex
+    place: Place
+
+
+class ThawSaid(Value):
+    """An operator lets a frozen case go on: what waited is handled in order, one message after the other."""
+
+    case_id: Hex
+    operator: str
+    content: Hex
+    place: Place
+    places: tuple[Place, ...] = ()
+    """What other roles had set aside and was published again, or is left out for good."""
+    skip: str = ""
+    """Which message that waits is left out, as `Frozen.turn` names it; empty: none."""
+    watermark: dict[str, dict[str, int]] = {}
+    """How far the indexers must come, where registrations were published again."""
+
+
+class PauseSaid(Value):
+    """An operator pauses a scope, or lets it go on: for every case of a partition."""
+
+    pause: Pause
+    after: str = ""
+    """The last case that was told; the broadcast goes on behind it."""
+
+
+class HoldSaid(Value):
+    """An operator places a hold: for every case of a partition."""
+
+    hold: Hold
+    place: Place
+    after: str = ""
+
+
+class ReleaseSaid(Value):
+    """An operator releases a hold."""
+
+    hold_id: str
+    release: Release
+    content: Hex
+    place: Place
+    after: str = ""
+
+
+class HoldReadBack(Value):
+    """What was read back from `holds`: its owner publishes again what is not the newest.
+
+    See rule "nothing overwritten".
+    """
+
+    hold_id: str
+    sequence: int
+
+
+class GroupSaid(Value):
+    """What operators have said about a group: for every case of a partition."""
+
+    rate: Hex
+    verdict: Verdict
+    after: str = ""
+
+
+Control = ApprovalSaid | RejectionSaid | ExtensionSaid | CancellationSaid | DecisionSaid | ThawSaid
+
+Said = PauseSaid | HoldSaid | ReleaseSaid | GroupSaid
+"""What operators say for every case."""
