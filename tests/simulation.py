@@ -31,10 +31,11 @@ from expunge.domain.aggregates.case.chunks import ChunkState
 from expunge.domain.aggregates.case.fact import CaseFact, apply
 from expunge.domain.aggregates.case.opening import Opened
 from expunge.domain.aggregates.case.state import Case
+from expunge.domain.aggregates.decision import Context
 from expunge.domain.aggregates.retraining.facts import RetrainFact, first_state
 from expunge.domain.aggregates.retraining.facts import apply as apply_retraining
 from expunge.domain.aggregates.retraining.state import Retraining
-from expunge.domain.aggregates.standing import Standing, hold_word
+from expunge.domain.aggregates.standing.state import Standing, hold_word
 from expunge.domain.digest import name
 from expunge.domain.events import CONTENT_TYPE, Event, Outgoing, Position, Record, stamp
 from expunge.domain.identity import Keys
@@ -52,6 +53,7 @@ from expunge.roles.resolver.resolver import Resolver
 from expunge.roles.resolver.traversal import Bounds
 from expunge.runtime.loop import Loop
 from expunge.wire import ledger
+from expunge.wire.cases.said import Place
 from expunge.wire.cases.words import Hold
 
 START = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
@@ -80,6 +82,12 @@ REGISTRY = Registry(
         Operator(name="pia", roles=("pause",)),
     ),
 )
+
+
+def context(at: datetime = START, registry: Registry = REGISTRY) -> Context:
+    """What a decision of an aggregate may look at, of a message at the front of `cases`."""
+    place = Place(topic="cases", partition=0, offset=0)
+    return Context(at, place, registry, MemoryPolicies(SHIPPED), Keys(b"s" * 32), Standing())
 
 
 SHIPPED = load_policy(None).model_copy(update={"models": Models()})

@@ -22,8 +22,7 @@ from expunge.domain.aggregates.case.models import is_model, state_of  # noqa: E4
 from expunge.domain.aggregates.case.opening import Opened  # noqa: E402
 from expunge.domain.aggregates.retraining.facts import apply as apply_retraining  # noqa: E402
 from expunge.domain.aggregates.retraining.facts import first_state  # noqa: E402
-from expunge.domain.aggregates.retraining.state import Phase as RetrainPhase  # noqa: E402
-from expunge.domain.aggregates.retraining.state import Retraining  # noqa: E402
+from expunge.domain.aggregates.retraining.state import Retraining, RoundPhase  # noqa: E402
 from expunge.domain.events import stamp  # noqa: E402
 from expunge.domain.partition import partition_of  # noqa: E402
 from expunge.domain.planning.policy.models import Models  # noqa: E402
@@ -177,7 +176,7 @@ def of_retrain(world: World, key: str, found: Steps) -> None:
 
     def name(state: Retraining) -> str:
         waits = "collecting" if state.waiting else "idle"
-        return waits if state.phase is RetrainPhase.IDLE else state.phase.value
+        return waits if state.phase is RoundPhase.IDLE else state.phase.value
 
     kept = world.retraining(key)
     state = first_state(key, kept.system, kept.policy, kept.now)

@@ -12,7 +12,7 @@ from expunge.domain.planning.policy.limits import Of, Per, RateRule, Threshold
 from expunge.domain.planning.policy.models import Models
 from expunge.domain.planning.policy.rules import Grace
 from expunge.ports import Topics
-from expunge.roles.coordinator.emissions import policy_part
+from expunge.roles.common import policy_part
 from tests.simulation import PARTITIONS, World, honest, receipt
 
 

@@ -33,7 +33,7 @@ from expunge.domain.aggregates.case.chunks import ChunkState
 from expunge.domain.aggregates.case.state import Case
 from expunge.domain.aggregates.rate import Rate
 from expunge.domain.aggregates.retraining.state import Retraining
-from expunge.domain.aggregates.standing import Frozen
+from expunge.domain.aggregates.standing.state import Frozen
 from expunge.domain.identity import Keys
 from expunge.domain.partition import partition_of
 from expunge.domain.planning.chunks import Chunk
@@ -41,8 +41,8 @@ from expunge.domain.planning.policy.rules import Policy
 from expunge.errors import ConfigurationError, Unavailable
 from expunge.ports import Role
 from expunge.roles import ROLES
+from expunge.roles.common import policy_part
 from expunge.roles.coordinator.coordinator import Coordinator
-from expunge.roles.coordinator.emissions import policy_part
 from expunge.roles.indexer import Indexer
 from expunge.roles.intake import Intake
 from expunge.roles.notary import Notary

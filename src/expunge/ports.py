@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, NamedTuple, Protocol, TypeVar
 
-from expunge.domain.aggregates.case.chunks import ChunkState
+from expunge.domain.aggregates.case.overlay import Changed
 from expunge.domain.aggregates.case.state import Case, CaseReader
 from expunge.domain.aggregates.rate import Rate
 from expunge.domain.aggregates.retraining.state import Retraining
-from expunge.domain.aggregates.standing import Standing
+from expunge.domain.aggregates.standing.state import Standing
 from expunge.domain.aggregates.suppression import Suppression
 from expunge.domain.digest import hidden
 from expunge.domain.events import Outgoing, Position, Record
@@ -247,7 +247,7 @@ class Changes:
 
     cases: dict[str, Case] = field(default_factory=dict)
     roots: dict[str, Root] = field(default_factory=dict)
-    chunks: dict[tuple[str, str], ChunkState] = field(default_factory=dict)
+    chunks: Changed = field(default_factory=dict)
     timers: dict[TimerKey, datetime | None] = field(default_factory=dict)
     suppressions: dict[str, Suppression] = field(default_factory=dict)
     rates: dict[str, Rate] = field(default_factory=dict)

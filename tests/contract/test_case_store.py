@@ -10,7 +10,7 @@ from expunge.adapters.memory.stores import MemoryCaseStore, MemoryNotaryStore
 from expunge.adapters.redis.cases import RedisCaseStore, RedisNotaryStore
 from expunge.domain.aggregates.case.chunks import ChunkState, Phase
 from expunge.domain.aggregates.case.state import Case
-from expunge.domain.aggregates.standing import Standing
+from expunge.domain.aggregates.standing.state import Standing
 from expunge.domain.digest import digest, name
 from expunge.domain.events import Position
 from expunge.domain.planning.chunks import Chunk

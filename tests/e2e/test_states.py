@@ -26,7 +26,7 @@ from expunge.domain.aggregates.case.models import ModelState, is_model, state_of
 from expunge.domain.aggregates.case.opening import Opened
 from expunge.domain.aggregates.retraining.facts import RetrainFact, first_state
 from expunge.domain.aggregates.retraining.facts import apply as apply_retraining
-from expunge.domain.aggregates.retraining.state import Phase as JointPhase
+from expunge.domain.aggregates.retraining.state import RoundPhase
 from expunge.domain.events import stamp
 from expunge.domain.vocabulary import Action, Claim, Status
 from expunge.wire import ledger
@@ -356,5 +356,5 @@ def test_every_state_was_reached(lab: Lab) -> None:
     assert cases == set(Status)
     assert phases == set(Phase)
     assert models == set(ModelState)
-    assert joint == set(JointPhase)
+    assert joint == set(RoundPhase)
     assert lab.held >= {"taking effect", "in force", "overdue for review", "released"}

@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from expunge.adapters.redis.server import Server
-from expunge.domain.aggregates.standing import hold_word
+from expunge.domain.aggregates.standing.state import hold_word
 from expunge.domain.planning.policy.limits import Of, Per, RateRule, Threshold
 from expunge.domain.planning.policy.models import Models
 from expunge.domain.planning.policy.rules import Grace

@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 
 from expunge.domain.aggregates.retraining.decide import SendJoint, Tell, decide
 from expunge.domain.aggregates.retraining.facts import apply, first_state
-from expunge.domain.aggregates.retraining.state import Phase, Retraining
+from expunge.domain.aggregates.retraining.state import Retraining, RoundPhase
 from expunge.domain.planning.chunks import MAX_EXCLUDED
-from expunge.domain.registry import System
+from expunge.domain.registry import Registry, System
 from expunge.domain.vocabulary import STRICTNESS, Action, Claim
 from expunge.wire.cases.case import Receipted, TimerFired
 from expunge.wire.cases.retraining import JoinAsked, LeaveAsked, Member
 from expunge.wire.cases.said import Place
 from expunge.wire.receipts import Outcome
 from tests.properties.test_core import Asked, Asset, Script, lineages, names
-from tests.simulation import START, World
+from tests.simulation import START, World, context
 
 KINDS = st.sampled_from(["ann", "bob", "withdrawal", "asset"])
 STRICT = {action.value: rank for rank, action in enumerate(STRICTNESS)}
@@ -81,6 +81,7 @@ def made_from(assets: list[Asset], name: str) -> set[str]:
 SYSTEM = System(name="ml", actions=(Action.RETRAIN_WITHOUT,), timeout_seconds=3600, retry_seconds=60, retries=2)
 PLACE = Place(topic="cases", partition=0, offset=0)
 KEY = "ab" * 16
+REGISTRY = Registry(systems=(SYSTEM,))
 said = st.one_of(
     st.tuples(st.just("join"), st.integers(0, 5), st.integers(0, 48), st.integers(1, 600)),
     st.tuples(st.just("leave"), st.integers(0, 5)),
@@ -104,12 +105,10 @@ class Cases:
 
     def hear(self, message: Any) -> None:
         self.last = message
-        turn = decide(self.state, message, self.now, SYSTEM, PLACE)
-        if turn is None:
-            return
-        self.state = turn.state
-        self.facts += [fact for _, fact in turn.facts]
-        for emission in turn.emissions:
+        decision = decide(self.state, message, context(self.now, REGISTRY))
+        self.state = decision.state
+        self.facts += [fact for _, fact in decision.facts]
+        for emission in decision.effects:
             if isinstance(emission, Tell):
                 receipt = emission.receipt
                 self.told.setdefault(receipt.command_id, []).append(receipt.status)
@@ -125,7 +124,7 @@ class Cases:
         if self.state and self.state.timer and self.state.timer <= self.now:
             self.hear(TimerFired(case_id=KEY, timer="retrain"))
         state = self.state
-        if state and state.phase is Phase.IDLE:
+        if state and state.phase is RoundPhase.IDLE:
             assert all(each.begin_by > self.now for each in state.waiting.values())
 
     def spoken(self, number: int) -> dict[str, Any]:
@@ -146,7 +145,7 @@ class Cases:
             due_at=due,
             latest=due,
             heard=self.heard.get(command, 0),
-            excludes=f"{number % 3:032x}",
+            excludes=f"{number % 3:02x}{excluded:030x}",  # the same digest is the same list
             excluded=excluded,
             excluded_bytes=10,
             people_bytes=10,
@@ -178,7 +177,7 @@ class Cases:
                 place=PLACE,
             )
         )
-        if state.phase is Phase.SENT and word in {"retrained_without", "deferred"}:
+        if state.phase is RoundPhase.SENT and word in {"retrained_without", "deferred"}:
             for member in state.present:  # whoever was served does not wait any more
                 self.joined = {n: each for n, each in self.joined.items() if each.command_id != member.command_id}
 
@@ -205,10 +204,10 @@ def test_nobody_is_forgotten_and_no_moment_is_missed(history: list[tuple[Any, ..
     state = cases.state
     if state is None:
         return
-    waiting = {**state.waiting, **{each.command_id: each for each in state.present if state.phase is Phase.SENT}}
+    waiting = {**state.waiting, **{each.command_id: each for each in state.present if state.phase is RoundPhase.SENT}}
     assert {member.command_id for member in cases.joined.values()} <= waiting.keys()
-    assert state.phase is not Phase.SENT or state.present
-    assert bool(state.leaving) == (state.phase is Phase.RECALLED)
+    assert state.phase is not RoundPhase.SENT or state.present
+    assert bool(state.leaving) == (state.phase is RoundPhase.RECALLED)
     assert all("accepted" in cases.told[command] for command in waiting)
     replayed = first_state(KEY, "ml", KEY, state.now)
     for fact in cases.facts:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from expunge.domain.aggregates.retraining import decide
-from expunge.domain.aggregates.retraining.state import Phase, Retraining
+from expunge.domain.aggregates.retraining.state import Retraining, RoundPhase
 from expunge.domain.planning.policy.models import Models
 from tests.simulation import World, honest, receipt
 
@@ -190,7 +190,7 @@ def test_when_nobody_waits_any_more_its_owner_is_told_not_to_go_on() -> None:
     world.tick(600)
     world.settle(ticks=1)
     assert {world.status(case_id) for case_id in cases} == {"cancelled"}
-    assert aggregate(world).phase is Phase.IDLE
+    assert aggregate(world).phase is RoundPhase.IDLE
 
 
 @pytest.mark.parametrize("word", ["pause", "hold"])
@@ -202,7 +202,7 @@ def test_what_keeps_everybody_back_withdraws_it_and_its_end_lets_it_begin_anew(w
         world.order("hold.placed", key="h", hold_id="h", scope={"asset": "model"}, basis="b", custodian="c")
     world.settle(ticks=1)
     assert len(set(withdrawn(world))) == 1
-    assert aggregate(world).phase is Phase.IDLE
+    assert aggregate(world).phase is RoundPhase.IDLE
     assert not any(each.telling or each.unsettled for each in world.standing())  # the word is in force
     world.answers.clear()
     if word == "pause":
@@ -620,10 +620,10 @@ def test_an_owner_that_had_finished_when_it_was_told_not_to_go_on_may_say_so() -
     world.deaf.add("ml")
     world.say("request.cancelled", case_id, reason="x")
     world.settle(ticks=1)
-    assert aggregate(world).phase is Phase.RECALLED
+    assert aggregate(world).phase is RoundPhase.RECALLED
     world.publish("receipts.ml", "expunge.purge.receipted.v1", receipt(command, all={"claim": "deleted"}), source="/ml")
     world.settle(ticks=1)
-    assert aggregate(world).phase is Phase.IDLE
+    assert aggregate(world).phase is RoundPhase.IDLE
     assert world.status(case_id) == "cancelled"
     assert world.confirmations("cancelled", case_id=case_id)[0]["counts"]["model"] == {"deleted": 1}
 
@@ -760,7 +760,7 @@ def test_what_its_owner_has_put_off_is_withdrawn_too(word: str) -> None:
     world.deaf.clear()
     world.tick(3600)
     world.settle(ticks=1)
-    assert aggregate(world).phase is Phase.IDLE
+    assert aggregate(world).phase is RoundPhase.IDLE
     assert not any(each.unsettled for each in world.standing())
 
 
@@ -783,7 +783,7 @@ def test_what_an_owner_says_of_another_asset_ends_nothing() -> None:
     results = [{"asset": "another", "claim": "deleted"}]
     world.publish("receipts.ml", "expunge.purge.receipted.v1", receipt(command, results=results), source="/ml")
     world.settle(ticks=1)
-    assert aggregate(world).phase is Phase.SENT
+    assert aggregate(world).phase is RoundPhase.SENT
     assert world.status(case_id) == "purging"
 
 
@@ -800,7 +800,7 @@ def test_an_answer_with_the_number_of_a_promise_is_an_answer(status: str) -> Non
         again = receipt(command, all={"claim": "deleted"})
         world.publish("receipts.ml", "expunge.purge.receipted.v1", again, source="/ml", event="again")
         world.settle(ticks=1)
-    assert aggregate(world).phase is Phase.IDLE
+    assert aggregate(world).phase is RoundPhase.IDLE
     assert world.status(case_id) == "completed"
 
 

@@ -70,6 +70,18 @@ def test_every_room_that_a_page_names_is_there() -> None:
     assert not sorted(each for each in found if not is_there(each[1]))
 
 
+def test_every_word_of_the_glossary_is_where_it_says() -> None:
+    """A glossary that nobody holds to the code says what the code once meant."""
+    table = (ROOT / "docs/design.md").read_text().partition("## Words")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| ([a-z ]+) \| .* \| `([a-z_/]+)\.(\w+)` \|$", table, flags=re.MULTILINE)
+    assert len(rows) > 25
+    assert len(rows) == len(table.strip().split("\n\n")[1].splitlines()) - 2
+    assert len({word for word, _, _ in rows}) == len(rows)
+    for word, module, name in rows:
+        text = (ROOT / "src/expunge" / f"{module}.py").read_text()
+        assert re.search(rf"^(?:class |def )?{name}\b", text, flags=re.MULTILINE), word
+
+
 def test_every_decision_that_is_named_is_kept() -> None:
     kept = {int(path.name[:4]) for path in (ROOT / "docs/adr").iterdir()}
     cited = {

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from expunge.domain.aggregates.case.state import Case
-from expunge.domain.aggregates.standing import hold_word
+from expunge.domain.aggregates.standing.state import hold_word
 from expunge.domain.events import Record
 from expunge.domain.lineage.row import combine
 from expunge.domain.partition import partition_of
@@ -109,16 +109,16 @@ def test_a_message_that_nobody_will_ever_handle_is_left_out_alone() -> None:
 
 def raises_at(world: World, case_id: str, word: str) -> Any:
     """From now on a case raises something unforeseen when it hears a word; what undoes that."""
-    coordinator = world.roles["coordinator"]
-    decide = coordinator._decide  # type: ignore[attr-defined]
+    cases = world.roles["coordinator"]._cases  # type: ignore[attr-defined]
+    decide = cases.decide
 
     def raising(view: Any, mine: str, message: Any, *rest: Any) -> None:
         if mine == case_id and type(message).__name__ == word:
             raise Poisoned
         decide(view, mine, message, *rest)
 
-    coordinator._decide = raising  # type: ignore[attr-defined]
-    return lambda: setattr(coordinator, "_decide", decide)
+    cases.decide = raising
+    return lambda: setattr(cases, "decide", decide)
 
 
 def neighbours() -> tuple[World, str, str]:
@@ -358,7 +358,7 @@ def test_no_number_of_a_fact_stands_for_two_when_what_was_half_said_is_set_aside
 def test_a_word_that_nobody_can_hear_is_left_out_and_its_partition_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """It ended the process while it was set aside, too, so nothing could ever pass it."""
     world, first, _ = neighbours()
-    monkeypatch.setattr("expunge.domain.aggregates.case.hearing.heard", lambda *_: 1 / 0)
+    monkeypatch.setattr("expunge.domain.aggregates.standing.decide.heard", lambda *_: 1 / 0)
     world.order("emission.paused", scope={"all": True}, reason="a bad day")
     for _ in range(12):
         for role in ("intake", "coordinator"):

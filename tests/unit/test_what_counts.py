@@ -226,7 +226,7 @@ def test_a_promise_ends_with_the_due_date_and_after_that_with_a_day(status: str)
 def test_what_goes_to_one_aggregate_leaves_in_one_wave() -> None:
     """An operator's word for one case must not be overtaken by what another case says later."""
     from expunge.domain.aggregates.case.effects import Reschedule, SendCommand, WithdrawCommand
-    from expunge.roles.coordinator.emissions import FIRST
+    from expunge.roles.coordinator.effects import FIRST
 
     assert {Reschedule, SendCommand, WithdrawCommand} <= set(FIRST)
 

@@ -13,7 +13,7 @@ from expunge.bootstrap import Installation
 from expunge.cli.case.found import case_to_name
 from expunge.cli.common import Json, console, identity, installation, moment_of, print_json, print_table, quiet_console
 from expunge.cli.words import Operator, Wait, await_word, say_word, standing
-from expunge.domain.aggregates.standing import Standing, hold_word
+from expunge.domain.aggregates.standing.state import Standing, hold_word
 from expunge.domain.events import stamp
 from expunge.errors import ConfigurationError, ExpungeError
 from expunge.wire.cases.words import Hold, HoldKind

@@ -10,7 +10,7 @@ from expunge.bootstrap import Installation
 from expunge.cli.case.found import case_to_name
 from expunge.cli.common import Json, installation
 from expunge.cli.words import Operator, Wait, await_word, say_word, standing
-from expunge.domain.aggregates.standing import EVERYTHING, Standing, pause_word
+from expunge.domain.aggregates.standing.state import EVERYTHING, Standing, pause_word
 from expunge.errors import ConfigurationError, ExpungeError
 
 System = Annotated[str | None, typer.Option(help="Commands to this system.")]

@@ -16,7 +16,7 @@ from expunge.adapters.system import StopWaiter, SystemClock
 from expunge.bootstrap import Installation
 from expunge.cli.common import NO, NO_SERVER, console, print_json, quiet_console, safe, say_error
 from expunge.domain.admission.controls import content_of
-from expunge.domain.aggregates.standing import Standing, name_of_word
+from expunge.domain.aggregates.standing.state import Standing, name_of_word
 from expunge.domain.events import AHEAD_AT_MOST, NOW, Event, Outgoing, Record, decode
 from expunge.errors import ConfigurationError, InvalidMessage, Unavailable
 from expunge.wire.controls import CONTROLS, AnyControl

@@ -9,13 +9,15 @@ from typing import Any
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing
 from expunge.domain.partition import partition_of
+from expunge.domain.planning.policy.rules import Policy
 from expunge.ports import Topics
 from expunge.wire.cases.case import Late, LateAsset
 from expunge.wire.cases.suppression import Suppress
 from expunge.wire.cases.table import TYPE_OF
 from expunge.wire.tasks import Task
 
-INTAKE = "/expunge/intake"
+INTAKE, COORDINATOR = "/expunge/intake", "/expunge/coordinator"
+POLICY_TYPE = "expunge.plan.policy.v1"
 TASK_TYPE = "expunge.walk.task.v1"
 ASSETS_PER_MESSAGE = 2000
 
@@ -57,6 +59,13 @@ def task_message(task: Task, now: datetime, source: str) -> Outgoing:
     content = task.model_dump(mode="json", exclude_defaults=True)
     event = Event(TASK_TYPE, source, name(TASK_TYPE, task.task_id, str(task.force)), now, content)
     return Outgoing("tasks", f"{task.case_id}{task.task_id[:8]}", event)
+
+
+def policy_part(topics: Topics, policy: Policy, time: datetime) -> Outgoing:
+    """A policy on `plans`, before anything is decided under it: a rebuild finds there what cases are bound to."""
+    data = {"policy": policy.digest, "rules": policy.model_dump(mode="json")}
+    event = Event(POLICY_TYPE, COORDINATOR, name(POLICY_TYPE, policy.digest), time, data)
+    return Outgoing("plans", f"policy:{policy.digest}", event, partition_of(policy.digest, topics.partitions("plans")))
 
 
 def plan_part(topics: Topics, case_id: str, part: str, event: Event) -> Outgoing:

@@ -10,6 +10,7 @@ from datetime import datetime
 import orjson
 
 from expunge.domain.admission.door import Door
+from expunge.domain.aggregates.decision import SetAside
 from expunge.domain.digest import name
 from expunge.domain.events import EARLIEST, Event, Outgoing, Record, decode
 from expunge.errors import InvalidMessage
@@ -74,6 +75,10 @@ class DeadLetters:
         now = outgoing.event.time if outgoing.event else EARLIEST
         place = Place(topic=self._door.prefix + topic, partition=-1, offset=-1)
         return [self.at(place, f"emission_refused_{reason}", content, now)]
+
+    def set_aside(self, what: SetAside, time: datetime) -> Outgoing:
+        """The dead letter of what a decision sets aside."""
+        return self.at(what.place, what.reason, what.content, time)
 
     def at(
         self,

@@ -8,7 +8,7 @@ from typing import Any
 
 from expunge.domain.admission import controls, receipts, requests
 from expunge.domain.admission.door import Door
-from expunge.domain.aggregates.case import hearing
+from expunge.domain.aggregates.standing import decide as hearing
 from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record, decode
 from expunge.domain.topics import INLETS_OF_ASSETS

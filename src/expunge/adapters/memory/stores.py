@@ -11,7 +11,7 @@ from expunge.domain.aggregates.case.chunks import ChunkState
 from expunge.domain.aggregates.case.state import Case
 from expunge.domain.aggregates.rate import Rate
 from expunge.domain.aggregates.retraining.state import Retraining
-from expunge.domain.aggregates.standing import Standing
+from expunge.domain.aggregates.standing.state import Standing
 from expunge.domain.aggregates.suppression import Suppression
 from expunge.domain.digest import digest, name
 from expunge.domain.events import Position, Record
@@ -111,7 +111,7 @@ class MemoryCaseStore:
         state.position = after
         state.cases |= changes.cases
         state.roots |= changes.roots
-        state.chunks |= changes.chunks
+        state.chunks |= {(case, digest): c for case, chunks in changes.chunks.items() for digest, c in chunks.items()}
         state.suppressions |= changes.suppressions
         state.rates |= changes.rates
         state.retrainings |= changes.retrainings

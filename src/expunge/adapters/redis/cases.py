@@ -14,7 +14,7 @@ from expunge.domain.aggregates.case.chunks import ChunkState
 from expunge.domain.aggregates.case.state import Case
 from expunge.domain.aggregates.rate import Rate
 from expunge.domain.aggregates.retraining.state import Retraining
-from expunge.domain.aggregates.standing import Standing
+from expunge.domain.aggregates.standing.state import Standing
 from expunge.domain.aggregates.suppression import Suppression
 from expunge.domain.events import Position, Record, millis
 from expunge.domain.planning.chunks import Chunk
@@ -74,8 +74,9 @@ class RedisCaseStore:
             words += _case_words(keys, case)
         for case_id, root in changes.roots.items():
             words.append(["SET", keys.of("root", case_id), root.model_dump_json()])
-        for (case_id, digest), chunk in changes.chunks.items():
-            words += _chunk_words(keys, case_id, digest, chunk)
+        for case_id, chunks in changes.chunks.items():
+            for digest, chunk in chunks.items():
+                words += _chunk_words(keys, case_id, digest, chunk)
         for timer, at in changes.timers.items():
             member = f"{timer.case_id}|{timer.timer}"
             if at is None:

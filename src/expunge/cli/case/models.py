@@ -12,7 +12,7 @@ from expunge.cli.common import console, print_table, to_the_minute
 from expunge.domain.aggregates.case.chunks import ChunkState
 from expunge.domain.aggregates.case.models import is_model, state_of
 from expunge.domain.aggregates.case.state import Case
-from expunge.domain.aggregates.retraining.state import Phase, Retraining
+from expunge.domain.aggregates.retraining.state import Retraining, RoundPhase
 from expunge.domain.partition import partition_of
 from expunge.domain.vocabulary import Action
 from expunge.wire.cases.said import SaidAt
@@ -45,7 +45,7 @@ def hearing(expunge: Installation, case: Case, asset: str) -> Callable[[], bool]
         return {(key, cause) for key, cause in seen if cause and cause[2].startswith(case.case_id)}
 
     def is_at_it(state: Retraining) -> bool:
-        return state.phase is Phase.SENT and any(each.case_id == case.case_id for each in state.present)
+        return state.phase is RoundPhase.SENT and any(each.case_id == case.case_id for each in state.present)
 
     before = last_said()
     return lambda: bool(last_said() - before) or any(map(is_at_it, states()))
@@ -74,8 +74,8 @@ def _shared(state: Retraining | None, chunk: ChunkState) -> dict[str, Any]:
     others = _others(state, chunk)
     begins: datetime | None = None
     if state is not None and (not chunk.attempt or chunk.command_id in state.waiting):
-        begins = state.begin_at if state.phase is Phase.IDLE else None
-    under_way = state is not None and state.phase is not Phase.IDLE
+        begins = state.begin_at if state.phase is RoundPhase.IDLE else None
+    under_way = state is not None and state.phase is not RoundPhase.IDLE
     return {
         "other_requests": others,
         "under_way": under_way,

@@ -11,7 +11,7 @@ from expunge.adapters.kafka.consumer import record_at
 from expunge.bootstrap import Installation
 from expunge.cli.common import Json, console, installation, print_json
 from expunge.cli.words import Operator, refuse_unless_declared, say_word
-from expunge.domain.aggregates.standing import Frozen
+from expunge.domain.aggregates.standing.state import Frozen
 from expunge.domain.events import Event, Outgoing, stamp
 from expunge.errors import ConfigurationError
 

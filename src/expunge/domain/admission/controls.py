@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from expunge.domain.admission.door import Door, Origin, canonical, check_sizes
-from expunge.domain.aggregates.standing import EVERYTHING, name_of_word
+from expunge.domain.aggregates.standing.state import EVERYTHING, name_of_word
 from expunge.domain.events import CloudEvent, millis
 from expunge.domain.identity import Keys
 from expunge.domain.registry import Operator

@@ -8,13 +8,17 @@ and what joins later waits for the next.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
+from expunge.domain.aggregates.decision import Context, Decision, SetAside
+from expunge.domain.aggregates.heard import Hearing
 from expunge.domain.digest import digest, name
+from expunge.domain.events import millis
 from expunge.domain.planning.policy.limits import Per
-from expunge.domain.values import Hex, Value
+from expunge.domain.values import Hex
 from expunge.wire.cases.rate import Limit, RateAsked, RateLeft, Verdict
-from expunge.wire.cases.said import SaidAt
+from expunge.wire.cases.words import ApprovalSaid, RejectionSaid
 
 BUCKET_MS = 300_000
 HOUR, DAY = 13, 289
@@ -23,6 +27,7 @@ CAPTURES_MS = 3_600_000
 """So long after the last plan above a limit whatever comes joins the group; what comes later is judged by itself."""
 _BUCKETS = {Per.HOUR: HOUR, Per.DAY: DAY}
 _COUNT_DIGITS = 8
+KEPT_CONTROLS = 100
 
 
 def rate_id(of: str) -> str:
@@ -30,7 +35,7 @@ def rate_id(of: str) -> str:
     return name("rate", of)
 
 
-class Rate(Value):
+class Rate(Hearing):
     """What was asked for of one publisher or system."""
 
     rate: Hex
@@ -53,18 +58,11 @@ class Rate(Value):
     approved: dict[str, int] = {}
     """Operator -> the members that they have approved."""
     controls: tuple[str, ...] = ()
-    seen: dict[int, SaidAt] = {}
-    """Partition -> the last cause from there: what is said again after a crash is not counted twice."""
 
     @property
     def waiting(self) -> int:
         """Plans that wait for operators."""
         return self.members - self.settled - len(self.left)
-
-    def heard(self, partition: int, cause: SaidAt) -> bool:
-        """Whether this was said before."""
-        known = self.seen.get(partition)
-        return known is not None and tuple(cause) <= tuple(known)
 
     @property
     def digest(self) -> str:
@@ -79,39 +77,61 @@ class Rate(Value):
         return count if known and self.settled < count <= self.members else None
 
 
-class Answer(NamedTuple):
-    """What a plan that asked is told."""
+@dataclass(frozen=True, slots=True, repr=False)
+class AnswerPlan:
+    """Answer a plan that asked: it may go, or it waits at a place in a group."""
 
-    after: Rate
+    asked: RateAsked
     group: int = 0
-    """The group in which it waits; 0: it may go."""
     place: int = 0
     rules: tuple[str, ...] = ()
 
 
-def asked(before: Rate | None, message: RateAsked, now_ms: int) -> Answer | None:
-    """Count a plan, or let it wait; None if it was answered before."""
-    state = before or Rate(rate=message.rate, of=message.of)
-    if state.heard(message.partition, message.cause):
-        return None
+@dataclass(frozen=True, slots=True, repr=False)
+class TellMembers:
+    """Tell every case what operators have said about the members of a group."""
+
+    rate: str
+    verdict: Verdict
+
+
+Effect = AnswerPlan | TellMembers | SetAside
+RateDecision = Decision[Rate, None, Effect]
+
+
+def decide(
+    rate: Rate | None, message: RateAsked | RateLeft | ApprovalSaid | RejectionSaid, context: Context
+) -> RateDecision:
+    """The decision on one message: a plan that asks, plans that wait no longer, an operator's word."""
+    if isinstance(message, RateAsked):
+        return _asked(rate or Rate(rate=message.rate, of=message.of), message, millis(context.at))
+    if rate is None:
+        return Decision(None)
+    return _left(rate, message) if isinstance(message, RateLeft) else _spoken(rate, message)
+
+
+def _asked(rate: Rate, message: RateAsked, now_ms: int) -> RateDecision:
+    """Count a plan, or let it wait."""
+    if rate.has_heard(message.partition, message.cause):
+        return Decision(rate)
     bucket = now_ms // BUCKET_MS
-    buckets = {at: n for at, n in state.buckets.items() if at > bucket - DAY}
-    seen = {**state.seen, message.partition: message.cause}
-    state = state.model_copy(update={"buckets": buckets, "seen": seen})
+    buckets = {at: n for at, n in rate.buckets.items() if at > bucket - DAY}
+    rate = rate.having_heard(message.partition, message.cause).model_copy(update={"buckets": buckets})
     above = [limit for limit in message.limits if _sum(buckets, bucket, limit) + message.obligations > limit.more_than]
-    captured = bool(state.waiting) and now_ms <= state.above_ms + CAPTURES_MS
-    if not (above or captured):
-        counted = {**buckets, bucket: buckets.get(bucket, 0) + message.obligations}
-        return Answer(state.model_copy(update={"buckets": counted}))
-    return _joined(state, message, above, now_ms)
+    captured = bool(rate.waiting) and now_ms <= rate.above_ms + CAPTURES_MS
+    if above or captured:
+        after = _joined(rate, message, above, now_ms)
+        return Decision(after, effects=(AnswerPlan(message, after.group, after.members, after.rules),))
+    counted = {**buckets, bucket: buckets.get(bucket, 0) + message.obligations}
+    return Decision(rate.model_copy(update={"buckets": counted}), effects=(AnswerPlan(message),))
 
 
-def _joined(state: Rate, message: RateAsked, above: list[Limit], now_ms: int) -> Answer:
+def _joined(state: Rate, message: RateAsked, above: list[Limit], now_ms: int) -> Rate:
     if not state.waiting:
         begun = {"group": state.group + 1, "members": 0, "obligations": 0, "settled": 0, "left": (), "approved": {}}
         state = state.model_copy(update=begun | {"rules": (), "approvals": 1, "begun_ms": now_ms})
     rules = tuple(sorted({*state.rules, *(limit.rule for limit in above)}))
-    after = state.model_copy(
+    return state.model_copy(
         update={
             "members": state.members + 1,
             "obligations": state.obligations + message.obligations,
@@ -120,53 +140,47 @@ def _joined(state: Rate, message: RateAsked, above: list[Limit], now_ms: int) ->
             "above_ms": now_ms if above else state.above_ms,
         }
     )
-    return Answer(after, after.group, after.members, rules)
 
 
-def left(state: Rate | None, message: RateLeft) -> Rate | None:
-    """The state when plans have left their group; None if that was heard before, or the group has ended."""
-    if state is None or state.heard(message.partition, message.cause):
-        return None
-    seen = {**state.seen, message.partition: message.cause}
-    gone = (at for at in message.places if message.group == state.group and at > state.settled)
-    return state.model_copy(update={"seen": seen, "left": tuple(sorted({*state.left, *gone}))})
+def _left(rate: Rate, message: RateLeft) -> RateDecision:
+    """Plans have left their group, unless that has ended."""
+    if rate.has_heard(message.partition, message.cause):
+        return Decision(rate)
+    gone = (at for at in message.places if message.group == rate.group and at > rate.settled)
+    left = tuple(sorted({*rate.left, *gone}))
+    return Decision(rate.having_heard(message.partition, message.cause).model_copy(update={"left": left}))
 
 
 def _sum(buckets: dict[int, int], now: int, limit: Limit) -> int:
     return sum(number for at, number in buckets.items() if at > now - _BUCKETS[limit.per])
 
 
-class Word(NamedTuple):
-    """What an operator's word leads to."""
-
-    after: Rate
-    verdict: Verdict | None = None
-    refused: str = ""
-
-
-def spoken(state: Rate, operator: str, plan_digest: str, control: str, *, let_go: bool, reason: str = "") -> Word:
+def _spoken(rate: Rate, message: ApprovalSaid | RejectionSaid) -> RateDecision:
     """An approval, or a rejection, of the members that a digest names; those before them are meant, too."""
-    if control in state.controls:
-        return Word(state)
-    count = state.named(plan_digest)
+    if message.content in rate.controls:
+        return Decision(rate)
+    count = rate.named(message.plan_digest)
     if count is None:
-        return Word(state, refused="plan_does_not_wait" if not state.waiting else "no_such_plan")
-    heard = {"controls": (*state.controls, control)[-100:]}
-    if not let_go:
-        said = {"operator": operator, "control": control, "reason": reason}
-        verdict = Verdict(group=state.group, up_to=count, let_go=False, **said)
-        return Word(_settled(state.model_copy(update=heard), count), verdict)
-    if count <= state.approved.get(operator, 0):
-        return Word(state, refused="approved_already")
-    approved = {**state.approved, operator: count}
-    after = state.model_copy(update=heard | {"approved": approved})
-    counts = sorted(approved.values(), reverse=True)
-    agreed = counts[state.approvals - 1] if len(counts) >= state.approvals else 0
-    if agreed <= state.settled:
-        return Word(after)
-    verdict = Verdict(group=state.group, up_to=agreed, let_go=True, operator=operator, control=control)
-    return Word(_settled(after, agreed), verdict)
+        return _set_aside(rate, message, "no_such_plan" if rate.waiting else "plan_does_not_wait")
+    after = rate.model_copy(update={"controls": (*rate.controls, message.content)[-KEPT_CONTROLS:]})
+    said: dict[str, Any] = {"group": rate.group, "operator": message.operator, "control": message.content}
+    if isinstance(message, RejectionSaid):
+        return _judged(after, Verdict(**said, up_to=count, let_go=False, reason=message.reason))
+    if count <= rate.approved.get(message.operator, 0):
+        return _set_aside(rate, message, "approved_already")
+    after = after.model_copy(update={"approved": {**rate.approved, message.operator: count}})
+    counts = sorted(after.approved.values(), reverse=True)
+    agreed = counts[rate.approvals - 1] if len(counts) >= rate.approvals else 0
+    if agreed <= rate.settled:
+        return Decision(after)
+    return _judged(after, Verdict(**said, up_to=agreed, let_go=True))
 
 
-def _settled(state: Rate, count: int) -> Rate:
-    return state.model_copy(update={"settled": count, "left": tuple(at for at in state.left if at > count)})
+def _set_aside(rate: Rate, message: ApprovalSaid | RejectionSaid, reason: str) -> RateDecision:
+    return Decision(rate, effects=(SetAside(message.place, message.content, reason),))
+
+
+def _judged(rate: Rate, verdict: Verdict) -> RateDecision:
+    left = tuple(at for at in rate.left if at > verdict.up_to)
+    after = rate.model_copy(update={"settled": verdict.up_to, "left": left})
+    return Decision(after, effects=(TellMembers(rate.rate, verdict),))

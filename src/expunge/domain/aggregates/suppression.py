@@ -7,8 +7,10 @@ ties.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass
 
+from expunge.domain.aggregates.decision import Context, Decision
 from expunge.domain.digest import name
 from expunge.domain.scope import Granted
 from expunge.domain.values import Hex, Value
@@ -133,34 +135,46 @@ class Suppression(Value):
         return {**named, "sequence": self.sequence, "entries": self.entries}
 
 
-class Outcome(NamedTuple):
-    """What a message leads to."""
-
-    after: Suppression
-    publish: bool
-    granted: tuple[tuple[str, Granted], ...] = ()
-    """Cases whose revoked purposes were granted again."""
+@dataclass(frozen=True, slots=True, repr=False)
+class Publish:
+    """Say on `suppressions` how it stands."""
 
 
-def decide(before: Suppression | None, message: Suppress | Published) -> Outcome:
-    """The decision on one message; pure."""
+@dataclass(frozen=True, slots=True, repr=False)
+class GrantAgain:
+    """Tell a case that a purpose which it revoked was granted again."""
+
+    case_id: str
+    granted: Granted
+
+
+Effect = Publish | GrantAgain
+SuppressionDecision = Decision[Suppression, None, Effect]
+
+
+def decide(before: Suppression | None, message: Suppress | Published, context: Context) -> SuppressionDecision:
+    """The decision on one message: words about purposes, or what was read back from `suppressions`."""
+    del context
     state = before or Suppression(suppression=message.suppression)
     if isinstance(message, Published):
         behind = message.sequence < state.sequence
-        return Outcome(state, publish=bool(state.entries) if message.lifted else behind)
+        again = bool(state.entries) if message.lifted else behind
+        return Decision(state, effects=(Publish(),) if again else ())
     purposes = dict(state.purposes)
     for word in message.words:
         purposes[word.purpose] = purposes.get(word.purpose, Purpose()).with_word(word)
     if purposes == state.purposes:
-        return Outcome(state, publish=False)
+        return Decision(state)
     after = state.model_copy(
         update={"purposes": purposes, "data_source": message.data_source, "sequence": state.sequence + 1}
     )
-    # Told again with every word: a case takes it once, and one that opened after the grant must hear of it, too.
-    granted = tuple(
-        (case_id, Granted(purpose=purpose, since=each.granted_ms // 1000))
-        for purpose, each in sorted(purposes.items())
-        if each.granted_ms is not None
-        for case_id in each.cases
-    )
-    return Outcome(after, after.data() != state.data() | {"sequence": after.sequence}, granted)
+    publish = (Publish(),) if after.data() != state.data() | {"sequence": after.sequence} else ()
+    return Decision(after, effects=(*publish, *_granted(after)))
+
+
+def _granted(state: Suppression) -> Iterator[GrantAgain]:
+    """Told again with every word: a case takes it once, and one that opened after the grant must hear of it, too."""
+    for purpose, each in sorted(state.purposes.items()):
+        if each.granted_ms is not None:
+            granted = Granted(purpose=purpose, since=each.granted_ms // 1000)
+            yield from (GrantAgain(case_id, granted) for case_id in each.cases)

@@ -18,9 +18,9 @@ from expunge.domain.planning.chunks import Chunk, Detail
 from expunge.domain.planning.policy.rules import Grade
 from expunge.domain.scope import ScopeKind, names_of_person
 from expunge.domain.vocabulary import Action
+from expunge.roles.common import COORDINATOR
 from expunge.wire.cases.case import Root
 
-SOURCE = "/expunge/coordinator"
 COMMAND_TYPE = "expunge.purge.commanded.v1"
 WITHDRAWAL_TYPE = "expunge.purge.withdrawn.v1"
 
@@ -59,7 +59,7 @@ def command(
     }
     event = Event(
         COMMAND_TYPE,
-        SOURCE,
+        COORDINATOR,
         name(COMMAND_TYPE, state.command_id, attempt),
         now,
         {key: value for key, value in data.items() if value not in ([], {}, None)},
@@ -105,7 +105,7 @@ def joint_command(state: Retraining, parties: Sequence[tuple[Root, Chunk]], leas
     }
     event = Event(
         COMMAND_TYPE,
-        SOURCE,
+        COORDINATOR,
         name(COMMAND_TYPE, state.command_id, state.attempt),
         now,
         {key: value for key, value in data.items() if value not in ([], {}, "")},
@@ -153,7 +153,7 @@ def weight(chunk: Chunk, root: Root) -> int:
 def withdrawal(command: str, case_id: str, system: str, attempt: int, reason: str, now: datetime) -> Outgoing:
     """A command taken back. Its system remembers the id for good, and answers with what it had done by then."""
     data = {"command_id": command, "case_id": case_id, "system": system, "attempt": attempt, "reason": reason}
-    event = Event(WITHDRAWAL_TYPE, SOURCE, name(WITHDRAWAL_TYPE, command), now, data)
+    event = Event(WITHDRAWAL_TYPE, COORDINATOR, name(WITHDRAWAL_TYPE, command), now, data)
     return Outgoing(f"commands.{system}", command, event)
 
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from expunge.domain.aggregates.standing import Frozen
+from expunge.domain.aggregates.standing.state import Frozen
 from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record, decode
 from expunge.errors import InvalidMessage
 from expunge.ports import TimerKey
-from expunge.roles.coordinator.aggregates import SOURCE
+from expunge.roles.common import COORDINATOR
+from expunge.roles.coordinator.cause import Cause
 from expunge.roles.coordinator.view import LATER, View
 from expunge.roles.dead_letters import DeadLetters
 from expunge.wire.cases.case import Applied, Froze, HoldingKnown, Reconsider, ThawOn, TimerFired
@@ -33,8 +34,8 @@ class Read(NamedTuple):
 
     event: CloudEvent | None = None
     message: Message | None = None
-    case_id: str = ""
-    """The case, or the key of the aggregate, that it is for; empty where it is for all."""
+    key: str = ""
+    """Of the case, or of another aggregate, that it is for; empty where it is for all."""
     unknown: str = ""
     """What a newer version has put there that this one has no word for."""
 
@@ -96,26 +97,20 @@ class Freezer:
         if isinstance(read.message, Froze):  # what it says is all that it is for
             self.froze(view, read.message, record)
             return
-        known = view.standing.frozen.get(read.case_id)
+        known = view.standing.frozen.get(read.key)
         if known is None:
-            view.freeze(read.case_id, self._by(record, error))
+            view.freeze(read.key, self._by(record, error))
         elif isinstance(read.message, ThawSaid | ThawOn):  # what it should have handled waits still
-            view.freeze(read.case_id, known.model_copy(update={"thawing": False, "reason": error}))
+            view.freeze(read.key, known.model_copy(update={"thawing": False, "reason": error}))
             return
-        view.set_aside(read.case_id, record)
+        view.set_aside(read.key, record)
 
-    def waits(self, view: View, case_id: str, message: Message, record: Record) -> bool:
-        """Whether a message for a frozen case waits. What only says that time has passed is said again anyway."""
-        if isinstance(message, ThawSaid | ThawOn):
-            return False
-        if isinstance(message, Froze):
-            self.froze(view, message, record)
-            return True
+    def let_wait(self, view: View, case_id: str, message: Message, record: Record) -> None:
+        """A message for a frozen case waits. What only says that time has passed is said again anyway."""
         if isinstance(message, TimerFired):
             view.changes.timers[TimerKey(message.case_id, message.timer)] = record.appended_at + LATER
         elif not isinstance(message, Applied):
             view.set_aside(case_id, record)
-        return True
 
     def cannot_hear(
         self, view: View, case_id: str, said: Reconsider | HoldingKnown, record: Record, reason: str
@@ -132,7 +127,7 @@ class Freezer:
         mine = said.model_copy(update={"case_id": case_id})
         kind = TYPE_OF[type(mine)]
         identity = name(kind, case_id, record.place)
-        event = Event(kind, SOURCE, identity, record.appended_at, mine.model_dump(mode="json"))
+        event = Event(kind, COORDINATOR, identity, record.appended_at, mine.model_dump(mode="json"))
         told = Record("cases", record.partition, record.position, record.appended_at, None, event.encode())
         view.set_aside(case_id, told)
 
@@ -174,7 +169,7 @@ class Freezer:
         view.freeze(message.case_id, frozen.model_copy(update={"thawing": True}))
         return view.take_up(message.case_id)
 
-    def go_on(self, view: View, case_id: str, record: Record, event: CloudEvent) -> list[Outgoing]:
+    def go_on(self, view: View, case_id: str, cause: Cause) -> list[Outgoing]:
         """The case goes on if nothing waits any more; else the next message comes behind whatever waits elsewhere.
 
         While another role has something of it set aside that nobody has published again, it stays frozen.
@@ -185,7 +180,5 @@ class Freezer:
         if not frozen.waiting:
             view.freeze(case_id, frozen.model_copy(update={"thawing": False}) if frozen.places else None)
             return []
-        kind, message = TYPE_OF[ThawOn], ThawOn(case_id=case_id, number=frozen.taken)
-        identity = name(event.source, event.id, kind, case_id, frozen.taken)
-        told = Event(kind, SOURCE, identity, record.appended_at, message.model_dump())
-        return [Outgoing("cases", case_id, told, view.partition)]
+        message = ThawOn(case_id=case_id, number=frozen.taken)
+        return [cause.say(message, case_id, frozen.taken, partition=view.partition)]

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing, Record, stamp
 from expunge.ports import CaseStore, Progress, TimerKey
-from expunge.roles.coordinator.emissions import SOURCE
+from expunge.roles.common import COORDINATOR
 from expunge.roles.coordinator.view import LATER, View
 from expunge.wire.cases.case import Applied, TimerFired
 from expunge.wire.cases.table import TYPE_OF
@@ -88,5 +88,5 @@ def _internal(message: TimerFired | Applied, now: datetime, partition: int, *con
     """A message of the coordinator to itself, named by what it says, so that firing twice is one event."""
     kind = TYPE_OF[type(message)]
     identity = name(kind, message.case_id, *content)
-    event = Event(kind, SOURCE, identity, now, message.model_dump(mode="json"))
+    event = Event(kind, COORDINATOR, identity, now, message.model_dump(mode="json"))
     return Outgoing("cases", message.case_id, event, partition)

@@ -7,18 +7,21 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from expunge.domain.aggregates.case.chunks import ChunkState
-from expunge.domain.aggregates.case.decide import Decision, timers
-from expunge.domain.aggregates.case.state import Case
+from expunge.domain.aggregates.case.decide import CaseDecision, timers
+from expunge.domain.aggregates.case.overlay import Overlay
+from expunge.domain.aggregates.case.state import Case, CaseReader
 from expunge.domain.aggregates.rate import Rate
 from expunge.domain.aggregates.retraining.decide import TIMER as RETRAIN_TIMER
 from expunge.domain.aggregates.retraining.state import Retraining
-from expunge.domain.aggregates.standing import Frozen, Standing
+from expunge.domain.aggregates.standing.state import Frozen, Standing
+from expunge.domain.aggregates.suppression import Suppression
 from expunge.domain.events import Position, Record
 from expunge.domain.planning.chunks import Chunk
 from expunge.domain.vocabulary import OVER
 from expunge.errors import ConfigurationError, Fenced, NotUnderstood, Unavailable
 from expunge.ports import CaseStore, Changes, TimerKey
 from expunge.wire.cases.case import Root
+from expunge.wire.cases.said import Aggregate
 
 LATER = timedelta(minutes=1)
 """When a timer fires again that has fired while its moment had passed already."""
@@ -43,6 +46,37 @@ class Unheard(Exception):
         self.position, self.case_id, self.reason = position, case_id, reason
 
 
+class Kept:
+    """See `CaseReader`: what was read once. Nothing else writes it while it is decided on, or the write is refused."""
+
+    def __init__(self, reader: CaseReader) -> None:
+        self._reader = reader
+        self._chunks: dict[tuple[str, str], ChunkState | None] = {}
+        self._bodies: dict[tuple[str, str], Chunk] = {}
+        self.digests, self.waiting, self.live = reader.digests, reader.waiting, reader.live
+
+    def chunk(self, case_id: str, digest: str) -> ChunkState | None:
+        """The state of one chunk."""
+        key = case_id, digest
+        if key not in self._chunks:
+            self._chunks[key] = self._reader.chunk(case_id, digest)
+        return self._chunks[key]
+
+    def chunk_of(self, case_id: str, command: str) -> ChunkState | None:
+        """The chunk that a command carries."""
+        found = self._reader.chunk_of(case_id, command)
+        if found is not None:
+            self._chunks[case_id, found.summary.digest] = found
+        return found
+
+    def body(self, case_id: str, digest: str) -> Chunk:
+        """The targets of a chunk."""
+        key = case_id, digest
+        if key not in self._bodies:
+            self._bodies[key] = self._reader.body(case_id, digest)
+        return self._bodies[key]
+
+
 class View:
     """The state of one partition with the changes of this batch laid over it; nothing is written through it."""
 
@@ -57,9 +91,8 @@ class View:
         self.unheard: dict[tuple[Position, str], str] = {}
         """(message, case) -> why it cannot be heard, as an earlier attempt at this batch has found."""
         self._roots: dict[str, Root] = {}
-        self._chunks: dict[tuple[str, str], ChunkState | None] = {}
-        self._bodies: dict[tuple[str, str], Chunk] = {}
-        """What was read: nothing else writes it while this is decided, or the write is refused."""
+        self.chunks = Overlay(Kept(self._reader), self.changes.chunks)
+        """The large part of the state of cases, with what this batch has changed laid over it."""
 
     def anew(self, unheard: Unheard) -> View:
         """The same state without any change, and with what turned out not to be heard."""
@@ -151,6 +184,18 @@ class View:
         """What was counted for a publisher or system."""
         return self.changes.rates.get(key) or self._store.rate(self.partition, key)
 
+    def suppression(self, key: str) -> Suppression | None:
+        """What was said about one suppression."""
+        return self.changes.suppressions.get(key) or self._store.suppression(self.partition, key)
+
+    def aggregate_of(self, key: str) -> Aggregate:
+        """What has a key. A message for nobody is a case's to refuse."""
+        if self.is_there(key):
+            return Aggregate.CASE
+        if self.retraining(key) is not None:
+            return Aggregate.RETRAINING
+        return Aggregate.CASE if self.rate(key) is None else Aggregate.RATE
+
     def retraining(self, key: str) -> Retraining | None:
         """What is known of one model that is made anew for several cases."""
         return self.changes.retrainings.get(key) or self._store.retraining(self.partition, key)
@@ -161,55 +206,6 @@ class View:
         stored = self._store.live_cases(self.partition, after, limit + len(changed))
         mine = {case_id for case_id, case in changed.items() if case.alive and case_id > after}
         return sorted({*mine, *(each for each in stored if each not in changed)})[:limit]
-
-    def chunk(self, case_id: str, digest: str) -> ChunkState | None:
-        """See `CaseReader.chunk`."""
-        key = case_id, digest
-        if key in self.changes.chunks:
-            return self.changes.chunks[key]
-        if key not in self._chunks:
-            self._chunks[key] = self._reader.chunk(case_id, digest)
-        return self._chunks[key]
-
-    def chunk_of(self, case_id: str, command: str) -> ChunkState | None:
-        """See `CaseReader.chunk_of`."""
-        changed = (chunk for (case, _), chunk in self.changes.chunks.items() if case == case_id)
-        found = next((chunk for chunk in changed if chunk.carries(command)), None)
-        if found is None and (found := self._reader.chunk_of(case_id, command)) is not None:
-            self._chunks[case_id, found.summary.digest] = found
-            found = self.chunk(case_id, found.summary.digest)  # as this batch has left it
-        return found if found is not None and found.carries(command) else None
-
-    def body(self, case_id: str, digest: str) -> Chunk:
-        """See `CaseReader.body`."""
-        key = case_id, digest
-        if key not in self._bodies:
-            self._bodies[key] = self._reader.body(case_id, digest)
-        return self._bodies[key]
-
-    def digests(self, case_id: str, generation: int) -> list[str]:
-        """See `CaseReader.digests`."""
-        changed = self.changes.chunks.items()
-        mine = {d for (case, d), chunk in changed if case == case_id and chunk.generation == generation}
-        return sorted({*self._reader.digests(case_id, generation), *mine})
-
-    def waiting(self, case_id: str, generation: int, stage: int, limit: int) -> list[str]:
-        """See `CaseReader.waiting`: what this batch has commanded waits no longer."""
-        mine = {d: chunk for (case, d), chunk in self.changes.chunks.items() if case == case_id}
-        stored = self._reader.waiting(case_id, generation, stage, limit + len(mine))
-        fresh = [
-            d
-            for d, chunk in mine.items()
-            if (chunk.generation, chunk.summary.stage) == (generation, stage) and chunk.waits
-        ]
-        return sorted({*fresh, *(d for d in stored if d not in mine)})[:limit]
-
-    def live(self, case_id: str, after: str, limit: int) -> list[str]:
-        """See `CaseReader.live`."""
-        mine = {d: chunk for (case, d), chunk in self.changes.chunks.items() if case == case_id and d > after}
-        stored = self._reader.live(case_id, after, limit + len(mine))
-        fresh = [d for d, chunk in mine.items() if chunk.live]
-        return sorted({*fresh, *(d for d in stored if d not in mine)})[:limit]
 
     def take_retraining(self, before: Retraining | None, after: Retraining) -> None:
         """Lay a decision about a model over the state."""
@@ -238,7 +234,7 @@ class View:
             return None
         name, _, digest = key.timer.partition(":")
         if name == "chunk":
-            chunk = self.chunk(key.case_id, digest)
+            chunk = self.chunks.chunk(key.case_id, digest)
             return chunk.next_at if chunk else None
         return timers(case).get(key.timer)
 
@@ -272,23 +268,23 @@ class View:
         self.freeze(case_id, frozen.model_copy(update=counts))
         return kept
 
-    def take(self, decision: Decision, before: Case | None) -> None:
+    def take(self, decision: CaseDecision, before: Case | None) -> None:
         """Lay a decision over the state."""
-        if decision.case is None:
+        if decision.state is None:
             return
-        case_id = decision.case.case_id
+        case_id = decision.state.case_id
+        self.changes.chunks.setdefault(case_id, {}).update(decision.chunks)
         for digest, chunk in decision.chunks.items():
-            self.changes.chunks[case_id, digest] = chunk
             self.changes.timers[TimerKey(case_id, f"chunk:{digest}")] = chunk.next_at
-        self.changes.cases[case_id] = decision.case
+        self.changes.cases[case_id] = decision.state
         standing = self.standing
-        settled = standing.settled(before.words if before else frozenset(), decision.case.words)
+        settled = standing.settled(before.words if before else frozenset(), decision.state.words)
         if settled is not standing:
             self.changes.standing = settled
-        if decision.case.status in OVER:  # what ends has no timers
+        if decision.state.status in OVER:  # what ends has no timers
             for digest in decision.chunks:
                 self.changes.timers[TimerKey(case_id, f"chunk:{digest}")] = None
-        wanted = timers(decision.case)
+        wanted = timers(decision.state)
         for timer in timers(before) if before else {}:
             self.changes.timers[TimerKey(case_id, timer)] = wanted.get(timer)
         for timer, at in wanted.items():

@@ -12,7 +12,7 @@ from expunge.domain.planning.chunks import ChunkSummary
 from expunge.domain.scope import Granted, Scope
 from expunge.domain.values import Hex, Value
 from expunge.domain.vocabulary import Regime
-from expunge.wire.cases.said import Place
+from expunge.wire.cases.said import ForAddressed, ForCase, ForEverybody, Place
 from expunge.wire.receipts import Outcome
 from expunge.wire.requests import Matter
 from expunge.wire.tasks import PlannedStatus, ReplacementVerdict
@@ -60,17 +60,15 @@ class Root(Value):
     place: Place
 
 
-class RequestTaken(Value):
+class RequestTaken(ForCase):
     """Intake took a request."""
 
-    case_id: Hex
     root: Root
 
 
-class Planned(Value):
+class Planned(ForCase):
     """A resolver answered a task."""
 
-    case_id: Hex
     task_id: Hex
     generation: int
     status: PlannedStatus
@@ -93,10 +91,9 @@ class TargetAnswer(Value):
     """The key of the model that took its place, where the system names one."""
 
 
-class Receipted(Value):
+class Receipted(ForAddressed):
     """A system's receipt, taken at the door. `system` is the topic's, whatever the receipt says of itself."""
 
-    case_id: Hex
     command_id: Hex
     system: str
     attempt: int
@@ -141,49 +138,47 @@ class LateAsset(Value):
     """What the statement says of its collection (seconds since 1970), if nothing but the person leads to it."""
 
 
-class Late(Value):
+class Late(ForCase):
     """The indexer found assets under marks of this case."""
 
-    case_id: Hex
     assets: tuple[LateAsset, ...]
 
 
-class HoldingKnown(Value):
+class HoldingKnown(ForEverybody):
     """A holding was declared: every open case of the partition must ask it."""
 
     holding: Hex
     case_id: str = ""
     """Said to this case alone, which was frozen when the others were told."""
-    after: str = ""
-    """The last case that was told; the broadcast goes on behind it."""
+
+    @property
+    def key(self) -> str:
+        """Of the case to which alone it is said; empty where it is said to all."""
+        return self.case_id
 
 
-class TimerFired(Value):
+class TimerFired(ForAddressed):
     """Something is due: `walk`, `settle`, `warn`, `due`, `stage` (of a generation), `chunk` (it is asked again)."""
 
-    case_id: Hex
     timer: str
 
 
-class Continue(Value):
+class Continue(ForCase):
     """The coordinator's message to itself: the stage has more commands to send."""
 
-    case_id: Hex
     generation: int
     stage: int
 
 
-class GrantedAgain(Value):
+class GrantedAgain(ForCase):
     """A purpose that this case revoked was granted again: what is collected from then on is not the case's."""
 
-    case_id: Hex
     granted: Granted
 
 
-class Reconsider(Value):
+class Reconsider(ForCase):
     """The coordinator's message to itself: a word must be held against more chunks of a case."""
 
-    case_id: Hex
     word: str
     after: str = ""
     """The last chunk that it was held against."""
@@ -199,10 +194,9 @@ class Covered(Value):
     """Hold and ordinals, of those holds that cover something."""
 
 
-class HoldsSeen(Value):
+class HoldsSeen(ForCase):
     """A resolver looked into holds."""
 
-    case_id: Hex
     number: int
     """Of the last hold that it looked into."""
     found: tuple[Covered, ...]
@@ -215,35 +209,30 @@ class HoldsSeen(Value):
     """They have not, and it was looked at all the same: the case has waited for them for long enough."""
 
 
-class LineageChanged(Value):
+class LineageChanged(ForCase):
     """An indexer learnt something of what was looked at for holds: what was found then may hold no longer."""
 
-    case_id: Hex
 
-
-class EmissionRefused(Value):
+class EmissionRefused(ForAddressed):
     """The broker refused a command for good: it never left (rule "refused records")."""
 
-    case_id: Hex
     command_id: Hex
     attempt: int
     reason: str
 
 
-class ReplacementSeen(Value):
+class ReplacementSeen(ForCase):
     """A resolver looked at a model that took another's place: does the case's data lead to it?"""
 
-    case_id: Hex
     chunk: Hex
     replacement: Hex
     """Its key."""
     verdict: ReplacementVerdict
 
 
-class RateAnswered(Value):
+class RateAnswered(ForCase):
     """What a plan that asked was told: it may go, or it waits at a place in a group."""
 
-    case_id: Hex
     generation: int
     rate: Hex
     group: int = 0
@@ -251,33 +240,29 @@ class RateAnswered(Value):
     rules: tuple[str, ...] = ()
 
 
-class Applied(Value):
+class Applied(ForCase):
     """The indexers have applied every statement that was there when the request arrived."""
 
-    case_id: Hex
     watermark: dict[str, dict[str, int]]
 
 
-class Froze(Value):
+class Froze(ForCase):
     """A message of the case ended its processes elsewhere, and was set aside: the case must wait for a person."""
 
-    case_id: Hex
     reason: str
     place: Place
 
 
-class ThawOn(Value):
+class ThawOn(ForCase):
     """The coordinator's message to itself: the next of the messages that waited."""
 
-    case_id: Hex
     number: int
     """How many were handled before."""
 
 
-class RequestSetAside(Value):
+class RequestSetAside(ForCase):
     """A request ended processes before it became a case; its publisher is told, unless the case is there already."""
 
-    case_id: Hex
     publisher: str
     rejection: dict[str, Any]
     """The data of `expunge.request.rejected.v1`."""

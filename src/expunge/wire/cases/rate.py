@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from expunge.domain.planning.policy.limits import Per
 from expunge.domain.values import Hex, Value
-from expunge.wire.cases.said import SaidAt
+from expunge.wire.cases.said import Aggregate, CaseEvent, SaidAt
 
 
 class Limit(Value):
@@ -16,10 +16,21 @@ class Limit(Value):
     approvals: int
 
 
-class RateAsked(Value):
+class ForRate(CaseEvent):
+    """A message for what is counted of one publisher or system."""
+
+    aggregate = Aggregate.RATE
+    rate: Hex
+
+    @property
+    def key(self) -> str:
+        """Of the aggregate."""
+        return self.rate
+
+
+class RateAsked(ForRate):
     """A plan asks whether it may go."""
 
-    rate: Hex
     partition: int
     cause: SaidAt
     of: str
@@ -29,10 +40,9 @@ class RateAsked(Value):
     limits: tuple[Limit, ...]
 
 
-class RateLeft(Value):
+class RateLeft(ForRate):
     """Plans of a case wait no longer: it was cancelled, or they were rejected elsewhere."""
 
-    rate: Hex
     partition: int
     cause: SaidAt
     group: int

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from expunge.domain.digest import digest
 from expunge.domain.values import Hex, Value
-from expunge.wire.cases.said import SaidAt
+from expunge.wire.cases.said import Aggregate, CaseEvent, SaidAt
 
 
 def retraining_id(system: str, model: bytes) -> str:
@@ -38,12 +38,18 @@ class Member(Value):
     """What its people add to the joint command."""
 
 
-class FromCase(Value):
+class FromCase(CaseEvent):
     """What a case says; heard once, however often it is said (`cause`)."""
 
+    aggregate = Aggregate.RETRAINING
     retraining: Hex
     partition: int
     cause: SaidAt
+
+    @property
+    def key(self) -> str:
+        """Of the aggregate of the model."""
+        return self.retraining
 
 
 class JoinAsked(FromCase):

@@ -1,10 +1,11 @@
-"""Where and when something was said."""
+"""How everything on `cases` is said: for which aggregate, and where and when."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from enum import StrEnum
+from typing import ClassVar, NamedTuple
 
-from expunge.domain.values import Value
+from expunge.domain.values import Hex, Value
 
 SaidAt = tuple[int, int, str]
 """The message on `cases` that made a case speak, and who spoke: leader epoch, offset, id. It rises in one partition."""
@@ -34,3 +35,53 @@ class Order(NamedTuple):
         if self.partition == other.partition:
             return (self.leader_epoch, self.offset) > (other.leader_epoch, other.offset)
         return self > other
+
+
+class Aggregate(StrEnum):
+    """What has one writer, and decides on the messages that are for it (design: "One writer")."""
+
+    CASE = "case"
+    RATE = "rate"
+    SUPPRESSION = "suppression"
+    RETRAINING = "retraining"
+    STANDING = "standing"
+    """What every case of a partition must obey: each partition has one, and messages for it have no key."""
+    ADDRESSED = "addressed"
+    """Whatever has the key of the message: outside, an aggregate that stands for several cases is spoken to as one."""
+
+
+class CaseEvent(Value):
+    """A message on `cases`. Which aggregate it is for is said by its type, and by its key which one of them."""
+
+    aggregate: ClassVar[Aggregate]
+
+    @property
+    def key(self) -> str:
+        """Of the aggregate; empty for what every case is told."""
+        return ""
+
+
+class ForCase(CaseEvent):
+    """A message for one case."""
+
+    aggregate = Aggregate.CASE
+    case_id: Hex
+
+    @property
+    def key(self) -> str:
+        """Of the case."""
+        return self.case_id
+
+
+class ForAddressed(ForCase):
+    """A message for whatever has this key."""
+
+    aggregate = Aggregate.ADDRESSED
+
+
+class ForEverybody(CaseEvent):
+    """A message for every case of a partition, told page by page."""
+
+    aggregate = Aggregate.STANDING
+    after: str = ""
+    """The last case that was told; the broadcast goes on behind it."""

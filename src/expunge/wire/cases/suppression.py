@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from expunge.domain.values import Hex, Value
+from expunge.wire.cases.said import Aggregate, CaseEvent
 
 
 class PurposeWord(Value):
@@ -22,22 +23,32 @@ class PurposeWord(Value):
     """The case that carries a revocation out, or that was cancelled."""
 
 
-class Suppress(Value):
+class ForSuppression(CaseEvent):
+    """A message for one suppression."""
+
+    aggregate = Aggregate.SUPPRESSION
+    suppression: Hex
+
+    @property
+    def key(self) -> str:
+        """Of the aggregate."""
+        return self.suppression
+
+
+class Suppress(ForSuppression):
     """Words for one suppression, on `cases`."""
 
-    suppression: Hex
     data_source: str = ""
     """Set for a data source; else the key is a person's."""
     words: tuple[PurposeWord, ...]
 
 
-class Published(Value):
+class Published(ForSuppression):
     """What was read back from `suppressions`: whoever finds less there than it knows publishes again.
 
     See rule "nothing overwritten".
     """
 
-    suppression: Hex
     sequence: Annotated[int, Field(ge=0, lt=2**63)]
     lifted: bool = False
     """A tombstone was read: nothing is suppressed there."""

@@ -58,12 +58,11 @@ CaseMessage = (
     | RateAnswered
     | LineageChanged
     | EmissionRefused
-    | Froze
-    | ThawOn
+    | RequestSetAside
     | Control
 )
 
-_OfNoCase = RequestSetAside | Suppress | Published | HoldReadBack | RateAsked | RateLeft
+_OfNoCase = Froze | ThawOn | Suppress | Published | HoldReadBack | RateAsked | RateLeft
 
 Message = CaseMessage | Said | _OfNoCase | retraining.Message
 

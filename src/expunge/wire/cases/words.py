@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from expunge.domain.values import Hex, Value
 from expunge.wire.cases.rate import Verdict
-from expunge.wire.cases.said import Order, Place
+from expunge.wire.cases.said import Aggregate, CaseEvent, ForAddressed, ForCase, ForEverybody, Order, Place
 from expunge.wire.controls import Option
 
 
@@ -77,20 +77,18 @@ class Pause(Value):
     word: str = ""
 
 
-class ApprovalSaid(Value):
+class ApprovalSaid(ForAddressed):
     """An operator approved a plan."""
 
-    case_id: Hex
     operator: str
     plan_digest: Hex
     content: Hex
     place: Place
 
 
-class RejectionSaid(Value):
+class RejectionSaid(ForAddressed):
     """An operator rejected a plan."""
 
-    case_id: Hex
     operator: str
     plan_digest: Hex
     reason: str
@@ -98,29 +96,26 @@ class RejectionSaid(Value):
     place: Place
 
 
-class ExtensionSaid(Value):
+class ExtensionSaid(ForCase):
     """An operator takes more time."""
 
-    case_id: Hex
     operator: str
     reason: str
     content: Hex
     place: Place
 
 
-class CancellationSaid(Value):
+class CancellationSaid(ForCase):
     """An operator takes a request back."""
 
-    case_id: Hex
     operator: str
     content: Hex
     place: Place
 
 
-class DecisionSaid(Value):
+class DecisionSaid(ForCase):
     """An operator settles what is open in a system, or when a model is made anew."""
 
-    case_id: Hex
     operator: str
     system: str
     model: str = ""
@@ -131,10 +126,9 @@ class DecisionSaid(Value):
     place: Place
 
 
-class ThawSaid(Value):
+class ThawSaid(ForCase):
     """An operator lets a frozen case go on: what waited is handled in order, one message after the other."""
 
-    case_id: Hex
     operator: str
     content: Hex
     place: Place
@@ -146,48 +140,44 @@ class ThawSaid(Value):
     """How far the indexers must come, where registrations were published again."""
 
 
-class PauseSaid(Value):
+class PauseSaid(ForEverybody):
     """An operator pauses a scope, or lets it go on: for every case of a partition."""
 
     pause: Pause
-    after: str = ""
-    """The last case that was told; the broadcast goes on behind it."""
 
 
-class HoldSaid(Value):
+class HoldSaid(ForEverybody):
     """An operator places a hold: for every case of a partition."""
 
     hold: Hold
     place: Place
-    after: str = ""
 
 
-class ReleaseSaid(Value):
+class ReleaseSaid(ForEverybody):
     """An operator releases a hold."""
 
     hold_id: str
     release: Release
     content: Hex
     place: Place
-    after: str = ""
 
 
-class HoldReadBack(Value):
+class HoldReadBack(CaseEvent):
     """What was read back from `holds`: its owner publishes again what is not the newest.
 
     See rule "nothing overwritten".
     """
 
+    aggregate = Aggregate.STANDING
     hold_id: str
     sequence: int
 
 
-class GroupSaid(Value):
+class GroupSaid(ForEverybody):
     """What operators have said about a group: for every case of a partition."""
 
     rate: Hex
     verdict: Verdict
-    after: str = ""
 
 
 Control = ApprovalSaid | RejectionSaid | ExtensionSaid | CancellationSaid | DecisionSaid | ThawSaid

@@ -10,10 +10,11 @@ from datetime import datetime
 
 from expunge.domain.aggregates.case import confirm
 from expunge.domain.aggregates.case.closing import Closed
-from expunge.domain.aggregates.case.effects import AskRate, LeaveRate, SetAside
+from expunge.domain.aggregates.case.effects import AskRate, LeaveRate
 from expunge.domain.aggregates.case.fact import CaseFact, heard
 from expunge.domain.aggregates.case.state import Case, Generation
 from expunge.domain.aggregates.case.turn import Turn
+from expunge.domain.aggregates.decision import SetAside
 from expunge.domain.aggregates.rate import rate_id
 from expunge.domain.planning.policy.limits import Of, Threshold
 from expunge.domain.values import A_DAY, Hex

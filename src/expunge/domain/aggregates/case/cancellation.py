@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from expunge.domain.aggregates.case import approval, confirm, words
 from expunge.domain.aggregates.case.closing import Closed
-from expunge.domain.aggregates.case.effects import SetAside, SuppressNoLonger
+from expunge.domain.aggregates.case.effects import SuppressNoLonger
 from expunge.domain.aggregates.case.fact import CaseFact, heard
 from expunge.domain.aggregates.case.gate import CANCEL
 from expunge.domain.aggregates.case.state import Case
 from expunge.domain.aggregates.case.turn import Turn
+from expunge.domain.aggregates.decision import SetAside
 from expunge.domain.values import Hex
 from expunge.domain.vocabulary import OVER, Status
 from expunge.wire.cases.case import Reconsider

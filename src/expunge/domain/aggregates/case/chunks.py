@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from expunge.domain.aggregates.standing import hold_word
+from expunge.domain.aggregates.standing.state import hold_word
 from expunge.domain.planning.chunks import ChunkSummary
 from expunge.domain.values import Hex, Value
 from expunge.domain.vocabulary import DEFERRALS, MEANINGS, OPEN, OPEN_LETTER, UNDONE, Action, Claim

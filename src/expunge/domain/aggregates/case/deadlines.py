@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from expunge.domain.aggregates.case import closing, confirm
-from expunge.domain.aggregates.case.effects import SetAside
 from expunge.domain.aggregates.case.fact import CaseFact, heard
 from expunge.domain.aggregates.case.state import Case
 from expunge.domain.aggregates.case.turn import Turn
+from expunge.domain.aggregates.decision import SetAside
 from expunge.domain.values import Hex
 from expunge.domain.vocabulary import CLOSED
 from expunge.wire.cases.words import ExtensionSaid

@@ -6,9 +6,9 @@ Pure; the same input gives the same output for ever.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from expunge.domain.aggregates.case import (
     approval,
@@ -27,13 +27,11 @@ from expunge.domain.aggregates.case import (
     words,
 )
 from expunge.domain.aggregates.case.chunks import ChunkState
-from expunge.domain.aggregates.case.effects import Effect, LookIntoHolds, SetAside, SuppressAgain
+from expunge.domain.aggregates.case.effects import Effect, LookIntoHolds, SuppressAgain, TellRejected
 from expunge.domain.aggregates.case.fact import CaseFact
 from expunge.domain.aggregates.case.state import Case, CaseReader
 from expunge.domain.aggregates.case.turn import Turn
-from expunge.domain.aggregates.standing import Standing
-from expunge.domain.planning.policy.rules import Policies
-from expunge.domain.registry import Registry
+from expunge.domain.aggregates.decision import Context, Decision, SetAside
 from expunge.domain.vocabulary import CLOSED, OVER
 from expunge.wire.cases.case import (
     Applied,
@@ -49,6 +47,7 @@ from expunge.wire.cases.case import (
     Receipted,
     Reconsider,
     ReplacementSeen,
+    RequestSetAside,
     RequestTaken,
     TimerFired,
 )
@@ -63,52 +62,38 @@ from expunge.wire.cases.words import (
 )
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Decision:
-    """What one message leads to."""
+class Stored(NamedTuple):
+    """A case as it is stored: a bounded record, and the rest, which is read piece by piece."""
 
     case: Case | None
-    chunks: dict[str, ChunkState]
-    facts: tuple[tuple[int, CaseFact], ...]
-    """With their sequence numbers."""
-    effects: tuple[Effect, ...]
+    reader: CaseReader
 
 
-def decide(
-    case: Case | None,
-    reader: CaseReader,
-    message: CaseMessage,
-    appended_at: datetime,
-    registry: Registry,
-    policies: Policies,
-    standing: Standing,
-) -> Decision:
-    """The decision on one message.
+@dataclass(frozen=True, slots=True, repr=False)
+class CaseDecision(Decision[Case, CaseFact, Effect]):
+    """What one message leads to; of the chunks, those that it changes."""
 
-    Args:
-        case: the case as it stands; None if it does not exist.
-        reader: the rest of the state.
-        message: what happened.
-        appended_at: when the broker took the message: the only clock there is.
-        registry: who exists and what they can do.
-        policies: what should happen, and by when.
-        standing: what operators have said that holds for every case of the partition.
-    """
-    now = max(case.now, appended_at) if case else appended_at
-    turn = Turn(case.model_copy(update={"now": now}) if case else None, now, reader, registry, policies, standing)
+    chunks: dict[str, ChunkState] = field(default_factory=dict)
+
+
+def decide(stored: Stored, message: CaseMessage, context: Context) -> CaseDecision:
+    """The decision on one message."""
+    case, turn = stored.case, Turn(*stored, context)
     if isinstance(message, RequestTaken):
         opening.opened(turn, message)
     elif case is None:
-        _set_aside(turn, message)
+        _without_case(turn, message)
     elif _concerns(message, turn.case):
         _HANDLERS[type(message)](turn, message)
         _follow(turn, case)
     after = turn.case_or_none if turn.facts else case
-    return Decision(after, turn.chunks, tuple(turn.facts), tuple(turn.effects))
+    return CaseDecision(after, tuple(turn.facts), tuple(turn.effects), turn.chunks)
 
 
-def _set_aside(turn: Turn, message: CaseMessage) -> None:
+def _without_case(turn: Turn, message: CaseMessage) -> None:
     """What somebody outside says of a case that is not there is kept for a person to see."""
+    if isinstance(message, RequestSetAside):
+        turn.emit(TellRejected(message.publisher, message.rejection))
     if isinstance(message, Receipted):
         turn.emit(SetAside(message.place, message.content, "receipt_without_case"))
     elif isinstance(message, CONTROLS):
@@ -186,6 +171,7 @@ _HANDLERS: dict[type[Any], Callable[[Turn, Any], None]] = {
     ExtensionSaid: deadlines.extended,
     DecisionSaid: decisions.decided,
     ThawSaid: decisions.thawed,
+    RequestSetAside: lambda *_: None,  # its case was opened by an earlier message
     TimerFired: _fired,
 }
 

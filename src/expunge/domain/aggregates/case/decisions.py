@@ -7,10 +7,11 @@ from typing import Any
 
 from expunge.domain.aggregates.case import deferral, watermark
 from expunge.domain.aggregates.case.chunks import LETTERS, OPEN_LETTERS, ChunkState, Note
-from expunge.domain.aggregates.case.effects import ReconsiderOn, Reschedule, SetAside
+from expunge.domain.aggregates.case.effects import ReconsiderOn, Reschedule
 from expunge.domain.aggregates.case.fact import CaseFact, ChunkFact, heard, reread
 from expunge.domain.aggregates.case.state import Case
 from expunge.domain.aggregates.case.turn import Turn
+from expunge.domain.aggregates.decision import SetAside
 from expunge.domain.planning.chunks import UNCOMMANDABLE
 from expunge.domain.planning.policy.rules import Event
 from expunge.domain.values import Hex

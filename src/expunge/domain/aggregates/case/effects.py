@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from expunge.domain.aggregates.case.chunks import ChunkState
+from expunge.domain.aggregates.decision import SetAside
 from expunge.wire.cases.case import Root
 from expunge.wire.cases.rate import Limit
 from expunge.wire.cases.said import Place
@@ -163,12 +164,12 @@ class Reject:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class SetAside:
-    """Keep the place of a message that can never be right in the dead letters."""
+class TellRejected:
+    """Tell a publisher that a request was set aside before it became a case."""
 
-    place: Place
-    content: str
-    reason: str
+    publisher: str
+    rejection: dict[str, Any]
+    """The data of `expunge.request.rejected.v1`."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -196,6 +197,7 @@ Effect = (
     | NoteAnswers
     | Confirm
     | Reject
+    | TellRejected
     | SetAside
     | ContinueStage
 )

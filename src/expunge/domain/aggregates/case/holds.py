@@ -15,7 +15,7 @@ from expunge.domain.aggregates.case.chunks import HELD_LETTER, OPEN_LETTERS, Chu
 from expunge.domain.aggregates.case.fact import OPEN_ONE, PUT_OFF_LETTERS, CaseFact, ChunkFact, reread
 from expunge.domain.aggregates.case.state import Case
 from expunge.domain.aggregates.case.turn import Turn
-from expunge.domain.aggregates.standing import hold_word
+from expunge.domain.aggregates.standing.state import hold_word
 from expunge.domain.vocabulary import KEEPING
 from expunge.wire.cases.case import HoldsSeen
 from expunge.wire.cases.words import Hold

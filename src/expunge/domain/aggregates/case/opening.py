@@ -79,7 +79,7 @@ def opened(turn: Turn, message: RequestTaken) -> None:
         if turn.case.content != root.content:
             turn.emit(Reject(root, "request_id_reused"))
         return
-    fact = _first_fact(root, turn.policies.of(root.policy), turn.now)
+    fact = _first_fact(root, turn.policy_of(root.policy), turn.now)
     turn.open(fact.begin(root, turn.now), fact)
     turn.emit(WriteRoot(root))
     confirm.say(turn, "acknowledged")

@@ -7,11 +7,12 @@ from typing import Any, Literal
 
 from expunge.domain.aggregates.case import late, replacement, resolution, watermark
 from expunge.domain.aggregates.case.chunks import ENDING_LETTERS, HELD_LETTER, UNCHECKED, ChunkState, Note, Phase
-from expunge.domain.aggregates.case.effects import NoteAnswers, SetAside, WriteClaims
+from expunge.domain.aggregates.case.effects import NoteAnswers, WriteClaims
 from expunge.domain.aggregates.case.fact import OPEN_ONE, ChunkFact, reread
 from expunge.domain.aggregates.case.gate import Exhausted
 from expunge.domain.aggregates.case.reading import Spoken, Standard, next_answers
 from expunge.domain.aggregates.case.turn import Turn
+from expunge.domain.aggregates.decision import SetAside
 from expunge.domain.planning.policy.rules import Grade
 from expunge.domain.values import A_DAY, Hex
 from expunge.domain.vocabulary import MEANINGS, After
@@ -119,7 +120,7 @@ def _take_discoveries(turn: Turn, chunk: ChunkState, message: Receipted) -> None
     outcomes = [(each.asset, each.outcome) for each in message.answers] + [("", each) for each in every]
     if not any(outcome.discovered for _, outcome in outcomes) or message.content == chunk.receipt_content:
         return
-    told = {*turn.reader.body(turn.case.case_id, chunk.summary.digest).assets, ""}
+    told = {*turn.body(chunk).assets, ""}
     found = {
         each.asset: Found(asset=each.asset, kind=each.kind, parent=asset)
         for asset, outcome in outcomes
@@ -154,7 +155,7 @@ def _accept(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
 
 
 def _answer(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
-    body = turn.reader.body(turn.case.case_id, chunk.summary.digest)
+    body = turn.body(chunk)
     answers, notes = next_answers(chunk, body, message, _standard(turn, chunk), _spoken(turn))
     place = (message.attempt, message.sequence)
     nothing_new = place <= chunk.receipt or message.status == "withdrawn"

@@ -82,7 +82,7 @@ def seen(turn: Turn, message: ReplacementSeen) -> None:
     digest, walked = message.chunk, chunk.walked
     turn.record(ReplacementJudged(chunk=digest, replacement=message.replacement, verdict=message.verdict))
     if clean:
-        body = turn.reader.body(turn.case.case_id, digest)
+        body = turn.body(chunk)
         turn.emit(NoteAnswers(digest, clean=body.assets, gone=(), at_ms=0))
         late.plan_produced(turn, digest)
     elif message.verdict is ReplacementVerdict.STALE and walked != message.replacement:

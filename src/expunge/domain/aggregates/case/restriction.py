@@ -88,4 +88,4 @@ def _due(turn: Turn, chunk: ChunkState) -> tuple[str, ...]:
 def _restricted_for(turn: Turn, chunk: ChunkState) -> tuple[str, ...]:
     if chunk.summary.action is not Action.RESTRICT:
         return (RESTRICTED,)
-    return turn.reader.body(turn.case.case_id, chunk.summary.digest).purposes or (RESTRICTED,)
+    return turn.body(chunk).purposes or (RESTRICTED,)

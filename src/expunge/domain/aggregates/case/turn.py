@@ -2,44 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime
 
 from expunge.domain.aggregates.case.chunks import ChunkState
 from expunge.domain.aggregates.case.effects import Effect
 from expunge.domain.aggregates.case.fact import CaseFact, ChunkFact, apply
+from expunge.domain.aggregates.case.overlay import Overlay
 from expunge.domain.aggregates.case.state import Case, CaseReader
-from expunge.domain.aggregates.standing import Standing
-from expunge.domain.planning.policy.rules import Policies, Policy
-from expunge.domain.registry import Registry, System
+from expunge.domain.aggregates.decision import Context
+from expunge.domain.planning.chunks import Chunk
+from expunge.domain.planning.policy.rules import Policy
+from expunge.domain.registry import System
 
 
-@dataclass(slots=True, repr=False)
 class Turn:
     """The state as this decision sees it, and what it has decided so far.
 
     Attributes:
-        case: the case with every recorded fact applied; None before it is opened.
         now: the later of the case's own time and the message's append time (rule "time and ids").
+        chunks: those that this decision has changed.
+        facts: with their sequence numbers.
+        to_look_into: holds, and whether to wait for the indexers no longer -> chunks.
+        to_look_at: chunks for which something has changed, in order: what follows for them is decided when all is
+            recorded.
     """
 
-    case_or_none: Case | None
-    now: datetime
-    reader: CaseReader
-    registry: Registry
-    policies: Policies
-    standing: Standing
-    chunks: dict[str, ChunkState] = field(default_factory=dict)
-    facts: list[tuple[int, CaseFact]] = field(default_factory=list)
-    effects: list[Effect] = field(default_factory=list)
-    to_look_into: dict[tuple[tuple[str, ...], bool], list[str]] = field(default_factory=dict)
-    """Holds, and whether to wait for the indexers no longer -> chunks."""
-    to_look_at: dict[str, None] = field(default_factory=dict)
-    """Chunks for which something has changed, in order: what follows for them is decided when all is recorded."""
+    def __init__(self, case: Case | None, reader: CaseReader, context: Context) -> None:
+        self.now: datetime = max(case.now, context.at) if case else context.at
+        self.case_or_none = case.model_copy(update={"now": self.now}) if case else None
+        self.registry, self.standing, self._policies = context.registry, context.standing, context.policies
+        self.chunks: dict[str, ChunkState] = {}
+        self._reader = Overlay(reader, {case.case_id: self.chunks} if case else {})
+        self.facts: list[tuple[int, CaseFact]] = []
+        self.effects: list[Effect] = []
+        self.to_look_into: dict[tuple[tuple[str, ...], bool], list[str]] = {}
+        self.to_look_at: dict[str, None] = {}
 
     @property
     def case(self) -> Case:
-        """The case, which exists by now."""
+        """The case with every recorded fact applied; it exists by now."""
         if self.case_or_none is None:
             raise RuntimeError("turn: the case is not open yet")
         return self.case_or_none
@@ -65,22 +66,26 @@ class Turn:
         """Hold what stands against a chunk once everything is recorded (`decide`)."""
         self.to_look_at[digest] = None
 
+    def emit(self, effect: Effect) -> None:
+        """Put an effect behind those that wait."""
+        self.effects.append(effect)
+
+    def policy_of(self, digest: str) -> Policy:
+        """A policy that cases may be bound to."""
+        return self._policies.of(digest)
+
     @property
     def policy(self) -> Policy:
         """The policy that the case is bound to."""
-        return self.policies.of(self.case.policy)
+        return self._policies.of(self.case.policy)
 
     def system(self, chunk: ChunkState) -> System:
         """A chunk's system as configured; one that was removed since keeps the defaults until it has answered."""
         return self.registry.system(chunk.summary.system) or System(name=chunk.summary.system)
 
-    def emit(self, effect: Effect) -> None:
-        """Put an effect behind those that wait."""
-        self.effects.append(effect)
-
     def chunk(self, digest: str) -> ChunkState | None:
         """A chunk with this turn's facts applied."""
-        return self.chunks.get(digest) or self.reader.chunk(self.case.case_id, digest)
+        return self._reader.chunk(self.case.case_id, digest)
 
     def _known(self, digest: str) -> ChunkState:
         found = self.chunk(digest)
@@ -90,22 +95,23 @@ class Turn:
 
     def chunk_of(self, command: str) -> ChunkState | None:
         """The chunk that a command carries, with this turn's facts applied."""
-        found = self.reader.chunk_of(self.case.case_id, command)
-        return self.chunks.get(found.summary.digest, found) if found else None
+        return self._reader.chunk_of(self.case.case_id, command)
+
+    def body(self, chunk: ChunkState) -> Chunk:
+        """The targets of a chunk."""
+        return self._reader.body(self.case.case_id, chunk.summary.digest)
 
     def digests(self, generation: int) -> list[str]:
-        """All chunks of a generation, this turn's included."""
-        mine = {digest for digest, chunk in self.chunks.items() if chunk.generation == generation}
-        return sorted({*self.reader.digests(self.case.case_id, generation), *mine})
+        """All chunks of a generation."""
+        return self._reader.digests(self.case.case_id, generation)
 
     def waiting(self, generation: int, stage: int, limit: int) -> list[ChunkState]:
         """Chunks to which their stage has not come yet, in order, at most `limit`."""
-        mine = {d for d, c in self.chunks.items() if c.generation == generation and c.summary.stage == stage}
-        stored = self.reader.waiting(self.case.case_id, generation, stage, limit + len(mine))
-        found = [chunk for digest in sorted({*stored, *mine}) if (chunk := self.chunk(digest))]
-        return [chunk for chunk in found if chunk.waits][:limit]
+        return self._chunks(self._reader.waiting(self.case.case_id, generation, stage, limit))
 
     def live(self, after: str, limit: int) -> list[ChunkState]:
-        """Live chunks behind `after`, in order, at most `limit`; as they stood before this turn."""
-        found = self.reader.live(self.case.case_id, after, limit)
-        return [chunk for digest in found if (chunk := self.chunk(digest))]
+        """Live chunks behind `after`, in order, at most `limit`."""
+        return self._chunks(self._reader.live(self.case.case_id, after, limit))
+
+    def _chunks(self, digests: list[str]) -> list[ChunkState]:
+        return [chunk for digest in digests if (chunk := self.chunk(digest))]

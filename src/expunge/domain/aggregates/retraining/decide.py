@@ -7,16 +7,19 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from expunge.domain.aggregates.case.effects import SetAside
+from expunge.domain.aggregates.decision import Context, Decision, SetAside
 from expunge.domain.aggregates.retraining import facts
 from expunge.domain.aggregates.retraining.facts import RetrainFact, apply, first_state
-from expunge.domain.aggregates.retraining.state import MAX_WAITING, Leaver, Phase, Retraining
+from expunge.domain.aggregates.retraining.state import MAX_WAITING, Leaver, Retraining, RoundPhase
+from expunge.domain.digest import name
+from expunge.domain.identity import Keys
 from expunge.domain.registry import System
 from expunge.domain.values import A_DAY
 from expunge.domain.vocabulary import DEFERRALS, Claim
-from expunge.wire.cases.case import Receipted, TimerFired
-from expunge.wire.cases.retraining import JoinAsked, LeaveAsked, Member, ScheduleAsked
+from expunge.wire.cases.case import EmissionRefused, Receipted, TimerFired
+from expunge.wire.cases.retraining import FromCase, JoinAsked, LeaveAsked, Member, ScheduleAsked, retraining_id
 from expunge.wire.cases.said import Place
+from expunge.wire.receipts import Outcome
 
 TIMER = "retrain"
 ASK_AGAIN = timedelta(days=30)
@@ -46,8 +49,9 @@ class Tell:
     receipt: Receipted
 
 
-Heard = JoinAsked | LeaveAsked | ScheduleAsked | Receipted | TimerFired
-Emission = SendJoint | WithdrawJoint | Tell | SetAside
+Heard = JoinAsked | LeaveAsked | ScheduleAsked | Receipted | EmissionRefused | TimerFired
+Effect = SendJoint | WithdrawJoint | Tell | SetAside
+RetrainingDecision = Decision[Retraining, RetrainFact, Effect]
 
 
 @dataclass(slots=True, repr=False)
@@ -60,7 +64,7 @@ class Turn:
     place: Place
     """Where the message lies that led to it."""
     facts: list[tuple[int, RetrainFact]] = field(default_factory=list)
-    emissions: list[Emission] = field(default_factory=list)
+    effects: list[Effect] = field(default_factory=list)
 
     def record(self, fact: RetrainFact) -> None:
         """Record a fact and apply it."""
@@ -89,7 +93,7 @@ class Turn:
             "sequence": number,
             "status": status,
         }
-        self.emissions.append(Tell(said.model_copy(update=fields)))
+        self.effects.append(Tell(said.model_copy(update=fields)))
 
     def _tell(self, whom: Member | Leaver, status: Literal["accepted", "withdrawn"], **more: Any) -> None:
         receipt = Receipted(
@@ -103,35 +107,21 @@ class Turn:
             place=self.place,
             **more,
         )
-        self.emissions.append(Tell(receipt))
+        self.effects.append(Tell(receipt))
 
 
-def decide(
-    state: Retraining | None,
-    message: Heard,
-    now: datetime,
-    system: System,
-    place: Place,
-) -> Turn | None:
-    """What a message leads to; None where it changes nothing.
-
-    Args:
-        state: of the aggregate; None if nobody has asked for the model yet.
-        message: what a case or the model's owner says, or that a moment has come.
-        now: when the broker took the message.
-        system: the owner, as configured.
-        place: where the message lies.
-    """
-    if state is None:
-        if not isinstance(message, JoinAsked | LeaveAsked):
-            return None
-        state = first_state(message.retraining, message.system, message.policy, now)
-    before = state
-    now = max(before.now, now)
-    policy = message.policy if isinstance(message, JoinAsked | LeaveAsked) else before.policy
-    turn = Turn(before.model_copy(update={"now": now, "policy": policy}), now, system, place)
-    if isinstance(message, JoinAsked | LeaveAsked | ScheduleAsked) and before.heard(message.partition, message.cause):
-        return None
+def decide(state: Retraining | None, message: Heard, context: Context) -> RetrainingDecision:
+    """The decision on what a case or the model's owner says, or on a moment that has come."""
+    if state is None and isinstance(message, JoinAsked | LeaveAsked):
+        state = first_state(message.retraining, message.system, message.policy, context.at)
+    if state is None:  # nobody has asked for the model yet
+        return Decision(None, effects=tuple(_unheard(message)))
+    if isinstance(message, FromCase) and state.has_heard(message.partition, message.cause):
+        return Decision(state)
+    now, policy = max(state.now, context.at), message.policy if isinstance(message, JoinAsked | LeaveAsked) else ""
+    owner = context.registry.system(state.system) or System(name=state.system)
+    before = state.model_copy(update={"now": now, "policy": policy or state.policy})
+    turn = Turn(before, now, owner, context.place)
     match message:
         case JoinAsked():
             _joined(turn, message)
@@ -140,10 +130,35 @@ def decide(
         case ScheduleAsked():
             _scheduled(turn, message)
         case Receipted():
-            _receipted(turn, message)
+            _receipted(turn, _of_this_model(state, message, context.keys))
+        case EmissionRefused():
+            _receipted(turn, _as_failure(state, message, context.place))
         case TimerFired():
             _fired(turn)
-    return turn
+    changed = turn.facts or turn.effects
+    return Decision(turn.state if changed else state, tuple(turn.facts), tuple(turn.effects))
+
+
+def _of_this_model(state: Retraining, message: Receipted, keys: Keys) -> Receipted:
+    """Whatever a receipt says of other assets is not this model's."""
+    key = state.retraining
+    mine = tuple(each for each in message.answers if retraining_id(state.system, keys.asset(each.asset)) == key)
+    return message.model_copy(update={"answers": mine})
+
+
+def _as_failure(state: Retraining, message: EmissionRefused, place: Place) -> Receipted:
+    """A command that the broker did not take is as if the owner had failed, and said nothing else yet."""
+    return Receipted(
+        case_id=message.case_id,
+        command_id=message.command_id,
+        system=state.system,
+        attempt=message.attempt,
+        sequence=0,
+        status="failed",
+        all=Outcome(claim=Claim.FAILED, reason_code=message.reason),
+        content=name(message.command_id, message.attempt, message.reason),
+        place=place,
+    )
 
 
 def _joined(turn: Turn, message: JoinAsked) -> None:
@@ -176,7 +191,7 @@ def _begin(turn: Turn) -> None:
     "repetitions"): an answer was refused, or was for a while only.
     """
     state, next_at = turn.state, turn.now + turn.system.timeout
-    if state.phase is not Phase.IDLE or state.begin_at is None:
+    if state.phase is not RoundPhase.IDLE or state.begin_at is None:
         return
     if turn.now < state.begin_at and not state.full:
         return
@@ -187,7 +202,7 @@ def _begin(turn: Turn) -> None:
     else:
         number, command = state.round + 1, state.next_command_id
         turn.record(facts.RetrainBegun(round=number, command_id=command, members=chosen, next_at=next_at))
-    turn.emissions.append(SendJoint(turn.state))
+    turn.effects.append(SendJoint(turn.state))
     turn.promise(turn.state.present, next_at, joint=turn.state.command_id)
 
 
@@ -210,15 +225,15 @@ def _left(turn: Turn, message: LeaveAsked) -> None:
 def _recall(turn: Turn) -> None:
     next_at = turn.now + turn.system.after_withdrawal(turn.state.recalls)
     turn.record(facts.RetrainRecalled(command_id=turn.state.command_id, next_at=next_at))
-    turn.emissions.append(WithdrawJoint(turn.state))
+    turn.effects.append(WithdrawJoint(turn.state))
 
 
 def _scheduled(turn: Turn, message: ScheduleAsked) -> None:
     state = turn.state
-    if state.phase is Phase.SENT and any(each.case_id == message.case_id for each in state.present):
+    if state.phase is RoundPhase.SENT and any(each.case_id == message.case_id for each in state.present):
         return  # it has begun
     if all(each.case_id != message.case_id for each in state.waiting.values()):
-        turn.emissions += [SetAside(place, content, reason) for place, reason, content in unheard(message)]
+        turn.effects += _unheard(message)
         return
     turn.record(
         facts.RetrainScheduled(
@@ -231,12 +246,12 @@ def _scheduled(turn: Turn, message: ScheduleAsked) -> None:
     _begin(turn)
 
 
-def unheard(message: Heard) -> list[tuple[Place, str, str]]:
-    """Place, reason and digest of a word about a model that does not wait: it is set aside, and changes nothing."""
+def _unheard(message: Heard) -> list[SetAside]:
+    """A word about a model that does not wait is set aside, and changes nothing."""
     if not isinstance(message, ScheduleAsked) or message.word is None:
         return []
     topic, partition, offset, content = message.word
-    return [(Place(topic=topic, partition=partition, offset=offset), "no_model_waits", content)]
+    return [SetAside(Place(topic=topic, partition=partition, offset=offset), content, "no_model_waits")]
 
 
 def _receipted(turn: Turn, message: Receipted) -> None:
@@ -248,15 +263,15 @@ def _receipted(turn: Turn, message: Receipted) -> None:
             turn.pass_on(each, message, OLD)
         return
     if not fits or message.attempt > state.attempt:
-        turn.emissions.append(SetAside(message.place, message.content, "receipt_without_command"))
+        turn.effects.append(SetAside(message.place, message.content, "receipt_without_command"))
         return
     if message.status == "accepted":
-        if state.phase is Phase.SENT and (message.attempt, message.sequence) > state.receipt:
+        if state.phase is RoundPhase.SENT and (message.attempt, message.sequence) > state.receipt:
             _promised(turn, message)
         return
     answered = message.all is not None or bool(message.answers) or message.status == "failed"
     done = _answered(turn, message) if answered else False
-    if state.phase is Phase.RECALLED and (done or message.status == "withdrawn"):
+    if state.phase is RoundPhase.RECALLED and (done or message.status == "withdrawn"):
         leaving = tuple(turn.state.leaving.values())
         turn.record(facts.RetrainLetGo(attempt=message.attempt, sequence=message.sequence))
         for each in leaving:
@@ -290,7 +305,7 @@ def _answered(turn: Turn, message: Receipted) -> bool:
                 sequence=message.sequence,
                 receipt=message.content,
                 failed=failed,
-                next_at=state.next_at if state.phase is Phase.RECALLED else next_at,
+                next_at=state.next_at if state.phase is RoundPhase.RECALLED else next_at,
                 ended=not (failed or later),
             )
         )
@@ -304,17 +319,17 @@ def _answered(turn: Turn, message: Receipted) -> bool:
 def _fired(turn: Turn) -> None:
     """The time of a round has come, or nobody answered."""
     state = turn.state
-    if state.phase is Phase.IDLE:
+    if state.phase is RoundPhase.IDLE:
         _begin(turn)
     elif state.next_at is None or turn.now < state.next_at:
         return
-    elif state.phase is Phase.RECALLED:
+    elif state.phase is RoundPhase.RECALLED:
         _recall(turn)
     else:
         wait = max(A_DAY, turn.system.timeout) if state.attempt > turn.system.retries else turn.system.timeout
         turn.record(
             facts.RetrainRepeated(command_id=state.command_id, attempt=state.attempt + 1, next_at=turn.now + wait)
         )
-        turn.emissions.append(SendJoint(turn.state))
+        turn.effects.append(SendJoint(turn.state))
         if not state.failed:
             turn.promise(turn.state.present, turn.now + wait, joint=turn.state.command_id)

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 
+from expunge.domain.aggregates.heard import Hearing
 from expunge.domain.digest import digest
 from expunge.domain.planning.chunks import MAX_EXCLUDED
 from expunge.domain.values import Hex, Value
 from expunge.wire.cases.retraining import Member
-from expunge.wire.cases.said import SaidAt
 
 MAX_MEMBERS = 2_000
 MAX_WEIGHT = 600_000
@@ -19,7 +19,7 @@ MAX_WAITING = 5_000
 """Who asks when so many wait is told to ask again later, and not remembered."""
 
 
-class Phase(StrEnum):
+class RoundPhase(StrEnum):
     """Whether the owner of the model has a joint command."""
 
     IDLE = "idle"
@@ -45,7 +45,7 @@ class Round(Value):
     members: tuple[Leaver, ...]
 
 
-class Retraining(Value):
+class Retraining(Hearing):
     """One model in one system."""
 
     retraining: Hex
@@ -64,7 +64,7 @@ class Retraining(Value):
     """Who waits for the owner to let go."""
     round: int = 0
     before: Round | None = None
-    phase: Phase = Phase.IDLE
+    phase: RoundPhase = RoundPhase.IDLE
     attempt: int = 0
     recalls: int = 0
     next_at: datetime | None = None
@@ -79,8 +79,6 @@ class Retraining(Value):
     """The same of the last answer that ended a round."""
     failed: bool = False
     """What the owner's last answer said."""
-    seen: dict[int, SaidAt] = {}
-    """Partition -> the last cause from there."""
 
     @property
     def is_told_again(self) -> bool:
@@ -119,7 +117,7 @@ class Retraining(Value):
     @property
     def timer(self) -> datetime | None:
         """When it must be looked at again."""
-        return self.begin_at if self.phase is Phase.IDLE else self.next_at
+        return self.begin_at if self.phase is RoundPhase.IDLE else self.next_at
 
     def fitting(self) -> tuple[str, ...]:
         """Of those who wait, the earliest that one command can name; at least one."""
@@ -145,12 +143,7 @@ class Retraining(Value):
     def has_answered(self, member: Member) -> bool:
         """Whether an answer is on its way to a case that asks again because it has not heard it yet."""
         mine = member.command_id in self.members and member.command_id not in self.gone
-        return self.phase is Phase.IDLE and mine and member.heard < self.answered
-
-    def heard(self, partition: int, cause: SaidAt) -> bool:
-        """Whether this was said before: a crash, or a process that woke up, repeats it."""
-        known = self.seen.get(partition)
-        return known is not None and tuple(cause) <= tuple(known)
+        return self.phase is RoundPhase.IDLE and mine and member.heard < self.answered
 
 
 def without(known: dict[str, Member], commands: Iterable[str]) -> dict[str, Member]:
