@@ -143,6 +143,17 @@ class Event:
         return orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)  # members of the closed vocabularies are keys, too
 
 
+@dataclass(slots=True)
+class AsReceived(Event):
+    """An event that somebody else has made, kept byte by byte: a signature would be worth nothing over other bytes."""
+
+    raw: bytes = field(default=b"", repr=False)
+
+    def encode(self) -> bytes:
+        """The value of the Kafka message, as it came."""
+        return self.raw
+
+
 class Outgoing(NamedTuple):
     """A message to be produced: `topic` without the prefix, `partition` only where the key does not say."""
 

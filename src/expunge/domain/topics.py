@@ -99,7 +99,15 @@ def all_topics(registry: Registry, partitions: int, ledger_partitions: int, othe
             flushed=True,
         ),
         Topic("tasks", many, "delete", week, role="resolver", writers=roles, fixed=True),
-        Topic("plans", many, "compact", FOR_EVER, writers=roles, readers="rebuilding", fixed=True),
+        Topic(
+            "plans",
+            many,
+            "compact",
+            FOR_EVER,
+            writers=f"{roles}, intake (receipts as they came)",
+            readers="rebuilding",
+            fixed=True,
+        ),
         Topic("holds", few, "compact", FOR_EVER, role="intake", writers="coordinator", readers=told),
         Topic(
             "suppressions",

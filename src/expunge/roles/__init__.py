@@ -1,6 +1,6 @@
 """The table of contents: topics in -> role -> topics out.
 
-    requests, controls, receipts.*  -> intake      -> cases, dead-letters, confirmations.*
+    requests, controls, receipts.*  -> intake      -> cases, plans, dead-letters, confirmations.*
     registrations                   -> indexer     -> assets, cases, dead-letters, and the index
     tasks                           -> resolver    -> plans, cases, tasks, dead-letters, and the marks of the index
     cases                           -> coordinator -> tasks, commands.*, plans, ledger, confirmations.*, dead-letters

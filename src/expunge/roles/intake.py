@@ -10,12 +10,12 @@ from expunge.domain.admission import controls, receipts, requests
 from expunge.domain.admission.door import Door
 from expunge.domain.aggregates.standing import decide as hearing
 from expunge.domain.digest import name
-from expunge.domain.events import CloudEvent, Event, Outgoing, Record, decode
+from expunge.domain.events import AsReceived, CloudEvent, Event, Outgoing, Record, decode
 from expunge.domain.topics import INLETS_OF_ASSETS
 from expunge.errors import InvalidMessage
 from expunge.ports import Metrics, Progress, Refused, Result, Topics, Vault
 from expunge.roles.common import INTAKE as SOURCE
-from expunge.roles.common import rejection, suppress_message
+from expunge.roles.common import plan_part, rejection, suppress_message
 from expunge.roles.dead_letters import POISON, DeadLetters, froze
 from expunge.wire.cases.case import Receipted, RequestSetAside, RequestTaken
 from expunge.wire.cases.said import Place
@@ -173,7 +173,8 @@ class Intake:
         system = record.topic.removeprefix(RECEIPTS)
         try:
             event = decode(record)
-            taken, foreign = receipts.receipt(self._door, event, self._door.origin(record), system)
+            part = f"received:{self._door.keys.content(record.value or b'')}"
+            taken, foreign = receipts.receipt(self._door, event, self._door.origin(record), system, part)
         except InvalidMessage as error:
             return [self._dead.of(record, error)]
         if receipts.names_replacement(taken):  # the case waits until the indexers have passed what there is
@@ -181,7 +182,9 @@ class Intake:
         told = to_case(taken, record.appended_at, event.source, event.id)
         if len(told.value or b"") > MAX_PASSED_BYTES:
             return [self._dead.of(record, InvalidMessage("too_large", "data.exceptions"))]
-        return [told, *([self._dead.of(record, InvalidMessage("not_its_system", FOREIGN))] if foreign else ())]
+        kept = AsReceived(event.type, event.source, event.id, record.appended_at, {}, record.value or b"")
+        whole = plan_part(self._topics, taken.case_id, part, kept)
+        return [whole, told, *([self._dead.of(record, InvalidMessage("not_its_system", FOREIGN))] if foreign else ())]
 
 
 def _read_back(record: Record) -> list[Outgoing]:

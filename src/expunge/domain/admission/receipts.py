@@ -11,10 +11,11 @@ from expunge.wire.cases.case import Receipted, TargetAnswer
 from expunge.wire.receipts import RECEIPT, Outcome, PurgeReceipted
 
 
-def receipt(door: Door, event: CloudEvent, came: Origin, system: str) -> tuple[Receipted, bool]:
+def receipt(door: Door, event: CloudEvent, came: Origin, system: str, received: str) -> tuple[Receipted, bool]:
     """A receipt as the case will see it: without what nothing is decided on, so that it does not grow on its way.
 
     And whether it says that it discovered something in another system, of which this one has nothing to say.
+    `received` names the part of `plans` in which the whole of it is kept as it came.
 
     Raises:
         InvalidMessage: it is no receipt, or speaks for another system than its topic's.
@@ -47,6 +48,7 @@ def receipt(door: Door, event: CloudEvent, came: Origin, system: str) -> tuple[R
         expected_by=receipt.expected_by,
         replacement=_replacement(door, receipt.all),
         content=door.keys.content(canonical(said)),
+        received=received,
         place=came.place,
         appended_ms=millis(came.at),
     )

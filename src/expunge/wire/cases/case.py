@@ -109,6 +109,8 @@ class Receipted(ForAddressed):
     begun: bool = False
     """That it has been told."""
     content: Hex
+    received: str = ""
+    """Which part of the case in `plans` is the receipt as it came, byte by byte; 0.1 kept none."""
     watermark: dict[str, dict[str, int]] = {}
     """The ends of the registration inlets, where it names a replacement that may lie there."""
     place: Place
