@@ -5,6 +5,7 @@ See design: "Nothing false is said".
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -234,3 +235,24 @@ def test_of_the_commands_of_a_chunk_the_latest_are_kept() -> None:
     assert list(chunk.named) == [f"{number:032x}" for number in range(6, 26)]
     assert chunk.carries(f"{24:032x}")
     assert not chunk.carries(f"{5:032x}")
+
+
+def test_a_receipt_is_kept_as_it_came_with_what_nothing_is_decided_on() -> None:
+    """It was written anew: evidence, job and moment were gone, and a signature over its bytes would have been worth
+    nothing."""
+    world = World()
+    world.register("photo", subjects=["ann"])
+    world.answers["photos"] = lambda command: [
+        receipt(command, all={"claim": "deleted"}, job="purge-7", evidence={"log": "sha256:ab"}, unheard_of=[1, 2.50])
+    ]
+    case_id = world.erase("ann")
+    world.settle()
+    (came,) = world.broker.events("receipts.photos")
+    keys = {record.key: record.value for key, log in world.broker.logs.items() if key[0] == "plans" for record in log}
+    (kept,) = [value for key, value in keys.items() if key and key.decode().startswith(f"{case_id}:received:")]
+    sent = [record.value for key, log in world.broker.logs.items() if key[0] == "receipts.photos" for record in log]
+    assert [kept] == sent
+    assert json.loads(kept or b"")["data"] == came["data"]
+    assert {"performed_at", "job", "evidence"} <= came["data"].keys()
+    (claims,) = [event for event in world.broker.events("plans") if event["type"] == "expunge.plan.claims.v1"]
+    assert f"{case_id}:{claims['data']['received']}".encode() in keys

@@ -14,6 +14,7 @@ from expunge.ports import Topics
 from expunge.wire.cases.case import Late, LateAsset
 from expunge.wire.cases.suppression import Suppress
 from expunge.wire.cases.table import TYPE_OF
+from expunge.wire.confirmations import RequestRejected
 from expunge.wire.tasks import Task
 
 INTAKE, COORDINATOR = "/expunge/intake", "/expunge/coordinator"
@@ -30,7 +31,7 @@ def rejection(publisher: str, *, key: str, time: datetime, data: dict[str, Any])
         source=INTAKE,
         id=name(str(data["source"]), str(data["id"]), kind, str(data["reason"])),
         time=time,
-        data={field: value for field, value in data.items() if value is not None},
+        data=RequestRejected.model_validate(data).data(),
     )
     return Outgoing(f"confirmations.{publisher}", key, event)
 

@@ -18,6 +18,7 @@ from expunge.ports import Metrics, Refused, Vault
 from expunge.wire.cases.case import Froze
 from expunge.wire.cases.said import Place
 from expunge.wire.cases.table import TYPE_OF
+from expunge.wire.dead_letters import MessageSetAside
 
 MAX_SEALED_BYTES = 1_400_000
 """Above this only place and digest are kept: base64 must stay below the topic's 2 MiB (rule "sizes")."""
@@ -93,23 +94,23 @@ class DeadLetters:
     ) -> Outgoing:
         """A dead letter of which only place and digest are known."""
         self._metrics.count("dead_letters", label=f"{self._role}:{reason}")
-        data = {
-            "reason": reason,
-            "where": where,
-            "role": self._role,
-            "topic": place.topic,
-            "partition": place.partition,
-            "offset": place.offset,
-            "digest": content,
-            "sealed": sealed,
-        }
+        said = MessageSetAside(
+            reason=reason,
+            where=where,
+            role=self._role,
+            topic=place.topic,
+            partition=place.partition,
+            offset=place.offset,
+            digest=content,
+            sealed=sealed,
+        )
         named = (content,) if place.offset < 0 else part
         event = Event(
             type=TYPE,
             source=f"/expunge/{self._role}",
             id=name("dead-letter", self._role, _spell(place), reason, *named),
             time=time,
-            data={key: value for key, value in data.items() if value is not None},
+            data=said.data(),
         )
         return Outgoing("dead-letters", content, event)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
 from pydantic import Field
 
 from expunge.domain.values import Hex
 from expunge.domain.vocabulary import Action, Kind, Regime
-from expunge.wire.form import Outlet
+from expunge.wire.form import Outlet, Stamp
 
 
 class CommandSubject(Outlet):
@@ -62,14 +61,14 @@ class PurgeCommanded(Outlet):
     stage: int
     generation: int
     attempt: int
-    due_at: datetime
+    due_at: Stamp
     regime: Regime | None = None
     """Not said where requests under several laws share the command."""
     requests: int | None = None
     """So many requests share the command, of a model that is made anew; `case_id` is then what they have in common."""
     minimum_grade: str
     purposes: tuple[str, ...] = ()
-    collected_until: datetime | None = None
+    collected_until: Stamp | None = None
     """Of what names the person, what was collected later stays: it was collected after the request."""
     exclude: Exclude = Exclude()
     people: tuple[CommandPerson, ...] = ()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date
 
 from expunge.domain.values import Hex
 from expunge.domain.vocabulary import Regime
-from expunge.wire.form import Outlet
+from expunge.wire.form import Outlet, Stamp, Zoned
 
 
 class Line(Outlet):
@@ -28,7 +28,7 @@ class ProvisionLine(Outlet):
     """How a provision of an order stands."""
 
     provision: str
-    due_at: datetime
+    due_at: Zoned
     open: int
 
 
@@ -40,9 +40,9 @@ class CaseConfirmed(Outlet):
     correlation_id: str | None = None
     batch: str | None = None
     regime: Regime
-    received_at: datetime
+    received_at: Stamp
     received_at_clamped: bool
-    due_at: datetime
+    due_at: Zoned
     clock: str
     """The rule of policy that the dates come from."""
     extended: bool
@@ -50,7 +50,7 @@ class CaseConfirmed(Outlet):
     """An operator's, for an extension or a refusal."""
     provision: str | None = None
     """Of an order: whose deadline has passed."""
-    provisions: tuple[ProvisionLine, ...] = ()
+    provisions: tuple[ProvisionLine, ...]
     dry_run: bool
     outcome: str | None = None
     plan_digest: Hex | None = None

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Any
 
 from pydantic import (
     BaseModel,
     ConfigDict,
+    PlainSerializer,
     StrictStr,
     StringConstraints,
     model_validator,
 )
+
+from expunge.domain.events import stamp
 
 AssetId = Annotated[StrictStr, StringConstraints(min_length=1, max_length=2048)]
 
@@ -62,7 +66,25 @@ class Identity(Strict):
         return self
 
 
-class Outlet(BaseModel):
-    """Base of what is said: nothing is emitted that the schema lacks."""
+Stamp = Annotated[datetime, PlainSerializer(stamp, return_type=str, when_used="json")]
+"""A moment as it is said: in UTC, with milliseconds."""
+Zoned = Annotated[
+    datetime,
+    PlainSerializer(lambda moment: moment.isoformat(timespec="milliseconds"), return_type=str, when_used="json"),
+]
+"""The same in the zone in which its day ends."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+
+class Outlet(BaseModel):
+    """Base of what is said: nothing is emitted that the schema lacks, and nothing that would say what absence says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(...)"
+
+    __str__ = __repr__
+
+    def data(self) -> dict[str, Any]:
+        """As it stands in an event."""
+        return self.model_dump(mode="json", exclude_defaults=True)

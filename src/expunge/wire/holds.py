@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from expunge.wire.cases.words import HoldKind
-from expunge.wire.form import Outlet
+from expunge.wire.form import Outlet, Stamp
 
 
 class HeldScope(Outlet):
@@ -24,7 +22,7 @@ class HoldSet(Outlet):
     basis: str
     custodian: str
     operator: str
-    placed_at: datetime
-    review_by: datetime | None = None
-    released_at: datetime | None = None
+    placed_at: Stamp
+    review_by: Stamp | None = None
+    released_at: Stamp | None = None
     released_by: str | None = None

@@ -15,6 +15,7 @@ from expunge.domain.digest import name
 from expunge.domain.scope import Granted
 from expunge.domain.values import Hex, Value
 from expunge.wire.cases.suppression import Published, PurposeWord, Suppress
+from expunge.wire.suppressions import SuppressionEntry, SuppressionSet
 
 EVERYTHING = "*"
 """The purpose of an erasure or of a withdrawn source: no purpose may be served with this."""
@@ -121,18 +122,18 @@ class Suppression(Value):
     purposes: dict[str, Purpose] = {}
 
     @property
-    def entries(self) -> list[dict[str, object]]:
+    def entries(self) -> tuple[SuppressionEntry, ...]:
         """What is suppressed, by purpose; empty: nothing is."""
-        return [
-            {"purpose": purpose, "since_ms": each.revoked_ms, "until": limit}
+        return tuple(
+            SuppressionEntry(purpose=purpose, since_ms=each.revoked_ms, until=limit)
             for purpose, each in sorted(self.purposes.items())
             if purpose != RESTRICTED and (limit := each.limit) is not None
-        ]
+        )
 
-    def data(self) -> dict[str, object]:
+    def published(self) -> SuppressionSet:
         """As it stands on `suppressions`."""
         named = {"data_source": self.data_source} if self.data_source else {"pseudonym": self.suppression}
-        return {**named, "sequence": self.sequence, "entries": self.entries}
+        return SuppressionSet(**named, sequence=self.sequence, entries=self.entries)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -168,7 +169,8 @@ def decide(before: Suppression | None, message: Suppress | Published, context: C
     after = state.model_copy(
         update={"purposes": purposes, "data_source": message.data_source, "sequence": state.sequence + 1}
     )
-    publish = (Publish(),) if after.data() != state.data() | {"sequence": after.sequence} else ()
+    is_news = after.entries != state.entries or after.data_source != state.data_source
+    publish = (Publish(),) if is_news else ()
     return Decision(after, effects=(*publish, *_granted(after)))
 
 

@@ -327,8 +327,8 @@ def _continue_stage(asked: effect.ContinueStage, told: Told) -> list[Outgoing]:
 
 def _confirm(asked: effect.Confirm, told: Told) -> list[Outgoing]:
     case, kind = told.case, f"expunge.case.{asked.milestone}.v1"
-    identity = told.cause.output(kind, case.case_id, str(asked.data.get("plan_digest")))
-    event = Event(kind, COORDINATOR, identity, case.now, asked.data)
+    identity = told.cause.output(kind, case.case_id, str(asked.said.plan_digest))
+    event = Event(kind, COORDINATOR, identity, case.now, asked.said.data())
     return [Outgoing(f"confirmations.{case.publisher}", case.case_id, event)]
 
 

@@ -11,7 +11,7 @@ from expunge.domain.aggregates.standing import decide as standing
 from expunge.domain.aggregates.standing.decide import PublishHold, TellCases
 from expunge.domain.aggregates.standing.state import Standing
 from expunge.domain.digest import name
-from expunge.domain.events import Event, Outgoing, stamp
+from expunge.domain.events import Event, Outgoing
 from expunge.domain.partition import partition_of
 from expunge.ports import Topics
 from expunge.roles.common import COORDINATOR
@@ -22,6 +22,7 @@ from expunge.roles.coordinator.view import View
 from expunge.roles.dead_letters import DeadLetters
 from expunge.wire.cases.case import HoldingKnown, Reconsider
 from expunge.wire.cases.words import HoldReadBack, HoldSaid, ReleaseSaid, Said
+from expunge.wire.holds import HeldScope, HoldSet
 
 HOLD_TYPE = "expunge.hold.set.v1"
 CASES_PER_BROADCAST = 200
@@ -121,8 +122,18 @@ def _published(stands: Standing, hold_id: str, time: datetime) -> list[Outgoing]
     hold, sequence = stands.holds.get(hold_id), standing.sequence(stands, hold_id)
     if hold is None:
         return []
-    data = hold.model_dump(mode="json", exclude={"content", "order", "number", "watermark", "word"}, exclude_none=True)
     end = stands.release_of(hold_id)
-    data |= {"sequence": sequence}
-    data |= {"released_at": stamp(end.at), "released_by": end.operator} if end else {}
-    return [Outgoing("holds", hold_id, Event(HOLD_TYPE, COORDINATOR, name(HOLD_TYPE, hold_id, sequence), time, data))]
+    said = HoldSet(
+        hold_id=hold_id,
+        sequence=sequence,
+        scope=HeldScope(kind=hold.scope.kind, value=hold.scope.value),
+        basis=hold.basis,
+        custodian=hold.custodian,
+        operator=hold.operator,
+        placed_at=hold.placed_at,
+        review_by=hold.review_by,
+        released_at=end.at if end else None,
+        released_by=end.operator if end else None,
+    )
+    event = Event(HOLD_TYPE, COORDINATOR, name(HOLD_TYPE, hold_id, sequence), time, said.data())
+    return [Outgoing("holds", hold_id, event)]

@@ -35,5 +35,5 @@ class Suppressions:
 def _published(state: Suppression, cause: Cause) -> Outgoing:
     """As ingesters see it: the newest message of a key holds everything; a tombstone lifts it."""
     identity = cause.output(SUPPRESSION_TYPE, state.suppression, state.sequence)
-    told = Event(SUPPRESSION_TYPE, COORDINATOR, identity, cause.at, state.data())
+    told = Event(SUPPRESSION_TYPE, COORDINATOR, identity, cause.at, state.published().data())
     return Outgoing("suppressions", state.suppression, told if state.entries else None)

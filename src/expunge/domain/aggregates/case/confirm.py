@@ -13,6 +13,7 @@ from expunge.domain.aggregates.case.turn import Turn
 from expunge.domain.events import stamp
 from expunge.domain.planning.policy.rules import Seen
 from expunge.domain.vocabulary import DEFERRALS, FINAL, OPEN, OVER, Claim, Kind, Status
+from expunge.wire.confirmations import MILESTONES
 
 RECORD_NOTICE = (
     "A record of this request and of what was done is kept as evidence, for {months} months at least after it has "
@@ -37,7 +38,7 @@ def say(turn: Turn, milestone: str, *, thresholds: tuple[str, ...] = (), **field
         | notice
         | ({"thresholds": list(thresholds)} if thresholds else {})
     )
-    turn.emit(Confirm(milestone, said))
+    turn.emit(Confirm(milestone, MILESTONES[milestone].model_validate(said)))
 
 
 def without_holds(case: Case) -> Case:

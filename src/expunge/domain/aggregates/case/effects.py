@@ -12,6 +12,7 @@ from expunge.wire.cases.case import Root
 from expunge.wire.cases.rate import Limit
 from expunge.wire.cases.said import Place
 from expunge.wire.cases.words import Hold
+from expunge.wire.confirmations import CaseConfirmed
 from expunge.wire.tasks import Found, TaskKind
 
 
@@ -152,7 +153,7 @@ class Confirm:
     """Tell the publisher about a milestone."""
 
     milestone: str
-    data: dict[str, Any]
+    said: CaseConfirmed
 
 
 @dataclass(frozen=True, slots=True, repr=False)
