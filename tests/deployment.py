@@ -20,6 +20,7 @@ from typing import Any
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 
+from expunge import preflight
 from expunge.adapters.policy_file import shipped
 from expunge.bootstrap import Installation
 from expunge.config import load
@@ -121,7 +122,7 @@ class Deployment:
         os.environ["EXPUNGE_CONFIG"] = str(self.config)
         self.installation = Installation(load())
         try:
-            self.installation.create(lambda _: None)
+            preflight.create(self.installation, lambda _: None)
             self._producer = KafkaProducer(bootstrap_servers=self.kafka, max_request_size=8_000_000)
         except BaseException:  # a client that nobody closes works on in the background of every later test
             self.installation.close()

@@ -23,8 +23,7 @@ from typing import Any, Self
 
 import orjson
 
-from expunge.adapters.kafka.admin import KafkaTopics
-from expunge.adapters.kafka.producer import KafkaSender
+from expunge.adapters.broker import broker
 from expunge.adapters.system import SystemClock
 from expunge.domain.admission import registrations
 from expunge.domain.admission.door import check_sizes
@@ -124,8 +123,8 @@ class Client:
         self, bootstrap_servers: str, source: str, *, prefix: str = "expunge.", options: dict[str, Any] | None = None
     ) -> None:
         self._source, self._clock = source, SystemClock()
-        self._topics = KafkaTopics(bootstrap_servers, options or {}, prefix)
-        self._sender = KafkaSender(bootstrap_servers, options or {}, prefix, self._topics)
+        kafka = broker(bootstrap_servers, options, prefix)
+        self._topics, self._sender = kafka.topics, kafka.sender()
 
     def __enter__(self) -> Self:
         return self

@@ -36,6 +36,8 @@ class Kafka(_Section):
     """Where Kafka is, and how its topics are cut."""
 
     bootstrap_servers: str = "127.0.0.1:9092"
+    client: str = "kafka"
+    """The client library: a folder of `expunge.adapters` that has a module `broker`."""
     options: dict[str, Any] = {}
     """Security settings under kafka-python's names (`security_protocol`, `sasl_mechanism`, ...)."""
     partitions: int = Field(24, ge=1, le=10_000)

@@ -378,6 +378,14 @@ class Vault(Protocol):
         """Seal a payload with AES-256-GCM, bound to its place, in base64."""
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it must be, with the mend."""
+
+    problem: str
+    mend: str
+
+
 class Refused(NamedTuple):
     """A message that the broker does not take for good, and why: `too_large`, `unknown_topic`, `not_authorised`."""
 

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from expunge.adapters.kafka.consumer import KafkaReader
+from expunge.adapters.broker import broker
 from expunge.domain.aggregates.suppression import EVERYTHING, source_key
 from expunge.domain.events import Record, decode
 from expunge.domain.identity import SuppressionKey
@@ -64,7 +64,7 @@ class Filter:
         self._known: dict[str, dict[str, _Entry]] = {}
         self._sequences: dict[str, int] = {}
         start = datetime.fromtimestamp(0, UTC)
-        self._reader = KafkaReader(bootstrap_servers, dict(options or {}), prefix, [TOPIC], start)
+        self._reader = broker(bootstrap_servers, options, prefix).reader([TOPIC], start)
         self.refresh()
 
     def refresh(self) -> None:

@@ -16,6 +16,7 @@ import pytest
 import structlog
 from typer.testing import CliRunner
 
+from expunge import queries
 from expunge.adapters.policy_file import shipped
 from expunge.adapters.system import SystemClock, configure_logs
 from expunge.agent import Agent, Fields, Result, Target, deferred, deleted, done, failed, later
@@ -106,7 +107,7 @@ class Lab:
 
     def erase(self, person: str) -> str:
         case_id = self.world.erase(person, f"request-{person}", received_at=stamp(SystemClock().now()))
-        until(lambda: self.world.installation.case(case_id), 60, self.world)
+        until(lambda: queries.case(self.world.installation, case_id), 60, self.world)
         return case_id
 
     def made_anew(self, target: Target) -> Result:

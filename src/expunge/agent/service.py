@@ -16,9 +16,7 @@ from typing import Any
 import structlog
 from pydantic import ValidationError
 
-from expunge.adapters.kafka.admin import KafkaTopics
-from expunge.adapters.kafka.consumer import KafkaRecords
-from expunge.adapters.kafka.producer import KafkaSender
+from expunge.adapters.broker import broker
 from expunge.adapters.system import SystemClock
 from expunge.adapters.vault import Opener
 from expunge.agent import contained
@@ -85,16 +83,10 @@ class Agent:
         """Whether the purger is at work: it should not be cut off."""
         self._session_seconds = session_timeout_ms / 1000
         self._group, self._commands = f"{prefix}agent.{system}", f"commands.{system}"
-        self._topics = KafkaTopics(bootstrap_servers, options or {}, prefix)
-        self._sender = KafkaSender(bootstrap_servers, options or {}, prefix, self._topics)
-        self._records = KafkaRecords(
-            bootstrap_servers,
-            options or {},
-            prefix,
-            f"agent.{system}",
-            [self._commands],
-            max_records=100,
-            session_timeout_ms=session_timeout_ms,
+        kafka = broker(bootstrap_servers, options, prefix)
+        self._topics, self._sender = kafka.topics, kafka.sender()
+        self._records = kafka.records(
+            f"agent.{system}", [self._commands], max_records=100, session_timeout_ms=session_timeout_ms
         )
         self._is_alone = False
 

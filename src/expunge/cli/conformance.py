@@ -10,9 +10,8 @@ import typer
 from nacl.exceptions import CryptoError
 from rich.text import Text
 
-from expunge.adapters.kafka.admin import KafkaTopics
-from expunge.adapters.kafka.consumer import KafkaReader
-from expunge.adapters.kafka.producer import KafkaSender
+from expunge.adapters.broker import broker
+from expunge.adapters.kafka.broker import Broker
 from expunge.adapters.system import SystemClock
 from expunge.adapters.vault import seal_for
 from expunge.agent.conformance import NEEDED, Finding, Holding, Stage, run
@@ -58,12 +57,13 @@ def check(
         raise ConfigurationError(f"{NEEDED} {word} are needed whose data nobody needs, and {len(things)} are named")
     kafka = load().kafka
     under = prefix or f"check-{secrets.token_hex(4)}."
-    topics = KafkaTopics(kafka.bootstrap_servers, kafka.options, under)
+    cluster = broker(kafka.bootstrap_servers, kafka.options, under, kafka.client)
+    topics = cluster.topics
     every = all_topics(Registry(systems=(System(name=system),)), 1, 1, 1)
     topics.create([each for each in every if each.name in (f"commands.{system}", f"receipts.{system}")])
     if not topics.members(f"{under}agent.{system}") and not json_output:
         console.print(f"start the agent of {system} with prefix={under}", markup=False)
-    talk = _Kafka(kafka.bootstrap_servers, kafka.options, under, system, topics)
+    talk = _Kafka(cluster, system)
     clock = SystemClock()
     stage = Stage(system, talk, clock, clock.now, kind.value, list(things), seconds, absent_prefix, asked)
     findings = []
@@ -74,7 +74,7 @@ def check(
                 console.print(_word(finding), Text(f"{finding.play}:"), Text(finding.seen, style="dim"))
     finally:
         talk.close()
-        topics.close()
+        cluster.close()
     _print(findings, as_json=json_output)
     if not all(finding.right for finding in findings):
         raise typer.Exit(NO)
@@ -120,11 +120,9 @@ def _ask(text: str) -> None:
 class _Kafka:
     """See `conformance.Talk`."""
 
-    def __init__(
-        self, bootstrap_servers: str, options: dict[str, object], prefix: str, system: str, topics: KafkaTopics
-    ) -> None:
-        self._sender = KafkaSender(bootstrap_servers, options, prefix, topics)
-        self._reader = KafkaReader(bootstrap_servers, options, prefix, [f"receipts.{system}"], SystemClock().now())
+    def __init__(self, cluster: Broker, system: str) -> None:
+        self._sender = cluster.sender()
+        self._reader = cluster.reader([f"receipts.{system}"], SystemClock().now())
 
     def say(self, outgoing: Outgoing) -> None:
         """See `conformance.Talk.say`."""

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from rich.text import Text
 
-from expunge.adapters.kafka.admin import Finding
+from expunge import preflight
 from expunge.adapters.redis.suspects import RedisSuspects
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
@@ -22,6 +22,7 @@ from expunge.domain.planning.policy.capabilities import incapable
 from expunge.domain.planning.policy.dispose import Nature
 from expunge.domain.topics import role_of
 from expunge.errors import ConfigurationError, NotUnderstood, Unavailable
+from expunge.ports import Finding
 from expunge.roles import ROLES
 from expunge.runtime.label import Label
 
@@ -53,7 +54,7 @@ def examine(expunge: Installation) -> list[Finding]:
         lambda: _secret(expunge),
         _checksums,
         lambda: expunge.topics.check(expunge.settings.topics()),
-        expunge.index_findings,
+        lambda: preflight.index_findings(expunge),
         lambda: _eviction(expunge),
         lambda: _encodings(expunge),
         lambda: _declarations(expunge),

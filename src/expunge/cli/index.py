@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from expunge import preflight
 from expunge.adapters.redis.survey import Survey
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
@@ -222,7 +223,7 @@ def lookup(
     if (asset is None) == (subject is None):
         raise ConfigurationError("lookup takes an asset, or --subject -")
     expunge = installation()
-    expunge.refuse_other_secret()
+    preflight.refuse_other_secret(expunge)
     if subject is not None:
         _lookup_person(expunge, subject, as_json=json_output)
         return

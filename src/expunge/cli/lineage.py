@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from rich.tree import Tree
 
+from expunge import queries
 from expunge.bootstrap import Installation
 from expunge.cli.common import safe
 from expunge.domain.lineage.marks import Mark, MarkState
@@ -65,7 +66,7 @@ class Lineage:
         return [self._case(mark) for mark in self.expunge.index.marks([key])[0]]
 
     def _case(self, mark: Mark) -> dict[str, Any]:
-        case = self.expunge.case(mark.case_id)
+        case = queries.case(self.expunge, mark.case_id)
         since = datetime.fromtimestamp(mark.since_ms / 1000, UTC).isoformat(timespec="seconds")
         what = _STATES[mark.state]
         return {

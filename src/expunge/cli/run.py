@@ -9,12 +9,14 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from typing import Annotated, Any
 
 import structlog
 import typer
 
+from expunge import preflight, serve
 from expunge.adapters.system import END_SECONDS, PrometheusMetrics, configure_logs, end_on_signals
 from expunge.bootstrap import Installation
 from expunge.cli.common import DIED, NO_SERVER, WRONG, installation, say_error
@@ -46,7 +48,7 @@ def run(
         sys.exit(_serve(expunge, roles[0], stop))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    if expunge.start(expunge.refuse_if_wrong, "expunge run", stop, PrometheusMetrics()):
+    if serve.start(partial(preflight.refuse_if_wrong, expunge), "expunge run", stop, PrometheusMetrics()):
         expunge.close()
         sys.exit(_supervise(expunge.settings, roles, stop))
 
@@ -130,7 +132,7 @@ def _role(settings: Settings, role: str, pipe: Connection) -> None:
 def _serve(expunge: Installation, role: str, stop: threading.Event) -> int:
     """Run a role to its end; the exit status. What kills it is said by class and place only: texts may be personal."""
     try:
-        expunge.run(role, stop)
+        serve.run(expunge, role, stop)
     except ConfigurationError as error:
         say_error(f"{role}: {error}")
         return WRONG

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from expunge import preflight
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
 from expunge.cli.common import (
@@ -77,7 +78,7 @@ def submit(
     All ids are one person's: name all that you know.
     """
     expunge = installation()
-    expunge.refuse_other_secret()
+    preflight.refuse_other_secret(expunge)
     speaker = _publisher(expunge, publisher)
     data = _data(kind, subject or [], data_source or [], asset or [], purpose or [])
     if tenant:

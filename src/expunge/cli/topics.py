@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from expunge import preflight
 from expunge.cli.common import console, installation
 
 app = typer.Typer(help="Kafka topics of this deployment.", no_args_is_help=True)
@@ -19,5 +20,5 @@ def create() -> None:
     """Create missing topics and initialise an empty Redis; check the settings of topics that exist."""
     expunge = installation()
     created: list[str] = []
-    expunge.create(created.append)
+    preflight.create(expunge, created.append)
     console.print(f"{len(created)} topics created, {len(expunge.settings.topics()) - len(created)} were there")

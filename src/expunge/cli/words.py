@@ -11,6 +11,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 import typer
 from pydantic import ValidationError
 
+from expunge import queries
 from expunge.adapters.kafka.consumer import KafkaReader
 from expunge.adapters.system import StopWaiter, SystemClock
 from expunge.bootstrap import Installation
@@ -196,7 +197,7 @@ def await_heard(
         return not word.contents.isdisjoint(_controls_of(expunge, case_id)) and passed_on()
 
     heard, refusal = _watched(expunge, word, taken, bool, seconds if word.contents else 0)
-    frozen = not heard and expunge.frozen(case_id) is not None
+    frozen = not heard and queries.frozen(expunge, case_id) is not None
     unseen = not (heard or refusal or word.contents)
     if as_json:
         state = {"heard": heard, "refused": refusal or None, "frozen": frozen}
@@ -224,7 +225,7 @@ def _why(reason: str) -> str:
 
 def _controls_of(expunge: Installation, case_id: str) -> tuple[str, ...]:
     """The words that a case, or a group of plans, has taken."""
-    about = expunge.case(case_id) or expunge.rate(case_id)
+    about = queries.case(expunge, case_id) or queries.rate(expunge, case_id)
     return about.controls if about else ()
 
 

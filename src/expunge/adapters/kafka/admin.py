@@ -6,7 +6,6 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,19 +22,11 @@ from expunge.adapters.kafka.client import common, connected, translated
 from expunge.domain.events import millis
 from expunge.domain.topics import INLETS_OF_ASSETS, Topic
 from expunge.errors import ConfigurationError, Unavailable
-from expunge.ports import Offsets
+from expunge.ports import Finding, Offsets
 
 INDEXER_GROUP = "indexer"
 CALL_MS = 10_000
 NO_COORDINATOR = (CoordinatorNotAvailableError, NotCoordinatorError, CoordinatorLoadInProgressError)
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that is not as it must be, with the mend."""
-
-    problem: str
-    mend: str
 
 
 class KafkaTopics:

@@ -21,6 +21,7 @@ from expunge.errors import ConfigurationError, Fenced, Unavailable
 T = TypeVar("T")
 REDIS = "Redis"
 TAGS = 256
+NO_INDEX = "run `expunge topics create` on a new installation; restore Redis from its backup if the topics hold data"
 FORMAT = "3"
 PLAIN = frozenset({"read", "commit"})
 """Scripts that know nothing of how the index is laid out."""
@@ -159,10 +160,7 @@ class Server:
         """
         found = self.read_meta()
         if found is None:
-            raise ConfigurationError(
-                "Redis holds no index: run `expunge topics create` on a new installation, "
-                "or restore Redis from its backup if the topics hold data"
-            )
+            raise ConfigurationError(f"Redis holds no index: {NO_INDEX}")
         return found
 
     def read_meta(self) -> Meta | None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from expunge import queries
 from expunge.cli.case import models
 from expunge.cli.case.found import CaseId, find
 from expunge.cli.common import Json, installation
@@ -93,7 +94,7 @@ def _say(
 ) -> None:
     """Publish an operator's word about a case or a group, and say whether it changes anything."""
     expunge = installation()
-    case = None if expunge.rate(case_id) else find(expunge, case_id)
+    case = None if queries.rate(expunge, case_id) else find(expunge, case_id)
     case_id = case.case_id if case else case_id
     passed_on = models.hearing(expunge, case, data["asset"]) if case and "asset" in data else lambda: True
     word = say_word(expunge, kind, case_id, operator, role, data | {"case_id": case_id})

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from expunge import queries
 from expunge.bootstrap import Installation
 from expunge.cli.common import NO, quiet_console, say_error
 from expunge.domain.aggregates.case import confirm
@@ -20,7 +21,7 @@ CaseId = Annotated[str, typer.Argument(help="The case.")]
 
 def find(expunge: Installation, name: str) -> Case:
     """A case by its id, or by that of its request; or an error for people."""
-    case = expunge.case(name)
+    case = queries.case(expunge, name)
     if case is not None:
         return case
     found = _of_request(expunge, name)
@@ -47,7 +48,7 @@ def case_to_name(expunge: Installation, name: str) -> str:
     if re.fullmatch(r"[0-9a-f]{32}", name) is None:
         return find(expunge, name).case_id
     try:
-        if expunge.case(name) is not None:
+        if queries.case(expunge, name) is not None:
             return name
         found = bool(_of_request(expunge, name))
     except ExpungeError:

@@ -7,6 +7,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
+from expunge import queries
 from expunge.bootstrap import Installation
 from expunge.cli.common import console, print_table, to_the_minute
 from expunge.domain.aggregates.case.chunks import ChunkState
@@ -25,7 +26,7 @@ SHOWN = 50
 
 def models_of(expunge: Installation, case: Case) -> list[dict[str, Any]]:
     """What there is to say of each model of a case."""
-    chunks = (chunk for chunk in expunge.chunks(case.case_id) if is_model(chunk))
+    chunks = (chunk for chunk in queries.chunks(expunge, case.case_id) if is_model(chunk))
     return [_model(expunge, case, chunk) for chunk in islice(chunks, SHOWN)]
 
 
@@ -38,7 +39,7 @@ def hearing(expunge: Installation, case: Case, asset: str) -> Callable[[], bool]
     systems = sorted({line.system for line, _ in case.counts if line.action == Action.RETRAIN_WITHOUT})
 
     def states() -> list[Retraining]:
-        return [state for system in systems if (state := expunge.retraining(system, asset)) is not None]
+        return [state for system in systems if (state := queries.retraining(expunge, system, asset)) is not None]
 
     def last_said() -> set[tuple[str, SaidAt]]:
         seen = ((state.retraining, state.seen.get(partition)) for state in states())
@@ -52,7 +53,7 @@ def hearing(expunge: Installation, case: Case, asset: str) -> Callable[[], bool]
 
 
 def _model(expunge: Installation, case: Case, chunk: ChunkState) -> dict[str, Any]:
-    body, summary = expunge.body(case.case_id, chunk.summary.digest), chunk.summary
+    body, summary = queries.body(expunge, case.case_id, chunk.summary.digest), chunk.summary
     said: dict[str, Any] = {
         "model": body.assets[0],
         "models": summary.size,
@@ -64,7 +65,7 @@ def _model(expunge: Installation, case: Case, chunk: ChunkState) -> dict[str, An
     }
     if not chunk.pooled:
         return said
-    shared = expunge.retraining(summary.system, body.assets[0])
+    shared = queries.retraining(expunge, summary.system, body.assets[0])
     attributes = body.details[0].attributes if 0 in body.details else {}
     return said | _shared(shared, chunk) | _cost(shared, chunk, attributes)
 

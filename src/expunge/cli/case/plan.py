@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import date, timedelta
 from typing import Any, NamedTuple
 
+from expunge import queries
 from expunge.bootstrap import Installation
 from expunge.cli.case import models
 from expunge.cli.case.found import CaseId, find
@@ -35,14 +36,14 @@ class Line(NamedTuple):
 def plan(case_id: CaseId, json_output: Json = False) -> None:
     """Show what a case is going to do: what, where, how much, and which rule says so."""
     expunge = installation()
-    group = expunge.rate(case_id)
+    group = queries.rate(expunge, case_id)
     if group is not None:
         _show_group(group, as_json=json_output)
         return
     case = find(expunge, case_id)
     case_id = case.case_id
     lines: Counter[Line] = Counter()
-    for chunk in expunge.chunks(case_id):
+    for chunk in queries.chunks(expunge, case_id):
         each = chunk.summary
         reason = "" if each.action is Action.EXEMPT else each.reason
         phase = chunk.phase.value if chunk.live else ""

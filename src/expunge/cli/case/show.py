@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from expunge import queries
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
 from expunge.cli.case.found import due, find, kind, line
@@ -125,7 +126,7 @@ WITH_SYSTEM = frozenset({Phase.SENT, Phase.RECALLED})
 def _under_way(expunge: Installation, case: Case) -> list[tuple[object, ...]]:
     """Why a case is not done: for whom it waits, in which stage, how often they were told, and when they are again."""
     lines: dict[tuple[str, str, str, int, Phase], list[ChunkState]] = defaultdict(list)
-    for chunk in expunge.chunks(case.case_id):
+    for chunk in queries.chunks(expunge, case.case_id):
         if chunk.commandable and (chunk.open or chunk.deferred):
             summary = chunk.summary
             key = (summary.system, summary.kind.value, chunk.action.value.replace("_", " "), summary.stage, chunk.phase)
@@ -151,7 +152,7 @@ def _said(word: Spoken) -> dict[str, Any]:
 
 def _kept_back(expunge: Installation, case: Case) -> list[str]:
     """What keeps a case from going on: what froze it, and what operators have said."""
-    frozen = expunge.frozen(case.case_id)
+    frozen = queries.frozen(expunge, case.case_id)
     waits = [f"{frozen_line(frozen)}: expunge case thaw {case.case_id} --operator NAME"] if frozen else []
     return waits + ([] if case.status in OVER else _held_up(expunge, case))
 

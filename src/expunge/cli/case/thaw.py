@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
-from expunge.adapters.kafka.consumer import record_at
+from expunge import queries
 from expunge.bootstrap import Installation
 from expunge.cli.common import Json, console, installation, print_json
 from expunge.cli.words import Operator, refuse_unless_declared, say_word
 from expunge.domain.aggregates.standing.state import Frozen
-from expunge.domain.events import Event, Outgoing, stamp
+from expunge.domain.events import AsReceived, Outgoing, stamp
 from expunge.errors import ConfigurationError
 
 
@@ -43,7 +42,7 @@ def thaw(
     """
     expunge = installation()
     refuse_unless_declared(expunge, operator, "decide")
-    frozen = expunge.frozen(case_id)
+    frozen = queries.frozen(expunge, case_id)
     if frozen is None:
         raise ConfigurationError(f"{case_id} is not frozen, or no case: `expunge doctor` lists what is frozen")
     if skip and not frozen.waiting:
@@ -73,21 +72,9 @@ def thaw(
 
 def _again(expunge: Installation, case_id: str, topic: str, partition: int, offset: int) -> Outgoing | None:
     """The message that was set aside, as it is published once more; None: it is gone, or nobody can read it."""
-    kafka = expunge.settings.kafka
-    record = record_at(kafka.bootstrap_servers, kafka.options, topic, partition, offset)
+    record = expunge.broker.record_at(topic, partition, offset)
     if record is None or record.unreadable or record.value is None:
         return None
-    said = _Verbatim("", "", "", record.appended_at, {}, record.value)
+    said = AsReceived("", "", "", record.appended_at, {}, record.value)
     key = (record.key or case_id.encode()).decode(errors="replace")
     return Outgoing(topic.removeprefix(expunge.settings.prefix), key, said, record.partition)
-
-
-@dataclass(slots=True)
-class _Verbatim(Event):
-    """An event as it was published: said again in other bytes it would be another message."""
-
-    raw: bytes
-
-    def encode(self) -> bytes:
-        """What was published."""
-        return self.raw

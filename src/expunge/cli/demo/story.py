@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 from rich.tree import Tree
 
+from expunge import preflight, queries
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
 from expunge.cli.case.show import claims_table
@@ -51,7 +52,7 @@ class Story:
         expunge = Installation(load())
         with self._console.status("creating topics"):
             _remove_old_runs(expunge)
-            expunge.create(lambda _: None)
+            preflight.create(expunge, lambda _: None)
         say(Panel(self._opening(), title="What there is", title_align="left", border_style="blue"))
         with self._processes():
             self._register(expunge)
@@ -182,7 +183,7 @@ class Story:
         with self._bar() as progress:
             task = progress.add_task("received", total=None)
             for event in confirmations(expunge, "app", since, CASE_SECONDS, idle=True):
-                found = expunge.case(case_id)
+                found = queries.case(expunge, case_id)
                 if found is not None:
                     total = sum(number for _, number in found.counts)
                     left = found.count(frozenset({"open", "failed"}))

@@ -1,0 +1,66 @@
+"""What must be right before anything starts: topics as they must be, an index, and the secret that it was made with."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+from expunge.adapters.redis.server import FORMAT, NO_INDEX, buckets_for
+from expunge.bootstrap import Installation
+from expunge.errors import ConfigurationError, Unavailable
+from expunge.ports import Finding
+
+_OTHER_SECRET = Finding("the index was made with another secret", "set secret_file to the secret it was made with")
+
+
+def refuse_if_wrong(expunge: Installation) -> None:
+    """Start nothing on missing topics, wrong settings, an empty index or another secret.
+
+    See rules "partitions" and "empty Redis".
+
+    Raises:
+        ConfigurationError: the first thing that is wrong, and its mend.
+    """
+    findings = [*expunge.topics.check(expunge.settings.topics()), *index_findings(expunge)]
+    if findings:
+        rest = f" (and {len(findings) - 1} more: `expunge doctor`)" if len(findings) > 1 else ""
+        raise ConfigurationError(f"{findings[0].problem}: {findings[0].mend}{rest}")
+
+
+def refuse_other_secret(expunge: Installation) -> None:
+    """Look for nobody under pseudonyms of another secret: nobody would be found, and that looks like an answer.
+
+    Raises:
+        ConfigurationError: the index was made with another one. While Redis is away, nothing is known.
+    """
+    with contextlib.suppress(Unavailable):
+        if _OTHER_SECRET in index_findings(expunge):
+            raise ConfigurationError(f"{_OTHER_SECRET.problem}: {_OTHER_SECRET.mend}")
+
+
+def index_findings(expunge: Installation) -> list[Finding]:
+    """What is wrong with the index."""
+    meta = expunge.server.read_meta()
+    if meta is None:
+        return [Finding("Redis holds no index", NO_INDEX)]
+    if meta.layout != FORMAT:
+        mend = "run the version that made it, or rebuild the index into an empty Redis"
+        return [Finding(f"the index has layout {meta.layout}, this version reads {FORMAT}", mend)]
+    return [_OTHER_SECRET] if meta.check != expunge.keys.check else []
+
+
+def create(expunge: Installation, say: Callable[[str], None]) -> None:
+    """Create missing topics, and initialise an empty Redis beside empty topics.
+
+    Raises:
+        ConfigurationError: an existing topic is set wrongly, or Redis is empty while the topics are not.
+    """
+    for topic in expunge.topics.create(expunge.settings.topics()):
+        say(topic)
+    findings = expunge.topics.check(expunge.settings.topics())
+    if findings:
+        raise ConfigurationError(f"{findings[0].problem}: {findings[0].mend}")
+    if expunge.server.read_meta() is None:
+        if not expunge.topics.empty(["assets", "ledger"]):
+            raise ConfigurationError("Redis is empty but the topics hold data: restore it from its backup")
+        expunge.server.initialise(buckets_for(expunge.settings.redis.expected_assets), expunge.keys.check)

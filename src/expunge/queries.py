@@ -1,0 +1,50 @@
+"""What people ask of the state: cases, chunks, rates, models. Reading changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from expunge.bootstrap import Installation
+from expunge.domain.aggregates.case.chunks import ChunkState
+from expunge.domain.aggregates.case.state import Case
+from expunge.domain.aggregates.rate import Rate
+from expunge.domain.aggregates.retraining.state import Retraining
+from expunge.domain.aggregates.standing.state import Frozen
+from expunge.domain.partition import partition_of
+from expunge.domain.planning.chunks import Chunk
+from expunge.wire.cases.retraining import retraining_id
+
+
+def _partition(expunge: Installation, key: str) -> int:
+    return partition_of(key, expunge.settings.kafka.partitions)
+
+
+def case(expunge: Installation, case_id: str) -> Case | None:
+    """A case as it stands."""
+    return expunge.cases.cases(_partition(expunge, case_id), [case_id]).get(case_id)
+
+
+def frozen(expunge: Installation, case_id: str) -> Frozen | None:
+    """What keeps a case from being handled; None: nothing does."""
+    return expunge.cases.standing(_partition(expunge, case_id)).frozen.get(case_id)
+
+
+def rate(expunge: Installation, key: str) -> Rate | None:
+    """What was counted across cases under a key."""
+    return expunge.cases.rate(_partition(expunge, key), key)
+
+
+def retraining(expunge: Installation, system: str, model: str) -> Retraining | None:
+    """What is known of a model that is made anew for several cases."""
+    key = retraining_id(system, expunge.keys.asset(model))
+    return expunge.cases.retraining(_partition(expunge, key), key)
+
+
+def body(expunge: Installation, case_id: str, digest: str) -> Chunk:
+    """The targets of a chunk."""
+    return expunge.cases.reader(_partition(expunge, case_id)).body(case_id, digest)
+
+
+def chunks(expunge: Installation, case_id: str) -> Iterator[ChunkState]:
+    """The chunks of a case."""
+    return expunge.cases.chunks(_partition(expunge, case_id), case_id)

@@ -1,0 +1,68 @@
+"""A process that runs one role: it starts when everything is as it must be, and waits for servers that are away."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from expunge import preflight
+from expunge.adapters.redis.suspects import RedisSuspects
+from expunge.adapters.system import PrometheusMetrics, StopWaiter, SystemClock, tune_process
+from expunge.bootstrap import Installation, StoreTenure
+from expunge.errors import Unavailable
+from expunge.roles import ROLES
+from expunge.roles.common import policy_part
+from expunge.runtime.loop import Loop
+from expunge.runtime.outage import Outage
+
+START_SECONDS = 60.0
+"""So long a process waits at its start for servers that it cannot reach."""
+
+
+def run(expunge: Installation, role: str, stop: threading.Event) -> None:
+    """Run one role until told to stop.
+
+    Raises:
+        ConfigurationError: topics, settings or the index are not as they must be.
+    """
+    tune_process()
+    port, address = expunge.settings.metrics.port, expunge.settings.metrics.address
+    metrics = PrometheusMetrics(port + ROLES.index(role) if port else 0, address)
+    tenure = StoreTenure(expunge.server, expunge.settings.kafka.session_timeout_ms)
+    handler = expunge.role(role, metrics, stop, tenure)
+
+    def ready() -> None:
+        preflight.refuse_if_wrong(expunge)
+        if role == "intake":  # requests that it takes are bound to this policy: others must find it
+            expunge.policies.keep()
+            expunge.sender.publish([policy_part(expunge.topics, expunge.policy, SystemClock().now())])
+
+    if not start(ready, role, stop, metrics):
+        return
+    source = tenure.source = expunge.records(role, handler.topics)
+    loop = Loop(
+        handler, source, expunge.sender, SystemClock(), metrics, RedisSuspects(expunge.server), StopWaiter(stop)
+    )
+    loop.run(stop.is_set)
+
+
+def start(ready: Callable[[], None], who: str, stop: threading.Event, metrics: PrometheusMetrics) -> bool:
+    """Do what must be done before a process serves; False if it was told to stop meanwhile.
+
+    Raises:
+        Unavailable: a server could not be reached for a minute.
+    """
+    clock = SystemClock()
+    outage, until = Outage(who, clock, metrics), clock.seconds() + START_SECONDS
+    while not stop.is_set():
+        try:
+            ready()
+        except Unavailable as error:
+            outage.goes_on(error)
+            if clock.seconds() >= until:
+                raise
+            stop.wait(1.0)
+        else:
+            outage.ends()
+            return True
+    return False
