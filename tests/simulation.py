@@ -24,8 +24,6 @@ from expunge.adapters.memory.stores import (
     UnsafeMemoryVault,
 )
 from expunge.adapters.policy_file import load_policy
-from expunge.adapters.redis.cases import RedisCaseStore
-from expunge.adapters.redis.index import RedisIndex
 from expunge.domain.admission.door import Door
 from expunge.domain.aggregates.case.chunks import ChunkState
 from expunge.domain.aggregates.case.fact import CaseFact, apply
@@ -200,16 +198,16 @@ class World:
     breaths: int | None = None
     intruder: Callable[[], object] | None = None
     """Takes its turn when the breaths are used up, instead of a crash."""
-    real: Any = None
-    """A real Redis (`adapters.store.server.Server`) instead of memory."""
+    stores: Callable[[], tuple[Any, Any]] | None = None
+    """Makes index and state on a real Redis instead of in memory."""
     committed: dict[tuple[str, str, int], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.keys = Keys(b"s" * 32)
         self.policies = MemoryPolicies(SHIPPED)
         self.door = Door(self.registry, self.keys, self.policies, "t.", allow_unsigned=True)
-        self.index: Any = RedisIndex(self.real) if self.real is not None else MemoryIndex()
-        self.store: Any = RedisCaseStore(self.real) if self.real else MemoryCaseStore()
+        stores: tuple[Any, Any] = self.stores() if self.stores else (MemoryIndex(), MemoryCaseStore())
+        self.index, self.store = stores
         self.seen = MemoryNotaryStore()
         self.lease_clock, self.lease_until = 1_000_000, 0
         if isinstance(self.index, MemoryIndex):
@@ -268,7 +266,7 @@ class World:
     # ports.Tenure
 
     def until_ms(self) -> int:
-        return 0 if self.real else self.lease_until
+        return 0 if self.stores else self.lease_until
 
     # ports.Progress
 
@@ -337,7 +335,7 @@ class World:
         """
 
         def take_turn() -> None:
-            if other == role and not self.real:
+            if other == role and not self.stores:
                 self.lease_clock += 2 * SESSION_MS
                 self.index.now_ms = self.lease_clock
             mine = [number for number in range(PARTITIONS) if other != role or number == partition]

@@ -22,6 +22,8 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from expunge.adapters.redis.cases import RedisCaseStore
+from expunge.adapters.redis.index import RedisIndex
 from expunge.adapters.redis.server import Server
 from expunge.domain.aggregates.standing.state import hold_word
 from expunge.domain.planning.policy.limits import Of, Per, RateRule, Threshold
@@ -433,7 +435,10 @@ def test_the_same_on_a_real_redis(real: Servers, history: dict[str, Any]) -> Non
     server = Server(real.redis, f"history-{uuid.uuid4().hex[:12]}.")
     server.initialise(256, "check")
     try:
-        try_out(World(step_nodes=history.pop("step_nodes"), real=server), **history)
+        try_out(
+            World(step_nodes=history.pop("step_nodes"), stores=lambda: (RedisIndex(server), RedisCaseStore(server))),
+            **history,
+        )
     finally:
         server.forget(server.prefix)
         server.client.close()

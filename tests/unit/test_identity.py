@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kafka.partitioner.default import murmur2 as client_murmur2
 
 from expunge.domain.identity import Keys, normalise
 from expunge.domain.partition import murmur2, partition_of
@@ -29,7 +28,7 @@ JAVA = {
 
 @pytest.mark.parametrize(("text", "signed"), JAVA.items())
 def test_murmur2_is_the_java_clients(text: str, signed: int) -> None:
-    assert murmur2(text.encode()) == signed & 0xFFFFFFFF == client_murmur2(text.encode()) & 0xFFFFFFFF
+    assert murmur2(text.encode()) == signed & 0xFFFFFFFF
 
 
 def test_partitions_stay_in_range() -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from expunge.adapters.kafka.records import TolerantBatch
 from expunge.adapters.memory.stores import MemoryPolicies
 from expunge.adapters.policy_file import load_policy, parse_policy, shipped
 from expunge.domain.aggregates.case.receipts import Answered
@@ -436,63 +435,6 @@ def test_a_record_that_the_client_cannot_read_is_set_aside_by_its_place() -> Non
     assert world.status(case_id) == "completed"
     (letter,) = world.dead_letters()
     assert (letter["reason"], letter["where"], letter["topic"]) == ("poison", "UnsupportedCodecError", "t.requests")
-
-
-def packed(records: list[tuple[bytes, list[tuple[str, bytes]]]], compression: int = 0) -> bytearray:
-    from kafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
-
-    builder = DefaultRecordBatchBuilder(
-        magic=2,
-        compression_type=compression,
-        is_transactional=False,
-        producer_id=-1,
-        producer_epoch=-1,
-        base_sequence=-1,
-        batch_size=1_000_000,
-    )
-    for offset, (value, headers) in enumerate(records):
-        builder.append(offset, 1_000, b"k", value * 1000, headers)
-    raw = bytearray(builder.build())
-    assert DefaultRecordBatch(raw).compression_type == compression
-    return raw
-
-
-class BadName(str):
-    """A header's name that is not UTF-8, as the protocol allows."""
-
-    __slots__ = ()
-
-    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
-        del encoding, errors
-        return b"\xff\xfe\x80"
-
-
-@pytest.mark.parametrize("compression", [0, 1, 2, 3, 4])
-def test_every_codec_and_every_header_can_be_read(compression: int) -> None:
-    raw = packed([(b"one", [(BadName("x"), b"y"), ("content-type", b"t")]), (b"two", [])], compression)
-    batch = TolerantBatch(raw)
-    assert batch.validate_crc()
-    found = list(batch)
-    assert [record.value for record in found] == [b"one" * 1000, b"two" * 1000]
-    assert found[0].headers[1] == ("content-type", b"t")
-
-
-def test_a_batch_that_cannot_be_unpacked_is_as_many_records_that_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    raw = packed([(b"one", []), (b"two", []), (b"three", [])], 4)
-    monkeypatch.setattr("kafka.codec.zstd", None)
-    batch = TolerantBatch(raw)
-    assert batch.validate_crc()
-    found = [(record.offset, record.value, record.headers) for record in batch]
-    assert found == [(offset, None, [("", b"UnsupportedCodecError")]) for offset in range(3)]
-
-
-def test_a_batch_with_a_wrong_checksum_is_fetched_again_and_then_given_up() -> None:
-    raw = packed([(b"one", [])])
-    raw[-1] ^= 1
-    assert [TolerantBatch(raw).validate_crc() for _ in range(2)] == [False, False]
-    third = TolerantBatch(raw)
-    assert third.validate_crc()
-    assert [record.value for record in third] == [None]
 
 
 # Bounds of what one registration leads to

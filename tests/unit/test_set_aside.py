@@ -10,7 +10,6 @@ import pytest
 
 from expunge.domain.aggregates.case.state import Case
 from expunge.domain.aggregates.standing.state import hold_word
-from expunge.domain.events import Record
 from expunge.domain.lineage.row import combine
 from expunge.domain.partition import partition_of
 from expunge.ports import MOST_DEATHS
@@ -322,18 +321,6 @@ def test_what_a_system_discovered_and_ends_indexers_freezes_the_case_that_asked(
     world.settle(ticks=6)
     assert ("photos", "thumb", "delete") in world.commanded[case_id]
     assert world.status(case_id) == "completed"
-
-
-def test_what_only_looks_like_an_unreadable_record_is_an_ordinary_one() -> None:
-    """Anybody could send the header that marked one, and put any text into a dead letter without a seal."""
-    from expunge.adapters.kafka.consumer import as_record
-
-    class Sent:
-        topic, partition, offset, leader_epoch, timestamp = "t.requests", 0, 7, 0, 0
-        key, value, headers = b"k", None, [("expunge-unreadable", b"ann"), ("", b"ann")]
-
-    record: Record = as_record(Sent(), "t.")
-    assert record.unreadable == ""
 
 
 @pytest.mark.parametrize("crash", range(8, 20))

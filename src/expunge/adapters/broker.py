@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from expunge.adapters.kafka.broker import Broker
 from expunge.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from expunge.adapters.kafka.broker import Broker
 
 DEFAULT = "kafka"
 
