@@ -36,6 +36,7 @@ check: setup  ## lint, format, types, layers, schemas
 	@$(BIN)/python tools/schemas.py --check
 	@$(BIN)/python tools/machines.py --check
 	@$(BIN)/python tools/vocabulary.py --check
+	@$(BIN)/python tools/limits.py --check
 	@$(BIN)/python tools/commands.py --check
 
 fix: setup  ## format, and write the schemas anew
@@ -44,6 +45,7 @@ fix: setup  ## format, and write the schemas anew
 	@$(BIN)/python tools/schemas.py
 	@$(BIN)/python tools/machines.py
 	@$(BIN)/python tools/vocabulary.py
+	@$(BIN)/python tools/limits.py
 	@$(BIN)/python tools/commands.py
 
 up down status: setup  ## the demo's servers

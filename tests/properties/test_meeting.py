@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from expunge.domain.aggregates.retraining.decide import SendJoint, Tell, decide
 from expunge.domain.aggregates.retraining.facts import apply, first_state
 from expunge.domain.aggregates.retraining.state import Retraining, RoundPhase
-from expunge.domain.planning.chunks import MAX_EXCLUDED
+from expunge.domain.limits import MAX_EXCLUDED
 from expunge.domain.registry import Registry, System
 from expunge.domain.vocabulary import STRICTNESS, Action, Claim
 from expunge.wire.cases.case import Receipted, TimerFired

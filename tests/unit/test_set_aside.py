@@ -10,10 +10,10 @@ import pytest
 
 from expunge.domain.aggregates.case.state import Case
 from expunge.domain.aggregates.standing.state import hold_word
+from expunge.domain.limits import MOST_PLACES
 from expunge.domain.lineage.row import combine
 from expunge.domain.partition import partition_of
 from expunge.ports import MOST_DEATHS
-from expunge.wire.controls import MOST_PLACES
 from tests.poison import commanded, frozen, poisoned, tell, world_with
 from tests.simulation import PARTITIONS, Poisoned, World, receipt
 

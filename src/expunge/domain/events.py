@@ -23,10 +23,10 @@ from pydantic import (
     ValidationInfo,
 )
 
+from expunge.domain.limits import MAX_PAYLOAD_BYTES
 from expunge.errors import InvalidMessage
 
 CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"
-MAX_PAYLOAD_BYTES = 900_000
 
 
 def _text(value: object) -> object:

@@ -14,11 +14,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from expunge.domain.digest import SIZE
+from expunge.domain.limits import MAX_ID_BYTES, MIN_SECRET_BYTES
 from expunge.domain.normalisers import NORMALISERS, newest, was_meant_once
 from expunge.errors import ConfigurationError, InvalidMessage
 
-MAX_ID_BYTES = 1024
-MIN_SECRET_BYTES = 32
 EPOCH = 1
 """The live epoch of the keys; its byte leads every pseudonym, so that a later epoch can live beside it."""
 

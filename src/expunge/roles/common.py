@@ -8,6 +8,7 @@ from typing import Any
 
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing
+from expunge.domain.limits import ASSETS_PER_MESSAGE
 from expunge.domain.partition import partition_of
 from expunge.domain.planning.policy.rules import Policy
 from expunge.ports import Topics
@@ -20,7 +21,6 @@ from expunge.wire.tasks import Task
 INTAKE, COORDINATOR = "/expunge/intake", "/expunge/coordinator"
 POLICY_TYPE = "expunge.plan.policy.v1"
 TASK_TYPE = "expunge.walk.task.v1"
-ASSETS_PER_MESSAGE = 2000
 
 
 def rejection(publisher: str, *, key: str, time: datetime, data: dict[str, Any]) -> Outgoing:

@@ -13,6 +13,7 @@ from expunge.domain.admission.door import Door
 from expunge.domain.aggregates.decision import SetAside
 from expunge.domain.digest import name
 from expunge.domain.events import EARLIEST, Event, Outgoing, Record, decode
+from expunge.domain.limits import MAX_DEAD_LETTER_BYTES
 from expunge.errors import InvalidMessage
 from expunge.ports import Metrics, Refused, Vault
 from expunge.wire.cases.case import Froze
@@ -20,8 +21,6 @@ from expunge.wire.cases.said import Place
 from expunge.wire.cases.table import TYPE_OF
 from expunge.wire.dead_letters import MessageSetAside
 
-MAX_SEALED_BYTES = 1_400_000
-"""Above this only place and digest are kept: base64 must stay below the topic's 2 MiB (rule "sizes")."""
 POISON = "poison"
 RESOLVER = "/expunge/resolver"
 TYPE = "expunge.message.set_aside.v1"
@@ -50,7 +49,7 @@ class DeadLetters:
 
     def _sealed(self, record: Record, error: InvalidMessage, payload: bytes, *part: int) -> Outgoing:
         place, sealed = self._door.place_of(record), None
-        if payload and len(payload) <= MAX_SEALED_BYTES:
+        if payload and len(payload) <= MAX_DEAD_LETTER_BYTES:
             sealed = self._vault.seal_dead_letter("/".join((_spell(place), *map(str, part))), payload)
         content = self._door.keys.content(payload)
         return self.at(place, error.reason, content, record.appended_at, where=error.where, sealed=sealed, part=part)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from expunge.domain.identity import Keys
-from expunge.domain.lineage.row import KEPT_ALIASES, Row
+from expunge.domain.limits import KEPT_ALIASES, MAX_EXCLUDED
+from expunge.domain.lineage.row import Row
 from expunge.domain.lineage.walk import is_covered
-from expunge.domain.planning.chunks import MAX_EXCLUDED
 from expunge.domain.scope import Scope
 from expunge.ports import Index
 

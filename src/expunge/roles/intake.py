@@ -11,6 +11,7 @@ from expunge.domain.admission.door import Door
 from expunge.domain.aggregates.standing import decide as hearing
 from expunge.domain.digest import name
 from expunge.domain.events import AsReceived, CloudEvent, Event, Outgoing, Record, decode
+from expunge.domain.limits import MAX_ID_CHARACTERS, MAX_PASSED_BYTES
 from expunge.domain.topics import INLETS_OF_ASSETS
 from expunge.errors import InvalidMessage
 from expunge.ports import Metrics, Progress, Refused, Result, Topics, Vault
@@ -27,9 +28,6 @@ from expunge.wire.requests import GRANT, LIFT
 RECEIPTS = "receipts."
 SUPPRESSIONS = "suppressions"
 HOLDS = "holds"
-MAX_ID_CHARACTERS = 256
-MAX_PASSED_BYTES = 1_000_000
-"""What is passed on to a case, so that it stays below the 1 MiB of `cases` with all that belongs to a record."""
 FOREIGN = "data.results.discovered.system"
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from expunge.domain.limits import MAX_EXCLUDED
 from expunge.domain.values import Hex
 from expunge.domain.vocabulary import Action, Kind, Regime
 from expunge.wire.form import Outlet, Stamp
@@ -48,7 +49,7 @@ class Exclude(Outlet):
 
     subjects: tuple[Hex, ...] = ()
     data_sources: tuple[str, ...] = ()
-    assets: Annotated[tuple[str, ...], Field(max_length=1000)] = ()
+    assets: Annotated[tuple[str, ...], Field(max_length=MAX_EXCLUDED)] = ()
 
 
 class PurgeCommanded(Outlet):

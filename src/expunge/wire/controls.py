@@ -8,10 +8,8 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, StrictInt, StrictStr, StringConstraints, model_validator
 
 from expunge.domain.events import Instant
+from expunge.domain.limits import MOST_PLACES
 from expunge.wire.form import AssetId, Hex16, Identity, Inlet, Short, Strict, SystemName, Word
-
-MOST_PLACES = 200
-"""Messages of one case that other roles have set aside and that its state names; a thaw may name one more."""
 
 Reason = Annotated[Short, Field(min_length=1)]
 HoldId = Annotated[StrictStr, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]

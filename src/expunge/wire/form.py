@@ -15,16 +15,16 @@ from pydantic import (
 )
 
 from expunge.domain.events import stamp
+from expunge.domain.limits import MAX_ASSET_BYTES, MAX_TEXT_CHARACTERS, MAX_WORD_CHARACTERS
 
-AssetId = Annotated[StrictStr, StringConstraints(min_length=1, max_length=2048)]
+AssetId = Annotated[StrictStr, StringConstraints(min_length=1, max_length=MAX_ASSET_BYTES)]
 
-MAX_ASSET_BYTES = 2048
 
-Word = Annotated[StrictStr, StringConstraints(min_length=1, max_length=256)]
+Word = Annotated[StrictStr, StringConstraints(min_length=1, max_length=MAX_WORD_CHARACTERS)]
 
 Code = Annotated[StrictStr, StringConstraints(pattern=r"^[a-z0-9_.-]{1,64}$")]
 
-Short = Annotated[StrictStr, StringConstraints(max_length=1024)]
+Short = Annotated[StrictStr, StringConstraints(max_length=MAX_TEXT_CHARACTERS)]
 
 SystemName = Annotated[StrictStr, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 """As systems are declared; what is no such name could be anything, and must not reach the ledger."""

@@ -12,6 +12,7 @@ from pydantic import (
 )
 
 from expunge.domain.events import Instant
+from expunge.domain.limits import MAX_DISCOVERED, MAX_RESULTS
 from expunge.domain.vocabulary import Claim
 from expunge.wire.form import AssetId, Code, Hex16, Inlet, Short, SystemName, Word
 
@@ -55,7 +56,7 @@ class Outcome(Inlet):
     method: Word | None = None
     artefact_digest: Word | None = None
     replacement: Replacement | None = None
-    discovered: Annotated[tuple[Discovered, ...], Field(max_length=1000)] = ()
+    discovered: Annotated[tuple[Discovered, ...], Field(max_length=MAX_DISCOVERED)] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -82,9 +83,9 @@ class PurgeReceipted(Inlet):
     sequence: Annotated[StrictInt, Field(ge=1)]
     status: Literal["accepted", "done", "failed", "withdrawn"]
     """`withdrawn`: the command will not be carried out any more; `results` say what was done before."""
-    results: Annotated[tuple[Answer, ...], Field(max_length=5000)] = ()
+    results: Annotated[tuple[Answer, ...], Field(max_length=MAX_RESULTS)] = ()
     all: Outcome | None = None
-    exceptions: Annotated[tuple[Answer, ...], Field(max_length=5000)] = ()
+    exceptions: Annotated[tuple[Answer, ...], Field(max_length=MAX_RESULTS)] = ()
     performed_at: Instant
     expected_by: Instant | None = None
     job: Short | None = None

@@ -16,6 +16,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from expunge.domain.events import AnyInstant
+from expunge.domain.limits import MAX_ATTRIBUTES, MAX_BATCH, MAX_LABELS, MAX_PARENTS, MAX_SUBJECTS
 from expunge.domain.vocabulary import Kind
 from expunge.wire.form import AssetId, Hex16, Identity, Inlet, Short, SystemName, Word
 
@@ -36,18 +37,18 @@ class Registered(Inlet):
     asset: AssetId
     kind: Kind
     system: SystemName
-    parents: Annotated[tuple[AssetId, ...], Field(max_length=1000)] = ()
-    subjects: Annotated[tuple[NamedIdentity, ...], Field(max_length=1000)] = ()
-    data_sources: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
-    purposes: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
-    categories: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
+    parents: Annotated[tuple[AssetId, ...], Field(max_length=MAX_PARENTS)] = ()
+    subjects: Annotated[tuple[NamedIdentity, ...], Field(max_length=MAX_SUBJECTS)] = ()
+    data_sources: Annotated[tuple[Word, ...], Field(max_length=MAX_LABELS)] = ()
+    purposes: Annotated[tuple[Word, ...], Field(max_length=MAX_LABELS)] = ()
+    categories: Annotated[tuple[Word, ...], Field(max_length=MAX_LABELS)] = ()
     collected_at: Annotated[AnyInstant | None, Field(validate_default=True)] = None
     derived_at: AnyInstant | None = None
     digest: Word | None = None
     shared: StrictBool = False
-    aliases: Annotated[tuple[AssetId, ...], Field(max_length=64)] = ()
+    aliases: Annotated[tuple[AssetId, ...], Field(max_length=MAX_LABELS)] = ()
     command_id: Hex16 | None = None
-    attributes: Annotated[dict[Word, Short], Field(max_length=32, default_factory=dict)]
+    attributes: Annotated[dict[Word, Short], Field(max_length=MAX_ATTRIBUTES, default_factory=dict)]
 
     @field_validator("collected_at")
     @classmethod
@@ -61,7 +62,7 @@ class RegisteredBatch(Inlet):
     """Many assets in one message; `common` holds what all of them share."""
 
     common: dict[str, Any] = {}
-    assets: Annotated[tuple[Any, ...], Field(min_length=1, max_length=1000)]
+    assets: Annotated[tuple[Any, ...], Field(min_length=1, max_length=MAX_BATCH)]
     """Each is looked at by itself: a wrong one costs no other."""
 
 
@@ -79,10 +80,10 @@ class HoldingDeclared(Inlet):
     holding: AssetId
     system: SystemName
     kind: Kind
-    namespaces: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
-    data_sources: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
-    purposes: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
-    categories: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
+    namespaces: Annotated[tuple[Word, ...], Field(max_length=MAX_LABELS)] = ()
+    data_sources: Annotated[tuple[Word, ...], Field(max_length=MAX_LABELS)] = ()
+    purposes: Annotated[tuple[Word, ...], Field(max_length=MAX_LABELS)] = ()
+    categories: Annotated[tuple[Word, ...], Field(max_length=MAX_LABELS)] = ()
 
     @model_validator(mode="after")
     def _answers_something(self) -> HoldingDeclared:

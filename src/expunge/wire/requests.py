@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from expunge.domain.events import Id, Instant
+from expunge.domain.limits import MAX_IDENTITIES, MAX_LABELS, MAX_PROVISIONS, MAX_WITHDRAWN
 from expunge.domain.scope import ScopeKind
 from expunge.domain.vocabulary import Kind, Regime
 from expunge.wire.form import AssetId, Identity, Short, Strict, Word
@@ -34,8 +35,8 @@ class MatterProvision(Strict):
     deadline: Instant
     obligation: Short = ""
     """Its words, for reports."""
-    kinds: Annotated[tuple[Kind, ...], Field(max_length=16)] = ()
-    categories: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
+    kinds: Annotated[tuple[Kind, ...], Field(max_length=MAX_LABELS)] = ()
+    categories: Annotated[tuple[Word, ...], Field(max_length=MAX_LABELS)] = ()
 
 
 class Matter(Strict):
@@ -44,7 +45,7 @@ class Matter(Strict):
     authority: Word
     docket: Word
     order_date: Word
-    provisions: Annotated[tuple[MatterProvision, ...], Field(min_length=1, max_length=32)]
+    provisions: Annotated[tuple[MatterProvision, ...], Field(min_length=1, max_length=MAX_PROVISIONS)]
     expected_count: Annotated[StrictInt, Field(ge=0)] | None = None
     manifest_digest: Word | None = None
 
@@ -72,21 +73,21 @@ class Request(Strict):
 class ErasureRequested(Request):
     """Forget one person: all identities belong to that person."""
 
-    subjects: Annotated[tuple[Identity, ...], Field(min_length=1, max_length=16)]
+    subjects: Annotated[tuple[Identity, ...], Field(min_length=1, max_length=MAX_IDENTITIES)]
 
 
 class ConsentRevoked(Request):
     """One person takes back their consent to some purposes."""
 
-    subjects: Annotated[tuple[Identity, ...], Field(min_length=1, max_length=16)]
-    purposes: Annotated[tuple[Word, ...], Field(min_length=1, max_length=64)]
+    subjects: Annotated[tuple[Identity, ...], Field(min_length=1, max_length=MAX_IDENTITIES)]
+    purposes: Annotated[tuple[Word, ...], Field(min_length=1, max_length=MAX_LABELS)]
 
 
 class ConsentGranted(Strict):
     """One person consents (again): suppression ends for what is collected from then on. It opens no case."""
 
-    subjects: Annotated[tuple[Identity, ...], Field(min_length=1, max_length=16)]
-    purposes: Annotated[tuple[Word, ...], Field(min_length=1, max_length=64)]
+    subjects: Annotated[tuple[Identity, ...], Field(min_length=1, max_length=MAX_IDENTITIES)]
+    purposes: Annotated[tuple[Word, ...], Field(min_length=1, max_length=MAX_LABELS)]
     received_at: Instant
     request_id: Id | None = None
     correlation_id: Id | None = None
@@ -95,25 +96,25 @@ class ConsentGranted(Strict):
 class ProcessingRestricted(Request):
     """One person's data may be stored and not used, until the restriction is lifted (GDPR 18)."""
 
-    subjects: Annotated[tuple[Identity, ...], Field(min_length=1, max_length=16)]
+    subjects: Annotated[tuple[Identity, ...], Field(min_length=1, max_length=MAX_IDENTITIES)]
 
 
 class RestrictionLifted(Request):
     """A restriction ends. It opens no case: those that restricted let go, and say so."""
 
-    subjects: Annotated[tuple[Identity, ...], Field(min_length=1, max_length=16)]
+    subjects: Annotated[tuple[Identity, ...], Field(min_length=1, max_length=MAX_IDENTITIES)]
 
 
 class SourceWithdrawn(Request):
     """Everything that came from these sources must go, and everything made from it."""
 
-    data_sources: Annotated[tuple[Word, ...], Field(min_length=1, max_length=64)]
+    data_sources: Annotated[tuple[Word, ...], Field(min_length=1, max_length=MAX_LABELS)]
 
 
 class AssetWithdrawn(Request):
     """These assets must go, and what was made from them."""
 
-    assets: Annotated[tuple[AssetId, ...], Field(min_length=1, max_length=1000)]
+    assets: Annotated[tuple[AssetId, ...], Field(min_length=1, max_length=MAX_WITHDRAWN)]
 
 
 REQUESTS: dict[str, tuple[ScopeKind, type[Request]]] = {

@@ -14,9 +14,6 @@ from expunge.domain.values import Hex, Value
 from expunge.domain.vocabulary import Regime
 from expunge.wire.cases.words import Held
 
-MAX_FRONTIER = 40_000
-"""Nodes in one task message (rule "frontiers"): 17 bytes each, below a topic's 1 MiB in base64."""
-
 
 class TaskKind(StrEnum):
     """What a task starts from."""

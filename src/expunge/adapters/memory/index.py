@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from expunge.domain.limits import MAX_EXCLUDED
 from expunge.domain.lineage.marks import TASK_DIGITS, Mark, MarkState
 from expunge.domain.lineage.row import CONTAINER, DIGEST_BYTES, Combination, Row, collected_of, combination_of, flags_of
 from expunge.domain.lineage.walk import Trip, Visit, boundary, reach_of
-from expunge.domain.planning.chunks import MAX_EXCLUDED
 from expunge.domain.scope import SHARDS, Arrival, Group, GroupKind, data_source_node, shard_of
 from expunge.errors import Fenced
 from expunge.ports import Made, Peek, Put, Rule, Said

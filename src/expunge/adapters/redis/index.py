@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 
 from expunge.adapters.redis.server import TAGS, Call, Server
 from expunge.domain.digest import SIZE
+from expunge.domain.limits import MAX_EXCLUDED
 from expunge.domain.lineage.marks import TASK_DIGITS, Mark, MarkState
 from expunge.domain.lineage.row import DIGEST_BYTES, Combination, Row, combination_of
 from expunge.domain.lineage.walk import Trip, Visit
-from expunge.domain.planning.chunks import MAX_EXCLUDED
 from expunge.domain.scope import SHARDS, Arrival, Group, GroupKind, data_source_node, place_of
 from expunge.errors import Unavailable
 from expunge.ports import Made, Peek, Put, Rule, Said

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from expunge.bootstrap import Installation
 from expunge.domain.admission.controls import content_of
 from expunge.domain.aggregates.case.state import Case
-from expunge.domain.events import AHEAD_AT_MOST, MAX_PAYLOAD_BYTES, CloudEvent, Record, decode
+from expunge.domain.events import AHEAD_AT_MOST, CloudEvent, Record, decode
+from expunge.domain.limits import MAX_PAYLOAD_BYTES
 from expunge.errors import InvalidMessage
 from expunge.wire import inlets
 from expunge.wire.controls import CONTROLS, KNOWN_FIELDS

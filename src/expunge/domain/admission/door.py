@@ -12,11 +12,12 @@ import rfc8785
 
 from expunge.domain.events import CloudEvent, Record
 from expunge.domain.identity import EPOCH, Keys, versions
+from expunge.domain.limits import MAX_ASSET_BYTES
 from expunge.domain.planning.policy.rules import Policies
 from expunge.domain.registry import Publisher, Registry
 from expunge.errors import InvalidMessage
 from expunge.wire.cases.said import Place
-from expunge.wire.form import MAX_ASSET_BYTES, Identity
+from expunge.wire.form import Identity
 
 
 class Origin(NamedTuple):

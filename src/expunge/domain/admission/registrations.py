@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from expunge.domain.admission.door import Door, check_sizes, declared
-from expunge.domain.events import EARLIEST, MAX_PAYLOAD_BYTES, CloudEvent, stamp
+from expunge.domain.events import EARLIEST, CloudEvent, stamp
+from expunge.domain.limits import MAX_BATCH_BYTES, MAX_BATCH_LINKS, MAX_PAYLOAD_BYTES
 from expunge.domain.lineage.row import Holding
 from expunge.domain.lineage.statement import Named, Statement
 from expunge.errors import InvalidMessage
@@ -23,10 +24,6 @@ from expunge.wire.registrations import (
     Removed,
 )
 
-MAX_BATCH_LINKS = 20_000
-"""Parents, people, other names and data sources of all assets of one message: each is a membership in the index."""
-MAX_BATCH_BYTES = 8_000_000
-"""What one message says when all that is common is written out for every asset."""
 FRAME_BYTES = 1_000
 """Of an envelope, about."""
 LINKS = ("parents", "subjects", "aliases", "data_sources")

@@ -12,6 +12,7 @@ from expunge.domain.admission.door import Door, Origin, canonical, check_sizes, 
 from expunge.domain.aggregates.suppression import RESTRICTED, restriction_key
 from expunge.domain.events import CloudEvent, millis
 from expunge.domain.identity import normalise, versions
+from expunge.domain.limits import MAX_SEALS_BYTES
 from expunge.domain.registry import Publisher
 from expunge.domain.scope import Provision, Scope, ScopeKind, Subject
 from expunge.domain.vocabulary import Regime
@@ -49,8 +50,6 @@ JURISDICTIONS: dict[str, Regime] = {
 }
 """Jurisdictions (ISO 3166) whose regime is known; any other is refused, never taken for `none`."""
 
-MAX_SEALED_BYTES = 200_000
-"""Of the seals of a request for one system: they stand in each of its commands."""
 SealFor = Callable[[str, bytes], str]
 
 
@@ -232,7 +231,7 @@ def _seals(door: Door, identities: Sequence[Identity], seal_for: SealFor) -> tup
     weights: Counter[str] = Counter()
     for seal in seals:
         weights[seal.system] += len(seal.sealed)
-    if weights and max(weights.values()) > MAX_SEALED_BYTES:
+    if weights and max(weights.values()) > MAX_SEALS_BYTES:
         raise InvalidMessage("too_large", "identities sealed to a system that needs them in clear")
     return tuple(seals)
 

@@ -15,6 +15,7 @@ from expunge.domain.aggregates.decision import Context, Decision, SetAside
 from expunge.domain.aggregates.heard import Hearing
 from expunge.domain.digest import digest, name
 from expunge.domain.events import millis
+from expunge.domain.limits import KEPT_CONTROLS
 from expunge.domain.planning.policy.limits import Per
 from expunge.domain.values import Hex
 from expunge.wire.cases.rate import Limit, RateAsked, RateLeft, Verdict
@@ -27,7 +28,6 @@ CAPTURES_MS = 3_600_000
 """So long after the last plan above a limit whatever comes joins the group; what comes later is judged by itself."""
 _BUCKETS = {Per.HOUR: HOUR, Per.DAY: DAY}
 _COUNT_DIGITS = 8
-KEPT_CONTROLS = 100
 
 
 def rate_id(of: str) -> str:

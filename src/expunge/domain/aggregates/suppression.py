@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from expunge.domain.aggregates.decision import Context, Decision
 from expunge.domain.digest import name
+from expunge.domain.limits import KEPT_CASES, KEPT_GRANTS
 from expunge.domain.scope import Granted
 from expunge.domain.values import Hex, Value
 from expunge.wire.cases.suppression import Published, PurposeWord, Suppress
@@ -22,8 +23,6 @@ EVERYTHING = "*"
 RESTRICTED = "=restricted"
 """The purpose of a restriction: nothing but storing is allowed (GDPR 18). Collecting is not forbidden by it, so it is
 never published."""
-KEPT_CASES = 256
-KEPT_GRANTS = 64
 
 
 def restriction_key(pseudonym: str) -> str:

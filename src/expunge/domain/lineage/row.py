@@ -27,13 +27,8 @@ from typing import Any
 import orjson
 
 from expunge.domain.digest import SIZE
+from expunge.domain.limits import KEPT_ALIASES, KEPT_ATTRIBUTES, KEPT_PARENTS, KEPT_REFS
 from expunge.domain.vocabulary import CONTAINERS
-
-KEPT_PARENTS = 16
-KEPT_REFS = 1000
-KEPT_ATTRIBUTES = 32
-KEPT_ALIASES = 64
-"""Bounds of what a row keeps for people and agents. The smallest are kept, so that any order keeps the same."""
 
 DIGEST_BYTES = 5
 COMBINATION_BYTES = 6

@@ -10,17 +10,8 @@ import orjson
 
 from expunge.domain.digest import SIZE, hidden
 from expunge.domain.events import millis
-from expunge.domain.lineage.row import (
-    KEPT_ALIASES,
-    KEPT_ATTRIBUTES,
-    KEPT_PARENTS,
-    KEPT_REFS,
-    SUBJECT_BYTES,
-    Holding,
-    Row,
-    combine,
-    moment,
-)
+from expunge.domain.limits import KEPT_ALIASES, KEPT_ATTRIBUTES, KEPT_PARENTS, KEPT_REFS
+from expunge.domain.lineage.row import SUBJECT_BYTES, Holding, Row, combine, moment
 
 
 class Named(NamedTuple):

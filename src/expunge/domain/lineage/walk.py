@@ -13,6 +13,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from expunge.domain.digest import SIZE, hidden
+from expunge.domain.limits import MAX_EXCLUDED
 from expunge.domain.lineage.row import (
     CONTAINER,
     DIGEST_BYTES,
@@ -24,7 +25,7 @@ from expunge.domain.lineage.row import (
     asset_of,
     combination_of,
 )
-from expunge.domain.planning.chunks import MAX_EXCLUDED, Detail, Lot, Obligation
+from expunge.domain.planning.chunks import Detail, Lot, Obligation
 from expunge.domain.planning.policy.dispose import Disposition, Judge, Nature
 from expunge.domain.scope import Arrival, Scope, ScopeKind, one_person, place_of
 from expunge.domain.vocabulary import Action, Kind, kind_of

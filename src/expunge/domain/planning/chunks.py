@@ -15,17 +15,13 @@ from typing import NamedTuple
 import orjson
 
 from expunge.domain.digest import digest, hidden
+from expunge.domain.limits import MAX_CHUNK_BYTES, MAX_EXCLUDED, MAX_EXCLUDED_BYTES
 from expunge.domain.registry import Registry
 from expunge.domain.values import Hex, Value
 from expunge.domain.vocabulary import Action, Kind
 
-MAX_CHUNK_BYTES = 300_000
-"""Bytes of ids and attributes in one chunk, so that a command stays far below a topic's 1 MiB."""
 FRAME_BYTES = 32
 """Quotes, commas and field names around a value in JSON, about."""
-MAX_EXCLUDED = 1_000
-"""Excluded assets in one command; above that the obligation stays open (rule "exclusions")."""
-MAX_EXCLUDED_BYTES = 300_000
 NAME_BYTES = 12
 """Of an obligation's name, within one case: two of 10,000,000 do not meet by chance."""
 

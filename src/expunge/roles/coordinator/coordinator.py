@@ -15,6 +15,7 @@ from expunge.domain.aggregates.case.chunks import EMISSION_REFUSED
 from expunge.domain.aggregates.decision import Context
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing, Record, decode, unknown_member
+from expunge.domain.limits import MAX_CASE_EVENT_BYTES
 from expunge.errors import ConfigurationError, Fenced, InvalidMessage, NotUnderstood, Unavailable
 from expunge.ports import CaseStore, Index, Metrics, Progress, Refused, Result, Tenure, Topics, Vault
 from expunge.roles.common import COORDINATOR
@@ -34,7 +35,6 @@ from expunge.wire.cases.said import Aggregate
 from expunge.wire.cases.table import TYPE_OF, TYPES, Message
 from expunge.wire.cases.words import ThawSaid
 
-MAX_CASE_EVENT_BYTES = 1_048_576
 _WITH_CASES = frozenset({Aggregate.CASE, Aggregate.ADDRESSED})
 """Aggregates for whose messages a case is read ahead."""
 

@@ -12,6 +12,7 @@ from expunge.domain.aggregates.standing.decide import PublishHold, TellCases
 from expunge.domain.aggregates.standing.state import Standing
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing
+from expunge.domain.limits import CASES_PER_BROADCAST, MESSAGES_PER_BROADCAST
 from expunge.domain.partition import partition_of
 from expunge.ports import Topics
 from expunge.roles.common import COORDINATOR
@@ -25,9 +26,6 @@ from expunge.wire.cases.words import HoldReadBack, HoldSaid, ReleaseSaid, Said
 from expunge.wire.holds import HeldScope, HoldSet
 
 HOLD_TYPE = "expunge.hold.set.v1"
-CASES_PER_BROADCAST = 200
-MESSAGES_PER_BROADCAST = 1000
-"""What one page of cases may lead to, about: whoever comes next waits for the next page."""
 
 
 class Everybody:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from expunge.domain.aggregates.standing.state import Frozen
 from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record, decode
+from expunge.domain.limits import MOST_PLACES
 from expunge.errors import InvalidMessage
 from expunge.ports import TimerKey
 from expunge.roles.common import COORDINATOR
@@ -24,7 +25,6 @@ from expunge.wire.cases.case import Applied, Froze, HoldingKnown, Reconsider, Th
 from expunge.wire.cases.said import Place
 from expunge.wire.cases.table import TYPE_OF, Message
 from expunge.wire.cases.words import ThawSaid
-from expunge.wire.controls import MOST_PLACES
 
 _HEX = re.compile(r"[0-9a-f]{32}")
 

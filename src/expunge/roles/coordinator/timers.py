@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing, Record, stamp
+from expunge.domain.limits import MOST_FIRED, TIMERS_PER_TICK
 from expunge.ports import CaseStore, Progress, TimerKey
 from expunge.roles.common import COORDINATOR
 from expunge.roles.coordinator.view import LATER, View
@@ -14,8 +15,6 @@ from expunge.wire.cases.case import Applied, TimerFired
 from expunge.wire.cases.table import TYPE_OF
 from expunge.wire.tasks import reached
 
-TIMERS_PER_TICK = 500
-MOST_FIRED = 50_000
 APPLIED = "applied"
 """News from the indexers, among timers."""
 FIRE_AGAIN = timedelta(seconds=10)

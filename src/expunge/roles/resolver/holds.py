@@ -12,7 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from expunge.domain.identity import Keys
-from expunge.domain.lineage.row import KEPT_PARENTS, Row
+from expunge.domain.limits import KEPT_PARENTS
+from expunge.domain.lineage.row import Row
 from expunge.domain.planning.chunks import Chunk
 from expunge.domain.scope import SHARDS, Group, GroupKind, names_of_person
 from expunge.ports import Index

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from expunge.domain.lineage.row import KEPT_PARENTS, Row
+from expunge.domain.limits import KEPT_PARENTS
+from expunge.domain.lineage.row import Row
 from expunge.ports import Index
 
 

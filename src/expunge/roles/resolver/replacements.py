@@ -11,8 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from expunge.domain.identity import Keys
+from expunge.domain.limits import KEPT_PARENTS
 from expunge.domain.lineage.marks import Mark, MarkState
-from expunge.domain.lineage.row import KEPT_PARENTS, Row
+from expunge.domain.lineage.row import Row
 from expunge.domain.planning.chunks import Chunk
 from expunge.ports import Index
 from expunge.roles.exclusions import names_of

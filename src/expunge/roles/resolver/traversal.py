@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from expunge.domain.admission.door import Door
+from expunge.domain.limits import MAX_FRONTIER
 from expunge.domain.lineage.marks import TASK_DIGITS, Mark
 from expunge.domain.lineage.row import CONTAINER, Row
 from expunge.domain.lineage.walk import Walk, is_covered, reach_of
@@ -14,7 +15,7 @@ from expunge.domain.scope import SHARDS, Arrival, Group, GroupKind, data_source_
 from expunge.ports import Index, Peek, Rule, Tenure
 from expunge.roles.exclusions import names_of
 from expunge.roles.resolver.purposes import Inheritance
-from expunge.wire.tasks import MAX_FRONTIER, Task, TaskKind, pack, task_id, unpack
+from expunge.wire.tasks import Task, TaskKind, pack, task_id, unpack
 
 
 @dataclass(frozen=True, slots=True)

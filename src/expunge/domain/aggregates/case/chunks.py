@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from expunge.domain.aggregates.standing.state import hold_word
+from expunge.domain.limits import KEPT_COMMANDS
 from expunge.domain.planning.chunks import ChunkSummary
 from expunge.domain.values import Hex, Value
 from expunge.domain.vocabulary import DEFERRALS, MEANINGS, OPEN, OPEN_LETTER, UNDONE, Action, Claim
@@ -27,10 +28,6 @@ ENDING_LETTERS = frozenset(LETTERS[claim] for claim in DEFERRALS)
 """Of answers that end one day, a hold among them."""
 _UNSETTLED_LETTERS = OPEN_LETTERS | ENDING_LETTERS
 HELD_LETTER = LETTERS[Claim.HELD]
-
-
-KEPT_COMMANDS = 20
-"""Of one chunk: a receipt of an earlier one is set aside."""
 
 
 class Tally(NamedTuple):

@@ -11,6 +11,7 @@ from expunge.domain.aggregates.case.effects import Confirm
 from expunge.domain.aggregates.case.state import Case
 from expunge.domain.aggregates.case.turn import Turn
 from expunge.domain.events import stamp
+from expunge.domain.limits import MAX_LINES
 from expunge.domain.planning.policy.rules import Seen
 from expunge.domain.vocabulary import DEFERRALS, FINAL, OPEN, OVER, Claim, Kind, Status
 from expunge.wire.confirmations import MILESTONES
@@ -19,8 +20,6 @@ RECORD_NOTICE = (
     "A record of this request and of what was done is kept as evidence, for {months} months at least after it has "
     "ended. It holds counts and digests, no identifiers, and is used for nothing else."
 )
-MAX_LINES = 200
-"""Lines in one list of a confirmation; longer lists are cut with a count (rule "sizes")."""
 
 BEFORE_WORK = frozenset({"acknowledged", "planned", "awaiting_approval"})
 """Milestones at which nothing has been commanded yet: what nobody has answered for is no failure."""

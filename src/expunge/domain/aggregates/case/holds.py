@@ -16,11 +16,11 @@ from expunge.domain.aggregates.case.fact import OPEN_ONE, PUT_OFF_LETTERS, CaseF
 from expunge.domain.aggregates.case.state import Case
 from expunge.domain.aggregates.case.turn import Turn
 from expunge.domain.aggregates.standing.state import hold_word
+from expunge.domain.limits import HOLDS_PER_TASK
 from expunge.domain.vocabulary import KEEPING
 from expunge.wire.cases.case import HoldsSeen
 from expunge.wire.cases.words import Hold
 
-HOLDS_PER_TASK = 100
 LOOK_ONCE_MORE = timedelta(minutes=1)
 """A question about holds that nobody has answered is put once more after this."""
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=1), timedelta(seconds=30)

@@ -10,16 +10,12 @@ from expunge.domain.aggregates.case.chunks import ChunkState, Phase
 from expunge.domain.aggregates.case.fact import CaseFact, ChunkFact
 from expunge.domain.aggregates.case.state import Case, Held
 from expunge.domain.aggregates.case.turn import Turn
+from expunge.domain.limits import MAX_HELD, MAX_PRODUCED
 from expunge.domain.scope import Arrival
 from expunge.domain.values import Hex
 from expunge.domain.vocabulary import CLOSED, Action
 from expunge.wire.cases.case import HoldingKnown, Late, LateAsset
 from expunge.wire.tasks import TaskKind
-
-MAX_HELD = 4_000
-"""Late assets that wait for the next generation; what is more is walked at once."""
-MAX_PRODUCED = 100
-"""Assets that one joint command produced and that wait for its answer; what is more is planned at once."""
 
 
 class LateHeld(CaseFact):

@@ -22,6 +22,7 @@ from expunge.domain.aggregates.case.chunks import (
     Phase,
 )
 from expunge.domain.events import stamp
+from expunge.domain.limits import MOST_REASONS
 from expunge.domain.planning.chunks import Chunk
 from expunge.domain.planning.policy.rules import Refusal
 from expunge.domain.vocabulary import (
@@ -61,8 +62,6 @@ class Standard:
         return next(found, "")
 
 
-MOST_REASONS = 32
-"""Distinct reasons, and distinct days, that a case keeps of what its systems say; the rest is counted as `other`."""
 OTHER = "other"
 
 

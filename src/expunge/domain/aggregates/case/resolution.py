@@ -14,6 +14,7 @@ from expunge.domain.aggregates.case.fact import CaseFact, Chunks, recounted
 from expunge.domain.aggregates.case.state import Case, Generation, Held
 from expunge.domain.aggregates.case.turn import Turn
 from expunge.domain.backoff import doubled
+from expunge.domain.limits import CONTAINERS_PER_TASK, FOUND_PER_TASK
 from expunge.domain.planning.chunks import ChunkSummary, command_id, plan_digest
 from expunge.domain.scope import Arrival
 from expunge.domain.values import Hex
@@ -28,9 +29,6 @@ SETTLES = timedelta(seconds=1)
 """How long the second generation collects what is late before its plan is fixed; each further one takes twice as long,
 so that a stream of late assets does not become a stream of plans (rule "late assets")."""
 SETTLES_AT_MOST = timedelta(hours=1)
-CONTAINERS_PER_TASK = 200
-FOUND_PER_TASK = 200
-"""Discovered assets in one task: ids of 2,048 bytes, and as much for what they were found in, below 1 MiB."""
 
 
 class WalkAnnounced(CaseFact):

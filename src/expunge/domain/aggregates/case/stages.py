@@ -11,12 +11,10 @@ from expunge.domain.aggregates.case.effects import ContinueStage
 from expunge.domain.aggregates.case.fact import CaseFact
 from expunge.domain.aggregates.case.state import Case, Generation
 from expunge.domain.aggregates.case.turn import Turn
+from expunge.domain.limits import COMMANDS_PER_MESSAGE
 from expunge.domain.values import A_DAY
 from expunge.domain.vocabulary import Claim, Status
 from expunge.wire.cases.case import Continue
-
-COMMANDS_PER_MESSAGE = 200
-"""Commands that one decision sends; longer work goes on in a message to oneself (rule "frontiers")."""
 
 
 class StageStarted(CaseFact):

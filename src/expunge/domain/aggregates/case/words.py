@@ -15,10 +15,10 @@ from expunge.domain.aggregates.case.holds import IndexChanged
 from expunge.domain.aggregates.case.restriction import GRANTED, PurposeGranted
 from expunge.domain.aggregates.case.state import Case
 from expunge.domain.aggregates.case.turn import Turn
+from expunge.domain.limits import CHUNKS_PER_MESSAGE
 from expunge.domain.vocabulary import OVER
 from expunge.wire.cases.case import GrantedAgain, LineageChanged, Reconsider
 
-CHUNKS_PER_MESSAGE = 200
 INDEX = "index"
 """The lineage of something changed that holds were held against: all live chunks are looked at."""
 

@@ -10,9 +10,10 @@ from typing import Any, Literal
 from expunge.domain.aggregates.decision import Context, Decision, SetAside
 from expunge.domain.aggregates.retraining import facts
 from expunge.domain.aggregates.retraining.facts import RetrainFact, apply, first_state
-from expunge.domain.aggregates.retraining.state import MAX_WAITING, Leaver, Retraining, RoundPhase
+from expunge.domain.aggregates.retraining.state import Leaver, Retraining, RoundPhase
 from expunge.domain.digest import name
 from expunge.domain.identity import Keys
+from expunge.domain.limits import MAX_WAITING
 from expunge.domain.registry import System
 from expunge.domain.values import A_DAY
 from expunge.domain.vocabulary import DEFERRALS, Claim

@@ -8,15 +8,9 @@ from enum import StrEnum
 
 from expunge.domain.aggregates.heard import Hearing
 from expunge.domain.digest import digest
-from expunge.domain.planning.chunks import MAX_EXCLUDED
+from expunge.domain.limits import MAX_EXCLUDED, MAX_MEMBERS, MAX_WEIGHT
 from expunge.domain.values import Hex, Value
 from expunge.wire.cases.retraining import Member
-
-MAX_MEMBERS = 2_000
-MAX_WEIGHT = 600_000
-"""Bytes of exclusions and people in one command, so that it stays below a topic's 1 MiB."""
-MAX_WAITING = 5_000
-"""Who asks when so many wait is told to ask again later, and not remembered."""
 
 
 class RoundPhase(StrEnum):

@@ -12,12 +12,12 @@ from datetime import datetime
 
 from expunge.domain.digest import name
 from expunge.domain.events import millis
+from expunge.domain.limits import KEPT_VERDICTS
 from expunge.domain.values import Value
 from expunge.wire.cases.rate import Verdict
 from expunge.wire.cases.words import Hold, HoldKind, Pause, Release
 
 EVERYTHING = "all"
-VERDICTS = 200
 
 
 class Frozen(Value):
@@ -68,7 +68,7 @@ class Standing(Value):
     released: dict[str, Release] = {}
     """Hold -> its end, which may be heard first. One that was said before the hold was placed ends nothing."""
     verdicts: dict[str, tuple[Verdict, ...]] = {}
-    """Rate -> what operators have said about members of its groups, in order; at most VERDICTS."""
+    """Rate -> what operators have said about members of its groups, in order; at most KEPT_VERDICTS."""
     frozen: dict[str, Frozen] = {}
     """Case -> why it waits."""
     telling: tuple[str, ...] = ()
@@ -140,7 +140,7 @@ class Standing(Value):
             return None
         if last and last.let_go and verdict.let_go and last.group == verdict.group:
             known = known[:-1]  # an approval of more members is one of those before, too
-        return self.model_copy(update={"verdicts": {**self.verdicts, rate: (*known, verdict)[-VERDICTS:]}})
+        return self.model_copy(update={"verdicts": {**self.verdicts, rate: (*known, verdict)[-KEPT_VERDICTS:]}})
 
     def verdict_on(self, rate: str, group: int, place: int) -> Verdict | None:
         """What operators have said about one member of a group."""
