@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-
-import itertools
 
 from expunge.domain import limits  # noqa: E402 - the tree is not installed as a package
 

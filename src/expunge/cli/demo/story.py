@@ -20,6 +20,7 @@ from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
 from expunge.cli.case.show import claims_table
 from expunge.cli.common import print_table
+from expunge.cli.demo import trainer
 from expunge.cli.demo.world import NORTH, OLD_RUN, Demo
 from expunge.cli.submit import confirmations, publish
 from expunge.config import load
@@ -74,11 +75,11 @@ class Story:
     @contextmanager
     def _processes(self) -> Iterator[None]:
         """Every role and every agent, as real processes with their logs in files."""
-        here = [sys.executable, "-m"]
+        here, demo = [sys.executable, "-m"], self._demo
         commands = {
             "roles": [*here, "expunge", "run"],
             "agents": [*here, "expunge", "agent", "run", *READY_AGENTS],
-            "trainer": [*here, "expunge.cli.demo.trainer", str(self._demo.config)],
+            "trainer": [sys.executable, trainer.__file__, *map(str, (demo.kafka, demo.prefix, demo.directory))],
         }
         started: list[subprocess.Popen[bytes]] = []
         try:

@@ -1,0 +1,184 @@
+"""What every client of Kafka promises, as source and as sink. A further client is one more word in CLIENTS."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from expunge.adapters.broker import broker
+from expunge.adapters.system import SystemClock
+from expunge.domain.events import Event, Outgoing, Record
+from expunge.domain.partition import partition_of
+from expunge.domain.topics import FOR_EVER, Topic
+from expunge.errors import ConfigurationError
+from tests.servers import Servers
+from tests.simulation import Broker as Memory
+
+CLIENTS = ("kafka",)
+PARTITIONS = 4
+TOPIC = "things"
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+@pytest.fixture(params=CLIENTS)
+def cluster(request: pytest.FixtureRequest, real: Servers) -> Iterator[Any]:
+    made = broker(real.kafka, {}, f"contract-{uuid.uuid4().hex[:8]}.", request.param)
+    made.topics.create([Topic(TOPIC, PARTITIONS, "delete", FOR_EVER)])
+    yield made
+    made.topics.delete([TOPIC])
+    made.close()
+
+
+def message(key: str, text: str = "", partition: int | None = None, topic: str = TOPIC) -> Outgoing:
+    return Outgoing(topic, key, Event("t", "/s", key, NOW, {"said": text}), partition)
+
+
+def member(cluster: Any, group: str = "g", most: int = 100) -> Any:
+    return cluster.records(group, [TOPIC], max_records=most, session_timeout_ms=6_000)
+
+
+def polled(source: Any, number: int) -> list[Record]:
+    """At least so many records, in a bounded number of polls."""
+    found: list[Record] = []
+    for _ in range(150):
+        found += source.poll(0.2)
+        if len(found) >= number:
+            return found
+    raise AssertionError(f"{len(found)} of {number} records came")
+
+
+def until(holds: Callable[[], bool], *sources: Any) -> None:
+    """Polls until something holds, for a group is formed while its members poll."""
+    for _ in range(150):
+        for source in sources:
+            source.poll(0.1)
+        if holds():
+            return
+    raise AssertionError("it never came to that")
+
+
+# -- A sink: what was sent is there when it returns, and what is refused costs nobody else anything
+
+
+def test_what_was_sent_is_durable_in_order_and_where_its_key_says(cluster: Any) -> None:
+    sender = cluster.sender()
+    sent = [message(f"k{number % 3}", str(number)) for number in range(30)]
+    assert list(sender.send(sent)) == []
+    since = SystemClock().now() - timedelta(minutes=1)
+    reader = cluster.reader([TOPIC], since)
+    found = list(reader.to_the_end())
+    reader.close()
+    sender.close()
+    assert len(found) == len(sent)
+    for key in ("k0", "k1", "k2"):
+        mine = [record for record in found if record.key == key.encode()]
+        assert [record.value for record in mine] == [each.value for each in sent if each.key == key]
+        assert {record.partition for record in mine} == {partition_of(key, PARTITIONS)}
+        assert [record.position for record in mine] == sorted(record.position for record in mine)
+    assert all(record.appended_at >= since for record in found)
+    assert {record.topic for record in found} == {TOPIC}
+
+
+def test_a_partition_that_is_given_holds_whatever_the_key_says_and_a_tombstone_has_no_value(cluster: Any) -> None:
+    sender = cluster.sender()
+    sender.send([message("k", partition=number) for number in range(PARTITIONS)])
+    sender.send([Outgoing(TOPIC, "gone", None)])
+    reader = cluster.reader([TOPIC], SystemClock().now() - timedelta(minutes=1))
+    found = list(reader.to_the_end())
+    reader.close()
+    sender.close()
+    assert sorted(record.partition for record in found if record.key == b"k") == list(range(PARTITIONS))
+    assert [record.value for record in found if record.key == b"gone"] == [None]
+
+
+def test_what_is_refused_for_good_is_named_and_everything_else_is_taken(cluster: Any) -> None:
+    sender = cluster.sender()
+    wave = [message("a"), message("b", "x" * 3_000_000), message("c", topic="nowhere"), message("d")]
+    refused = sender.send(wave)
+    assert [(each.outgoing.key, each.reason) for each in refused] == [("b", "too_large"), ("c", "unknown_topic")]
+    with pytest.raises(ConfigurationError, match="unknown_topic"):
+        sender.publish([message("c", topic="nowhere")])
+    reader = cluster.reader([TOPIC], SystemClock().now() - timedelta(minutes=1))
+    assert {record.key for record in reader.to_the_end()} >= {b"a", b"d"}
+    reader.close()
+    sender.close()
+
+
+def test_the_simulations_sink_answers_alike() -> None:
+    """What tests believe of a sink is what a real one does."""
+    memory = Memory(refuses=lambda each: "unknown_topic" if each.topic == "nowhere" else "")
+    (refused,) = memory.send([message("a"), message("c", topic="nowhere"), message("d", partition=1)])
+    assert (refused.outgoing.key, refused.reason) == ("c", "unknown_topic")
+    assert len(memory.logs[TOPIC, 1]) >= 1
+
+
+# -- A source: nothing is passed over, and nobody else's is taken
+
+
+def test_what_is_not_committed_is_handed_over_again_and_what_is_committed_is_not(cluster: Any) -> None:
+    sender = cluster.sender()
+    sender.send([message(f"k{number}") for number in range(20)])
+    first = member(cluster)
+    assert len(polled(first, 20)) == 20
+    first.close()
+    second = member(cluster)
+    assert len(polled(second, 20)) == 20
+    second.commit()
+    sender.send([message("new")])
+    assert [record.key for record in polled(second, 1)] == [b"new"]
+    second.close()
+    third = member(cluster)
+    assert [record.key for record in polled(third, 1)] == [b"new"]
+    third.close()
+    sender.close()
+
+
+def test_a_batch_is_read_again_from_its_start_or_from_what_was_committed(cluster: Any) -> None:
+    sender, source = cluster.sender(), member(cluster)
+    sender.send([message("k", str(number)) for number in range(6)])
+    batch = polled(source, 6)
+    source.commit()
+    sender.send([message("k", str(number)) for number in range(6, 9)])
+    more = polled(source, 3)
+    source.rewind(more)
+    assert [record.position for record in polled(source, 3)] == [record.position for record in more]
+    source.rewind_to_committed(more)
+    assert [record.position for record in polled(source, 3)] == [record.position for record in more]
+    source.rewind(batch)
+    assert [record.position for record in polled(source, 9)] == [record.position for record in (*batch, *more)]
+    source.close()
+    sender.close()
+
+
+def test_a_batch_is_bounded_and_a_rest_takes_nothing(cluster: Any) -> None:
+    sender, source = cluster.sender(), member(cluster, most=5)
+    sender.send([message("k", str(number)) for number in range(20)])
+    batches: list[list[Record]] = []
+    while sum(map(len, batches)) < 20:
+        source.rest(0.2)
+        batches.append(source.poll(0.5))
+    assert max(map(len, batches)) <= 5
+    offsets = [record.position.offset for batch in batches for record in batch]
+    assert offsets == list(range(20))
+    source.close()
+    sender.close()
+
+
+def test_the_partitions_of_a_topic_are_shared_and_of_one_who_leaves_taken_over(cluster: Any) -> None:
+    first, second = member(cluster), member(cluster)
+    every = list(range(PARTITIONS))
+    until(lambda: bool(first.partitions() and second.partitions()), first, second)
+    until(lambda: sorted([*first.partitions(), *second.partitions()]) == every, first, second)
+    assert first.silent_seconds() < 6
+    first.close()
+    until(lambda: second.partitions() == every, second)
+    second.close()
+
+
+def test_a_client_that_nobody_has_made_is_an_error_for_people() -> None:
+    with pytest.raises(ConfigurationError, match=r"kafka\.client: there is no client 'nobody'"):
+        broker("127.0.0.1:9", client="nobody")
