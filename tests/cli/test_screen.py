@@ -7,8 +7,9 @@ import io
 import pytest
 from rich.console import Console
 
-from expunge.cli import common
+from expunge.cli import common, submit
 from expunge.cli.common import print_table, safe, visible
+from expunge.wire.requests import LIFT, REQUESTS
 
 ODD = [
     ("\x1b[2Jgone", "\\x1b[2Jgone"),
@@ -60,3 +61,9 @@ def test_numbers_stand_to_the_right_with_separators_and_a_short_row_is_a_row(mon
     assert "1,234,567" in first
     assert second.index("8") == first.index("1,234,567") + len("1,234,567") - 1
     assert first.rstrip().endswith("True")
+
+
+def test_what_can_be_submitted_is_what_the_door_knows() -> None:
+    """A word of the command line was published as a type: nobody took it, and nobody was told."""
+    assert set(submit.TYPES.values()) == {*REQUESTS, LIFT}
+    assert submit.TYPES.keys() == submit.MODELS.keys() == {each.value for each in submit.Kind}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -26,10 +27,11 @@ NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
 @pytest.fixture(params=CLIENTS)
 def cluster(request: pytest.FixtureRequest, real: Servers) -> Iterator[Any]:
-    made = broker(real.kafka, {}, f"contract-{uuid.uuid4().hex[:8]}.", request.param)
+    prefix = f"contract-{uuid.uuid4().hex[:8]}."
+    made = broker(real.kafka, {}, prefix, request.param)
     made.topics.create([Topic(TOPIC, PARTITIONS, "delete", FOR_EVER)])
     yield made
-    made.topics.delete([TOPIC])
+    made.topics.delete([prefix + TOPIC])
     made.close()
 
 
@@ -97,7 +99,7 @@ def test_a_partition_that_is_given_holds_whatever_the_key_says_and_a_tombstone_h
 
 def test_what_is_refused_for_good_is_named_and_everything_else_is_taken(cluster: Any) -> None:
     sender = cluster.sender()
-    wave = [message("a"), message("b", "x" * 3_000_000), message("c", topic="nowhere"), message("d")]
+    wave = [message("a"), message("b", secrets.token_hex(1_500_000)), message("c", topic="nowhere"), message("d")]
     refused = sender.send(wave)
     assert [(each.outgoing.key, each.reason) for each in refused] == [("b", "too_large"), ("c", "unknown_topic")]
     with pytest.raises(ConfigurationError, match="unknown_topic"):

@@ -88,41 +88,41 @@ def test_a_process_that_lost_its_partition_changes_nothing(store: CaseStore, bel
 
 
 def test_chunks_are_found_by_digest_command_generation_and_stage(store: CaseStore) -> None:
-    states = {(CASE, each.summary.digest): each for each in (state(number) for number in range(5))}
-    write(store, None, Position(0, 1), chunks=states)
+    states = {each.summary.digest: each for each in (state(number) for number in range(5))}
+    write(store, None, Position(0, 1), chunks={CASE: states})
     reader = store.reader(3)
-    digests = sorted(digest for _, digest in states)
+    digests = sorted(states)
     assert reader.digests(CASE, 1) == reader.waiting(CASE, 1, 3, 10) == digests
     assert reader.waiting(CASE, 1, 3, 2) == digests[:2]
     assert (reader.waiting(CASE, 1, 2, 9), reader.digests(CASE, 2)) == ([], [])
     assert reader.chunk_of(CASE, name("c", 3)) == state(3)
     assert reader.chunk_of(CASE, name("c", 9)) is None
     sent = state(0, attempt=1, phase=Phase.SENT)
-    write(store, Position(0, 1), Position(0, 2), chunks={(CASE, sent.summary.digest): sent})
+    write(store, Position(0, 1), Position(0, 2), chunks={CASE: {sent.summary.digest: sent}})
     assert sent.summary.digest not in reader.waiting(CASE, 1, 3, 10)
     assert reader.chunk(CASE, sent.summary.digest) == sent
 
 
 def test_live_chunks_are_listed_page_by_page_until_nothing_is_left_to_do(store: CaseStore) -> None:
     phases = [Phase.WAITING, Phase.BARRED, Phase.SENT, Phase.RECALLED, Phase.PUT_OFF]
-    states = {(CASE, each.summary.digest): each for each in (state(n, phase=p) for n, p in enumerate(phases))}
-    write(store, None, Position(0, 1), chunks=states)
-    live = sorted(digest for (_, digest), each in states.items() if each.phase is not Phase.WAITING)
+    states = {each.summary.digest: each for each in (state(n, phase=p) for n, p in enumerate(phases))}
+    write(store, None, Position(0, 1), chunks={CASE: states})
+    live = sorted(digest for digest, each in states.items() if each.phase is not Phase.WAITING)
     reader = store.reader(3)
     assert reader.live(CASE, "", 10) == live
     assert reader.live(CASE, live[0], 2) == live[1:3]
     assert reader.live(name("other"), "", 10) == []
-    (answered,) = [d for (_, d), each in states.items() if each.phase is Phase.SENT]
-    write(store, Position(0, 1), Position(0, 2), chunks={(CASE, answered): state(2, phase=Phase.SENT, answers="d")})
+    (answered,) = [d for d, each in states.items() if each.phase is Phase.SENT]
+    write(store, Position(0, 1), Position(0, 2), chunks={CASE: {answered: state(2, phase=Phase.SENT, answers="d")}})
     assert reader.live(CASE, "", 10) == [each for each in live if each != answered]
 
 
 def test_a_chunk_is_found_by_each_of_its_commands(store: CaseStore) -> None:
     first = state(0, attempt=1, phase=Phase.SENT)
     digest = first.summary.digest
-    write(store, None, Position(0, 1), chunks={(CASE, digest): first})
+    write(store, None, Position(0, 1), chunks={CASE: {digest: first}})
     again = state(0, attempt=2, phase=Phase.SENT, command_id=name("c", "again"), named={name("c", 0): (0,)})
-    write(store, Position(0, 1), Position(0, 2), chunks={(CASE, digest): again})
+    write(store, Position(0, 1), Position(0, 2), chunks={CASE: {digest: again}})
     reader = store.reader(3)
     assert reader.chunk_of(CASE, name("c", 0)) == reader.chunk_of(CASE, name("c", "again")) == again
 
@@ -207,7 +207,7 @@ def test_a_reader_that_has_read_ahead_answers_as_one_that_has_not(store: CaseSto
     chunks = [state(number, phase=phase) for number, phase in enumerate((Phase.WAITING, Phase.SENT, Phase.BARRED))]
     chunks.append(state(4, generation=2, named={name("older"): (0,)}))
     other = state(5)
-    changed = {(CASE, each.summary.digest): each for each in chunks} | {(name("big"), other.summary.digest): other}
+    changed = {CASE: {each.summary.digest: each for each in chunks}, name("big"): {other.summary.digest: other}}
     write(store, None, Position(0, 1), cases={CASE: case()}, chunks=changed)
     store.put_chunks(3, [(chunk(0), [])])  # type: ignore[attr-defined]
 

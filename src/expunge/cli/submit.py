@@ -34,6 +34,7 @@ from expunge.domain.vocabulary import Regime
 from expunge.errors import ConfigurationError, InvalidMessage
 from expunge.wire import inlets
 from expunge.wire.form import Identity
+from expunge.wire.requests import LIFT as LIFTED
 from expunge.wire.requests import REQUESTS, RestrictionLifted
 
 FINAL = ("completed", "completed_with_deferrals", "partially_completed", "refused", "cancelled")
@@ -42,7 +43,7 @@ FINAL = ("completed", "completed_with_deferrals", "partially_completed", "refuse
 LIFT = "lift"
 Kind = StrEnum("Kind", [*((kind.name, kind.value) for kind in ScopeKind), ("LIFT", LIFT)])  # type: ignore[misc]
 """What is asked for: every kind of request, and that a restriction be lifted, which opens no case."""
-TYPES = {kind.value: event_type for event_type, (kind, _) in REQUESTS.items()} | {LIFT: LIFT}
+TYPES = {kind.value: event_type for event_type, (kind, _) in REQUESTS.items()} | {LIFT: LIFTED}
 MODELS = {kind.value: model for kind, model in REQUESTS.values()} | {LIFT: RestrictionLifted}
 NAMED = ("subjects", "data_sources", "assets", "purposes")
 """Fields by which requests say what they are about; each is an option."""
