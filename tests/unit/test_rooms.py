@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 from expunge.domain import limits
+from expunge.domain.scope import ScopeKind
+from expunge.domain.vocabulary import MEANINGS, Claim
+from expunge.wire.requests import REQUESTS
 from tools.limits import words
 
 HERE = Path(__file__).parent
@@ -32,3 +36,24 @@ def test_every_bound_says_what_it_is_of() -> None:
     assert said.keys() == bounds
     unit = re.compile(r"BYTES|CHARACTERS|PER_|KEPT|MAX|MOST|MIN")
     assert all(unit.search(name) for name in bounds)
+
+
+def sets_of(members: str) -> list[str]:
+    """Displays in the code that name three or more members of an enumeration: a second table of it."""
+    found = []
+    for path in sorted((HERE.parent.parent / "src").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            items = node.keys if isinstance(node, ast.Dict) else getattr(node, "elts", [])
+            named = [each for each in items if isinstance(each, ast.Attribute) and ast.unparse(each.value) == members]
+            if len(named) > 2:
+                found.append(path.name)
+    return found
+
+
+def test_kinds_claims_and_requests_are_enumerated_where_their_rows_are() -> None:
+    """What follows from a kind stood in four sets, and adding one meant to find them."""
+    assert sets_of("Kind") == []
+    assert set(sets_of("Claim")) == {"vocabulary.py"}
+    assert sets_of("ScopeKind") == []
+    assert {kind for kind, _ in REQUESTS.values()} == set(ScopeKind)
+    assert MEANINGS.keys() == set(Claim)

@@ -4,28 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from expunge.errors import NotUnderstood
 
 
 class Kind(StrEnum):
-    """What an asset is."""
+    """What an asset is, and what follows from that: a row each, and nothing else enumerates them."""
+
+    is_container: bool
+    """It holds many people's data: for one person the walk goes on only to other containers (rule "containers")."""
+    is_model: bool
+    """It is a model, or serves one: confirmations list it among the models."""
+    is_of_models: bool
+    """It is a model, or was made with one: a model is closed when nothing of these is open in its case."""
+
+    def __new__(cls, value: str, traits: Collection[str] = ()) -> Self:
+        """A member: its word, and what it is beside that."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.is_container = "container" in traits
+        member.is_model = "model" in traits
+        member.is_of_models = bool({"model", "of models"}.intersection(traits))
+        return member
 
     RECORD = "record"
     OBJECT = "object"
     ANNOTATION = "annotation"
-    EMBEDDING = "embedding"
+    EMBEDDING = "embedding", {"of models"}
     FEATURE = "feature"
-    DATASET = "dataset"
-    DATASET_VERSION = "dataset_version"
-    INDEX = "index"
+    DATASET = "dataset", {"container"}
+    DATASET_VERSION = "dataset_version", {"container"}
+    INDEX = "index", {"container", "of models"}
     CACHE = "cache"
-    LOG = "log"
-    MODEL = "model"
-    CHECKPOINT = "checkpoint"
-    DEPLOYMENT = "deployment"
-    BACKUP = "backup"
+    LOG = "log", {"container"}
+    MODEL = "model", {"container", "model"}
+    CHECKPOINT = "checkpoint", {"container", "model"}
+    DEPLOYMENT = "deployment", {"container", "model"}
+    BACKUP = "backup", {"container"}
     RECIPIENT_COPY = "recipient_copy"
 
 
@@ -41,19 +57,9 @@ def kind_of(word: str) -> Kind:
         raise NotUnderstood("unknown_kind") from None
 
 
-CONTAINERS = frozenset(
-    {
-        Kind.DATASET,
-        Kind.DATASET_VERSION,
-        Kind.INDEX,
-        Kind.LOG,
-        Kind.MODEL,
-        Kind.CHECKPOINT,
-        Kind.DEPLOYMENT,
-        Kind.BACKUP,
-    }
-)
-"""Kinds that hold many people's data; for one person the walk goes on only to other containers (rule "containers")."""
+CONTAINERS = frozenset(kind for kind in Kind if kind.is_container)
+MODELS = frozenset(kind for kind in Kind if kind.is_model)
+OF_MODELS = frozenset(kind for kind in Kind if kind.is_of_models)
 
 
 class Action(StrEnum):

@@ -23,15 +23,10 @@ from expunge.wire.cases.suppression import PurposeWord, Suppress
 from expunge.wire.form import Identity
 from expunge.wire.requests import (
     REQUESTS,
-    AssetWithdrawn,
     ConsentGranted,
-    ConsentRevoked,
-    ErasureRequested,
     Matter,
-    ProcessingRestricted,
     Request,
     RestrictionLifted,
-    SourceWithdrawn,
 )
 
 JURISDICTIONS: dict[str, Regime] = {
@@ -158,29 +153,22 @@ def lifted(door: Door, event: CloudEvent, publisher: Publisher, appended_at: dat
 
 
 def _scope(door: Door, kind: ScopeKind, request: Request, publisher: Publisher) -> Scope:
-    subjects: list[Subject] = []
-    purposes: tuple[str, ...] = ()
-    data_sources: tuple[str, ...] = ()
-    assets: tuple[str, ...] = ()
-    if isinstance(request, ErasureRequested | ConsentRevoked | ProcessingRestricted):
-        subjects = [each for identity in request.subjects for each in _subjects(door, identity, publisher)]
-    if isinstance(request, ConsentRevoked):
-        purposes = declared(request.purposes, door.registry.purposes, "undeclared_purpose")
-    if isinstance(request, SourceWithdrawn):
-        door.check_data_sources(request.data_sources)
-        if publisher.data_sources is not None and set(request.data_sources) - set(publisher.data_sources):
-            raise InvalidMessage("not_allowed", "data.data_sources")
-        data_sources = tuple(sorted(set(request.data_sources)))
-    if isinstance(request, AssetWithdrawn):
-        assets = tuple(sorted(set(request.assets)))
-        check_sizes(assets)
+    """The roots that a request names, whatever its type: people, purposes, data sources, assets."""
+    people, purposes, sources, assets = (
+        getattr(request, root, ()) for root in ("subjects", "purposes", "data_sources", "assets")
+    )
+    subjects = [each for identity in people for each in _subjects(door, identity, publisher)]
+    door.check_data_sources(sources)
+    if publisher.data_sources is not None and set(sources) - set(publisher.data_sources):
+        raise InvalidMessage("not_allowed", "data.data_sources")
+    check_sizes(assets)
     unique = {(s.pseudonym, s.namespace or ""): s for s in subjects}
     return Scope(
         kind=kind,
         subjects=tuple(unique[key] for key in sorted(unique)),
-        purposes=purposes,
-        data_sources=data_sources,
-        assets=assets,
+        purposes=declared(purposes, door.registry.purposes, "undeclared_purpose"),
+        data_sources=tuple(sorted(set(sources))),
+        assets=tuple(sorted(set(assets))),
         provisions=_provisions(door, request.matter) if request.matter else (),
     )
 

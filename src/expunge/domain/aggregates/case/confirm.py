@@ -13,7 +13,7 @@ from expunge.domain.aggregates.case.turn import Turn
 from expunge.domain.events import stamp
 from expunge.domain.limits import MAX_LINES
 from expunge.domain.planning.policy.rules import Seen
-from expunge.domain.vocabulary import DEFERRALS, FINAL, OPEN, OVER, Claim, Kind, Status
+from expunge.domain.vocabulary import DEFERRALS, FINAL, MODELS, OPEN, OVER, Claim, Kind, Status
 from expunge.wire.confirmations import MILESTONES
 
 RECORD_NOTICE = (
@@ -23,8 +23,6 @@ RECORD_NOTICE = (
 
 BEFORE_WORK = frozenset({"acknowledged", "planned", "awaiting_approval"})
 """Milestones at which nothing has been commanded yet: what nobody has answered for is no failure."""
-
-_SERVED = frozenset({Kind.MODEL, Kind.CHECKPOINT, Kind.DEPLOYMENT})
 
 
 def say(turn: Turn, milestone: str, *, thresholds: tuple[str, ...] = (), **fields: str) -> None:
@@ -86,7 +84,7 @@ def body(
         "deferrals": _with_bases(deferrals, bases or {}),
         "denials": [],
         "exemptions": _with_bases(exemptions, bases or {}),
-        "models": _lines(case, lambda line: line.kind in _SERVED, "kind", "action", "claim"),
+        "models": _lines(case, lambda line: line.kind in MODELS, "kind", "action", "claim"),
         "recipients": _lines(case, lambda line: line.kind == Kind.RECIPIENT_COPY, "system", "claim", "reason"),
         "failures": _lines(case, lambda line: _is_failure(line, begun), "system", "kind", "claim", "reason"),
     }

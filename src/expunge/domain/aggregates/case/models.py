@@ -10,10 +10,7 @@ from enum import StrEnum
 
 from expunge.domain.aggregates.case.chunks import LETTERS, UNCHECKED, ChunkState, Phase
 from expunge.domain.aggregates.case.state import Case
-from expunge.domain.vocabulary import OPEN, UNDONE, Action, Claim, Kind
-
-DERIVATIVES = frozenset({Kind.MODEL, Kind.CHECKPOINT, Kind.DEPLOYMENT, Kind.EMBEDDING, Kind.INDEX})
-"""Kinds of what is made with a model."""
+from expunge.domain.vocabulary import OF_MODELS, OPEN, UNDONE, Action, Claim, Kind
 
 
 class ModelState(StrEnum):
@@ -80,7 +77,7 @@ def _unanswered(case: Case, chunk: ChunkState) -> ModelState:
 
 
 def _derivatives_open(case: Case) -> bool:
-    return any(line.kind in DERIVATIVES and line.claim in UNDONE for line, _ in case.counts)
+    return any(line.kind in OF_MODELS and line.claim in UNDONE for line, _ in case.counts)
 
 
 def _disabled(case: Case) -> bool:
