@@ -54,7 +54,7 @@ class House:
         return self.letters
 
 
-WORD = words.Word(Event("t", "/x", "1", NOW, {}), "w", frozenset({"c"}))
+WORD = words.SaidWord(Event("t", "/x", "1", NOW, {}), "w", frozenset({"c"}))
 
 
 def watched(letters: Letters, *, seen: bool) -> tuple[bool, str]:

@@ -36,7 +36,7 @@ class Batch(NamedTuple):
     lines: int
 
 
-class Row(NamedTuple):
+class ListRow(NamedTuple):
     """A line of a file."""
 
     line: int
@@ -87,7 +87,7 @@ class Bookmark:
             return name(self._into, size, head, stream.read())
 
 
-def rows(file: Path, start: int = 0, lines: int = 0) -> Iterator[Row]:
+def rows(file: Path, start: int = 0, lines: int = 0) -> Iterator[ListRow]:
     """The lines of a file from a place on, but for empty ones; what cannot be read says why.
 
     Raises:
@@ -105,16 +105,20 @@ def rows(file: Path, start: int = 0, lines: int = 0) -> Iterator[Row]:
                 yield _row(line, columns, lines, stream.tell())
 
 
-def _row(line: bytes, columns: list[str] | None, number: int, end: int) -> Row:
+def _row(line: bytes, columns: list[str] | None, number: int, end: int) -> ListRow:
     try:
         entry = _from_csv(line, columns) if columns else loaded(line)
     except (ValueError, csv.Error) as error:
         wrong = str(error) if columns or isinstance(error, DuplicateKey) else "not JSON"
-        return Row(number, end, None, wrong, line)
-    return Row(number, end, entry, "", line) if isinstance(entry, dict) else Row(number, end, None, "no object", line)
+        return ListRow(number, end, None, wrong, line)
+    return (
+        ListRow(number, end, entry, "", line)
+        if isinstance(entry, dict)
+        else ListRow(number, end, None, "no object", line)
+    )
 
 
-def problem(door: Door, row: Row, now: datetime) -> str:
+def problem(door: Door, row: ListRow, now: datetime) -> str:
     """What is wrong with a line, by field; empty where Expunge would take it.
 
     A file is somebody's inventory: a field that no registration has is a mistake, though topics pass it over.
@@ -135,7 +139,7 @@ def problem(door: Door, row: Row, now: datetime) -> str:
     return ""
 
 
-def problems(door: Door, file: Path, now: datetime) -> Iterator[tuple[Row, str]]:
+def problems(door: Door, file: Path, now: datetime) -> Iterator[tuple[ListRow, str]]:
     """Every line of a file that Expunge would not take, and why."""
     for row in rows(file, 0, 0):
         if why := problem(door, row, now):

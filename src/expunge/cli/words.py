@@ -58,7 +58,7 @@ REASONS = {
 T = TypeVar("T")
 
 
-class Word(NamedTuple):
+class SaidWord(NamedTuple):
     """An operator's word that was published."""
 
     event: Event
@@ -72,7 +72,7 @@ class Word(NamedTuple):
         return moment >= self.event.time + SKEW
 
 
-def say_word(expunge: Installation, kind: str, key: str, operator: str, role: str, data: dict[str, Any]) -> Word:
+def say_word(expunge: Installation, kind: str, key: str, operator: str, role: str, data: dict[str, Any]) -> SaidWord:
     """Publish an operator's word. It needs Kafka only: a pause must not wait for a secret, a policy, or Redis.
 
     Raises:
@@ -84,7 +84,7 @@ def say_word(expunge: Installation, kind: str, key: str, operator: str, role: st
     event = Event(kind, f"/operators/{operator}", f"cli-{uuid.uuid4()}", now, data | {"operator": operator})
     said = _checked(CONTROLS[kind][1], event)
     expunge.sender.publish([Outgoing("controls", key, event)])
-    return Word(event, name_of_word(event.id), _contents(expunge, said, event))
+    return SaidWord(event, name_of_word(event.id), _contents(expunge, said, event))
 
 
 def _checked(model: type[AnyControl], event: Event) -> AnyControl:
@@ -124,7 +124,7 @@ def refuse_unless_declared(expunge: Installation, operator: str, role: str) -> N
 
 
 def _watched(
-    expunge: Installation, word: Word, look: Callable[[], T], settled: Callable[[T], bool], seconds: float
+    expunge: Installation, word: SaidWord, look: Callable[[], T], settled: Callable[[T], bool], seconds: float
 ) -> tuple[T, str]:
     """Look until it is settled, the word is known to change nothing, or the time is over.
 
@@ -155,7 +155,7 @@ def _watched(
         raise typer.Exit(NO_SERVER) from None
 
 
-def _refusal(word: Word, letters: KafkaReader) -> str:
+def _refusal(word: SaidWord, letters: KafkaReader) -> str:
     return next((why for record in letters.to_the_end() if (why := _reason_in(record, word.contents))), "")
 
 
@@ -172,7 +172,7 @@ def _reason_in(record: Record, contents: frozenset[str]) -> str:
 
 def await_heard(
     expunge: Installation,
-    word: Word,
+    word: SaidWord,
     case_id: str,
     seconds: float,
     *,
@@ -236,7 +236,7 @@ def standing(expunge: Installation) -> list[Standing]:
 
 def await_word(
     expunge: Installation,
-    said: Word,
+    said: SaidWord,
     name: str,
     heard: Callable[[Standing], bool],
     seconds: float,

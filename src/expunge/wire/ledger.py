@@ -24,7 +24,7 @@ FACTS: Mapping[str, type[Value]] = {type_of(fact): fact for fact in (*facts.ALL,
 """Event type -> the fact, of cases and of models that are made anew for several of them."""
 
 
-class Cause(BaseModel):
+class LedgerCause(BaseModel):
     """The message on `cases` that led to a fact."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,7 +41,7 @@ class LedgerEntry(BaseModel):
 
     case_id: Hex
     sequence: int
-    cause: Cause
+    cause: LedgerCause
     policy: Hex
 
 

@@ -12,7 +12,7 @@ from expunge.domain.digest import SIZE, digest
 from expunge.domain.scope import Arrival, GroupKind, Scope
 from expunge.domain.values import Hex, Value
 from expunge.domain.vocabulary import Regime
-from expunge.wire.cases.words import Held
+from expunge.wire.cases.words import Covering
 
 
 class TaskKind(StrEnum):
@@ -37,7 +37,7 @@ class HoldAsked(Value):
     """A hold that a resolver must look into."""
 
     hold_id: str
-    scope: Held
+    scope: Covering
 
 
 class Found(Value):

@@ -16,7 +16,7 @@ from expunge.wire.cases.case import Root
 M = TypeVar("M", bound=BaseModel)
 
 
-class Keys:
+class CaseKeys:
     """The keys of one partition of `cases`."""
 
     def __init__(self, server: Server, partition: int) -> None:
@@ -67,7 +67,7 @@ class RedisCaseReader:
     """See `ports.PartitionReader`. Who reads checks the position afterwards: nobody may have written meanwhile."""
 
     def __init__(self, server: Server, partition: int) -> None:
-        self._server, self._keys = server, Keys(server, partition)
+        self._server, self._keys = server, CaseKeys(server, partition)
         self._small: dict[str, Small] = {}
 
     def ahead(self, case_ids: Sequence[str]) -> None:
@@ -147,7 +147,7 @@ class RedisCaseReader:
         return behind(self._server, self._keys, "live", after, limit, case_id)
 
 
-def behind(server: Server, keys: Keys, name: str, after: str, limit: int, *parts: str) -> list[str]:
+def behind(server: Server, keys: CaseKeys, name: str, after: str, limit: int, *parts: str) -> list[str]:
     """Members of a set that is ordered by name, behind one of them."""
     start = f"({after}" if after else "-"
     found = server.read_one(keys.tag, "ZRANGEBYLEX", keys.of(name, *parts), start, "+", "LIMIT", 0, limit)

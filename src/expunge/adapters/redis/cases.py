@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from expunge.adapters.redis.case_reader import Keys, RedisCaseReader, behind, parsed
+from expunge.adapters.redis.case_reader import CaseKeys, RedisCaseReader, behind, parsed
 from expunge.adapters.redis.server import Call, Server
 from expunge.domain.aggregates.case.chunks import ChunkState
 from expunge.domain.aggregates.case.state import Case
@@ -52,13 +52,13 @@ class RedisCaseStore:
         """See `ports.CaseStore.read_cases`."""
         if not case_ids:
             return {}
-        keys = Keys(self._server, partition)
+        keys = CaseKeys(self._server, partition)
         raw = self._server.read([(keys.tag, ("GET", keys.of("case", case_id))) for case_id in case_ids])
         found = zip(case_ids, raw, strict=True)
         return {case_id: _case(value) for case_id, value in found if value}
 
     def _get(self, partition: int, name: str, *parts: str) -> bytes | None:
-        keys = Keys(self._server, partition)
+        keys = CaseKeys(self._server, partition)
         found: bytes | None = self._server.read_one(keys.tag, "GET", keys.of(name, *parts))
         return found
 
@@ -68,7 +68,7 @@ class RedisCaseStore:
 
     def write(self, partition: int, before: Position | None, after: Position, changes: Changes) -> None:
         """See `ports.CaseStore.write`."""
-        keys = Keys(self._server, partition)
+        keys = CaseKeys(self._server, partition)
         words: list[Words] = []
         for case in changes.cases.values():
             words += _case_words(keys, case)
@@ -89,7 +89,7 @@ class RedisCaseStore:
 
     def due(self, partition: int, now: datetime, limit: int, skip: int = 0) -> list[tuple[TimerKey, datetime]]:
         """See `ports.CaseStore.due`."""
-        keys = Keys(self._server, partition)
+        keys = CaseKeys(self._server, partition)
         wanted = ("ZRANGEBYSCORE", keys.of("timers"), "-inf", millis(now), "WITHSCORES", "LIMIT", skip, limit)
         found = self._server.read_one(keys.tag, *wanted)
         return [
@@ -103,7 +103,7 @@ class RedisCaseStore:
 
     def _of_set(self, partition: int, name: str) -> dict[str, Case]:
         """The cases that stand in a set of a partition, by id."""
-        keys = Keys(self._server, partition)
+        keys = CaseKeys(self._server, partition)
         found = self._server.read_one(keys.tag, "SMEMBERS", keys.of(name))
         return self.cases(partition, sorted(case_id.decode() for case_id in found))
 
@@ -124,7 +124,7 @@ class RedisCaseStore:
 
     def live_cases(self, partition: int, after: str, limit: int) -> list[str]:
         """See `ports.CaseStore.live_cases`."""
-        return behind(self._server, Keys(self._server, partition), "open", after, limit)
+        return behind(self._server, CaseKeys(self._server, partition), "open", after, limit)
 
     def standing(self, partition: int) -> Standing:
         """See `ports.CaseStore.standing`."""
@@ -133,7 +133,7 @@ class RedisCaseStore:
 
     def set_aside(self, partition: int, case_id: str, at: int) -> Record | None:
         """See `ports.CaseStore.set_aside`."""
-        keys = Keys(self._server, partition)
+        keys = CaseKeys(self._server, partition)
         raw = self._server.read_one(keys.tag, "LINDEX", keys.of("aside", case_id), at)
         return _record(partition, raw) if raw else None
 
@@ -143,7 +143,7 @@ class RedisCaseStore:
 
     def chunks(self, partition: int, case_id: str) -> Iterator[ChunkState]:
         """Every chunk of a case, for people; read in pages, so that a large plan holds nobody up."""
-        key, cursor = Keys(self._server, partition).of("chunks", case_id), 0
+        key, cursor = CaseKeys(self._server, partition).of("chunks", case_id), 0
 
         def page(client: Any) -> Any:
             return client.hscan(key, cursor, count=1000)
@@ -156,7 +156,7 @@ class RedisCaseStore:
 
     def owners(self, partition: int, case_id: str, names: Sequence[bytes]) -> list[str | None]:
         """See `ports.ChunkStore.owners`."""
-        keys = Keys(self._server, partition)
+        keys = CaseKeys(self._server, partition)
         where = [keys.of("owners", case_id)]
         parts = [names[start : start + NAMES_PER_CALL] for start in range(0, len(names), NAMES_PER_CALL)]
         replies = self._server.run([Call("owners", [keys.tag], [b"".join(part)], where) for part in parts])
@@ -169,7 +169,7 @@ class RedisCaseStore:
 
     def put_chunks(self, partition: int, chunks: Iterable[tuple[Chunk, Sequence[bytes]]]) -> list[bool]:
         """See `ports.ChunkStore.put_chunks`."""
-        keys = Keys(self._server, partition)
+        keys = CaseKeys(self._server, partition)
 
         def call(chunk: Chunk, names: Sequence[bytes]) -> Call:
             digest = chunk.digest
@@ -182,7 +182,7 @@ class RedisCaseStore:
         return [bool(written) for answers in self._server.stream(groups, 2) for written in answers]
 
 
-def _aggregate_words(keys: Keys, changes: Changes) -> list[Words]:
+def _aggregate_words(keys: CaseKeys, changes: Changes) -> list[Words]:
     """What concerns many cases."""
     words: list[Words] = []
     for key, suppression in changes.suppressions.items():
@@ -196,7 +196,7 @@ def _aggregate_words(keys: Keys, changes: Changes) -> list[Words]:
     return words
 
 
-def _aside_words(keys: Keys, changes: Changes) -> list[Words]:
+def _aside_words(keys: CaseKeys, changes: Changes) -> list[Words]:
     """What waits for frozen cases: new messages behind it, handled ones off its front."""
     words: list[Words] = [
         ["RPUSH", keys.of("aside", case_id), _packed(record)] for case_id, record in changes.set_aside
@@ -221,7 +221,7 @@ def _record(partition: int, raw: bytes) -> Record:
     return Record("cases", partition, Position(epoch, offset), at, None, raw[_ASIDE.size :])
 
 
-def _case_words(keys: Keys, case: Case) -> list[Words]:
+def _case_words(keys: CaseKeys, case: Case) -> list[Words]:
     dumped = case.model_dump_json()
     return [
         ["SET", keys.of("case", case.case_id), dumped],
@@ -231,7 +231,7 @@ def _case_words(keys: Keys, case: Case) -> list[Words]:
     ]
 
 
-def _chunk_words(keys: Keys, case_id: str, digest: str, chunk: ChunkState) -> list[Words]:
+def _chunk_words(keys: CaseKeys, case_id: str, digest: str, chunk: ChunkState) -> list[Words]:
     ready = keys.of("ready", case_id, chunk.generation, chunk.summary.stage)
     live = keys.of("live", case_id)
     carried = [word for command in (chunk.command_id, *chunk.named) for word in (command, digest)]
@@ -248,11 +248,11 @@ class RedisNotaryStore:
     """See `ports.NotaryStore` for what each method promises."""
 
     def __init__(self, server: Server, partition: int = 0) -> None:
-        self._server, self._keys = server, Keys(server, partition)
+        self._server, self._keys = server, CaseKeys(server, partition)
 
     def position(self, partition: int) -> Position | None:
         """See `ports.NotaryStore.position`."""
-        keys = Keys(self._server, partition)
+        keys = CaseKeys(self._server, partition)
         return parse_position(self._server.read_one(keys.tag, "GET", keys.of("notary-pos")))
 
     def known(self, case_ids: Sequence[str]) -> dict[str, dict[int, str]]:
@@ -272,7 +272,7 @@ class RedisNotaryStore:
         for case_id, facts in seen.items():
             for sequence, digest in facts.items():
                 words.append(["HSET", self._keys.of("facts", case_id), sequence, digest])
-        commit(self._server, Keys(self._server, partition), "notary-pos", before, after, words)
+        commit(self._server, CaseKeys(self._server, partition), "notary-pos", before, after, words)
 
 
 def parse_position(raw: bytes | None) -> Position | None:
@@ -294,7 +294,7 @@ def flat(words: Sequence[Words]) -> Words:
 
 
 def commit(
-    server: Server, keys: Keys, name: str, before: Position | None, after: Position, words: Sequence[Words]
+    server: Server, keys: CaseKeys, name: str, before: Position | None, after: Position, words: Sequence[Words]
 ) -> None:
     """Write under a position.
 

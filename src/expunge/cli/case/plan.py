@@ -17,7 +17,7 @@ from expunge.domain.events import stamp
 from expunge.domain.vocabulary import Action
 
 
-class Line(NamedTuple):
+class PlanLine(NamedTuple):
     """What many obligations of a plan have in common."""
 
     generation: int
@@ -42,12 +42,12 @@ def plan(case_id: CaseId, json_output: Json = False) -> None:
         return
     case = find(expunge, case_id)
     case_id = case.case_id
-    lines: Counter[Line] = Counter()
+    lines: Counter[PlanLine] = Counter()
     for chunk in queries.chunks(expunge, case_id):
         each = chunk.summary
         reason = "" if each.action is Action.EXEMPT else each.reason
         phase = chunk.phase.value if chunk.live else ""
-        line = Line(
+        line = PlanLine(
             chunk.generation,
             each.stage,
             each.system,
@@ -74,7 +74,7 @@ def plan(case_id: CaseId, json_output: Json = False) -> None:
     models.show(found)
 
 
-def _plan(expunge: Installation, pinned: str, generation: Generation, lines: Counter[Line]) -> dict[str, Any]:
+def _plan(expunge: Installation, pinned: str, generation: Generation, lines: Counter[PlanLine]) -> dict[str, Any]:
     policy = expunge.policies.of(pinned)
     bases = {rule.id: rule.legal_basis for rule in policy.dispositions}
     return {

@@ -17,9 +17,9 @@ from expunge.wire.cases.words import (
     ApprovalSaid,
     CancellationSaid,
     Control,
+    Covering,
     DecisionSaid,
     ExtensionSaid,
-    Held,
     Hold,
     HoldKind,
     HoldSaid,
@@ -147,18 +147,18 @@ def _hold(door: Door, said: HoldPlaced, operator: Operator, came: Origin, conten
     )
 
 
-def _held(door: Door, scope: HoldScope) -> Held:
+def _held(door: Door, scope: HoldScope) -> Covering:
     if scope.subject is not None:
         person = one_person([each.hex() for each in door.pseudonyms(scope.subject)])
-        return Held(kind=HoldKind.SUBJECT, value=person)
+        return Covering(kind=HoldKind.SUBJECT, value=person)
     if scope.data_source is not None:
         door.check_data_sources([scope.data_source])
-        return Held(kind=HoldKind.DATA_SOURCE, value=scope.data_source)
+        return Covering(kind=HoldKind.DATA_SOURCE, value=scope.data_source)
     if scope.asset is not None:
         check_sizes([scope.asset])
-        return Held(kind=HoldKind.ASSET, value=door.keys.asset(scope.asset).hex())
+        return Covering(kind=HoldKind.ASSET, value=door.keys.asset(scope.asset).hex())
     if scope.system is not None:
         if door.registry.system(scope.system) is None:
             raise InvalidMessage("undeclared_system", "data.scope.system")
-        return Held(kind=HoldKind.SYSTEM, value=scope.system)
-    return Held(kind=HoldKind.CASE, value=scope.case_id or "")
+        return Covering(kind=HoldKind.SYSTEM, value=scope.system)
+    return Covering(kind=HoldKind.CASE, value=scope.case_id or "")

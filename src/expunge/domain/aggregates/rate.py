@@ -18,7 +18,7 @@ from expunge.domain.events import millis
 from expunge.domain.limits import KEPT_CONTROLS
 from expunge.domain.planning.policy.limits import Per
 from expunge.domain.values import Hex
-from expunge.wire.cases.rate import Limit, RateAsked, RateLeft, Verdict
+from expunge.wire.cases.rate import GroupVerdict, Limit, RateAsked, RateLeft
 from expunge.wire.cases.words import ApprovalSaid, RejectionSaid
 
 BUCKET_MS = 300_000
@@ -92,7 +92,7 @@ class TellMembers:
     """Tell every case what operators have said about the members of a group."""
 
     rate: str
-    verdict: Verdict
+    verdict: GroupVerdict
 
 
 Effect = AnswerPlan | TellMembers | SetAside
@@ -165,7 +165,7 @@ def _spoken(rate: Rate, message: ApprovalSaid | RejectionSaid) -> RateDecision:
     after = rate.model_copy(update={"controls": (*rate.controls, message.content)[-KEPT_CONTROLS:]})
     said: dict[str, Any] = {"group": rate.group, "operator": message.operator, "control": message.content}
     if isinstance(message, RejectionSaid):
-        return _judged(after, Verdict(**said, up_to=count, let_go=False, reason=message.reason))
+        return _judged(after, GroupVerdict(**said, up_to=count, let_go=False, reason=message.reason))
     if count <= rate.approved.get(message.operator, 0):
         return _set_aside(rate, message, "approved_already")
     after = after.model_copy(update={"approved": {**rate.approved, message.operator: count}})
@@ -173,14 +173,14 @@ def _spoken(rate: Rate, message: ApprovalSaid | RejectionSaid) -> RateDecision:
     agreed = counts[rate.approvals - 1] if len(counts) >= rate.approvals else 0
     if agreed <= rate.settled:
         return Decision(after)
-    return _judged(after, Verdict(**said, up_to=agreed, let_go=True))
+    return _judged(after, GroupVerdict(**said, up_to=agreed, let_go=True))
 
 
 def _set_aside(rate: Rate, message: ApprovalSaid | RejectionSaid, reason: str) -> RateDecision:
     return Decision(rate, effects=(SetAside(message.place, message.content, reason),))
 
 
-def _judged(rate: Rate, verdict: Verdict) -> RateDecision:
+def _judged(rate: Rate, verdict: GroupVerdict) -> RateDecision:
     left = tuple(at for at in rate.left if at > verdict.up_to)
     after = rate.model_copy(update={"settled": verdict.up_to, "left": left})
     return Decision(after, effects=(TellMembers(rate.rate, verdict),))

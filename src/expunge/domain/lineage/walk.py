@@ -65,7 +65,7 @@ class Visit(NamedTuple):
         return hidden(self)
 
 
-class Verdict(NamedTuple):
+class NodeVerdict(NamedTuple):
     """What all rows with the same flags and combination have in common, for one case."""
 
     lots: tuple[Lot, ...] = ()
@@ -137,7 +137,7 @@ class Walk:
     _parents: dict[bytes, bytes] = field(default_factory=dict)
     _holders: set[bytes] = field(default_factory=set)
     """Containers met on the way, and names that may be names of containers."""
-    _verdicts: dict[tuple[bytes, Arrival], Verdict] = field(default_factory=dict)
+    _verdicts: dict[tuple[bytes, Arrival], NodeVerdict] = field(default_factory=dict)
 
     @property
     def scope(self) -> Scope:
@@ -267,17 +267,17 @@ class Walk:
         """A node that is left to another task: a container that is reached from here, too, has more to leave out."""
         self._meet(key, raw, Arrival.THROUGH, seen=True)
 
-    def _judge(self, row: Row, *, withdrawn: bool, returned: int = 0) -> Verdict:
+    def _judge(self, row: Row, *, withdrawn: bool, returned: int = 0) -> NodeVerdict:
         covered = is_covered(self.scope, row)
         nature = nature_of(row, self.inherited if self.scope.kind is ScopeKind.REVOCATION else _nothing)
         disposition = self.judge.dispose(nature, collected=row.collected, named=withdrawn)
         if disposition is None:
-            return Verdict(covered=covered, special=row.container)
+            return NodeVerdict(covered=covered, special=row.container)
         lots = lots_of(row, disposition, self.judge, returned=returned)
         for lot in lots:
             self.lots.setdefault(lot, {})
         dated = disposition.keep is not None
-        return Verdict(lots, disposition.action in ANEW, covered, row.container or dated, dated)
+        return NodeVerdict(lots, disposition.action in ANEW, covered, row.container or dated, dated)
 
     def _owe(self, key: bytes, row: Row, lots: Iterable[Lot]) -> None:
         for lot in lots:

@@ -23,9 +23,9 @@ from expunge.roles.coordinator.cases import Cases
 from expunge.roles.coordinator.cause import Cause, Waves
 from expunge.roles.coordinator.effects import Effects, is_command
 from expunge.roles.coordinator.everybody import Everybody
-from expunge.roles.coordinator.freezing import Freezer, Read, case_of
-from expunge.roles.coordinator.models import Models
+from expunge.roles.coordinator.freezing import Freezer, ReadMessage, case_of
 from expunge.roles.coordinator.rates import Rates
+from expunge.roles.coordinator.retrainings import Retrainings
 from expunge.roles.coordinator.suppressions import Suppressions
 from expunge.roles.coordinator.timers import Timers
 from expunge.roles.coordinator.view import Unheard, View
@@ -72,7 +72,7 @@ class Coordinator:
             Aggregate.CASE: self._cases,
             Aggregate.RATE: Rates(topics, dead),
             Aggregate.SUPPRESSION: Suppressions(),
-            Aggregate.RETRAINING: Models(door, store, topics, dead, self._timers),
+            Aggregate.RETRAINING: Retrainings(door, store, topics, dead, self._timers),
             Aggregate.STANDING: Everybody(self._cases, self._freezer, topics, dead),
         }
 
@@ -113,7 +113,7 @@ class Coordinator:
             self._hear_of(view, each, record, waves)
             view.after = record.position
 
-    def _hear_of(self, view: View, read: Read, record: Record, waves: Waves) -> None:
+    def _hear_of(self, view: View, read: ReadMessage, record: Record, waves: Waves) -> None:
         """One message: decided on, or set aside for a case that waits."""
         event, message, frozen = read.event, read.message, view.standing.frozen
         if event is None or (message is None and not (read.unknown and read.key)):
@@ -261,22 +261,22 @@ def _is_with_case(message: Message) -> bool:
     return message.aggregate in _WITH_CASES or bool(message.aggregate is Aggregate.STANDING and message.key)
 
 
-def _read(record: Record) -> Read:
+def _read(record: Record) -> ReadMessage:
     """A message, or as much of it as can be read."""
     try:
         event = decode(record, max_bytes=MAX_CASE_EVENT_BYTES)
     except InvalidMessage:
-        return Read()
+        return ReadMessage()
     case_id = case_of(event.data)
     if event.type not in TYPES:
         internal = event.type.startswith("expunge.internal.")
-        return Read(event, None, case_id, "unknown_type" if internal else "")
+        return ReadMessage(event, None, case_id, "unknown_type" if internal else "")
     try:
         message = TYPES[event.type].model_validate(event.data)
     except ValidationError as error:
         member = unknown_member(error)
-        return Read(event, None, case_id, f"unknown_{member}" if member else "")
-    return Read(event, message, message.key)
+        return ReadMessage(event, None, case_id, f"unknown_{member}" if member else "")
+    return ReadMessage(event, message, message.key)
 
 
 def _checked(waves: Waves, views: Sequence[View]) -> Iterator[tuple[Outgoing, ...]]:

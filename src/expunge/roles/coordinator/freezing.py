@@ -29,7 +29,7 @@ from expunge.wire.cases.words import ThawSaid
 _HEX = re.compile(r"[0-9a-f]{32}")
 
 
-class Read(NamedTuple):
+class ReadMessage(NamedTuple):
     """A message of `cases` as far as it could be read."""
 
     event: CloudEvent | None = None
@@ -92,7 +92,7 @@ class Freezer:
         elif one not in known.places:
             view.freeze(message.case_id, known.model_copy(update={"further": (*known.further, one)}))
 
-    def park(self, view: View, read: Read, error: str, record: Record) -> None:
+    def park(self, view: View, read: ReadMessage, error: str, record: Record) -> None:
         """A message of the case has ended processes: it waits, first of all that come, unless it is a thaw itself."""
         if isinstance(read.message, Froze):  # what it says is all that it is for
             self.froze(view, read.message, record)

@@ -23,7 +23,7 @@ _ENDED = frozenset({MarkState.CLEAN, MarkState.GONE})
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Judge:
+class ReplacementJudge:
     """Looks for one case at what took the place of one model."""
 
     index: Index

@@ -37,7 +37,7 @@ from expunge.roles.common import plan_part, task_message
 from expunge.roles.dead_letters import DeadLetters, froze
 from expunge.roles.exclusions import left_out
 from expunge.roles.resolver.holds import covered
-from expunge.roles.resolver.replacements import Judge
+from expunge.roles.resolver.replacements import ReplacementJudge
 from expunge.roles.resolver.traversal import Bounds, Traversal, is_mine
 from expunge.wire.cases.case import Covered, HoldsSeen, Planned, ReplacementSeen
 from expunge.wire.cases.table import TYPE_OF
@@ -201,7 +201,7 @@ class Resolver:
     def replacement(self, task: Task) -> ReplacementVerdict:
         """What the index says of a model that took another's place."""
         (chunk,) = self._chunks.bodies(self._partition(task), task.case_id, task.chunks)
-        judge = Judge(self._index, self._door.keys, task.case_id, chunk, task.made_after_ms)
+        judge = ReplacementJudge(self._index, self._door.keys, task.case_id, chunk, task.made_after_ms)
         return judge.judged(bytes.fromhex(task.node))
 
     def summary(self, chunk: Chunk) -> ChunkSummary:

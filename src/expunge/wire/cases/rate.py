@@ -49,7 +49,7 @@ class RateLeft(ForRate):
     places: tuple[int, ...]
 
 
-class Verdict(Value):
+class GroupVerdict(Value):
     """Operators' word about the members of a group up to a number."""
 
     group: int

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from expunge.domain.values import Hex, Value
-from expunge.wire.cases.rate import Verdict
+from expunge.wire.cases.rate import GroupVerdict
 from expunge.wire.cases.said import Aggregate, CaseEvent, ForAddressed, ForCase, ForEverybody, Order, Place
 from expunge.wire.controls import Option
 
@@ -21,7 +21,7 @@ class HoldKind(StrEnum):
     SYSTEM = "system"
 
 
-class Held(Value):
+class Covering(Value):
     """What a hold covers. A person stands here as a pseudonym, an asset as its key."""
 
     kind: HoldKind
@@ -37,7 +37,7 @@ class Hold(Value):
     """A duty to keep something, whatever a request says (rule "holds")."""
 
     hold_id: str
-    scope: Held
+    scope: Covering
     basis: str
     """Its legal basis, in the operator's words."""
     custodian: str
@@ -177,7 +177,7 @@ class GroupSaid(ForEverybody):
     """What operators have said about a group: for every case of a partition."""
 
     rate: Hex
-    verdict: Verdict
+    verdict: GroupVerdict
 
 
 Control = ApprovalSaid | RejectionSaid | ExtensionSaid | CancellationSaid | DecisionSaid | ThawSaid

@@ -13,7 +13,7 @@ from expunge.domain.aggregates.case.state import Case
 from expunge.domain.aggregates.case.turn import Turn
 from expunge.domain.aggregates.decision import SetAside
 from expunge.domain.planning.chunks import UNCOMMANDABLE
-from expunge.domain.planning.policy.rules import Event
+from expunge.domain.planning.policy.rules import Awaited
 from expunge.domain.values import Hex
 from expunge.domain.vocabulary import OPEN, OVER, UNDONE, Action, Claim
 from expunge.wire.cases.words import DecisionSaid, ThawSaid
@@ -21,7 +21,7 @@ from expunge.wire.controls import Option
 
 DECIDED = "decided"
 """As a word that is held against all chunks, and as the reason why something is kept."""
-_EVENTS = {Option.RESTORED: Event.RESTORE, Option.SCHEDULE_ENDED: Event.SCHEDULE}
+_EVENTS = {Option.RESTORED: Awaited.RESTORE, Option.SCHEDULE_ENDED: Awaited.SCHEDULE}
 _LISTS = {Option.ACCEPT_NOT_FOUND: "accepted", Option.EXEMPT: "exempted"}
 """Where systems are listed of which something was decided."""
 

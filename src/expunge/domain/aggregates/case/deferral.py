@@ -10,7 +10,7 @@ from expunge.domain.aggregates.case.effects import ReconsiderOn
 from expunge.domain.aggregates.case.fact import OPEN_ONE, PUT_OFF_LETTERS, CaseFact, ChunkFact, reread
 from expunge.domain.aggregates.case.state import Case
 from expunge.domain.aggregates.case.turn import Turn
-from expunge.domain.planning.policy.rules import Event
+from expunge.domain.planning.policy.rules import Awaited
 from expunge.domain.vocabulary import Claim
 
 BY_POLICY = "by_policy"
@@ -87,7 +87,7 @@ def put_off(turn: Turn, chunk: ChunkState, wait: Wait) -> None:
     turn.record(Deferred(chunk=chunk.summary.digest, until=wait.until, reason=wait.reason))
 
 
-def happened(turn: Turn, event: Event, system: str = "") -> None:
+def happened(turn: Turn, event: Awaited, system: str = "") -> None:
     """Remember that something happened for which commands may wait, and look at all chunks for it."""
     turn.record(Happened(event=event, system=system))
     turn.emit(ReconsiderOn(HAPPENED, "", turn.case.sequence))
@@ -95,6 +95,6 @@ def happened(turn: Turn, event: Event, system: str = "") -> None:
 
 def restored(turn: Turn) -> None:
     """Something that was purged is there again: some backup was restored, and what waited for that waits no longer."""
-    awaited = any(rule.defer_until is Event.RESTORE for rule in turn.policy.dispositions)
-    if awaited and not turn.case.has_happened(Event.RESTORE, ""):
-        happened(turn, Event.RESTORE)
+    awaited = any(rule.defer_until is Awaited.RESTORE for rule in turn.policy.dispositions)
+    if awaited and not turn.case.has_happened(Awaited.RESTORE, ""):
+        happened(turn, Awaited.RESTORE)

@@ -8,7 +8,7 @@ from typing import Any
 from expunge.domain.aggregates.case import deferral, resolution
 from expunge.domain.aggregates.case.chunks import ChunkState, Phase
 from expunge.domain.aggregates.case.fact import CaseFact, ChunkFact
-from expunge.domain.aggregates.case.state import Case, Held
+from expunge.domain.aggregates.case.state import Case, HeldBack
 from expunge.domain.aggregates.case.turn import Turn
 from expunge.domain.limits import MAX_HELD, MAX_PRODUCED
 from expunge.domain.scope import Arrival
@@ -22,7 +22,7 @@ class LateHeld(CaseFact):
     """Late assets wait for the next generation: the open one has collected for long enough."""
 
     fact = "late_held"
-    assets: tuple[Held, ...]
+    assets: tuple[HeldBack, ...]
 
     def change(self, case: Case) -> Case:
         """Of what is said of one asset twice the later stands."""
@@ -151,12 +151,12 @@ def _walk_or_hold(turn: Turn, kind: TaskKind, assets: list[LateAsset]) -> None:
     turn.record(
         LateHeld(
             assets=tuple(
-                Held(key=a.key, arrival=_wider(known.get(a.key), a.arrival), holding=holding, returned=a.returned)
+                HeldBack(key=a.key, arrival=_wider(known.get(a.key), a.arrival), holding=holding, returned=a.returned)
                 for a in assets
             )
         )
     )
 
 
-def _wider(held: Held | None, arrival: int) -> int:
+def _wider(held: HeldBack | None, arrival: int) -> int:
     return Arrival(held.arrival).joined(Arrival(arrival)) if held else arrival

@@ -66,7 +66,7 @@ OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
+class KnownWords:
     """Reasons and days that a case knows already: each is a line of its counts, so there is a bound for them."""
 
     reasons: frozenset[str] = frozenset()
@@ -92,7 +92,7 @@ def next_answers(
     body: Chunk,
     receipt: Receipted,
     standard: Standard,
-    spoken: Spoken = Spoken(),
+    spoken: KnownWords = KnownWords(),
 ) -> tuple[str, tuple[Note, ...]]:
     """The answers of a chunk after one more receipt.
 

@@ -10,7 +10,7 @@ from expunge.domain.aggregates.case.chunks import ENDING_LETTERS, HELD_LETTER, U
 from expunge.domain.aggregates.case.effects import NoteAnswers, WriteClaims
 from expunge.domain.aggregates.case.fact import OPEN_ONE, ChunkFact, reread
 from expunge.domain.aggregates.case.gate import Exhausted
-from expunge.domain.aggregates.case.reading import Spoken, Standard, next_answers
+from expunge.domain.aggregates.case.reading import KnownWords, Standard, next_answers
 from expunge.domain.aggregates.case.turn import Turn
 from expunge.domain.aggregates.decision import SetAside
 from expunge.domain.planning.policy.rules import Grade
@@ -130,10 +130,10 @@ def _take_discoveries(turn: Turn, chunk: ChunkState, message: Receipted) -> None
     resolution.discovered(turn, message.system, [found[asset] for asset in sorted(found)], message.content)
 
 
-def _spoken(turn: Turn) -> Spoken:
+def _spoken(turn: Turn) -> KnownWords:
     """The reasons and days that the case's systems have given so far."""
     lines = [line for line, _ in turn.case.counts]
-    return Spoken(frozenset(line.reason for line in lines), frozenset(line.until for line in lines))
+    return KnownWords(frozenset(line.reason for line in lines), frozenset(line.until for line in lines))
 
 
 def _accept(turn: Turn, chunk: ChunkState, message: Receipted) -> None:

@@ -11,7 +11,7 @@ from expunge.domain.aggregates.case.chunks import LETTERS, ChunkState
 from expunge.domain.aggregates.case.closing import Reopened
 from expunge.domain.aggregates.case.effects import StartTask
 from expunge.domain.aggregates.case.fact import CaseFact, Chunks, recounted
-from expunge.domain.aggregates.case.state import Case, Generation, Held
+from expunge.domain.aggregates.case.state import Case, Generation, HeldBack
 from expunge.domain.aggregates.case.turn import Turn
 from expunge.domain.backoff import doubled
 from expunge.domain.limits import CONTAINERS_PER_TASK, FOUND_PER_TASK
@@ -243,7 +243,7 @@ def fix_if_walked(turn: Turn) -> None:
     _walk_held(turn, held)
 
 
-def _walk_held(turn: Turn, held: tuple[Held, ...]) -> None:
+def _walk_held(turn: Turn, held: tuple[HeldBack, ...]) -> None:
     """Begin the next generation with what waited for it."""
     for kind, holding in ((TaskKind.LATE, False), (TaskKind.HOLDING, True)):
         for back in (False, True):

@@ -14,7 +14,7 @@ from expunge.domain.values import A_DAY, Hex, Value
 from expunge.domain.vocabulary import CLOSED, OVER, UNDONE, Regime, Status
 
 
-class Held(Value):
+class HeldBack(Value):
     """A late asset that waits for the next generation."""
 
     key: Hex
@@ -127,7 +127,7 @@ class Case(Value):
     """See `Scope.until`."""
     granted: tuple[Granted, ...] = ()
     """Revoked purposes that were granted again since."""
-    held: tuple[Held, ...] = ()
+    held: tuple[HeldBack, ...] = ()
     """Late assets that wait for the next generation, at most `late.MAX_HELD`."""
     watermark: dict[str, dict[str, int]] = {}
     """What the indexers must still apply before the case may close; empty when they have."""

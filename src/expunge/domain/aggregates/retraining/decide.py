@@ -56,7 +56,7 @@ RetrainingDecision = Decision[Retraining, RetrainFact, Effect]
 
 
 @dataclass(slots=True, repr=False)
-class Turn:
+class RetrainTurn:
     """One decision in progress."""
 
     state: Retraining
@@ -122,7 +122,7 @@ def decide(state: Retraining | None, message: Heard, context: Context) -> Retrai
     now, policy = max(state.now, context.at), message.policy if isinstance(message, JoinAsked | LeaveAsked) else ""
     owner = context.registry.system(state.system) or System(name=state.system)
     before = state.model_copy(update={"now": now, "policy": policy or state.policy})
-    turn = Turn(before, now, owner, context.place)
+    turn = RetrainTurn(before, now, owner, context.place)
     match message:
         case JoinAsked():
             _joined(turn, message)
@@ -162,7 +162,7 @@ def _as_failure(state: Retraining, message: EmissionRefused, place: Place) -> Re
     )
 
 
-def _joined(turn: Turn, message: JoinAsked) -> None:
+def _joined(turn: RetrainTurn, message: JoinAsked) -> None:
     member, state = message.member, turn.state
     known = {**state.waiting, **state.members}
     if len(state.waiting) >= MAX_WAITING and member.command_id not in known:
@@ -178,14 +178,14 @@ def _joined(turn: Turn, message: JoinAsked) -> None:
         turn.promise([member], turn.state.next_at, joint=turn.state.command_id)
 
 
-def _promise_next(turn: Turn, member: Member) -> None:
+def _promise_next(turn: RetrainTurn, member: Member) -> None:
     """Nothing is to be expected before the next round begins, and that not before the owner is free."""
     moments = (turn.state.begin_at, turn.state.next_at, turn.now)
     until = max(each for each in moments if each is not None) + turn.system.timeout
     turn.promise([member], until, joint=turn.state.next_command_id)
 
 
-def _begin(turn: Turn) -> None:
+def _begin(turn: RetrainTurn) -> None:
     """Begin the next round, if its time has come and the owner is free.
 
     Where nobody waits but whom the last round was for, the owner is told that again under its own id (rule
@@ -207,7 +207,7 @@ def _begin(turn: Turn) -> None:
     turn.promise(turn.state.present, next_at, joint=turn.state.command_id)
 
 
-def _left(turn: Turn, message: LeaveAsked) -> None:
+def _left(turn: RetrainTurn, message: LeaveAsked) -> None:
     """Whoever leaves hears at once that nothing is done for it, unless it is the last for whom something is."""
     leaver = Leaver(case_id=message.case_id, command_id=message.command_id, attempt=message.attempt)
     known = leaver.command_id in turn.state.leaving
@@ -223,13 +223,13 @@ def _left(turn: Turn, message: LeaveAsked) -> None:
     _begin(turn)
 
 
-def _recall(turn: Turn) -> None:
+def _recall(turn: RetrainTurn) -> None:
     next_at = turn.now + turn.system.after_withdrawal(turn.state.recalls)
     turn.record(facts.RetrainRecalled(command_id=turn.state.command_id, next_at=next_at))
     turn.effects.append(WithdrawJoint(turn.state))
 
 
-def _scheduled(turn: Turn, message: ScheduleAsked) -> None:
+def _scheduled(turn: RetrainTurn, message: ScheduleAsked) -> None:
     state = turn.state
     if state.phase is RoundPhase.SENT and any(each.case_id == message.case_id for each in state.present):
         return  # it has begun
@@ -255,7 +255,7 @@ def _unheard(message: Heard) -> list[SetAside]:
     return [SetAside(Place(topic=topic, partition=partition, offset=offset), content, "no_model_waits")]
 
 
-def _receipted(turn: Turn, message: Receipted) -> None:
+def _receipted(turn: RetrainTurn, message: Receipted) -> None:
     """What the owner says of the round under way, or of the last one, is passed on to whoever waits for it."""
     state, before = turn.state, turn.state.before
     fits = message.command_id == state.command_id and message.system == state.system
@@ -280,13 +280,13 @@ def _receipted(turn: Turn, message: Receipted) -> None:
     _begin(turn)
 
 
-def _promised(turn: Turn, message: Receipted) -> None:
+def _promised(turn: RetrainTurn, message: Receipted) -> None:
     next_at = turn.system.awaited(message.expected_by, turn.state.due_at, turn.now)
     turn.record(facts.RetrainPromised(attempt=message.attempt, sequence=message.sequence, next_at=next_at))
     turn.promise(turn.state.present, next_at, joint=turn.state.command_id)
 
 
-def _answered(turn: Turn, message: Receipted) -> bool:
+def _answered(turn: RetrainTurn, message: Receipted) -> bool:
     """Pass an answer on; whether it ends the round.
 
     It does not if it says that nothing was achieved, or that it will be later: until then the owner may still go on.
@@ -317,7 +317,7 @@ def _answered(turn: Turn, message: Receipted) -> bool:
     return not (failed or later)
 
 
-def _fired(turn: Turn) -> None:
+def _fired(turn: RetrainTurn) -> None:
     """The time of a round has come, or nobody answered."""
     state = turn.state
     if state.phase is RoundPhase.IDLE:

@@ -22,7 +22,7 @@ class RetrainFact(Value):
         raise NotImplementedError
 
 
-class FromCase(RetrainFact):
+class SaidByCase(RetrainFact):
     """What a case said."""
 
     partition: int
@@ -32,7 +32,7 @@ class FromCase(RetrainFact):
         return state.having_heard(self.partition, self.heard).seen
 
 
-class RetrainJoined(FromCase):
+class RetrainJoined(SaidByCase):
     """A case waits for the model, or asked again while it is being made anew."""
 
     fact = "retrain_joined"
@@ -53,7 +53,7 @@ class RetrainJoined(FromCase):
         return seen | {"waiting": {**state.waiting, command: member}}
 
 
-class RetrainLeft(FromCase):
+class RetrainLeft(SaidByCase):
     """A case does not wait any more."""
 
     fact = "retrain_left"
@@ -74,7 +74,7 @@ class RetrainLeft(FromCase):
         return changes
 
 
-class RetrainScheduled(FromCase):
+class RetrainScheduled(SaidByCase):
     """An operator said by when to begin for a case that waits."""
 
     fact = "retrain_scheduled"

@@ -14,7 +14,7 @@ from expunge.domain.digest import name
 from expunge.domain.events import millis
 from expunge.domain.limits import KEPT_VERDICTS
 from expunge.domain.values import Value
-from expunge.wire.cases.rate import Verdict
+from expunge.wire.cases.rate import GroupVerdict
 from expunge.wire.cases.words import Hold, HoldKind, Pause, Release
 
 EVERYTHING = "all"
@@ -67,7 +67,7 @@ class Standing(Value):
     holds: dict[str, Hold] = {}
     released: dict[str, Release] = {}
     """Hold -> its end, which may be heard first. One that was said before the hold was placed ends nothing."""
-    verdicts: dict[str, tuple[Verdict, ...]] = {}
+    verdicts: dict[str, tuple[GroupVerdict, ...]] = {}
     """Rate -> what operators have said about members of its groups, in order; at most KEPT_VERDICTS."""
     frozen: dict[str, Frozen] = {}
     """Case -> why it waits."""
@@ -132,7 +132,7 @@ class Standing(Value):
             return None
         return self.model_copy(update={"released": {**self.released, hold_id: release}})
 
-    def judged(self, rate: str, verdict: Verdict) -> Standing | None:
+    def judged(self, rate: str, verdict: GroupVerdict) -> Standing | None:
         """The same with one more word about a group; None if it was heard before."""
         known = self.verdicts.get(rate, ())
         last = known[-1] if known else None
@@ -142,7 +142,7 @@ class Standing(Value):
             known = known[:-1]  # an approval of more members is one of those before, too
         return self.model_copy(update={"verdicts": {**self.verdicts, rate: (*known, verdict)[-KEPT_VERDICTS:]}})
 
-    def verdict_on(self, rate: str, group: int, place: int) -> Verdict | None:
+    def verdict_on(self, rate: str, group: int, place: int) -> GroupVerdict | None:
         """What operators have said about one member of a group."""
         said = (each for each in self.verdicts.get(rate, ()) if each.group == group and place <= each.up_to)
         return next(said, None)

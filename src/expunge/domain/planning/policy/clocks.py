@@ -16,7 +16,7 @@ import holidays
 from dateutil.relativedelta import relativedelta
 
 from expunge.domain.planning.policy.rules import Policy
-from expunge.domain.planning.policy.terms import Clock, Term
+from expunge.domain.planning.policy.terms import LegalClock, Term
 from expunge.domain.vocabulary import Regime
 
 SATURDAY = 5
@@ -34,7 +34,7 @@ class Deadlines(NamedTuple):
     """The due date after an extension; None where the law knows none."""
 
 
-def clock_of(policy: Policy, regime: Regime, received_at: datetime, zone: str = "") -> Clock:
+def clock_of(policy: Policy, regime: Regime, received_at: datetime, zone: str = "") -> LegalClock:
     """The row in force when a request was received; a policy has exactly one."""
     rows = [row for row in policy.clocks if regime in row.regime]
     return next(row for row in rows if row.in_force(_local(received_at, zone or row.zone).date()))

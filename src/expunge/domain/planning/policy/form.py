@@ -10,7 +10,7 @@ RuleId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 """Every row has one, so that whatever is done can name its rule; ledger and confirmations repeat it."""
 
 
-class Row(BaseModel):
+class PolicyRow(BaseModel):
     """Base of rows: an unknown field is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

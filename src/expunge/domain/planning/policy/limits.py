@@ -8,11 +8,11 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, StrictInt
 
 from expunge.domain.planning.policy.about import About
-from expunge.domain.planning.policy.form import Row, RuleId, many
+from expunge.domain.planning.policy.form import PolicyRow, RuleId, many
 from expunge.domain.vocabulary import Kind
 
 
-class Threshold(Row):
+class Threshold(PolicyRow):
     """A plan with more than this waits for operators."""
 
     id: RuleId
@@ -42,7 +42,7 @@ class Per(StrEnum):
     DAY = "day"
 
 
-class RateRule(Row):
+class RateRule(PolicyRow):
     """Above this, across all cases of one publisher or all commands to one system, plans wait as one group."""
 
     id: RuleId

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 
 from pydantic import Field
 
-from expunge.domain.planning.policy.form import Row
+from expunge.domain.planning.policy.form import PolicyRow
 
 
-class Models(Row):
+class Models(PolicyRow):
     """When a model that must be made anew is: once for all requests that ask for it by then.
 
     While a model is being made anew, what asks for it meanwhile waits for the next time, whatever stands here.

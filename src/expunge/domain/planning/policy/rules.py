@@ -19,11 +19,11 @@ from pydantic import (
 
 from expunge.domain.digest import digest
 from expunge.domain.planning.policy.about import About
-from expunge.domain.planning.policy.form import Row, RuleId, many
+from expunge.domain.planning.policy.form import PolicyRow, RuleId, many
 from expunge.domain.planning.policy.limits import RateRule, Threshold
 from expunge.domain.planning.policy.models import Models
 from expunge.domain.planning.policy.stages import StageRule, check_stages
-from expunge.domain.planning.policy.terms import Clock, Term, zone_name
+from expunge.domain.planning.policy.terms import LegalClock, Term, zone_name
 from expunge.domain.vocabulary import CONTAINERS, KEEPING, STRICTNESS, Action, Claim, Kind, Regime
 
 
@@ -45,7 +45,7 @@ class Sources(StrEnum):
     UNSTATED = "unstated"
 
 
-class When(Row):
+class When(PolicyRow):
     """On what a rule depends: all of its conditions together. One that is left out is met by everything.
 
     Attributes:
@@ -87,7 +87,7 @@ def _keeps(action: Action) -> Action:
     return action
 
 
-class Event(StrEnum):
+class Awaited(StrEnum):
     """What ends a waiting, if it happens to the asset: its owner or an operator says so, or the index shows it."""
 
     RESTORE = "restore"
@@ -96,7 +96,7 @@ class Event(StrEnum):
     """Its schedule has replaced it."""
 
 
-class DispositionRule(Row):
+class DispositionRule(PolicyRow):
     """What must happen to an asset. Of all rules the first whose conditions are met decides."""
 
     id: RuleId
@@ -104,7 +104,7 @@ class DispositionRule(Row):
     then: Annotated[Action, AfterValidator(_disposition)]
     defer_days: int = Field(0, ge=0, le=3650)
     """Only so many days after the plan is let go: what a schedule replaces anyway. Until then it is `deferred`."""
-    defer_until: Event | None = None
+    defer_until: Awaited | None = None
     """Only when this has happened. A day of `defer_days` that comes earlier ends the waiting, too."""
     keep: Term | None = None
     """Only so long after it was collected: a law wants it kept until then."""
@@ -125,7 +125,7 @@ class DispositionRule(Row):
         return self
 
 
-class Reach(Row):
+class Reach(PolicyRow):
     """How far an erasure reaches what is collected after it was asked for."""
 
     everything: tuple[Regime, ...] = ()
@@ -155,7 +155,7 @@ class Grade(StrEnum):
     E4 = "E4"
 
 
-class GradeRule(Row):
+class GradeRule(PolicyRow):
     """The least that an answer about some kinds must rest on."""
 
     id: RuleId
@@ -165,7 +165,7 @@ class GradeRule(Row):
     why: str = ""
 
 
-class Grace(Row):
+class Grace(PolicyRow):
     """Between a request's first plan and its first command, so long in which it can be taken back."""
 
     id: RuleId
@@ -175,27 +175,27 @@ class Grace(Row):
     why: str = ""
 
 
-class Retention(Row):
+class Retention(PolicyRow):
     """What is kept of a case."""
 
     case_months: int = Field(24, ge=1, le=1200)
     """How long its record is kept after it has ended; requesters are told."""
 
 
-class Holds(Row):
+class Holds(PolicyRow):
     """How holds are dealt with."""
 
     requester_sees: Seen = Seen.DEFERRED
 
 
-class NotFound(Row):
+class NotFound(PolicyRow):
     """From when on an operator must look at a system that does not find what it registered itself."""
 
     share: float = Field(0.01, ge=0, le=1)
     misses: int = Field(10, ge=1)
 
 
-class Refusal(Row):
+class Refusal(PolicyRow):
     """An answer that does not count as done: it is read as `failed`, with the id of this row as its reason."""
 
     id: RuleId
@@ -222,7 +222,7 @@ class Refusal(Row):
         )
 
 
-class Policy(Row):
+class Policy(PolicyRow):
     """A whole policy. A case is bound to one, by its digest, for good (rule "pinned policy")."""
 
     policy: Literal[1]
@@ -230,7 +230,7 @@ class Policy(Row):
     name: str
     dispositions: tuple[DispositionRule, ...] = Field(min_length=1)
     stages: tuple[StageRule, ...] = Field(min_length=1)
-    clocks: tuple[Clock, ...] = Field(min_length=1)
+    clocks: tuple[LegalClock, ...] = Field(min_length=1)
     zones: dict[Annotated[str, AfterValidator(str.upper)], Annotated[str, AfterValidator(zone_name)]] = {}
     """Jurisdiction (ISO 3166) -> zone, where it is not the clock's."""
     refusals: tuple[Refusal, ...] = ()
@@ -330,7 +330,7 @@ class Policy(Row):
                     raise ValueError(f"clocks: {before.id} and {after.id} overlap or leave days between them")
 
 
-class KeptPolicy(Row):
+class KeptPolicy(PolicyRow):
     """A policy as it stands on `plans`, for whoever must find what cases are bound to."""
 
     policy: str

@@ -8,11 +8,11 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from expunge.domain.planning.policy.form import Row, RuleId, many
+from expunge.domain.planning.policy.form import PolicyRow, RuleId, many
 from expunge.domain.vocabulary import Action, Kind
 
 
-class StageRule(Row):
+class StageRule(PolicyRow):
     """What is purged together, and its share of the time until the due date."""
 
     name: RuleId

@@ -9,11 +9,11 @@ from zoneinfo import ZoneInfo
 import holidays
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from expunge.domain.planning.policy.form import Row, RuleId, many
+from expunge.domain.planning.policy.form import PolicyRow, RuleId, many
 from expunge.domain.vocabulary import Regime
 
 
-class Term(Row):
+class Term(PolicyRow):
     """A length of time as laws count it: exactly one of the three."""
 
     months: int = Field(0, ge=0, le=24)
@@ -47,7 +47,7 @@ def _calendar(name: str) -> str:
     return name
 
 
-class Clock(Row):
+class LegalClock(PolicyRow):
     """A term of a law, in force for requests received from one day to another."""
 
     id: RuleId
@@ -68,7 +68,7 @@ class Clock(Row):
     why: str = ""
 
     @model_validator(mode="after")
-    def _counts(self) -> Clock:
+    def _counts(self) -> LegalClock:
         terms = [term for term in (self.acknowledge, self.respond, self.extend) if term]
         if any(term.business_days for term in terms) and not self.calendar:
             raise ValueError("business_days need a calendar")

@@ -21,7 +21,7 @@ from expunge.wire.cases.case import Root, TimerFired
 from expunge.wire.cases.retraining import Member
 
 
-class Models:
+class Retrainings:
     """Decides on the aggregate of one model at a time. To its cases it is what a system is."""
 
     def __init__(self, door: Door, store: CaseStore, topics: Topics, dead: DeadLetters, timers: Timers) -> None:
