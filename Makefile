@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEVSTACK := $(BIN)/python tools/devstack/devstack.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test faults check fix up down status bench lock clean
+.PHONY: setup demo test coverage faults check fix up down status bench lock clean
 
 setup: $(VENV)/ready  ## a virtual environment with the locked dependencies
 
@@ -24,6 +24,9 @@ test: setup  ## every test, on servers of its own (CONTAINERS=1 takes them from 
 	@test -n "$(CONTAINERS)" || { test -n "$$EXPUNGE_TEST_KAFKA" && test -n "$$EXPUNGE_TEST_REDIS"; } || $(DEVSTACK) up --instance test
 	@EXPUNGE_TEST_CONTAINERS=$(CONTAINERS) $(BIN)/python -m pytest $(ARGS); code=$$?; \
 	 test -n "$(CONTAINERS)$$EXPUNGE_TEST_KAFKA" || $(DEVSTACK) down --instance test; exit $$code
+
+coverage: setup  ## how much of the core the unit tests reach; less than the floor is an error
+	@$(BIN)/coverage run -m pytest -q tests/unit tests/properties/test_meeting.py && $(BIN)/coverage report --fail-under=95
 
 faults: setup  ## outages of a minute on servers of their own, with figures (EXPUNGE_TEST_OUTAGE_SECONDS=600 for ten)
 	@EXPUNGE_TEST_OUTAGE_SECONDS=$${EXPUNGE_TEST_OUTAGE_SECONDS:-60} $(BIN)/python -m pytest -s tests/faults/test_outages.py
