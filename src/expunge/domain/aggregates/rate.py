@@ -104,13 +104,13 @@ def decide(
 ) -> RateDecision:
     """The decision on one message: a plan that asks, plans that wait no longer, an operator's word."""
     if isinstance(message, RateAsked):
-        return _asked(rate or Rate(rate=message.rate, of=message.of), message, millis(context.at))
+        return _count(rate or Rate(rate=message.rate, of=message.of), message, millis(context.at))
     if rate is None:
         return Decision(None)
-    return _left(rate, message) if isinstance(message, RateLeft) else _spoken(rate, message)
+    return _leave(rate, message) if isinstance(message, RateLeft) else _hear(rate, message)
 
 
-def _asked(rate: Rate, message: RateAsked, now_ms: int) -> RateDecision:
+def _count(rate: Rate, message: RateAsked, now_ms: int) -> RateDecision:
     """Count a plan, or let it wait."""
     if rate.has_heard(message.partition, message.cause):
         return Decision(rate)
@@ -120,13 +120,13 @@ def _asked(rate: Rate, message: RateAsked, now_ms: int) -> RateDecision:
     above = [limit for limit in message.limits if _sum(buckets, bucket, limit) + message.obligations > limit.more_than]
     captured = bool(rate.waiting) and now_ms <= rate.above_ms + CAPTURES_MS
     if above or captured:
-        after = _joined(rate, message, above, now_ms)
+        after = _join(rate, message, above, now_ms)
         return Decision(after, effects=(AnswerPlan(message, after.group, after.members, after.rules),))
     counted = {**buckets, bucket: buckets.get(bucket, 0) + message.obligations}
     return Decision(rate.model_copy(update={"buckets": counted}), effects=(AnswerPlan(message),))
 
 
-def _joined(state: Rate, message: RateAsked, above: list[Limit], now_ms: int) -> Rate:
+def _join(state: Rate, message: RateAsked, above: list[Limit], now_ms: int) -> Rate:
     if not state.waiting:
         begun = {"group": state.group + 1, "members": 0, "obligations": 0, "settled": 0, "left": (), "approved": {}}
         state = state.model_copy(update=begun | {"rules": (), "approvals": 1, "begun_ms": now_ms})
@@ -142,7 +142,7 @@ def _joined(state: Rate, message: RateAsked, above: list[Limit], now_ms: int) ->
     )
 
 
-def _left(rate: Rate, message: RateLeft) -> RateDecision:
+def _leave(rate: Rate, message: RateLeft) -> RateDecision:
     """Plans have left their group, unless that has ended."""
     if rate.has_heard(message.partition, message.cause):
         return Decision(rate)
@@ -155,7 +155,7 @@ def _sum(buckets: dict[int, int], now: int, limit: Limit) -> int:
     return sum(number for at, number in buckets.items() if at > now - _BUCKETS[limit.per])
 
 
-def _spoken(rate: Rate, message: ApprovalSaid | RejectionSaid) -> RateDecision:
+def _hear(rate: Rate, message: ApprovalSaid | RejectionSaid) -> RateDecision:
     """An approval, or a rejection, of the members that a digest names; those before them are meant, too."""
     if message.content in rate.controls:
         return Decision(rate)
@@ -165,7 +165,7 @@ def _spoken(rate: Rate, message: ApprovalSaid | RejectionSaid) -> RateDecision:
     after = rate.model_copy(update={"controls": (*rate.controls, message.content)[-KEPT_CONTROLS:]})
     said: dict[str, Any] = {"group": rate.group, "operator": message.operator, "control": message.content}
     if isinstance(message, RejectionSaid):
-        return _judged(after, GroupVerdict(**said, up_to=count, let_go=False, reason=message.reason))
+        return _judge(after, GroupVerdict(**said, up_to=count, let_go=False, reason=message.reason))
     if count <= rate.approved.get(message.operator, 0):
         return _set_aside(rate, message, "approved_already")
     after = after.model_copy(update={"approved": {**rate.approved, message.operator: count}})
@@ -173,14 +173,14 @@ def _spoken(rate: Rate, message: ApprovalSaid | RejectionSaid) -> RateDecision:
     agreed = counts[rate.approvals - 1] if len(counts) >= rate.approvals else 0
     if agreed <= rate.settled:
         return Decision(after)
-    return _judged(after, GroupVerdict(**said, up_to=agreed, let_go=True))
+    return _judge(after, GroupVerdict(**said, up_to=agreed, let_go=True))
 
 
 def _set_aside(rate: Rate, message: ApprovalSaid | RejectionSaid, reason: str) -> RateDecision:
     return Decision(rate, effects=(SetAside(message.place, message.content, reason),))
 
 
-def _judged(rate: Rate, verdict: GroupVerdict) -> RateDecision:
+def _judge(rate: Rate, verdict: GroupVerdict) -> RateDecision:
     left = tuple(at for at in rate.left if at > verdict.up_to)
     after = rate.model_copy(update={"settled": verdict.up_to, "left": left})
     return Decision(after, effects=(TellMembers(rate.rate, verdict),))

@@ -224,9 +224,9 @@ def end_grace(turn: Turn) -> None:
         turn.record(GraceEnded())
 
 
-def approved(turn: Turn, message: ApprovalSaid) -> None:
+def approve(turn: Turn, message: ApprovalSaid) -> None:
     """One operator's approval; with the last that is needed the plan is carried out."""
-    generation = _awaiting(turn, message)
+    generation = _plan_meant(turn, message)
     if generation is None:
         return
     if message.operator in generation.approved_by:
@@ -235,13 +235,13 @@ def approved(turn: Turn, message: ApprovalSaid) -> None:
     turn.record(PlanApproved(generation=generation.number, operator=message.operator, control=message.content))
 
 
-def rejected(turn: Turn, message: RejectionSaid) -> None:
+def reject(turn: Turn, message: RejectionSaid) -> None:
     """A plan that will not be carried out.
 
     With the first plan the whole request is refused, other plans that wait with it: none of them has gone. A later one
     stays open while the rest goes on.
     """
-    generation = _awaiting(turn, message)
+    generation = _plan_meant(turn, message)
     if generation is not None:
         _reject(turn, generation, message.operator, message.content, message.reason)
 
@@ -268,7 +268,7 @@ def leave_groups(turn: Turn, *generations: Generation) -> None:
         turn.emit(LeaveRate(rate, group, tuple(found)))
 
 
-def rate_answered(turn: Turn, message: RateAnswered) -> None:
+def take_rate_answer(turn: Turn, message: RateAnswered) -> None:
     """A plan may go as far as one publisher or system is concerned, or waits in a group."""
     generation = next((each for each in turn.case.generations if each.number == message.generation), None)
     if generation is None or generation.rates.get(message.rate) != (0, 0):
@@ -303,7 +303,7 @@ def look_at_groups(turn: Turn) -> None:
                 _reject(turn, current, **said, reason=verdict.reason)
 
 
-def _awaiting(turn: Turn, message: ApprovalSaid | RejectionSaid) -> Generation | None:
+def _plan_meant(turn: Turn, message: ApprovalSaid | RejectionSaid) -> Generation | None:
     """The plan that a word is about; None for a word about another than those that wait, which is set aside."""
     if message.content in turn.case.controls:
         return None

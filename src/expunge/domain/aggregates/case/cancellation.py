@@ -31,7 +31,7 @@ class CancelAsked(CaseFact):
         return heard(case, self.control).model_copy(update={"cancelling": True})
 
 
-def cancelled(turn: Turn, message: CancellationSaid) -> None:
+def cancel(turn: Turn, message: CancellationSaid) -> None:
     """Take back what is with systems, and wait until they have let go."""
     case = turn.case
     if message.content in case.controls:

@@ -73,7 +73,7 @@ def warn(turn: Turn) -> None:
     turn.record(Warned())
 
 
-def due(turn: Turn) -> None:
+def end_term(turn: Turn) -> None:
     """The due date: what is missing now is said."""
     case = turn.case
     if case.overdue or case.status in CLOSED or case.dry_run or turn.now < case.due_at:
@@ -82,7 +82,7 @@ def due(turn: Turn) -> None:
     confirm.say(turn, "overdue")
 
 
-def provision_due(turn: Turn, provision: str) -> None:
+def end_provision(turn: Turn, provision: str) -> None:
     """The deadline of a provision of the order: what is open under it is said, or may yet be found."""
     case = turn.case
     deadline = next((each for each in case.deadlines if each.provision == provision), None)
@@ -94,7 +94,7 @@ def provision_due(turn: Turn, provision: str) -> None:
         confirm.say(turn, "overdue", provision=provision)
 
 
-def extended(turn: Turn, message: ExtensionSaid) -> None:
+def extend(turn: Turn, message: ExtensionSaid) -> None:
     """More time, once, and only inside the first term: after that it is too late to tell the requester (GDPR 12(3))."""
     case = turn.case
     if message.content in case.controls:

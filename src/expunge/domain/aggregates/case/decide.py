@@ -80,7 +80,7 @@ def decide(stored: Stored, message: CaseMessage, context: Context) -> CaseDecisi
     """The decision on one message."""
     case, turn = stored.case, Turn(*stored, context)
     if isinstance(message, RequestTaken):
-        opening.opened(turn, message)
+        opening.open_case(turn, message)
     elif case is None:
         _without_case(turn, message)
     elif _concerns(message, turn.case):
@@ -137,7 +137,7 @@ def _fired(turn: Turn, message: TimerFired) -> None:
     elif turn.case.cancelling:
         return
     elif name == "due" and rest:
-        deadlines.provision_due(turn, rest)
+        deadlines.end_provision(turn, rest)
     elif name in _TIMERS:
         _TIMERS[name](turn)
 
@@ -145,32 +145,32 @@ def _fired(turn: Turn, message: TimerFired) -> None:
 _TIMERS: dict[str, Callable[[Turn], None]] = {
     "walk": resolution.walk_again,
     "settle": resolution.fix_if_walked,
-    "due": deadlines.due,
+    "due": deadlines.end_term,
     "warn": deadlines.warn,
 }
 """What a moment leads to by itself; to the end of a stage, of grace or of patience leads that time has passed."""
 
 
 _HANDLERS: dict[type[Any], Callable[[Turn, Any], None]] = {
-    Planned: resolution.planned,
-    Applied: watermark.applied,
-    Late: late.late,
+    Planned: resolution.take_answer,
+    Applied: watermark.take_progress,
+    Late: late.take_late,
     HoldingKnown: late.ask_holding,
-    ApprovalSaid: approval.approved,
-    RejectionSaid: approval.rejected,
-    RateAnswered: approval.rate_answered,
+    ApprovalSaid: approval.approve,
+    RejectionSaid: approval.reject,
+    RateAnswered: approval.take_rate_answer,
     Continue: stages.go_on,
-    EmissionRefused: gate.refused,
-    Receipted: receipts.receipted,
-    ReplacementSeen: replacement.seen,
-    HoldsSeen: holds.seen,
-    LineageChanged: words.lineage_changed,
-    GrantedAgain: words.granted,
+    EmissionRefused: gate.take_refusal,
+    Receipted: receipts.take_receipt,
+    ReplacementSeen: replacement.take_verdict,
+    HoldsSeen: holds.take_findings,
+    LineageChanged: words.look_anew,
+    GrantedAgain: words.grant,
     Reconsider: words.reconsider,
-    CancellationSaid: cancellation.cancelled,
-    ExtensionSaid: deadlines.extended,
-    DecisionSaid: decisions.decided,
-    ThawSaid: decisions.thawed,
+    CancellationSaid: cancellation.cancel,
+    ExtensionSaid: deadlines.extend,
+    DecisionSaid: decisions.settle,
+    ThawSaid: decisions.thaw,
     RequestSetAside: lambda *_: None,  # its case was opened by an earlier message
     TimerFired: _fired,
 }

@@ -70,7 +70,7 @@ class Thawed(CaseFact):
         return heard(case, self.control)
 
 
-def decided(turn: Turn, message: DecisionSaid) -> None:
+def settle(turn: Turn, message: DecisionSaid) -> None:
     """Settle misses, what nobody can be told to do (also what turns up later), what waits, or when a model is made."""
     if message.content in turn.case.controls:
         return
@@ -94,7 +94,7 @@ def decided(turn: Turn, message: DecisionSaid) -> None:
         for system in systems:
             turn.emit(Reschedule(system, message.model, begin_by, word))
     elif event := _EVENTS.get(message.option):
-        deferral.happened(turn, event, message.system)
+        deferral.note_event(turn, event, message.system)
     else:
         turn.emit(ReconsiderOn(DECIDED, "", turn.case.sequence))
 
@@ -128,7 +128,7 @@ def exempt(turn: Turn, chunk: ChunkState) -> None:
         turn.record(Exempted(chunk=chunk.summary.digest))
 
 
-def thawed(turn: Turn, message: ThawSaid) -> None:
+def thaw(turn: Turn, message: ThawSaid) -> None:
     """What waited for a frozen case is handled; that is the coordinator's to do. Here it is recorded who said so."""
     if message.content in turn.case.controls:
         return

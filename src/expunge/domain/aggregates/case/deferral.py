@@ -87,14 +87,14 @@ def put_off(turn: Turn, chunk: ChunkState, wait: Wait) -> None:
     turn.record(Deferred(chunk=chunk.summary.digest, until=wait.until, reason=wait.reason))
 
 
-def happened(turn: Turn, event: Awaited, system: str = "") -> None:
+def note_event(turn: Turn, event: Awaited, system: str = "") -> None:
     """Remember that something happened for which commands may wait, and look at all chunks for it."""
     turn.record(Happened(event=event, system=system))
     turn.emit(ReconsiderOn(HAPPENED, "", turn.case.sequence))
 
 
-def restored(turn: Turn) -> None:
+def note_restored(turn: Turn) -> None:
     """Something that was purged is there again: some backup was restored, and what waited for that waits no longer."""
     awaited = any(rule.defer_until is Awaited.RESTORE for rule in turn.policy.dispositions)
     if awaited and not turn.case.has_happened(Awaited.RESTORE, ""):
-        happened(turn, Awaited.RESTORE)
+        note_event(turn, Awaited.RESTORE)

@@ -203,7 +203,7 @@ def recall(turn: Turn, chunk: ChunkState, against: tuple[str, ...]) -> None:
         turn.emit(WithdrawCommand(after, told[0].partition(":")[0] if told else REGROUP))
 
 
-def refused(turn: Turn, message: EmissionRefused) -> None:
+def take_refusal(turn: Turn, message: EmissionRefused) -> None:
     """The broker did not take a command: its obligations are open for that reason, and it is tried again later."""
     chunk = turn.chunk_of(message.command_id)
     sent = chunk is not None and (chunk.command_id, chunk.attempt) == (message.command_id, message.attempt)

@@ -127,7 +127,7 @@ def against(chunk: ChunkState) -> tuple[str, ...]:
     )
 
 
-def seen(turn: Turn, message: HoldsSeen) -> None:
+def take_findings(turn: Turn, message: HoldsSeen) -> None:
     """Which targets the holds cover: those are kept, the rest goes on."""
     for found in message.found:
         chunk = turn.chunk(found.chunk)

@@ -53,7 +53,7 @@ class ProducedPlanned(ChunkFact):
         return {"produced": tuple(each for each in chunk.produced if each not in self.assets)}
 
 
-def late(turn: Turn, message: Late) -> None:
+def take_late(turn: Turn, message: Late) -> None:
     """Assets that turned up under this case's marks.
 
     What a rebuild of this very case produced, and the index agrees, is not late (rule "own products"). What a joint
@@ -131,7 +131,7 @@ def _walk(turn: Turn, kind: TaskKind, assets: list[LateAsset]) -> None:
     if turn.case.dry_run:
         return
     if any(each.returned for each in reached):
-        deferral.restored(turn)
+        deferral.note_restored(turn)
     for back in (False, True):  # what came back at several moments is one task, as of the last of them
         alike = [each for each in reached if bool(each.returned) is back]
         if alike:

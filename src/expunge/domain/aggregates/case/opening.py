@@ -72,7 +72,7 @@ class Opened(CaseFact):
         )
 
 
-def opened(turn: Turn, message: RequestTaken) -> None:
+def open_case(turn: Turn, message: RequestTaken) -> None:
     """A request: a new case, a repetition of one, or another request under the same id."""
     root = message.root
     if turn.case_or_none is not None:

@@ -86,7 +86,7 @@ class Withdrawn(ChunkFact):
         return after | {"receipt": max(chunk.receipt, (self.attempt, self.sequence))}
 
 
-def receipted(turn: Turn, message: Receipted) -> None:
+def take_receipt(turn: Turn, message: Receipted) -> None:
     """A receipt, matched to its command; one that fits no command is set aside."""
     chunk = turn.chunk_of(message.command_id)
     if chunk is None or chunk.summary.system != message.system or message.attempt > chunk.attempt:
@@ -127,7 +127,7 @@ def _take_discoveries(turn: Turn, chunk: ChunkState, message: Receipted) -> None
         if asset in told
         for each in outcome.discovered
     }
-    resolution.discovered(turn, message.system, [found[asset] for asset in sorted(found)], message.content)
+    resolution.walk_discovered(turn, message.system, [found[asset] for asset in sorted(found)], message.content)
 
 
 def _spoken(turn: Turn) -> KnownWords:

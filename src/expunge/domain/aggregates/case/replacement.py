@@ -69,7 +69,7 @@ def ask(turn: Turn, chunk: ChunkState, replacement: str) -> None:
     turn.emit(LookIntoReplacement(digest, replacement, looks, millis(fixed_at)))
 
 
-def seen(turn: Turn, message: ReplacementSeen) -> None:
+def take_verdict(turn: Turn, message: ReplacementSeen) -> None:
     """What the index says of a replacement.
 
     One that was made too early holds the case's data, so it is planned itself; what it was made from is clean by now.

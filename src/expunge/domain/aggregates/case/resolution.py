@@ -184,7 +184,7 @@ def walk_again(turn: Turn) -> None:
     turn.emit(StartTask(TaskKind.ROOTS, task_id(turn.case.case_id, "roots"), 1, force=force))
 
 
-def planned(turn: Turn, message: Planned) -> None:
+def take_answer(turn: Turn, message: Planned) -> None:
     """A task's answer. Every one counts, also a second answer of a repeated task (rule "chunks")."""
     if message.status is PlannedStatus.NOT_READY:
         _wait(turn, message.task_id)
@@ -297,7 +297,7 @@ def walk(turn: Turn, kind: TaskKind, nodes: dict[str, int], returned: int) -> No
     turn.emit(StartTask(kind, task, number, nodes=packed, returned=returned))
 
 
-def discovered(turn: Turn, system: str, found: Sequence[Found], receipt: str) -> None:
+def walk_discovered(turn: Turn, system: str, found: Sequence[Found], receipt: str) -> None:
     """What a system found while it purged: registered, and commanded in the case that asked, whatever it was found in.
 
     Args:

@@ -36,7 +36,7 @@ def wait_for(turn: Turn, watermark: dict[str, dict[str, int]]) -> None:
         turn.record(WatermarkRaised(watermark=later_marks(turn.case.watermark, watermark)))
 
 
-def applied(turn: Turn, message: Applied) -> None:
+def take_progress(turn: Turn, message: Applied) -> None:
     """The indexers have applied what they say; perhaps all that this case waits for."""
     wanted = turn.case.watermark
     if wanted and reached(message.watermark, wanted):

@@ -48,7 +48,7 @@ def reconsider(turn: Turn, message: Reconsider) -> None:
         _look_at_live(turn, message)
 
 
-def granted(turn: Turn, message: GrantedAgain) -> None:
+def grant(turn: Turn, message: GrantedAgain) -> None:
     """A revoked purpose was granted again, or a restriction lifted.
 
     Walks from here on leave alone what was collected since, and what was restricted for it is let go.
@@ -58,7 +58,7 @@ def granted(turn: Turn, message: GrantedAgain) -> None:
         _look_at_all(turn, GRANTED, "")
 
 
-def lineage_changed(turn: Turn, message: LineageChanged) -> None:
+def look_anew(turn: Turn, message: LineageChanged) -> None:
     """What was found for holds may hold no longer: no command leaves, or is repeated, before it was looked at anew."""
     if turn.standing.asks_the_index and turn.case.alive:
         turn.record(IndexChanged())

@@ -125,17 +125,17 @@ def decide(state: Retraining | None, message: Heard, context: Context) -> Retrai
     turn = RetrainTurn(before, now, owner, context.place)
     match message:
         case JoinAsked():
-            _joined(turn, message)
+            _join(turn, message)
         case LeaveAsked():
-            _left(turn, message)
+            _leave(turn, message)
         case ScheduleAsked():
-            _scheduled(turn, message)
+            _schedule(turn, message)
         case Receipted():
-            _receipted(turn, _of_this_model(state, message, context.keys))
+            _take_receipt(turn, _of_this_model(state, message, context.keys))
         case EmissionRefused():
-            _receipted(turn, _as_failure(state, message, context.place))
+            _take_receipt(turn, _as_failure(state, message, context.place))
         case TimerFired():
-            _fired(turn)
+            _fire(turn)
     changed = turn.facts or turn.effects
     return Decision(turn.state if changed else state, tuple(turn.facts), tuple(turn.effects))
 
@@ -162,7 +162,7 @@ def _as_failure(state: Retraining, message: EmissionRefused, place: Place) -> Re
     )
 
 
-def _joined(turn: RetrainTurn, message: JoinAsked) -> None:
+def _join(turn: RetrainTurn, message: JoinAsked) -> None:
     member, state = message.member, turn.state
     known = {**state.waiting, **state.members}
     if len(state.waiting) >= MAX_WAITING and member.command_id not in known:
@@ -207,7 +207,7 @@ def _begin(turn: RetrainTurn) -> None:
     turn.promise(turn.state.present, next_at, joint=turn.state.command_id)
 
 
-def _left(turn: RetrainTurn, message: LeaveAsked) -> None:
+def _leave(turn: RetrainTurn, message: LeaveAsked) -> None:
     """Whoever leaves hears at once that nothing is done for it, unless it is the last for whom something is."""
     leaver = Leaver(case_id=message.case_id, command_id=message.command_id, attempt=message.attempt)
     known = leaver.command_id in turn.state.leaving
@@ -229,7 +229,7 @@ def _recall(turn: RetrainTurn) -> None:
     turn.effects.append(WithdrawJoint(turn.state))
 
 
-def _scheduled(turn: RetrainTurn, message: ScheduleAsked) -> None:
+def _schedule(turn: RetrainTurn, message: ScheduleAsked) -> None:
     state = turn.state
     if state.phase is RoundPhase.SENT and any(each.case_id == message.case_id for each in state.present):
         return  # it has begun
@@ -255,7 +255,7 @@ def _unheard(message: Heard) -> list[SetAside]:
     return [SetAside(Place(topic=topic, partition=partition, offset=offset), content, "no_model_waits")]
 
 
-def _receipted(turn: RetrainTurn, message: Receipted) -> None:
+def _take_receipt(turn: RetrainTurn, message: Receipted) -> None:
     """What the owner says of the round under way, or of the last one, is passed on to whoever waits for it."""
     state, before = turn.state, turn.state.before
     fits = message.command_id == state.command_id and message.system == state.system
@@ -268,10 +268,10 @@ def _receipted(turn: RetrainTurn, message: Receipted) -> None:
         return
     if message.status == "accepted":
         if state.phase is RoundPhase.SENT and (message.attempt, message.sequence) > state.receipt:
-            _promised(turn, message)
+            _pass_promise_on(turn, message)
         return
     answered = message.all is not None or bool(message.answers) or message.status == "failed"
-    done = _answered(turn, message) if answered else False
+    done = _pass_answer_on(turn, message) if answered else False
     if state.phase is RoundPhase.RECALLED and (done or message.status == "withdrawn"):
         leaving = tuple(turn.state.leaving.values())
         turn.record(facts.RetrainLetGo(attempt=message.attempt, sequence=message.sequence))
@@ -280,13 +280,13 @@ def _receipted(turn: RetrainTurn, message: Receipted) -> None:
     _begin(turn)
 
 
-def _promised(turn: RetrainTurn, message: Receipted) -> None:
+def _pass_promise_on(turn: RetrainTurn, message: Receipted) -> None:
     next_at = turn.system.awaited(message.expected_by, turn.state.due_at, turn.now)
     turn.record(facts.RetrainPromised(attempt=message.attempt, sequence=message.sequence, next_at=next_at))
     turn.promise(turn.state.present, next_at, joint=turn.state.command_id)
 
 
-def _answered(turn: RetrainTurn, message: Receipted) -> bool:
+def _pass_answer_on(turn: RetrainTurn, message: Receipted) -> bool:
     """Pass an answer on; whether it ends the round.
 
     It does not if it says that nothing was achieved, or that it will be later: until then the owner may still go on.
@@ -317,7 +317,7 @@ def _answered(turn: RetrainTurn, message: Receipted) -> bool:
     return not (failed or later)
 
 
-def _fired(turn: RetrainTurn) -> None:
+def _fire(turn: RetrainTurn) -> None:
     """The time of a round has come, or nobody answered."""
     state = turn.state
     if state.phase is RoundPhase.IDLE:
