@@ -40,6 +40,7 @@ from expunge.domain.identity import Keys
 from expunge.domain.partition import partition_of
 from expunge.domain.planning.policy.models import Models
 from expunge.domain.registry import Namespace, Operator, Publisher, Registry, System
+from expunge.domain.topics import INLETS_OF_ASSETS
 from expunge.domain.vocabulary import Action, Regime
 from expunge.errors import Fenced, Unavailable
 from expunge.ports import Offsets, Refused, Result, Role, Topics
@@ -272,14 +273,13 @@ class World:
 
     def end_offsets(self) -> Offsets:
         return {
-            "registrations": {str(p): len(self.broker.logs["registrations", p]) for p in range(PARTITIONS)},
+            topic: {str(p): len(self.broker.logs[topic, p]) for p in range(PARTITIONS)} for topic in INLETS_OF_ASSETS
         }
 
     def applied(self) -> Offsets:
         return {
-            "registrations": {
-                str(p): self.committed.get(("indexer", "registrations", p), 0) for p in range(PARTITIONS)
-            },
+            topic: {str(p): self.committed.get(("indexer", topic, p), 0) for p in range(PARTITIONS)}
+            for topic in INLETS_OF_ASSETS
         }
 
     # Driving

@@ -33,9 +33,8 @@ def run(expunge: Installation, role: str, stop: threading.Event) -> None:
 
     def ready() -> None:
         preflight.refuse_if_wrong(expunge)
-        if role == "intake":  # requests that it takes are bound to this policy: others must find it
-            expunge.policies.keep()
-            expunge.sender.publish([policy_part(expunge.topics, expunge.policy, SystemClock().now())])
+        if role == "intake":
+            keep_policy(expunge)
 
     if not start(ready, role, stop, metrics):
         return
@@ -44,6 +43,12 @@ def run(expunge: Installation, role: str, stop: threading.Event) -> None:
         handler, source, expunge.sender, SystemClock(), metrics, RedisSuspects(expunge.server), StopWaiter(stop)
     )
     loop.run(stop.is_set)
+
+
+def keep_policy(expunge: Installation) -> None:
+    """Requests that are taken from here on are bound to this policy: others must find it."""
+    expunge.policies.keep()
+    expunge.sender.publish([policy_part(expunge.topics, expunge.policy, SystemClock().now())])
 
 
 def start(ready: Callable[[], None], who: str, stop: threading.Event, metrics: PrometheusMetrics) -> bool:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from expunge.domain import limits
 from expunge.domain.scope import ScopeKind
+from expunge.domain.topics import INLETS_OF_ASSETS, read_by, role_of
 from expunge.domain.vocabulary import MEANINGS, Claim
 from expunge.wire.requests import REQUESTS
+from tests.simulation import World
 from tools.limits import words
 
 HERE = Path(__file__).parent
@@ -57,3 +59,12 @@ def test_kinds_claims_and_requests_are_enumerated_where_their_rows_are() -> None
     assert sets_of("ScopeKind") == []
     assert {kind for kind, _ in REQUESTS.values()} == set(ScopeKind)
     assert MEANINGS.keys() == set(Claim)
+
+
+def test_a_role_reads_the_topics_whose_rows_say_so() -> None:
+    """A row made an inlet that cases wait for, and the indexer went on reading another: they waited for ever."""
+    world = World()
+    for name, role in world.roles.items():
+        assert set(role.topics) == set(read_by(name, world.registry))
+        assert {role_of(topic) for topic in role.topics} == {name}
+    assert set(INLETS_OF_ASSETS) <= set(world.roles["indexer"].topics)

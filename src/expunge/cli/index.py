@@ -178,7 +178,7 @@ def _print_outcome(expunge: Installation, before: Offsets, began: datetime, wait
             say_error("the indexers have not read all of it yet: `expunge doctor` says what is wrong")
             return not wait
         waiter.wait(0.2)
-    letters = sum(1 for each in _set_aside(expunge, began) if _lies_between(each, before, ends))
+    letters = sum(1 for each in _set_aside(expunge, began) if _lies_between(expunge, each, before, ends))
     if letters:
         console.print(f"{letters:,} dead letters of what was published meanwhile: do roles have this configuration?")
         return False
@@ -198,8 +198,10 @@ def _set_aside(expunge: Installation, since: datetime) -> Iterator[dict[str, Any
         reader.close()
 
 
-def _lies_between(letter: dict[str, Any], before: Offsets, ends: Offsets) -> bool:
-    topic, partition = "registrations", str(letter["partition"])
+def _lies_between(expunge: Installation, letter: dict[str, Any], before: Offsets, ends: Offsets) -> bool:
+    topic, partition = letter["topic"].removeprefix(expunge.settings.prefix), str(letter["partition"])
+    if topic != "registrations":  # nothing is imported onto other inlets
+        return False
     first, end = before.get(topic, {}).get(partition, 0), ends.get(topic, {}).get(partition, 0)
     return bool(first <= letter["offset"] < end)
 

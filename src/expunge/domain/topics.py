@@ -151,6 +151,12 @@ _ANY = Registry(
 _BY_NAME = {topic.name.removesuffix("any"): topic for topic in all_topics(_ANY, 1, 1, 1)}
 """By name; of one for each system or publisher by what its name begins with, up to the point."""
 
+
+def read_by(role: str, registry: Registry = _ANY) -> tuple[str, ...]:
+    """The topics that a role reads, in a deployment where these systems and publishers are declared."""
+    return tuple(topic.name for topic in all_topics(registry, 1, 1, 1) if topic.role == role)
+
+
 INLETS_OF_ASSETS = tuple(name for name, topic in _BY_NAME.items() if topic.registers)
 """The topics whose statements a case waits for."""
 

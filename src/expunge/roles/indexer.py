@@ -31,6 +31,7 @@ from expunge.domain.lineage.row import (
 )
 from expunge.domain.lineage.statement import Statement, identity_of
 from expunge.domain.scope import Arrival, data_source_node
+from expunge.domain.topics import read_by
 from expunge.errors import InvalidMessage
 from expunge.ports import Index, Made, Metrics, Put, Refused, Result, Said, Topics, Vault
 from expunge.roles.common import late_messages
@@ -66,7 +67,7 @@ class Indexer:
 
     name = "indexer"
     keeps_time = False
-    topics = ("registrations",)
+    topics = read_by(name)
 
     def __init__(self, door: Door, index: Index, topics: Topics, vault: Vault, metrics: Metrics) -> None:
         self._door, self._index, self._topics = door, index, topics
@@ -114,7 +115,7 @@ class Indexer:
     def park(self, record: Record, error: str) -> Result:
         """See `ports.Role.park`."""
         place = self._door.place_of(record)
-        return Result(((self._dead.parked(record, error), *froze(record, "registrations", error, place, SOURCE)),))
+        return Result(((self._dead.parked(record, error), *froze(record, record.topic, error, place, SOURCE)),))
 
     def refused(self, refused: Refused) -> Sequence[Outgoing]:
         """See `ports.Role.refused`."""

@@ -6,24 +6,24 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from expunge.domain.admission import controls, receipts, requests
+from expunge.domain.admission import controls, receipts
 from expunge.domain.admission.door import Door
 from expunge.domain.aggregates.standing import decide as hearing
 from expunge.domain.digest import name
 from expunge.domain.events import AsReceived, CloudEvent, Event, Outgoing, Record, decode
 from expunge.domain.limits import MAX_ID_CHARACTERS, MAX_PASSED_BYTES
-from expunge.domain.topics import INLETS_OF_ASSETS
+from expunge.domain.topics import INLETS_OF_ASSETS, read_by
 from expunge.errors import InvalidMessage
 from expunge.ports import Metrics, Progress, Refused, Result, Topics, Vault
+from expunge.roles.admitting import admit, check_names, is_text, to_case
 from expunge.roles.common import INTAKE as SOURCE
-from expunge.roles.common import plan_part, rejection, suppress_message
+from expunge.roles.common import plan_part, rejection
 from expunge.roles.dead_letters import POISON, DeadLetters, froze
-from expunge.wire.cases.case import Receipted, RequestSetAside, RequestTaken
+from expunge.wire.cases.case import RequestSetAside
 from expunge.wire.cases.said import Place
 from expunge.wire.cases.suppression import Published
 from expunge.wire.cases.table import TYPE_OF
 from expunge.wire.cases.words import Control, HoldReadBack, HoldSaid, ThawSaid
-from expunge.wire.requests import GRANT, LIFT
 
 RECEIPTS = "receipts."
 SUPPRESSIONS = "suppressions"
@@ -41,8 +41,7 @@ class Intake:
         self._door, self._progress, self._vault = door, progress, vault
         self._topics = topics
         self._dead = DeadLetters(self.name, door, vault, metrics)
-        receipts = (f"{RECEIPTS}{system.name}" for system in door.registry.systems if system.integrated)
-        self.topics = ("requests", "controls", SUPPRESSIONS, HOLDS, *receipts)
+        self.topics = read_by(self.name, door.registry)
 
     def handle(self, batch: Sequence[Record]) -> Result:
         """Every record becomes an event of a case, or a dead letter and, where somebody can be told, a rejection."""
@@ -96,33 +95,15 @@ class Intake:
         event: CloudEvent | None = None
         try:
             event = decode(record)
-            if not _is_text(event.source + event.id):
-                raise InvalidMessage("not_a_cloudevent", "source and id")
             if record.topic == "controls":
                 return self._control(event, record)
-            publisher = self._door.publisher(event)
-            if event.type in {GRANT, LIFT}:
-                words = requests.granted if event.type == GRANT else requests.lifted
-                said = words(self._door, event, publisher, record.appended_at)
-                return [suppress_message(each, record.appended_at, SOURCE) for each in said]
-            root = requests.request(
-                self._door,
-                event,
-                publisher,
-                self._door.origin(record),
-                seal_for=self._vault.seal_for,
-                salt=self._vault.salt(),
-                watermark=watermark,
-            )
-            told = to_case(RequestTaken(case_id=root.case_id, root=root), record.appended_at, event.source, event.id)
-            if len(told.value or b"") > MAX_PASSED_BYTES:
-                raise InvalidMessage("too_large", "data")
+            return admit(self._door, event, self._door.origin(record), self._vault, watermark)
         except InvalidMessage as error:
             return [self._dead.of(record, error), *self._rejection(event, record, error)]
-        return [told]
 
     def _control(self, event: CloudEvent, record: Record) -> list[Outgoing]:
         """An operator's word, to its case or to every partition of `cases`."""
+        check_names(event)
         word = controls.control(self._door, event, self._door.origin(record))
         if isinstance(word, HoldSaid):  # what lies before it on the inlets may say what it covers
             hold = word.hold.model_copy(update={"watermark": self._progress.end_offsets()})
@@ -160,7 +141,7 @@ class Intake:
         if event is None or publisher is None:
             return None
         asked = event.data.get("request_id") if isinstance(event.data, dict) else None
-        fits = isinstance(asked, str) and 0 < len(asked) <= MAX_ID_CHARACTERS and _is_text(asked)
+        fits = isinstance(asked, str) and 0 < len(asked) <= MAX_ID_CHARACTERS and is_text(asked)
         request_id = str(asked) if fits else None
         said = {"source": event.source, "id": event.id, "request_id": request_id}
         said |= {"reason": error.reason, "where": error.where}
@@ -215,21 +196,3 @@ def _hold_read_back(record: Record) -> list[Outgoing]:
     kind = TYPE_OF[HoldReadBack]
     event = Event(kind, SOURCE, name(kind, read.hold_id, record.place), record.appended_at, read.model_dump())
     return [Outgoing("cases", read.hold_id, event)]
-
-
-def _is_text(value: str) -> bool:
-    """Whether a string is Unicode text: JSON can carry halves of characters."""
-    return not any(0xD800 <= ord(character) <= 0xDFFF for character in value)  # noqa: PLR2004 - the surrogates
-
-
-def to_case(message: RequestTaken | Receipted | Control, time: datetime, source: str, cause: str) -> Outgoing:
-    """An event on `cases`, named by what caused it (rule "time and ids")."""
-    kind = TYPE_OF[type(message)]
-    event = Event(
-        type=kind,
-        source=SOURCE,
-        id=name(source, cause, kind, message.case_id),
-        time=time,
-        data=message.model_dump(mode="json", exclude_defaults=True),
-    )
-    return Outgoing("cases", message.case_id, event)

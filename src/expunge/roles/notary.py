@@ -14,6 +14,7 @@ from pydantic import Field, StrictInt
 from expunge.domain.admission.door import Door
 from expunge.domain.digest import name
 from expunge.domain.events import Outgoing, Position, Record, decode
+from expunge.domain.topics import read_by
 from expunge.domain.values import Hex, Value
 from expunge.errors import InvalidMessage
 from expunge.ports import Metrics, NotaryStore, Refused, Result, Vault
@@ -40,7 +41,7 @@ class Notary:
 
     name = "notary"
     keeps_time = False
-    topics = ("ledger",)
+    topics = read_by(name)
 
     def __init__(self, door: Door, store: NotaryStore, vault: Vault, metrics: Metrics) -> None:
         self._store, self._metrics = store, metrics

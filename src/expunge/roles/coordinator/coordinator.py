@@ -16,6 +16,7 @@ from expunge.domain.aggregates.decision import Context
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing, Record, decode, unknown_member
 from expunge.domain.limits import MAX_CASE_EVENT_BYTES
+from expunge.domain.topics import read_by
 from expunge.errors import ConfigurationError, Fenced, InvalidMessage, NotUnderstood, Unavailable
 from expunge.ports import CaseStore, Index, Metrics, Progress, Refused, Result, Tenure, Topics, Vault
 from expunge.roles.common import COORDINATOR
@@ -51,7 +52,7 @@ class Coordinator:
 
     name = "coordinator"
     keeps_time = True
-    topics = ("cases",)
+    topics = read_by(name)
 
     def __init__(
         self,

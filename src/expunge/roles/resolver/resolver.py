@@ -18,6 +18,7 @@ from expunge.domain.lineage.walk import ANEW, Walk, lots_of, nature_of, obligati
 from expunge.domain.partition import partition_of
 from expunge.domain.planning.chunks import Chunk, ChunkSummary, Cut, Lot, Lots, Obligation, cut
 from expunge.domain.scope import Arrival
+from expunge.domain.topics import read_by
 from expunge.errors import InvalidMessage, NotUnderstood, Unavailable
 from expunge.ports import (
     ChunkStore,
@@ -59,7 +60,7 @@ class Resolver:
 
     name = "resolver"
     keeps_time = False
-    topics = ("tasks",)
+    topics = read_by(name)
 
     def __init__(
         self,
