@@ -313,3 +313,26 @@ def test_a_number_on_suppressions_that_kills_intake_again_and_again() -> None:
     value = b'{"specversion":"1.0","id":"x","source":"/x","type":"expunge.suppression.set.v1","data":{"sequence":1e30}}'
     world.broker.append("suppressions", "ab" * 16, value)
     world.settle()
+
+
+def test_an_overdue_case_that_finds_something_late_says_so_once_and_ends_once_more() -> None:
+    """It was reopened and closed again with each answer of a resolver, and its publisher heard of all of them."""
+    world = World(step_nodes=2)
+    world.register("photo-1", subjects=["ann"])
+    world.settle(ticks=0)
+    world.answers["photos"] = lambda _: []
+    case_id = world.erase("ann")
+    for _ in range(80):
+        world.tick(86_400 / 2)
+        world.settle(ticks=0)
+    assert world.status(case_id) == "partially_completed"
+    before = len(world.broker.events("confirmations.app"))
+    world.register("late-0", subjects=["ann"])
+    for number in range(1, 12):
+        world.register(f"late-{number}", parents=[f"late-{(number - 1) // 2}"])
+    for _ in range(20):
+        world.settle(ticks=0)
+        world.tick(1)
+    said = [event["type"].split(".")[2] for event in world.broker.events("confirmations.app")[before:]]
+    assert said == ["reopened", "planned", "partially_completed"]
+    world.check_ledger(case_id)

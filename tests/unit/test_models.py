@@ -887,3 +887,23 @@ def test_a_correction_that_crosses_a_repetition_is_heard() -> None:
     world.publish("receipts.ml", "expunge.purge.receipted.v1", said, source="/ml")
     world.settle(ticks=20)
     assert world.status(case_id) == "completed"
+
+
+def test_a_word_about_a_plan_that_names_a_model_is_set_aside() -> None:
+    """Agents see the id of a joint command's aggregate; what was said of it vanished."""
+    world = World()
+    world.register("p", subjects=["ann"])
+    world.register("set", "dataset", system="ml", parents=["p"])
+    world.register("model", "model", system="ml", parents=["set"])
+    world.settle(ticks=0)
+    world.answers["ml"] = lambda _: []
+    world.erase("ann")
+    for _ in range(40):
+        world.tick(3600 * 12)
+        world.settle(ticks=0)
+    joined = [each for each in world.broker.events("cases") if "retrain_joined" in each["type"]]
+    for word, more in (("approved", {}), ("rejected", {"reason": "no"})):
+        world.say(f"plan.{word}", joined[0]["data"]["retraining"], plan_digest="0" * 32, **more)
+        world.settle(ticks=0)
+    reasons = [each["data"]["reason"] for each in world.broker.events("dead-letters")]
+    assert reasons == ["control_without_case"] * 2

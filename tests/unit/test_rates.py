@@ -213,3 +213,21 @@ def test_a_crash_counts_nothing_twice(crash: int) -> None:
     world.settle(ticks=1)
     assert statuses(world, cases) == ["completed"] * 2
     assert sum(rate(world).buckets.values()) == 2
+
+
+@pytest.mark.parametrize("status", ["accepted", "done", "failed", "withdrawn"])
+def test_a_receipt_that_names_a_group_as_its_case_is_set_aside_and_costs_nobody_anything(status: str) -> None:
+    """Anybody can compute the key of a rate. It went there, ended processes, and the group was frozen for ever."""
+    world = World()
+    world.policies.change(limited())
+    cases = erased(world, *range(5))
+    group = rate(world)
+    said = {"command_id": "0" * 32, "case_id": group.rate, "system": "photos", "attempt": 1, "sequence": 1}
+    said |= {"status": status, "performed_at": "2026-11-01T12:00:00Z"}
+    world.publish("receipts.photos", "expunge.purge.receipted.v1", said, source="/photos")
+    world.settle(ticks=1)
+    assert not world.deaths
+    assert [each["data"]["reason"] for each in world.broker.events("dead-letters")] == ["receipt_without_case"]
+    world.say("plan.approved", group.rate, plan_digest=rate(world).digest)
+    world.settle(ticks=1)
+    assert set(statuses(world, cases)) == {"completed"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from expunge.domain.vocabulary import RESTRICTING, Claim
 from tests.simulation import World, receipt
 
 
@@ -135,3 +136,23 @@ def test_a_lift_waits_while_its_system_is_paused_and_a_hold_stops_neither_it_nor
     world.settle(ticks=2)
     assert ("portrait", "lift") in actions(world, case_id)
     assert world.confirmations("reopened")[-1]["counts"]["recipient_copy"] == {"deferred": 1}  # what it tells others
+
+
+def test_what_was_redacted_instead_is_a_restriction_too_and_is_let_go_again() -> None:
+    """Which claims restrict was said in two places beside their rows, and one of them was never tried."""
+    world = World()
+    world.register("portrait", subjects=["ann"], purposes=["training"])
+    world.answers["photos"] = lambda command: [
+        receipt(command, all={"claim": "redacted" if command["action"] == "restrict" else "lifted"})
+    ]
+    case_id = world.restrict("ann")
+    world.settle(ticks=2)
+    assert world.status(case_id) == "completed"
+    assert len(world.confirmations("restricted", case_id=case_id)) == 1
+    world.lift("ann")
+    world.settle(ticks=2)
+    assert [command["targets"][0]["asset"] for command in commands(world, "photos", "lift")] == ["portrait"]
+
+
+def test_claims_that_restrict_follow_from_what_they_answer() -> None:
+    assert {Claim.RESTRICTED, Claim.REDACTED} == RESTRICTING

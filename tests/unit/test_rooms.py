@@ -11,7 +11,7 @@ from pathlib import Path
 from expunge.domain import limits
 from expunge.domain.scope import ScopeKind
 from expunge.domain.topics import INLETS_OF_ASSETS, read_by, role_of
-from expunge.domain.vocabulary import MEANINGS, Claim
+from expunge.domain.vocabulary import MEANINGS, Claim, Kind
 from expunge.wire.requests import REQUESTS
 from tests.simulation import World
 from tools.limits import words
@@ -46,7 +46,8 @@ def sets_of(members: str) -> list[str]:
     for path in sorted((HERE.parent.parent / "src").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             items = node.keys if isinstance(node, ast.Dict) else getattr(node, "elts", [])
-            named = [each for each in items if isinstance(each, ast.Attribute) and ast.unparse(each.value) == members]
+            within = [part for each in items if each is not None for part in ast.walk(each)]
+            named = [each for each in within if isinstance(each, ast.Attribute) and ast.unparse(each.value) == members]
             if len(named) > 2:
                 found.append(path.name)
     return found
@@ -55,7 +56,7 @@ def sets_of(members: str) -> list[str]:
 def test_kinds_claims_and_requests_are_enumerated_where_their_rows_are() -> None:
     """What follows from a kind stood in four sets, and adding one meant to find them."""
     assert sets_of("Kind") == []
-    assert set(sets_of("Claim")) == {"vocabulary.py"}
+    assert set(sets_of("Claim")) == {"vocabulary.py", "models.py"}  # what a model is called after some of them
     assert sets_of("ScopeKind") == []
     assert {kind for kind, _ in REQUESTS.values()} == set(ScopeKind)
     assert MEANINGS.keys() == set(Claim)
@@ -68,3 +69,14 @@ def test_a_role_reads_the_topics_whose_rows_say_so() -> None:
         assert set(role.topics) == set(read_by(name, world.registry))
         assert {role_of(topic) for topic in role.topics} == {name}
     assert set(INLETS_OF_ASSETS) <= set(world.roles["indexer"].topics)
+
+
+def test_what_lists_kinds_beside_the_code_lists_them_all() -> None:
+    """An agent in another language answered a new kind with `unsupported_kind`."""
+    root = HERE.parent.parent
+    agent = re.search(r"KINDS\s*=[^;]*;", (root / "examples/java/DirectoryAgent.java").read_text())
+    policy = (root / "policies/default.yaml").read_text().splitlines()
+    comments = " ".join(line for line in policy if line.startswith("#"))
+    assert agent
+    for text in (agent.group(0), comments):
+        assert not [kind.value for kind in Kind if kind.value not in text]

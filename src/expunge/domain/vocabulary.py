@@ -10,7 +10,10 @@ from expunge.errors import NotUnderstood
 
 
 class Kind(StrEnum):
-    """What an asset is, and what follows from that: a row each, and nothing else enumerates them."""
+    """What an asset is, and what follows from that: a row each.
+
+    In which stage it is purged stands in a policy (`policies/default.yaml`); an older one takes it in its last stage.
+    """
 
     is_container: bool
     """It holds many people's data: for one person the walk goes on only to other containers (rule "containers")."""
@@ -188,6 +191,10 @@ ANSWERS: dict[Action, frozenset[Claim]] = {
 
 See design: "Nothing false is said".
 """
+
+
+RESTRICTING = ANSWERS[Action.RESTRICT] - ANSWERS[Action.LIFT]
+"""Claims after which something is restricted, and can be let go again."""
 
 
 class Regime(StrEnum):

@@ -13,6 +13,7 @@ from expunge.domain.aggregates.suppression import RESTRICTED, restriction_key
 from expunge.domain.events import CloudEvent, millis
 from expunge.domain.identity import normalise, versions
 from expunge.domain.limits import MAX_SEALS_BYTES
+from expunge.domain.planning.policy.about import About
 from expunge.domain.registry import Publisher
 from expunge.domain.scope import Provision, Scope, ScopeKind, Subject
 from expunge.domain.vocabulary import Regime
@@ -67,7 +68,7 @@ def request(
     scope = _scope(door, kind, request, publisher)
     regime, received_at = _regime(request, publisher), min(request.received_at, came.at)
     reach = door.policies.current.reach
-    if scope.kind is ScopeKind.ERASURE and regime not in reach.everything:
+    if kind.about is About.SUBJECT and regime not in reach.everything:
         until = int((received_at + timedelta(days=reach.tail_days)).timestamp())
         scope = scope.model_copy(update={"until": until})
     case_id = door.keys.case(event.source, request.request_id)

@@ -36,9 +36,6 @@ from expunge.wire.cases.said import Aggregate
 from expunge.wire.cases.table import TYPE_OF, TYPES, Message
 from expunge.wire.cases.words import ThawSaid
 
-_WITH_CASES = frozenset({Aggregate.CASE, Aggregate.ADDRESSED})
-"""Aggregates for whose messages a case is read ahead."""
-
 
 class Room(Protocol):
     """Where messages for one kind of aggregate are decided on."""
@@ -152,10 +149,8 @@ class Coordinator:
         if isinstance(message, Froze):  # it had to wait itself, for there were too many
             self._freezer.froze(view, message, cause.record)
             return
-        aggregate = message.aggregate
-        if aggregate is Aggregate.ADDRESSED:
-            aggregate = view.aggregate_of(message.key)
-        self._rooms[aggregate].hear(view, message, self._context(view, cause), cause, waves)
+        room = self._rooms[view.aggregate_of(message)]
+        room.hear(view, message, self._context(view, cause), cause, waves)
 
     def _context(self, view: View, cause: Cause) -> Context:
         door, place = self._door, self._door.place_of(cause.record)
@@ -259,7 +254,8 @@ class Coordinator:
 
 
 def _is_with_case(message: Message) -> bool:
-    return message.aggregate in _WITH_CASES or bool(message.aggregate is Aggregate.STANDING and message.key)
+    """Whether a case is read ahead for a message: it is for one, or for all and said to one alone."""
+    return message.aggregate in {Aggregate.CASE, Aggregate.STANDING} and bool(message.key)
 
 
 def _read(record: Record) -> ReadMessage:

@@ -21,7 +21,7 @@ from expunge.domain.vocabulary import OVER
 from expunge.errors import ConfigurationError, Fenced, NotUnderstood, Unavailable
 from expunge.ports import CaseStore, Changes, TimerKey
 from expunge.wire.cases.case import Root
-from expunge.wire.cases.said import Aggregate
+from expunge.wire.cases.said import Aggregate, CaseEvent
 
 LATER = timedelta(minutes=1)
 """When a timer fires again that has fired while its moment had passed already."""
@@ -188,13 +188,13 @@ class View:
         """What was said about one suppression."""
         return self.changes.suppressions.get(key) or self._store.suppression(self.partition, key)
 
-    def aggregate_of(self, key: str) -> Aggregate:
-        """What has a key. A message for nobody is a case's to refuse."""
-        if self.is_there(key):
-            return Aggregate.CASE
-        if self.retraining(key) is not None:
-            return Aggregate.RETRAINING
-        return Aggregate.CASE if self.rate(key) is None else Aggregate.RATE
+    def aggregate_of(self, message: CaseEvent) -> Aggregate:
+        """What a message is for. One for nobody is a case's to refuse."""
+        other = message.stands_for_cases
+        if other is None or self.is_there(message.key):
+            return message.aggregate
+        known = self.retraining if other is Aggregate.RETRAINING else self.rate
+        return message.aggregate if known(message.key) is None else other
 
     def retraining(self, key: str) -> Retraining | None:
         """What is known of one model that is made anew for several cases."""

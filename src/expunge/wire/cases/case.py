@@ -12,7 +12,7 @@ from expunge.domain.planning.chunks import ChunkSummary
 from expunge.domain.scope import Granted, Scope
 from expunge.domain.values import Hex, Value
 from expunge.domain.vocabulary import Regime
-from expunge.wire.cases.said import ForAddressed, ForCase, ForEverybody, Place
+from expunge.wire.cases.said import ForCase, ForCaseOrModel, ForEverybody, Place
 from expunge.wire.receipts import Outcome
 from expunge.wire.requests import Matter
 from expunge.wire.tasks import PlannedStatus, ReplacementVerdict
@@ -91,7 +91,7 @@ class TargetAnswer(Value):
     """The key of the model that took its place, where the system names one."""
 
 
-class Receipted(ForAddressed):
+class Receipted(ForCaseOrModel):
     """A system's receipt, taken at the door. `system` is the topic's, whatever the receipt says of itself."""
 
     command_id: Hex
@@ -159,7 +159,7 @@ class HoldingKnown(ForEverybody):
         return self.case_id
 
 
-class TimerFired(ForAddressed):
+class TimerFired(ForCaseOrModel):
     """Something is due: `walk`, `settle`, `warn`, `due`, `stage` (of a generation), `chunk` (it is asked again)."""
 
     timer: str
@@ -215,7 +215,7 @@ class LineageChanged(ForCase):
     """An indexer learnt something of what was looked at for holds: what was found then may hold no longer."""
 
 
-class EmissionRefused(ForAddressed):
+class EmissionRefused(ForCaseOrModel):
     """The broker refused a command for good: it never left (rule "refused records")."""
 
     command_id: Hex

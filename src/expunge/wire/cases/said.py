@@ -46,14 +46,15 @@ class Aggregate(StrEnum):
     RETRAINING = "retraining"
     STANDING = "standing"
     """What every case of a partition must obey: each partition has one, and messages for it have no key."""
-    ADDRESSED = "addressed"
-    """Whatever has the key of the message: outside, an aggregate that stands for several cases is spoken to as one."""
 
 
 class CaseEvent(Value):
     """A message on `cases`. Which aggregate it is for is said by its type, and by its key which one of them."""
 
     aggregate: ClassVar[Aggregate]
+    stands_for_cases: ClassVar[Aggregate | None] = None
+    """Outside, an aggregate that stands for several cases is spoken to as if it were one: of a message for a case whose
+    key is no case's, this one hears, if the key is its own."""
 
     @property
     def key(self) -> str:
@@ -73,10 +74,16 @@ class ForCase(CaseEvent):
         return self.case_id
 
 
-class ForAddressed(ForCase):
-    """A message for whatever has this key."""
+class ForCaseOrModel(ForCase):
+    """A message for a case, or for a model that is made anew for several."""
 
-    aggregate = Aggregate.ADDRESSED
+    stands_for_cases = Aggregate.RETRAINING
+
+
+class ForCaseOrGroup(ForCase):
+    """A message for a case, or for the group in which plans of several wait."""
+
+    stands_for_cases = Aggregate.RATE
 
 
 class ForEverybody(CaseEvent):

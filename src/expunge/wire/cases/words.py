@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from expunge.domain.values import Hex, Value
 from expunge.wire.cases.rate import GroupVerdict
-from expunge.wire.cases.said import Aggregate, CaseEvent, ForAddressed, ForCase, ForEverybody, Order, Place
+from expunge.wire.cases.said import Aggregate, CaseEvent, ForCase, ForCaseOrGroup, ForEverybody, Order, Place
 from expunge.wire.controls import Option
 
 
@@ -77,7 +77,7 @@ class Pause(Value):
     word: str = ""
 
 
-class ApprovalSaid(ForAddressed):
+class ApprovalSaid(ForCaseOrGroup):
     """An operator approved a plan."""
 
     operator: str
@@ -86,7 +86,7 @@ class ApprovalSaid(ForAddressed):
     place: Place
 
 
-class RejectionSaid(ForAddressed):
+class RejectionSaid(ForCaseOrGroup):
     """An operator rejected a plan."""
 
     operator: str

@@ -14,7 +14,7 @@ from expunge.domain.aggregates.case.state import Case
 from expunge.domain.aggregates.case.turn import Turn
 from expunge.domain.planning.policy.rules import NotFound
 from expunge.domain.scope import ScopeKind
-from expunge.domain.vocabulary import DEFERRALS, OPEN, OVER, UNDONE, Claim, Status
+from expunge.domain.vocabulary import DEFERRALS, OPEN, OVER, RESTRICTING, UNDONE, Claim, Status
 
 _DONE = frozenset({Status.COMPLETED, Status.COMPLETED_WITH_DEFERRALS})
 
@@ -52,7 +52,7 @@ def conclude(turn: Turn) -> None:
     if status is None or status is turn.case.status:
         return
     restricts = turn.case.scope is ScopeKind.RESTRICTION and not turn.case.granted
-    if status is Status.COMPLETED and restricts and turn.case.count(frozenset({Claim.RESTRICTED, Claim.REDACTED})):
+    if status is Status.COMPLETED and restricts and turn.case.count(RESTRICTING):
         confirm.say(turn, "restricted")
     turn.record(Closed(status=status))
     confirm.say(turn, status.value, outcome=confirm.outcome_of(turn.case))
@@ -61,6 +61,8 @@ def conclude(turn: Turn) -> None:
 def _status(case: Case, misses: NotFound) -> Status | None:
     """The final state that holds now; None while the case must go on."""
     walking = case.open_generation is not None or not all(generation.done for generation in case.generations)
+    if case.status is Status.RESOLVING and case.open_generation is not None and len(case.generations) > 1:
+        return None  # it was reopened by what is being planned: it ends once more when that is, and not at each answer
     if case.dry_run or case.cancelling or case.status in OVER or ((walking or case.watermark) and not case.overdue):
         return None
     if case.status in _DONE and not case.count(UNDONE) and (walking or case.watermark):

@@ -13,11 +13,11 @@ from expunge.domain.aggregates.case.state import Case
 from expunge.domain.aggregates.case.turn import Turn
 from expunge.domain.aggregates.suppression import RESTRICTED
 from expunge.domain.scope import Granted
-from expunge.domain.vocabulary import Action, Claim
+from expunge.domain.vocabulary import RESTRICTING, Action, Claim
 
 GRANTED = "granted"
 """As a word for which a command is withdrawn, and that is held against all chunks."""
-_RESTRICTED = frozenset({LETTERS[Claim.RESTRICTED], LETTERS[Claim.REDACTED]})
+_RESTRICTED = frozenset(LETTERS[claim] for claim in RESTRICTING)
 
 
 class PurposeGranted(CaseFact):

@@ -13,7 +13,7 @@ from expunge.domain.aggregates.case.state import Case, Generation
 from expunge.domain.aggregates.case.turn import Turn
 from expunge.domain.limits import COMMANDS_PER_MESSAGE
 from expunge.domain.values import A_DAY
-from expunge.domain.vocabulary import Claim, Status
+from expunge.domain.vocabulary import OVER, Claim, Status
 from expunge.wire.cases.case import Continue
 
 
@@ -57,7 +57,7 @@ class Purged(CaseFact):
 
 def advance(turn: Turn) -> None:
     """Start what can start and end what has ended, in every generation, then see whether the case can close."""
-    if turn.case.dry_run or turn.case.cancelling:
+    if turn.case.dry_run or turn.case.cancelling or turn.case.status in OVER:
         return
     end_grace(turn)
     if turn.case.grace_until is not None:
