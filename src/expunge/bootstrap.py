@@ -7,12 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-from expunge.adapters.broker import broker
-from expunge.adapters.kafka.admin import KafkaTopics
-from expunge.adapters.kafka.broker import Broker
-from expunge.adapters.kafka.consumer import KafkaReader, KafkaRecords
-from expunge.adapters.kafka.producer import Compression, KafkaSender
+from expunge.adapters.broker import Compression, broker
 from expunge.adapters.policy_file import load_policy
 from expunge.adapters.redis.cases import RedisCaseStore, RedisNotaryStore
 from expunge.adapters.redis.index import RedisIndex
@@ -39,6 +36,12 @@ from expunge.roles.notary import Notary
 from expunge.roles.resolver.resolver import Resolver
 from expunge.roles.resolver.traversal import Bounds
 from expunge.runtime.label import Label
+
+if TYPE_CHECKING:
+    from expunge.adapters.kafka.admin import KafkaTopics
+    from expunge.adapters.kafka.broker import Broker
+    from expunge.adapters.kafka.consumer import KafkaReader, KafkaRecords
+    from expunge.adapters.kafka.producer import KafkaSender
 
 
 @dataclass

@@ -23,7 +23,7 @@ from typing import Any, Self
 
 import orjson
 
-from expunge.adapters.broker import broker
+from expunge.adapters.broker import DEFAULT, broker
 from expunge.adapters.system import SystemClock
 from expunge.domain.admission import registrations
 from expunge.domain.admission.door import check_sizes
@@ -116,14 +116,21 @@ class Client:
         bootstrap_servers: Kafka's addresses.
         source: the CloudEvents source of the service; for requests, one that a declared publisher has.
         prefix: of the deployment's topics.
-        options: security settings under kafka-python's names.
+        options: settings of the Kafka client under its own names; kafka-python's, for the client that comes along.
+        client: the Kafka client, as `kafka.client` in a deployment's configuration.
     """
 
     def __init__(
-        self, bootstrap_servers: str, source: str, *, prefix: str = "expunge.", options: dict[str, Any] | None = None
+        self,
+        bootstrap_servers: str,
+        source: str,
+        *,
+        prefix: str = "expunge.",
+        options: dict[str, Any] | None = None,
+        client: str = DEFAULT,
     ) -> None:
         self._source, self._clock = source, SystemClock()
-        kafka = broker(bootstrap_servers, options, prefix)
+        kafka = broker(bootstrap_servers, options, prefix, client)
         self._topics, self._sender = kafka.topics, kafka.sender()
 
     def __enter__(self) -> Self:

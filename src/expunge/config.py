@@ -39,7 +39,7 @@ class Kafka(_Section):
     client: str = "kafka"
     """The client library: a folder of `expunge.adapters` that has a module `broker`."""
     options: dict[str, Any] = {}
-    """Security settings under kafka-python's names (`security_protocol`, `sasl_mechanism`, ...)."""
+    """Settings of the client under its own names; for `kafka`, kafka-python's (`security_protocol`, ...)."""
     partitions: int = Field(24, ge=1, le=10_000)
     """Of cases, tasks and plans; fixed when the topics are created."""
     ledger_partitions: int = Field(1, ge=1, le=1)

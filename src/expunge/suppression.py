@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from expunge.adapters.broker import broker
+from expunge.adapters.broker import DEFAULT, broker
 from expunge.domain.aggregates.suppression import EVERYTHING, source_key
 from expunge.domain.events import Record, decode
 from expunge.domain.identity import SuppressionKey
@@ -44,7 +44,8 @@ class Filter:
         namespaces: of the ids that will be asked about: name -> normaliser, as in the deployment's configuration.
         prefix: of the deployment's topics.
         tenant: of ids that name none, as in the deployment's configuration.
-        options: security settings under kafka-python's names.
+        options: settings of the Kafka client under its own names; kafka-python's, for the client that comes along.
+        client: the Kafka client, as `kafka.client` in a deployment's configuration.
 
     Raises:
         Unavailable: Kafka does not answer. Nobody must take data in without having read what is suppressed.
@@ -59,12 +60,13 @@ class Filter:
         prefix: str = "expunge.",
         tenant: str = "default",
         options: Mapping[str, Any] | None = None,
+        client: str = DEFAULT,
     ) -> None:
         self._key, self._namespaces, self._tenant = SuppressionKey(bytes.fromhex(key)), dict(namespaces), tenant
         self._known: dict[str, dict[str, _Entry]] = {}
         self._sequences: dict[str, int] = {}
         start = datetime.fromtimestamp(0, UTC)
-        self._reader = broker(bootstrap_servers, options, prefix).reader([TOPIC], start)
+        self._reader = broker(bootstrap_servers, options, prefix, client).reader([TOPIC], start)
         self.refresh()
 
     def refresh(self) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+from typing import get_args
 
 import pytest
 from rich.console import Console
 
 from expunge.cli import common, submit
+from expunge.cli.agent import READY
 from expunge.cli.common import print_table, safe, visible
+from expunge.config import Agent
 from expunge.wire.requests import LIFT, REQUESTS
 
 ODD = [
@@ -67,3 +70,9 @@ def test_what_can_be_submitted_is_what_the_door_knows() -> None:
     """A word of the command line was published as a type: nobody took it, and nobody was told."""
     assert set(submit.TYPES.values()) == {*REQUESTS, LIFT}
     assert submit.TYPES.keys() == submit.MODELS.keys() == {each.value for each in submit.Kind}
+
+
+def test_every_type_of_ready_agents_has_its_row() -> None:
+    """A type that only configuration knew was taken for another, or raised in the doctor's face."""
+    assert set(READY) == set(get_args(Agent.model_fields["type"].annotation))
+    assert all(row.actions for row in READY.values())

@@ -15,7 +15,7 @@ from expunge.adapters.system import SystemClock
 from expunge.domain.events import Event, Outgoing, Record
 from expunge.domain.partition import partition_of
 from expunge.domain.topics import FOR_EVER, Topic
-from expunge.errors import ConfigurationError
+from expunge.errors import ConfigurationError, Unavailable
 from tests.servers import Servers
 from tests.simulation import Broker as Memory
 
@@ -179,6 +179,48 @@ def test_the_partitions_of_a_topic_are_shared_and_of_one_who_leaves_taken_over(c
     first.close()
     until(lambda: second.partitions() == every, second)
     second.close()
+
+
+# -- Topics and groups, and a broker that is not there
+
+
+def test_a_topic_is_there_at_once_and_empty_and_what_is_set_otherwise_is_said(cluster: Any) -> None:
+    assert cluster.topics.partitions(TOPIC) == PARTITIONS
+    assert cluster.topics.ends([TOPIC]) == {TOPIC: {str(number): 0 for number in range(PARTITIONS)}}
+    assert cluster.topics.empty([TOPIC])
+    wanted = Topic(TOPIC, PARTITIONS, "compact", FOR_EVER)
+    assert not cluster.topics.check([Topic(TOPIC, PARTITIONS, "delete", FOR_EVER)])
+    assert any("cleanup.policy" in finding.problem for finding in cluster.topics.check([wanted]))
+    with pytest.raises(ConfigurationError):
+        cluster.topics.partitions("nowhere")
+
+
+def test_members_are_known_by_what_they_call_themselves_and_a_record_is_found_at_its_place(cluster: Any) -> None:
+    sender = cluster.sender()
+    sender.send([message("k", "here", partition=2)])
+    source = cluster.records("g", [TOPIC], max_records=10, session_timeout_ms=6_000, client_id="somebody")
+    (record,) = polled(source, 1)
+    prefix = cluster._to[2]
+    prefixed = prefix + TOPIC
+    assert cluster.topics.members(f"{prefix}g") == ["somebody"]
+    found = cluster.record_at(prefixed, 2, record.position.offset)
+    assert (found.key, found.value) == (record.key, record.value)
+    assert cluster.record_at(prefixed, 2, record.position.offset + 1) is None
+    source.close()
+    sender.close()
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_broker_that_is_away_is_waited_for_and_a_setting_that_is_none_is_an_error_for_people(client: str) -> None:
+    """A mistyped option looked like an outage, and was waited for without end."""
+    away = broker("127.0.0.1:9", {}, "x.", client)
+    with pytest.raises(Unavailable):
+        away.topics.all()
+    with pytest.raises(Unavailable):
+        away.sender().send([message("k")])
+    wrong = broker("127.0.0.1:9", {"no.such.setting": 1}, "x.", client)
+    with pytest.raises(ConfigurationError):
+        wrong.topics.all()
 
 
 def test_a_client_that_nobody_has_made_is_an_error_for_people() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from expunge.errors import ConfigurationError
 
@@ -13,6 +13,21 @@ if TYPE_CHECKING:
     from expunge.adapters.kafka.broker import Broker
 
 DEFAULT = "kafka"
+FOR_OTHERS = ("commands.", "confirmations.", "suppressions")
+"""Topics that clients in any language read, not all of which can read every compression (kafkajs: gzip alone)."""
+
+
+class Compression(NamedTuple):
+    """How messages are compressed: `gzip`, `lz4`, `snappy`, `zstd`, or `none`."""
+
+    own: str = "lz4"
+    """On topics that only Expunge reads."""
+    others: str = "gzip"
+    """On topics that others read."""
+
+    def of(self, topic: str) -> str:
+        """What is used on a topic (without prefix)."""
+        return self.others if topic.startswith(FOR_OTHERS) else self.own
 
 
 def broker(

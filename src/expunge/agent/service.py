@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 from pydantic import ValidationError
 
-from expunge.adapters.broker import broker
+from expunge.adapters.broker import DEFAULT, broker
 from expunge.adapters.system import SystemClock
 from expunge.adapters.vault import Opener
 from expunge.agent import contained
@@ -53,7 +53,8 @@ class Agent:
         batch_targets: targets that `purge` is given at most.
         batch_seconds: how long to gather before a smaller batch is purged.
         session_timeout_ms: after so much silence the broker gives this process up.
-        options: security settings under kafka-python's names.
+        options: settings of the Kafka client under its own names; kafka-python's, for the client that comes along.
+        client: the Kafka client, as `kafka.client` in a deployment's configuration.
         metrics: where to count; agents of one process share one. `metrics.registry` is for Prometheus.
     """
 
@@ -70,6 +71,7 @@ class Agent:
         batch_seconds: float = 0.2,
         session_timeout_ms: int = 10_000,
         options: dict[str, Any] | None = None,
+        client: str = DEFAULT,
         metrics: AgentMetrics | None = None,
     ) -> None:
         self._system, self._purger = system, purger
@@ -83,7 +85,7 @@ class Agent:
         """Whether the purger is at work: it should not be cut off."""
         self._session_seconds = session_timeout_ms / 1000
         self._group, self._commands = f"{prefix}agent.{system}", f"commands.{system}"
-        kafka = broker(bootstrap_servers, options, prefix)
+        kafka = broker(bootstrap_servers, options, prefix, client)
         self._topics, self._sender = kafka.topics, kafka.sender()
         self._records = kafka.records(
             f"agent.{system}", [self._commands], max_records=100, session_timeout_ms=session_timeout_ms

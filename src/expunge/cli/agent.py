@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -20,6 +20,7 @@ from expunge.cli import conformance
 from expunge.cli.common import installation
 from expunge.config import Agent as AgentSettings
 from expunge.config import Settings
+from expunge.domain.vocabulary import Action
 from expunge.errors import ConfigurationError
 
 app = typer.Typer(help="Downstream systems that obey commands.", no_args_is_help=True)
@@ -82,6 +83,7 @@ def serve_all(settings: Settings, systems: Mapping[str, Served], metrics: AgentM
                 opening_key=served.key,
                 session_timeout_ms=settings.kafka.session_timeout_ms,
                 options=settings.kafka.options,
+                client=settings.kafka.client,
                 metrics=metrics,
             )
             agents.append(agent)
@@ -122,12 +124,18 @@ def purger(declared: AgentSettings, settings: Settings) -> Purger:
     Raises:
         ConfigurationError: a setting that its type needs is missing.
     """
-    if declared.type == "filesystem":
-        if declared.root is None or not declared.root.is_dir():
-            raise ConfigurationError(f"agent {declared.system}: root must be a directory that exists: {declared.root}")
-        fields = Fields(*map(frozenset, (declared.person_fields, declared.asset_fields, declared.data_source_fields)))
-        links = declared.hard_links == "allow"
-        return Filesystem(declared.root, declared.asset_prefix, fields=fields, links=links)
+    return READY[declared.type].make(declared, settings)
+
+
+def _filesystem(declared: AgentSettings, settings: Settings) -> Purger:
+    del settings
+    if declared.root is None or not declared.root.is_dir():
+        raise ConfigurationError(f"agent {declared.system}: root must be a directory that exists: {declared.root}")
+    fields = Fields(*map(frozenset, (declared.person_fields, declared.asset_fields, declared.data_source_fields)))
+    return Filesystem(declared.root, declared.asset_prefix, fields=fields, links=declared.hard_links == "allow")
+
+
+def _sqlite(declared: AgentSettings, settings: Settings) -> Purger:
     if declared.database is None or not declared.tables:
         raise ConfigurationError(f"agent {declared.system}: database and tables are needed")
     if not declared.database.is_file():
@@ -148,3 +156,17 @@ def purger(declared: AgentSettings, settings: Settings) -> Purger:
         return Sqlite(declared.database, tables)
     except sqlite3.Error as error:
         raise ConfigurationError(f"agent {declared.system}: {declared.database} cannot be read: {error}") from None
+
+
+class ReadyAgent(NamedTuple):
+    """A type of ready agents; a further one is a row of `READY`, and a word of `config.Agent.type`."""
+
+    make: Callable[[AgentSettings, Settings], Purger]
+    actions: frozenset[Action]
+    """What it can do."""
+
+
+READY = {
+    "filesystem": ReadyAgent(_filesystem, Filesystem.ACTIONS),
+    "sqlite": ReadyAgent(_sqlite, Sqlite.ACTIONS),
+}

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from nacl.exceptions import CryptoError
 from rich.text import Text
 
 from expunge.adapters.broker import broker
-from expunge.adapters.kafka.broker import Broker
 from expunge.adapters.system import SystemClock
 from expunge.adapters.vault import seal_for
 from expunge.agent.conformance import NEEDED, Finding, Holding, Stage, run
@@ -22,6 +21,9 @@ from expunge.domain.registry import Registry, System
 from expunge.domain.topics import all_topics
 from expunge.domain.vocabulary import Kind
 from expunge.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from expunge.adapters.kafka.broker import Broker
 
 
 def check(

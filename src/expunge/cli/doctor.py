@@ -14,6 +14,7 @@ from expunge import preflight
 from expunge.adapters.redis.suspects import RedisSuspects
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
+from expunge.cli.agent import READY
 from expunge.cli.case.thaw import frozen_line
 from expunge.cli.common import NO, Json, console, installation, print_json, print_table, safe, visible
 from expunge.cli.words import standing
@@ -205,7 +206,6 @@ def _progress(expunge: Installation) -> list[Finding]:
 
 def _capabilities(expunge: Installation) -> list[Finding]:
     """Actions that are declared for a system and that its ready agent does not know."""
-    known = {"filesystem": {"delete", "restrict", "lift", "rebuild_without"}, "sqlite": {"delete", "restrict", "lift"}}
     types = {each.system: each.type for each in expunge.settings.agents}
     return [
         Finding(
@@ -213,7 +213,7 @@ def _capabilities(expunge: Installation) -> list[Finding]:
             f"take that out of the actions of {system.name}, or write an agent that does it",
         )
         for system in expunge.settings.systems
-        if system.name in types and (more := {action.value for action in system.actions} - known[types[system.name]])
+        if system.name in types and (more := set(system.actions) - READY[types[system.name]].actions)
     ]
 
 

@@ -153,7 +153,9 @@ def publish(expunge: Installation, speaker: Publisher, kind: str, data: dict[str
     _refuse_what_the_door_would(expunge, data, about)
     kafka = expunge.settings.kafka
     prefix = expunge.settings.prefix
-    with Client(kafka.bootstrap_servers, speaker.source, prefix=prefix, options=kafka.options) as client:
+    with Client(
+        kafka.bootstrap_servers, speaker.source, prefix=prefix, options=kafka.options, client=kafka.client
+    ) as client:
         try:
             request_id = client.request(TYPES[kind], data, **about)
         except InvalidMessage as error:

@@ -6,13 +6,12 @@ import threading
 import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
 import typer
 from pydantic import ValidationError
 
 from expunge import queries
-from expunge.adapters.kafka.consumer import KafkaReader
 from expunge.adapters.system import StopWaiter, SystemClock
 from expunge.bootstrap import Installation
 from expunge.cli.common import NO, NO_SERVER, console, print_json, quiet_console, safe, say_error
@@ -22,6 +21,9 @@ from expunge.domain.events import AHEAD_AT_MOST, NOW, Event, Outgoing, Record, d
 from expunge.errors import ConfigurationError, InvalidMessage, Unavailable
 from expunge.wire.controls import CONTROLS, AnyControl
 from expunge.wire.form import Inlet
+
+if TYPE_CHECKING:
+    from expunge.adapters.kafka.consumer import KafkaReader
 
 Operator = Annotated[str, typer.Option(help="The declared name of who says so.")]
 Wait = Annotated[float, typer.Option("--wait", help="How many seconds to wait until it is in force; 0: not at all.")]

@@ -10,9 +10,10 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from expunge.adapters.broker import Compression
 from expunge.adapters.kafka.admin import KafkaTopics
 from expunge.adapters.kafka.consumer import KafkaReader, KafkaRecords, record_at
-from expunge.adapters.kafka.producer import Compression, KafkaSender
+from expunge.adapters.kafka.producer import KafkaSender
 from expunge.domain.events import Record
 
 PLAIN = Compression()

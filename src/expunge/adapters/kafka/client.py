@@ -32,6 +32,7 @@ PERMANENT = (
     kafka_errors.ClusterAuthorizationFailedError,
     kafka_errors.GroupAuthorizationFailedError,
     kafka_errors.UnsupportedVersionError,
+    kafka_errors.KafkaConfigurationError,
 )
 """Errors that trying again does not mend."""
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
+from expunge.adapters.broker import Compression
 from expunge.adapters.kafka.admin import KafkaTopics
 from expunge.adapters.kafka.client import KAFKA, REFUSED_FOR_GOOD, common, connected, translated
 from expunge.domain.events import CONTENT_TYPE, Outgoing
@@ -22,23 +23,6 @@ from expunge.ports import Refused
 DELIVERY_SECONDS = 20
 CLOSE_SECONDS = 5
 HEADERS = [("content-type", CONTENT_TYPE.encode())]
-
-
-FOR_OTHERS = ("commands.", "confirmations.", "suppressions")
-"""Topics that clients in any language read, not all of which can read every compression (kafkajs: gzip alone)."""
-
-
-class Compression(NamedTuple):
-    """How messages are compressed: `gzip`, `lz4`, `snappy`, `zstd`, or `none`."""
-
-    own: str = "lz4"
-    """On topics that only Expunge reads."""
-    others: str = "gzip"
-    """On topics that others read."""
-
-    def of(self, topic: str) -> str:
-        """What is used on a topic (without prefix)."""
-        return self.others if topic.startswith(FOR_OTHERS) else self.own
 
 
 class KafkaSender:

@@ -31,6 +31,8 @@ class Filesystem:
         links: whether a file may be deleted under one name while other hard links keep its bytes; the answer says so.
     """
 
+    ACTIONS = frozenset({Action.DELETE, Action.RESTRICT, Action.LIFT, Action.REBUILD_WITHOUT})
+
     def __init__(self, root: Path, prefix: str, *, fields: Fields | None = None, links: bool = False) -> None:
         self._tree, self._prefix, self._fields = Tree(root, links=links), prefix, fields or Fields()
         self._actions: dict[Action, Callable[[Target, PurePosixPath], Result]] = {

@@ -54,6 +54,8 @@ class Sqlite:
         ConfigurationError: a table or a column is not there.
     """
 
+    ACTIONS = frozenset(CLAIMS)
+
     def __init__(self, database: Path, tables: Iterable[Table]) -> None:
         self._database, self._tables, self._clock = database, tuple(tables), SystemClock()
         self.busy_seconds = BUSY_SECONDS
