@@ -299,5 +299,11 @@ class MemoryPolicies:
         self._known[policy.digest] = policy
 
     def of(self, digest: str) -> Policy:
-        """A policy by its digest."""
+        """A policy by its digest.
+
+        Raises:
+            Unavailable: nobody has named it here.
+        """
+        if digest not in self._known:
+            raise Unavailable("a policy that a case is bound to is not known here")
         return self._known[digest]
