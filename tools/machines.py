@@ -48,6 +48,15 @@ def histories() -> list[World]:
     late.settle(ticks=1)
     late.register("photo", subjects=["ann"], event="restored from a backup")
     late.settle(ticks=2)
+    unplanned = World()  # no resolver runs before the due date
+    unplanned.register("photo", subjects=["eve"])
+    unplanned.settle(ticks=0)
+    unplanned.erase("eve")
+    for _ in range(80):
+        unplanned.tick(86_400 / 2)
+        for role in ("intake", "coordinator", "notary"):
+            unplanned.step(role, 50)
+    unplanned.settle(ticks=3)
     words = World()
     words.watches_holds = True
     words.register("one", subjects=["bob"])
@@ -62,7 +71,7 @@ def histories() -> list[World]:
     words.settle(ticks=2)
     words.say("request.cancelled", case_id, reason="x")
     words.settle(ticks=1)
-    return [story(), late, words, *_models()]
+    return [story(), late, unplanned, words, *_models()]
 
 
 def _models() -> list[World]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import get_args
 
 import pytest
 from rich.console import Console
 
+from expunge.agent.filesystem import Filesystem
 from expunge.cli import common, submit
 from expunge.cli.agent import READY
 from expunge.cli.common import print_table, safe, visible
@@ -72,7 +74,8 @@ def test_what_can_be_submitted_is_what_the_door_knows() -> None:
     assert submit.TYPES.keys() == submit.MODELS.keys() == {each.value for each in submit.Kind}
 
 
-def test_every_type_of_ready_agents_has_its_row() -> None:
+def test_every_type_of_ready_agents_has_its_row(tmp_path: Path) -> None:
     """A type that only configuration knew was taken for another, or raised in the doctor's face."""
     assert set(READY) == set(get_args(Agent.model_fields["type"].annotation))
     assert all(row.actions for row in READY.values())
+    assert Filesystem(tmp_path, "file://")._actions.keys() == Filesystem.ACTIONS

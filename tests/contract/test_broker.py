@@ -219,8 +219,9 @@ def test_a_broker_that_is_away_is_waited_for_and_a_setting_that_is_none_is_an_er
     with pytest.raises(Unavailable):
         away.sender().send([message("k")])
     wrong = broker("127.0.0.1:9", {"no.such.setting": 1}, "x.", client)
-    with pytest.raises(ConfigurationError):
-        wrong.topics.all()
+    for say in (wrong.topics.all, lambda: wrong.sender().send([message("k")]), lambda: member(wrong).poll(0.1)):
+        with pytest.raises(ConfigurationError, match=r"no\.such\.setting"):
+            say()
 
 
 def test_a_client_that_nobody_has_made_is_an_error_for_people() -> None:

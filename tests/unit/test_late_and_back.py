@@ -336,3 +336,76 @@ def test_an_overdue_case_that_finds_something_late_says_so_once_and_ends_once_mo
     said = [event["type"].split(".")[2] for event in world.broker.events("confirmations.app")[before:]]
     assert said == ["reopened", "planned", "partially_completed"]
     world.check_ledger(case_id)
+
+
+def said_since(world: World, number: int) -> list[str]:
+    return [event["type"].split(".")[2] for event in world.broker.events("confirmations.app")[number:]]
+
+
+def test_a_case_that_is_due_before_its_first_plan_ends_then_and_once_more_with_the_plan() -> None:
+    """It was reopened and ended again with each answer, for the resolvers had been away at its due date."""
+    world = World(step_nodes=2)
+    world.register("photo-0", subjects=["ann"])
+    for number in range(1, 14):
+        world.register(f"photo-{number}", parents=[f"photo-{(number - 1) // 2}"])
+    world.settle(ticks=0)
+    case_id = world.erase("ann")
+    for _ in range(80):
+        world.tick(86_400 / 2)
+        for role in ("intake", "coordinator", "notary"):
+            world.step(role, 50)
+    assert world.status(case_id) == "partially_completed"
+    before = len(world.broker.events("confirmations.app"))
+    world.settle(ticks=3)
+    assert said_since(world, before) == ["reopened", "planned", "partially_completed", "completed"]
+    world.check_ledger(case_id)
+
+
+def test_what_is_found_while_an_earlier_plan_is_carried_out_reopens_an_overdue_case_once() -> None:
+    """The stages of the earlier plan had ended it again while the later one still collected."""
+    world = World()
+    world.register("photo", subjects=["ann"])
+    world.settle(ticks=0)
+    world.answers["photos"] = lambda _: []
+    case_id = world.erase("ann")
+    for _ in range(80):
+        world.tick(86_400 / 2)
+        world.settle(ticks=0)
+    world.register("second", subjects=["ann"])
+    for _ in range(6):
+        world.settle(ticks=0)
+        world.tick(1)
+    before = len(world.broker.events("confirmations.app"))
+    world.register("third", subjects=["ann"])
+    world.settle(ticks=0)
+    world.answers.clear()
+    world.settle(ticks=0)
+    world.register("fourth", subjects=["ann"])
+    for _ in range(20):
+        world.settle(ticks=0)
+        world.tick(2)
+    assert said_since(world, before).count("reopened") == said_since(world, before).count("planned") == 1
+    world.check_ledger(case_id)
+
+
+def test_a_case_that_is_reopened_before_its_due_date_ends_at_it_whoever_is_away() -> None:
+    world = World(step_nodes=2)
+    world.register("photo", subjects=["ann"])
+    world.settle(ticks=0)
+    case_id = world.erase("ann")
+    world.settle(ticks=2)
+    assert world.status(case_id) == "completed"
+    world.register("late-0", subjects=["ann"])
+    for number in range(1, 8):
+        world.register(f"late-{number}", parents=[f"late-{(number - 1) // 2}"])
+    for role in ("indexer", "coordinator", "resolver", "coordinator"):
+        world.step(role, 50)
+    assert world.status(case_id) == "resolving"
+    for _ in range(80):
+        world.tick(86_400 / 2)
+        for role in ("intake", "coordinator", "notary"):
+            world.step(role, 50)
+    assert world.status(case_id) == "partially_completed"
+    world.settle(ticks=3)
+    assert world.status(case_id) == "completed"
+    world.check_ledger(case_id)

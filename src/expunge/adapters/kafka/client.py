@@ -7,7 +7,7 @@ one makes another; while the broker is away making one fails, in a few seconds, 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -71,7 +71,7 @@ class _Patient(KafkaNetClient):  # type: ignore[misc]
         return max(LOOK_AGAIN_MS, 1000 * float(super().connection_delay(node_id)))
 
 
-def connected(make: Callable[..., Any], settings: dict[str, Any]) -> Any:
+def connected(make: Any, settings: dict[str, Any]) -> Any:
     """A client that has reached the broker.
 
     One that does not is left by the library with its thread and its sockets: they are closed here, or an outage of some
@@ -83,6 +83,9 @@ def connected(make: Callable[..., Any], settings: dict[str, Any]) -> Any:
         opened.append(_Patient(**given))
         return opened[-1]
 
+    if unknown := sorted(settings.keys() - make.DEFAULT_CONFIG.keys()):
+        text = f"kafka.options: {make.__name__} of kafka-python has no setting {', '.join(unknown)}"
+        raise ConfigurationError(f"{text}: correct its name, or take it out")
     try:
         return make(**settings, kafka_client=remembered)
     except BaseException:

@@ -143,7 +143,7 @@ class Coordinator:
             return True
 
     def _hear(self, view: View, message: Message, cause: Cause, waves: Waves) -> None:
-        """Look up who decides on a message: its type says so, or whatever has its key."""
+        """Look up who decides on a message: its type says so."""
         if isinstance(message, ThawOn):  # a case goes on that nothing holds up any more
             return
         if isinstance(message, Froze):  # it had to wait itself, for there were too many

@@ -190,7 +190,7 @@ class View:
 
     def aggregate_of(self, message: CaseEvent) -> Aggregate:
         """What a message is for. One for nobody is a case's to refuse."""
-        other = message.stands_for_cases
+        other = message.or_else
         if other is None or self.is_there(message.key):
             return message.aggregate
         known = self.retraining if other is Aggregate.RETRAINING else self.rate

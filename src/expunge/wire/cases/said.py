@@ -52,9 +52,9 @@ class CaseEvent(Value):
     """A message on `cases`. Which aggregate it is for is said by its type, and by its key which one of them."""
 
     aggregate: ClassVar[Aggregate]
-    stands_for_cases: ClassVar[Aggregate | None] = None
-    """Outside, an aggregate that stands for several cases is spoken to as if it were one: of a message for a case whose
-    key is no case's, this one hears, if the key is its own."""
+    or_else: ClassVar[Aggregate | None] = None
+    """Who hears a message for a case where the key is no case's but that of such an aggregate: outside, one that stands
+    for several cases is spoken to as if it were a case."""
 
     @property
     def key(self) -> str:
@@ -77,13 +77,13 @@ class ForCase(CaseEvent):
 class ForCaseOrModel(ForCase):
     """A message for a case, or for a model that is made anew for several."""
 
-    stands_for_cases = Aggregate.RETRAINING
+    or_else = Aggregate.RETRAINING
 
 
 class ForCaseOrGroup(ForCase):
     """A message for a case, or for the group in which plans of several wait."""
 
-    stands_for_cases = Aggregate.RATE
+    or_else = Aggregate.RATE
 
 
 class ForEverybody(CaseEvent):

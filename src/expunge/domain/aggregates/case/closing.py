@@ -16,7 +16,7 @@ from expunge.domain.planning.policy.rules import NotFound
 from expunge.domain.scope import ScopeKind
 from expunge.domain.vocabulary import DEFERRALS, OPEN, OVER, RESTRICTING, UNDONE, Claim, Status
 
-_DONE = frozenset({Status.COMPLETED, Status.COMPLETED_WITH_DEFERRALS})
+DONE = frozenset({Status.COMPLETED, Status.COMPLETED_WITH_DEFERRALS})
 
 
 class Closed(CaseFact):
@@ -45,7 +45,7 @@ class Reopened(CaseFact):
 def conclude(turn: Turn) -> None:
     """Close the case if nothing stands in the way, or say at the due date what is missing."""
     status = _status(turn.case, turn.policy.not_found)
-    again = turn.case.status in _DONE and turn.case.count(UNDONE) and not turn.case.cancelling
+    again = turn.case.status in DONE and turn.case.count(UNDONE) and not turn.case.cancelling
     if status is None and again:
         turn.record(Reopened(status=Status.PURGING))
         confirm.say(turn, "reopened")
@@ -61,11 +61,9 @@ def conclude(turn: Turn) -> None:
 def _status(case: Case, misses: NotFound) -> Status | None:
     """The final state that holds now; None while the case must go on."""
     walking = case.open_generation is not None or not all(generation.done for generation in case.generations)
-    if case.status is Status.RESOLVING and case.open_generation is not None and len(case.generations) > 1:
-        return None  # it was reopened by what is being planned: it ends once more when that is, and not at each answer
     if case.dry_run or case.cancelling or case.status in OVER or ((walking or case.watermark) and not case.overdue):
         return None
-    if case.status in _DONE and not case.count(UNDONE) and (walking or case.watermark):
+    if case.status in DONE and not case.count(UNDONE) and (walking or case.watermark):
         return None  # what a late walk looks for may not be there: until it is found, nothing is missing
     if walking or case.watermark or case.count(UNDONE) or too_many_misses(case, misses):
         failed = not case.unfinished and _answerable(case) and not (walking or case.watermark)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from expunge.domain.aggregates.case import approval, confirm, decisions, watermark
 from expunge.domain.aggregates.case.chunks import LETTERS, ChunkState
-from expunge.domain.aggregates.case.closing import Reopened
+from expunge.domain.aggregates.case.closing import DONE, Reopened
 from expunge.domain.aggregates.case.effects import StartTask
 from expunge.domain.aggregates.case.fact import CaseFact, Chunks, recounted
 from expunge.domain.aggregates.case.state import Case, Generation, HeldBack
@@ -18,7 +18,7 @@ from expunge.domain.limits import CONTAINERS_PER_TASK, FOUND_PER_TASK
 from expunge.domain.planning.chunks import ChunkSummary, command_id, plan_digest
 from expunge.domain.scope import Arrival
 from expunge.domain.values import Hex
-from expunge.domain.vocabulary import FINAL, OPEN, OVER, Action, Claim, Status
+from expunge.domain.vocabulary import OPEN, OVER, Action, Claim, Status
 from expunge.wire.cases.case import Planned
 from expunge.wire.tasks import Found, PlannedStatus, TaskKind, pack, task_id
 
@@ -195,9 +195,8 @@ def take_answer(turn: Turn, message: Planned) -> None:
     known = any(message.task_id in each.answered for each in turn.case.generations)
     if known and not new and not awaited:
         return
-    if new and turn.case.status in FINAL:
-        turn.record(Reopened())
-        confirm.say(turn, "reopened")
+    if new and turn.case.status in DONE:
+        _reopen(turn)
     number = generation.number if generation else turn.case.generation.number + 1
     if generation is None:
         _announce(turn, number, message.task_id)
@@ -263,7 +262,14 @@ def _plan_containers(turn: Turn, number: int, pending: dict[str, int]) -> None:
             turn.emit(StartTask(TaskKind.CONTAINERS, task, number, nodes=nodes, returned=returned))
 
 
+def _reopen(turn: Turn) -> None:
+    turn.record(Reopened())
+    confirm.say(turn, "reopened")
+
+
 def _fix(turn: Turn, number: int) -> None:
+    if turn.case.status is Status.PARTIALLY_COMPLETED:  # at its due date; it ends once more with this plan
+        _reopen(turn)
     generation = turn.case.generation
     plan = plan_digest(turn.case.case_id, number, turn.digests(number))
     turn.record(
