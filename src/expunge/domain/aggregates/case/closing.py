@@ -38,8 +38,9 @@ class Reopened(CaseFact):
     status: Status = Status.RESOLVING
 
     def change(self, case: Case) -> Case:
-        """It goes on."""
-        return case.model_copy(update={"status": self.status})
+        """It goes on, with what is being planned if that is why."""
+        after, planning = case.model_copy(update={"status": self.status}), case.open_generation
+        return after.with_generation(planning.number, reopened=True) if planning else after
 
 
 def conclude(turn: Turn) -> None:

@@ -195,11 +195,11 @@ def take_answer(turn: Turn, message: Planned) -> None:
     known = any(message.task_id in each.answered for each in turn.case.generations)
     if known and not new and not awaited:
         return
-    if new and turn.case.status in DONE:
-        _reopen(turn)
     number = generation.number if generation else turn.case.generation.number + 1
     if generation is None:
         _announce(turn, number, message.task_id)
+    if new and turn.case.status in DONE:
+        _reopen(turn)
     turn.record(
         TaskAnswered(
             generation=number,
@@ -268,7 +268,8 @@ def _reopen(turn: Turn) -> None:
 
 
 def _fix(turn: Turn, number: int) -> None:
-    if turn.case.status is Status.PARTIALLY_COMPLETED:  # at its due date; it ends once more with this plan
+    ended = turn.case.status is Status.PARTIALLY_COMPLETED  # at its due date: it ends once more with this plan
+    if ended and not turn.case.generation.reopened:
         _reopen(turn)
     generation = turn.case.generation
     plan = plan_digest(turn.case.case_id, number, turn.digests(number))

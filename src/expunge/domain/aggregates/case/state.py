@@ -60,6 +60,8 @@ class Generation(Value):
     stage_ends_at: datetime | None = None
     done: bool = False
     """Every stage has ended."""
+    reopened: bool = False
+    """The case was reopened for it: that is said once."""
 
     @field_serializer("announced", "answered")
     def _sorted(self, ids: frozenset[str]) -> list[str]:
