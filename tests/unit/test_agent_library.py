@@ -495,6 +495,20 @@ def test_one_that_died_a_moment_ago_is_waited_for(lab: Lab) -> None:
     assert lab.broker.committed == 1
 
 
+def test_one_that_waits_for_another_stops_when_told(lab: Lab) -> None:
+    """It looked at the other for eight seconds more, as fast as it could."""
+    lab.broker.others = 1
+    lab.broker.waiting = [commanded(data())]
+    waits: list[float] = []
+
+    def told_to_stop(seconds: float) -> bool:
+        waits.append(seconds)
+        return True
+
+    lab.agent.turn(told_to_stop)
+    assert (len(waits), lab.system.tried, lab.broker.committed) == (1, [], 0)
+
+
 def test_a_paused_process_that_wakes_does_nothing_that_was_withdrawn(lab: Lab) -> None:
     """core 15 and r27: another had answered the withdrawal while it slept, and it purged what it had in its hands."""
 

@@ -115,7 +115,8 @@ class Agent:
         """One batch of commands, or one wait for them; then what was promised for now."""
         records: list[Record] = []
         try:
-            self._be_alone(wait)
+            if not self._is_alone and not self._be_alone(wait):
+                return
             held = self._records.revocations
             self._gather(records)
             self._serve(self._read(records), held)
@@ -134,21 +135,28 @@ class Agent:
                 raise
             self._pause(records, error, wait)
 
-    def _be_alone(self, wait: Callable[[float], object]) -> None:
-        """Once, before the first command is read: whoever was killed a moment ago counts until its session ends."""
-        if self._is_alone:
-            return
+    def _be_alone(self, wait: Callable[[float], object]) -> bool:
+        """Once, before the first command is read: whoever was killed a moment ago counts until its session ends.
+
+        False when it was told to stop meanwhile (`wait` says so, as `threading.Event.wait` does).
+        """
         if not self._topics.partitions(self._commands):  # a topic that is missing says so itself
-            return
+            return True
         patience = self._clock.seconds() + 2 * self._session_seconds
+        is_first = True
         while self._topics.members(self._group):
             if self._clock.seconds() >= patience:
                 raise ConfigurationError(
                     f"another process serves {self._system} already (group {self._group}): stop it first. One process "
                     "serves a system, for what was done is remembered in its own state file"
                 )
-            wait(0.5)
+            if is_first:
+                log.info("waits for another process of its system to end", system=self._system)
+            is_first = False
+            if wait(0.5):
+                return False
         self._is_alone = True
+        return True
 
     def _pause(self, records: Sequence[Record], error: Unavailable, wait: Callable[[float], object]) -> None:
         """Back to the start of the batch, and a rest that depends on nobody; see `runtime.loop`."""

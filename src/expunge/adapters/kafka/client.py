@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka import errors as kafka_errors
 from kafka.net.compat import KafkaNetClient
 
@@ -37,6 +38,15 @@ PERMANENT = (
 """Errors that trying again does not mend."""
 
 
+KNOWN: frozenset[str] = frozenset().union(
+    *(client.DEFAULT_CONFIG for client in (KafkaProducer, KafkaConsumer, KafkaAdminClient))
+)
+"""Settings that one of the library's clients has; what another does not have is not for it."""
+SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+OURS = ("bootstrap_servers", "group_id", "client_id")
+"""What is configured elsewhere, and would be two things at once."""
+
+
 @contextmanager
 def translated(doing: str) -> Iterator[None]:
     """Turn the client's exceptions into Expunge's; `doing` says what was tried, without ids."""
@@ -49,7 +59,16 @@ def translated(doing: str) -> Iterator[None]:
 
 
 def common(bootstrap_servers: str, options: dict[str, Any]) -> dict[str, Any]:
-    """What every client is given: addresses, and the operator's security settings under kafka-python's names."""
+    """What every client is given: addresses, and the operator's security settings under kafka-python's names.
+
+    Raises:
+        ConfigurationError: a setting says what is configured elsewhere, or a protocol that is none: the library would
+            speak without encryption then, and say nothing.
+    """
+    if twice := sorted(set(OURS) & options.keys()):
+        raise ConfigurationError(f"kafka.options: {', '.join(twice)} is configured elsewhere: take it out")
+    if options.get("security_protocol", SECURITY_PROTOCOLS[0]) not in SECURITY_PROTOCOLS:
+        raise ConfigurationError(f"kafka.options: security_protocol is one of {', '.join(SECURITY_PROTOCOLS)}")
     return {
         "bootstrap_servers": bootstrap_servers.split(","),
         # The default of 30 s keeps a client away from its group long after a lone broker answers again.
@@ -83,11 +102,12 @@ def connected(make: Any, settings: dict[str, Any]) -> Any:
         opened.append(_Patient(**given))
         return opened[-1]
 
-    if unknown := sorted(settings.keys() - make.DEFAULT_CONFIG.keys()):
-        text = f"kafka.options: {make.__name__} of kafka-python has no setting {', '.join(unknown)}"
+    if unknown := sorted(settings.keys() - KNOWN):
+        text = f"kafka.options: kafka-python has no setting {', '.join(unknown)}"
         raise ConfigurationError(f"{text}: correct its name, or take it out")
+    mine = {name: value for name, value in settings.items() if name in make.DEFAULT_CONFIG}
     try:
-        return make(**settings, kafka_client=remembered)
+        return make(**mine, kafka_client=remembered)
     except BaseException:
         for each in opened:
             with contextlib.suppress(kafka_errors.KafkaError, OSError, RuntimeError):
