@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from kafka.partitioner.default import murmur2 as client_murmur2
 
+from expunge.adapters.kafka.client import common, connected
 from expunge.adapters.kafka.records import TolerantBatch
 from expunge.domain.events import Record
 from expunge.domain.partition import murmur2
+from expunge.errors import ConfigurationError
 
 
 class BadName(str):
@@ -82,3 +84,35 @@ def test_what_only_looks_like_an_unreadable_record_is_an_ordinary_one() -> None:
 @pytest.mark.parametrize("text", ["21", "foobar", "a-little-bit-long-string", "ünï", ""])
 def test_murmur2_is_the_clients(text: str) -> None:
     assert murmur2(text.encode()) == client_murmur2(text.encode()) & 0xFFFFFFFF
+
+
+# What an operator sets
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"security_protocol": "ssl"}, "security_protocol is one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL"),
+        ({"group_id": "mine"}, "group_id is configured elsewhere: take it out"),
+        ({"bootstrap_servers": "b:9092", "client_id": "x"}, "bootstrap_servers, client_id is configured elsewhere"),
+    ],
+)
+def test_a_setting_that_would_be_misunderstood_is_refused(options: dict[str, str], says: str) -> None:
+    """The library spoke without encryption where the protocol's name was misspelt, and said nothing."""
+    with pytest.raises(ConfigurationError, match=says):
+        common("localhost:9092", options)
+
+
+def test_each_client_is_given_the_settings_that_it_has() -> None:
+    """An option of consumers alone ended whoever asked for the topics."""
+
+    class Client:
+        DEFAULT_CONFIG = {"linger_ms": 0}
+
+        def __init__(self, **given: object) -> None:
+            self.given = given
+
+    made = connected(Client, {"linger_ms": 5, "fetch_min_bytes": 1})
+    assert made.given.keys() == {"linger_ms", "kafka_client"}
+    with pytest.raises(ConfigurationError, match="kafka-python has no setting linger_s: correct its name"):
+        connected(Client, {"linger_s": 5})
