@@ -236,6 +236,14 @@ def standing(expunge: Installation) -> list[Standing]:
     return [expunge.cases.standing(partition) for partition in range(expunge.settings.kafka.partitions)]
 
 
+ENDS = ("expunge.emission.resumed.v1", "expunge.hold.released.v1")
+"""Words that end what another began."""
+
+
+def _effect(kind: str) -> str:
+    return "what it alone kept back goes out now" if kind in ENDS else "no system may act against it any more"
+
+
 def await_word(
     expunge: Installation,
     said: SaidWord,
@@ -276,7 +284,7 @@ def await_word(
     elif in_vain and (in_force or not seconds):
         say_error(f"it was said; {in_vain}")
     elif in_force:
-        console.print("in force: every process has heard it, and no system may act against it any more", style="green")
+        console.print(f"in force: every process has heard it, and {_effect(said.event.type)}", style="green")
     else:
         quiet_console.print(
             f"said, and not in force yet: {missing} partitions have not heard it, and systems hold commands of "
