@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from kafka.partitioner.default import murmur2 as client_murmur2
 
-from expunge.adapters.kafka.client import common, connected
+from expunge.adapters.kafka.client import common
 from expunge.adapters.kafka.records import TolerantBatch
 from expunge.domain.events import Record
 from expunge.domain.partition import murmur2
@@ -93,8 +93,9 @@ def test_murmur2_is_the_clients(text: str) -> None:
     ("options", "says"),
     [
         ({"security_protocol": "ssl"}, "security_protocol is one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL"),
-        ({"group_id": "mine"}, "group_id is configured elsewhere: take it out"),
-        ({"bootstrap_servers": "b:9092", "client_id": "x"}, "bootstrap_servers, client_id is configured elsewhere"),
+        ({"linger_s": 1}, "linger_s is not among the settings of connections and security"),
+        ({"group_instance_id": "one"}, "group_instance_id is not among"),
+        ({"bootstrap_servers": "b:9092", "kafka_client": "x"}, "bootstrap_servers, kafka_client is not among"),
     ],
 )
 def test_a_setting_that_would_be_misunderstood_is_refused(options: dict[str, str], says: str) -> None:
@@ -103,16 +104,7 @@ def test_a_setting_that_would_be_misunderstood_is_refused(options: dict[str, str
         common("localhost:9092", options)
 
 
-def test_each_client_is_given_the_settings_that_it_has() -> None:
-    """An option of consumers alone ended whoever asked for the topics."""
-
-    class Client:
-        DEFAULT_CONFIG = {"linger_ms": 0}
-
-        def __init__(self, **given: object) -> None:
-            self.given = given
-
-    made = connected(Client, {"linger_ms": 5, "fetch_min_bytes": 1})
-    assert made.given.keys() == {"linger_ms", "kafka_client"}
-    with pytest.raises(ConfigurationError, match="kafka-python has no setting linger_s: correct its name"):
-        connected(Client, {"linger_s": 5})
+def test_what_every_client_has_is_given_to_each() -> None:
+    given = common("a:1,b:2", {"client_id": "erasure", "sasl_mechanism": "PLAIN", "reconnect_backoff_max_ms": 50})
+    assert given["bootstrap_servers"] == ["a:1", "b:2"]
+    assert (given["client_id"], given["sasl_mechanism"], given["reconnect_backoff_max_ms"]) == ("erasure", "PLAIN", 50)

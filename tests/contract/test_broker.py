@@ -218,10 +218,14 @@ def test_a_broker_that_is_away_is_waited_for_and_a_setting_that_is_none_is_an_er
         away.topics.all()
     with pytest.raises(Unavailable):
         away.sender().send([message("k")])
-    wrong = broker("127.0.0.1:9", {"no.such.setting": 1}, "x.", client)
-    for say in (wrong.topics.all, lambda: wrong.sender().send([message("k")]), lambda: member(wrong).poll(0.1)):
+    uses: tuple[Callable[[Any], object], ...] = (
+        lambda wrong: wrong.topics.all(),
+        lambda wrong: wrong.sender().send([message("k")]),
+        lambda wrong: member(wrong).poll(0.1),
+    )
+    for use in uses:
         with pytest.raises(ConfigurationError, match=r"no\.such\.setting"):
-            say()
+            use(broker("127.0.0.1:9", {"no.such.setting": 1}, "x.", client))
 
 
 def test_a_client_that_nobody_has_made_is_an_error_for_people() -> None:

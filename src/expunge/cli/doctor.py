@@ -74,7 +74,7 @@ def examine(expunge: Installation) -> list[Finding]:
         except Unavailable as error:
             findings.append(Finding(str(error), "start the server, or correct its address"))
         except ConfigurationError as error:
-            findings.append(Finding(str(error), "do what it says; `docs/configuration.md` has every setting"))
+            findings.append(Finding(str(error), "do what it says; `docs/configuration.md` lists the settings"))
         except NotUnderstood:
             mend = "run the version that wrote it: `expunge --version` says which this is"
             findings.append(Finding("Redis holds state that this version does not understand", mend))

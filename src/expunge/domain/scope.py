@@ -16,8 +16,8 @@ from expunge.domain.vocabulary import Kind
 class ScopeKind(StrEnum):
     """The kinds of request that become cases, and what each is about in the words of a policy."""
 
-    # A further kind is a row here, and one of its event in `wire.requests.REQUESTS`: what publishers may ask, how far
-    # it reaches, the command line, and the words of a policy follow. It needs a scene at the end of `tools/story.py`.
+    # A further kind is a row here, and one of its event in `wire.requests.REQUESTS`: what publishers may ask, the
+    # command line, and how a policy speaks of it follow. It needs a scene in `tools/story.py`.
     about: About
 
     def __new__(cls, value: str, about: About) -> Self:

@@ -38,13 +38,13 @@ PERMANENT = (
 """Errors that trying again does not mend."""
 
 
-KNOWN: frozenset[str] = frozenset().union(
-    *(client.DEFAULT_CONFIG for client in (KafkaProducer, KafkaConsumer, KafkaAdminClient))
+OURS = frozenset({"bootstrap_servers", "kafka_client"})
+"""What an operator says elsewhere, or not at all."""
+SHARED: frozenset[str] = frozenset.intersection(
+    *(frozenset(client.DEFAULT_CONFIG) for client in (KafkaProducer, KafkaConsumer, KafkaAdminClient))
 )
-"""Settings that one of the library's clients has; what another does not have is not for it."""
+"""Settings that every client of the library has: security, sockets, time limits. What one alone has is Expunge's."""
 SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
-OURS = ("bootstrap_servers", "group_id", "client_id")
-"""What is configured elsewhere, and would be two things at once."""
 
 
 @contextmanager
@@ -62,11 +62,12 @@ def common(bootstrap_servers: str, options: dict[str, Any]) -> dict[str, Any]:
     """What every client is given: addresses, and the operator's security settings under kafka-python's names.
 
     Raises:
-        ConfigurationError: a setting says what is configured elsewhere, or a protocol that is none: the library would
-            speak without encryption then, and say nothing.
+        ConfigurationError: a setting is not one that the library's clients share, or a protocol is none: the library
+            would speak without encryption then, and say nothing.
     """
-    if twice := sorted(set(OURS) & options.keys()):
-        raise ConfigurationError(f"kafka.options: {', '.join(twice)} is configured elsewhere: take it out")
+    if wrong := sorted(options.keys() - (SHARED - OURS)):
+        text = f"kafka.options: {', '.join(wrong)} is not among the settings of connections and security"
+        raise ConfigurationError(f"{text} that kafka-python's clients share: correct its name, or take it out")
     if options.get("security_protocol", SECURITY_PROTOCOLS[0]) not in SECURITY_PROTOCOLS:
         raise ConfigurationError(f"kafka.options: security_protocol is one of {', '.join(SECURITY_PROTOCOLS)}")
     return {
@@ -102,12 +103,8 @@ def connected(make: Any, settings: dict[str, Any]) -> Any:
         opened.append(_Patient(**given))
         return opened[-1]
 
-    if unknown := sorted(settings.keys() - KNOWN):
-        text = f"kafka.options: kafka-python has no setting {', '.join(unknown)}"
-        raise ConfigurationError(f"{text}: correct its name, or take it out")
-    mine = {name: value for name, value in settings.items() if name in make.DEFAULT_CONFIG}
     try:
-        return make(**mine, kafka_client=remembered)
+        return make(**settings, kafka_client=remembered)
     except BaseException:
         for each in opened:
             with contextlib.suppress(kafka_errors.KafkaError, OSError, RuntimeError):
