@@ -16,8 +16,7 @@ import typer  # noqa: E402 - the width of the terminal is read when it is import
 from typer.testing import CliRunner  # noqa: E402
 
 from expunge.cli.app import app  # noqa: E402 - the tree is not installed as a package
-
-PAGE = ROOT / "docs" / "commands.md"
+from tools.pages import write_or_compare  # noqa: E402
 
 
 def paths(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -37,17 +36,5 @@ def page() -> str:
     return "\n".join(parts)
 
 
-def main() -> int:
-    """Write, or with --check compare."""
-    wanted = page()
-    if "--check" not in sys.argv:
-        PAGE.write_text(wanted)
-    elif not PAGE.exists() or PAGE.read_text() != wanted:
-        print("docs/commands.md is not what the commands say: run `make fix`, and read what changed")
-        return 1
-    print("commands: the page agrees with the code")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_compare("commands", page()))

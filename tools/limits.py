@@ -11,8 +11,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from expunge.domain import limits  # noqa: E402 - the tree is not installed as a package
+from tools.pages import write_or_compare  # noqa: E402
 
-PAGE = ROOT / "docs/limits.md"
 ABOUT = """# Limits
 
 Every bound of what comes from outside, of what is remembered, and of what one message leads to. None can be set: what
@@ -47,18 +47,5 @@ def words(text: str) -> dict[str, str]:
     return found
 
 
-def main() -> int:
-    """Write the page, or say whether it is what the code says."""
-    wanted = page()
-    if "--check" not in sys.argv:
-        PAGE.write_text(wanted)
-        return 0
-    if PAGE.exists() and PAGE.read_text() == wanted:
-        sys.stdout.write("limits: the page agrees with the code\n")
-        return 0
-    sys.stderr.write("docs/limits.md is not what the code says: run python tools/limits.py\n")
-    return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_compare("limits", page()))

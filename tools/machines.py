@@ -28,9 +28,9 @@ from expunge.domain.partition import partition_of  # noqa: E402
 from expunge.domain.planning.policy.models import Models  # noqa: E402
 from expunge.domain.planning.policy.rules import DispositionRule  # noqa: E402
 from tests.simulation import PARTITIONS, World, honest, receipt  # noqa: E402
+from tools.pages import write_or_compare  # noqa: E402
 from tools.story import story  # noqa: E402
 
-PAGE = ROOT / "docs" / "machines.md"
 Steps = dict[tuple[str, str], set[str]]
 
 
@@ -264,19 +264,5 @@ What it covers goes from any open answer to `held`, and back when no other hold 
 """
 
 
-def main() -> int:
-    """Write, or with --check compare."""
-    wanted = page()
-    if "--check" in sys.argv:
-        if not PAGE.exists() or PAGE.read_text() != wanted:
-            print("docs/machines.md is not what the code does: run `make fix`")
-            return 1
-        print("machines: the pictures agree with the code")
-        return 0
-    PAGE.write_text(wanted)
-    print("machines: docs/machines.md written")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_compare("machines", page()))

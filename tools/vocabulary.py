@@ -17,8 +17,7 @@ from expunge.domain.vocabulary import ANSWERS, CONTAINERS, Action, Claim, Kind, 
 from expunge.ports import GaugeName, MetricName  # noqa: E402
 from expunge.wire.registrations import REGISTRATIONS  # noqa: E402
 from expunge.wire.requests import REQUESTS  # noqa: E402
-
-PAGE = ROOT / "docs/vocabulary.md"
+from tools.pages import write_or_compare  # noqa: E402
 
 
 def page() -> str:
@@ -68,18 +67,5 @@ def _table(title: str, columns: tuple[str, ...], rows: list[tuple[str, str]]) ->
     return f"## {title}\n\n{head}" + "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
-def main() -> int:
-    """Write the page, or say whether it is what the code says."""
-    wanted = page()
-    if "--check" not in sys.argv:
-        PAGE.write_text(wanted)
-        return 0
-    if PAGE.exists() and PAGE.read_text() == wanted:
-        sys.stdout.write("vocabulary: the page agrees with the code\n")
-        return 0
-    sys.stderr.write("docs/vocabulary.md is not what the code says: run python tools/vocabulary.py\n")
-    return 1
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(write_or_compare("vocabulary", page()))
