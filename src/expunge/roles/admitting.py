@@ -10,14 +10,12 @@ from datetime import datetime
 
 from expunge.domain.admission import requests
 from expunge.domain.admission.door import Door, Origin
-from expunge.domain.digest import name
-from expunge.domain.events import CloudEvent, Event, Outgoing
+from expunge.domain.events import CloudEvent, Outgoing
 from expunge.domain.limits import MAX_PASSED_BYTES
 from expunge.errors import InvalidMessage
 from expunge.ports import Vault
-from expunge.roles.common import INTAKE, suppress_message
+from expunge.roles.common import INTAKE, on_cases, suppress_message
 from expunge.wire.cases.case import Receipted, RequestTaken
-from expunge.wire.cases.table import TYPE_OF
 from expunge.wire.cases.words import Control
 from expunge.wire.requests import GRANT, LIFT
 
@@ -68,12 +66,4 @@ def is_text(value: str) -> bool:
 
 def to_case(message: RequestTaken | Receipted | Control, time: datetime, source: str, cause: str) -> Outgoing:
     """An event on `cases`, named by what caused it (rule "time and ids")."""
-    kind = TYPE_OF[type(message)]
-    event = Event(
-        type=kind,
-        source=INTAKE,
-        id=name(source, cause, kind, message.case_id),
-        time=time,
-        data=message.model_dump(mode="json", exclude_defaults=True),
-    )
-    return Outgoing("cases", message.case_id, event)
+    return on_cases(message, time, INTAKE, message.case_id, cause=(source, cause), whole=False)

@@ -13,6 +13,7 @@ from expunge.domain.partition import partition_of
 from expunge.domain.planning.policy.rules import Policy
 from expunge.ports import Topics
 from expunge.wire.cases.case import Late, LateAsset
+from expunge.wire.cases.said import CaseEvent
 from expunge.wire.cases.suppression import Suppress
 from expunge.wire.cases.table import TYPE_OF
 from expunge.wire.confirmations import RequestRejected
@@ -21,6 +22,34 @@ from expunge.wire.tasks import Task
 INTAKE, COORDINATOR = "/expunge/intake", "/expunge/coordinator"
 POLICY_TYPE = "expunge.plan.policy.v1"
 TASK_TYPE = "expunge.walk.task.v1"
+
+
+def on_cases(
+    message: CaseEvent,
+    time: datetime,
+    source: str,
+    *content: str | int | bytes,
+    cause: tuple[str, ...] = (),
+    key: str = "",
+    partition: int | None = None,
+    whole: bool = True,
+) -> Outgoing:
+    """A message on `cases`, named by what it says or by what caused it: a repetition is the same event.
+
+    Args:
+        message: what is said.
+        time: when.
+        source: who says it.
+        content: what tells it from others of its type.
+        cause: source and id of the event that leads to it, where those name it (rule "time and ids").
+        key: of the aggregate that it is for, where the message itself is for all.
+        partition: of `cases`, where the key does not say.
+        whole: whether fields are written that hold their defaults.
+    """
+    kind, data = TYPE_OF[type(message)], message.model_dump(mode="json", exclude_defaults=not whole)
+    return Outgoing(
+        "cases", key or message.key, Event(kind, source, name(*cause, kind, *content), time, data), partition
+    )
 
 
 def rejection(publisher: str, *, key: str, time: datetime, data: dict[str, Any]) -> Outgoing:
@@ -38,21 +67,16 @@ def rejection(publisher: str, *, key: str, time: datetime, data: dict[str, Any])
 
 def suppress_message(message: Suppress, time: datetime, source: str) -> Outgoing:
     """Words for a suppression, to the one process that decides on it."""
-    kind = TYPE_OF[Suppress]
-    data = message.model_dump(mode="json", exclude_defaults=True)
-    identity = name(kind, message.suppression, *(str(sorted(word.model_dump().items())) for word in message.words))
-    return Outgoing("cases", message.suppression, Event(kind, source, identity, time, data))
+    words = (str(sorted(word.model_dump().items())) for word in message.words)
+    return on_cases(message, time, source, message.suppression, *words, whole=False)
 
 
 def late_messages(case_id: str, assets: Mapping[bytes, LateAsset], at: datetime, source: str) -> Iterable[Outgoing]:
     """Late assets of a case, named by what they are, so that a repetition is the same event."""
-    kind = TYPE_OF[Late]
     ordered = [assets[key] for key in sorted(assets)]
     for start in range(0, len(ordered), ASSETS_PER_MESSAGE):
         late = Late(case_id=case_id, assets=tuple(ordered[start : start + ASSETS_PER_MESSAGE]))
-        content = [asset.model_dump_json() for asset in late.assets]
-        event = Event(kind, source, name(kind, case_id, *content), at, late.model_dump(mode="json"))
-        yield Outgoing("cases", case_id, event)
+        yield on_cases(late, at, source, case_id, *(asset.model_dump_json() for asset in late.assets))
 
 
 def task_message(task: Task, now: datetime, source: str) -> Outgoing:

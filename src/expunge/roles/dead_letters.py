@@ -16,9 +16,9 @@ from expunge.domain.events import EARLIEST, Event, Outgoing, Record, decode
 from expunge.domain.limits import MAX_DEAD_LETTER_BYTES
 from expunge.errors import InvalidMessage
 from expunge.ports import Metrics, Refused, Vault
+from expunge.roles.common import on_cases
 from expunge.wire.cases.case import Froze
 from expunge.wire.cases.said import Place
-from expunge.wire.cases.table import TYPE_OF
 from expunge.wire.dead_letters import MessageSetAside
 
 POISON = "poison"
@@ -126,9 +126,7 @@ def froze(record: Record, topic: str, reason: str, place: Place, source: str) ->
         told = Froze(case_id=case_id, reason=reason, place=place)
     except (InvalidMessage, KeyError, TypeError, ValueError):
         return []
-    kind = TYPE_OF[Froze]
-    identity = name(kind, topic, _spell(place))
-    return [Outgoing("cases", case_id, Event(kind, source, identity, record.appended_at, told.model_dump()))]
+    return [on_cases(told, record.appended_at, source, topic, _spell(place))]
 
 
 def _spell(place: Place) -> str:

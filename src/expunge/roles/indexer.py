@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from expunge.domain.admission import registrations
 from expunge.domain.admission.door import Door
-from expunge.domain.digest import hidden, name
+from expunge.domain.digest import hidden
 from expunge.domain.events import Event, Outgoing, Record, decode, millis
 from expunge.domain.lineage.marks import Mark, MarkState, Met, Thing, has_returned, is_late
 from expunge.domain.lineage.row import (
@@ -34,10 +34,9 @@ from expunge.domain.scope import Arrival, data_source_node
 from expunge.domain.topics import read_by
 from expunge.errors import InvalidMessage
 from expunge.ports import Index, Made, Metrics, Put, Refused, Result, Said, Topics, Vault
-from expunge.roles.common import late_messages
+from expunge.roles.common import late_messages, on_cases
 from expunge.roles.dead_letters import DeadLetters, froze
 from expunge.wire.cases.case import HoldingKnown, LateAsset, LineageChanged
-from expunge.wire.cases.table import TYPE_OF
 
 SOURCE = "/expunge/indexer"
 STATED = "expunge.asset.stated.v1"
@@ -167,12 +166,12 @@ class Indexer:
             if each.statement.holding is None:
                 continue
             self._index.add_holding(each.key)
-            kind = TYPE_OF[HoldingKnown]
-            data = HoldingKnown(holding=each.key.hex()).model_dump(mode="json")
-            for partition in range(self._topics.partitions("cases")):
-                identity = name(kind, each.key, identity_of(each.statement.data()), partition)
-                event = Event(kind, SOURCE, identity, each.at, data)
-                outgoing.append(Outgoing("cases", each.key.hex(), event, partition))
+            told, key = HoldingKnown(holding=each.key.hex()), each.key.hex()
+            said = (each.key, identity_of(each.statement.data()))
+            outgoing += [
+                on_cases(told, each.at, SOURCE, *said, number, key=key, partition=number)
+                for number in range(self._topics.partitions("cases"))
+            ]
         return outgoing
 
     def _link_edges(self, stated: Sequence[_Stated], puts: Sequence[Put], met: dict[int, list[Met]]) -> None:
@@ -335,13 +334,8 @@ def _changed(puts: Iterable[Put], at: datetime) -> list[Outgoing]:
         for case_id, seen in put.watchers:
             if seen != put.raw[:DIGEST_BYTES]:
                 found[case_id].append(put.raw[:DIGEST_BYTES])
-    kind = TYPE_OF[LineageChanged]
     return [
-        Outgoing(
-            "cases",
-            case_id,
-            Event(kind, SOURCE, name(kind, case_id, *sorted(rows)), at, LineageChanged(case_id=case_id).model_dump()),
-        )
+        on_cases(LineageChanged(case_id=case_id), at, SOURCE, case_id, *sorted(rows))
         for case_id, rows in sorted(found.items())
     ]
 

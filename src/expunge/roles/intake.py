@@ -9,20 +9,18 @@ from typing import Any
 from expunge.domain.admission import controls, receipts
 from expunge.domain.admission.door import Door
 from expunge.domain.aggregates.standing import decide as hearing
-from expunge.domain.digest import name
-from expunge.domain.events import AsReceived, CloudEvent, Event, Outgoing, Record, decode
+from expunge.domain.events import AsReceived, CloudEvent, Outgoing, Record, decode
 from expunge.domain.limits import MAX_ID_CHARACTERS, MAX_PASSED_BYTES
 from expunge.domain.topics import INLETS_OF_ASSETS, read_by
 from expunge.errors import InvalidMessage
 from expunge.ports import Metrics, Progress, Refused, Result, Topics, Vault
 from expunge.roles.admitting import admit, check_names, is_text, to_case
 from expunge.roles.common import INTAKE as SOURCE
-from expunge.roles.common import plan_part, rejection
+from expunge.roles.common import on_cases, plan_part, rejection
 from expunge.roles.dead_letters import POISON, DeadLetters, froze
 from expunge.wire.cases.case import RequestSetAside
 from expunge.wire.cases.said import Place
 from expunge.wire.cases.suppression import Published
-from expunge.wire.cases.table import TYPE_OF
 from expunge.wire.cases.words import Control, HoldReadBack, HoldSaid, ThawSaid
 
 RECEIPTS = "receipts."
@@ -78,9 +76,7 @@ class Intake:
             return []
         publisher, case_id, data = about
         said = RequestSetAside(case_id=case_id, publisher=publisher, rejection=data)
-        kind = TYPE_OF[RequestSetAside]
-        told = Event(kind, SOURCE, name(kind, record.place), record.appended_at, said.model_dump())
-        return [Outgoing("cases", case_id, told)]
+        return [on_cases(said, record.appended_at, SOURCE, record.place)]
 
     def refused(self, refused: Refused) -> Sequence[Outgoing]:
         """See `ports.Role.refused`."""
@@ -112,14 +108,9 @@ class Intake:
             word = word.model_copy(update={"watermark": self._progress.end_offsets()})
         if isinstance(word, Control):
             return [to_case(word, record.appended_at, event.source, event.id)]
-        kind, data = TYPE_OF[type(word)], word.model_dump(mode="json")
+        cause, key = (event.source, event.id), hearing.word_of(word)
         return [
-            Outgoing(
-                "cases",
-                hearing.word_of(word),
-                Event(kind, SOURCE, name(event.source, event.id, kind, number), record.appended_at, data),
-                number,
-            )
+            on_cases(word, record.appended_at, SOURCE, number, cause=cause, key=key, partition=number)
             for number in range(self._topics.partitions("cases"))
         ]
 
@@ -180,10 +171,7 @@ def _read_back(record: Record) -> list[Outgoing]:
             )
     except (ValueError, KeyError, TypeError, InvalidMessage):
         return []
-    kind = TYPE_OF[Published]
-    identity = name(kind, read.suppression, record.place)
-    event = Event(kind, SOURCE, identity, record.appended_at, read.model_dump())
-    return [Outgoing("cases", read.suppression, event)]
+    return [on_cases(read, record.appended_at, SOURCE, read.suppression, record.place)]
 
 
 def _hold_read_back(record: Record) -> list[Outgoing]:
@@ -193,6 +181,4 @@ def _hold_read_back(record: Record) -> list[Outgoing]:
         read = HoldReadBack(hold_id=(record.key or b"").decode(), sequence=data["sequence"])
     except (ValueError, KeyError, TypeError, InvalidMessage):
         return []
-    kind = TYPE_OF[HoldReadBack]
-    event = Event(kind, SOURCE, name(kind, read.hold_id, record.place), record.appended_at, read.model_dump())
-    return [Outgoing("cases", read.hold_id, event)]
+    return [on_cases(read, record.appended_at, SOURCE, read.hold_id, record.place, key=read.hold_id)]

@@ -9,10 +9,9 @@ from datetime import datetime
 from expunge.domain.digest import name
 from expunge.domain.events import CloudEvent, Event, Outgoing, Record, millis
 from expunge.domain.values import Value
-from expunge.roles.common import COORDINATOR
+from expunge.roles.common import COORDINATOR, on_cases
 from expunge.wire import ledger
 from expunge.wire.cases.said import CaseEvent, SaidAt
-from expunge.wire.cases.table import TYPE_OF
 
 
 @dataclass(slots=True, repr=False)
@@ -69,18 +68,9 @@ class Cause:
     def say(
         self, message: CaseEvent, *content: str | int, key: str = "", partition: int | None = None, whole: bool = True
     ) -> Outgoing:
-        """A message on `cases` that it leads to.
-
-        Args:
-            message: what is said.
-            content: what tells it from others of its type that the same cause leads to.
-            key: of the aggregate that it is for, where the message itself is for all.
-            partition: of `cases`, where the key does not say.
-            whole: whether fields are written that hold their defaults.
-        """
-        kind, data = TYPE_OF[type(message)], message.model_dump(mode="json", exclude_defaults=not whole)
-        event = Event(kind, COORDINATOR, self.output(kind, *content), self.at, data)
-        return Outgoing("cases", key or message.key, event, partition)
+        """A message on `cases` that it leads to; see `on_cases`."""
+        cause = (self.event.source, self.event.id)
+        return on_cases(message, self.at, COORDINATOR, *content, cause=cause, key=key, partition=partition, whole=whole)
 
     def on_ledger(self, key: str, policy: str, facts: Iterable[tuple[int, Value]], at: datetime) -> Iterable[Outgoing]:
         """Facts on the ledger: named by aggregate and sequence, with what caused them and the policy."""

@@ -13,13 +13,12 @@ from pydantic import ValidationError
 from expunge.domain.admission.door import Door
 from expunge.domain.aggregates.case.chunks import EMISSION_REFUSED
 from expunge.domain.aggregates.decision import Context
-from expunge.domain.digest import name
-from expunge.domain.events import Event, Outgoing, Record, decode, unknown_member
+from expunge.domain.events import Outgoing, Record, decode, unknown_member
 from expunge.domain.limits import MAX_CASE_EVENT_BYTES
 from expunge.domain.topics import read_by
 from expunge.errors import ConfigurationError, Fenced, InvalidMessage, NotUnderstood, Unavailable
 from expunge.ports import CaseStore, Index, Metrics, Progress, Refused, Result, Tenure, Topics, Vault
-from expunge.roles.common import COORDINATOR
+from expunge.roles.common import COORDINATOR, on_cases
 from expunge.roles.coordinator.cases import Cases
 from expunge.roles.coordinator.cause import Cause, Waves
 from expunge.roles.coordinator.effects import Effects, is_command
@@ -33,7 +32,7 @@ from expunge.roles.coordinator.view import Unheard, View
 from expunge.roles.dead_letters import DeadLetters
 from expunge.wire.cases.case import Applied, EmissionRefused, Froze, ThawOn
 from expunge.wire.cases.said import Aggregate
-from expunge.wire.cases.table import TYPE_OF, TYPES, Message
+from expunge.wire.cases.table import TYPES, Message
 from expunge.wire.cases.words import ThawSaid
 
 
@@ -238,9 +237,7 @@ class Coordinator:
         case_id, command, attempt = (event.data[field] for field in ("case_id", "command_id", "attempt"))
         reason = f"{EMISSION_REFUSED}_{refused.reason}"
         said = EmissionRefused(case_id=case_id, command_id=command, attempt=attempt, reason=reason)
-        kind = TYPE_OF[EmissionRefused]
-        told = Event(kind, COORDINATOR, name(kind, command, attempt, refused.reason), event.time, said.model_dump())
-        return [*dead, Outgoing("cases", case_id, told)]
+        return [*dead, on_cases(said, event.time, COORDINATOR, command, attempt, refused.reason)]
 
     def write(self, result: Result) -> None:
         """Write each partition's batch under its position."""

@@ -12,12 +12,11 @@ import re
 from typing import NamedTuple
 
 from expunge.domain.aggregates.standing.state import Frozen
-from expunge.domain.digest import name
-from expunge.domain.events import CloudEvent, Event, Outgoing, Record, decode
+from expunge.domain.events import CloudEvent, Outgoing, Record, decode
 from expunge.domain.limits import MOST_PLACES
 from expunge.errors import InvalidMessage
 from expunge.ports import TimerKey
-from expunge.roles.common import COORDINATOR
+from expunge.roles.common import COORDINATOR, on_cases
 from expunge.roles.coordinator.cause import Cause
 from expunge.roles.coordinator.view import LATER, View
 from expunge.roles.dead_letters import DeadLetters
@@ -125,10 +124,8 @@ class Freezer:
         if isinstance(said, Reconsider):
             self._unsettle(view, frozenset(), frozenset({said.word}))
         mine = said.model_copy(update={"case_id": case_id})
-        kind = TYPE_OF[type(mine)]
-        identity = name(kind, case_id, record.place)
-        event = Event(kind, COORDINATOR, identity, record.appended_at, mine.model_dump(mode="json"))
-        told = Record("cases", record.partition, record.position, record.appended_at, None, event.encode())
+        said_to_it = on_cases(mine, record.appended_at, COORDINATOR, case_id, record.place)
+        told = Record("cases", record.partition, record.position, record.appended_at, None, said_to_it.value)
         view.set_aside(case_id, told)
 
     @staticmethod

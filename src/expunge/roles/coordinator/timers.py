@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from expunge.domain.digest import name
-from expunge.domain.events import Event, Outgoing, Record, stamp
+from expunge.domain.events import Outgoing, Record, stamp
 from expunge.domain.limits import MOST_FIRED, TIMERS_PER_TICK
 from expunge.ports import CaseStore, Progress, TimerKey
-from expunge.roles.common import COORDINATOR
+from expunge.roles.common import COORDINATOR, on_cases
 from expunge.roles.coordinator.view import LATER, View
 from expunge.wire.cases.case import Applied, TimerFired
-from expunge.wire.cases.table import TYPE_OF
 from expunge.wire.tasks import reached
 
 APPLIED = "applied"
@@ -85,7 +83,4 @@ class Timers:
 
 def _internal(message: TimerFired | Applied, now: datetime, partition: int, *content: str) -> Outgoing:
     """A message of the coordinator to itself, named by what it says, so that firing twice is one event."""
-    kind = TYPE_OF[type(message)]
-    identity = name(kind, message.case_id, *content)
-    event = Event(kind, COORDINATOR, identity, now, message.model_dump(mode="json"))
-    return Outgoing("cases", message.case_id, event, partition)
+    return on_cases(message, now, COORDINATOR, message.case_id, *content, partition=partition)
