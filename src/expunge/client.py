@@ -33,11 +33,9 @@ from expunge.domain.identity import check_size
 from expunge.domain.vocabulary import Kind, Regime
 from expunge.wire import inlets
 from expunge.wire.form import Inlet
-from expunge.wire.registrations import REGISTRATIONS, Registered
-from expunge.wire.requests import GRANT, REQUESTS, ConsentGranted, Request, RestrictionLifted
+from expunge.wire.registrations import DECLARED, MANY_REGISTERED, REGISTERED, REGISTRATIONS, REMOVED, Registered
+from expunge.wire.requests import GRANT, LIFT, REQUESTS, ConsentGranted, Request, RestrictionLifted
 
-REGISTERED, MANY = "expunge.asset.registered.v1", "expunge.assets.registered.v1"
-DECLARED = "expunge.holding.declared.v1"
 """Of a message with many assets."""
 
 
@@ -168,7 +166,7 @@ class Client:
 
     def remove(self, asset: str, system: str, reason: str = "") -> None:
         """Say that an asset is gone. It is a hint: a case commands it all the same."""
-        self._say("registrations", "expunge.asset.removed.v1", {"asset": asset, "system": system, "reason": reason})
+        self._say("registrations", REMOVED, {"asset": asset, "system": system, "reason": reason})
 
     def declare(
         self,
@@ -208,7 +206,7 @@ class Client:
 
     def lift(self, *people: Person, **about: Any) -> str:
         """A restriction ends."""
-        return self.request("expunge.processing.restriction_lifted.v1", _subjects(people), **about)
+        return self.request(LIFT, _subjects(people), **about)
 
     def withdraw(self, *data_sources: str, **about: Any) -> str:
         """Everything that came from these sources must go, and everything made from it."""
@@ -221,7 +219,7 @@ class Client:
     def grant(self, *people: Person, purposes: Sequence[str], received_at: datetime | None = None) -> None:
         """One person consents (again) to some purposes; it opens no case."""
         said = _subjects(people) | {"purposes": list(purposes), "received_at": self._moment(received_at)}
-        self._say("requests", "expunge.consent.granted.v1", said)
+        self._say("requests", GRANT, said)
 
     def request(
         self,
@@ -277,7 +275,7 @@ class Client:
 
 
 def _registration(assets: list[dict[str, Any]]) -> tuple[str, dict[str, Any]]:
-    return (REGISTERED, assets[0]) if len(assets) == 1 else (MANY, {"assets": assets})
+    return (REGISTERED, assets[0]) if len(assets) == 1 else (MANY_REGISTERED, {"assets": assets})
 
 
 def _messages(said: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:

@@ -18,10 +18,8 @@ from expunge.domain.events import EARLIEST, CloudEvent, Position, Record, decode
 from expunge.domain.values import Hex
 from expunge.domain.vocabulary import Action, Kind
 from expunge.errors import InvalidMessage
-from expunge.wire.commands import CommandSubject, CommandTarget, PurgeCommanded, PurgeWithdrawn
+from expunge.wire.commands import COMMANDED, WITHDRAWN, CommandSubject, CommandTarget, PurgeCommanded, PurgeWithdrawn
 
-COMMANDED = "expunge.purge.commanded.v1"
-WITHDRAWN = "expunge.purge.withdrawn.v1"
 MAX_COMMAND_BYTES = 4_194_304
 UNSUPPORTED_ACTION, UNSUPPORTED_KIND, MALFORMED = "unsupported_action", "unsupported_kind", "malformed_command"
 

@@ -21,9 +21,9 @@ from expunge.domain.events import Record as Message
 from expunge.domain.vocabulary import ANSWERS, Action, Claim
 from expunge.errors import InvalidMessage
 from expunge.runtime.outage import Ticks
+from expunge.wire.commands import COMMANDED, WITHDRAWN
 from expunge.wire.receipts import Answer, Outcome, PurgeReceipted
 
-COMMANDED, WITHDRAWN = "expunge.purge.commanded.v1", "expunge.purge.withdrawn.v1"
 MANY = 500
 """Targets of the large command."""
 MAX_RECEIPT_BYTES = 900_000

@@ -29,9 +29,8 @@ from expunge.domain.events import Event, Outgoing, Record, stamp
 from expunge.domain.vocabulary import Claim
 from expunge.errors import ConfigurationError, Fenced, InvalidMessage, Unavailable
 from expunge.runtime.outage import Outage
-from expunge.wire.receipts import Answer
+from expunge.wire.receipts import RECEIPT, Answer
 
-RECEIPTED = "expunge.purge.receipted.v1"
 REST_SECONDS = 1.0
 START_SECONDS = 60.0
 RESULTS_BYTES = 700_000
@@ -365,8 +364,8 @@ class Agent:
             "performed_at": stamp(now),
             **fields,
         }
-        identity = name(RECEIPTED, word.command_id, word.attempt, sequence)
-        event = Event(RECEIPTED, f"/systems/{self._system}", identity, now, data)
+        identity = name(RECEIPT, word.command_id, word.attempt, sequence)
+        event = Event(RECEIPT, f"/systems/{self._system}", identity, now, data)
         return Outgoing(f"receipts.{self._system}", word.command_id, event)
 
 

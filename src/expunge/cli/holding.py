@@ -14,10 +14,9 @@ from expunge.domain.events import Event, Outgoing
 from expunge.domain.lineage.row import Holding, Row
 from expunge.domain.vocabulary import Kind
 from expunge.errors import ConfigurationError, InvalidMessage
-from expunge.wire.registrations import HoldingDeclared
+from expunge.wire.registrations import DECLARED, HoldingDeclared
 
 app = typer.Typer(help="Systems that find data themselves.", no_args_is_help=True)
-DECLARED = "expunge.holding.declared.v1"
 
 
 @app.callback()

@@ -44,6 +44,7 @@ from expunge.errors import ConfigurationError, InvalidMessage
 from expunge.ports import Offsets
 from expunge.wire import inlets
 from expunge.wire.form import Identity
+from expunge.wire.registrations import DECLARED, MANY_REGISTERED
 from expunge.wire.tasks import reached
 
 app = typer.Typer(help="The lineage index.", no_args_is_help=True)
@@ -207,9 +208,9 @@ def _lies_between(expunge: Installation, letter: dict[str, Any], before: Offsets
 
 
 def _message(source: str, batch: list[dict[str, Any]]) -> Outgoing:
-    (kind, data) = ("expunge.assets.registered.v1", {"assets": batch})
+    (kind, data) = (MANY_REGISTERED, {"assets": batch})
     if "holding" in batch[0]:
-        kind, data = "expunge.holding.declared.v1", batch[0]
+        kind, data = DECLARED, batch[0]
     identity = name(kind, json.dumps(batch, sort_keys=True))
     return Outgoing("registrations", identity, Event(kind, source, identity, SystemClock().now(), data))
 

@@ -16,7 +16,7 @@ from expunge.wire.cases.case import Late, LateAsset
 from expunge.wire.cases.said import CaseEvent
 from expunge.wire.cases.suppression import Suppress
 from expunge.wire.cases.table import TYPE_OF
-from expunge.wire.confirmations import RequestRejected
+from expunge.wire.confirmations import REJECTED, RequestRejected
 from expunge.wire.tasks import Task
 
 INTAKE, COORDINATOR = "/expunge/intake", "/expunge/coordinator"
@@ -54,11 +54,10 @@ def on_cases(
 
 def rejection(publisher: str, *, key: str, time: datetime, data: dict[str, Any]) -> Outgoing:
     """What a publisher hears of a request that cannot be taken."""
-    kind = "expunge.request.rejected.v1"
     event = Event(
-        type=kind,
+        type=REJECTED,
         source=INTAKE,
-        id=name(str(data["source"]), str(data["id"]), kind, str(data["reason"])),
+        id=name(str(data["source"]), str(data["id"]), REJECTED, str(data["reason"])),
         time=time,
         data=RequestRejected.model_validate(data).data(),
     )

@@ -19,11 +19,10 @@ from expunge.ports import Metrics, Refused, Vault
 from expunge.roles.common import on_cases
 from expunge.wire.cases.case import Froze
 from expunge.wire.cases.said import Place
-from expunge.wire.dead_letters import MessageSetAside
+from expunge.wire.dead_letters import SET_ASIDE, MessageSetAside
 
 POISON = "poison"
 RESOLVER = "/expunge/resolver"
-TYPE = "expunge.message.set_aside.v1"
 
 
 class DeadLetters:
@@ -105,7 +104,7 @@ class DeadLetters:
         )
         named = (content,) if place.offset < 0 else part
         event = Event(
-            type=TYPE,
+            type=SET_ASIDE,
             source=f"/expunge/{self._role}",
             id=name("dead-letter", self._role, _spell(place), reason, *named),
             time=time,

@@ -36,10 +36,10 @@ from expunge.errors import InvalidMessage
 from expunge.ports import Index, Made, Metrics, Put, Refused, Result, Said, Topics, Vault
 from expunge.roles.common import late_messages, on_cases
 from expunge.roles.dead_letters import DeadLetters, froze
+from expunge.wire.assets import STATED
 from expunge.wire.cases.case import HoldingKnown, LateAsset, LineageChanged
 
 SOURCE = "/expunge/indexer"
-STATED = "expunge.asset.stated.v1"
 STATEMENTS_PER_PART = 4000
 _UNKNOWN = Made(container=True, derived_ms=0)
 START = datetime.fromtimestamp(0, UTC)

@@ -37,3 +37,6 @@ class AssetStated(Outlet):
     command_id: Hex | None = None
     attributes: dict[str, str] = {}
     holding: HoldingStated | None = None
+
+
+STATED = "expunge.asset.stated.v1"

@@ -86,3 +86,6 @@ class PurgeWithdrawn(Outlet):
     """Of the last command of that id: the answer's, too."""
     reason: str
     """`cancel`, `pause`, `hold`, `regroup`, `granted`, or `nobody_waits` for a model."""
+
+
+COMMANDED, WITHDRAWN = "expunge.purge.commanded.v1", "expunge.purge.withdrawn.v1"

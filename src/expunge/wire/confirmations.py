@@ -111,3 +111,6 @@ MILESTONES: dict[str, type[CaseConfirmed]] = {
     "cancelled": CaseEnded,
     "restricted": CaseConfirmed,
 }
+
+
+REJECTED = "expunge.request.rejected.v1"

@@ -16,3 +16,6 @@ class MessageSetAside(Outlet):
     offset: int
     digest: str
     sealed: str | None = None
+
+
+SET_ASIDE = "expunge.message.set_aside.v1"

@@ -26,3 +26,6 @@ class HoldSet(Outlet):
     review_by: Stamp | None = None
     released_at: Stamp | None = None
     released_by: str | None = None
+
+
+HOLD_SET = "expunge.hold.set.v1"

@@ -7,22 +7,22 @@ from typing import Any
 from pydantic import BaseModel
 
 from expunge.wire import ledger
-from expunge.wire.assets import AssetStated
-from expunge.wire.commands import PurgeCommanded, PurgeWithdrawn
-from expunge.wire.confirmations import MILESTONES, RequestRejected
-from expunge.wire.dead_letters import MessageSetAside
-from expunge.wire.holds import HoldSet
-from expunge.wire.suppressions import SuppressionSet
+from expunge.wire.assets import STATED, AssetStated
+from expunge.wire.commands import COMMANDED, WITHDRAWN, PurgeCommanded, PurgeWithdrawn
+from expunge.wire.confirmations import MILESTONES, REJECTED, RequestRejected
+from expunge.wire.dead_letters import SET_ASIDE, MessageSetAside
+from expunge.wire.holds import HOLD_SET, HoldSet
+from expunge.wire.suppressions import SUPPRESSION_SET, SuppressionSet
 
 OUTLETS: dict[str, type[BaseModel]] = {
-    "expunge.purge.commanded.v1": PurgeCommanded,
-    "expunge.purge.withdrawn.v1": PurgeWithdrawn,
-    "expunge.hold.set.v1": HoldSet,
+    COMMANDED: PurgeCommanded,
+    WITHDRAWN: PurgeWithdrawn,
+    HOLD_SET: HoldSet,
     **{f"expunge.case.{milestone}.v1": model for milestone, model in MILESTONES.items()},
-    "expunge.request.rejected.v1": RequestRejected,
-    "expunge.message.set_aside.v1": MessageSetAside,
-    "expunge.asset.stated.v1": AssetStated,
-    "expunge.suppression.set.v1": SuppressionSet,
+    REJECTED: RequestRejected,
+    SET_ASIDE: MessageSetAside,
+    STATED: AssetStated,
+    SUPPRESSION_SET: SuppressionSet,
     **{kind: ledger.LedgerFact[fact] for kind, fact in ledger.FACTS.items()},  # type: ignore[valid-type]
 }
 """Event type -> data."""

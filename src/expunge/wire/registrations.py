@@ -99,10 +99,14 @@ class HoldingWithdrawn(Inlet):
     system: SystemName
 
 
+REGISTERED, MANY_REGISTERED = "expunge.asset.registered.v1", "expunge.assets.registered.v1"
+REMOVED = "expunge.asset.removed.v1"
+DECLARED = "expunge.holding.declared.v1"
+
 REGISTRATIONS: dict[str, type[Inlet]] = {
-    "expunge.asset.registered.v1": Registered,
-    "expunge.assets.registered.v1": RegisteredBatch,
-    "expunge.asset.removed.v1": Removed,
-    "expunge.holding.declared.v1": HoldingDeclared,
+    REGISTERED: Registered,
+    MANY_REGISTERED: RegisteredBatch,
+    REMOVED: Removed,
+    DECLARED: HoldingDeclared,
     "expunge.holding.withdrawn.v1": HoldingWithdrawn,
 }

@@ -22,3 +22,6 @@ class SuppressionSet(Outlet):
     data_source: str | None = None
     sequence: int
     entries: tuple[SuppressionEntry, ...]
+
+
+SUPPRESSION_SET = "expunge.suppression.set.v1"

@@ -28,6 +28,7 @@ from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing
 from expunge.domain.scope import SHARDS, Group, GroupKind, ScopeKind
 from expunge.errors import ExpungeError
+from expunge.wire.registrations import DECLARED, MANY_REGISTERED
 
 READY_SECONDS = 60
 CASE_SECONDS = 120
@@ -99,13 +100,13 @@ class Story:
         with self._bar() as progress:
             task = progress.add_task("registering what exists and what was made from what", total=len(every))
             now = self._clock.now()
-            kind = "expunge.holding.declared.v1"
+            kind = DECLARED
             first = Event(kind, "/demo/users", "users-db", now, self._demo.holding())
             expunge.sender.publish([Outgoing("registrations", "users", first)])
             for start in range(0, len(every), BATCH):
                 part = every[start : start + BATCH]
                 identity = name("demo", self._demo.prefix, start)
-                event = Event("expunge.assets.registered.v1", "/demo", identity, now, {"assets": part})
+                event = Event(MANY_REGISTERED, "/demo", identity, now, {"assets": part})
                 expunge.sender.publish([Outgoing("registrations", identity, event)])
             ends = expunge.topics.end_offsets()["registrations"]
             until = self._clock.seconds() + READY_SECONDS

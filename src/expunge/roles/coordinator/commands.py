@@ -20,6 +20,8 @@ from expunge.domain.vocabulary import Action
 from expunge.roles.common import COORDINATOR
 from expunge.wire.cases.case import Root
 from expunge.wire.commands import (
+    COMMANDED,
+    WITHDRAWN,
     CommandPerson,
     CommandSubject,
     CommandTarget,
@@ -28,8 +30,6 @@ from expunge.wire.commands import (
     PurgeWithdrawn,
 )
 
-COMMAND_TYPE = "expunge.purge.commanded.v1"
-WITHDRAWAL_TYPE = "expunge.purge.withdrawn.v1"
 NOT_COUNTED = "answer_does_not_count"
 """Said of a joint command, whose parties may have refused the last answer for several reasons."""
 _PLAIN = Detail()
@@ -102,7 +102,7 @@ def joint_command(state: Retraining, parties: Sequence[tuple[Root, Chunk]], leas
 def withdrawal(command: str, case_id: str, system: str, attempt: int, reason: str, now: datetime) -> Outgoing:
     """A command taken back. Its system remembers the id for good, and answers with what it had done by then."""
     said = PurgeWithdrawn(command_id=command, case_id=case_id, system=system, attempt=attempt, reason=reason)
-    event = Event(WITHDRAWAL_TYPE, COORDINATOR, name(WITHDRAWAL_TYPE, command), now, said.data())
+    event = Event(WITHDRAWN, COORDINATOR, name(WITHDRAWN, command), now, said.data())
     return Outgoing(f"commands.{system}", command, event)
 
 
@@ -114,8 +114,8 @@ def weight(chunk: Chunk, root: Root) -> int:
 
 
 def _sent(said: PurgeCommanded, now: datetime) -> Outgoing:
-    identity = name(COMMAND_TYPE, said.command_id, said.attempt)
-    event = Event(COMMAND_TYPE, COORDINATOR, identity, now, said.data())
+    identity = name(COMMANDED, said.command_id, said.attempt)
+    event = Event(COMMANDED, COORDINATOR, identity, now, said.data())
     return Outgoing(f"commands.{said.system}", said.command_id, event)
 
 

@@ -32,6 +32,7 @@ from expunge.wire.cases.rate import RateAsked, RateLeft
 from expunge.wire.cases.retraining import JoinAsked, LeaveAsked, Member, ScheduleAsked, retraining_id
 from expunge.wire.cases.suppression import PurposeWord, Suppress
 from expunge.wire.cases.table import CaseMessage
+from expunge.wire.commands import COMMANDED
 from expunge.wire.tasks import HoldAsked, Task, TaskKind, later_marks, pack, task_id
 
 PERSON_BYTES = 80
@@ -338,4 +339,4 @@ def _tell_rejected(asked: effect.TellRejected, told: Told) -> list[Outgoing]:
 
 def is_command(event: Event | None) -> bool:
     """Whether an event tells a system to purge something."""
-    return event is not None and event.type == commands.COMMAND_TYPE
+    return event is not None and event.type == COMMANDED

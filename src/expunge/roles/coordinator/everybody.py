@@ -23,9 +23,7 @@ from expunge.roles.coordinator.view import View
 from expunge.roles.dead_letters import DeadLetters
 from expunge.wire.cases.case import HoldingKnown, Reconsider
 from expunge.wire.cases.words import HoldReadBack, HoldSaid, ReleaseSaid, Said
-from expunge.wire.holds import HeldScope, HoldSet
-
-HOLD_TYPE = "expunge.hold.set.v1"
+from expunge.wire.holds import HOLD_SET, HeldScope, HoldSet
 
 
 class Everybody:
@@ -133,5 +131,5 @@ def _published(stands: Standing, hold_id: str, time: datetime) -> list[Outgoing]
         released_at=end.at if end else None,
         released_by=end.operator if end else None,
     )
-    event = Event(HOLD_TYPE, COORDINATOR, name(HOLD_TYPE, hold_id, sequence), time, said.data())
+    event = Event(HOLD_SET, COORDINATOR, name(HOLD_SET, hold_id, sequence), time, said.data())
     return [Outgoing("holds", hold_id, event)]

@@ -11,8 +11,7 @@ from expunge.roles.coordinator.cause import Cause, Waves
 from expunge.roles.coordinator.view import View
 from expunge.wire.cases.case import GrantedAgain
 from expunge.wire.cases.suppression import Published, Suppress
-
-SUPPRESSION_TYPE = "expunge.suppression.set.v1"
+from expunge.wire.suppressions import SUPPRESSION_SET
 
 
 class Suppressions:
@@ -34,6 +33,6 @@ class Suppressions:
 
 def _published(state: Suppression, cause: Cause) -> Outgoing:
     """As ingesters see it: the newest message of a key holds everything; a tombstone lifts it."""
-    identity = cause.output(SUPPRESSION_TYPE, state.suppression, state.sequence)
-    told = Event(SUPPRESSION_TYPE, COORDINATOR, identity, cause.at, state.published().data())
+    identity = cause.output(SUPPRESSION_SET, state.suppression, state.sequence)
+    told = Event(SUPPRESSION_SET, COORDINATOR, identity, cause.at, state.published().data())
     return Outgoing("suppressions", state.suppression, told if state.entries else None)

@@ -42,6 +42,7 @@ from expunge.roles.resolver.replacements import ReplacementJudge
 from expunge.roles.resolver.traversal import Bounds, Traversal, is_mine
 from expunge.wire.cases.case import Covered, HoldsSeen, Planned, ReplacementSeen
 from expunge.wire.cases.table import TYPE_OF
+from expunge.wire.registrations import REGISTERED
 from expunge.wire.tasks import Found, PlannedStatus, ReplacementVerdict, Task, TaskKind, reached, unpack
 
 SOURCE = "/expunge/resolver"
@@ -380,10 +381,9 @@ def _registration(task: Task, found: Found) -> Outgoing:
     """What a system found, as a registration of its own, made from what it was found in."""
     data: dict[str, object] = {"asset": found.asset, "kind": found.kind, "system": task.system}
     data |= {"parents": [found.parent]} if found.parent else {}
-    kind = "expunge.asset.registered.v1"
     identity = name("discovered", task.task_id, found.asset)
     # The broker's time is what counts; a repetition is the same message.
-    return Outgoing("registrations", task.case_id, Event(kind, SOURCE, identity, EARLIEST, data))
+    return Outgoing("registrations", task.case_id, Event(REGISTERED, SOURCE, identity, EARLIEST, data))
 
 
 def _parts(found: Sequence[Covered]) -> Iterator[tuple[Covered, ...]]:
