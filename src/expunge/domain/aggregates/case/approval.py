@@ -6,6 +6,7 @@ The guard keeps the company from being deleted by mistake. Operators approve tha
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from datetime import datetime
 
 from expunge.domain.aggregates.case import confirm
@@ -161,17 +162,16 @@ def _is_above(case: Case, row: Threshold, counted: Counter[tuple[str, str]]) -> 
     return any(n > row.more_than and n > row.share * known.get(system, 0) for system, n in by_system.items())
 
 
-def thresholds(turn: Turn, number: int) -> tuple[str, ...]:
-    """The ids of the thresholds that a plan lies above."""
-    return tuple(row.id for row in exceeded(turn.case, turn.case.numbered(number), turn.policy.guard))
-
-
-def ask(turn: Turn, number: int) -> None:
+def ask(turn: Turn, number: int, above: Sequence[Threshold]) -> None:
     """Let a plan that has just been fixed wait for operators, or have it counted with others, as policy says.
 
     A dry run ends with its plan: what it would wait for its `planned` has said.
+
+    Args:
+        turn: the decision in progress.
+        number: of the plan's generation.
+        above: the thresholds that it lies above.
     """
-    above = exceeded(turn.case, turn.case.numbered(number), turn.policy.guard)
     if turn.case.dry_run:
         return
     if not above:

@@ -283,8 +283,9 @@ def _fix(turn: Turn, number: int) -> None:
         )
     )
     approval.begin_grace(turn, number)
-    confirm.say(turn, "planned", plan_digest=plan, thresholds=approval.thresholds(turn, number))
-    approval.ask(turn, number)
+    above = approval.exceeded(turn.case, turn.case.numbered(number), turn.policy.guard)
+    confirm.say(turn, "planned", plan_digest=plan, thresholds=tuple(row.id for row in above))
+    approval.ask(turn, number, above)
 
 
 def walk(turn: Turn, kind: TaskKind, nodes: dict[str, int], returned: int) -> None:
