@@ -315,16 +315,34 @@ def test_a_number_on_suppressions_that_kills_intake_again_and_again() -> None:
     world.settle()
 
 
-def test_an_overdue_case_that_finds_something_late_says_so_once_and_ends_once_more() -> None:
-    """It was reopened and closed again with each answer of a resolver, and its publisher heard of all of them."""
-    world = World(step_nodes=2)
-    world.register("photo-1", subjects=["ann"])
+def said_since(world: World, number: int) -> list[str]:
+    return [event["type"].split(".")[2] for event in world.broker.events("confirmations.app")[number:]]
+
+
+def forty_days_pass(world: World, *roles: str) -> None:
+    """The due date passes; only these roles run, or all of them."""
+    for _ in range(80):
+        world.tick(86_400 / 2)
+        if not roles:
+            world.settle(ticks=0)
+        for role in roles:
+            world.step(role, 50)
+
+
+def overdue(world: World) -> str:
+    """A case at whose due date its system has not answered."""
+    world.register("photo", subjects=["ann"])
     world.settle(ticks=0)
     world.answers["photos"] = lambda _: []
     case_id = world.erase("ann")
-    for _ in range(80):
-        world.tick(86_400 / 2)
-        world.settle(ticks=0)
+    forty_days_pass(world)
+    return case_id
+
+
+def test_an_overdue_case_that_finds_something_late_says_so_once_and_ends_once_more() -> None:
+    """It was reopened and closed again with each answer of a resolver, and its publisher heard of all of them."""
+    world = World(step_nodes=2)
+    case_id = overdue(world)
     assert world.status(case_id) == "partially_completed"
     before = len(world.broker.events("confirmations.app"))
     world.register("late-0", subjects=["ann"])
@@ -333,13 +351,8 @@ def test_an_overdue_case_that_finds_something_late_says_so_once_and_ends_once_mo
     for _ in range(20):
         world.settle(ticks=0)
         world.tick(1)
-    said = [event["type"].split(".")[2] for event in world.broker.events("confirmations.app")[before:]]
-    assert said == ["reopened", "planned", "partially_completed"]
+    assert said_since(world, before) == ["reopened", "planned", "partially_completed"]
     world.check_ledger(case_id)
-
-
-def said_since(world: World, number: int) -> list[str]:
-    return [event["type"].split(".")[2] for event in world.broker.events("confirmations.app")[number:]]
 
 
 def test_a_case_that_is_due_before_its_first_plan_ends_then_and_once_more_with_the_plan() -> None:
@@ -350,10 +363,7 @@ def test_a_case_that_is_due_before_its_first_plan_ends_then_and_once_more_with_t
         world.register(f"photo-{number}", parents=[f"photo-{(number - 1) // 2}"])
     world.settle(ticks=0)
     case_id = world.erase("ann")
-    for _ in range(80):
-        world.tick(86_400 / 2)
-        for role in ("intake", "coordinator", "notary"):
-            world.step(role, 50)
+    forty_days_pass(world, "intake", "coordinator", "notary")
     assert world.status(case_id) == "partially_completed"
     before = len(world.broker.events("confirmations.app"))
     world.settle(ticks=3)
@@ -364,13 +374,7 @@ def test_a_case_that_is_due_before_its_first_plan_ends_then_and_once_more_with_t
 def test_what_is_found_while_an_earlier_plan_is_carried_out_reopens_an_overdue_case_once() -> None:
     """The stages of the earlier plan had ended it again while the later one still collected."""
     world = World()
-    world.register("photo", subjects=["ann"])
-    world.settle(ticks=0)
-    world.answers["photos"] = lambda _: []
-    case_id = world.erase("ann")
-    for _ in range(80):
-        world.tick(86_400 / 2)
-        world.settle(ticks=0)
+    case_id = overdue(world)
     world.register("second", subjects=["ann"])
     for _ in range(6):
         world.settle(ticks=0)
@@ -401,10 +405,7 @@ def test_a_case_that_is_reopened_before_its_due_date_ends_at_it_whoever_is_away(
     for role in ("indexer", "coordinator", "resolver", "coordinator"):
         world.step(role, 50)
     assert world.status(case_id) == "resolving"
-    for _ in range(80):
-        world.tick(86_400 / 2)
-        for role in ("intake", "coordinator", "notary"):
-            world.step(role, 50)
+    forty_days_pass(world, "intake", "coordinator", "notary")
     assert world.status(case_id) == "partially_completed"
     world.settle(ticks=3)
     assert world.status(case_id) == "completed"
