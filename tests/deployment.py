@@ -101,6 +101,8 @@ class Deployment:
     batch_size: int = 500
     policy: str = ""
     """YAML; none: the shipped one."""
+    more: str = ""
+    """TOML behind the configuration."""
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -118,6 +120,7 @@ class Deployment:
                 redis=self.redis,
                 batch_size=self.batch_size,
             )
+            + self.more
         )
         os.environ["EXPUNGE_CONFIG"] = str(self.config)
         self.installation = Installation(load())
