@@ -254,5 +254,5 @@ def test_a_receipt_is_kept_as_it_came_with_what_nothing_is_decided_on() -> None:
     assert [kept] == sent
     assert json.loads(kept or b"")["data"] == came["data"]
     assert {"performed_at", "job", "evidence"} <= came["data"].keys()
-    (claims,) = [event for event in world.broker.events("plans") if event["type"] == "expunge.plan.claims.v1"]
-    assert f"{case_id}:{claims['data']['received']}".encode() in keys
+    (answered,) = [each for each in world.broker.events("ledger") if each["type"] == "expunge.ledger.answered.v1"]
+    assert f"{case_id}:{answered['data']['body']['received']}".encode() in keys

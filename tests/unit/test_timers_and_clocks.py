@@ -201,7 +201,7 @@ def test_a_request_that_is_overdue_on_arrival_hears_that_and_then_the_end() -> N
         for event in world.broker.events("confirmations.app")
         if event["data"]["case_id"] == case_id
     ]
-    assert heard == ["acknowledged", "planned", "overdue", "completed"]
+    assert heard == ["acknowledged", "overdue", "planned", "completed"]
 
 
 def test_what_was_overdue_on_arrival_and_is_not_done_in_a_day_is_said_to_be_missing() -> None:

@@ -313,7 +313,8 @@ class _Answer:
         lots = {lot: list(found.values()) for lot, found in walk.lots.items() if found}
         back = {key: task.returned if key in walk.roots else 0 for key in walk.containers}
         chunks = resolver.plan(task, lots, walk.known)
-        more = {"population": resolver.population(task), "watermark": watermark}
+        applied = {} if task.force else task.watermark  # one that is forced has waited for nothing
+        more = {"population": resolver.population(task), "watermark": watermark, "applied": applied}
         return self._answer(outgoing, chunks, spawned, sorted(back.items()), **more)
 
     def _holds(self) -> list[Outgoing]:

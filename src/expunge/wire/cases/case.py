@@ -80,6 +80,8 @@ class Planned(ForCase):
     """System -> how many assets it has registered, about: the answer to the first task says so."""
     watermark: dict[str, dict[str, int]] = {}
     """Of a task that registered what a system discovered: the ends of the inlets after that."""
+    applied: dict[str, dict[str, int]] = {}
+    """What the task waited for, where the indexers had passed it before the walk began."""
 
 
 class TargetAnswer(Value):

@@ -130,7 +130,7 @@ class SuppressNoLonger:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class WriteClaims:
-    """Keep what a receipt said, with its details, in `plans`."""
+    """Keep what a receipt said in `plans`, where the case has no part that is the receipt as it came."""
 
     chunk: str
     sequence: int

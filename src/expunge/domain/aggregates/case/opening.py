@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from expunge.domain.aggregates.case import confirm, resolution
+from expunge.domain.aggregates.case.deadlines import end_term
 from expunge.domain.aggregates.case.effects import Reject, WriteRoot
 from expunge.domain.aggregates.case.fact import CaseFact
 from expunge.domain.aggregates.case.state import Case, Deadline
@@ -84,6 +85,7 @@ def open_case(turn: Turn, message: RequestTaken) -> None:
     turn.emit(WriteRoot(root))
     confirm.say(turn, "acknowledged")
     resolution.begin(turn)
+    end_term(turn)  # of what is overdue when it comes its requester hears so before it hears anything else
 
 
 def _first_fact(root: Root, policy: Policy, now: datetime) -> Opened:

@@ -58,6 +58,8 @@ class Answered(ChunkFact):
     answers: str
     notes: tuple[Note, ...]
     next_at: datetime | None
+    received: str = ""
+    """Which part of the case in `plans` is the receipt as it came; empty where `plans` has its claims by themselves."""
 
     def changes(self, chunk: ChunkState) -> dict[str, Any]:
         """A replacement that is being looked at is another's, unless a hold kept it from that."""
@@ -158,6 +160,7 @@ def _answer(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
     body = turn.body(chunk)
     answers, notes = next_answers(chunk, body, message, _standard(turn, chunk), _spoken(turn))
     place = (message.attempt, message.sequence)
+    kept = "" if chunk.pooled else message.received  # what is said to several cases is kept with the model
     nothing_new = place <= chunk.receipt or message.status == "withdrawn"
     if (answers, notes) == (chunk.answers, chunk.notes) and nothing_new:
         return
@@ -170,9 +173,11 @@ def _answer(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
         answers=answers,
         notes=notes,
         next_at=_next(turn, after, message.attempt),
+        received=kept,
     )
     answered = turn.change(fact)
-    turn.emit(WriteClaims(chunk.summary.digest, turn.case.sequence))
+    if not kept:
+        turn.emit(WriteClaims(chunk.summary.digest, turn.case.sequence))
     said = list(zip(body.assets, chunk.answers, answers, strict=True))
     clean = tuple(asset for asset, _, letter in said if letter in CLEAN)
     gone = tuple(asset for asset, before, letter in said if letter in GONE and letter != before and not body.holding)

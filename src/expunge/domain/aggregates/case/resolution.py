@@ -212,6 +212,7 @@ def take_answer(turn: Turn, message: Planned) -> None:
         )
     )
     watermark.wait_for(turn, message.watermark)
+    watermark.pass_marks(turn, message.applied)
     for summary in new if turn.case.exempted else ():
         decisions.exempt(turn, turn.chunks[summary.digest])
     fix_if_walked(turn)

@@ -38,6 +38,15 @@ def wait_for(turn: Turn, watermark: dict[str, dict[str, int]]) -> None:
 
 def take_progress(turn: Turn, message: Applied) -> None:
     """The indexers have applied what they say; perhaps all that this case waits for."""
+    pass_marks(turn, message.watermark)
+
+
+def pass_marks(turn: Turn, applied: dict[str, dict[str, int]]) -> None:
+    """Wait no longer if the indexers have come as far as the case waits for.
+
+    Whoever says so has read how far they are after what they say of late assets was durable, and says it on the same
+    partition: what is late stands in front of it.
+    """
     wanted = turn.case.watermark
-    if wanted and reached(message.watermark, wanted):
+    if wanted and reached(applied, wanted):
         turn.record(IndexApplied())
