@@ -52,7 +52,7 @@ from expunge.roles.resolver.resolver import Resolver
 from expunge.roles.resolver.traversal import Bounds
 from expunge.runtime.loop import Loop
 from expunge.wire import ledger
-from expunge.wire.cases.said import Place
+from expunge.wire.cases.said import Place, home_of
 from expunge.wire.cases.words import Hold
 
 START = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
@@ -474,7 +474,7 @@ class World:
 
     def thaw(self, case_id: str, *, published: bool = True, **fields: Any) -> None:
         """As `expunge case thaw` does: what other roles set aside is published again (or left out), and named."""
-        frozen = self.store.standing(partition_of(case_id, PARTITIONS)).frozen[case_id]
+        frozen = self.store.standing(partition_of(home_of(case_id), PARTITIONS)).frozen[case_id]
         places = frozen.places
         if fields.pop("skip", False):
             fields["skip"] = frozen.turn
@@ -611,7 +611,7 @@ class World:
             if len(each.approved_by) < each.approvals and not each.rejected
         ]
         waiting = sorted({rate for case in cases for each in case.generations if each.awaiting for rate in each.rates})
-        groups = [self.store.rate(partition_of(rate, PARTITIONS), rate) for rate in waiting]
+        groups = [self.store.rate(partition_of(home_of(rate), PARTITIONS), rate) for rate in waiting]
         plans += [(group.rate, group.digest) for group in groups if group and group.waiting]
         for case_id, plan in plans:
             self.say("plan.approved", case_id, plan_digest=plan)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, cast
 
-from expunge.domain.aggregates.rate import rate_id
 from expunge.domain.events import stamp
 from expunge.domain.partition import partition_of
 from expunge.domain.planning.policy.limits import Of, Per, RateRule, Threshold
@@ -13,6 +12,7 @@ from expunge.domain.planning.policy.models import Models
 from expunge.domain.planning.policy.rules import Grace
 from expunge.ports import Topics
 from expunge.roles.common import policy_part
+from expunge.wire.cases.said import home_of, rate_id
 from tests.simulation import PARTITIONS, World, honest, receipt
 
 
@@ -191,7 +191,7 @@ def _together(world: World) -> None:
     world.settle(ticks=1)
     world.say("request.cancelled", gone, reason="not after all")
     world.settle(ticks=1)
-    group = world.store.rate(partition_of(key, PARTITIONS), key)
+    group = world.store.rate(partition_of(home_of(key), PARTITIONS), key)
     world.say("plan.approved", key, plan_digest=group.digest)
     world.settle(ticks=1)
     anew(world)

@@ -13,10 +13,11 @@ from expunge.domain.aggregates.standing.state import Frozen
 from expunge.domain.partition import partition_of
 from expunge.domain.planning.chunks import Chunk
 from expunge.wire.cases.retraining import retraining_id
+from expunge.wire.cases.said import home_of
 
 
 def _partition(expunge: Installation, key: str) -> int:
-    return partition_of(key, expunge.settings.kafka.partitions)
+    return partition_of(home_of(key), expunge.settings.kafka.partitions)
 
 
 def case(expunge: Installation, case_id: str) -> Case | None:

@@ -13,8 +13,8 @@ from typer.testing import CliRunner, Result
 from expunge.adapters.policy_file import shipped
 from expunge.adapters.system import SystemClock
 from expunge.cli.app import app
-from expunge.domain.aggregates.rate import rate_id
 from expunge.domain.events import stamp
+from expunge.wire.cases.said import rate_id
 from tests.deployment import Deployment, deployed, until
 from tests.servers import Servers
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import pytest
 
 from expunge.adapters.policy_file import load_policy
-from expunge.domain.aggregates.rate import Rate, rate_id
+from expunge.domain.aggregates.case.approval import RateCleared
+from expunge.domain.aggregates.rate import Rate
 from expunge.domain.partition import partition_of
 from expunge.domain.planning.policy.limits import Of, Per, RateRule, Threshold
 from expunge.domain.planning.policy.rules import Policy
+from expunge.wire.cases.case import RateAnswered
+from expunge.wire.cases.rate import RateAsked
+from expunge.wire.cases.said import RATES, among_rates, home_of, rate_id
 from tests.simulation import PARTITIONS, World
 
 SHIPPED = load_policy(None)
@@ -34,7 +38,7 @@ def erased(world: World, *numbers: int) -> list[str]:
 
 def rate(world: World, of: str = "publisher:app") -> Rate:
     key = rate_id(of)
-    found: Rate = world.store.rate(partition_of(key, PARTITIONS), key)
+    found: Rate = world.store.rate(partition_of(home_of(key), PARTITIONS), key)
     return found
 
 
@@ -183,7 +187,7 @@ def test_a_plan_that_operators_have_approved_is_not_counted_again() -> None:
     while world.approve_all():
         world.settle(ticks=1)
     assert world.status(case_id) == "completed"
-    assert world.store.rate(partition_of(rate_id("publisher:app"), PARTITIONS), rate_id("publisher:app")) is None
+    assert world.store.rate(partition_of(RATES, PARTITIONS), rate_id("publisher:app")) is None
 
 
 def test_late_assets_are_counted_too_and_a_dry_run_is_not() -> None:
@@ -231,3 +235,56 @@ def test_a_receipt_that_names_a_group_as_its_case_is_set_aside_and_costs_nobody_
     world.say("plan.approved", group.rate, plan_digest=rate(world).digest)
     world.settle(ticks=1)
     assert set(statuses(world, cases)) == {"completed"}
+
+
+def test_a_plan_asks_once_for_all_that_is_counted_of_it() -> None:
+    """It asked for each publisher and system by itself, and a request over five systems took twelve messages more."""
+    world = World()
+    world.register("photo", subjects=["ann"])
+    world.register("row", "record", "users", subjects=["ann"])
+    world.settle(ticks=0)
+    case_id = world.erase("ann")
+    world.settle(ticks=1)
+    kinds = [each["type"].split(".")[2] for each in world.broker.events("cases")]
+    assert (kinds.count("rate_asked"), kinds.count("rate_answered")) == (1, 1)
+    (cleared,) = [each["data"]["body"] for each in world.broker.events("ledger") if "rate_cleared" in each["type"]]
+    known = {"publisher:app", "system:photos", "system:users"}
+    assert set(cleared["rates"]) == {rate_id(of) for of in known}
+    assert {home_of(key) for key in cleared["rates"]} == {RATES}
+    assert world.status(case_id) == "completed"
+
+
+def test_an_ask_that_ends_processes_keeps_nobody_else_waiting() -> None:
+    """All rates are told on one partition: frozen as a whole they would stop every plan."""
+    world = World()
+    for person in ("ann", "bob"):
+        world.register(f"photo-{person}", subjects=[person])
+    world.settle(ticks=0)
+    bad = world.keys.case("/app", "request-ann")
+    value = bad.encode()
+    world.poison = lambda role, record: (
+        role == "coordinator" and all(each in (record.value or b"") for each in (b"internal.rate_asked", value))
+    )
+    assert world.erase("ann", request="request-ann") == bad
+    good = world.erase("bob", request="request-bob")
+    world.settle(ticks=2)
+    assert world.status(good) == "completed"
+    assert world.status(bad) == "planned"
+    world.poison = lambda *_: False
+    frozen = world.store.standing(partition_of(RATES, PARTITIONS)).frozen
+    assert set(frozen) == {among_rates(bad)}
+    world.thaw(among_rates(bad), reason="mended")
+    world.settle(ticks=2)
+    assert world.status(bad) == "completed"
+
+
+def test_what_the_first_version_said_of_a_single_rate_is_still_understood() -> None:
+    key, limit = "0" * 32, {"rule": "few", "per": "hour", "more_than": 3, "approvals": 1}
+    said = {"partition": 1, "cause": (0, 7, key), "case_id": key, "generation": 1}
+    asked = RateAsked.model_validate(said | {"rate": key, "of": "publisher:app", "obligations": 2, "limits": [limit]})
+    assert [(ask.rate, ask.of, ask.obligations) for ask in asked.asks] == [(key, "publisher:app", 2)]
+    told = {"case_id": key, "generation": 1, "rate": key, "group": 2, "place": 5, "rules": ["few"]}
+    (answer,) = RateAnswered.model_validate(told).answers
+    assert (answer.rate, answer.group, answer.place, answer.rules) == (key, 2, 5, ("few",))
+    assert RateCleared.model_validate({"generation": 1, "rate": key, "operator": "olga"}).rates == (key,)
+    assert home_of(key) == key

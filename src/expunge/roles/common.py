@@ -48,7 +48,7 @@ def on_cases(
     """
     kind, data = TYPE_OF[type(message)], message.model_dump(mode="json", exclude_defaults=not whole)
     return Outgoing(
-        "cases", key or message.key, Event(kind, source, name(*cause, kind, *content), time, data), partition
+        "cases", key or message.address, Event(kind, source, name(*cause, kind, *content), time, data), partition
     )
 
 

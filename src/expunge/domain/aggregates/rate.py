@@ -13,12 +13,12 @@ from typing import Any
 
 from expunge.domain.aggregates.decision import Context, Decision, SetAside
 from expunge.domain.aggregates.heard import Hearing
-from expunge.domain.digest import digest, name
+from expunge.domain.digest import digest
 from expunge.domain.events import millis
 from expunge.domain.limits import KEPT_CONTROLS
 from expunge.domain.planning.policy.limits import Per
 from expunge.domain.values import Hex
-from expunge.wire.cases.rate import GroupVerdict, Limit, RateAsked, RateLeft
+from expunge.wire.cases.rate import Ask, GroupVerdict, Limit, RateAnswer, RateAsked, RateLeft
 from expunge.wire.cases.words import ApprovalSaid, RejectionSaid
 
 BUCKET_MS = 300_000
@@ -28,11 +28,6 @@ CAPTURES_MS = 3_600_000
 """So long after the last plan above a limit whatever comes joins the group; what comes later is judged by itself."""
 _BUCKETS = {Per.HOUR: HOUR, Per.DAY: DAY}
 _COUNT_DIGITS = 8
-
-
-def rate_id(of: str) -> str:
-    """The key of what is counted: `publisher:NAME` or `system:NAME`."""
-    return name("rate", of)
 
 
 class Rate(Hearing):
@@ -79,12 +74,9 @@ class Rate(Hearing):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class AnswerPlan:
-    """Answer a plan that asked: it may go, or it waits at a place in a group."""
+    """Answer a plan that asked."""
 
-    asked: RateAsked
-    group: int = 0
-    place: int = 0
-    rules: tuple[str, ...] = ()
+    said: RateAnswer
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -100,33 +92,43 @@ RateDecision = Decision[Rate, None, Effect]
 
 
 def decide(
-    rate: Rate | None, message: RateAsked | RateLeft | ApprovalSaid | RejectionSaid, context: Context
+    rate: Rate | None, message: RateAsked | RateLeft | ApprovalSaid | RejectionSaid, context: Context, key: str
 ) -> RateDecision:
-    """The decision on one message: a plan that asks, plans that wait no longer, an operator's word."""
+    """The decision on one message: a plan that asks, plans that wait no longer, an operator's word.
+
+    Args:
+        rate: the state, where there is one.
+        message: of all rates of which it speaks only `key` is meant.
+        context: what is known besides.
+        key: of the rate.
+    """
     if isinstance(message, RateAsked):
-        return _count(rate or Rate(rate=message.rate, of=message.of), message, millis(context.at))
+        ask = next(each for each in message.asks if each.rate == key)
+        known = rate or Rate(rate=key, of=ask.of)
+        if known.has_heard(message.partition, message.cause):
+            return Decision(known)
+        return _count(known.having_heard(message.partition, message.cause), ask, millis(context.at))
     if rate is None:
         return Decision(None)
     return _leave(rate, message) if isinstance(message, RateLeft) else _hear(rate, message)
 
 
-def _count(rate: Rate, message: RateAsked, now_ms: int) -> RateDecision:
+def _count(rate: Rate, ask: Ask, now_ms: int) -> RateDecision:
     """Count a plan, or let it wait."""
-    if rate.has_heard(message.partition, message.cause):
-        return Decision(rate)
     bucket = now_ms // BUCKET_MS
     buckets = {at: n for at, n in rate.buckets.items() if at > bucket - DAY}
-    rate = rate.having_heard(message.partition, message.cause).model_copy(update={"buckets": buckets})
-    above = [limit for limit in message.limits if _sum(buckets, bucket, limit) + message.obligations > limit.more_than]
+    rate = rate.model_copy(update={"buckets": buckets})
+    above = [limit for limit in ask.limits if _sum(buckets, bucket, limit) + ask.obligations > limit.more_than]
     captured = bool(rate.waiting) and now_ms <= rate.above_ms + CAPTURES_MS
     if above or captured:
-        after = _join(rate, message, above, now_ms)
-        return Decision(after, effects=(AnswerPlan(message, after.group, after.members, after.rules),))
-    counted = {**buckets, bucket: buckets.get(bucket, 0) + message.obligations}
-    return Decision(rate.model_copy(update={"buckets": counted}), effects=(AnswerPlan(message),))
+        after = _join(rate, ask, above, now_ms)
+        said = RateAnswer(rate=rate.rate, group=after.group, place=after.members, rules=after.rules)
+        return Decision(after, effects=(AnswerPlan(said),))
+    counted = {**buckets, bucket: buckets.get(bucket, 0) + ask.obligations}
+    return Decision(rate.model_copy(update={"buckets": counted}), effects=(AnswerPlan(RateAnswer(rate=rate.rate)),))
 
 
-def _join(state: Rate, message: RateAsked, above: list[Limit], now_ms: int) -> Rate:
+def _join(state: Rate, ask: Ask, above: list[Limit], now_ms: int) -> Rate:
     if not state.waiting:
         begun = {"group": state.group + 1, "members": 0, "obligations": 0, "settled": 0, "left": (), "approved": {}}
         state = state.model_copy(update=begun | {"rules": (), "approvals": 1, "begun_ms": now_ms})
@@ -134,7 +136,7 @@ def _join(state: Rate, message: RateAsked, above: list[Limit], now_ms: int) -> R
     return state.model_copy(
         update={
             "members": state.members + 1,
-            "obligations": state.obligations + message.obligations,
+            "obligations": state.obligations + ask.obligations,
             "rules": rules,
             "approvals": max((state.approvals, *(limit.approvals for limit in above))),
             "above_ms": now_ms if above else state.above_ms,

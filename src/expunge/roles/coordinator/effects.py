@@ -12,7 +12,6 @@ from expunge.domain.aggregates.case import effects as effect
 from expunge.domain.aggregates.case.decide import CaseDecision
 from expunge.domain.aggregates.case.state import Case
 from expunge.domain.aggregates.decision import SetAside
-from expunge.domain.aggregates.rate import rate_id
 from expunge.domain.aggregates.suppression import EVERYTHING, RESTRICTED, source_key
 from expunge.domain.digest import digest, name
 from expunge.domain.events import Event, Outgoing, millis
@@ -288,16 +287,9 @@ def suppress(root: Root, cause: Cause, *, taken_back: bool = False) -> list[Outg
 def _ask_rate(ask: effect.AskRate, told: Told) -> list[Outgoing]:
     partition, said_at = told.cause.said_at(told.case_id)
     asked = RateAsked(
-        rate=rate_id(ask.of),
-        partition=partition,
-        cause=said_at,
-        of=ask.of,
-        case_id=told.case_id,
-        generation=ask.generation,
-        obligations=ask.obligations,
-        limits=ask.limits,
+        partition=partition, cause=said_at, case_id=told.case_id, generation=ask.generation, asks=ask.asks
     )
-    return [told.cause.say(asked, asked.rate, told.case_id, ask.generation)]
+    return [told.cause.say(asked, told.case_id, ask.generation)]
 
 
 def _leave_rate(asked: effect.LeaveRate, told: Told) -> list[Outgoing]:

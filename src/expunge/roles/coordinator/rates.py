@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from expunge.domain.aggregates import rate
 from expunge.domain.aggregates.decision import Context
-from expunge.domain.aggregates.rate import AnswerPlan, TellMembers
+from expunge.domain.aggregates.rate import AnswerPlan, RateDecision, TellMembers
 from expunge.ports import Topics
 from expunge.roles.coordinator.cause import Cause, Waves
 from expunge.roles.coordinator.view import View
 from expunge.roles.dead_letters import DeadLetters
 from expunge.wire.cases.case import RateAnswered
-from expunge.wire.cases.rate import RateAsked, RateLeft
+from expunge.wire.cases.rate import RateAnswer, RateAsked, RateLeft
 from expunge.wire.cases.words import ApprovalSaid, GroupSaid, RejectionSaid
 
 
@@ -28,19 +28,26 @@ class Rates:
         cause: Cause,
         waves: Waves,
     ) -> None:
-        """Decide on one message."""
-        decision = rate.decide(view.rate(message.key), message, context)
-        if decision.state is not None:
-            view.changes.rates[message.key] = decision.state
+        """Decide on one message, for each rate of which it speaks."""
+        answers: list[RateAnswer] = []
+        keys = [ask.rate for ask in message.asks] if isinstance(message, RateAsked) else [message.key]
+        for key in keys:
+            decision = rate.decide(view.rate(key), message, context, key)
+            if decision.state is not None:
+                view.changes.rates[key] = decision.state
+            self._carry_out(decision, answers, cause, waves)
+        if isinstance(message, RateAsked) and answers:
+            mine = {"case_id": message.case_id, "generation": message.generation}
+            waves.first.append(cause.say(RateAnswered(**mine, answers=tuple(answers))))
+
+    def _carry_out(self, decision: RateDecision, answers: list[RateAnswer], cause: Cause, waves: Waves) -> None:
         for effect in decision.effects:
             match effect:
-                case AnswerPlan(asked, group, place, rules):
-                    place_in_group = {"group": group, "place": place, "rules": rules}
-                    mine = {"case_id": asked.case_id, "generation": asked.generation, "rate": asked.rate}
-                    waves.first.append(cause.say(RateAnswered(**mine, **place_in_group)))
+                case AnswerPlan(said):
+                    answers.append(said)
                 case TellMembers(rate=key, verdict=verdict):
-                    said = GroupSaid(rate=key, verdict=verdict)
+                    word = GroupSaid(rate=key, verdict=verdict)
                     for number in range(self._topics.partitions("cases")):
-                        waves.first.append(cause.say(said, number, key=key, partition=number))
+                        waves.first.append(cause.say(word, number, key=key, partition=number))
                 case _:
                     waves.last.append(self._dead.set_aside(effect, cause.at))

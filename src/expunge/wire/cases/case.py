@@ -8,10 +8,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
+from pydantic import model_validator
+
 from expunge.domain.planning.chunks import ChunkSummary
 from expunge.domain.scope import Granted, Scope
 from expunge.domain.values import Hex, Value
 from expunge.domain.vocabulary import Regime
+from expunge.wire.cases.rate import RateAnswer
 from expunge.wire.cases.said import ForCase, ForCaseOrModel, ForEverybody, Place
 from expunge.wire.receipts import Outcome
 from expunge.wire.requests import Matter
@@ -235,13 +238,16 @@ class ReplacementSeen(ForCase):
 
 
 class RateAnswered(ForCase):
-    """What a plan that asked was told: it may go, or it waits at a place in a group."""
+    """What a plan that asked was told."""
 
     generation: int
-    rate: Hex
-    group: int = 0
-    place: int = 0
-    rules: tuple[str, ...] = ()
+    answers: tuple[RateAnswer, ...]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one(cls, said: dict[str, Any]) -> dict[str, Any]:
+        """0.1 answered for each rate by itself."""
+        return said if "answers" in said else {**said, "answers": ({k: said[k] for k in RateAnswer.model_fields},)}
 
 
 class Applied(ForCase):

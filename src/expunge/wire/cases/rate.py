@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from pydantic import model_validator
+
 from expunge.domain.planning.policy.limits import Per
 from expunge.domain.values import Hex, Value
-from expunge.wire.cases.said import Aggregate, CaseEvent, SaidAt
+from expunge.wire.cases.said import Aggregate, CaseEvent, SaidAt, among_rates
 
 
 class Limit(Value):
@@ -16,37 +20,60 @@ class Limit(Value):
     approvals: int
 
 
-class ForRate(CaseEvent):
-    """A message for what is counted of one publisher or system."""
+class Ask(Value):
+    """What is counted of a plan for one publisher or system, and the limits that hold there."""
 
-    aggregate = Aggregate.RATE
     rate: Hex
-
-    @property
-    def key(self) -> str:
-        """Of the aggregate."""
-        return self.rate
-
-
-class RateAsked(ForRate):
-    """A plan asks whether it may go."""
-
-    partition: int
-    cause: SaidAt
     of: str
-    case_id: Hex
-    generation: int
     obligations: int
     limits: tuple[Limit, ...]
 
 
-class RateLeft(ForRate):
+class RateAsked(CaseEvent):
+    """A plan asks whether it may go, of all that is counted of it."""
+
+    aggregate = Aggregate.RATE
+    partition: int
+    cause: SaidAt
+    case_id: Hex
+    generation: int
+    asks: tuple[Ask, ...]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one(cls, said: dict[str, Any]) -> dict[str, Any]:
+        """0.1 asked for each rate by itself."""
+        return said if "asks" in said else {**said, "asks": ({each: said[each] for each in Ask.model_fields},)}
+
+    @property
+    def key(self) -> str:
+        """Of whoever asks: an ask that cannot be handled is set aside with what it says later, and nobody else's."""
+        return among_rates(self.case_id)
+
+
+class RateAnswer(Value):
+    """A plan may go as far as one rate is concerned, or it waits at a place in a group."""
+
+    rate: Hex
+    group: int = 0
+    place: int = 0
+    rules: tuple[str, ...] = ()
+
+
+class RateLeft(CaseEvent):
     """Plans of a case wait no longer: it was cancelled, or they were rejected elsewhere."""
 
+    aggregate = Aggregate.RATE
+    rate: Hex
     partition: int
     cause: SaidAt
     group: int
     places: tuple[int, ...]
+
+    @property
+    def key(self) -> str:
+        """Of the rate."""
+        return self.rate
 
 
 class GroupVerdict(Value):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import ClassVar, NamedTuple
 
+from expunge.domain.digest import name
 from expunge.domain.values import Hex, Value
 
 SaidAt = tuple[int, int, str]
@@ -48,6 +49,25 @@ class Aggregate(StrEnum):
     """What every case of a partition must obey: each partition has one, and messages for it have no key."""
 
 
+RATES = name("rates")
+"""Under this key lies all that is said to rates: a plan asks once for all that is counted of it."""
+
+
+def rate_id(of: str) -> str:
+    """The key of what is counted: `publisher:NAME` or `system:NAME`. It begins as `RATES` does."""
+    return among_rates(name("rate", of))
+
+
+def among_rates(key: str) -> str:
+    """A key by which something is known where the rates are."""
+    return RATES[:16] + key[:16]
+
+
+def home_of(key: str) -> str:
+    """The key that says on which partition an aggregate lives: its own, but for rates (those of 0.1 have theirs)."""
+    return RATES if key.startswith(RATES[:16]) else key
+
+
 class CaseEvent(Value):
     """A message on `cases`. Which aggregate it is for is said by its type, and by its key which one of them."""
 
@@ -60,6 +80,11 @@ class CaseEvent(Value):
     def key(self) -> str:
         """Of the aggregate; empty for what every case is told."""
         return ""
+
+    @property
+    def address(self) -> str:
+        """The key of its record: what is counted across cases is all told under one."""
+        return home_of(self.key)
 
 
 class ForCase(CaseEvent):

@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
+
+from pydantic import model_validator
 
 from expunge.domain.aggregates.case import confirm
 from expunge.domain.aggregates.case.closing import Closed
@@ -16,12 +19,12 @@ from expunge.domain.aggregates.case.fact import CaseFact, heard
 from expunge.domain.aggregates.case.state import Case, Generation
 from expunge.domain.aggregates.case.turn import Turn
 from expunge.domain.aggregates.decision import SetAside
-from expunge.domain.aggregates.rate import rate_id
 from expunge.domain.planning.policy.limits import Of, Threshold
 from expunge.domain.values import A_DAY, Hex
 from expunge.domain.vocabulary import OVER, Status
 from expunge.wire.cases.case import RateAnswered
-from expunge.wire.cases.rate import Limit
+from expunge.wire.cases.rate import Ask, Limit
+from expunge.wire.cases.said import rate_id
 from expunge.wire.cases.words import ApprovalSaid, RejectionSaid
 
 
@@ -101,18 +104,24 @@ class RateWaits(CaseFact):
 
 
 class RateCleared(CaseFact):
-    """A plan may go as far as one publisher or system is concerned."""
+    """A plan may go as far as some publisher or systems are concerned."""
 
     fact = "rate_cleared"
     generation: int
-    rate: Hex
+    rates: tuple[Hex, ...]
     operator: str = ""
     control: str = ""
     """The word by which an operator let it go, with others; empty where none was needed."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one(cls, said: dict[str, Any]) -> dict[str, Any]:
+        """0.1 recorded each by itself."""
+        return {**said, "rates": (said["rate"],)} if "rate" in said else said
+
     def change(self, case: Case) -> Case:
-        """It waits for one fewer."""
-        rates = {rate: at for rate, at in case.numbered(self.generation).rates.items() if rate != self.rate}
+        """It waits for fewer."""
+        rates = {rate: at for rate, at in case.numbered(self.generation).rates.items() if rate not in self.rates}
         case = case.with_generation(self.generation, rates=rates)
         return heard(case, self.control) if self.control else case
 
@@ -192,9 +201,11 @@ def _ask_rates(turn: Turn, number: int) -> None:
     asks = {of: n for of, n in sorted(sums.items()) if n and limits[of.partition(":")[0]]}
     if not asks:
         return
-    turn.record(RatesAsked(generation=number, rates=tuple(rate_id(of) for of in asks)))
-    for of, obligations in asks.items():
-        turn.emit(AskRate(of, number, obligations, limits[of.partition(":")[0]]))
+    said = tuple(
+        Ask(rate=rate_id(of), of=of, obligations=n, limits=limits[of.partition(":")[0]]) for of, n in asks.items()
+    )
+    turn.record(RatesAsked(generation=number, rates=tuple(ask.rate for ask in said)))
+    turn.emit(AskRate(number, said))
 
 
 def _limits(turn: Turn) -> dict[str, tuple[Limit, ...]]:
@@ -269,21 +280,22 @@ def leave_groups(turn: Turn, *generations: Generation) -> None:
 
 
 def take_rate_answer(turn: Turn, message: RateAnswered) -> None:
-    """A plan may go as far as one publisher or system is concerned, or waits in a group."""
-    generation = next((each for each in turn.case.generations if each.number == message.generation), None)
-    if generation is None or generation.rates.get(message.rate) != (0, 0):
+    """A plan may go as far as some publisher or systems are concerned, or waits in groups."""
+    number = message.generation
+    generation = next((each for each in turn.case.generations if each.number == number), None)
+    if generation is None:
         return
-    about = {"generation": message.generation, "rate": message.rate}
+    new = [answer for answer in message.answers if generation.rates.get(answer.rate) == (0, 0)]
+    waits = [answer for answer in new if answer.group]
     if turn.case.status in OVER or turn.case.cancelling or generation.rejected:
-        if message.group:
-            turn.emit(LeaveRate(message.rate, message.group, (message.place,)))
+        for answer in waits:
+            turn.emit(LeaveRate(answer.rate, answer.group, (answer.place,)))
         return
-    if not message.group:
-        turn.record(RateCleared(**about))
-        return
-    waited = generation.awaiting
-    turn.record(RateWaits(**about, group=message.group, place=message.place, rules=message.rules))
-    if not waited:
+    if cleared := tuple(answer.rate for answer in new if not answer.group):
+        turn.record(RateCleared(generation=number, rates=cleared))
+    for answer in waits:
+        turn.record(RateWaits(generation=number, **answer.model_dump()))
+    if waits and not generation.awaiting:
         confirm.say(turn, "awaiting_approval", plan_digest=generation.plan_digest)
     look_at_groups(turn)
 
@@ -298,7 +310,7 @@ def look_at_groups(turn: Turn) -> None:
                 continue
             said = {"operator": verdict.operator, "control": verdict.control}
             if verdict.let_go:
-                turn.record(RateCleared(generation=generation.number, rate=rate, **said))
+                turn.record(RateCleared(generation=generation.number, rates=(rate,), **said))
             else:
                 _reject(turn, current, **said, reason=verdict.reason)
 

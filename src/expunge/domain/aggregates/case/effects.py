@@ -9,7 +9,7 @@ from typing import Any
 from expunge.domain.aggregates.case.chunks import ChunkState
 from expunge.domain.aggregates.decision import SetAside
 from expunge.wire.cases.case import Root
-from expunge.wire.cases.rate import Limit
+from expunge.wire.cases.rate import Ask
 from expunge.wire.cases.said import Place
 from expunge.wire.cases.words import Hold
 from expunge.wire.confirmations import CaseConfirmed
@@ -99,10 +99,8 @@ class LookIntoReplacement:
 class AskRate:
     """Ask whether a plan may go, counted with those of other cases."""
 
-    of: str
     generation: int
-    obligations: int
-    limits: tuple[Limit, ...]
+    asks: tuple[Ask, ...]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
