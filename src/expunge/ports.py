@@ -246,6 +246,8 @@ class Changes:
     """What one batch changes in the state of one `cases` partition; written under one position (rule "one script")."""
 
     cases: dict[str, Case] = field(default_factory=dict)
+    before: dict[str, Case] = field(default_factory=dict)
+    """Those of them that were there before, as they were read."""
     roots: dict[str, Root] = field(default_factory=dict)
     chunks: Changed = field(default_factory=dict)
     timers: dict[TimerKey, datetime | None] = field(default_factory=dict)
@@ -267,7 +269,7 @@ class PartitionReader(CaseReader, Protocol):
         """What a case was opened with."""
 
     def ahead(self, case_ids: Sequence[str]) -> None:
-        """Read everything of some small cases now, in few round trips, and answer from that from now on.
+        """Read everything of some small cases (`Case.small`) now, in few round trips, and answer from that.
 
         A reader is thrown away with the batch that it was made for: it does not see what is written after.
         """

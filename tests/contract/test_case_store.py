@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from expunge.adapters.memory.stores import MemoryCaseStore, MemoryNotaryStore
 from expunge.adapters.redis.cases import RedisCaseStore, RedisNotaryStore
-from expunge.domain.aggregates.case.chunks import ChunkState, Phase
+from expunge.domain.aggregates.case.chunks import ChunkState, Phase, Tally
 from expunge.domain.aggregates.case.state import Case
 from expunge.domain.aggregates.standing.state import Standing
 from expunge.domain.digest import digest, name
@@ -231,3 +232,28 @@ def test_a_reader_that_has_read_ahead_answers_as_one_that_has_not(store: CaseSto
     reader.ahead([CASE])
     with pytest.raises(Unavailable):
         reader.body(CASE, chunk(1).digest)
+
+
+def test_a_case_that_grows_large_is_found_as_one_that_always_was(store: CaseStore) -> None:
+    """Of small cases only the states of chunks are kept; what had been kept to find them by is older than those."""
+    tally = Tally("s", "object", "", "delete", "open", "", "")
+    small, large = case(counts=((tally, 3),)), case(counts=((tally, 65),))
+    assert (small.small, large.small) == (True, False)
+    as_large = {each.summary.digest: each for each in (state(0), state(1))}
+    write(store, None, Position(0, 1), chunks={CASE: as_large})  # as the first version kept a small case, too
+    sent = state(0, attempt=1, phase=Phase.SENT).model_copy(update={"command_id": name("c", "anew")})
+    write(store, Position(0, 1), Position(0, 2), cases={CASE: small}, chunks={CASE: {sent.summary.digest: sent}})
+    late = state(2, generation=2)
+    grown: dict[str, Any] = {
+        "cases": {CASE: large},
+        "before": {CASE: small},
+        "chunks": {CASE: {late.summary.digest: late}},
+    }
+    store.write(3, Position(0, 2), Position(0, 3), Changes(**grown))
+    reader = store.reader(3)
+    assert reader.digests(CASE, 1) == sorted(as_large)
+    assert reader.digests(CASE, 2) == [late.summary.digest]
+    assert reader.waiting(CASE, 1, 3, 9) == [state(1).summary.digest]
+    assert reader.live(CASE, "", 9) == [sent.summary.digest]
+    assert reader.chunk_of(CASE, name("c", "anew")) == sent
+    assert reader.chunk_of(CASE, name("c", 2)) == late

@@ -63,6 +63,8 @@ MAX_ATTRIBUTES = 32
 """Attributes of one asset."""
 MAX_BATCH = 1_000
 """Assets in one batch of statements."""
+MAX_SMALL_OBLIGATIONS = 64
+"""Of a case whose chunks are kept and read as a whole; of a larger one a message concerns few of them."""
 KEPT_PARENTS = 16
 """Parents that a row keeps by name, for people. The smallest are kept, so that any order keeps the same."""
 KEPT_REFS = 1_000

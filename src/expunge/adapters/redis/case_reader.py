@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from expunge.adapters.redis.server import TAGS, Server
 from expunge.domain.aggregates.case.chunks import ChunkState
+from expunge.domain.aggregates.case.state import Case
 from expunge.domain.planning.chunks import Chunk
 from expunge.errors import NotUnderstood, Unavailable
 from expunge.wire.cases.case import Root
@@ -68,7 +69,17 @@ class RedisCaseReader:
 
     def __init__(self, server: Server, partition: int) -> None:
         self._server, self._keys = server, CaseKeys(server, partition)
-        self._small: dict[str, Small] = {}
+        self._small: dict[str, Small | None] = {}
+        """Small cases that were read, and None for those of which is known that they are large."""
+
+    def _whole(self, case_id: str) -> Small | None:
+        """A small case, read as a whole; None for a large one."""
+        if case_id not in self._small:
+            raw = self._read("GET", self._keys.of("case", case_id))
+            self._small[case_id] = None
+            if raw and parsed(Case, raw).small:
+                self.ahead([case_id])
+        return self._small[case_id]
 
     def ahead(self, case_ids: Sequence[str]) -> None:
         """See `ports.PartitionReader.ahead`."""
@@ -82,14 +93,16 @@ class RedisCaseReader:
                 for read in (("GET", of("root", case_id)), ("HGETALL", of("chunks", case_id)))
             ]
         )
+        read: dict[str, Small] = {}
         for case_id, root, pairs in zip(case_ids, found[::2], found[1::2], strict=True):
             chunks = {digest.decode(): raw for digest, raw in zip(pairs[::2], pairs[1::2], strict=True)}
-            self._small[case_id] = Small(root, chunks)
-        places = [(case_id, digest) for case_id in case_ids for digest in self._small[case_id].digests]
+            read[case_id] = Small(root, chunks)
+        places = [(case_id, digest) for case_id, small in read.items() for digest in small.digests]
         bodies = self._server.read([(tag, ("GET", of("chunk", *place))) for place in places])
         for (case_id, digest), body in zip(places, bodies, strict=True):
             if body:
-                self._small[case_id].bodies[digest] = body
+                read[case_id].bodies[digest] = body
+        self._small |= read
 
     def root(self, case_id: str) -> Root | None:
         """See `ports.PartitionReader.root`."""
@@ -109,7 +122,7 @@ class RedisCaseReader:
 
     def chunk_of(self, case_id: str, command: str) -> ChunkState | None:
         """See `CaseReader.chunk_of`."""
-        if small := self._small.get(case_id):
+        if small := self._whole(case_id):
             return next(map(small.chunk, small.those(lambda chunk: chunk.carries(command))), None)
         digest = self._read("HGET", self._keys.of("commands", case_id), command)
         found = self.chunk(case_id, digest.decode()) if digest else None
@@ -126,14 +139,14 @@ class RedisCaseReader:
 
     def digests(self, case_id: str, generation: int) -> list[str]:
         """See `CaseReader.digests`."""
-        if small := self._small.get(case_id):
+        if small := self._whole(case_id):
             return small.those(lambda chunk: chunk.generation == generation)
         found = self._read("SMEMBERS", self._keys.of("plan", case_id, generation))
         return sorted(digest.decode() for digest in found)
 
     def waiting(self, case_id: str, generation: int, stage: int, limit: int) -> list[str]:
         """See `CaseReader.waiting`."""
-        if small := self._small.get(case_id):
+        if small := self._whole(case_id):
             place = generation, stage
             return small.those(lambda chunk: chunk.waits and (chunk.generation, chunk.summary.stage) == place)[:limit]
         key = self._keys.of("ready", case_id, generation, stage)
@@ -142,7 +155,7 @@ class RedisCaseReader:
 
     def live(self, case_id: str, after: str, limit: int) -> list[str]:
         """See `CaseReader.live`."""
-        if small := self._small.get(case_id):
+        if small := self._whole(case_id):
             return [digest for digest in small.those(lambda chunk: chunk.live) if digest > after][:limit]
         return behind(self._server, self._keys, "live", after, limit, case_id)
 

@@ -70,13 +70,14 @@ class RedisCaseStore:
         """See `ports.CaseStore.write`."""
         keys = CaseKeys(self._server, partition)
         words: list[Words] = []
-        for case in changes.cases.values():
-            words += _case_words(keys, case)
+        for case_id, case in changes.cases.items():
+            words += _case_words(keys, case, changes.before.get(case_id))
         for case_id, root in changes.roots.items():
             words.append(["SET", keys.of("root", case_id), root.model_dump_json()])
         for case_id, chunks in changes.chunks.items():
-            for digest, chunk in chunks.items():
-                words += _chunk_words(keys, case_id, digest, chunk)
+            if chunks:
+                words.append(["HSET", keys.of("chunks", case_id), *_states(chunks)])
+                words += self._chunk_words(keys, case_id, chunks, changes)
         for timer, at in changes.timers.items():
             member = f"{timer.case_id}|{timer.timer}"
             if at is None:
@@ -86,6 +87,27 @@ class RedisCaseStore:
         words += _aggregate_words(keys, changes)
         words += _aside_words(keys, changes)
         commit(self._server, keys, "pos", before, after, words)
+
+    def _chunk_words(
+        self, keys: CaseKeys, case_id: str, chunks: Mapping[str, ChunkState], changes: Changes
+    ) -> list[Words]:
+        """What finds the chunks of a large case; those of a small one are read as a whole.
+
+        Of one that has just grown, all chunks are found anew: while it was small only their states were kept.
+        """
+        case, before = changes.cases.get(case_id), changes.before.get(case_id)
+        if case is not None and case.small:
+            return []
+        if before is None or not before.small:
+            return [word for digest, chunk in chunks.items() for word in _finding_words(keys, case_id, digest, chunk)]
+        stored = self._server.read_one(keys.tag, "HGETALL", keys.of("chunks", case_id))
+        earlier = {d.decode(): parsed(ChunkState, raw) for d, raw in zip(stored[::2], stored[1::2], strict=True)}
+        every = {**earlier, **chunks}
+        places = {_ready(keys, case_id, chunk) for chunk in every.values()}
+        places |= {keys.of("plan", case_id, chunk.generation) for chunk in every.values()}
+        stale = (keys.of("commands", case_id), keys.of("live", case_id), *sorted(places))
+        words = [word for digest, chunk in every.items() for word in _finding_words(keys, case_id, digest, chunk)]
+        return [["DEL", *stale], *words]
 
     def due(self, partition: int, now: datetime, limit: int, skip: int = 0) -> list[tuple[TimerKey, datetime]]:
         """See `ports.CaseStore.due`."""
@@ -221,22 +243,34 @@ def _record(partition: int, raw: bytes) -> Record:
     return Record("cases", partition, Position(epoch, offset), at, None, raw[_ASIDE.size :])
 
 
-def _case_words(keys: CaseKeys, case: Case) -> list[Words]:
-    dumped = case.model_dump_json()
-    return [
-        ["SET", keys.of("case", case.case_id), dumped],
-        ["ZADD", keys.of("open"), 0, case.case_id] if case.alive else ["ZREM", keys.of("open"), case.case_id],
-        ["SADD" if case.awaits_index else "SREM", keys.of("unapplied"), case.case_id],
-        ["SADD", keys.of("list"), case.case_id],
-    ]
+def _case_words(keys: CaseKeys, case: Case, before: Case | None) -> list[Words]:
+    """A case, and its place in the sets of cases where that has changed."""
+    case_id = case.case_id
+    words: list[Words] = [["SET", keys.of("case", case_id), case.model_dump_json()]]
+    if before is None:
+        words.append(["SADD", keys.of("list"), case_id])
+    if before is None or case.alive != before.alive:
+        words.append(["ZADD", keys.of("open"), 0, case_id] if case.alive else ["ZREM", keys.of("open"), case_id])
+    if before is None or case.awaits_index != before.awaits_index:
+        words.append(["SADD" if case.awaits_index else "SREM", keys.of("unapplied"), case_id])
+    return words
 
 
-def _chunk_words(keys: CaseKeys, case_id: str, digest: str, chunk: ChunkState) -> list[Words]:
-    ready = keys.of("ready", case_id, chunk.generation, chunk.summary.stage)
-    live = keys.of("live", case_id)
+def _states(chunks: Mapping[str, ChunkState]) -> Iterator[str]:
+    """Chunks as fields of their hash and their values."""
+    for digest, chunk in chunks.items():
+        yield digest
+        yield chunk.model_dump_json(exclude_defaults=True)
+
+
+def _ready(keys: CaseKeys, case_id: str, chunk: ChunkState) -> bytes:
+    return keys.of("ready", case_id, chunk.generation, chunk.summary.stage)
+
+
+def _finding_words(keys: CaseKeys, case_id: str, digest: str, chunk: ChunkState) -> list[Words]:
+    ready, live = _ready(keys, case_id, chunk), keys.of("live", case_id)
     carried = [word for command in (chunk.command_id, *chunk.named) for word in (command, digest)]
     return [
-        ["HSET", keys.of("chunks", case_id), digest, chunk.model_dump_json(exclude_defaults=True)],
         ["HSET", keys.of("commands", case_id), *carried],
         ["ZADD", live, 0, digest] if chunk.live else ["ZREM", live, digest],
         ["SADD", keys.of("plan", case_id, chunk.generation), digest],

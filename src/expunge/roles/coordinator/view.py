@@ -30,14 +30,6 @@ LATER = timedelta(minutes=1)
 _ABSENT = object()
 
 
-SMALL = 64
-"""Obligations; a case of more is read piece by piece, for a message concerns few of its chunks."""
-
-
-def _is_small(case: Case) -> bool:
-    return sum(number for _, number in case.counts) <= SMALL
-
-
 class Unheard(Exception):
     """A case cannot hear a message, which may have changed half of what it changes: the batch is decided anew."""
 
@@ -138,7 +130,7 @@ class View:
         """Fetch the cases that a batch concerns, and all that belongs to small ones, in few round trips."""
         found = self._store.read_cases(self.partition, sorted(set(case_ids) - self._loaded.keys()))
         self._loaded |= found
-        self._reader.ahead([case_id for case_id, case in found.items() if case is not None and _is_small(case)])
+        self._reader.ahead([case_id for case_id, case in found.items() if case is not None and case.small])
 
     def case(self, case_id: str) -> Case | None:
         """A case as it stands after what this batch has decided so far.
@@ -273,19 +265,24 @@ class View:
         if decision.state is None:
             return
         case_id = decision.state.case_id
-        self.changes.chunks.setdefault(case_id, {}).update(decision.chunks)
-        for digest, chunk in decision.chunks.items():
-            self.changes.timers[TimerKey(case_id, f"chunk:{digest}")] = chunk.next_at
+        if before is not None and case_id not in self.changes.cases:
+            self.changes.before[case_id] = before
+        self._take_chunks(case_id, decision)
         self.changes.cases[case_id] = decision.state
         standing = self.standing
         settled = standing.settled(before.words if before else frozenset(), decision.state.words)
         if settled is not standing:
             self.changes.standing = settled
-        if decision.state.status in OVER:  # what ends has no timers
-            for digest in decision.chunks:
-                self.changes.timers[TimerKey(case_id, f"chunk:{digest}")] = None
-        wanted = timers(decision.state)
-        for timer in timers(before) if before else {}:
-            self.changes.timers[TimerKey(case_id, timer)] = wanted.get(timer)
-        for timer, at in wanted.items():
-            self.changes.timers[TimerKey(case_id, timer)] = at
+        set_before, wanted = timers(before) if before else {}, timers(decision.state)
+        for timer in set_before.keys() | wanted.keys():
+            if set_before.get(timer) != wanted.get(timer):
+                self.changes.timers[TimerKey(case_id, timer)] = wanted.get(timer)
+
+    def _take_chunks(self, case_id: str, decision: CaseDecision) -> None:
+        """Chunks that a decision has changed, with their timers where those have changed, too."""
+        is_over = decision.state is not None and decision.state.status in OVER  # what ends has no timers
+        for digest, chunk in decision.chunks.items():
+            earlier, wanted = self.chunks.chunk(case_id, digest), None if is_over else chunk.next_at
+            if wanted != (earlier.next_at if earlier else None):
+                self.changes.timers[TimerKey(case_id, f"chunk:{digest}")] = wanted
+        self.changes.chunks.setdefault(case_id, {}).update(decision.chunks)

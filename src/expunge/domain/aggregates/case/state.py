@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from pydantic import field_serializer
 
 from expunge.domain.aggregates.case.chunks import ChunkState, Tally
+from expunge.domain.limits import MAX_SMALL_OBLIGATIONS
 from expunge.domain.planning.chunks import Chunk
 from expunge.domain.scope import Granted, ScopeKind
 from expunge.domain.values import A_DAY, Hex, Value
@@ -225,6 +226,11 @@ class Case(Value):
     def awaits_index(self) -> bool:
         """Whether it must hear how far the indexers have come."""
         return bool(self.watermark) and self.status not in OVER and not self.cancelling
+
+    @property
+    def small(self) -> bool:
+        """Whether it has so few chunks that they are kept, and read, as a whole."""
+        return sum(number for _, number in self.counts) <= MAX_SMALL_OBLIGATIONS
 
     @property
     def words(self) -> frozenset[str]:
