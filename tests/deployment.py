@@ -27,6 +27,7 @@ from expunge.config import load
 from expunge.domain.events import CONTENT_TYPE
 from expunge.domain.partition import partition_of
 from expunge.errors import Unavailable
+from expunge.wire import ledger
 
 CONFIG = """
 prefix = "{prefix}"
@@ -200,8 +201,9 @@ class Deployment:
         return self.installation.keys.case("/app", request)
 
     def events(self, topic: str) -> list[dict[str, Any]]:
-        """Everything on a topic."""
-        return [json.loads(record.value) for record in self.records(topic) if record.value]
+        """Everything on a topic: of the ledger every fact by itself."""
+        found = [json.loads(record.value) for record in self.records(topic) if record.value]
+        return [dict(each) for event in found for each in ledger.facts_of(event)]
 
     def records(self, topic: str) -> list[Any]:
         """Everything on a topic, as the client sees it: committed transactions only."""

@@ -132,7 +132,11 @@ class Broker:
         return refused
 
     def events(self, topic: str) -> list[dict[str, Any]]:
-        """Everything on a topic, in order of partition and offset."""
+        """Everything on a topic, in order of partition and offset: of the ledger every fact by itself."""
+        return [dict(each) for event in self.whole_events(topic) for each in ledger.facts_of(event)]
+
+    def whole_events(self, topic: str) -> list[dict[str, Any]]:
+        """The same, record by record."""
         found = sorted((key, log) for key, log in self.logs.items() if key[0] == topic)
         return [json.loads(record.value) for _, log in found for record in log if record.value]
 

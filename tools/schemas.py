@@ -195,7 +195,7 @@ def examples(world: World) -> dict[str, dict[str, Any]]:
     """The first event of each type in the story."""
     found: dict[str, dict[str, Any]] = {}
     for topic in sorted({topic for topic, _ in world.broker.logs}):
-        for event in world.broker.events(topic):
+        for event in (*world.broker.events(topic), *world.broker.whole_events(topic)):
             found.setdefault(event["type"], event)
     return found
 
@@ -208,7 +208,9 @@ def topic_files(world: World) -> dict[str, dict[str, Any]]:
     )
     said: dict[str, set[str]] = {}
     for topic in {topic for topic, _ in world.broker.logs}:
-        said.setdefault(topic.split(".")[0], set()).update(event["type"] for event in world.broker.events(topic))
+        said.setdefault(topic.split(".")[0], set()).update(
+            event["type"] for event in (*world.broker.events(topic), *world.broker.whole_events(topic))
+        )
     said["receipts"] = {RECEIPT}
     files = {}
     for each in all_topics(registry, 24, 1, 6):

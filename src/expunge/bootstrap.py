@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -44,6 +46,10 @@ if TYPE_CHECKING:
     from expunge.adapters.kafka.producer import KafkaSender
 
 
+CLOCK_SECONDS = 1.0
+"""For so long a process reckons by its own clock from Redis' as it was read last."""
+
+
 @dataclass
 class StoreTenure:
     """See `ports.Tenure`: the group's last answer, by Redis' clock, and four fifths of the session time-out."""
@@ -52,11 +58,19 @@ class StoreTenure:
     session_timeout_ms: int
     source: KafkaRecords | None = None
     """The member of the group; there is one before anything is handled."""
+    _read_at: float = -math.inf
+    _ahead_ms: float = 0
+    """By how much Redis' clock is ahead of this process' own, as it was read last."""
 
     def until_ms(self) -> int:
         """See `ports.Tenure.until_ms`."""
+        now = time.monotonic()
+        if now - self._read_at >= CLOCK_SECONDS:  # asked at every step, it was a tenth of a small request
+            at_ms = self.server.now_ms()
+            now = self._read_at = time.monotonic()  # after it: a pause between the two shortens the lease
+            self._ahead_ms = at_ms - now * 1000
         silent = self.source.silent_seconds() if self.source else 0
-        return int(self.server.now_ms() - silent * 1000 + self.session_timeout_ms * 0.8)
+        return int(now * 1000 + self._ahead_ms - silent * 1000 + self.session_timeout_ms * 0.8)
 
 
 @dataclass

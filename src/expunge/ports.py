@@ -90,6 +90,17 @@ class Made(NamedTuple):
     """When it was made, as far as known (milliseconds since 1970)."""
 
 
+class Gone(NamedTuple):
+    """Nodes that a case's system says are purged, and when it said so (milliseconds since 1970)."""
+
+    case_id: str
+    nodes: Sequence[bytes]
+    since_ms: int
+
+    def __repr__(self) -> str:
+        return hidden(self)
+
+
 class Peek(NamedTuple):
     """A look at a node for one case, without marking it."""
 
@@ -164,6 +175,9 @@ class Index(Protocol):
         Raises:
             Fenced: the lease has passed; see `Rule`.
         """
+
+    def set_gone(self, gone: Sequence[Gone], lease_until_ms: int = 0) -> list[list[bytes]]:
+        """The same of nodes of many cases that are gone, in one round trip; the answers in order."""
 
     def mark_roots(
         self, case_id: str, task_id: str, nodes: Sequence[bytes], until: int, lease_until_ms: int = 0

@@ -17,7 +17,7 @@ from expunge.domain.lineage.statement import Named, Statement
 from expunge.domain.lineage.walk import Trip, Visit
 from expunge.domain.scope import SHARDS, Arrival, Group, GroupKind, data_source_node, shard_of
 from expunge.errors import Fenced, Unavailable
-from expunge.ports import Index, Rule, Said
+from expunge.ports import Gone, Index, Rule, Said
 
 CASE, OTHER = name("case"), name("other")
 TASK, TASK2 = name("task"), name("task2")
@@ -65,10 +65,11 @@ def visit(
     again: bool = False,
     until: int = 0,
     returned: int = 0,
+    case: str = CASE,
 ) -> list[Visit]:
     trip = Trip(arrival, own, [key(node) for node in nodes])
     rule = Rule(bounded=bounded, again=again, until=until, returned=returned)
-    (found,) = index.visit(CASE, task, [trip], rule)
+    (found,) = index.visit(case, task, [trip], rule)
     return sorted(found, key=lambda each: [key(node) for node in nodes].index(each.key))
 
 
@@ -394,3 +395,19 @@ def test_concurrent_writers_of_one_row_lose_nothing(server: Server) -> None:
     put(one, "a", purposes=("first",))
     put(two, "a", purposes=("second",))
     assert put(one, "a", purposes=("third",)).combination.purposes == {"first", "second", "third"}
+
+
+def test_what_is_gone_in_many_cases_is_marked_as_one_by_one(index: Index) -> None:
+    cases = [name("case", number) for number in range(3)]
+    for node in ("a", "b"):
+        put(index, node, at=NOW)
+    for case_id in cases:
+        visit(index, "a", "b", case=case_id)
+    index.put([said("b", at=NOW + 30)])
+    both = [key("a"), key("b")]
+    gone = [Gone(cases[0], both, NOW + 20), Gone(cases[1], [key("a")], NOW + 40), Gone(cases[2], both, NOW + 50)]
+    assert index.set_gone(gone) == [[key("b")], [], []]
+    assert index.set_gone(gone) == [[key("b")], [], []]  # repeated after a crash
+    found = {mark.case_id: mark.state for mark in index.marks([key("b")])[0]}
+    assert found == dict(zip(cases, (MarkState.RESTATED, MarkState.RESTATED, MarkState.GONE), strict=True))
+    assert index.set_gone([]) == []

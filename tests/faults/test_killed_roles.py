@@ -39,7 +39,7 @@ def kill_and_restart(world: Deployment, name: str) -> None:
 
 
 def after(world: Deployment, topic: str, count: int) -> None:
-    until(lambda: len(world.records(topic)) >= count, 90, world)
+    until(lambda: len(world.events(topic)) >= count, 90, world)
 
 
 def test_every_role_is_killed_and_the_case_ends_once_with_every_file_gone(world: Deployment) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import re
+
+import orjson
+import rfc8785
 
 SIZE = 16
 """Bytes of a name: 128 bits, enough that two of 10,000,000,000 assets do not meet by chance."""
@@ -21,6 +26,25 @@ def digest(*parts: str | bytes | int, key: bytes = b"") -> bytes:
 def name(*parts: str | bytes | int) -> str:
     """`digest` in hexadecimal, for ids that people and topics see."""
     return digest(*parts).hex()
+
+
+_PLAIN = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+_UNSURE = re.compile(rb"[^\x00-\x7f]|(?:^|[:,\[])-?\d+(?:[.eE]|\d{15})")
+"""What the fast writer of JSON may spell otherwise: text beyond ASCII (the order of keys), fractions, large numbers."""
+
+
+def canonical(value: object) -> bytes:
+    """A value as RFC 8785 (JSON Canonicalization Scheme) spells it, so that the same content has the same digest.
+
+    Raises:
+        rfc8785.CanonicalizationError: it holds what JSON cannot carry exactly.
+        UnicodeEncodeError: it holds halves of characters.
+    """
+    with contextlib.suppress(TypeError):
+        raw = orjson.dumps(value, option=_PLAIN)
+        if not _UNSURE.search(raw):
+            return raw
+    return rfc8785.dumps(value)  # type: ignore[arg-type]
 
 
 def hidden(value: object) -> str:

@@ -63,6 +63,10 @@ MAX_ATTRIBUTES = 32
 """Attributes of one asset."""
 MAX_BATCH = 1_000
 """Assets in one batch of statements."""
+MAX_FACTS = 500
+"""In one record of the ledger."""
+MAX_FACTS_BYTES = 250_000
+"""Of the facts in one record of the ledger; one that is larger has a record of its own."""
 MAX_SMALL_OBLIGATIONS = 64
 """Of a case whose chunks are kept and read as a whole; of a larger one a message concerns few of them."""
 KEPT_PARENTS = 16

@@ -5,6 +5,8 @@ Expunge passes partitions explicitly: the defaults of two clients agreed on 21 o
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 _MASK = 0xFFFFFFFF
 _M = 0x5BD1E995
 
@@ -24,6 +26,7 @@ def murmur2(data: bytes) -> int:
     return h ^ (h >> 15)
 
 
+@lru_cache(maxsize=65_536)
 def partition_of(key: str, partitions: int) -> int:
     """The partition of `key` in a topic with `partitions` partitions."""
     return (murmur2(key.encode()) & 0x7FFFFFFF) % partitions

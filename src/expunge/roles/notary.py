@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any
 
-import rfc8785
 from pydantic import Field, StrictInt
 
 from expunge.domain.admission.door import Door
-from expunge.domain.digest import name
+from expunge.domain.digest import canonical, name
 from expunge.domain.events import Outgoing, Position, Record, decode
 from expunge.domain.topics import read_by
 from expunge.domain.values import Hex, Value
 from expunge.errors import InvalidMessage
 from expunge.ports import Metrics, NotaryStore, Refused, Result, Vault
 from expunge.roles.dead_letters import DeadLetters
-from expunge.wire.ledger import PREFIX
+from expunge.wire import ledger
 
 
 @dataclass(slots=True, repr=False)
@@ -60,23 +59,23 @@ class Notary:
         return Result((tuple(outgoing),), dict(writes))
 
     def _check(self, records: Sequence[Record], write: _Write) -> list[Outgoing]:
-        facts, dead = [], []
+        facts: list[tuple[_Fact, str, str, dict[str, Any]]] = []
+        dead = []
         for record in records:
             try:
                 event = decode(record, max_bytes=1_048_576)
-                said = _Fact.model_validate(event.data)
-                facts.append((said.case_id, said.sequence, names_of(event.type, event.data)))
+                facts += map(_read, ledger.facts_of({"type": event.type, "data": event.data}))
             except (InvalidMessage, ValueError, TypeError, RecursionError):
                 dead.append(self._dead.of(record, InvalidMessage("bad_fact")))
-        known = self._store.known(sorted({case_id for case_id, _, _ in facts}))
-        for case_id, sequence, names in facts:
-            seen = known[case_id]
-            if sequence in seen and seen[sequence] not in names:
-                self._metrics.count("ledger_alarms", label="contradiction")
-            elif sequence not in seen and sequence > 1 and sequence - 1 not in seen:
-                self._metrics.count("ledger_alarms", label="gap")
+        known = self._store.known(sorted({fact.case_id for fact, *_ in facts}))
+        for fact, called, kind, data in facts:
+            seen, sequence = known[fact.case_id], fact.sequence
             if sequence not in seen:
-                seen[sequence] = write.seen[case_id][sequence] = names[0]
+                if sequence > 1 and sequence - 1 not in seen:
+                    self._metrics.count("ledger_alarms", label="gap")
+                seen[sequence] = write.seen[fact.case_id][sequence] = called
+            elif seen[sequence] not in {called, name_in_0_1(kind, data)}:
+                self._metrics.count("ledger_alarms", label="contradiction")
         return dead
 
     def write(self, result: Result) -> None:
@@ -99,14 +98,25 @@ class Notary:
         return ()
 
 
-def names_of(kind: str, data: dict[str, Any]) -> tuple[str, str]:
-    """A fact by what it says without its cause: a repetition says the same.
+def _read(event: Mapping[str, Any]) -> tuple[_Fact, str, str, dict[str, Any]]:
+    data = event["data"]
+    return _Fact.model_validate(data), name_of(data), event["type"], data
 
-    Under the second name 0.1 kept it, whose bodies repeated which fact they were.
-    """
+
+def name_of(data: dict[str, Any]) -> str:
+    """A fact by what it says without its cause: a repetition says the same."""
+    return name(canonical(_said(data)))
+
+
+def name_in_0_1(kind: str, data: dict[str, Any]) -> str:
+    """What 0.1 called a fact, whose bodies repeated which fact they were."""
+    said = _said(data)
+    body = said["body"] | {"fact": kind.removeprefix(ledger.PREFIX).removesuffix(".v1")}
+    if body.get("control") == "":  # of a plan that nobody had to let go
+        del body["control"]
+    return name(canonical(said | {"body": body}))
+
+
+def _said(data: dict[str, Any]) -> dict[str, Any]:
     said = {key: value for key, value in data.items() if key != "cause"}
-    body = {key: value for key, value in dict(said.get("body") or {}).items() if key != "fact"}
-    repeated = body | {"fact": kind.removeprefix(PREFIX).removesuffix(".v1")}
-    if repeated.get("control") == "":  # of a plan that nobody had to let go
-        del repeated["control"]
-    return name(rfc8785.dumps(said | {"body": body})), name(rfc8785.dumps(said | {"body": repeated}))
+    return said | {"body": {key: value for key, value in dict(said.get("body") or {}).items() if key != "fact"}}

@@ -23,6 +23,7 @@ OUTLETS: dict[str, type[BaseModel]] = {
     SET_ASIDE: MessageSetAside,
     STATED: AssetStated,
     SUPPRESSION_SET: SuppressionSet,
+    ledger.SEVERAL: ledger.LedgerFacts,
     **{kind: ledger.LedgerFact[fact] for kind, fact in ledger.FACTS.items()},  # type: ignore[valid-type]
 }
 """Event type -> data."""

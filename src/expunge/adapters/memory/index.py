@@ -13,7 +13,7 @@ from expunge.domain.lineage.row import CONTAINER, DIGEST_BYTES, Combination, Row
 from expunge.domain.lineage.walk import Trip, Visit, boundary, reach_of
 from expunge.domain.scope import SHARDS, Arrival, Group, GroupKind, data_source_node, shard_of
 from expunge.errors import Fenced
-from expunge.ports import Made, Peek, Put, Rule, Said
+from expunge.ports import Gone, Made, Peek, Put, Rule, Said
 
 T = TypeVar("T")
 HUB = 128
@@ -111,6 +111,10 @@ class MemoryIndex:
             if state is MarkState.GONE:
                 mark.owner = mark.widened = ""
         return returned
+
+    def set_gone(self, gone: Sequence[Gone], lease_until_ms: int = 0) -> list[list[bytes]]:
+        """See `ports.Index.set_gone`."""
+        return [self.set_state(c, nodes, MarkState.GONE, at, lease_until_ms) for c, nodes, at in gone]
 
     def mark_roots(
         self, case_id: str, task_id: str, nodes: Sequence[bytes], until: int, lease_until_ms: int = 0

@@ -7,7 +7,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any, TypeVar
 
 from expunge.adapters.redis.server import TAGS, Call, Server
@@ -18,7 +18,7 @@ from expunge.domain.lineage.row import DIGEST_BYTES, Combination, Row, combinati
 from expunge.domain.lineage.walk import Trip, Visit
 from expunge.domain.scope import SHARDS, Arrival, Group, GroupKind, data_source_node, place_of
 from expunge.errors import Unavailable
-from expunge.ports import Made, Peek, Put, Rule, Said
+from expunge.ports import Gone, Made, Peek, Put, Rule, Said
 
 T = TypeVar("T")
 NODES_PER_CALL = 1000
@@ -169,9 +169,17 @@ class RedisIndex:
         task_id: str = "",
     ) -> list[bytes]:
         """See `ports.Index.set_state`."""
-        owner = _task(task_id) if task_id else b""
-        head = (lease_until_ms, bytes.fromhex(case_id), int(state), since_ms.to_bytes(6, "big"), owner)
+        head = _state_head(case_id, state, since_ms, lease_until_ms, task_id)
         return [node for _, reply in self._on_nodes("set_state", head, list(set(nodes)), _place) for node in reply]
+
+    def set_gone(self, gone: Sequence[Gone], lease_until_ms: int = 0) -> list[list[bytes]]:
+        """See `ports.Index.set_gone`."""
+        made: list[list[Call]] = []
+        for case_id, nodes, since_ms in gone:
+            head = _state_head(case_id, MarkState.GONE, since_ms, lease_until_ms)
+            made.append(self._calls("set_state", head, set(nodes), _place)[1])
+        replies = iter(self._server.run([call for calls in made for call in calls]))
+        return [[node for reply in islice(replies, len(calls)) for node in reply] for calls in made]
 
     def mark_roots(
         self, case_id: str, task_id: str, nodes: Sequence[bytes], until: int, lease_until_ms: int = 0
@@ -372,6 +380,14 @@ def _packed_sources(names: frozenset[str]) -> bytes:
 
 def _tags(nodes: Iterable[bytes]) -> list[int]:
     return sorted({node[1] for node in nodes})
+
+
+def _state_head(
+    case_id: str, state: MarkState, since_ms: int, lease_until_ms: int, task_id: str = ""
+) -> tuple[Any, ...]:
+    """What `set_state.lua` takes before the nodes."""
+    owner = _task(task_id) if task_id else b""
+    return lease_until_ms, bytes.fromhex(case_id), int(state), since_ms.to_bytes(6, "big"), owner
 
 
 def _place(node: bytes, bucket: int) -> bytes:

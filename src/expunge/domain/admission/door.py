@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import rfc8785
 
+from expunge.domain import digest
 from expunge.domain.events import CloudEvent, Record
 from expunge.domain.identity import EPOCH, Keys, versions
 from expunge.domain.limits import MAX_ASSET_BYTES
@@ -121,7 +122,7 @@ def canonical(value: object) -> bytes:
         InvalidMessage: it holds what JSON cannot carry exactly.
     """
     try:
-        return rfc8785.dumps(value)  # type: ignore[arg-type]
+        return digest.canonical(value)
     except (rfc8785.CanonicalizationError, UnicodeEncodeError):
         raise InvalidMessage("bad_field", "a number or text that JSON cannot carry exactly") from None
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -23,20 +24,25 @@ class Waves:
 
     first: list[Outgoing] = field(default_factory=list)
     last: list[Outgoing] = field(default_factory=list)
+    facts: dict[str, list[Event]] = field(default_factory=lambda: defaultdict(list))
+    """By case or model, in order: they leave last, with what else does."""
 
     def take(self, others: Waves) -> None:
         """Add what another part of the work leads to."""
         self.first += others.first
         self.last += others.last
+        for key, facts in others.facts.items():
+            self.facts[key] += facts
 
     @property
     def size(self) -> int:
-        """How many messages there are."""
-        return len(self.first) + len(self.last)
+        """How many messages and facts there are."""
+        return len(self.first) + len(self.last) + sum(map(len, self.facts.values()))
 
     def all(self) -> tuple[tuple[Outgoing, ...], ...]:
         """The waves that hold something."""
-        return tuple(tuple(wave) for wave in (self.first, self.last) if wave)
+        on_ledger = (record for key, facts in self.facts.items() for record in ledger.records(key, facts))
+        return tuple(wave for wave in (tuple(self.first), (*self.last, *on_ledger)) if wave)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -72,8 +78,8 @@ class Cause:
         cause = (self.event.source, self.event.id)
         return on_cases(message, self.at, COORDINATOR, *content, cause=cause, key=key, partition=partition, whole=whole)
 
-    def on_ledger(self, key: str, policy: str, facts: Iterable[tuple[int, Value]], at: datetime) -> Iterable[Outgoing]:
-        """Facts on the ledger: named by aggregate and sequence, with what caused them and the policy."""
+    def facts(self, key: str, policy: str, facts: Iterable[tuple[int, Value]], at: datetime) -> Iterator[Event]:
+        """Facts for the ledger: named by aggregate and sequence, with what caused them and the policy."""
         position = self.record.position
         cause = {
             "partition": self.record.partition,
@@ -89,4 +95,4 @@ class Cause:
                 "policy": policy,
                 "body": fact.model_dump(mode="json"),
             }
-            yield Outgoing("ledger", key, Event(kind, COORDINATOR, name(kind, key, sequence), at, data))
+            yield Event(kind, COORDINATOR, name(kind, key, sequence), at, data)

@@ -64,7 +64,8 @@ class Coordinator:
         self._door, self._store = door, store
         dead = DeadLetters(self.name, door, vault, metrics)
         self._dead, self._freezer, self._timers = dead, Freezer(dead), Timers(store, progress)
-        self._cases = Cases(Effects(door, index, topics, dead, tenure), self._timers)
+        self._effects = Effects(door, index, topics, dead, tenure)
+        self._cases = Cases(self._effects, self._timers)
         self._rooms: Mapping[Aggregate, Room] = {
             Aggregate.CASE: self._cases,
             Aggregate.RATE: Rates(topics, dead),
@@ -109,6 +110,7 @@ class Coordinator:
         for record, each in zip(records, read, strict=True):
             self._hear_of(view, each, record, waves)
             view.after = record.position
+        waves.last += self._effects.settle(view)
 
     def _hear_of(self, view: View, read: ReadMessage, record: Record, waves: Waves) -> None:
         """One message: decided on, or set aside for a case that waits."""
@@ -278,10 +280,11 @@ def _checked(waves: Waves, views: Sequence[View]) -> Iterator[tuple[Outgoing, ..
 
     The write would be refused anyway, but messages leave before it, and the ledger can never be amended.
     """
-    if not waves.size:
+    sent = waves.all()
+    if not sent:
         for view in views:
             view.check()
-    for wave in waves.all():
+    for wave in sent:
         for view in views:
             view.check()
         yield wave

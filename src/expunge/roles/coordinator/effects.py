@@ -19,7 +19,7 @@ from expunge.domain.lineage.marks import MarkState
 from expunge.domain.lineage.row import Row
 from expunge.domain.planning.chunks import Chunk, encoded
 from expunge.domain.scope import Arrival, Scope, ScopeKind
-from expunge.ports import Index, Tenure, Topics
+from expunge.ports import Gone, Index, Tenure, Topics
 from expunge.roles.common import COORDINATOR, late_messages, plan_part, rejection, suppress_message, task_message
 from expunge.roles.coordinator import commands
 from expunge.roles.coordinator.cause import Cause, Waves
@@ -122,7 +122,7 @@ class Effects:
             (waves.first if isinstance(asked, FIRST) else waves.last).extend(made)
         if decision.state is not None:
             case = decision.state
-            waves.last += cause.on_ledger(case.case_id, case.policy, decision.facts, case.now)
+            waves.facts[case.case_id] += cause.facts(case.case_id, case.policy, decision.facts, case.now)
 
     def _part(self, part: str, kind: str, data: dict[str, Any], told: Told) -> list[Outgoing]:
         event = Event(kind, COORDINATOR, name(kind, told.case_id, part), told.cause.at, data)
@@ -198,16 +198,24 @@ class Effects:
         return {"retraining": retraining_id(body.system, self._door.keys.asset(body.assets[0])), **told.said()}
 
     def _note_answers(self, said: effect.NoteAnswers, told: Told) -> list[Outgoing]:
-        """What a receipt means for marks; what was stated again before the receipt was known has come back."""
-        key, body = self._door.keys.asset, told.body(said.chunk)
-        self._mark_clean(told, body, [key(asset) for asset in said.clean])
-        returned = self._set_state(told.case_id, map(key, said.gone), MarkState.GONE, said.at_ms)
-        late = {node: LateAsset(key=node.hex(), arrival=Arrival.THROUGH, returned=said.at_ms + 1) for node in returned}
-        return list(late_messages(told.case_id, late, told.cause.at, COORDINATOR))
+        """What a receipt means for marks. What is gone waits until the batch has been decided on (`settle`)."""
+        key, body, made = self._door.keys.asset, told.body(said.chunk), list[Outgoing]()
+        if said.clean:
+            made += self.settle(told.view)
+            self._mark_clean(told, body, [key(asset) for asset in said.clean])
+        if said.gone:
+            told.view.gone.append((Gone(told.case_id, [key(asset) for asset in said.gone], said.at_ms), told.cause.at))
+        return made
 
-    def _set_state(self, case_id: str, nodes: Iterable[bytes], state: MarkState, since_ms: int) -> list[bytes]:
-        found = list(nodes)
-        return self._index.set_state(case_id, found, state, since_ms, self._tenure.until_ms()) if found else []
+    def settle(self, view: View) -> list[Outgoing]:
+        """Mark what is gone; what was stated again before its receipt was known has come back."""
+        gone, view.gone = view.gone, []
+        answers = self._index.set_gone([each for each, _ in gone], self._tenure.until_ms()) if gone else []
+        made: list[Outgoing] = []
+        for ((case_id, _, at_ms), at), returned in zip(gone, answers, strict=True):
+            back = {n: LateAsset(key=n.hex(), arrival=Arrival.THROUGH, returned=at_ms + 1) for n in returned}
+            made += late_messages(case_id, back, at, COORDINATOR)
+        return made
 
     def _mark_clean(self, told: Told, chunk: Chunk, nodes: Sequence[bytes]) -> None:
         """Only what was told to leave out all that is known by now is clean; a newer command may be under way."""
@@ -218,7 +226,9 @@ class Effects:
             return not found.cut and excluded.issuperset(found.others)
 
         clean = [node for node, row in zip(nodes, self._index.rows(nodes), strict=True) if is_clean(node, row)]
-        self._set_state(told.case_id, clean, MarkState.CLEAN, told.cause.at_ms)
+        if clean:
+            lease = self._tenure.until_ms()
+            self._index.set_state(told.case_id, clean, MarkState.CLEAN, told.cause.at_ms, lease)
 
     def _reject(self, asked: effect.Reject, told: Told) -> list[Outgoing]:
         root, now = asked.root, told.cause.at

@@ -49,7 +49,7 @@ class Retrainings:
                 case _:
                     waves.last.append(self._dead.set_aside(effect, cause.at))
         if state is not None:
-            waves.last += cause.on_ledger(state.retraining, state.policy, decision.facts, state.now)
+            waves.facts[state.retraining] += cause.facts(state.retraining, state.policy, decision.facts, state.now)
 
     def _joint_command(self, state: Retraining, cause: Cause) -> Outgoing:
         parties = [self._party(member) for _, member in sorted(state.members.items())]

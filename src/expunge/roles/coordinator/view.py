@@ -19,7 +19,7 @@ from expunge.domain.events import Position, Record
 from expunge.domain.planning.chunks import Chunk
 from expunge.domain.vocabulary import OVER
 from expunge.errors import ConfigurationError, Fenced, NotUnderstood, Unavailable
-from expunge.ports import CaseStore, Changes, TimerKey
+from expunge.ports import CaseStore, Changes, Gone, TimerKey
 from expunge.wire.cases.case import Root
 from expunge.wire.cases.said import Aggregate, CaseEvent
 
@@ -83,6 +83,8 @@ class View:
         self.unheard: dict[tuple[Position, str], str] = {}
         """(message, case) -> why it cannot be heard, as an earlier attempt at this batch has found."""
         self._roots: dict[str, Root] = {}
+        self.gone: list[tuple[Gone, datetime]] = []
+        """What systems have said is purged, and when a case heard so: marked when the batch is decided on."""
         self.chunks = Overlay(Kept(self._reader), self.changes.chunks)
         """The large part of the state of cases, with what this batch has changed laid over it."""
 
