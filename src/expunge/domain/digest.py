@@ -15,12 +15,11 @@ SIZE = 16
 
 def digest(*parts: str | bytes | int, key: bytes = b"") -> bytes:
     """BLAKE2b-128 (RFC 7693) of the parts, each behind its length, so that no two lists run together."""
-    hasher = hashlib.blake2b(digest_size=SIZE, key=key)
+    behind_lengths: list[bytes] = []
     for part in parts:
         raw = part if isinstance(part, bytes) else str(part).encode()
-        hasher.update(len(raw).to_bytes(8, "big"))
-        hasher.update(raw)
-    return hasher.digest()
+        behind_lengths += (len(raw).to_bytes(8, "big"), raw)
+    return hashlib.blake2b(b"".join(behind_lengths), digest_size=SIZE, key=key).digest()
 
 
 def name(*parts: str | bytes | int) -> str:

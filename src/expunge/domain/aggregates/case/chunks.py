@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
@@ -246,8 +247,16 @@ class ChunkState(Value):
         """Whether nothing more can be expected of it now: as `settled`, or silent with all repetitions used up."""
         return self.settled or self.exhausted
 
-    def tally(self) -> Counter[Tally]:
+    @property
+    def said(self) -> tuple[str, tuple[Note, ...]]:
+        """What was answered: the chunk's part of the case's counts follows from it."""
+        return self.answers, self.notes
+
+    def tally(self) -> Mapping[Tally, int]:
         """The chunk's part of the case's counts."""
+        if not self.notes:
+            reason, letters = self.summary.reason, set(self.answers)
+            return {self._line(CLAIMS[letter], reason, ""): self.answers.count(letter) for letter in letters}
         noted = {ordinal: note for note in self.notes for ordinal in note.ordinals}
         plain = Note(reason=self.summary.reason, ordinals=())
         said = Counter((letter, noted.get(ordinal, plain)) for ordinal, letter in enumerate(self.answers))

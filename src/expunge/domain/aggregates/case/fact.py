@@ -8,7 +8,7 @@ which they tell; `facts` lists them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, ClassVar
 
 from expunge.domain.aggregates.case.chunks import ENDING_LETTERS, HELD_LETTER, LETTERS, ChunkState, Note, Tally
@@ -81,23 +81,30 @@ def _in_generation(case: Case, before: ChunkState, after: ChunkState) -> Case:
     return case.with_generation(before.generation, **changes) if changes else case
 
 
-def recounted(case: Case, before: Iterable[ChunkState], after: Iterable[ChunkState]) -> Case:
+def recounted(case: Case, before: Sequence[ChunkState], after: Sequence[ChunkState]) -> Case:
     """The case with its counts after some chunks have changed."""
-    counts: Counter[Tally] = Counter(dict(case.counts))
-    words: Counter[str] = Counter(case.unsettled)
-    sums = {"unfinished": case.unfinished, "out": case.out, "live": case.live}
+    sums: dict[str, Any] = {"unfinished": case.unfinished, "out": case.out, "live": case.live}
+    words: dict[str, int] = dict(case.unsettled)
     for sign, chunks in ((-1, before), (1, after)):
         for chunk in chunks:
-            for line, number in chunk.tally().items():
-                counts[line] += sign * number
             for word in chunk.unsettles:
-                words[word] += sign
+                words[word] = words.get(word, 0) + sign
             sums["unfinished"] += sign * (not chunk.finished)
             sums["out"] += sign * chunk.out
             sums["live"] += sign * chunk.live
-    kept = tuple(sorted((line, number) for line, number in counts.items() if number))
-    left = {word: number for word, number in sorted(words.items()) if number}
-    return case.model_copy(update={"counts": kept, "unsettled": left, **sums})
+    sums["unsettled"] = {word: number for word, number in sorted(words.items()) if number}
+    if [each.said for each in before] != [each.said for each in after]:
+        sums["counts"] = _tallied(case, before, after)
+    return case.model_copy(update=sums)
+
+
+def _tallied(case: Case, before: Sequence[ChunkState], after: Sequence[ChunkState]) -> tuple[tuple[Tally, int], ...]:
+    counts = dict(case.counts)
+    for sign, chunks in ((-1, before), (1, after)):
+        for chunk in chunks:
+            for line, number in chunk.tally().items():
+                counts[line] = counts.get(line, 0) + sign * number
+    return tuple(sorted((line, number) for line, number in counts.items() if number))
 
 
 def reread(

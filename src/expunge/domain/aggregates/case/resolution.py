@@ -103,7 +103,7 @@ class TaskAnswered(CaseFact):
             case = case.model_copy(update={"population": dict(sorted(self.population.items()))})
         if self.task == task_id(case.case_id, "roots"):
             case = case.model_copy(update={"walk_retry_at": None})
-        return recounted(case, [], new.values()), new
+        return recounted(case, [], list(new.values())), new
 
     def _dues(self, case: Case, generation: Generation) -> dict[int, datetime]:
         dues = dict(generation.dues)
