@@ -12,7 +12,7 @@ from expunge.bootstrap import Installation, StoreTenure
 from expunge.errors import Unavailable
 from expunge.roles import ROLES
 from expunge.roles.common import policy_part
-from expunge.runtime.loop import Loop
+from expunge.runtime.loop import COMMIT_SECONDS, Loop
 from expunge.runtime.outage import Outage
 
 START_SECONDS = 60.0
@@ -39,10 +39,10 @@ def run(expunge: Installation, role: str, stop: threading.Event) -> None:
     if not start(ready, role, stop, metrics):
         return
     source = tenure.source = expunge.records(role, handler.topics)
-    loop = Loop(
-        handler, source, expunge.sender, SystemClock(), metrics, RedisSuspects(expunge.server), StopWaiter(stop)
-    )
-    loop.run(stop.is_set)
+    suspects, waiter = RedisSuspects(expunge.server), StopWaiter(stop)
+    # How far the indexers are is what they have committed, and cases wait for it.
+    often = 0 if role == "indexer" else COMMIT_SECONDS
+    Loop(handler, source, expunge.sender, SystemClock(), metrics, suspects, waiter, often).run(stop.is_set)
 
 
 def keep_policy(expunge: Installation) -> None:

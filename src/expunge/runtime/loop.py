@@ -3,14 +3,17 @@
     poll -> decode -> read state -> decide -> produce, flush, check every future -> write state -> commit offsets
 
 Outputs are durable before state says so, and state before the offset does: a crash anywhere causes repetition, never
-loss. What is unavailable is tried again while the consumer stays in its group; any other error ends the process before
-the commit, and at the third death at one position its record is set aside (`suspicion`).
+loss. Offsets are committed a few times a second: what a crash repeats is a moment more, and a message that comes alone
+costs less. What is unavailable is tried again while the consumer stays in its group; any other error ends the process
+before the commit, and at the third death at one position its record is set aside (`suspicion`).
 
 No wait depends on what is away: a rest is the process' own, and ends when it is told to stop.
 """
 
 from __future__ import annotations
 
+import contextlib
+import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -28,6 +31,8 @@ from expunge.runtime.suspicion import Suspicion
 
 POLL_SECONDS = 0.2
 TICK_SECONDS = 0.5
+COMMIT_SECONDS = 0.1
+"""So long at most what was handled waits to be committed."""
 FIRST_REST_SECONDS, MAX_REST_SECONDS = 0.1, 5.0
 OUTWARD = ("commands.", "confirmations.")
 """Topics of others. What the broker refuses there for good is left out; what Expunge says to itself must be taken."""
@@ -95,11 +100,15 @@ class Loop:
         metrics: Metrics,
         suspects: Suspects,
         waiter: Waiter,
+        commit_seconds: float = COMMIT_SECONDS,
     ) -> None:
         self._role, self._source, self._sink, self._clock, self._metrics = role, source, sink, clock, metrics
         self._suspicion, self._waiter = Suspicion(suspects, role.topics), waiter
         self._outage = Outage(role.name, clock, metrics)
         self._ticked = 0.0
+        self._commit_seconds, self._committed_at, self._commits_at_once = commit_seconds, -math.inf, False
+        self._handled: dict[tuple[str, int], Record] = {}
+        """The last record of each partition that was handled and is not committed."""
         self._said: set[tuple[str, ...]] = set()
 
     def run(self, stopping: Callable[[], bool]) -> None:
@@ -108,6 +117,8 @@ class Loop:
         try:
             while not stopping():
                 self.turn()
+            with contextlib.suppress(Unavailable):  # then others do again what was handled since
+                self._commit(at_once=True)
         finally:
             self._source.close()
             self._sink.close()
@@ -117,15 +128,15 @@ class Loop:
         """One batch, or one wait for a batch; then what is due."""
         batch: list[Record] = []
         try:
-            batch = self._source.poll(POLL_SECONDS)
+            batch = self._source.poll(self._patience())
             started = self._clock.seconds()
             taken = self._handle(batch) if batch else 0
             if batch:
                 self._metrics.count("batch_seconds", self._clock.seconds() - started, label=self._role.name)
                 self._metrics.count("messages_handled", taken, label=self._role.name)
-            self._source.commit()
-            passed, batch = batch[:taken], []  # what is committed is never read again, whatever fails from here on
-            self._suspicion.passed(passed)
+            self._handled |= {(record.topic, record.partition): record for record in batch[:taken]}
+            batch = []  # what was handled is not read again, whatever fails from here on
+            self._commit()
             self._tick()
             self._outage.ends(self._source.silent_seconds())
         except Unavailable as error:
@@ -133,6 +144,21 @@ class Loop:
         except Fenced as error:
             log.warning("another process owns the partition; reading again", role=self._role.name, reason=str(error))
             self._read_again(batch)
+
+    def _patience(self) -> float:
+        """How long to wait for records: no longer than what was handled may wait."""
+        if not self._handled:
+            return POLL_SECONDS
+        return min(POLL_SECONDS, self._left(self._committed_at + self._commit_seconds))
+
+    def _commit(self, *, at_once: bool = False) -> None:
+        now = self._clock.seconds()
+        if now - self._committed_at < self._commit_seconds and not (at_once or self._commits_at_once):
+            return
+        self._source.commit()
+        passed, self._handled = list(self._handled.values()), {}
+        self._committed_at, self._commits_at_once = now, False
+        self._suspicion.passed(passed)
 
     def _handle(self, batch: Sequence[Record]) -> int:
         """Handle a batch part by part, or as much of it as the role takes; how many records that was.
@@ -145,6 +171,7 @@ class Loop:
             apart = self._is_apart(part[0])
             taken = self._handle_part(part)
             done += taken
+            self._commits_at_once = self._commits_at_once or apart
             if taken < len(part) or (apart and done < len(batch)):
                 self._source.rewind(batch[done:])
                 break
@@ -227,6 +254,8 @@ class Loop:
         self._ticked = now
 
     def _read_again(self, batch: Sequence[Record]) -> None:
+        for record in batch:  # with what was handled of that partition since the last commit
+            self._handled.pop((record.topic, record.partition), None)
         try:
             self._source.rewind_to_committed(batch)
         except Unavailable as error:
