@@ -29,7 +29,7 @@ def commanded() -> tuple[World, str]:
 
 
 def frozen(world: World, case_id: str) -> Any:
-    return world.store.standing(partition_of(case_id, PARTITIONS)).frozen.get(case_id)
+    return world.store.reader(partition_of(case_id, PARTITIONS)).standing.frozen.get(case_id)
 
 
 def poisoned(world: World, case_id: str, role: str = "coordinator", what: str = BAD) -> None:

@@ -478,7 +478,7 @@ class World:
 
     def thaw(self, case_id: str, *, published: bool = True, **fields: Any) -> None:
         """As `expunge case thaw` does: what other roles set aside is published again (or left out), and named."""
-        frozen = self.store.standing(partition_of(home_of(case_id), PARTITIONS)).frozen[case_id]
+        frozen = self.store.reader(partition_of(home_of(case_id), PARTITIONS)).standing.frozen[case_id]
         places = frozen.places
         if fields.pop("skip", False):
             fields["skip"] = frozen.turn
@@ -529,7 +529,7 @@ class World:
     def rebuilt(self, case_id: str) -> tuple[Case, dict[str, ChunkState]]:
         """A case as its facts give it back (design: "One writer")."""
         partition = partition_of(case_id, PARTITIONS)
-        kept = self.store.cases(partition, [case_id])[case_id]
+        kept = self.store.reader(partition).cases([case_id])[case_id]
         first, *others = self.facts(case_id)
         assert isinstance(first, Opened)
         case = first.begin(self.store.reader(partition).root(case_id), kept.opened_at)
@@ -543,7 +543,7 @@ class World:
         """Hold what stands to what the facts give back."""
         partition = partition_of(case_id, PARTITIONS)
         case, chunks = self.rebuilt(case_id)
-        assert case == self.store.cases(partition, [case_id])[case_id]
+        assert case == self.store.reader(partition).cases([case_id])[case_id]
         reader = self.store.reader(partition)
         assert chunks == {digest: reader.chunk(case_id, digest) for digest in chunks}
 
@@ -592,7 +592,7 @@ class World:
 
     def standing(self) -> list[Standing]:
         """What stands in each partition."""
-        return [self.store.standing(partition) for partition in range(PARTITIONS)]
+        return [self.store.reader(partition).standing for partition in range(PARTITIONS)]
 
     def request(self, kind: str, request: str, **fields: Any) -> str:
         """Publish a request; the id of its case."""
@@ -607,7 +607,7 @@ class World:
     def approve_all(self) -> bool:
         """An operator approves every plan that waits; False if none did."""
         told = sorted({said["case_id"] for said in self.confirmations("awaiting_approval")})
-        cases = [self.store.cases(partition_of(case_id, PARTITIONS), [case_id])[case_id] for case_id in told]
+        cases = [self.store.reader(partition_of(case_id, PARTITIONS)).cases([case_id])[case_id] for case_id in told]
         plans = [
             (case.case_id, each.plan_digest)
             for case in cases
@@ -615,7 +615,7 @@ class World:
             if len(each.approved_by) < each.approvals and not each.rejected
         ]
         waiting = sorted({rate for case in cases for each in case.generations if each.awaiting for rate in each.rates})
-        groups = [self.store.rate(partition_of(home_of(rate), PARTITIONS), rate) for rate in waiting]
+        groups = [self.store.reader(partition_of(home_of(rate), PARTITIONS)).rate(rate) for rate in waiting]
         plans += [(group.rate, group.digest) for group in groups if group and group.waiting]
         for case_id, plan in plans:
             self.say("plan.approved", case_id, plan_digest=plan)
@@ -665,7 +665,7 @@ class World:
 
     def retraining(self, key: str) -> Retraining:
         """What is known of a model that is made anew."""
-        found: Retraining = self.store.retraining(partition_of(key, PARTITIONS), key)
+        found: Retraining = self.store.reader(partition_of(key, PARTITIONS)).retraining(key)
         return found
 
     def made_anew(self, system: str, command: dict[str, Any], outcome: dict[str, Any]) -> None:
@@ -702,12 +702,12 @@ class World:
         """Obligations of a case for assets that came back after they had been purged."""
         partition = partition_of(case_id, PARTITIONS)
         reader = self.store.reader(partition)
-        case = self.store.cases(partition, [case_id])[case_id]
+        case = self.store.reader(partition).cases([case_id])[case_id]
         names = [digest for each in case.generations for digest in reader.digests(case_id, each.number)]
         return sum(chunk.summary.size for name in names if (chunk := reader.chunk(case_id, name)).summary.returned)
 
     def status(self, case_id: str) -> str:
-        found = self.store.cases(partition_of(case_id, PARTITIONS), [case_id])
+        found = self.store.reader(partition_of(case_id, PARTITIONS)).cases([case_id])
         return str(found[case_id].status.value) if found else "none"
 
 

@@ -99,7 +99,7 @@ def _bad_day(world: World) -> None:
             )
     world.settle(ticks=1)
     world.poison = lambda *_: False
-    if not world.store.standing(partition).frozen:
+    if not world.store.reader(partition).standing.frozen:
         raise RuntimeError("story: the case is not frozen")
     world.answers.clear()
     world.thaw(case_id)
@@ -191,7 +191,7 @@ def _together(world: World) -> None:
     world.settle(ticks=1)
     world.say("request.cancelled", gone, reason="not after all")
     world.settle(ticks=1)
-    group = world.store.rate(partition_of(home_of(key), PARTITIONS), key)
+    group = world.store.reader(partition_of(home_of(key), PARTITIONS)).rate(key)
     world.say("plan.approved", key, plan_digest=group.digest)
     world.settle(ticks=1)
     anew(world)

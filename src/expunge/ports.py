@@ -7,7 +7,7 @@ Adapters turn their client's exceptions into `Unavailable` (try again), `Fenced`
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, NamedTuple, Protocol, TypeVar
@@ -276,39 +276,74 @@ class Changes:
     """Case -> how many of the messages that waited were handled, from the front."""
 
 
+class Wanted(NamedTuple):
+    """What a batch concerns in one partition of `cases`, as far as its messages say so: ids and keys."""
+
+    cases: Collection[str] = ()
+    rates: Collection[str] = ()
+    suppressions: Collection[str] = ()
+
+
+class Batch(NamedTuple):
+    """What a batch changes in one partition, from one position to another."""
+
+    partition: int
+    before: Position | None
+    after: Position
+    changes: Changes
+
+    def __repr__(self) -> str:
+        return hidden(self)
+
+
 class PartitionReader(CaseReader, Protocol):
-    """The large part of the state of one partition of `cases`."""
+    """The state of one partition of `cases`, read piece by piece.
+
+    A reader is thrown away with the batch that it was made for: it does not see what is written after. Whoever decides
+    on what it read sees to it that the position has not moved since.
+    """
+
+    @property
+    def position(self) -> Position | None:
+        """The position that the state includes."""
+
+    @property
+    def standing(self) -> Standing:
+        """What every case of the partition must obey."""
+
+    def cases(self, case_ids: Collection[str]) -> dict[str, Case | None]:
+        """The cases that exist, of those asked for; None for one that a newer version wrote and this cannot read."""
 
     def root(self, case_id: str) -> Root | None:
         """What a case was opened with."""
 
-    def ahead(self, case_ids: Sequence[str]) -> None:
-        """Read everything of some small cases (`Case.small`) now, in few round trips, and answer from that.
+    def suppression(self, key: str) -> Suppression | None:
+        """What was said about one suppression."""
 
-        A reader is thrown away with the batch that it was made for: it does not see what is written after.
-        """
+    def rate(self, key: str) -> Rate | None:
+        """What was counted for one publisher or system."""
+
+    def retraining(self, key: str) -> Retraining | None:
+        """What is known of one model that is made anew for several cases."""
 
 
 class CaseStore(Protocol):
     """The coordinator's state, by partition of `cases`."""
 
-    def position(self, partition: int) -> Position | None:
-        """The position that the state includes."""
-
-    def cases(self, partition: int, case_ids: Sequence[str]) -> dict[str, Case]:
-        """The cases that exist and can be read, of those asked for."""
-
-    def read_cases(self, partition: int, case_ids: Sequence[str]) -> dict[str, Case | None]:
-        """The cases that exist, of those asked for; None for one that a newer version wrote and this cannot read."""
+    def read(self, wanted: Mapping[int, Wanted]) -> dict[int, PartitionReader]:
+        """Readers of partitions that know what is wanted, small cases (`Case.small`) as a whole; in one round trip."""
 
     def reader(self, partition: int) -> PartitionReader:
-        """The large part of the state."""
+        """A reader that knows nothing yet."""
 
-    def write(self, partition: int, before: Position | None, after: Position, changes: Changes) -> None:
-        """Write a batch in one atomic step, if the stored position is still `before`.
+    def positions(self, partitions: Sequence[int]) -> dict[int, Position | None]:
+        """The positions that the state includes."""
+
+    def write(self, batches: Sequence[Batch]) -> None:
+        """Write batches in one round trip, each in one atomic step if the stored position is still what it was before.
 
         Raises:
-            Fenced: it is not: another process owns the partition.
+            Fenced: of one it is not: another process owns the partition. The others are written.
         """
 
     def due(self, partition: int, now: datetime, limit: int, skip: int = 0) -> list[tuple[TimerKey, datetime]]:
@@ -317,20 +352,8 @@ class CaseStore(Protocol):
     def waiting_for_index(self, partition: int) -> list[tuple[str, Offsets]]:
         """Cases that wait for the indexers, with what they wait for."""
 
-    def suppression(self, partition: int, key: str) -> Suppression | None:
-        """What was said about one suppression."""
-
-    def rate(self, partition: int, key: str) -> Rate | None:
-        """What was counted for one publisher or system."""
-
-    def retraining(self, partition: int, key: str) -> Retraining | None:
-        """What is known of one model that is made anew for several cases."""
-
     def live_cases(self, partition: int, after: str, limit: int) -> list[str]:
         """Ids of cases that are `alive`, in order, behind `after`."""
-
-    def standing(self, partition: int) -> Standing:
-        """What every case of the partition must obey."""
 
     def set_aside(self, partition: int, case_id: str, at: int) -> Record | None:
         """The message of a frozen case that waits at a place from the front; None if fewer do."""

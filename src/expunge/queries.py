@@ -22,23 +22,23 @@ def _partition(expunge: Installation, key: str) -> int:
 
 def case(expunge: Installation, case_id: str) -> Case | None:
     """A case as it stands."""
-    return expunge.cases.cases(_partition(expunge, case_id), [case_id]).get(case_id)
+    return expunge.cases.reader(_partition(expunge, case_id)).cases([case_id]).get(case_id)
 
 
 def frozen(expunge: Installation, case_id: str) -> Frozen | None:
     """What keeps a case from being handled; None: nothing does."""
-    return expunge.cases.standing(_partition(expunge, case_id)).frozen.get(case_id)
+    return expunge.cases.reader(_partition(expunge, case_id)).standing.frozen.get(case_id)
 
 
 def rate(expunge: Installation, key: str) -> Rate | None:
     """What was counted across cases under a key."""
-    return expunge.cases.rate(_partition(expunge, key), key)
+    return expunge.cases.reader(_partition(expunge, key)).rate(key)
 
 
 def retraining(expunge: Installation, system: str, model: str) -> Retraining | None:
     """What is known of a model that is made anew for several cases."""
     key = retraining_id(system, expunge.keys.asset(model))
-    return expunge.cases.retraining(_partition(expunge, key), key)
+    return expunge.cases.reader(_partition(expunge, key)).retraining(key)
 
 
 def body(expunge: Installation, case_id: str, digest: str) -> Chunk:

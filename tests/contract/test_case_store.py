@@ -18,7 +18,7 @@ from expunge.domain.planning.chunks import Chunk
 from expunge.domain.scope import ScopeKind
 from expunge.domain.vocabulary import Action, Kind, Regime, Status
 from expunge.errors import Fenced, Unavailable
-from expunge.ports import CaseStore, Changes, NotaryStore, TimerKey
+from expunge.ports import Batch, CaseStore, Changes, NotaryStore, TimerKey, Wanted
 from expunge.wire.cases.said import Order
 from expunge.wire.cases.words import Release
 from tests.simulation import START
@@ -57,6 +57,9 @@ def case(case_id: str = CASE, **fields: object) -> Case:
     return Case.model_validate(plain | fields)
 
 
+LARGE = case(counts=((Tally("s", "object", "", "delete", "open", "", ""), 65),))
+
+
 def chunk(number: int = 0) -> Chunk:
     return Chunk(case_id=CASE, system="s", stage=3, action=Action.DELETE, kind=Kind.OBJECT, assets=(f"a{number}",))
 
@@ -68,15 +71,15 @@ def state(number: int = 0, **fields: object) -> ChunkState:
 
 
 def write(store: CaseStore, before: Position | None, after: Position, **changes: object) -> None:
-    store.write(3, before, after, Changes(**changes))  # type: ignore[arg-type]
+    store.write([Batch(3, before, after, Changes(**changes))])  # type: ignore[arg-type]
 
 
 def test_a_batch_is_written_under_its_position(store: CaseStore) -> None:
-    assert store.position(3) is None
+    assert store.reader(3).position is None
     write(store, None, Position(0, 5), cases={CASE: case()})
-    assert store.position(3) == Position(0, 5)
-    assert store.position(4) is None
-    assert store.cases(3, [CASE, name("other")]) == {CASE: case()}
+    assert store.reader(3).position == Position(0, 5)
+    assert store.reader(4).position is None
+    assert store.reader(3).cases([CASE, name("other")]) == {CASE: case()}
 
 
 @pytest.mark.parametrize("believed", [None, Position(0, 4), Position(1, 4)])
@@ -84,13 +87,13 @@ def test_a_process_that_lost_its_partition_changes_nothing(store: CaseStore, bel
     write(store, None, Position(0, 5), cases={CASE: case()})
     with pytest.raises(Fenced):
         write(store, believed, Position(0, 6), cases={CASE: case(status=Status.COMPLETED)})
-    assert store.position(3) == Position(0, 5)
-    assert store.cases(3, [CASE])[CASE].status is Status.PURGING
+    assert store.reader(3).position == Position(0, 5)
+    assert store.reader(3).cases([CASE]) == {CASE: case()}
 
 
 def test_chunks_are_found_by_digest_command_generation_and_stage(store: CaseStore) -> None:
     states = {each.summary.digest: each for each in (state(number) for number in range(5))}
-    write(store, None, Position(0, 1), chunks={CASE: states})
+    write(store, None, Position(0, 1), cases={CASE: LARGE}, chunks={CASE: states})
     reader = store.reader(3)
     digests = sorted(states)
     assert reader.digests(CASE, 1) == reader.waiting(CASE, 1, 3, 10) == digests
@@ -107,7 +110,7 @@ def test_chunks_are_found_by_digest_command_generation_and_stage(store: CaseStor
 def test_live_chunks_are_listed_page_by_page_until_nothing_is_left_to_do(store: CaseStore) -> None:
     phases = [Phase.WAITING, Phase.BARRED, Phase.SENT, Phase.RECALLED, Phase.PUT_OFF]
     states = {each.summary.digest: each for each in (state(n, phase=p) for n, p in enumerate(phases))}
-    write(store, None, Position(0, 1), chunks={CASE: states})
+    write(store, None, Position(0, 1), cases={CASE: LARGE}, chunks={CASE: states})
     live = sorted(digest for digest, each in states.items() if each.phase is not Phase.WAITING)
     reader = store.reader(3)
     assert reader.live(CASE, "", 10) == live
@@ -121,7 +124,7 @@ def test_live_chunks_are_listed_page_by_page_until_nothing_is_left_to_do(store: 
 def test_a_chunk_is_found_by_each_of_its_commands(store: CaseStore) -> None:
     first = state(0, attempt=1, phase=Phase.SENT)
     digest = first.summary.digest
-    write(store, None, Position(0, 1), chunks={CASE: {digest: first}})
+    write(store, None, Position(0, 1), cases={CASE: LARGE}, chunks={CASE: {digest: first}})
     again = state(0, attempt=2, phase=Phase.SENT, command_id=name("c", "again"), named={name("c", 0): (0,)})
     write(store, Position(0, 1), Position(0, 2), chunks={CASE: {digest: again}})
     reader = store.reader(3)
@@ -129,12 +132,12 @@ def test_a_chunk_is_found_by_each_of_its_commands(store: CaseStore) -> None:
 
 
 def test_what_stands_in_a_partition(store: CaseStore) -> None:
-    assert store.standing(3) == Standing()
+    assert store.reader(3).standing == Standing()
     stands = Standing(released={"h1": Release(at=START, operator="olga", order=Order(1, 2, 3))})
     write(store, None, Position(0, 1), standing=stands)
     write(store, Position(0, 1), Position(0, 2))
-    assert store.standing(3) == stands
-    assert store.standing(4) == Standing()
+    assert store.reader(3).standing == stands
+    assert store.reader(4).standing == Standing()
 
 
 def test_a_body_that_is_missing_means_that_the_store_forgot(store: MemoryCaseStore | RedisCaseStore) -> None:
@@ -213,8 +216,7 @@ def test_a_reader_that_has_read_ahead_answers_as_one_that_has_not(store: CaseSto
     store.put_chunks(3, [(chunk(0), [])])  # type: ignore[attr-defined]
 
     def answers(ahead: list[str]) -> list[object]:
-        reader = store.reader(3)
-        reader.ahead(ahead)
+        reader = store.read({3: Wanted(ahead)})[3]
         digests = [each.summary.digest for each in (*chunks, state(9))]
         return [
             *(reader.chunk(each, digest) for each in (CASE, name("big")) for digest in digests),
@@ -228,28 +230,26 @@ def test_a_reader_that_has_read_ahead_answers_as_one_that_has_not(store: CaseSto
 
     assert answers([CASE]) == answers([])
     assert answers([name("nobody"), CASE, name("big")]) == answers([])
-    reader = store.reader(3)
-    reader.ahead([CASE])
+    reader = store.read({3: Wanted([CASE])})[3]
     with pytest.raises(Unavailable):
         reader.body(CASE, chunk(1).digest)
 
 
 def test_a_case_that_grows_large_is_found_as_one_that_always_was(store: CaseStore) -> None:
     """Of small cases only the states of chunks are kept; what had been kept to find them by is older than those."""
-    tally = Tally("s", "object", "", "delete", "open", "", "")
-    small, large = case(counts=((tally, 3),)), case(counts=((tally, 65),))
-    assert (small.small, large.small) == (True, False)
+    small = case()
+    assert (small.small, LARGE.small) == (True, False)
     as_large = {each.summary.digest: each for each in (state(0), state(1))}
     write(store, None, Position(0, 1), chunks={CASE: as_large})  # as the first version kept a small case, too
     sent = state(0, attempt=1, phase=Phase.SENT).model_copy(update={"command_id": name("c", "anew")})
     write(store, Position(0, 1), Position(0, 2), cases={CASE: small}, chunks={CASE: {sent.summary.digest: sent}})
     late = state(2, generation=2)
     grown: dict[str, Any] = {
-        "cases": {CASE: large},
+        "cases": {CASE: LARGE},
         "before": {CASE: small},
         "chunks": {CASE: {late.summary.digest: late}},
     }
-    store.write(3, Position(0, 2), Position(0, 3), Changes(**grown))
+    store.write([Batch(3, Position(0, 2), Position(0, 3), Changes(**grown))])
     reader = store.reader(3)
     assert reader.digests(CASE, 1) == sorted(as_large)
     assert reader.digests(CASE, 2) == [late.summary.digest]

@@ -11,7 +11,7 @@ from expunge.adapters.redis.cases import RedisCaseStore
 from expunge.adapters.redis.server import Server
 from expunge.adapters.redis.suspects import RedisSuspects
 from expunge.errors import Unavailable
-from expunge.ports import MOST_DEATHS, Suspect, Suspects
+from expunge.ports import MOST_DEATHS, Suspect, Suspects, Wanted
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -46,12 +46,14 @@ def test_what_is_parked_is_kept_by_place_and_taken_back(suspects: Suspects) -> N
 def test_state_and_position_are_never_read_from_a_redis_that_was_emptied(server: Server) -> None:
     store, case_id = RedisCaseStore(server), "ab" * 16
     reads: list[Callable[[], object]] = [
-        lambda: store.position(0),
-        lambda: store.cases(0, [case_id]),
-        lambda: store.standing(0),
+        lambda: store.positions([0]),
+        lambda: store.read({0: Wanted([case_id])}),
+        lambda: store.reader(0).position,
+        lambda: store.reader(0).cases([case_id]),
+        lambda: store.reader(0).standing,
         lambda: store.live_cases(0, "", 10),
         lambda: store.waiting_for_index(0),
-        lambda: store.suppression(0, "x"),
+        lambda: store.reader(0).suppression("x"),
         lambda: store.set_aside(0, case_id, 0),
         lambda: RedisSuspects(server).known(),
     ]

@@ -44,7 +44,7 @@ def approve(world: World, case_id: str, operator: str = "olga", plan: str = "") 
 
 
 def digest(world: World, case_id: str, number: int = 1) -> str:
-    case = world.store.cases(partition_of(case_id, PARTITIONS), [case_id])[case_id]
+    case = world.store.reader(partition_of(case_id, PARTITIONS)).cases([case_id])[case_id]
     return str(case.numbered(number).plan_digest)
 
 
@@ -220,7 +220,7 @@ def test_a_case_keeps_the_policy_that_it_was_taken_under() -> None:
         world.register(f"more-{number}", subjects=["ann"])
     world.settle(ticks=2)
     assert len(world.confirmations("awaiting_approval")) == 2
-    case = world.store.cases(partition_of(case_id, PARTITIONS), [case_id])[case_id]
+    case = world.store.reader(partition_of(case_id, PARTITIONS)).cases([case_id])[case_id]
     assert case.policy != world.policies.current.digest
     other = world.erase("ann", request="r2")
     world.settle(ticks=2)

@@ -26,7 +26,7 @@ def run(world: World, *but: str) -> None:
 
 
 def held(world: World, case_id: str) -> int:
-    case = world.store.cases(partition_of(case_id, PARTITIONS), [case_id])[case_id]
+    case = world.store.reader(partition_of(case_id, PARTITIONS)).cases([case_id])[case_id]
     return int(case.count(frozenset({"held"})))
 
 

@@ -470,7 +470,7 @@ def test_a_handle_that_no_command_can_carry_leaves_its_asset_open_and_ends_nothi
     world.publish("registrations", "expunge.asset.registered.v1", data)
     case_id = world.erase("ann")
     world.settle(ticks=2)
-    case = world.store.cases(partition_of(case_id, PARTITIONS), [case_id])[case_id]
+    case = world.store.reader(partition_of(case_id, PARTITIONS)).cases([case_id])[case_id]
     assert [line.reason for line, _ in case.counts] in (["too_large_for_a_command"], [""])
 
 

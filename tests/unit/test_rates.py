@@ -38,7 +38,7 @@ def erased(world: World, *numbers: int) -> list[str]:
 
 def rate(world: World, of: str = "publisher:app") -> Rate:
     key = rate_id(of)
-    found: Rate = world.store.rate(partition_of(home_of(key), PARTITIONS), key)
+    found: Rate = world.store.reader(partition_of(home_of(key), PARTITIONS)).rate(key)
     return found
 
 
@@ -187,7 +187,7 @@ def test_a_plan_that_operators_have_approved_is_not_counted_again() -> None:
     while world.approve_all():
         world.settle(ticks=1)
     assert world.status(case_id) == "completed"
-    assert world.store.rate(partition_of(RATES, PARTITIONS), rate_id("publisher:app")) is None
+    assert world.store.reader(partition_of(RATES, PARTITIONS)).rate(rate_id("publisher:app")) is None
 
 
 def test_late_assets_are_counted_too_and_a_dry_run_is_not() -> None:
@@ -271,7 +271,7 @@ def test_an_ask_that_ends_processes_keeps_nobody_else_waiting() -> None:
     assert world.status(good) == "completed"
     assert world.status(bad) == "planned"
     world.poison = lambda *_: False
-    frozen = world.store.standing(partition_of(RATES, PARTITIONS)).frozen
+    frozen = world.store.reader(partition_of(RATES, PARTITIONS)).standing.frozen
     assert set(frozen) == {among_rates(bad)}
     world.thaw(among_rates(bad), reason="mended")
     world.settle(ticks=2)

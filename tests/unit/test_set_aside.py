@@ -160,14 +160,14 @@ def test_a_word_at_which_one_case_raises_is_not_in_force_before_that_has_heard_i
     world.settle(ticks=2)
     assert frozen(world, bad) is not None
     assert frozen(world, good) is None
-    standing = world.store.standing(partition_of(bad, PARTITIONS))
+    standing = world.store.reader(partition_of(bad, PARTITIONS)).standing
     assert "h1" in standing.holds
     assert not standing.in_force(hold_word("h1"))
     mend()
     world.deaf = set()
     world.thaw(bad)
     world.settle(ticks=3)
-    standing = world.store.standing(partition_of(bad, PARTITIONS))
+    standing = world.store.reader(partition_of(bad, PARTITIONS)).standing
     assert standing.in_force(hold_word("h1"))
     assert not standing.unsettled
 
@@ -189,11 +189,11 @@ def test_no_word_is_in_force_while_a_frozen_case_has_not_heard_it(scope: dict[st
     word = hold_word("h1") if scope else "pause:all"
     world.settle(ticks=2)
     partition = partition_of(case_id, PARTITIONS)
-    assert not world.store.standing(partition).in_force(word)
+    assert not world.store.reader(partition).standing.in_force(word)
     world.thaw(case_id)
     world.settle(ticks=2)
     assert world.broker.events("commands.photos")[-1]["type"] == "expunge.purge.withdrawn.v1"
-    assert world.store.standing(partition).in_force(word)
+    assert world.store.reader(partition).standing.in_force(word)
 
 
 @pytest.mark.parametrize("crash", range(1, 9))
@@ -262,7 +262,7 @@ def test_what_was_stamped_ahead_and_parked_moves_no_case_into_the_future_when_it
     assert frozen(world, case_id) is not None
     world.thaw(case_id)
     world.settle(ticks=1)
-    case = world.store.cases(partition_of(case_id, PARTITIONS), [case_id])[case_id]
+    case = world.store.reader(partition_of(case_id, PARTITIONS)).cases([case_id])[case_id]
     assert case.now <= world.clock + timedelta(minutes=5)
 
 
@@ -395,7 +395,7 @@ def test_a_word_is_never_left_out() -> None:
     mend()
     world.thaw(bad, reason="mended")
     world.settle(ticks=2)
-    standing = world.store.standing(partition_of(bad, PARTITIONS))
+    standing = world.store.reader(partition_of(bad, PARTITIONS)).standing
     assert standing.in_force(hold_word("h1"))
 
 

@@ -160,7 +160,7 @@ def test_a_message_that_was_stamped_ahead_moves_no_case_and_stops_the_role_with_
     world.publish("receipts.photos", "expunge.purge.receipted.v1", said, source="/photos")
     world.broker.now -= ahead
     world.settle(ticks=1)
-    case = world.store.cases(partition_of(case_id, PARTITIONS), [case_id])[case_id]
+    case = world.store.reader(partition_of(case_id, PARTITIONS)).cases([case_id])[case_id]
     assert case.now <= world.broker.now
     assert world.metrics.gauges["clock_ahead_seconds", "intake"] > 300
     assert not world.confirmations("overdue", case_id=case_id)

@@ -14,7 +14,7 @@ from tests.simulation import ALL_ACTIONS, PARTITIONS, REGISTRY, World, receipt
 
 
 def counts_of(world: World, case_id: str) -> dict[str, int]:
-    case = world.store.cases(partition_of(case_id, PARTITIONS), [case_id])[case_id]
+    case = world.store.reader(partition_of(case_id, PARTITIONS)).cases([case_id])[case_id]
     return {f"{line.claim}:{line.reason}" if line.reason else line.claim: number for line, number in case.counts}
 
 
@@ -196,7 +196,7 @@ def test_a_case_does_not_grow_with_what_systems_say(unique: str) -> None:
     world.answers["photos"] = answer
     case_id = world.erase("ann")
     world.settle(ticks=0)
-    case = world.store.cases(partition_of(case_id, PARTITIONS), [case_id])[case_id]
+    case = world.store.reader(partition_of(case_id, PARTITIONS)).cases([case_id])[case_id]
     assert len(case.counts) <= 40
     assert sum(number for _, number in case.counts) == 600
 

@@ -56,7 +56,7 @@ def done(world: World, case_id: str) -> list[str]:
 
 
 def case_of(world: World, case_id: str) -> Case:
-    found: Case = world.store.cases(partition_of(case_id, PARTITIONS), [case_id])[case_id]
+    found: Case = world.store.reader(partition_of(case_id, PARTITIONS)).cases([case_id])[case_id]
     return found
 
 

@@ -233,7 +233,7 @@ def _controls_of(expunge: Installation, case_id: str) -> tuple[str, ...]:
 
 def standing(expunge: Installation) -> list[Standing]:
     """What stands in each partition of `cases`."""
-    return [expunge.cases.standing(partition) for partition in range(expunge.settings.kafka.partitions)]
+    return [expunge.cases.reader(partition).standing for partition in range(expunge.settings.kafka.partitions)]
 
 
 ENDS = ("expunge.emission.resumed.v1", "expunge.hold.released.v1")

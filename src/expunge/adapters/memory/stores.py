@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -18,7 +18,7 @@ from expunge.domain.events import Position, Record
 from expunge.domain.planning.chunks import Chunk
 from expunge.domain.planning.policy.rules import Policy
 from expunge.errors import Fenced, Unavailable
-from expunge.ports import Changes, GaugeName, MetricName, Offsets, Suspect, TimerKey
+from expunge.ports import Batch, GaugeName, MetricName, Offsets, PartitionReader, Suspect, TimerKey, Wanted
 from expunge.wire.cases.case import Root
 
 
@@ -39,13 +39,23 @@ class _Partition:
 
 
 class _Reader:
-    """The large part of one partition's state."""
+    """See `ports.PartitionReader`."""
 
-    def __init__(self, state: _Partition) -> None:
-        self._state = state
+    def __init__(self, state: _Partition, cases: Callable[[Collection[str]], dict[str, Case | None]]) -> None:
+        self._state, self.cases, self.position = state, cases, state.position
 
-    def ahead(self, case_ids: Sequence[str]) -> None:
-        pass
+    @property
+    def standing(self) -> Standing:
+        return self._state.standing
+
+    def suppression(self, key: str) -> Suppression | None:
+        return self._state.suppressions.get(key)
+
+    def rate(self, key: str) -> Rate | None:
+        return self._state.rates.get(key)
+
+    def retraining(self, key: str) -> Retraining | None:
+        return self._state.retrainings.get(key)
 
     def root(self, case_id: str) -> Root | None:
         return self._state.roots.get(case_id)
@@ -85,30 +95,34 @@ class MemoryCaseStore:
     def __init__(self) -> None:
         self.states: dict[int, _Partition] = defaultdict(_Partition)
 
-    def position(self, partition: int) -> Position | None:
-        """See `ports.CaseStore.position`."""
-        return self.states[partition].position
+    def read(self, wanted: Mapping[int, Wanted]) -> dict[int, PartitionReader]:
+        """See `ports.CaseStore.read`."""
+        return {partition: self.reader(partition) for partition in wanted}
 
-    def cases(self, partition: int, case_ids: Sequence[str]) -> dict[str, Case]:
-        """See `ports.CaseStore.cases`."""
-        found = self.read_cases(partition, case_ids)
-        return {case_id: case for case_id, case in found.items() if case is not None}
-
-    def read_cases(self, partition: int, case_ids: Sequence[str]) -> dict[str, Case | None]:
-        """See `ports.CaseStore.read_cases`."""
+    def read_cases(self, partition: int, case_ids: Collection[str]) -> dict[str, Case | None]:
+        """Cases that exist, of those asked for."""
         known = self.states[partition].cases
         return {case_id: known[case_id] for case_id in case_ids if case_id in known}
 
     def reader(self, partition: int) -> _Reader:
         """See `ports.CaseStore.reader`."""
-        return _Reader(self.states[partition])
+        return _Reader(self.states[partition], lambda case_ids: self.read_cases(partition, case_ids))
 
-    def write(self, partition: int, before: Position | None, after: Position, changes: Changes) -> None:
+    def positions(self, partitions: Sequence[int]) -> dict[int, Position | None]:
+        """See `ports.CaseStore.positions`."""
+        return {partition: self.states[partition].position for partition in partitions}
+
+    def write(self, batches: Sequence[Batch]) -> None:
         """See `ports.CaseStore.write`."""
-        state = self.states[partition]
-        if state.position != before:
-            raise Fenced("the state of this partition is newer than this process believes")
-        state.position = after
+        refused = [batch for batch in batches if not self._written(batch)]
+        if refused:
+            raise Fenced("the state of a partition is newer than this process believes")
+
+    def _written(self, batch: Batch) -> bool:
+        state, changes = self.states[batch.partition], batch.changes
+        if state.position != batch.before:
+            return False
+        state.position = batch.after
         state.cases |= changes.cases
         state.roots |= changes.roots
         state.chunks |= {(case, digest): c for case, chunks in changes.chunks.items() for digest, c in chunks.items()}
@@ -125,6 +139,7 @@ class MemoryCaseStore:
                 state.timers.pop(key, None)
             else:
                 state.timers[key] = at
+        return True
 
     def due(self, partition: int, now: datetime, limit: int, skip: int = 0) -> list[tuple[TimerKey, datetime]]:
         """See `ports.CaseStore.due`."""
@@ -136,26 +151,10 @@ class MemoryCaseStore:
         cases = self.states[partition].cases.values()
         return [(case.case_id, case.watermark) for case in cases if case.awaits_index]
 
-    def suppression(self, partition: int, key: str) -> Suppression | None:
-        """See `ports.CaseStore.suppression`."""
-        return self.states[partition].suppressions.get(key)
-
-    def rate(self, partition: int, key: str) -> Rate | None:
-        """See `ports.CaseStore.rate`."""
-        return self.states[partition].rates.get(key)
-
-    def retraining(self, partition: int, key: str) -> Retraining | None:
-        """See `ports.CaseStore.retraining`."""
-        return self.states[partition].retrainings.get(key)
-
     def live_cases(self, partition: int, after: str, limit: int) -> list[str]:
         """See `ports.CaseStore.live_cases`."""
         cases = self.states[partition].cases.values()
         return sorted(each.case_id for each in cases if each.alive and each.case_id > after)[:limit]
-
-    def standing(self, partition: int) -> Standing:
-        """See `ports.CaseStore.standing`."""
-        return self.states[partition].standing
 
     def set_aside(self, partition: int, case_id: str, at: int) -> Record | None:
         """See `ports.CaseStore.set_aside`."""

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from expunge.adapters.redis.server import TAGS, Server
+from expunge.adapters.redis.server import TAGS, Call, Server
 from expunge.domain.aggregates.case.chunks import ChunkState
 from expunge.domain.aggregates.case.state import Case
+from expunge.domain.aggregates.rate import Rate
+from expunge.domain.aggregates.retraining.state import Retraining
+from expunge.domain.aggregates.standing.state import Standing
+from expunge.domain.aggregates.suppression import Suppression
+from expunge.domain.events import Position
 from expunge.domain.planning.chunks import Chunk
 from expunge.errors import NotUnderstood, Unavailable
+from expunge.ports import Wanted
 from expunge.wire.cases.case import Root
 
 M = TypeVar("M", bound=BaseModel)
@@ -21,12 +27,16 @@ class CaseKeys:
     """The keys of one partition of `cases`."""
 
     def __init__(self, server: Server, partition: int) -> None:
-        self.tag = partition % TAGS
-        self._server, self._partition = server, partition
+        self.tag, self.partition = partition % TAGS, partition
+        self._server = server
+
+    def name(self, name: str, *parts: object) -> str:
+        """`name:<partition>:<parts>`."""
+        return ":".join([name, str(self.partition), *map(str, parts)])
 
     def of(self, name: str, *parts: object) -> bytes:
-        """`name:<partition>:<parts>` in the partition's slot."""
-        return self._server.key(self.tag, ":".join([name, str(self._partition), *map(str, parts)]))
+        """The same in the partition's slot."""
+        return self._server.key(self.tag, self.name(name, *parts))
 
 
 def parsed(model: type[M], raw: bytes) -> M:
@@ -41,11 +51,24 @@ def parsed(model: type[M], raw: bytes) -> M:
         raise NotUnderstood("unknown_state") from None
 
 
+def parse_position(raw: bytes | None) -> Position | None:
+    """A position as `format_position` wrote it."""
+    if not raw:
+        return None
+    epoch, offset = raw.decode().split(":")
+    return Position(int(epoch), int(offset))
+
+
+def format_position(position: Position | None) -> str:
+    """A position as it stands in Redis; empty for none."""
+    return f"{position.leader_epoch}:{position.offset}" if position else ""
+
+
 class Small:
     """Everything of a small case, as it stood when it was read."""
 
-    def __init__(self, root: bytes | None, chunks: dict[str, bytes]) -> None:
-        self.root, self.bodies = root, dict[str, bytes]()
+    def __init__(self, root: bytes | None, chunks: Mapping[str, bytes], bodies: Mapping[str, bytes | None]) -> None:
+        self.root, self.bodies = root, bodies
         self._raw, self._chunks = chunks, dict[str, ChunkState]()
 
     @property
@@ -64,45 +87,112 @@ class Small:
         return [digest for digest in self.digests if (chunk := self.chunk(digest)) is not None and wanted(chunk)]
 
 
+def load_call(keys: CaseKeys, wanted: Wanted) -> Call:
+    """The call that reads what is wanted of one partition; its answer is for `RedisCaseReader.take`."""
+    cases = sorted(wanted.cases)
+    names = [keys.name("rate", key) for key in sorted(wanted.rates)]
+    names += [keys.name("suppression", key) for key in sorted(wanted.suppressions)]
+    return Call("load", [keys.tag], [keys.partition, len(cases), *cases, *names])
+
+
+def read_case(raw: bytes) -> Case | None:
+    """A case; None for one that a newer version wrote."""
+    try:
+        return parsed(Case, raw)
+    except NotUnderstood:
+        return None
+
+
 class RedisCaseReader:
-    """See `ports.PartitionReader`. Who reads checks the position afterwards: nobody may have written meanwhile."""
+    """See `ports.PartitionReader`."""
 
     def __init__(self, server: Server, partition: int) -> None:
         self._server, self._keys = server, CaseKeys(server, partition)
+        self._cases: dict[str, Case | None] = {}
         self._small: dict[str, Small | None] = {}
-        """Small cases that were read, and None for those of which is known that they are large."""
+        """Small cases that were read, and None for those that are large or not there."""
+        self._values: dict[str, bytes | None] = {}
+        """What was read of other keys of the partition, by their names."""
+
+    def take(self, wanted: Wanted, answer: Sequence[Any]) -> None:
+        """Know what a call has read (`load_call`)."""
+        position, standing, cases, values = answer
+        of = self._keys.name
+        names = [of("rate", key) for key in sorted(wanted.rates)]
+        names += [of("suppression", key) for key in sorted(wanted.suppressions)]
+        self._values |= {of("pos"): position, of("standing"): standing, **dict(zip(names, values, strict=True))}
+        for case_id, (raw, *rest) in zip(sorted(wanted.cases), cases, strict=True):
+            if raw:
+                self._cases[case_id] = read_case(raw)
+            if rest:
+                root, pairs, bodies = rest
+                digests = [digest.decode() for digest in pairs[::2]]
+                chunks = dict(zip(digests, pairs[1::2], strict=True))
+                self._small[case_id] = Small(root, chunks, dict(zip(digests, bodies, strict=True)))
+            elif not raw:
+                self._small[case_id] = Small(None, {}, {})
+
+    def _load(self, wanted: Wanted) -> None:
+        (answer,) = self._server.run([load_call(self._keys, wanted)])
+        self.take(wanted, answer)
+
+    def _value(self, name: str, *parts: str) -> bytes | None:
+        key = self._keys.name(name, *parts)
+        if key not in self._values:
+            self._values[key] = self._read("GET", self._keys.of(name, *parts))
+        return self._values[key]
+
+    @property
+    def position(self) -> Position | None:
+        """See `ports.PartitionReader.position`."""
+        return parse_position(self._value("pos"))
+
+    @property
+    def standing(self) -> Standing:
+        """See `ports.PartitionReader.standing`."""
+        raw = self._value("standing")
+        return parsed(Standing, raw) if raw else Standing()
+
+    def cases(self, case_ids: Collection[str]) -> dict[str, Case | None]:
+        """See `ports.PartitionReader.cases`."""
+        if new := {each for each in case_ids if each not in self._cases and each not in self._small}:
+            self._load(Wanted(new))
+        return {case_id: self._cases[case_id] for case_id in case_ids if case_id in self._cases}
+
+    def rate(self, key: str) -> Rate | None:
+        """See `ports.PartitionReader.rate`."""
+        raw = self._value("rate", key)
+        return parsed(Rate, raw) if raw else None
+
+    def suppression(self, key: str) -> Suppression | None:
+        """See `ports.PartitionReader.suppression`."""
+        raw = self._value("suppression", key)
+        return parsed(Suppression, raw) if raw else None
+
+    def retraining(self, key: str) -> Retraining | None:
+        """See `ports.PartitionReader.retraining`."""
+        raw = self._value("retraining", key)
+        return parsed(Retraining, raw) if raw else None
 
     def _whole(self, case_id: str) -> Small | None:
-        """A small case, read as a whole; None for a large one."""
+        """A small case, as it was read; None for a large one.
+
+        0.1 wrote no space in front of what it knew of a small case: that is read here.
+        """
+        case = self.cases([case_id]).get(case_id)
         if case_id not in self._small:
-            raw = self._read("GET", self._keys.of("case", case_id))
-            self._small[case_id] = None
-            if raw and parsed(Case, raw).small:
-                self.ahead([case_id])
+            self._small[case_id] = self._read_whole(case_id) if case is not None and case.small else None
         return self._small[case_id]
 
-    def ahead(self, case_ids: Sequence[str]) -> None:
-        """See `ports.PartitionReader.ahead`."""
-        if not case_ids:
-            return
+    def _read_whole(self, case_id: str) -> Small:
         tag, of = self._keys.tag, self._keys.of
-        found = self._server.read(
-            [
-                (tag, read)
-                for case_id in case_ids
-                for read in (("GET", of("root", case_id)), ("HGETALL", of("chunks", case_id)))
-            ]
+        root, pairs = self._server.read(
+            [(tag, ("GET", of("root", case_id))), (tag, ("HGETALL", of("chunks", case_id)))]
         )
-        read: dict[str, Small] = {}
-        for case_id, root, pairs in zip(case_ids, found[::2], found[1::2], strict=True):
-            chunks = {digest.decode(): raw for digest, raw in zip(pairs[::2], pairs[1::2], strict=True)}
-            read[case_id] = Small(root, chunks)
-        places = [(case_id, digest) for case_id, small in read.items() for digest in small.digests]
-        bodies = self._server.read([(tag, ("GET", of("chunk", *place))) for place in places])
-        for (case_id, digest), body in zip(places, bodies, strict=True):
-            if body:
-                read[case_id].bodies[digest] = body
-        self._small |= read
+        digests = [digest.decode() for digest in pairs[::2]]
+        bodies = self._server.read([(tag, ("GET", of("chunk", case_id, digest))) for digest in digests])
+        chunks = dict(zip(digests, pairs[1::2], strict=True))
+        return Small(root, chunks, dict(zip(digests, bodies, strict=True)))
 
     def root(self, case_id: str) -> Root | None:
         """See `ports.PartitionReader.root`."""

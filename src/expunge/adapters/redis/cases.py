@@ -8,29 +8,27 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from expunge.adapters.redis.case_reader import CaseKeys, RedisCaseReader, behind, parsed
+from expunge.adapters.redis.case_reader import (
+    CaseKeys,
+    RedisCaseReader,
+    behind,
+    format_position,
+    load_call,
+    parse_position,
+    parsed,
+    read_case,
+)
 from expunge.adapters.redis.server import Call, Server
 from expunge.domain.aggregates.case.chunks import ChunkState
 from expunge.domain.aggregates.case.state import Case
-from expunge.domain.aggregates.rate import Rate
-from expunge.domain.aggregates.retraining.state import Retraining
-from expunge.domain.aggregates.standing.state import Standing
-from expunge.domain.aggregates.suppression import Suppression
 from expunge.domain.events import Position, Record, millis
 from expunge.domain.planning.chunks import Chunk
-from expunge.errors import Fenced, NotUnderstood
-from expunge.ports import Changes, Offsets, TimerKey
+from expunge.errors import Fenced
+from expunge.ports import Batch, Changes, Offsets, PartitionReader, TimerKey, Wanted
 
 Words = list[bytes | str | int | float]
 NAMES_PER_CALL = 1000
 CHUNKS_PER_GROUP = 20
-
-
-def _case(raw: bytes) -> Case | None:
-    try:
-        return parsed(Case, raw)
-    except NotUnderstood:
-        return None
 
 
 class RedisCaseStore:
@@ -39,36 +37,30 @@ class RedisCaseStore:
     def __init__(self, server: Server) -> None:
         self._server = server
 
-    def position(self, partition: int) -> Position | None:
-        """See `ports.CaseStore.position`."""
-        return parse_position(self._get(partition, "pos"))
-
-    def cases(self, partition: int, case_ids: Sequence[str]) -> dict[str, Case]:
-        """See `ports.CaseStore.cases`."""
-        found = self.read_cases(partition, case_ids)
-        return {case_id: case for case_id, case in found.items() if case is not None}
-
-    def read_cases(self, partition: int, case_ids: Sequence[str]) -> dict[str, Case | None]:
-        """See `ports.CaseStore.read_cases`."""
-        if not case_ids:
-            return {}
-        keys = CaseKeys(self._server, partition)
-        raw = self._server.read([(keys.tag, ("GET", keys.of("case", case_id))) for case_id in case_ids])
-        found = zip(case_ids, raw, strict=True)
-        return {case_id: _case(value) for case_id, value in found if value}
-
-    def _get(self, partition: int, name: str, *parts: str) -> bytes | None:
-        keys = CaseKeys(self._server, partition)
-        found: bytes | None = self._server.read_one(keys.tag, "GET", keys.of(name, *parts))
-        return found
+    def read(self, wanted: Mapping[int, Wanted]) -> dict[int, PartitionReader]:
+        """See `ports.CaseStore.read`."""
+        readers: dict[int, RedisCaseReader] = {partition: self.reader(partition) for partition in wanted}
+        calls = [load_call(CaseKeys(self._server, partition), each) for partition, each in wanted.items()]
+        for (partition, each), answer in zip(wanted.items(), self._server.run(calls), strict=True):
+            readers[partition].take(each, answer)
+        return {**readers}
 
     def reader(self, partition: int) -> RedisCaseReader:
         """See `ports.CaseStore.reader`."""
         return RedisCaseReader(self._server, partition)
 
-    def write(self, partition: int, before: Position | None, after: Position, changes: Changes) -> None:
+    def positions(self, partitions: Sequence[int]) -> dict[int, Position | None]:
+        """See `ports.CaseStore.positions`."""
+        keys = [CaseKeys(self._server, partition) for partition in partitions]
+        found = self._server.read([(each.tag, ("GET", each.of("pos"))) for each in keys])
+        return dict(zip(partitions, map(parse_position, found), strict=True))
+
+    def write(self, batches: Sequence[Batch]) -> None:
         """See `ports.CaseStore.write`."""
-        keys = CaseKeys(self._server, partition)
+        commit(self._server, [self._commit_call(batch) for batch in batches])
+
+    def _commit_call(self, batch: Batch) -> Call:
+        keys, changes = CaseKeys(self._server, batch.partition), batch.changes
         words: list[Words] = []
         for case_id, case in changes.cases.items():
             words += _case_words(keys, case, changes.before.get(case_id))
@@ -86,7 +78,7 @@ class RedisCaseStore:
                 words.append(["ZADD", keys.of("timers"), millis(at), member])
         words += _aggregate_words(keys, changes)
         words += _aside_words(keys, changes)
-        commit(self._server, keys, "pos", before, after, words)
+        return commit_call(keys, "pos", batch.before, batch.after, words)
 
     def _chunk_words(
         self, keys: CaseKeys, case_id: str, chunks: Mapping[str, ChunkState], changes: Changes
@@ -127,31 +119,13 @@ class RedisCaseStore:
         """The cases that stand in a set of a partition, by id."""
         keys = CaseKeys(self._server, partition)
         found = self._server.read_one(keys.tag, "SMEMBERS", keys.of(name))
-        return self.cases(partition, sorted(case_id.decode() for case_id in found))
-
-    def suppression(self, partition: int, key: str) -> Suppression | None:
-        """See `ports.CaseStore.suppression`."""
-        raw = self._get(partition, "suppression", key)
-        return parsed(Suppression, raw) if raw else None
-
-    def rate(self, partition: int, key: str) -> Rate | None:
-        """See `ports.CaseStore.rate`."""
-        raw = self._get(partition, "rate", key)
-        return parsed(Rate, raw) if raw else None
-
-    def retraining(self, partition: int, key: str) -> Retraining | None:
-        """See `ports.CaseStore.retraining`."""
-        raw = self._get(partition, "retraining", key)
-        return parsed(Retraining, raw) if raw else None
+        raw = self._server.read([(keys.tag, ("GET", keys.of("case", case_id.decode()))) for case_id in sorted(found)])
+        cases = [case for each in raw if each and (case := read_case(each)) is not None]
+        return {case.case_id: case for case in cases}
 
     def live_cases(self, partition: int, after: str, limit: int) -> list[str]:
         """See `ports.CaseStore.live_cases`."""
         return behind(self._server, CaseKeys(self._server, partition), "open", after, limit)
-
-    def standing(self, partition: int) -> Standing:
-        """See `ports.CaseStore.standing`."""
-        raw = self._get(partition, "standing")
-        return parsed(Standing, raw) if raw else Standing()
 
     def set_aside(self, partition: int, case_id: str, at: int) -> Record | None:
         """See `ports.CaseStore.set_aside`."""
@@ -246,7 +220,8 @@ def _record(partition: int, raw: bytes) -> Record:
 def _case_words(keys: CaseKeys, case: Case, before: Case | None) -> list[Words]:
     """A case, and its place in the sets of cases where that has changed."""
     case_id = case.case_id
-    words: list[Words] = [["SET", keys.of("case", case_id), case.model_dump_json()]]
+    space = " " if case.small else ""  # so that whoever reads it knows at once (load.lua)
+    words: list[Words] = [["SET", keys.of("case", case_id), space + case.model_dump_json()]]
     if before is None:
         words.append(["SADD", keys.of("list"), case_id])
     if before is None or case.alive != before.alive:
@@ -306,20 +281,7 @@ class RedisNotaryStore:
         for case_id, facts in seen.items():
             for sequence, digest in facts.items():
                 words.append(["HSET", self._keys.of("facts", case_id), sequence, digest])
-        commit(self._server, CaseKeys(self._server, partition), "notary-pos", before, after, words)
-
-
-def parse_position(raw: bytes | None) -> Position | None:
-    """A position as `format_position` wrote it."""
-    if not raw:
-        return None
-    epoch, offset = raw.decode().split(":")
-    return Position(int(epoch), int(offset))
-
-
-def format_position(position: Position | None) -> str:
-    """A position as it stands in Redis; empty for none."""
-    return f"{position.leader_epoch}:{position.offset}" if position else ""
+        commit(self._server, [commit_call(CaseKeys(self._server, partition), "notary-pos", before, after, words)])
 
 
 def flat(words: Sequence[Words]) -> Words:
@@ -327,15 +289,17 @@ def flat(words: Sequence[Words]) -> Words:
     return [item for command in words for item in (len(command), *command)]
 
 
-def commit(
-    server: Server, keys: CaseKeys, name: str, before: Position | None, after: Position, words: Sequence[Words]
-) -> None:
-    """Write under a position.
+def commit_call(keys: CaseKeys, name: str, before: Position | None, after: Position, words: Sequence[Words]) -> Call:
+    """A write under a position."""
+    arguments = [format_position(before), format_position(after), *flat(words)]
+    return Call("commit", [keys.tag], arguments, [keys.of(name)])
+
+
+def commit(server: Server, calls: Sequence[Call]) -> None:
+    """Write under positions.
 
     Raises:
-        Fenced: the stored position is not `before`.
+        Fenced: a stored position is not the one that was read.
     """
-    arguments = [format_position(before), format_position(after), *flat(words)]
-    (written,) = server.run([Call("commit", [keys.tag], arguments, [keys.of(name)])])
-    if not written:
-        raise Fenced("the state of this partition is newer than this process believes")
+    if not all(server.run(calls)):
+        raise Fenced("the state of a partition is newer than this process believes")

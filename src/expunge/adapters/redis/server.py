@@ -23,7 +23,7 @@ REDIS = "Redis"
 TAGS = 256
 NO_INDEX = "run `expunge topics create` on a new installation; restore Redis from its backup if the topics hold data"
 FORMAT = "3"
-PLAIN = frozenset({"read", "commit"})
+PLAIN = frozenset({"read", "load", "commit"})
 """Scripts that know nothing of how the index is laid out."""
 SCRIPTS = (
     "put",
@@ -41,6 +41,7 @@ SCRIPTS = (
     "commit",
     "watch",
     "read",
+    "load",
 )
 _PASSING = ("LOADING", "BUSY", "READONLY", "OOM", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "MISCONF", "NOREPLICAS")
 SOCKET_SECONDS = 5

@@ -160,7 +160,7 @@ def _kept_back(expunge: Installation, case: Case) -> list[str]:
 def _held_up(expunge: Installation, case: Case) -> list[str]:
     if case.cancelling:
         return [f"being cancelled: systems hold {case.out} commands that they have not let go of"]
-    standing = expunge.cases.standing(partition_of(case.case_id, expunge.settings.kafka.partitions))
+    standing = expunge.cases.reader(partition_of(case.case_id, expunge.settings.kafka.partitions)).standing
     systems = sorted({line.system for line, _ in case.counts})
     paused = {word for system in systems for word in standing.pauses_of(case.publisher, system, case.case_id)}
     return [_paused(standing.pauses[word.removeprefix("pause:")]) for word in sorted(paused)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
@@ -17,7 +17,7 @@ from expunge.domain.events import Outgoing, Record, decode, unknown_member
 from expunge.domain.limits import MAX_CASE_EVENT_BYTES
 from expunge.domain.topics import read_by
 from expunge.errors import ConfigurationError, Fenced, InvalidMessage, NotUnderstood, Unavailable
-from expunge.ports import CaseStore, Index, Metrics, Progress, Refused, Result, Tenure, Topics, Vault
+from expunge.ports import Batch, CaseStore, Index, Metrics, Progress, Refused, Result, Tenure, Topics, Vault, Wanted
 from expunge.roles.common import COORDINATOR, on_cases
 from expunge.roles.coordinator.cases import Cases
 from expunge.roles.coordinator.cause import Cause, Waves
@@ -31,6 +31,7 @@ from expunge.roles.coordinator.timers import Timers
 from expunge.roles.coordinator.view import Unheard, View
 from expunge.roles.dead_letters import DeadLetters
 from expunge.wire.cases.case import Applied, EmissionRefused, Froze, ThawOn
+from expunge.wire.cases.rate import RateAsked
 from expunge.wire.cases.said import Aggregate
 from expunge.wire.cases.table import TYPES, Message
 from expunge.wire.cases.words import ThawSaid
@@ -81,15 +82,17 @@ class Coordinator:
         by_partition: dict[int, list[Record]] = defaultdict(list)
         for record in batch:
             by_partition[record.partition].append(record)
-        for partition, records in sorted(by_partition.items()):
-            view = View(self._store, partition)
-            fresh = [record for record in records if view.before is None or record.position > view.before]
+        said = {each: [(record, _read(record)) for record in found] for each, found in sorted(by_partition.items())}
+        readers = self._store.read({each: _wanted(read for _, read in found) for each, found in said.items()})
+        for partition, found in said.items():
+            view = View(self._store, partition, readers[partition])
+            fresh = [each for each in found if view.before is None or each[0].position > view.before]
             if fresh:
                 views[partition], decided = self._decided(view, fresh)
                 waves.take(decided)
-        return Result(_checked(waves, list(views.values())), dict(views))
+        return Result(self._checked(waves, list(views.values())), dict(views))
 
-    def _decided(self, view: View, records: Sequence[Record]) -> tuple[View, Waves]:
+    def _decided(self, view: View, records: Sequence[tuple[Record, ReadMessage]]) -> tuple[View, Waves]:
         """The state after some messages, and what follows from them.
 
         Where it turns out that a case cannot hear one of them, all are decided anew without that: what the attempt had
@@ -104,10 +107,9 @@ class Coordinator:
             else:
                 return view, waves
 
-    def _partition(self, view: View, records: Sequence[Record], waves: Waves) -> None:
-        read = [_read(record) for record in records]
-        view.load(each.key for each in read if each.key and (each.message is None or _is_with_case(each.message)))
-        for record, each in zip(records, read, strict=True):
+    def _partition(self, view: View, records: Sequence[tuple[Record, ReadMessage]], waves: Waves) -> None:
+        view.load(_wanted(read for _, read in records).cases)
+        for record, each in records:
             self._hear_of(view, each, record, waves)
             view.after = record.position
         waves.last += self._effects.settle(view)
@@ -211,16 +213,16 @@ class Coordinator:
             self._freezer.park(view, read, error, record)
             view.after = record.position
         elif read.message is not None:
-            view, waves = self._heard_by_those_who_can(view, record)
+            view, waves = self._heard_by_those_who_can(view, record, read)
         else:
             view.after = record.position
         waves.last.append(self._dead.parked(record, error))
-        return Result(_checked(waves, [view]), {record.partition: view})
+        return Result(self._checked(waves, [view]), {record.partition: view})
 
-    def _heard_by_those_who_can(self, view: View, record: Record) -> tuple[View, Waves]:
+    def _heard_by_those_who_can(self, view: View, record: Record, read: ReadMessage) -> tuple[View, Waves]:
         """What everybody is told, as far as it can be heard at all: what raises before any case does is left out."""
         try:
-            return self._decided(view, [record])
+            return self._decided(view, [(record, read)])
         except (Unavailable, Fenced, ConfigurationError):
             raise
         except Exception:  # noqa: BLE001 - it has ended processes, and its dead letter says so
@@ -243,18 +245,50 @@ class Coordinator:
 
     def write(self, result: Result) -> None:
         """Write each partition's batch under its position."""
-        for partition, view in result.writes.items():
-            if isinstance(view, View) and view.after is not None:
-                self._store.write(partition, view.before, view.after, view.changes)
+        views = (view for view in result.writes.values() if isinstance(view, View))
+        batches = [Batch(view.partition, view.before, view.after, view.changes) for view in views if view.after]
+        if batches:
+            self._store.write(batches)
+
+    def _checked(self, waves: Waves, views: Sequence[View]) -> Iterator[tuple[Outgoing, ...]]:
+        """Waves, each of which leaves only if nothing that was decided on has changed or been forgotten since.
+
+        The write would be refused anyway, but messages leave before it, and the ledger can never be amended.
+        """
+        sent = waves.all()
+        if not sent:
+            self._check(views)
+        for wave in sent:
+            self._check(views)
+            yield wave
+
+    def _check(self, views: Sequence[View]) -> None:
+        """See that nobody wrote while this was read: a decision on a state of two moments is nobody's decision.
+
+        Raises:
+            Fenced: somebody did: another process owns the partition.
+        """
+        stored = self._store.positions([view.partition for view in views]) if views else {}
+        if any(stored[view.partition] != view.before for view in views):
+            raise Fenced("the state of this partition changed while it was read")
 
     def tick(self, partitions: Sequence[int], now: datetime) -> Sequence[Outgoing]:
         """See `Timers.due`."""
         return self._timers.due(partitions, now)
 
 
-def _is_with_case(message: Message) -> bool:
-    """Whether a case is read ahead for a message: it is for one, or for all and said to one alone."""
-    return message.aggregate in {Aggregate.CASE, Aggregate.STANDING} and bool(message.key)
+def _wanted(read: Iterable[ReadMessage]) -> Wanted:
+    """What a decision on some messages will ask for first."""
+    cases, rates, suppressions = set[str](), set[str](), set[str]()
+    for each in read:
+        message = each.message
+        if message is None or message.aggregate in {Aggregate.CASE, Aggregate.STANDING}:
+            cases |= {each.key} - {""}  # those of all cases that are said to one alone, too
+        elif isinstance(message, RateAsked):
+            rates |= {ask.rate for ask in message.asks}
+        elif message.aggregate is Aggregate.SUPPRESSION:
+            suppressions.add(each.key)
+    return Wanted(cases, rates, suppressions)
 
 
 def _read(record: Record) -> ReadMessage:
@@ -273,18 +307,3 @@ def _read(record: Record) -> ReadMessage:
         member = unknown_member(error)
         return ReadMessage(event, None, case_id, f"unknown_{member}" if member else "")
     return ReadMessage(event, message, message.key)
-
-
-def _checked(waves: Waves, views: Sequence[View]) -> Iterator[tuple[Outgoing, ...]]:
-    """Waves, each of which leaves only if nothing that was decided on has changed or been forgotten since.
-
-    The write would be refused anyway, but messages leave before it, and the ledger can never be amended.
-    """
-    sent = waves.all()
-    if not sent:
-        for view in views:
-            view.check()
-    for wave in sent:
-        for view in views:
-            view.check()
-        yield wave

@@ -19,7 +19,7 @@ from expunge.domain.events import Position, Record
 from expunge.domain.planning.chunks import Chunk
 from expunge.domain.vocabulary import OVER
 from expunge.errors import ConfigurationError, Fenced, NotUnderstood, Unavailable
-from expunge.ports import CaseStore, Changes, Gone, TimerKey
+from expunge.ports import CaseStore, Changes, Gone, PartitionReader, TimerKey
 from expunge.wire.cases.case import Root
 from expunge.wire.cases.said import Aggregate, CaseEvent
 
@@ -72,10 +72,12 @@ class Kept:
 class View:
     """The state of one partition with the changes of this batch laid over it; nothing is written through it."""
 
-    def __init__(self, store: CaseStore, partition: int, *, suspicious: bool = False) -> None:
+    def __init__(
+        self, store: CaseStore, partition: int, reader: PartitionReader | None = None, *, suspicious: bool = False
+    ) -> None:
         self._store, self.partition, self.suspicious = store, partition, suspicious
-        self._reader = store.reader(partition)
-        self.before: Position | None = store.position(partition)
+        self._reader = reader or store.reader(partition)
+        self.before: Position | None = self._reader.position
         self.after: Position | None = None
         self.changes = Changes()
         self._loaded: dict[str, Case | None] = {}
@@ -90,8 +92,8 @@ class View:
 
     def anew(self, unheard: Unheard) -> View:
         """The same state without any change, and with what turned out not to be heard."""
-        view = View(self._store, self.partition, suspicious=self.suspicious)
-        view.before, view.unheard = self.before, {**self.unheard, (unheard.position, unheard.case_id): unheard.reason}
+        view = View(self._store, self.partition, self._reader, suspicious=self.suspicious)
+        view.unheard = {**self.unheard, (unheard.position, unheard.case_id): unheard.reason}
         return view
 
     @contextmanager
@@ -117,22 +119,9 @@ class View:
         """Why a case cannot hear a message; empty where nothing is known against it."""
         return self.unheard.get((record.position, case_id), "")
 
-    def check(self) -> None:
-        """See that nobody wrote while this was read: a decision on a state of two moments is nobody's decision.
-
-        The write would be refused anyway, but messages leave before it, and the ledger can never be amended.
-
-        Raises:
-            Fenced: somebody did: another process owns the partition.
-        """
-        if self._store.position(self.partition) != self.before:
-            raise Fenced("the state of this partition changed while it was read")
-
     def load(self, case_ids: Iterable[str]) -> None:
-        """Fetch the cases that a batch concerns, and all that belongs to small ones, in few round trips."""
-        found = self._store.read_cases(self.partition, sorted(set(case_ids) - self._loaded.keys()))
-        self._loaded |= found
-        self._reader.ahead([case_id for case_id, case in found.items() if case is not None and case.small])
+        """Fetch the cases that a batch concerns."""
+        self._loaded |= self._reader.cases(sorted(set(case_ids) - self._loaded.keys()))
 
     def case(self, case_id: str) -> Case | None:
         """A case as it stands after what this batch has decided so far.
@@ -171,16 +160,16 @@ class View:
         if self.changes.standing is not None:
             return self.changes.standing
         if self._standing is None:
-            self._standing = self._store.standing(self.partition)
+            self._standing = self._reader.standing
         return self._standing
 
     def rate(self, key: str) -> Rate | None:
         """What was counted for a publisher or system."""
-        return self.changes.rates.get(key) or self._store.rate(self.partition, key)
+        return self.changes.rates.get(key) or self._reader.rate(key)
 
     def suppression(self, key: str) -> Suppression | None:
         """What was said about one suppression."""
-        return self.changes.suppressions.get(key) or self._store.suppression(self.partition, key)
+        return self.changes.suppressions.get(key) or self._reader.suppression(key)
 
     def aggregate_of(self, message: CaseEvent) -> Aggregate:
         """What a message is for. One for nobody is a case's to refuse."""
@@ -192,7 +181,7 @@ class View:
 
     def retraining(self, key: str) -> Retraining | None:
         """What is known of one model that is made anew for several cases."""
-        return self.changes.retrainings.get(key) or self._store.retraining(self.partition, key)
+        return self.changes.retrainings.get(key) or self._reader.retraining(key)
 
     def live_cases(self, after: str, limit: int) -> list[str]:
         """See `CaseStore.live_cases`: what this batch has decided on stands in its place."""
