@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +27,7 @@ from expunge.errors import ConfigurationError, Unavailable
 from expunge.ports import Finding, Offsets
 
 INDEXER_GROUP = "indexer"
+COUNT_SECONDS = 1.0
 CALL_MS = 10_000
 NO_COORDINATOR = (CoordinatorNotAvailableError, NotCoordinatorError, CoordinatorLoadInProgressError)
 
@@ -37,6 +40,8 @@ class KafkaTopics:
         self._prefix = prefix
         self._partitions: dict[str, int] = {}
         self._client: Any = None
+        self._inlets: dict[str, int] = {}
+        self._inlets_at = -math.inf
 
     @contextmanager
     def _asking(self, doing: str) -> Iterator[Any]:
@@ -87,7 +92,7 @@ class KafkaTopics:
 
     def forget(self) -> None:
         """Ask anew how many partitions there are when that is needed next."""
-        self._partitions = {}
+        self._partitions, self._inlets_at = {}, -math.inf
 
     def create(self, wanted: Sequence[Topic]) -> list[str]:
         """Create what is missing; names of what was created."""
@@ -159,8 +164,13 @@ class KafkaTopics:
         return [str(each["client_id"]) for each in found.get("members", ())]
 
     def end_offsets(self) -> Offsets:
-        """See `ports.Progress.end_offsets`: how many partitions there are is asked every time, for they may grow."""
-        return self.ends(INLETS_OF_ASSETS, self._counted(INLETS_OF_ASSETS))
+        """See `ports.Progress.end_offsets`: how many partitions there are is asked every second, for they may grow.
+
+        What is said on a new one in that second is late at worst: the marks find it.
+        """
+        if time.monotonic() - self._inlets_at >= COUNT_SECONDS:
+            self._inlets, self._inlets_at = self._counted(INLETS_OF_ASSETS), time.monotonic()
+        return self.ends(INLETS_OF_ASSETS, self._inlets)
 
     def _counted(self, topics: Sequence[str]) -> dict[str, int]:
         with self._asking("describe topics") as client:

@@ -82,6 +82,7 @@ class Resolver:
         self._sender, self._metrics = sender, metrics
         self._traversal = Traversal(door, index, tenure, bounds)
         self._dead = DeadLetters(self.name, door, vault, metrics)
+        self._applied: Offsets = {}
 
     def handle(self, batch: Sequence[Record]) -> Result:
         """Each task becomes chunks on `plans` and the tasks that go on from it; then an answer on `cases`.
@@ -146,13 +147,16 @@ class Resolver:
         return ()
 
     def _ready(self, tasks: Sequence[Task]) -> set[str]:
-        """Which tasks' index is complete; the others are looked at once more before they are sent back."""
-        ready = {task.task_id for task in tasks if task.force or not task.watermark}
+        """Which tasks' index is complete; the others are looked at once more before they are sent back.
+
+        What the indexers had passed when they were asked last they have passed for good.
+        """
+        ready = {task.task_id for task in tasks if task.force or reached(self._applied, task.watermark)}
         for last in (False, True):
             behind = [task for task in tasks if task.task_id not in ready]
             if behind:
-                applied = self._progress.applied()
-                ready |= {task.task_id for task in behind if reached(applied, task.watermark)}
+                self._applied = self._progress.applied()
+                ready |= {task.task_id for task in behind if reached(self._applied, task.watermark)}
             if last or all(task.task_id in ready for task in tasks):
                 break
             self._waiter.wait(RECHECK_SECONDS)
