@@ -9,20 +9,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING
 
-from expunge.adapters.broker import Compression, broker
+from expunge.adapters.broker import Broker, Reader, Records, broker
 from expunge.adapters.policy_file import load_policy
 from expunge.adapters.redis.cases import RedisCaseStore, RedisNotaryStore
 from expunge.adapters.redis.index import RedisIndex
 from expunge.adapters.redis.policies import RedisPolicies
 from expunge.adapters.redis.server import Server
+from expunge.adapters.sender import Compression, Publishing
 from expunge.adapters.system import (
     OTHERS,
     PrometheusMetrics,
     StopWaiter,
     refuse_if_readable,
 )
+from expunge.adapters.topics import ClusterTopics
 from expunge.adapters.vault import LibraryVault
 from expunge.config import Settings
 from expunge.domain.admission.door import Door
@@ -39,13 +40,6 @@ from expunge.roles.resolver.resolver import Resolver
 from expunge.roles.resolver.traversal import Bounds
 from expunge.runtime.label import Label
 
-if TYPE_CHECKING:
-    from expunge.adapters.kafka.admin import KafkaTopics
-    from expunge.adapters.kafka.broker import Broker
-    from expunge.adapters.kafka.consumer import KafkaReader, KafkaRecords
-    from expunge.adapters.kafka.producer import KafkaSender
-
-
 CLOCK_SECONDS = 1.0
 """For so long a process reckons by its own clock from Redis' as it was read last."""
 
@@ -56,7 +50,7 @@ class StoreTenure:
 
     server: Server
     session_timeout_ms: int
-    source: KafkaRecords | None = None
+    source: Records | None = None
     """The member of the group; there is one before anything is handled."""
     _read_at: float = -math.inf
     _ahead_ms: float = 0
@@ -109,7 +103,7 @@ class Installation:
         return broker(kafka.bootstrap_servers, kafka.options, self.settings.prefix, kafka.client)
 
     @cached_property
-    def topics(self) -> KafkaTopics:
+    def topics(self) -> ClusterTopics:
         """Topics and progress."""
         return self.broker.topics
 
@@ -124,7 +118,7 @@ class Installation:
         return LibraryVault(self.keys)
 
     @cached_property
-    def sender(self) -> KafkaSender:
+    def sender(self) -> Publishing:
         """The producer of this process."""
         kafka = self.settings.kafka
         compression = Compression(kafka.compression, kafka.compression_for_others)
@@ -145,7 +139,7 @@ class Installation:
         """What the processes of this installation call themselves to the broker."""
         return Label.of(self.settings.registry(), self.policy)
 
-    def records(self, group: str, topics: Sequence[str]) -> KafkaRecords:
+    def records(self, group: str, topics: Sequence[str]) -> Records:
         """A member of a group."""
         kafka = self.settings.kafka
         return self.broker.records(
@@ -164,7 +158,7 @@ class Installation:
         """The same for a system's agents; one that is not made with the library may be in another group."""
         return self.topics.members(f"{self.settings.prefix}agent.{system}")
 
-    def reader(self, topics: Sequence[str], since: datetime) -> KafkaReader:
+    def reader(self, topics: Sequence[str], since: datetime) -> Reader:
         """A reader of its own, outside of any group."""
         return self.broker.reader(topics, since)
 

@@ -19,7 +19,7 @@ from expunge.errors import ConfigurationError, Unavailable
 from tests.servers import Servers
 from tests.simulation import Broker as Memory
 
-CLIENTS = ("kafka",)
+CLIENTS = ("kafka", "confluent")
 PARTITIONS = 4
 TOPIC = "things"
 NOW = datetime(2026, 11, 1, tzinfo=UTC)

@@ -43,11 +43,11 @@ def expunge(world: Deployment, *command: str, text: str = "", **environment: str
 
 def test_every_topic_keeps_the_brokers_time(world: Deployment) -> None:
     topics = world.installation.topics
-    settings = topics._configs([topic.name for topic in world.installation.settings.topics()])
+    settings = topics.configs([world.prefix + topic.name for topic in world.installation.settings.topics()])
     assert len(settings) == len(world.installation.settings.topics())
     assert {each["message.timestamp.type"] for each in settings.values()} == {"LogAppendTime"}
-    assert settings["ledger"]["retention.ms"] == "-1"
-    assert settings["plans"]["cleanup.policy"] == "compact"
+    assert settings[world.prefix + "ledger"]["retention.ms"] == "-1"
+    assert settings[world.prefix + "plans"]["cleanup.policy"] == "compact"
 
 
 def test_creating_again_changes_nothing(world: Deployment) -> None:

@@ -1,33 +1,123 @@
-"""Which client of Kafka is used: a folder of `adapters` that has a module `broker` with a class `Broker`."""
+"""A cluster as the rest of Expunge sees it, and which client of Kafka speaks to it.
+
+A client is a folder beside this file with a module `broker` in which `CLIENT` names its parts; `[kafka] client` names
+the folder, and tests/contract/test_broker.py holds every client to the same promises.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 
+from expunge.adapters.sender import Compression, Publishing
+from expunge.adapters.topics import ClusterTopics
+from expunge.domain.events import Record
 from expunge.errors import ConfigurationError
 
-if TYPE_CHECKING:
-    from expunge.adapters.kafka.broker import Broker
-
 DEFAULT = "kafka"
-FOR_OTHERS = ("commands.", "confirmations.", "suppressions")
-"""Topics that clients in any language read, not all of which can read every compression (kafkajs: gzip alone)."""
+NEEDS = {"confluent": "confluent_kafka"}
+"""Client -> what it needs that is no part of a plain installation: the extra of that name."""
+PLAIN = Compression()
 
 
-class Compression(NamedTuple):
-    """How messages are compressed: `gzip`, `lz4`, `snappy`, `zstd`, or `none`."""
+class Records(Protocol):
+    """A member of a group; see `runtime.loop.Source` for what each method promises."""
 
-    own: str = "lz4"
-    """On topics that only Expunge reads."""
-    others: str = "gzip"
-    """On topics that others read."""
+    revocations: int
+    """How often partitions were taken away: what was read before may have been answered by others since."""
 
-    def of(self, topic: str) -> str:
-        """What is used on a topic (without prefix)."""
-        return self.others if topic.startswith(FOR_OTHERS) else self.own
+    def poll(self, seconds: float) -> list[Record]:
+        """Records that came."""
+
+    def partitions(self) -> list[int]:
+        """The partitions that this member holds."""
+
+    def commit(self) -> None:
+        """Commit the positions."""
+
+    def rewind(self, batch: Sequence[Record]) -> None:
+        """Read a batch again."""
+
+    def rewind_to_committed(self, batch: Sequence[Record]) -> None:
+        """Read partitions again from what was committed."""
+
+    def rest(self, seconds: float) -> None:
+        """Stay in the group, and take nothing."""
+
+    def silent_seconds(self) -> float:
+        """How long ago the group last answered."""
+
+    def close(self) -> None:
+        """Leave the group."""
+
+
+class Reader(Protocol):
+    """Reads topics from a moment on, in no group, committing nothing: for people who look."""
+
+    def poll(self, seconds: float) -> list[Record]:
+        """Records that came, waiting up to `seconds`."""
+
+    def to_the_end(self) -> Iterator[Record]:
+        """Everything that lies on the topics."""
+
+    def behind(self) -> bool:
+        """Whether more lies on the topics than was handed over."""
+
+    def close(self) -> None:
+        """Let go of the connection."""
+
+
+class Client(NamedTuple):
+    """The parts of a client: each is made with addresses, options and the prefix, and with what it needs besides."""
+
+    topics: Callable[..., ClusterTopics]
+    sender: Callable[..., Publishing]
+    records: Callable[..., Records]
+    reader: Callable[..., Reader]
+    record_at: Callable[..., Record | None]
+
+
+class Broker:
+    """A cluster, and the prefix under which the topics of a deployment stand."""
+
+    def __init__(
+        self, client: Client, bootstrap_servers: str, options: Mapping[str, Any] | None = None, prefix: str = ""
+    ) -> None:
+        self._client, self._to = client, (bootstrap_servers, dict(options or {}), prefix)
+
+    @cached_property
+    def topics(self) -> ClusterTopics:
+        """Topics, groups, and how far they have come."""
+        return self._client.topics(*self._to)
+
+    def sender(self, compression: Compression = PLAIN) -> Publishing:
+        """A producer; see `ports.Sender`."""
+        return self._client.sender(*self._to, self.topics, compression)
+
+    def records(
+        self, group: str, topics: Sequence[str], *, max_records: int, session_timeout_ms: int, client_id: str = ""
+    ) -> Records:
+        """A member of a group."""
+        settings = {"max_records": max_records, "session_timeout_ms": session_timeout_ms, "client_id": client_id}
+        return self._client.records(*self._to, group, topics, **settings)
+
+    def reader(self, topics: Sequence[str], since: datetime) -> Reader:
+        """A reader outside of any group."""
+        return self._client.reader(*self._to, topics, since)
+
+    def record_at(self, topic: str, partition: int, offset: int) -> Record | None:
+        """The record at a place, for people; `topic` with its prefix. None: it is not there any more."""
+        servers, options, _ = self._to
+        return self._client.record_at(servers, options, topic, partition, offset)
+
+    def close(self) -> None:
+        """Let go of the connection for topics, if there is one."""
+        if "topics" in self.__dict__:
+            self.topics.close()
 
 
 def broker(
@@ -42,10 +132,12 @@ def broker(
         client: the folder of the client in `adapters`.
 
     Raises:
-        ConfigurationError: there is no such client.
+        ConfigurationError: there is no such client, or what it needs is not installed.
     """
     module = f"{__package__}.{client}"
     if not client.isidentifier() or find_spec(module) is None or find_spec(f"{module}.broker") is None:
         raise ConfigurationError(f"kafka.client: there is no client {client!r}; `kafka` is always there")
-    made = cast("type[Broker]", import_module(f"{module}.broker").Broker)
-    return made(bootstrap_servers, options, prefix)
+    if client in NEEDS and find_spec(NEEDS[client]) is None:
+        text = f"kafka.client: {client!r} needs what is not installed: pip install 'expunge[{client}]'"
+        raise ConfigurationError(text)
+    return Broker(cast("Client", import_module(f"{module}.broker").CLIENT), bootstrap_servers, options, prefix)

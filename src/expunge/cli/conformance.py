@@ -23,7 +23,7 @@ from expunge.domain.vocabulary import Kind
 from expunge.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from expunge.adapters.kafka.broker import Broker
+    from expunge.adapters.broker import Broker
 
 
 def check(

@@ -23,7 +23,7 @@ from expunge.wire.controls import CONTROLS, AnyControl
 from expunge.wire.form import Inlet
 
 if TYPE_CHECKING:
-    from expunge.adapters.kafka.consumer import KafkaReader
+    from expunge.adapters.broker import Reader
 
 Operator = Annotated[str, typer.Option(help="The declared name of who says so.")]
 Wait = Annotated[float, typer.Option("--wait", help="How many seconds to wait until it is in force; 0: not at all.")]
@@ -157,7 +157,7 @@ def _watched(
         raise typer.Exit(NO_SERVER) from None
 
 
-def _refusal(word: SaidWord, letters: KafkaReader) -> str:
+def _refusal(word: SaidWord, letters: Reader) -> str:
     return next((why for record in letters.to_the_end() if (why := _reason_in(record, word.contents))), "")
 
 

@@ -12,9 +12,9 @@ from typing import Any
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
-from expunge.adapters.broker import Compression
 from expunge.adapters.kafka.admin import KafkaTopics
 from expunge.adapters.kafka.client import KAFKA, REFUSED_FOR_GOOD, common, connected, translated
+from expunge.adapters.sender import Compression, Publishing
 from expunge.domain.events import CONTENT_TYPE, Outgoing
 from expunge.domain.partition import partition_of
 from expunge.errors import ConfigurationError, Unavailable, Wedged
@@ -25,7 +25,7 @@ CLOSE_SECONDS = 5
 HEADERS = [("content-type", CONTENT_TYPE.encode())]
 
 
-class KafkaSender:
+class KafkaSender(Publishing):
     """See `ports.Sender`. One per process; built anew after any failure, never repaired."""
 
     def __init__(
@@ -36,6 +36,7 @@ class KafkaSender:
         topics: KafkaTopics,
         compression: Compression = Compression(),  # noqa: B008 - a tuple of texts
     ) -> None:
+        super().__init__(prefix)
         self._compression = compression
         self._settings = common(bootstrap_servers, options) | {
             "acks": "all",
@@ -49,7 +50,7 @@ class KafkaSender:
             "retry_backoff_ms": 20,
             "allow_auto_create_topics": False,
         }
-        self._prefix, self._topics = prefix, topics
+        self._topics = topics
         self._producers: dict[str, Any] = {}
         """By compression: the client compresses by producer, and not by topic."""
 
@@ -66,23 +67,6 @@ class KafkaSender:
             self._topics.forget()  # one of them may be gone
             raise
         return refused
-
-    def publish(self, outgoing: Sequence[Outgoing]) -> None:
-        """Send what a person asked for: all of it, or an error that says what is wrong.
-
-        Raises:
-            ConfigurationError: a topic is missing, closed to this user, or too small for the message.
-            Unavailable: see `send`.
-        """
-        for message, reason in self.send(outgoing):
-            mend = {
-                "unknown_topic": "run `expunge topics create`",
-                "not_authorised": "give this user write access to it",
-                "too_large": "say less in one message",
-            }
-            raise ConfigurationError(
-                f"Kafka refuses a message for {self._prefix}{message.topic} ({reason}): {mend[reason]}"
-            )
 
     def _wave(self, outgoing: Sequence[Outgoing]) -> list[Refused]:
         with translated("take messages"):
@@ -145,7 +129,9 @@ class KafkaSender:
             if sender.is_alive():
                 raise Wedged("kafka: the sender thread of a discarded producer does not end")
 
-    close = discard
+    def close(self) -> None:
+        """See `Publishing.close`."""
+        self.discard()
 
 
 def _reason(future: Any) -> str:

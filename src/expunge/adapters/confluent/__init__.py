@@ -1,0 +1,1 @@
+"""confluent-kafka (librdkafka) as client of Kafka: the extra `confluent`, chosen by `[kafka] client = "confluent"`."""

@@ -1,0 +1,353 @@
+"""Consuming as one member of a role's group: committed transactions only, offsets committed by hand.
+
+The library's own position is that of the last message which it handed over. What lies behind it without being one (the
+markers of transactions) is passed over silently, but the end of a partition is told, with its offset: so positions are
+kept here (rule "applied").
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+
+from expunge.adapters.confluent.client import (
+    BOOTSTRAP_SECONDS,
+    CALL_SECONDS,
+    common,
+    failure,
+    made,
+    name_of,
+    translated,
+)
+from expunge.adapters.topics import Place
+from expunge.domain.events import LATEST, Position, Record, millis
+
+SHORT_SECONDS = 0.2
+LATEST_MS = millis(LATEST)
+FIRST_RECORDS = 32
+BATCH_BYTES = 2_000_000
+"""What a batch should hold at most, about: how many records a poll takes follows the size of the last ones."""
+END = KafkaError._PARTITION_EOF  # noqa: SLF001 - so are the names of local errors spelled
+BROKEN = frozenset(
+    {
+        KafkaError._BAD_MSG,  # noqa: SLF001
+        KafkaError._BAD_COMPRESSION,  # noqa: SLF001
+        KafkaError._NOT_IMPLEMENTED,  # noqa: SLF001
+        KafkaError.CORRUPT_MESSAGE if hasattr(KafkaError, "CORRUPT_MESSAGE") else KafkaError.INVALID_MSG,
+    }
+)
+"""Errors that stand for what lies at a place: it cannot be read, and the partition goes on behind it."""
+
+
+class ConfluentRecords:
+    """The records of a role's partitions. See `runtime.loop.Source` for what each method promises."""
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        options: dict[str, Any],
+        prefix: str,
+        group: str,
+        topics: Sequence[str],
+        *,
+        max_records: int,
+        session_timeout_ms: int,
+        client_id: str = "",
+    ) -> None:
+        self._prefix = prefix
+        self._topics = [prefix + topic for topic in topics]
+        self._silence = 2 * session_timeout_ms / 1000
+        self._most, self._records = max_records, min(FIRST_RECORDS, max_records)
+        self._settings = common(bootstrap_servers, options) | {
+            "group.id": prefix + group,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "enable.partition.eof": True,
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "earliest",
+            "partition.assignment.strategy": "cooperative-sticky",
+            "max.poll.interval.ms": 300_000,
+            "session.timeout.ms": session_timeout_ms,
+            "heartbeat.interval.ms": max(1000, session_timeout_ms // 4),
+            "fetch.wait.max.ms": 100,
+            "max.partition.fetch.bytes": 4_194_304,
+            "queued.max.messages.kbytes": 16_384,
+            "allow.auto.create.topics": False,
+            "check.crcs": True,
+            "statistics.interval.ms": 500,
+            "stats_cb": self._told,
+        }
+        self._settings |= {"client.id": client_id} if client_id else {}
+        self._consumer: Any = None
+        self._joined_at = 0.0
+        self._answered_at = -1.0
+        """When the coordinator of the group last answered a member of it; below zero: it has not yet."""
+        self._positions: dict[Place, int] = {}
+        self._committed: dict[Place, int] = {}
+        self.revocations = 0
+        """How often partitions were taken away: what was read before may have been answered by others since."""
+
+    @property
+    def _member(self) -> Any:
+        """The consumer of this process, made when there is none."""
+        if self._consumer is None:
+            consumer = made(Consumer, self._settings)
+            with translated("answer"):
+                try:
+                    consumer.list_topics(timeout=BOOTSTRAP_SECONDS)
+                    consumer.subscribe(self._topics, on_assign=self._given, on_revoke=self._taken, on_lost=self._taken)
+                except BaseException:
+                    consumer.close()
+                    raise
+            self._consumer, self._joined_at, self._answered_at = consumer, time.monotonic(), -1.0
+            self._positions, self._committed = {}, {}
+        return self._consumer
+
+    def _given(self, consumer: Any, places: Sequence[Any]) -> None:
+        """Partitions that are this member's from now on."""
+        consumer.incremental_assign(list(places))
+
+    def _taken(self, consumer: Any, places: Sequence[Any]) -> None:
+        """Partitions that are another's from now on."""
+        self.revocations += bool(places)
+        for each in places:
+            self._positions.pop((each.topic, each.partition), None)
+            self._committed.pop((each.topic, each.partition), None)
+        consumer.incremental_unassign(list(places))
+
+    def _told(self, raw: str) -> None:
+        """What the library says of itself twice a second: when the coordinator last answered, if this is a member."""
+        said = orjson.loads(raw)
+        group = said.get("cgrp") or {}
+        if group.get("join_state") == "steady" and group.get("state") == "up":
+            idle = [each["rxidle"] for each in said.get("brokers", {}).values() if each.get("source") == "logical"]
+            known = [micros for micros in idle if micros >= 0]
+            if known:
+                self._answered_at = max(self._answered_at, time.monotonic() - min(known) / 1e6)
+
+    def _drop(self) -> None:
+        """Let go of a consumer that is of no use any more; nothing of it is used again."""
+        consumer, self._consumer = self._consumer, None
+        self.revocations += 1
+        if consumer is not None:
+            consumer.close()
+
+    def poll(self, seconds: float) -> list[Record]:
+        """See `runtime.loop.Source.poll`."""
+        batch = self._polled(seconds)
+        if batch:
+            mean = max(1, sum(len(record.value or b"") for record in batch) // len(batch))
+            self._records = max(1, min(self._most, 2 * self._records, BATCH_BYTES // mean))
+        return batch
+
+    def _polled(self, seconds: float) -> list[Record]:
+        member, until = self._member, time.monotonic() + seconds
+        batch: list[Record] = []
+        with translated("hand over records"):
+            while not batch:
+                first = member.poll(max(0.0, until - time.monotonic()))
+                if first is None:
+                    return []
+                for message in (first, *member.consume(self._records - 1, 0)):
+                    batch += self._taken_in(message)
+        return batch
+
+    def _taken_in(self, message: Any) -> list[Record]:
+        error, place = message.error(), (message.topic(), message.partition())
+        if error is None:
+            self._positions[place] = message.offset() + 1
+            return [as_record(message, self._prefix)]
+        if error.code() == END:
+            self._positions[place] = message.offset()
+            return []
+        if error.code() in BROKEN and place[0] is not None and (message.offset() or -1) >= 0:
+            self._positions[place] = message.offset() + 1
+            return [as_record(message, self._prefix, unreadable=name_of(error))]
+        if error.retriable() or not error.fatal():
+            raise failure(error, "hand over records")
+        self._drop()  # whatever brought it into this state, no poll of it will ever be better
+        raise failure(error, "hand over records")
+
+    def silent_seconds(self) -> float:
+        """How long ago the group's coordinator last answered this member."""
+        return time.monotonic() - max(self._answered_at, self._joined_at)
+
+    def partitions(self) -> list[int]:
+        """See `runtime.loop.Source.partitions`."""
+        return sorted({partition for _, partition in self._held()})
+
+    def _held(self) -> set[Place]:
+        if self._consumer is None:
+            return set()
+        return {(each.topic, each.partition) for each in self._consumer.assignment()}
+
+    def commit(self) -> None:
+        """See `runtime.loop.Source.commit`."""
+        with translated("commit offsets"):
+            held = self._held()
+            moved = {at: n for at, n in self._positions.items() if at in held and self._committed.get(at) != n}
+            if moved:
+                offsets = [TopicPartition(topic, number, offset) for (topic, number), offset in moved.items()]
+                self._consumer.commit(offsets=offsets, asynchronous=False)
+            self._committed |= moved
+
+    def rewind(self, batch: Sequence[Record]) -> None:
+        """See `runtime.loop.Source.rewind`."""
+        first: dict[Place, int] = {}
+        for record in batch:
+            place = (self._prefix + record.topic, record.partition)
+            first[place] = min(record.position.offset, first.get(place, record.position.offset))
+        held = self._held()
+        with translated("go back"):
+            for place, offset in first.items():
+                if place in held:
+                    self._seek(place, offset)
+
+    def _seek(self, place: Place, offset: int) -> None:
+        self._consumer.seek(TopicPartition(*place, offset))
+        self._positions[place] = offset
+
+    def rewind_to_committed(self, batch: Sequence[Record]) -> None:
+        """See `runtime.loop.Source.rewind_to_committed`."""
+        places = {(self._prefix + record.topic, record.partition) for record in batch} & self._held()
+        with translated("say what was committed"):
+            asked = [TopicPartition(*place) for place in sorted(places)]
+            for each in self._consumer.committed(asked, timeout=CALL_SECONDS) if asked else ():
+                place = (each.topic, each.partition)
+                start = each.offset if each.offset >= 0 else self._consumer.get_watermark_offsets(each)[0]
+                self._seek(place, start)
+                self._committed.pop(place, None)
+
+    def rest(self, seconds: float) -> None:
+        """See `runtime.loop.Source.rest`."""
+        if self._consumer is None:
+            return
+        with translated("keep the group together"):
+            paused = [TopicPartition(*place) for place in self._held()]
+            self._consumer.pause(paused)
+            try:
+                # Partitions that were assigned just now are not paused yet: what they handed over is read again.
+                self.rewind(self._polled(seconds))
+            finally:
+                held = self._held()
+                self._consumer.resume([each for each in paused if (each.topic, each.partition) in held])
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._drop()
+
+
+def as_record(message: Any, prefix: str, unreadable: str = "") -> Record:
+    """A message of the client as Expunge's own."""
+    kind = next((value for key, value in message.headers() or () if key.lower() == "content-type"), None)
+    epoch, (_, stamp) = message.leader_epoch(), message.timestamp()
+    return Record(
+        topic=message.topic().removeprefix(prefix),
+        partition=message.partition(),
+        position=Position(epoch if epoch is not None else -1, message.offset()),
+        appended_at=datetime.fromtimestamp(min(max(stamp, 0), LATEST_MS) / 1000, UTC),
+        key=message.key(),
+        value=None if unreadable else message.value(),
+        content_type=kind.decode("latin-1") if kind else None,
+        unreadable=unreadable,
+    )
+
+
+def _reading(bootstrap_servers: str, options: dict[str, Any]) -> Any:
+    """A consumer that is in no group."""
+    settings = common(bootstrap_servers, options) | {
+        "group.id": f"reader-{uuid.uuid4().hex}",
+        "enable.auto.commit": False,
+        "enable.partition.eof": True,
+        "isolation.level": "read_committed",
+        "auto.offset.reset": "earliest",
+        "fetch.wait.max.ms": 50,
+    }
+    return made(Consumer, settings)
+
+
+class ConfluentReader:
+    """Reads topics from a moment on, in no group, committing nothing: for people who look."""
+
+    def __init__(
+        self, bootstrap_servers: str, options: dict[str, Any], prefix: str, topics: Sequence[str], since: datetime
+    ) -> None:
+        self._prefix = prefix
+        self._consumer = _reading(bootstrap_servers, options)
+        self._positions: dict[Place, int] = {}
+        with translated("hand over records"):
+            try:
+                self._seek(topics, millis(since))
+            except BaseException:
+                self.close()
+                raise
+
+    def _seek(self, topics: Sequence[str], since_ms: int) -> None:
+        known = self._consumer.list_topics(timeout=BOOTSTRAP_SECONDS).topics
+        names = [self._prefix + topic for topic in topics]
+        places = [(name, number) for name in names if name in known for number in known[name].partitions]
+        asked = [TopicPartition(*place, since_ms) for place in places]
+        found = self._consumer.offsets_for_times(asked, timeout=CALL_SECONDS) if asked else []
+        starts = []
+        for each in found:
+            start = each.offset if each.offset >= 0 else self._end(each)
+            starts.append(TopicPartition(each.topic, each.partition, start))
+            self._positions[each.topic, each.partition] = start
+        self._consumer.assign(starts)
+
+    def _end(self, place: Any) -> int:
+        return int(self._consumer.get_watermark_offsets(TopicPartition(place.topic, place.partition), CALL_SECONDS)[1])
+
+    def poll(self, seconds: float) -> list[Record]:
+        """Records that came, waiting up to `seconds`."""
+        with translated("hand over records"):
+            first = self._consumer.poll(seconds)
+            return [] if first is None else self._good([first, *self._consumer.consume(499, 0)])
+
+    def _good(self, messages: Sequence[Any]) -> list[Record]:
+        found = []
+        for each in messages:
+            error = each.error()
+            if error is not None and error.code() != END:
+                raise failure(error, "hand over records")
+            self._positions[each.topic(), each.partition()] = each.offset() + (error is None)
+            found += [] if error is not None else [as_record(each, self._prefix)]
+        return found
+
+    def to_the_end(self) -> Iterator[Record]:
+        """Everything that lies on the topics."""
+        while self.behind():
+            yield from self.poll(SHORT_SECONDS)
+
+    def behind(self) -> bool:
+        """Whether more lies on the topics than was handed over."""
+        with translated("say how far it is"):
+            return any(at < self._end(TopicPartition(*place)) for place, at in self._positions.items())
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._consumer.close()
+
+
+def record_at(
+    bootstrap_servers: str, options: dict[str, Any], topic: str, partition: int, offset: int
+) -> Record | None:
+    """The record at a place, for people; None: it is not there any more. `topic` is given with its prefix."""
+    consumer, place = _reading(bootstrap_servers, options), TopicPartition(topic, partition, offset)
+    with translated("hand over a record"):
+        try:
+            first, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), CALL_SECONDS)
+            if not first <= offset < end:
+                return None
+            consumer.assign([place])
+            message = consumer.poll(CALL_SECONDS)
+        finally:
+            consumer.close()
+    found = message is not None and message.error() is None and message.offset() == offset
+    return as_record(message, "") if found else None

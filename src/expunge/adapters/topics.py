@@ -1,0 +1,201 @@
+"""Topics as they are: created, checked against what they must be, and how far groups have read them.
+
+What can be asked of any client of Kafka stands here; a client's own folder answers the few questions at the end.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Literal, NamedTuple
+
+from expunge.domain.events import millis
+from expunge.domain.topics import INLETS_OF_ASSETS, Topic
+from expunge.errors import ConfigurationError
+from expunge.ports import Finding, Offsets
+
+INDEXER_GROUP = "indexer"
+COUNT_SECONDS = 1.0
+
+Place = tuple[str, int]
+"""Topic in full, and partition."""
+Spec = Literal["earliest", "latest", "max_timestamp"] | int
+"""Which offset of a partition: a number is a moment, of which the first at or after it is meant."""
+
+
+class Found(NamedTuple):
+    """An offset and its moment in milliseconds; each -1 where there is none."""
+
+    offset: int
+    timestamp_ms: int
+
+
+class ClusterTopics(ABC):
+    """See `ports.Topics` and `ports.Progress` for what each method promises."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._partitions: dict[str, int] = {}
+        self._inlets: dict[str, int] = {}
+        self._inlets_at = -math.inf
+
+    def existing(self) -> dict[str, int]:
+        """This deployment's topics (without prefix) and their partition counts."""
+        found = self.counted([name for name in self.all() if name.startswith(self._prefix)])
+        return {name.removeprefix(self._prefix): number for name, number in found.items()}
+
+    def partitions(self, topic: str) -> int:
+        """See `ports.Topics.partitions`.
+
+        Raises:
+            ConfigurationError: the topic does not exist.
+        """
+        if topic not in self._partitions:
+            self._partitions = self.existing()
+        if topic not in self._partitions:
+            raise ConfigurationError(f"topic {self._prefix}{topic} is missing: run `expunge topics create`")
+        return self._partitions[topic]
+
+    def forget(self) -> None:
+        """Ask anew how many partitions there are when that is needed next."""
+        self._partitions, self._inlets_at = {}, -math.inf
+
+    def create(self, wanted: Sequence[Topic]) -> list[str]:
+        """Create what is missing; names of what was created."""
+        existing, brokers = self.existing(), self.brokers()
+        missing = [topic for topic in wanted if topic.name not in existing]
+        if missing:
+            self.make({self._prefix + topic.name: topic for topic in missing}, brokers)
+        self.forget()
+        return [topic.name for topic in missing]
+
+    def check(self, wanted: Sequence[Topic]) -> list[Finding]:
+        """What is missing or set wrongly."""
+        existing, brokers = self.existing(), self.brokers()
+        missing = [self._prefix + topic.name for topic in wanted if topic.name not in existing]
+        which = f"topic {missing[0]} is" if len(missing) == 1 else f"{len(missing)} topics are"
+        more = f", {missing[0]} among them" if len(missing) > 1 else ""
+        found = [Finding(f"{which} missing{more}", "expunge topics create")] if missing else []
+        present = [topic for topic in wanted if topic.name in existing]
+        settings = self.configs([self._prefix + topic.name for topic in present]) if present else {}
+        for topic in present:
+            name, has = self._prefix + topic.name, existing[topic.name]
+            if topic.fixed and has != topic.partitions:
+                mend = f"set kafka.partitions to what the topic has ({has}), or start a deployment with another prefix"
+                found.append(Finding(f"topic {name} has {has} partitions, configuration says {topic.partitions}", mend))
+            for key, value in topic.settings(brokers).items():
+                actual = settings.get(name, {}).get(key)
+                if actual is not None and actual != value:
+                    mend = f"kafka-configs --alter --topic {name} --add-config {key}={value}"
+                    found.append(Finding(f"topic {name} has {key}={actual}, it must be {value}", mend))
+        return found
+
+    def empty(self, topics: Sequence[str]) -> bool:
+        """Whether nothing was ever written to these topics."""
+        ends = self.ends(topics)
+        return all(offset == 0 for partitions in ends.values() for offset in partitions.values())
+
+    def end_offsets(self) -> Offsets:
+        """See `ports.Progress.end_offsets`: how many partitions there are is asked every second, for they may grow.
+
+        What is said on a new one in that second is late at worst: the marks find it.
+        """
+        if time.monotonic() - self._inlets_at >= COUNT_SECONDS:
+            found = self.counted([self._prefix + topic for topic in INLETS_OF_ASSETS])
+            self._inlets = {name.removeprefix(self._prefix): number for name, number in found.items()}
+            self._inlets_at = time.monotonic()
+        return self.ends(INLETS_OF_ASSETS, self._inlets)
+
+    def ends(self, topics: Sequence[str], counts: Mapping[str, int] | None = None) -> Offsets:
+        """Where topics end now."""
+        found = self.offsets(dict.fromkeys(self._places(topics, counts), "latest"))
+        return self._offsets({place: each.offset for place, each in found.items()})
+
+    def _places(self, topics: Sequence[str], counts: Mapping[str, int] | None = None) -> list[Place]:
+        counts = counts or {topic: self.partitions(topic) for topic in topics}
+        return [(self._prefix + topic, number) for topic in topics for number in range(counts[topic])]
+
+    def latest(self) -> datetime | None:
+        """The latest moment at which anything of this deployment was appended, by the brokers' clocks."""
+        counts = self.existing()
+        places = self._places(list(counts), counts) if counts else []
+        found = self.offsets(dict.fromkeys(places, "max_timestamp")) if places else {}
+        stamps = [each.timestamp_ms for each in found.values() if each.timestamp_ms >= 0]
+        return datetime.fromtimestamp(max(stamps) / 1000, UTC) if stamps else None
+
+    def span(self, topic: str, partition: int, role: str) -> tuple[int, int]:
+        """How far a role has read a partition, and where it ends: its next message lies between them."""
+        end = self.ends([topic])[topic].get(str(partition), 0)
+        return self.committed(self._prefix + role).get((self._prefix + topic, partition), 0), end
+
+    def unread(self, group: str, topics: Sequence[str], since: datetime) -> dict[str, int]:
+        """Topic -> how many of its messages a group has not read that were appended before a moment; none: left out."""
+        committed, places = self.committed(self._prefix + group), self._places(topics)
+        starts = self.offsets(dict.fromkeys(places, "earliest"))
+        ends = self.offsets(dict.fromkeys(places, "latest"))
+        later = self.offsets(dict.fromkeys(places, millis(since)))
+        found: Counter[str] = Counter()
+        for place in places:
+            until = later[place].offset if later[place].offset >= 0 else ends[place].offset
+            number = until - max(committed.get(place, 0), starts[place].offset)
+            found[place[0].removeprefix(self._prefix)] += max(0, number)
+        return {topic: number for topic, number in found.items() if number}
+
+    def applied(self) -> Offsets:
+        """See `ports.Progress.applied`: where nothing is known to be applied, nothing closes."""
+        return self._offsets(self.committed(self._prefix + INDEXER_GROUP))
+
+    def _offsets(self, found: Mapping[Place, int]) -> Offsets:
+        offsets: Offsets = {}
+        for (topic, number), offset in sorted(found.items()):
+            offsets.setdefault(topic.removeprefix(self._prefix), {})[str(number)] = offset
+        return offsets
+
+    # What a client answers. Topics and groups are named in full.
+
+    @abstractmethod
+    def brokers(self) -> int:
+        """How many brokers there are."""
+
+    @abstractmethod
+    def all(self) -> list[str]:
+        """Every topic of the cluster, in order."""
+
+    @abstractmethod
+    def counted(self, topics: Collection[str]) -> dict[str, int]:
+        """Topic -> how many partitions it has; one that is not there is left out."""
+
+    @abstractmethod
+    def make(self, topics: Mapping[str, Topic], brokers: int) -> None:
+        """Create topics, and return when they can be used."""
+
+    @abstractmethod
+    def delete(self, topics: Sequence[str]) -> None:
+        """Delete topics."""
+
+    @abstractmethod
+    def configs(self, topics: Collection[str]) -> dict[str, dict[str, str]]:
+        """Topic -> its settings."""
+
+    @abstractmethod
+    def members(self, group: str) -> list[str]:
+        """The members of a group, by what they call themselves.
+
+        Those that died are among them until their session ends.
+        """
+
+    @abstractmethod
+    def offsets(self, wanted: Mapping[Place, Spec]) -> dict[Place, Found]:
+        """Offsets of partitions."""
+
+    @abstractmethod
+    def committed(self, group: str) -> dict[Place, int]:
+        """How far a group has read; nothing on a new cluster, or on one that is electing."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the connection."""
