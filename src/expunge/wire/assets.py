@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from expunge.domain.values import Hex
 from expunge.wire.form import Outlet
 
@@ -35,7 +37,7 @@ class AssetStated(Outlet):
     removed: bool = False
     aliases: tuple[str, ...] = ()
     command_id: Hex | None = None
-    attributes: dict[str, str] = {}
+    attributes: dict[str, str] = Field(default_factory=dict)
     holding: HoldingStated | None = None
 
 

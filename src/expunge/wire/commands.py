@@ -36,7 +36,7 @@ class CommandTarget(Outlet):
 
     asset: str
     kind: Kind
-    attributes: dict[str, str] = {}
+    attributes: dict[str, str] = Field(default_factory=dict)
     subjects: tuple[CommandSubject, ...] = ()
     data_sources: tuple[str, ...] = ()
     """What a holding must look for, where the request was about data sources."""

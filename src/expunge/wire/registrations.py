@@ -61,7 +61,7 @@ class Registered(Inlet):
 class RegisteredBatch(Inlet):
     """Many assets in one message; `common` holds what all of them share."""
 
-    common: dict[str, Any] = {}
+    common: dict[str, Any] = Field(default_factory=dict)
     assets: Annotated[tuple[Any, ...], Field(min_length=1, max_length=MAX_BATCH)]
     """Each is looked at by itself: a wrong one costs no other."""
 

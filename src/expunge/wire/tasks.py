@@ -6,7 +6,7 @@ import base64
 from collections.abc import Mapping
 from enum import StrEnum
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from expunge.domain.digest import SIZE, digest
 from expunge.domain.scope import Arrival, GroupKind, Scope
@@ -72,9 +72,9 @@ class Task(Value):
     shard: int = 0
     shard_end: int = 0
     """Shards `shard` to `shard_end` (excluded) of the group."""
-    watermark: dict[str, dict[str, int]] = {}
+    watermark: dict[str, dict[str, int]] = Field(default_factory=dict)
     """End offsets of the registration inlets when the request arrived: topic -> partition -> offset."""
-    people_bytes: dict[str, int] = {}
+    people_bytes: dict[str, int] = Field(default_factory=dict)
     """System -> bytes that naming the case's people adds to each target of its commands."""
     force: bool = False
     """Plan what is known, without waiting for the indexers any longer."""

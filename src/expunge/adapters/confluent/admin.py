@@ -26,7 +26,11 @@ NO_COORDINATOR = {
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.GROUP_ID_NOT_FOUND,
 }
-SPECS = {"earliest": OffsetSpec.earliest, "latest": OffsetSpec.latest, "max_timestamp": OffsetSpec.max_timestamp}
+SPECS: dict[str, Any] = {
+    "earliest": OffsetSpec.earliest,
+    "latest": OffsetSpec.latest,
+    "max_timestamp": OffsetSpec.max_timestamp,
+}
 
 
 class ConfluentTopics(ClusterTopics):
@@ -102,10 +106,7 @@ class ConfluentTopics(ClusterTopics):
 
     def offsets(self, wanted: Mapping[Place, Spec]) -> dict[Place, Found]:
         """See `ClusterTopics.offsets`."""
-        asked = {
-            TopicPartition(*place): OffsetSpec.for_timestamp(spec) if isinstance(spec, int) else SPECS[spec]()
-            for place, spec in wanted.items()
-        }
+        asked = {TopicPartition(*place): _spec(spec) for place, spec in wanted.items()}
         with self._asking("say where topics end") as client:
             found = client.list_offsets(asked, request_timeout=CALL_SECONDS)
             answers = {(place.topic, place.partition): each.result(2 * CALL_SECONDS) for place, each in found.items()}
@@ -133,3 +134,8 @@ def _unless_no_coordinator(answer: Any) -> Any:
         if error.args[0].code() in NO_COORDINATOR:
             return None
         raise
+
+
+def _spec(spec: Spec) -> Any:
+    kinds: Any = OffsetSpec
+    return kinds.for_timestamp(spec) if isinstance(spec, int) else SPECS[spec]()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Self
 
+from pydantic import Field
+
 from expunge.domain.values import Value
 from expunge.wire.cases.said import SaidAt
 
@@ -11,7 +13,7 @@ from expunge.wire.cases.said import SaidAt
 class Hearing(Value):
     """Part of the state of an aggregate that cases speak to."""
 
-    seen: dict[int, SaidAt] = {}
+    seen: dict[int, SaidAt] = Field(default_factory=dict)
     """Partition -> the last that was heard from there: in one partition it rises."""
 
     def has_heard(self, partition: int, said_at: SaidAt) -> bool:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import Field
+
 from expunge.domain.aggregates.decision import Context, Decision, SetAside
 from expunge.domain.aggregates.heard import Hearing
 from expunge.domain.digest import digest
@@ -35,7 +37,7 @@ class Rate(Hearing):
 
     rate: Hex
     of: str
-    buckets: dict[int, int] = {}
+    buckets: dict[int, int] = Field(default_factory=dict)
     """Five minutes -> obligations of plans that were let pass in them; what operators let go is not counted."""
     group: int = 0
     """The group under way, or the last one."""
@@ -50,7 +52,7 @@ class Rate(Hearing):
     """When a plan was last above a limit."""
     rules: tuple[str, ...] = ()
     approvals: int = 1
-    approved: dict[str, int] = {}
+    approved: dict[str, int] = Field(default_factory=dict)
     """Operator -> the members that they have approved."""
     controls: tuple[str, ...] = ()
 

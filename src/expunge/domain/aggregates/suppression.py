@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pydantic import Field
+
 from expunge.domain.aggregates.decision import Context, Decision
 from expunge.domain.digest import name
 from expunge.domain.limits import KEPT_CASES, KEPT_GRANTS
@@ -118,7 +120,7 @@ class Suppression(Value):
     suppression: Hex
     data_source: str = ""
     sequence: int = 0
-    purposes: dict[str, Purpose] = {}
+    purposes: dict[str, Purpose] = Field(default_factory=dict)
 
     @property
     def entries(self) -> tuple[SuppressionEntry, ...]:

@@ -13,6 +13,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 import orjson
+from pydantic import Field
 
 from expunge.domain.digest import digest, hidden
 from expunge.domain.limits import MAX_CHUNK_BYTES, MAX_EXCLUDED, MAX_EXCLUDED_BYTES
@@ -44,7 +45,7 @@ def encoded(value: str | list[str]) -> int:
 class Detail(Value):
     """What a command says about a target beside its id: the owner's own words, and its handles for people."""
 
-    attributes: dict[str, str] = {}
+    attributes: dict[str, str] = Field(default_factory=dict)
     refs: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -170,7 +171,7 @@ class Chunk(Value):
     excluded: tuple[str, ...] = ()
     reason: str = ""
     assets: tuple[str, ...]
-    details: dict[int, Detail] = {}
+    details: dict[int, Detail] = Field(default_factory=dict)
     """Ordinal -> what else is said of the asset, where something is."""
 
     @cached_property

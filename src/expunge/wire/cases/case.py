@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from expunge.domain.planning.chunks import ChunkSummary
 from expunge.domain.scope import Granted, Scope
@@ -79,11 +79,11 @@ class Planned(ForCase):
     chunks: tuple[ChunkSummary, ...] = ()
     containers: tuple[tuple[Hex, int], ...] = ()
     """To be planned when the walk has ended; with when they came back (milliseconds since 1970), or 0."""
-    population: dict[str, int] = {}
+    population: dict[str, int] = Field(default_factory=dict)
     """System -> how many assets it has registered, about: the answer to the first task says so."""
-    watermark: dict[str, dict[str, int]] = {}
+    watermark: dict[str, dict[str, int]] = Field(default_factory=dict)
     """Of a task that registered what a system discovered: the ends of the inlets after that."""
-    applied: dict[str, dict[str, int]] = {}
+    applied: dict[str, dict[str, int]] = Field(default_factory=dict)
     """What the task waited for, where the indexers had passed it before the walk began."""
 
 
@@ -116,7 +116,7 @@ class Receipted(ForCaseOrModel):
     content: Hex
     received: str = ""
     """Which part of the case in `plans` is the receipt as it came, byte by byte; 0.1 kept none."""
-    watermark: dict[str, dict[str, int]] = {}
+    watermark: dict[str, dict[str, int]] = Field(default_factory=dict)
     """The ends of the registration inlets, where it names a replacement that may lie there."""
     place: Place
     appended_ms: int = 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
+from pydantic import Field
+
 from expunge.domain.values import Hex, Value
 from expunge.wire.cases.rate import GroupVerdict
 from expunge.wire.cases.said import Aggregate, CaseEvent, ForCase, ForCaseOrGroup, ForEverybody, Order, Place
@@ -53,7 +55,7 @@ class Hold(Value):
     order: Order
     number: int = 0
     """In one partition: holds are counted as they are heard."""
-    watermark: dict[str, dict[str, int]] = {}
+    watermark: dict[str, dict[str, int]] = Field(default_factory=dict)
     """The ends of the registration inlets when it was placed: what lies before may say that it covers something."""
 
 
@@ -136,7 +138,7 @@ class ThawSaid(ForCase):
     """What other roles had set aside and was published again, or is left out for good."""
     skip: str = ""
     """Which message that waits is left out, as `Frozen.turn` names it; empty: none."""
-    watermark: dict[str, dict[str, int]] = {}
+    watermark: dict[str, dict[str, int]] = Field(default_factory=dict)
     """How far the indexers must come, where registrations were published again."""
 
 

@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
+from pydantic import Field
+
 from expunge.domain.aggregates.standing.state import hold_word
 from expunge.domain.limits import KEPT_COMMANDS
 from expunge.domain.planning.chunks import ChunkSummary
@@ -86,13 +88,13 @@ class ChunkState(Value):
     """How often another command has taken the place of one that was withdrawn or that had left something out."""
     used: int = 0
     """Attempts of earlier rounds."""
-    named: dict[str, tuple[int, ...]] = {}
+    named: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     """Command id -> the ordinals that it names; one that does not stand here names all."""
     recalled_for: tuple[str, ...] = ()
     """The words (of operators) for which its command was withdrawn."""
     recalls: int = 0
     """How often its command was withdrawn without an answer."""
-    holds: dict[str, tuple[int, ...]] = {}
+    holds: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     """Hold -> the ordinals that it covers; those that cover nothing do not stand here."""
     looked_at: int = 0
     """The number of the last hold that was looked into for it."""

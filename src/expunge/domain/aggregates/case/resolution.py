@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from pydantic import Field
+
 from expunge.domain.aggregates.case import approval, confirm, decisions, watermark
 from expunge.domain.aggregates.case.chunks import LETTERS, ChunkState
 from expunge.domain.aggregates.case.closing import DONE, Reopened
@@ -76,7 +78,7 @@ class TaskAnswered(CaseFact):
     chunks: tuple[ChunkSummary, ...] = ()
     containers: tuple[tuple[Hex, int], ...] = ()
     """With when they came back after they had been purged (milliseconds since 1970), or 0."""
-    population: dict[str, int] = {}
+    population: dict[str, int] = Field(default_factory=dict)
     """System -> how many assets it has registered, about."""
     last: bool = True
     """Whether the answer ends the task; a long one comes in parts."""

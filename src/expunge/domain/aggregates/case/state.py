@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Protocol
 
-from pydantic import field_serializer
+from pydantic import Field, field_serializer
 
 from expunge.domain.aggregates.case.chunks import ChunkState, Tally
 from expunge.domain.limits import MAX_SMALL_OBLIGATIONS
@@ -30,7 +30,7 @@ class Generation(Value):
     number: int
     announced: frozenset[str] = frozenset()
     answered: frozenset[str] = frozenset()
-    pending: dict[str, int] = {}
+    pending: dict[str, int] = Field(default_factory=dict)
     """Containers to be made anew, and when they came back (milliseconds since 1970; 0: they were never gone). They are
     planned when the walk has ended, so that all they must leave out is known."""
     settles_at: datetime | None = None
@@ -38,20 +38,20 @@ class Generation(Value):
     fixed: bool = False
     fixed_at: datetime | None = None
     plan_digest: str = ""
-    sizes: dict[int, int] = {}
+    sizes: dict[int, int] = Field(default_factory=dict)
     """Stage -> chunks that can be commanded."""
-    sent: dict[int, int] = {}
-    unsettled: dict[int, int] = {}
+    sent: dict[int, int] = Field(default_factory=dict)
+    unsettled: dict[int, int] = Field(default_factory=dict)
     chunks: int = 0
     obligations: int = 0
-    dues: dict[int, datetime] = {}
+    dues: dict[int, datetime] = Field(default_factory=dict)
     """Stage -> the earliest due date of what is in it, where an order sets one."""
-    counted: dict[str, dict[str, int]] = {}
+    counted: dict[str, dict[str, int]] = Field(default_factory=dict)
     """System -> kind -> obligations."""
     approvals: int = 0
     """Distinct operators who must approve the plan; 0: it need not wait."""
     approved_by: tuple[str, ...] = ()
-    rates: dict[str, tuple[int, int]] = {}
+    rates: dict[str, tuple[int, int]] = Field(default_factory=dict)
     """Rate -> group and place, for those that have not let the plan go; (0, 0): not answered yet."""
     rejected: bool = False
     guard: tuple[str, ...] = ()
@@ -132,12 +132,12 @@ class Case(Value):
     """Revoked purposes that were granted again since."""
     held: tuple[HeldBack, ...] = ()
     """Late assets that wait for the next generation, at most `late.MAX_HELD`."""
-    watermark: dict[str, dict[str, int]] = {}
+    watermark: dict[str, dict[str, int]] = Field(default_factory=dict)
     """What the indexers must still apply before the case may close; empty when they have."""
     walk_retry_at: datetime | None = None
     walk_waits: int = 0
     generations: tuple[Generation, ...] = ()
-    population: dict[str, int] = {}
+    population: dict[str, int] = Field(default_factory=dict)
     """System -> how many assets it had registered when the request was resolved, about."""
     counts: tuple[tuple[Tally, int], ...] = ()
     unfinished: int = 0
@@ -146,9 +146,9 @@ class Case(Value):
     """Chunks whose systems have a command that they may still carry out."""
     live: int = 0
     """Chunks that operators' words may concern; see `ChunkState.live`."""
-    unsettled: dict[str, int] = {}
+    unsettled: dict[str, int] = Field(default_factory=dict)
     """Word -> chunks in which a system may still act against it."""
-    reconsidering: dict[str, int] = {}
+    reconsidering: dict[str, int] = Field(default_factory=dict)
     """Words that are being held against its chunks, page by page, and the number of the pass."""
     index_changes: int = 0
     """How often the lineage of something changed that holds were held against."""

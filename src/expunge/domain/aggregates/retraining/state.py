@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 
+from pydantic import Field
+
 from expunge.domain.aggregates.heard import Hearing
 from expunge.domain.digest import digest
 from expunge.domain.limits import MAX_EXCLUDED, MAX_MEMBERS, MAX_WEIGHT
@@ -48,13 +50,13 @@ class Retraining(Hearing):
     """Of the case that spoke last; each case judges the answer by its own."""
     now: datetime
     sequence: int = 0
-    waiting: dict[str, Member] = {}
+    waiting: dict[str, Member] = Field(default_factory=dict)
     """Command id of the case -> who waits for the next round."""
-    members: dict[str, Member] = {}
+    members: dict[str, Member] = Field(default_factory=dict)
     """Of the round under way, or of the last one: whoever its command names, for good."""
     gone: frozenset[str] = frozenset()
     """Members that have left since."""
-    leaving: dict[str, Leaver] = {}
+    leaving: dict[str, Leaver] = Field(default_factory=dict)
     """Who waits for the owner to let go."""
     round: int = 0
     before: Round | None = None

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Collection
 from datetime import datetime
 
+from pydantic import Field
+
 from expunge.domain.digest import name
 from expunge.domain.events import millis
 from expunge.domain.limits import KEPT_VERDICTS
@@ -63,17 +65,17 @@ class Frozen(Value):
 class Standing(Value):
     """What stands in one partition."""
 
-    pauses: dict[str, Pause] = {}
-    holds: dict[str, Hold] = {}
-    released: dict[str, Release] = {}
+    pauses: dict[str, Pause] = Field(default_factory=dict)
+    holds: dict[str, Hold] = Field(default_factory=dict)
+    released: dict[str, Release] = Field(default_factory=dict)
     """Hold -> its end, which may be heard first. One that was said before the hold was placed ends nothing."""
-    verdicts: dict[str, tuple[GroupVerdict, ...]] = {}
+    verdicts: dict[str, tuple[GroupVerdict, ...]] = Field(default_factory=dict)
     """Rate -> what operators have said about members of its groups, in order; at most KEPT_VERDICTS."""
-    frozen: dict[str, Frozen] = {}
+    frozen: dict[str, Frozen] = Field(default_factory=dict)
     """Case -> why it waits."""
     telling: tuple[str, ...] = ()
     """Words of which not every case has been told yet."""
-    unsettled: dict[str, int] = {}
+    unsettled: dict[str, int] = Field(default_factory=dict)
     """Word -> cases in which a system may still act against it, or has not said yet that it will not."""
 
     def pauses_of(self, publisher: str, system: str, case_id: str) -> tuple[str, ...]:
