@@ -20,6 +20,8 @@ from expunge.domain.events import stamp  # noqa: E402
 from expunge.wire.commands import COMMANDED  # noqa: E402
 from expunge.wire.receipts import RECEIPT  # noqa: E402
 
+FEW = 50
+"""Targets that a receipt speaks of one by one; of more it says the same once."""
 PRODUCER = {"acks": "all", "linger_ms": 2, "batch_size": 131_072, "max_request_size": 4_194_304}
 
 
@@ -28,7 +30,11 @@ def receipt(event: dict[str, Any]) -> bytes:
     command = event["data"]
     data = {name: command[name] for name in ("command_id", "case_id", "system", "attempt")}
     data |= {"sequence": 1, "status": "done", "performed_at": stamp(datetime.now(UTC))}  # noqa: TID251 - a load's own clock
-    data["results"] = [{"asset": each["asset"], "claim": "deleted", "affected": 1} for each in command["targets"]]
+    targets = command["targets"]
+    if len(targets) > FEW:
+        data["all"] = {"claim": "deleted", "affected": len(targets)}
+    else:
+        data["results"] = [{"asset": each["asset"], "claim": "deleted", "affected": 1} for each in targets]
     identity = f"{command['command_id']}-{command['attempt']}"
     envelope = {"specversion": "1.0", "id": identity, "source": f"/systems/{command['system']}", "type": RECEIPT}
     return orjson.dumps(envelope | {"data": data})

@@ -6,8 +6,12 @@ What is measured, each on one Kafka broker and one Redis on the same machine:
 - registrations/s: an indexer process reading batches of 500 that lie on the topic, into Redis and onto `assets`;
 - import/s: `expunge index import` of a JSON Lines file of a million lines;
 - planned/s: publishing the withdrawal of a data source (a dry run) until `planned` is confirmed;
-- small requests: a person with three files each; a burst until all are completed, and one at a time for the latency;
-- resident memory of every role at the end.
+- everyday requests (`everyday.py`) flat out and at a few rates beside their floor (`floor.py`), with each client;
+- orders of several sizes (`orders.py`);
+- the index by itself (`index.py`).
+
+`--flow`, `--everyday`, `--orders`, `--index`: that part alone, and the others as they were. Figures stand in
+benchmarks/results.json; `compare.py` says what got slower between two such files.
 """
 
 from __future__ import annotations
@@ -15,7 +19,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -29,21 +32,19 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.picture import plot  # noqa: E402
+from benchmarks import everyday, orders  # noqa: E402 - the tree is not installed as a package
+from benchmarks import floor as floors  # noqa: E402
+from benchmarks.page import ASSETS, CLIENTS, LINES, ORDERS, RATES, SIZES, page  # noqa: E402
+from benchmarks.picture import plot, plot_cost, plot_latency  # noqa: E402
 from expunge.adapters.kafka.producer import HEADERS  # noqa: E402
-from expunge.adapters.system import SystemClock  # noqa: E402 - the tree is not installed as a package
 from tests.deployment import Deployment, deployed, until  # noqa: E402 - the tree is not installed as a package
 from tests.servers import servers  # noqa: E402
 
-ASSETS = 200_000
-LINES = 1_000_000
 BATCH = 500
 BURST = 500
 SINGLE = 100
 RUNS = 3
-SIZES = (1_000_000, 5_000_000)
 ROLES = ("intake", "indexer", "resolver", "coordinator", "notary")
-COMMAND = "make bench"
 
 
 def timed(work: Callable[[], int]) -> float:
@@ -161,49 +162,6 @@ def planned(world: Deployment) -> float:
     return count / (time.perf_counter() - start)
 
 
-def small_requests(world: Deployment) -> tuple[float, float, float]:
-    """Requests a second in a burst; median and 99th percentile of the latency of one alone, in milliseconds."""
-    total = BURST + SINGLE
-    files = world.directory / "files"
-    assets = []
-    for number in range(total):
-        for part in range(3):
-            (files / f"s{number}-{part}.txt").write_text("x")
-            subjects = [{"namespace": "user_id", "id": f"small{number}"}]
-            assets.append({"asset": f"files:s{number}-{part}.txt", "subjects": subjects})
-    for start in range(0, len(assets), BATCH):
-        world.register(assets[start : start + BATCH])
-    world.await_indexed()
-    done: dict[str, float] = {}
-    reader = world.installation.reader(["confirmations.app"], SystemClock().now())
-
-    def collect() -> bool:
-        for record in reader.poll(0.05):
-            event = json.loads(record.value or b"")
-            if event["type"] == "expunge.case.completed.v1":
-                done.setdefault(event["data"]["case_id"], record.appended_at.timestamp())
-        return True
-
-    latencies = []
-    for number in range(SINGLE):
-        asked = time.time()
-        case_id = world.erase(f"small{number}", f"single-{number}")
-        until(lambda wanted=case_id: collect() and wanted in done, 60, world)  # type: ignore[misc]
-        latencies.append((done[case_id] - asked) * 1000)
-    begin = time.time()
-    cases = [world.erase(f"small{number}", f"burst-{number}") for number in range(SINGLE, total)]
-    until(lambda: collect() and all(case_id in done for case_id in cases), 300, world)
-    rate = BURST / (max(done[case_id] for case_id in cases) - begin)
-    reader.close()
-    return rate, statistics.median(latencies), statistics.quantiles(latencies, n=100)[98]
-
-
-def resident(pid: int) -> float:
-    """Resident memory of a process in MB."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) / 1024
-
-
 def run(kafka: str, redis: str) -> dict[str, float]:
     """One run of everything."""
     found: dict[str, float] = {}
@@ -219,72 +177,11 @@ def run(kafka: str, redis: str) -> dict[str, float]:
         world.start("agent", "agent", "run", "files")
         world.await_milestone(world.erase("warm", "warm"))
         found["planned"] = planned(world)
-        found["small requests"], found["median ms"], found["p99 ms"] = small_requests(world)
-        for role in ROLES:
-            found[f"memory {role}"] = resident(world.processes[role].pid)
         world.kill("indexer")
         found["imported"] = imported(world)
         world.installation.server.forget(world.prefix)
         world.installation.topics.delete([t for t in world.installation.topics.all() if t.startswith(world.prefix)])
     return found
-
-
-def report(runs: list[dict[str, float]]) -> str:
-    """The page."""
-
-    def line(label: str, key: str, unit: str, floor_key: str = "") -> str:
-        values = sorted(each[key] for each in runs)
-        middle = statistics.median(values)
-        ratio = statistics.median(each[key] / each[floor_key] for each in runs) if floor_key else None
-        against = f"{ratio:.3f} of {floor_key}" if ratio else ""
-        return f"| {label} | {middle:,.0f} {unit} | {values[0]:,.0f} to {values[-1]:,.0f} | {against} |"
-
-    lines = [
-        line("kafka-python produce, 200 bytes, acks=all (floor)", "kafka-python produce", "/s"),
-        line("kafka-python consume (floor)", "kafka-python consume", "/s"),
-        line(
-            "kafka-python produce, 510 bytes keyed, lz4, as statements are (floor)",
-            "kafka-python produce statements",
-            "/s",
-        ),
-        line("redis-py HSET, pipelines of 1,000 (floor)", "redis-py HSET", "/s"),
-        line("registrations indexed, one indexer", "registrations", "assets/s", "kafka-python produce statements"),
-        line("the same, against 200 bytes", "registrations", "assets/s", "kafka-python produce"),
-        line(f"import of {LINES:,} lines of JSON", "imported", "lines/s"),
-        line(f"assets planned, withdrawal of {ASSETS:,}, one resolver", "planned", "assets/s", "redis-py HSET"),
-        line(
-            f"small requests completed (3 files each), burst of {BURST}", "small requests", "/s", "kafka-python produce"
-        ),
-        line("latency of one request alone, median", "median ms", "ms"),
-        line("latency of one request alone, 99th percentile", "p99 ms", "ms"),
-        *(line(f"resident memory, {role}", f"memory {role}", "MB") for role in ROLES),
-    ]
-    cpu = next(
-        (t.split(":")[1].strip() for t in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in t), ""
-    )
-    java = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr.splitlines()[0]
-    versions = f"Python {platform.python_version()}, {java}, Apache Kafka 4.2.0 on one node"
-    return (
-        "# Results\n\n"
-        f"`{COMMAND}`, {time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores ({cpu}), {versions}.\n"
-        f"Median of {len(runs)} runs with the range; broker, Redis, roles and load share the cores. Ratios are medians "
-        "of\nthe ratios within each run, against what the raw client did in the same run: quote these, not the "
-        "absolute figures.\n\n"
-        "| what | median | range | against the floor |\n|---|---|---|---|\n" + "\n".join(lines) + "\n"
-    )
-
-
-INDEX_ROWS = (
-    ("resident Redis memory per asset, marks apart", "resident", "bytes"),
-    ("the same as Redis counts it", "used", "bytes"),
-    ("marks, per asset, after a walk over all", "mark bytes", "bytes"),
-    ("written to the index (rows, edges, memberships)", "load", "assets/s"),
-    ("walked: marks, rows, children, chunks, messages", "walk", "assets/s"),
-    ("walked from a hub of 500,000 children", "hub walk", "assets/s"),
-    ("one person's 1,000 assets, six deep, walked", "closure ms", "ms"),
-    ("the same, walked and planned", "closure and plan ms", "ms"),
-    ("the process that walked, at its largest", "resolver MB", "MB"),
-)
 
 
 def index_runs(assets: int) -> list[dict[str, Any]]:
@@ -298,45 +195,78 @@ def index_runs(assets: int) -> list[dict[str, Any]]:
     return runs
 
 
-def index_report(sizes: dict[int, list[dict[str, Any]]]) -> str:
-    """The index by itself, a column for each size; and its memory by part."""
-    heads = [f"{assets:,} assets" for assets in sizes]
-    lines = ["| what | " + " | ".join(heads) + " |", "|---|" + "---|" * len(heads)]
-    for label, key, unit in INDEX_ROWS:
-        cells = []
-        for runs in sizes.values():
-            values = sorted(each[key] for each in runs)
-            cells.append(f"{statistics.median(values):,.0f} {unit} ({values[0]:,.0f} to {values[-1]:,.0f})")
-        lines.append(f"| {label} | " + " | ".join(cells) + " |")
-    for part in next(iter(sizes.values()))[0]["parts"]:
-        if part != "marks":
-            cells = [f"{statistics.median(each['parts'][part] for each in runs):,.0f} bytes" for runs in sizes.values()]
-            lines.append(f"| of that: {part} (estimated) | " + " | ".join(cells) + " |")
-    version = next(iter(sizes.values()))[0]["redis"]
-    return (
-        f"\n## The index by itself\n\n`python benchmarks/index.py --assets N`, {RUNS} runs each, on a Redis {version} "
-        "of its own without persistence;\nhalf photos with one person, one data source, two purposes and a category, "
-        "half embeddings with one parent; ids of\n40 bytes. Resident memory is what the server adds to its empty self, "
-        "after it has given back free pages.\n\n" + "\n".join(lines) + "\n"
-    )
+PARTS = ("flow", "everyday", "orders", "index")
+RESULTS = ROOT / "benchmarks" / "results.json"
+LATENCY_REQUESTS = {5: 150, 20: 500, 50: 1000}
+
+
+def measure_flow() -> dict[str, Any]:
+    """Registrations, import and planning."""
+    with servers() as (kafka, redis):
+        return {"flow": [said("flow", run(kafka, redis)) for _ in range(RUNS)]}
+
+
+def measure_everyday() -> dict[str, Any]:
+    """Everyday requests beside their floor, each in servers of its own; floor and measure in turn."""
+    found: dict[str, Any] = {}
+    for client in CLIENTS:
+        for _ in range(RUNS):
+            with servers() as (kafka, redis):
+                bare = said(f"floor {client}", floors.measured(client, kafka, redis, 2000, 0))
+            found.setdefault(f"floor {client}", []).append(bare)
+            found.setdefault(f"everyday {client} flat", []).append(said("everyday", everyday.run(client)))
+        for rate in RATES:
+            number = LATENCY_REQUESTS[rate]
+            with servers() as (kafka, redis):
+                bare = said(f"floor {client} at {rate}", floors.measured(client, kafka, redis, number, rate))
+            found[f"floor {client} at {rate}"] = [bare]
+            found[f"everyday {client} at {rate}"] = [said(f"at {rate}", everyday.run(client, number, rate))]
+        beside = everyday.run(client, 300, 5, 1, 1_000_000)
+        found[f"everyday {client} beside"] = [said("beside an order", beside)]
+    for processes in (2, 4):
+        found[f"everyday kafka in {processes}"] = [said(f"{processes} processes", everyday.run(processes=processes))]
+    return found
+
+
+def measure_orders() -> dict[str, Any]:
+    """Orders of several sizes."""
+    return {f"orders {assets}": [said(f"order of {assets:,}", orders.run(assets))] for assets in ORDERS}
+
+
+def measure_index() -> dict[str, Any]:
+    """The index by itself."""
+    return {f"index {assets}": index_runs(assets) for assets in SIZES}
+
+
+def said(what: str, found: dict[str, float]) -> dict[str, float]:
+    """Show a run that has just ended."""
+    print(what, {key: float(f"{value:.4g}") for key, value in found.items()}, flush=True)
+    return found
+
+
+def machine() -> str:
+    """Where and with what was measured."""
+    known = Path("/proc/cpuinfo").read_text().splitlines()
+    cpu = next((each.split(":")[1].strip() for each in known if "model name" in each), "")
+    java = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr.splitlines()[0]
+    versions = f"Python {platform.python_version()}, {java}, Apache Kafka 4.2.0 on one node"
+    return f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores ({cpu}), {versions}"
 
 
 def main() -> None:
-    """Measure and write; with `--flow` or `--index` only that part, and the other as it was."""
-    page = ROOT / "benchmarks" / "RESULTS.md"
-    flow, mark, index = page.read_text().partition("\n## The index by itself")
-    if "--index" not in sys.argv:
-        runs = []
-        with servers() as (kafka, redis):
-            for number in range(RUNS):
-                runs.append(run(kafka, redis))
-                print(f"run {number + 1}: { ({key: round(value) for key, value in runs[-1].items()}) }", flush=True)
-        flow = report(runs)
-        page.write_text(flow + mark + index)
-    if "--flow" not in sys.argv:
-        sizes = {assets: index_runs(assets) for assets in SIZES}
-        page.write_text(flow + index_report(sizes))
-        plot(sizes[SIZES[-1]], ROOT / "docs" / "index-memory.svg")
+    """Measure what was asked for, or everything; write results and page."""
+    wanted = [part for part in PARTS if f"--{part}" in sys.argv] or list(PARTS)
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    measures = {"flow": measure_flow, "everyday": measure_everyday, "orders": measure_orders, "index": measure_index}
+    for part in wanted:
+        results |= measures[part]() | {"machine": machine()}
+        RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+    (ROOT / "benchmarks" / "RESULTS.md").write_text(page(results))
+    if f"index {SIZES[-1]}" in results:
+        plot(results[f"index {SIZES[-1]}"], ROOT / "docs" / "index-memory.svg")
+    if "floor kafka" in results and f"orders {ORDERS[0]}" in results:
+        plot_latency(results, RATES, ROOT / "docs" / "latency.svg")
+        plot_cost(results, ORDERS, ROOT / "docs" / "order-cost.svg")
     print("written to benchmarks/RESULTS.md")
 
 

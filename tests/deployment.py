@@ -29,12 +29,15 @@ from expunge.domain.partition import partition_of
 from expunge.errors import Unavailable
 from expunge.wire import ledger
 
+CLIENT = os.environ.get("EXPUNGE_TEST_CLIENT", "kafka")
+"""Which client of Kafka the roles and agents of a deployment use: fault and bad-input suites pass with each."""
 CONFIG = """
 prefix = "{prefix}"
 secret_file = "{directory}/secret"
 policy_file = "{directory}/policy.yaml"
 allow_unsigned = true
 [kafka]
+client = "{client}"
 bootstrap_servers = "{kafka}"
 partitions = 4
 other_partitions = 2
@@ -118,6 +121,7 @@ class Deployment:
                 prefix=self.prefix,
                 directory=self.directory,
                 kafka=self.kafka,
+                client=CLIENT,
                 redis=self.redis,
                 batch_size=self.batch_size,
             )

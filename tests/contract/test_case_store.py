@@ -257,3 +257,11 @@ def test_a_case_that_grows_large_is_found_as_one_that_always_was(store: CaseStor
     assert reader.live(CASE, "", 9) == [sent.summary.digest]
     assert reader.chunk_of(CASE, name("c", "anew")) == sent
     assert reader.chunk_of(CASE, name("c", 2)) == late
+
+
+def test_a_batch_may_change_more_chunks_of_a_case_than_one_command_can_name(store: CaseStore) -> None:
+    """Lua unpacks some thousands of words, and a resolver's answer names 1,500 chunks."""
+    states = {each.summary.digest: each for each in map(state, range(4_500))}
+    write(store, None, Position(0, 1), cases={CASE: LARGE}, chunks={CASE: states})
+    assert store.reader(3).digests(CASE, 1) == sorted(states)
+    assert store.reader(3).chunk(CASE, max(states)) == states[max(states)]

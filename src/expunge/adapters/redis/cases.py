@@ -29,6 +29,8 @@ from expunge.ports import Batch, Changes, Offsets, PartitionReader, TimerKey, Wa
 Words = list[bytes | str | int | float]
 NAMES_PER_CALL = 1000
 CHUNKS_PER_GROUP = 20
+PER_COMMAND = 1000
+"""Fields and values of a hash in one command: Lua unpacks no more than some thousands."""
 
 
 class RedisCaseStore:
@@ -68,7 +70,7 @@ class RedisCaseStore:
             words.append(["SET", keys.of("root", case_id), root.model_dump_json()])
         for case_id, chunks in changes.chunks.items():
             if chunks:
-                words.append(["HSET", keys.of("chunks", case_id), *_states(chunks)])
+                words += hash_words(keys.of("chunks", case_id), list(_states(chunks)))
                 words += self._chunk_words(keys, case_id, chunks, changes)
         for timer, at in changes.timers.items():
             member = f"{timer.case_id}|{timer.timer}"
@@ -279,9 +281,14 @@ class RedisNotaryStore:
         """See `ports.NotaryStore.write`."""
         words: list[Words] = []
         for case_id, facts in seen.items():
-            for sequence, digest in facts.items():
-                words.append(["HSET", self._keys.of("facts", case_id), sequence, digest])
+            words += hash_words(self._keys.of("facts", case_id), [word for pair in facts.items() for word in pair])
         commit(self._server, [commit_call(CaseKeys(self._server, partition), "notary-pos", before, after, words)])
+
+
+def hash_words(key: bytes, pairs: Sequence[str | int]) -> Iterator[Words]:
+    """Fields and their values, into a hash."""
+    for start in range(0, len(pairs), PER_COMMAND):
+        yield ["HSET", key, *pairs[start : start + PER_COMMAND]]
 
 
 def flat(words: Sequence[Words]) -> Words:
