@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +27,7 @@ from expunge.domain.aggregates.case.fact import CaseFact, apply
 from expunge.domain.aggregates.case.opening import Opened
 from expunge.domain.events import stamp
 from expunge.wire import ledger
-from tests.deployment import Deployment, deployed, until
+from tests.deployment import Deployment, deployed
 
 ROLES = ("intake", "indexer", "resolver", "coordinator", "notary")
 SYSTEMS = tuple(f"s{number}" for number in range(5))
@@ -45,7 +45,8 @@ PATIENCE = 1800
 
 def unguarded() -> str:
     """The shipped policy without what makes large plans wait for people: nobody approves here."""
-    return yaml.safe_dump(yaml.safe_load(shipped()) | {"guard": [], "rates": []}, sort_keys=False)
+    guard = [{"id": "never", "more_than": 10**9}]
+    return yaml.safe_dump(yaml.safe_load(shipped()) | {"guard": guard, "rates": []}, sort_keys=False)
 
 
 @dataclass
@@ -115,7 +116,15 @@ class World:
         """Until the indexers have passed everything that was registered."""
         topics = self.at.installation.topics
         ends = sum(topics.end_offsets()["registrations"].values())
-        until(lambda: sum(topics.applied().get("registrations", {}).values()) >= ends, PATIENCE, self.at)
+        self._await(lambda: sum(topics.applied().get("registrations", {}).values()), ends, "messages were indexed")
+
+    def _await(self, reached: Callable[[], int], wanted: int, what: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while (now := reached()) < wanted:
+            ended = [name for name, process in self.at.processes.items() if process.poll() is not None]
+            if ended or time.monotonic() > deadline:
+                raise RuntimeError(f"{now} of {wanted} {what}; ended: {ended}\n{self.at.output()[-2000:]}")
+            time.sleep(0.2)  # asking a broker is how one awaits it
 
     def confirmed(self) -> int:
         """How many confirmations there are."""
@@ -124,11 +133,7 @@ class World:
 
     def await_confirmed(self, number: int) -> None:
         """Until there are so many confirmations: asked for seldom, so that it costs nothing."""
-        deadline = time.monotonic() + PATIENCE
-        while self.confirmed() < number:
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"{self.confirmed()} of {number} confirmations came\n{self.at.output()[-2000:]}")
-            time.sleep(0.2)  # asking a broker is how one awaits it
+        self._await(self.confirmed, number, "confirmations came")
 
     def moments(self, topic: str) -> Iterator[tuple[dict[str, Any], int]]:
         """Events on a topic, and when each became durable, in milliseconds."""
