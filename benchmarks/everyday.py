@@ -91,6 +91,7 @@ def measured(world: World, requests: int, rate: float, beside: int = 0) -> dict[
     found["redis commands"] = (after["total_commands_processed"] - before["total_commands_processed"]) / requests
     records = counted({topic: now[topic] - ends[topic] for topic in now})
     found |= {f"records {topic}": number / requests for topic, number in records.items() if number}
+    found |= {f"bytes {topic}": size / (requests + WARM) for topic, size in world.sizes(now).items()}
     return found | {"records": records.total() / requests}
 
 

@@ -112,11 +112,11 @@ def _roles(results: dict[str, Any]) -> str:
             rows.append(f"| {client}, {label} | " + " | ".join(cells) + " |")
     head = "| milliseconds a request, flat out | " + " | ".join(names) + " |\n|---|" + "---|" * len(names) + "\n"
     each = results["everyday kafka flat"][0]
-    said = ", ".join(
-        f"{key.split()[1]} {value:.1f}" for key, value in sorted(each.items()) if key.startswith("records ")
-    )
+    counts = [f"{key.split()[1]} {value:.1f}" for key, value in sorted(each.items()) if key.startswith("records ")]
+    sizes = sum(value for key, value in each.items() if key.startswith("bytes ")) / 1000
+    records = f"A request is {each['records']:.1f} records ({', '.join(counts)}) of {sizes:.0f} kB before compression"
     redis = f"{each['redis reads']:.1f} round trips to Redis, {each['redis commands']:.0f} commands in its scripts"
-    return f"{head}" + "\n".join(rows) + f"\n\nA request is {each['records']:.1f} records ({said}), and {redis}.\n"
+    return head + "\n".join(rows) + f"\n\n{records}, and {redis}.\n"
 
 
 def _processes(results: dict[str, Any]) -> str:
@@ -141,8 +141,8 @@ def orders_report(results: dict[str, Any]) -> str:
     return head + "\n".join(rows) + "\n"
 
 
-def page(results: dict[str, Any]) -> str:
-    """RESULTS.md."""
+def page(results: dict[str, Any], kept: str = "") -> str:
+    """RESULTS.md; `kept` is what stood there of parts that were not measured since."""
     intro = (
         f"# Results\n\n`make bench`, {results['machine']}. Medians with their range; broker, Redis, roles, systems\n"
         "and load share the cores. Quote ratios against the floor of the same run, not the absolute figures.\n\n"
@@ -159,7 +159,7 @@ def page(results: dict[str, Any]) -> str:
         parts.append(report(results["flow"]))
     if f"index {SIZES[0]}" in results:
         parts.append(index_report({assets: results[f"index {assets}"] for assets in SIZES}))
-    return "".join(parts)
+    return "".join([*parts, kept])
 
 
 NOTES = Path(__file__).with_name("notes.md")

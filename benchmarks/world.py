@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,6 +139,15 @@ class World:
         """Events on a topic, and when each became durable, in milliseconds."""
         for record in self.at.records(topic):
             yield orjson.loads(record.value), record.timestamp
+
+    def sizes(self, topics: Iterable[str]) -> Counter[str]:
+        """Bytes of keys and values on topics that requests lead to, before compression."""
+        found: Counter[str] = Counter()
+        for topic in topics:
+            base = topic.split(".")[0]
+            if base not in {"registrations", "assets"}:
+                found[base] += sum(len(each.key or b"") + len(each.value or b"") for each in self.at.records(topic))
+        return Counter({base: size for base, size in found.items() if size})
 
     def check(self, cases: Mapping[str, int]) -> None:
         """See that cases have ended with so many targets deleted, that nothing was set aside, and that facts replay.

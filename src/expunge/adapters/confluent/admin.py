@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,11 +16,12 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are me
     ResourceType,
 )
 
-from expunge.adapters.confluent.client import BOOTSTRAP_SECONDS, CALL_SECONDS, common, made, translated
+from expunge.adapters.confluent.client import BOOTSTRAP_SECONDS, CALL_SECONDS, KAFKA, common, made, translated
 from expunge.adapters.topics import ClusterTopics, Found, Place, Spec
 from expunge.domain.topics import Topic
 from expunge.errors import Unavailable
 
+LOOK_SECONDS = 0.05
 NO_COORDINATOR = {
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.NOT_COORDINATOR,
@@ -79,6 +81,11 @@ class ConfluentTopics(ClusterTopics):
         with self._asking("create topics") as client:
             for created in client.create_topics(new, operation_timeout=CALL_SECONDS).values():
                 created.result(2 * CALL_SECONDS)
+        deadline = time.monotonic() + CALL_SECONDS
+        while missing := topics.keys() - self.counted(topics).keys():  # a broker learns of them a moment later
+            if time.monotonic() > deadline:
+                raise Unavailable(f"Kafka has created {len(missing)} topics that it does not know yet", server=KAFKA)
+            time.sleep(LOOK_SECONDS)
 
     def delete(self, topics: Sequence[str]) -> None:
         """See `ClusterTopics.delete`."""
