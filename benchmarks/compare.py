@@ -16,7 +16,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-HIGHER_IS_BETTER = ("rate", "registrations", "imported", "planned", "kafka-python", "redis-py", "/s")
+RATES = {"rate", "registrations", "imported", "planned", "load", "walk", "hub walk"}
+"""Figures of which more is better; of all others less is."""
+RAW = ("kafka-python", "redis-py")
+"""What the names of the raw clients' rates begin with."""
 FLOOR = "floor"
 
 
@@ -30,8 +33,9 @@ def figures(results: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
             yield f"{part}: {name}", value / floor[name] if floor.get(name) else value
 
 
-def _medians(runs: list[Mapping[str, float]]) -> dict[str, float]:
-    return {name: statistics.median(run[name] for run in runs) for name in (runs[0] if runs else {})}
+def _medians(runs: list[Mapping[str, Any]]) -> dict[str, float]:
+    numbers = [name for name, value in (runs[0] if runs else {}).items() if isinstance(value, int | float)]
+    return {name: statistics.median(run[name] for run in runs) for name in numbers}
 
 
 def slower(old: Mapping[str, Any], new: Mapping[str, Any], by: float) -> list[str]:
@@ -41,8 +45,8 @@ def slower(old: Mapping[str, Any], new: Mapping[str, Any], by: float) -> list[st
         was = before.get(name)
         if not was or not now:
             continue
-        higher = any(word in name.partition(": ")[2] for word in HIGHER_IS_BETTER)
-        worse = was / now if higher else now / was
+        figure = name.partition(": ")[2]
+        worse = was / now if figure in RATES or figure.startswith(RAW) else now / was
         if worse > 1 + by:
             lines.append(f"{name}: {was:,.3g} before, {now:,.3g} now ({(worse - 1):.0%} worse)")
     return lines
