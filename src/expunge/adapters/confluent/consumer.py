@@ -19,6 +19,7 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 from expunge.adapters.confluent.client import (
     BOOTSTRAP_SECONDS,
     CALL_SECONDS,
+    KAFKA,
     common,
     failure,
     made,
@@ -27,6 +28,7 @@ from expunge.adapters.confluent.client import (
 )
 from expunge.adapters.topics import Place
 from expunge.domain.events import LATEST, Position, Record, millis
+from expunge.errors import Unavailable
 
 SHORT_SECONDS = 0.2
 LATEST_MS = millis(LATEST)
@@ -153,10 +155,20 @@ class ConfluentRecords:
             while not batch:
                 first = member.poll(max(0.0, until - time.monotonic()))
                 if first is None:
+                    self._expect_an_answer()
                     return []
                 for message in (first, *member.consume(self._records - 1, 0)):
                     batch += self._taken_in(message)
         return batch
+
+    def _expect_an_answer(self) -> None:
+        """See that somebody keeps the group together: the library waits for a broker that hangs without a word.
+
+        Raises:
+            Unavailable: nobody has answered for two session time-outs.
+        """
+        if self.silent_seconds() >= self._silence:
+            raise Unavailable("Kafka did not keep the group together (no answer)", server=KAFKA)
 
     def _taken_in(self, message: Any) -> list[Record]:
         error, place = message.error(), (message.topic(), message.partition())
