@@ -77,6 +77,7 @@ def measured(world: World, requests: int, rate: float, beside: int = 0) -> dict[
             world.say(producer, "requests", "expunge.source.withdrawn.v1", "order", order(beside))
     stats = world.at.installation.server.client
     before, topics = stats.info("stats"), world.at.installation.topics
+    kept = stats.info("memory")["used_memory"]
     ends = {topic: sum(parts.values()) for topic, parts in topics.ends(list(topics.existing())).items()}
     spent = Spent(world.pids)
     cases = ask(world, 0, requests, "real", rate)
@@ -91,6 +92,7 @@ def measured(world: World, requests: int, rate: float, beside: int = 0) -> dict[
     found["redis commands"] = (after["total_commands_processed"] - before["total_commands_processed"]) / requests
     records = counted({topic: now[topic] - ends[topic] for topic in now})
     found |= {f"records {topic}": number / requests for topic, number in records.items() if number}
+    found["redis bytes"] = (stats.info("memory")["used_memory"] - kept) / requests
     found |= {f"bytes {topic}": size / (requests + WARM) for topic, size in world.sizes(now).items()}
     return found | {"records": records.total() / requests}
 

@@ -115,7 +115,8 @@ def _roles(results: dict[str, Any]) -> str:
     counts = [f"{key.split()[1]} {value:.1f}" for key, value in sorted(each.items()) if key.startswith("records ")]
     sizes = sum(value for key, value in each.items() if key.startswith("bytes ")) / 1000
     records = f"A request is {each['records']:.1f} records ({', '.join(counts)}) of {sizes:.0f} kB before compression"
-    redis = f"{each['redis reads']:.1f} round trips to Redis, {each['redis commands']:.0f} commands in its scripts"
+    asked = f"{each['redis reads']:.1f} round trips to Redis, {each['redis commands']:.0f} commands in its scripts"
+    redis = f"{asked}; {each['redis bytes'] / 1000:.1f} kB stay there"
     return head + "\n".join(rows) + f"\n\n{records}, and {redis}.\n"
 
 
