@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from expunge.adapters.policy_file import load_policy
 from expunge.domain.aggregates.case.approval import RateCleared
 from expunge.domain.aggregates.rate import Rate
+from expunge.domain.events import Event
 from expunge.domain.partition import partition_of
 from expunge.domain.planning.policy.limits import Of, Per, RateRule, Threshold
 from expunge.domain.planning.policy.rules import Policy
@@ -254,19 +257,24 @@ def test_a_plan_asks_once_for_all_that_is_counted_of_it() -> None:
     assert world.status(case_id) == "completed"
 
 
-def test_an_ask_that_ends_processes_keeps_nobody_else_waiting() -> None:
-    """All rates are told on one partition: frozen as a whole they would stop every plan."""
+@pytest.mark.parametrize("together", [True, False])
+def test_an_ask_that_ends_processes_keeps_nobody_else_waiting(*, together: bool) -> None:
+    """All rates are told on one partition: frozen as a whole they would stop every plan. What is thawed was overtaken
+    by what others said, and was taken for a repetition of it."""
     world = World()
+    bad = world.keys.case("/app", "request-ann")
+    requests = (f"request-bob-{number}" for number in range(100))
+    places = ((each, partition_of(world.keys.case("/app", each), PARTITIONS)) for each in requests)
+    request = next(each for each, place in places if (place == partition_of(bad, PARTITIONS)) is together)
     for person in ("ann", "bob"):
         world.register(f"photo-{person}", subjects=[person])
     world.settle(ticks=0)
-    bad = world.keys.case("/app", "request-ann")
     value = bad.encode()
     world.poison = lambda role, record: (
         role == "coordinator" and all(each in (record.value or b"") for each in (b"internal.rate_asked", value))
     )
     assert world.erase("ann", request="request-ann") == bad
-    good = world.erase("bob", request="request-bob")
+    good = world.erase("bob", request=request)
     world.settle(ticks=2)
     assert world.status(good) == "completed"
     assert world.status(bad) == "planned"
@@ -288,3 +296,44 @@ def test_what_the_first_version_said_of_a_single_rate_is_still_understood() -> N
     assert (answer.rate, answer.group, answer.place, answer.rules) == (key, 2, 5, ("few",))
     assert RateCleared.model_validate({"generation": 1, "rate": key, "operator": "olga"}).rates == (key,)
     assert home_of(key) == key
+
+
+@pytest.mark.parametrize("kind", ["rate_asked", "rate_answered"])
+def test_what_is_no_ask_and_no_answer_is_set_aside_and_stops_nothing(kind: str) -> None:
+    """A validator raised what is no validation error, and the coordinator died at it for ever."""
+    world = World()
+    world.register("photo", subjects=["ann"])
+    world.settle(ticks=0)
+    case_id = world.keys.case("/app", "r")
+    wrong: list[Any] = [{"case_id": case_id}, {"case_id": case_id, "rate": 7}, [], "x"]
+    for data in wrong:
+        kind_of = f"expunge.internal.{kind}.v1"
+        event = Event(kind_of, "/expunge/coordinator", "id", world.broker.now, data)
+        world.broker.append("cases", case_id, event.encode())
+    assert world.erase("ann", request="r") == case_id
+    world.settle(ticks=2)
+    assert world.deaths == 0
+    assert world.status(case_id) == "completed"
+    assert {letter["reason"] for letter in world.dead_letters()} == {"bad_case_event"}
+
+
+def test_an_ask_of_a_newer_version_waits_where_a_thaw_finds_it() -> None:
+    world = World()
+    world.register("photo", subjects=["ann"])
+    world.settle(ticks=0)
+    case_id = world.keys.case("/app", "r")
+    said = {"partition": 0, "cause": [0, 1, case_id], "case_id": case_id, "generation": 1}
+    limit = {"rule": "few", "per": "fortnight", "more_than": 1, "approvals": 1}
+    said |= {"asks": [{"rate": rate_id("publisher:app"), "of": "publisher:app", "obligations": 1, "limits": [limit]}]}
+    event = Event("expunge.internal.rate_asked.v1", "/expunge/coordinator", "id", world.broker.now, said)
+    world.broker.append("cases", RATES, event.encode())
+    world.settle(ticks=1)
+    frozen = world.store.reader(partition_of(RATES, PARTITIONS)).standing.frozen
+    assert set(frozen) == {among_rates(case_id)}
+
+
+def test_an_ask_of_the_first_version_is_known_by_its_rate() -> None:
+    key, limit = "0" * 32, {"rule": "few", "per": "hour", "more_than": 3, "approvals": 1}
+    said = {"partition": 1, "cause": (0, 7, key), "case_id": "1" * 32, "generation": 1}
+    old = RateAsked.model_validate(said | {"rate": key, "of": "publisher:app", "obligations": 2, "limits": [limit]})
+    assert (old.key, old.address) == (key, key)

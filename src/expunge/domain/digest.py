@@ -35,6 +35,8 @@ _UNSURE = re.compile(rb"[^\x00-\x7f]|(?:^|[:,\[])-?\d+(?:[.eE]|\d{15})")
 def canonical(value: object) -> bytes:
     """A value as RFC 8785 (JSON Canonicalization Scheme) spells it, so that the same content has the same digest.
 
+    Numbers are finite, as in whatever was read from JSON.
+
     Raises:
         rfc8785.CanonicalizationError: it holds what JSON cannot carry exactly.
         UnicodeEncodeError: it holds halves of characters.

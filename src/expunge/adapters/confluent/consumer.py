@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
 from expunge.adapters.confluent.client import (
     BOOTSTRAP_SECONDS,
@@ -28,7 +28,7 @@ from expunge.adapters.confluent.client import (
 )
 from expunge.adapters.topics import Place
 from expunge.domain.events import LATEST, Position, Record, millis
-from expunge.errors import Unavailable
+from expunge.errors import ConfigurationError, Unavailable
 
 SHORT_SECONDS = 0.2
 LATEST_MS = millis(LATEST)
@@ -84,6 +84,7 @@ class ConfluentRecords:
             "check.crcs": True,
             "statistics.interval.ms": 500,
             "stats_cb": self._told,
+            "on_commit": self._answered,
         }
         self._settings |= {"client.id": client_id} if client_id else {}
         self._consumer: Any = None
@@ -92,6 +93,8 @@ class ConfluentRecords:
         """When the coordinator of the group last answered a member of it; below zero: it has not yet."""
         self._positions: dict[Place, int] = {}
         self._committed: dict[Place, int] = {}
+        self._refusal: KafkaError | None = None
+        """Why the last commit was refused."""
         self.revocations = 0
         """How often partitions were taken away: what was read before may have been answered by others since."""
 
@@ -108,7 +111,7 @@ class ConfluentRecords:
                     consumer.close()
                     raise
             self._consumer, self._joined_at, self._answered_at = consumer, time.monotonic(), -1.0
-            self._positions, self._committed = {}, {}
+            self._positions, self._committed, self._refusal = {}, {}, None
         return self._consumer
 
     def _given(self, consumer: Any, places: Sequence[Any]) -> None:
@@ -131,7 +134,8 @@ class ConfluentRecords:
             idle = [each["rxidle"] for each in said.get("brokers", {}).values() if each.get("source") == "logical"]
             known = [micros for micros in idle if micros >= 0]
             if known:
-                self._answered_at = max(self._answered_at, time.monotonic() - min(known) / 1e6)
+                # By its own clock, which is ours: this is heard late where a batch took long.
+                self._answered_at = max(self._answered_at, (said["ts"] - min(known)) / 1e6)
 
     def _drop(self) -> None:
         """Let go of a consumer that is of no use any more; nothing of it is used again."""
@@ -157,8 +161,12 @@ class ConfluentRecords:
                 if first is None:
                     self._expect_an_answer()
                     return []
-                for message in (first, *member.consume(self._records - 1, 0)):
-                    batch += self._taken_in(message)
+                try:
+                    for message in (first, *member.consume(self._records - 1, 0)):
+                        batch += self._taken_in(message)
+                except BaseException:
+                    self._drop()  # what it has handed over besides would be passed over: another one reads it again
+                    raise
         return batch
 
     def _expect_an_answer(self) -> None:
@@ -178,12 +186,9 @@ class ConfluentRecords:
         if error.code() == END:
             self._positions[place] = message.offset()
             return []
-        if error.code() in BROKEN and place[0] is not None and (message.offset() or -1) >= 0:
+        if error.code() in BROKEN and place[0] is not None and message.offset() is not None and message.offset() >= 0:
             self._positions[place] = message.offset() + 1
             return [as_record(message, self._prefix, unreadable=name_of(error))]
-        if error.retriable() or not error.fatal():
-            raise failure(error, "hand over records")
-        self._drop()  # whatever brought it into this state, no poll of it will ever be better
         raise failure(error, "hand over records")
 
     def silent_seconds(self) -> float:
@@ -201,13 +206,20 @@ class ConfluentRecords:
 
     def commit(self) -> None:
         """See `runtime.loop.Source.commit`."""
+        failed, self._refusal = self._refusal, None
+        if failed is not None:
+            raise failure(failed, "commit offsets")
         with translated("commit offsets"):
             held = self._held()
             moved = {at: n for at, n in self._positions.items() if at in held and self._committed.get(at) != n}
             if moved:
                 offsets = [TopicPartition(topic, number, offset) for (topic, number), offset in moved.items()]
-                self._consumer.commit(offsets=offsets, asynchronous=False)
-            self._committed |= moved
+                self._consumer.commit(offsets=offsets)
+
+    def _answered(self, error: KafkaError | None, places: Sequence[Any]) -> None:
+        """What became of a commit; it waits for nobody, and a broker that is away is heard of with the next one."""
+        self._refusal = error or next((each.error for each in places if each.error is not None), None)
+        self._committed |= {(each.topic, each.partition): each.offset for each in places if each.error is None}
 
     def rewind(self, batch: Sequence[Record]) -> None:
         """See `runtime.loop.Source.rewind`."""
@@ -216,14 +228,20 @@ class ConfluentRecords:
             place = (self._prefix + record.topic, record.partition)
             first[place] = min(record.position.offset, first.get(place, record.position.offset))
         held = self._held()
-        with translated("go back"):
-            for place, offset in first.items():
-                if place in held:
-                    self._seek(place, offset)
+        try:
+            with translated("go back"):
+                for place, offset in first.items():
+                    if place in held:
+                        self._seek(place, offset)
+        except (Unavailable, ConfigurationError):
+            self._drop()  # another one reads on from what is committed
+            raise
 
     def _seek(self, place: Place, offset: int) -> None:
         self._consumer.seek(TopicPartition(*place, offset))
-        self._positions[place] = offset
+        self._positions.pop(place, None)
+        if offset >= 0:
+            self._positions[place] = offset
 
     def rewind_to_committed(self, batch: Sequence[Record]) -> None:
         """See `runtime.loop.Source.rewind_to_committed`."""
@@ -232,7 +250,7 @@ class ConfluentRecords:
             asked = [TopicPartition(*place) for place in sorted(places)]
             for each in self._consumer.committed(asked, timeout=CALL_SECONDS) if asked else ():
                 place = (each.topic, each.partition)
-                start = each.offset if each.offset >= 0 else self._consumer.get_watermark_offsets(each)[0]
+                start = each.offset if each.offset >= 0 else OFFSET_BEGINNING
                 self._seek(place, start)
                 self._committed.pop(place, None)
 
@@ -248,7 +266,8 @@ class ConfluentRecords:
                 self.rewind(self._polled(seconds))
             finally:
                 held = self._held()
-                self._consumer.resume([each for each in paused if (each.topic, each.partition) in held])
+                if held:
+                    self._consumer.resume([each for each in paused if (each.topic, each.partition) in held])
 
     def close(self) -> None:
         """Leave the group."""

@@ -120,7 +120,8 @@ class RedisCaseReader:
         of = self._keys.name
         names = [of("rate", key) for key in sorted(wanted.rates)]
         names += [of("suppression", key) for key in sorted(wanted.suppressions)]
-        self._values |= {of("pos"): position, of("standing"): standing, **dict(zip(names, values, strict=True))}
+        read = {of("pos"): position, of("standing"): standing, **dict(zip(names, values, strict=True))}
+        self._values = read | self._values  # what was read first stands: the position is that of all of it
         for case_id, (raw, *rest) in zip(sorted(wanted.cases), cases, strict=True):
             if raw:
                 self._cases[case_id] = read_case(raw)

@@ -32,8 +32,8 @@ from expunge.roles.coordinator.view import Unheard, View
 from expunge.roles.dead_letters import DeadLetters
 from expunge.wire.cases.case import Applied, EmissionRefused, Froze, ThawOn
 from expunge.wire.cases.rate import RateAsked
-from expunge.wire.cases.said import Aggregate
-from expunge.wire.cases.table import TYPES, Message
+from expunge.wire.cases.said import Aggregate, among_rates
+from expunge.wire.cases.table import TYPE_OF, TYPES, Message
 from expunge.wire.cases.words import ThawSaid
 
 
@@ -198,7 +198,9 @@ class Coordinator:
                 waves.last.append(self._dead.of(moved, InvalidMessage("bad_case_event")))
             else:
                 self._freezer.heard(view, read.message)
-                self._hear(view, read.message, Cause(moved, read.event), waves)
+                heard = read.message
+                heard = heard.taken_up(record.position) if isinstance(heard, RateAsked) else heard
+                self._hear(view, heard, Cause(moved, read.event), waves)
 
     def park(self, record: Record, error: str) -> Result:
         """See `ports.Role.park`: what comes for the case of the record waits for a person, in order.
@@ -298,6 +300,8 @@ def _read(record: Record) -> ReadMessage:
     except InvalidMessage:
         return ReadMessage()
     case_id = case_of(event.data)
+    if case_id and event.type == TYPE_OF[RateAsked]:
+        case_id = among_rates(case_id)
     if event.type not in TYPES:
         internal = event.type.startswith("expunge.internal.")
         return ReadMessage(event, None, case_id, "unknown_type" if internal else "")

@@ -93,6 +93,7 @@ class View:
     def anew(self, unheard: Unheard) -> View:
         """The same state without any change, and with what turned out not to be heard."""
         view = View(self._store, self.partition, self._reader, suspicious=self.suspicious)
+        view.before = self.before
         view.unheard = {**self.unheard, (unheard.position, unheard.case_id): unheard.reason}
         return view
 

@@ -142,14 +142,15 @@ class Resolver:
         """Marks and chunks were added while the batch was handled."""
 
     def tick(self, partitions: Sequence[int], now: datetime) -> Sequence[Outgoing]:
-        """Nothing is due here."""
+        """Nothing is due here. How far the indexers are is asked anew: whoever restores may have set them back."""
         del partitions, now
+        self._applied = {}
         return ()
 
     def _ready(self, tasks: Sequence[Task]) -> set[str]:
         """Which tasks' index is complete; the others are looked at once more before they are sent back.
 
-        What the indexers had passed when they were asked last they have passed for good.
+        What the indexers had passed a moment ago is not asked again.
         """
         ready = {task.task_id for task in tasks if task.force or reached(self._applied, task.watermark)}
         for last in (False, True):

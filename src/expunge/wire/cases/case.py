@@ -245,9 +245,11 @@ class RateAnswered(ForCase):
 
     @model_validator(mode="before")
     @classmethod
-    def _of_one(cls, said: dict[str, Any]) -> dict[str, Any]:
+    def _of_one(cls, said: Any) -> Any:
         """0.1 answered for each rate by itself."""
-        return said if "answers" in said else {**said, "answers": ({k: said[k] for k in RateAnswer.model_fields},)}
+        if not isinstance(said, dict) or "rate" not in said:
+            return said
+        return {**said, "answers": ({each: said[each] for each in RateAnswer.model_fields if each in said},)}
 
 
 class Applied(ForCase):

@@ -6,9 +6,10 @@ from typing import Any
 
 from pydantic import model_validator
 
+from expunge.domain.events import Position
 from expunge.domain.planning.policy.limits import Per
 from expunge.domain.values import Hex, Value
-from expunge.wire.cases.said import Aggregate, CaseEvent, SaidAt, among_rates
+from expunge.wire.cases.said import RATES, Aggregate, CaseEvent, SaidAt, among_rates, home_of
 
 
 class Limit(Value):
@@ -29,6 +30,10 @@ class Ask(Value):
     limits: tuple[Limit, ...]
 
 
+THAWED = -1
+"""In the place of a partition: of what was set aside and taken up again, in the order in which it was."""
+
+
 class RateAsked(CaseEvent):
     """A plan asks whether it may go, of all that is counted of it."""
 
@@ -41,14 +46,23 @@ class RateAsked(CaseEvent):
 
     @model_validator(mode="before")
     @classmethod
-    def _of_one(cls, said: dict[str, Any]) -> dict[str, Any]:
+    def _of_one(cls, said: Any) -> Any:
         """0.1 asked for each rate by itself."""
-        return said if "asks" in said else {**said, "asks": ({each: said[each] for each in Ask.model_fields},)}
+        if not isinstance(said, dict) or "rate" not in said:
+            return said
+        return {**said, "asks": ({each: said[each] for each in Ask.model_fields if each in said},)}
 
     @property
     def key(self) -> str:
-        """Of whoever asks: an ask that cannot be handled is set aside with what it says later, and nobody else's."""
-        return among_rates(self.case_id)
+        """Of whoever asks: an ask that cannot be handled is set aside by itself. One of 0.1 has that of its rate."""
+        of = self.asks[0].rate if self.asks else RATES
+        return among_rates(self.case_id) if home_of(of) == RATES else of
+
+    def taken_up(self, position: Position) -> RateAsked:
+        """The same, as heard when it was thawed: what others have said since has not overtaken it."""
+        return self.model_copy(
+            update={"partition": THAWED, "cause": (position.leader_epoch, position.offset, self.case_id)}
+        )
 
 
 class RateAnswer(Value):

@@ -115,9 +115,9 @@ class RateCleared(CaseFact):
 
     @model_validator(mode="before")
     @classmethod
-    def _of_one(cls, said: dict[str, Any]) -> dict[str, Any]:
+    def _of_one(cls, said: Any) -> Any:
         """0.1 recorded each by itself."""
-        return {**said, "rates": (said["rate"],)} if "rate" in said else said
+        return {**said, "rates": (said["rate"],)} if isinstance(said, dict) and "rate" in said else said
 
     def change(self, case: Case) -> Case:
         """It waits for fewer."""
@@ -285,7 +285,11 @@ def take_rate_answer(turn: Turn, message: RateAnswered) -> None:
     generation = next((each for each in turn.case.generations if each.number == number), None)
     if generation is None:
         return
-    new = [answer for answer in message.answers if generation.rates.get(answer.rate) == (0, 0)]
+    known = generation.rates
+    new = [answer for answer in message.answers if known.get(answer.rate) == (0, 0)]
+    for answer in message.answers:  # a place that nobody waits at: it was asked for twice
+        if answer.group and answer not in new and known.get(answer.rate) != (answer.group, answer.place):
+            turn.emit(LeaveRate(answer.rate, answer.group, (answer.place,)))
     waits = [answer for answer in new if answer.group]
     if turn.case.status in OVER or turn.case.cancelling or generation.rejected:
         for answer in waits:
