@@ -274,6 +274,7 @@ def test_an_ask_that_ends_processes_keeps_nobody_else_waiting(*, together: bool)
         role == "coordinator" and all(each in (record.value or b"") for each in (b"internal.rate_asked", value))
     )
     assert world.erase("ann", request="request-ann") == bad
+    world.settle(ticks=1)
     good = world.erase("bob", request=request)
     world.settle(ticks=2)
     assert world.status(good) == "completed"
