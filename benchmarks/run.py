@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -197,45 +197,51 @@ def index_runs(assets: int) -> list[dict[str, Any]]:
 
 PARTS = ("flow", "everyday", "orders", "index")
 RESULTS = ROOT / "benchmarks" / "results.json"
-LATENCY_REQUESTS = {5: 150, 20: 500, 50: 1000}
+SECONDS = 18
+"""For so long requests come at a rate."""
 
 
-def measure_flow() -> dict[str, Any]:
+Measured = Iterator[tuple[str, list[dict[str, Any]]]]
+"""Parts with their runs, as they come."""
+
+
+def measure_flow() -> Measured:
     """Registrations, import and planning."""
     with servers() as (kafka, redis):
-        return {"flow": [said("flow", run(kafka, redis)) for _ in range(RUNS)]}
+        yield "flow", [said("flow", run(kafka, redis)) for _ in range(RUNS)]
 
 
-def measure_everyday() -> dict[str, Any]:
-    """Everyday requests beside their floor, each in servers of its own; floor and measure in turn."""
-    found: dict[str, Any] = {}
+def measure_everyday() -> Measured:
+    """Everyday requests beside their floor: in turn, on the same servers."""
     for client in CLIENTS:
+        bare, ours = [], []
         for _ in range(RUNS):
             with servers() as (kafka, redis):
-                bare = said(f"floor {client}", floors.measured(client, kafka, redis, 2000, 0))
-            found.setdefault(f"floor {client}", []).append(bare)
-            found.setdefault(f"everyday {client} flat", []).append(said("everyday", everyday.run(client)))
+                bare.append(said(f"floor {client}", floors.measured(client, kafka, redis, 2000, 0)))
+            ours.append(said(f"everyday {client}", everyday.run(client)))
+        yield f"floor {client}", bare
+        yield f"everyday {client} flat", ours
         for rate in RATES:
-            number = LATENCY_REQUESTS[rate]
+            number = SECONDS * rate
             with servers() as (kafka, redis):
-                bare = said(f"floor {client} at {rate}", floors.measured(client, kafka, redis, number, rate))
-            found[f"floor {client} at {rate}"] = [bare]
-            found[f"everyday {client} at {rate}"] = [said(f"at {rate}", everyday.run(client, number, rate))]
-        beside = everyday.run(client, 300, 5, 1, 1_000_000)
-        found[f"everyday {client} beside"] = [said("beside an order", beside)]
+                yield f"floor {client} at {rate}", [floors.measured(client, kafka, redis, number, rate)]
+            yield f"everyday {client} at {rate}", [said(f"{client} at {rate}", everyday.run(client, number, rate))]
     for processes in (2, 4):
-        found[f"everyday kafka in {processes}"] = [said(f"{processes} processes", everyday.run(processes=processes))]
-    return found
+        yield f"everyday kafka in {processes}", [said(f"{processes} processes", everyday.run(processes=processes))]
+    beside = everyday.run("kafka", 300, 5, 1, 1_000_000)
+    yield "everyday kafka beside", [said("beside an order", beside)]
 
 
-def measure_orders() -> dict[str, Any]:
+def measure_orders() -> Measured:
     """Orders of several sizes."""
-    return {f"orders {assets}": [said(f"order of {assets:,}", orders.run(assets))] for assets in ORDERS}
+    for assets in ORDERS:
+        yield f"orders {assets}", [said(f"order of {assets:,}", orders.run(assets))]
 
 
-def measure_index() -> dict[str, Any]:
+def measure_index() -> Measured:
     """The index by itself."""
-    return {f"index {assets}": index_runs(assets) for assets in SIZES}
+    for assets in SIZES:
+        yield f"index {assets}", index_runs(assets)
 
 
 def said(what: str, found: dict[str, float]) -> dict[str, float]:
@@ -259,8 +265,9 @@ def main() -> None:
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     measures = {"flow": measure_flow, "everyday": measure_everyday, "orders": measure_orders, "index": measure_index}
     for part in wanted:
-        results |= measures[part]() | {"machine": machine()}
-        RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+        for key, runs in measures[part]():
+            results |= {key: runs, "machine": machine()}
+            RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
     file = ROOT / "benchmarks" / "RESULTS.md"
     headings = [] if f"index {SIZES[0]}" in results else ["\n## The index by itself"]
     kept = "".join("".join(file.read_text().partition(each)[1:]) for each in headings)
