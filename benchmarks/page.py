@@ -83,7 +83,7 @@ def index_report(sizes: dict[int, list[dict[str, Any]]]) -> str:
 def everyday_report(results: dict[str, Any]) -> str:
     """Everyday requests, each figure beside its floor."""
     rows = []
-    for client in CLIENTS:
+    for client in _measured(results):
         ours, bare = results[f"everyday {client} flat"], results[f"floor {client}"]
         times = statistics.median(a["ms"] / b["ms"] for a, b in zip(ours, bare, strict=True))
         rows.append(f"| {client} | flat out | {spread(ours, 'rate')}/s | {spread(bare, 'rate')}/s | | |")
@@ -101,11 +101,15 @@ def everyday_report(results: dict[str, Any]) -> str:
     return head + "\n".join(rows) + "\n\n" + _roles(results) + "\n" + _processes(results)
 
 
+def _measured(results: dict[str, Any]) -> list[str]:
+    return [client for client in CLIENTS if f"everyday {client} flat" in results]
+
+
 def _roles(results: dict[str, Any]) -> str:
     """What a request costs by process."""
     names = ("intake", "indexer", "resolver", "coordinator", "notary", "answering", "kafka", "redis")
     rows = []
-    for client in CLIENTS:
+    for client in _measured(results):
         ours, bare = results[f"everyday {client} flat"], results[f"floor {client}"]
         for label, runs in (("Expunge", ours), ("floor", bare)):
             cells = (f"{statistics.median(r.get(f'ms {name}', 0) for r in runs):.2f}" for name in names)
@@ -135,7 +139,7 @@ def orders_report(results: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|\n"
     )
     rows = []
-    for assets in ORDERS:
+    for assets in (size for size in ORDERS if f"orders {size}" in results):
         (each,) = results[f"orders {assets}"]
         memory = f"{each['MB resolver']:.0f} MB, {each['MB coordinator']:.0f} MB"
         moments = f"{each['planned s']:.1f} s | {each['commanded s']:.1f} s | {each['answered s']:.1f} s"
@@ -143,11 +147,11 @@ def orders_report(results: dict[str, Any]) -> str:
     return head + "\n".join(rows) + "\n"
 
 
-def page(results: dict[str, Any], kept: str = "") -> str:
-    """RESULTS.md; `kept` is what stood there of parts that were not measured since."""
+def page(results: dict[str, Any], before: str = "") -> str:
+    """RESULTS.md; of parts that were not measured since, what stood there before."""
     intro = (
-        f"# Results\n\n`make bench`, {results['machine']}. Medians with their range; broker, Redis, roles, systems\n"
-        "and load share the cores. Quote ratios against the floor of the same run, not the absolute figures.\n\n"
+        f"# Results\n\n`make bench`, {results['machine']}.\n"
+        "Medians with their range; broker, Redis, roles, systems and load share the cores. Quote ratios against the floor of the same run, not the absolute figures.\n\n"
     )
     parts = [intro, NOTES.read_text().strip() + "\n\n" if NOTES.exists() else ""]
     if "floor kafka" in results:
@@ -161,9 +165,13 @@ def page(results: dict[str, Any], kept: str = "") -> str:
         parts.append(report(results["flow"]))
     if f"index {SIZES[0]}" in results:
         parts.append(index_report({assets: results[f"index {assets}"] for assets in SIZES}))
-    return "".join([*parts, kept])
+    made = "".join(parts)
+    titles = {part.partition("\n")[0] for part in made.split(SECTION)}
+    kept = [SECTION + part for part in before.split(SECTION)[1:] if part.partition("\n")[0] not in titles]
+    return made.rstrip() + "\n" + "".join(kept)
 
 
+SECTION = "\n## "
 NOTES = Path(__file__).with_name("notes.md")
 """What people have to say of the figures; stands in front of them."""
 EVERYDAY = (

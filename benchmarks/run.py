@@ -10,8 +10,8 @@ What is measured, each on one Kafka broker and one Redis on the same machine:
 - orders of several sizes (`orders.py`);
 - the index by itself (`index.py`).
 
-`--flow`, `--everyday`, `--orders`, `--index`: that part alone, and the others as they were. Figures stand in
-benchmarks/results.json; `compare.py` says what got slower between two such files.
+`--flow`, `--everyday`, `--orders`, `--index`: that part alone, and the others as they were; `--page`: none. Figures
+stand in benchmarks/results.json; `compare.py` says what got slower between two such files.
 """
 
 from __future__ import annotations
@@ -261,7 +261,7 @@ def machine() -> str:
 
 def main() -> None:
     """Measure what was asked for, or everything; write results and page."""
-    wanted = [part for part in PARTS if f"--{part}" in sys.argv] or list(PARTS)
+    wanted = [part for part in PARTS if f"--{part}" in sys.argv] or ([] if "--page" in sys.argv else list(PARTS))
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     measures = {"flow": measure_flow, "everyday": measure_everyday, "orders": measure_orders, "index": measure_index}
     for part in wanted:
@@ -269,12 +269,10 @@ def main() -> None:
             results |= {key: runs, "machine": machine()}
             RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
     file = ROOT / "benchmarks" / "RESULTS.md"
-    headings = [] if f"index {SIZES[0]}" in results else ["\n## The index by itself"]
-    kept = "".join("".join(file.read_text().partition(each)[1:]) for each in headings)
-    file.write_text(page(results, kept))
+    file.write_text(page(results, file.read_text()))
     if f"index {SIZES[-1]}" in results:
         plot(results[f"index {SIZES[-1]}"], ROOT / "docs" / "index-memory.svg")
-    if "floor kafka" in results and f"orders {ORDERS[0]}" in results:
+    if f"floor {CLIENTS[-1]}" in results and all(f"orders {size}" in results for size in ORDERS):
         plot_latency(results, RATES, ROOT / "docs" / "latency.svg")
         plot_cost(results, ORDERS, ROOT / "docs" / "order-cost.svg")
     print("written to benchmarks/RESULTS.md")

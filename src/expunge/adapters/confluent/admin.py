@@ -22,6 +22,7 @@ from expunge.domain.topics import Topic
 from expunge.errors import Unavailable
 
 LOOK_SECONDS = 0.05
+NO_LEADER = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE}
 NO_COORDINATOR = {
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.NOT_COORDINATOR,
@@ -114,10 +115,19 @@ class ConfluentTopics(ClusterTopics):
     def offsets(self, wanted: Mapping[Place, Spec]) -> dict[Place, Found]:
         """See `ClusterTopics.offsets`."""
         asked = {TopicPartition(*place): _spec(spec) for place, spec in wanted.items()}
+        deadline = time.monotonic() + CALL_SECONDS
         with self._asking("say where topics end") as client:
-            found = client.list_offsets(asked, request_timeout=CALL_SECONDS)
-            answers = {(place.topic, place.partition): each.result(2 * CALL_SECONDS) for place, each in found.items()}
-        return {place: Found(each.offset, each.timestamp) for place, each in answers.items()}
+            while True:
+                found = client.list_offsets(asked, request_timeout=CALL_SECONDS)
+                try:
+                    answers = {place: each.result(2 * CALL_SECONDS) for place, each in found.items()}
+                except KafkaException as error:  # of a new topic not every broker knows the leader at once
+                    if error.args[0].code() not in NO_LEADER or time.monotonic() > deadline:
+                        raise
+                    time.sleep(LOOK_SECONDS)
+                else:
+                    break
+        return {(at.topic, at.partition): Found(each.offset, each.timestamp) for at, each in answers.items()}
 
     def committed(self, group: str) -> dict[Place, int]:
         """See `ClusterTopics.committed`."""
