@@ -151,7 +151,8 @@ def page(results: dict[str, Any], before: str = "") -> str:
     """RESULTS.md; of parts that were not measured since, what stood there before."""
     intro = (
         f"# Results\n\n`make bench`, {results['machine']}.\n"
-        "Medians with their range; broker, Redis, roles, systems and load share the cores. Quote ratios against the floor of the same run, not the absolute figures.\n\n"
+        "Medians with their range; broker, Redis, roles, systems and load share the cores. Quote ratios against the\n"
+        "floor of the same run, not the absolute figures.\n\n"
     )
     parts = [intro, NOTES.read_text().strip() + "\n\n" if NOTES.exists() else ""]
     if "floor kafka" in results:
