@@ -265,3 +265,14 @@ def test_a_batch_may_change_more_chunks_of_a_case_than_one_command_can_name(stor
     write(store, None, Position(0, 1), cases={CASE: LARGE}, chunks={CASE: states})
     assert store.reader(3).digests(CASE, 1) == sorted(states)
     assert store.reader(3).chunk(CASE, max(states)) == states[max(states)]
+
+
+def test_a_reader_stands_at_the_position_at_which_it_began(store: CaseStore) -> None:
+    """What it reads later may be newer, and must not be taken for what was read first."""
+    write(store, None, Position(0, 5), cases={CASE: case()})
+    reader = store.read({3: Wanted([CASE])})[3]
+    assert reader.position == Position(0, 5)
+    write(store, Position(0, 5), Position(0, 9), cases={name("other"): case(name("other"))})
+    assert name("other") in reader.cases([name("other")])
+    assert reader.position == Position(0, 5)
+    assert store.positions([3, 4]) == {3: Position(0, 9), 4: None}
