@@ -20,7 +20,7 @@ from expunge.adapters.kafka.admin import KafkaTopics
 from expunge.adapters.vault import new_key_pair
 from expunge.domain.registry import Registry, System
 from expunge.domain.topics import all_topics
-from tests.deployment import CONFIG
+from tests.deployment import CLIENT, CONFIG
 from tests.servers import ROOT, Servers
 
 ASSETS = [f"disposable-{number}" for number in range(6)]
@@ -106,7 +106,7 @@ def wrong(findings: list[dict[str, Any]]) -> dict[str, str]:
 def config(real: Servers, tmp_path: Path) -> Path:
     file = tmp_path / "expunge.toml"
     settings = {"kafka": real.kafka, "redis": real.redis, "directory": tmp_path, "prefix": "unused.", "batch_size": 5}
-    file.write_text(CONFIG.format(**settings))
+    file.write_text(CONFIG.format(client=CLIENT, **settings))
     return file
 
 

@@ -5,8 +5,6 @@ What can be asked of any client of Kafka stands here; a client's own folder answ
 
 from __future__ import annotations
 
-import math
-import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -19,7 +17,6 @@ from expunge.errors import ConfigurationError
 from expunge.ports import Finding, Offsets
 
 INDEXER_GROUP = "indexer"
-COUNT_SECONDS = 1.0
 
 Place = tuple[str, int]
 """Topic in full, and partition."""
@@ -40,8 +37,6 @@ class ClusterTopics(ABC):
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
         self._partitions: dict[str, int] = {}
-        self._inlets: dict[str, int] = {}
-        self._inlets_at = -math.inf
 
     def existing(self) -> dict[str, int]:
         """This deployment's topics (without prefix) and their partition counts."""
@@ -62,7 +57,7 @@ class ClusterTopics(ABC):
 
     def forget(self) -> None:
         """Ask anew how many partitions there are when that is needed next."""
-        self._partitions, self._inlets_at = {}, -math.inf
+        self._partitions = {}
 
     def create(self, wanted: Sequence[Topic]) -> list[str]:
         """Create what is missing; names of what was created."""
@@ -100,15 +95,9 @@ class ClusterTopics(ABC):
         return all(offset == 0 for partitions in ends.values() for offset in partitions.values())
 
     def end_offsets(self) -> Offsets:
-        """See `ports.Progress.end_offsets`: how many partitions there are is asked every second, for they may grow.
-
-        What is said on a new one in that second is late at worst: the marks find it.
-        """
-        if time.monotonic() - self._inlets_at >= COUNT_SECONDS:
-            found = self.counted([self._prefix + topic for topic in INLETS_OF_ASSETS])
-            self._inlets = {name.removeprefix(self._prefix): number for name, number in found.items()}
-            self._inlets_at = time.monotonic()
-        return self.ends(INLETS_OF_ASSETS, self._inlets)
+        """See `ports.Progress.end_offsets`: how many partitions there are is asked every time, for they may grow."""
+        found = self.counted([self._prefix + topic for topic in INLETS_OF_ASSETS])
+        return self.ends(INLETS_OF_ASSETS, {name.removeprefix(self._prefix): number for name, number in found.items()})
 
     def ends(self, topics: Sequence[str], counts: Mapping[str, int] | None = None) -> Offsets:
         """Where topics end now."""
