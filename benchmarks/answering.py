@@ -15,7 +15,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from expunge.adapters.kafka.producer import HEADERS  # noqa: E402 - the tree is not installed as a package
+from expunge.adapters.sender import HEADERS  # noqa: E402 - the tree is not installed as a package
 from expunge.domain.events import stamp  # noqa: E402
 from expunge.wire.commands import COMMANDED  # noqa: E402
 from expunge.wire.receipts import RECEIPT  # noqa: E402

@@ -36,13 +36,11 @@ from benchmarks import everyday, orders  # noqa: E402 - the tree is not installe
 from benchmarks import floor as floors  # noqa: E402
 from benchmarks.page import ASSETS, CLIENTS, LINES, ORDERS, RATES, SIZES, page  # noqa: E402
 from benchmarks.picture import plot, plot_cost, plot_latency  # noqa: E402
-from expunge.adapters.kafka.producer import HEADERS  # noqa: E402
+from expunge.adapters.sender import HEADERS  # noqa: E402
 from tests.deployment import Deployment, deployed, until  # noqa: E402 - the tree is not installed as a package
 from tests.servers import servers  # noqa: E402
 
 BATCH = 500
-BURST = 500
-SINGLE = 100
 RUNS = 3
 ROLES = ("intake", "indexer", "resolver", "coordinator", "notary")
 

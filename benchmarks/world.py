@@ -19,8 +19,8 @@ from kafka import KafkaProducer
 
 from benchmarks.answering import PRODUCER
 from benchmarks.measure import server_pids
-from expunge.adapters.kafka.producer import HEADERS
 from expunge.adapters.policy_file import shipped
+from expunge.adapters.sender import HEADERS
 from expunge.adapters.system import SystemClock
 from expunge.domain.aggregates.case.chunks import ChunkState
 from expunge.domain.aggregates.case.fact import CaseFact, apply

@@ -365,7 +365,7 @@ class World:
             self.breathe()
         loop._suspicion.passed(batch[:done])
 
-    # runtime.loop.Source, Sink and Clock, as far as a turn that is driven from outside needs them
+    # ports.Source, runtime.loop.Sink and Clock, as far as a turn that is driven from outside needs them
 
     def rewind(self, batch: Sequence[Record]) -> None:
         """What was not handled is not committed, so it is read again."""

@@ -238,6 +238,34 @@ class Index(Protocol):
         """What was added by `exclude`, at most the bound plus one."""
 
 
+class Source(Protocol):
+    """Where a role's records come from."""
+
+    def poll(self, seconds: float) -> list[Record]:
+        """Records that came, at most a batch, waiting up to `seconds`."""
+
+    def partitions(self) -> list[int]:
+        """The partitions that this process holds."""
+
+    def commit(self) -> None:
+        """Commit the position of every partition held, where it has moved."""
+
+    def rewind(self, batch: Sequence[Record]) -> None:
+        """Read a batch again."""
+
+    def rewind_to_committed(self, batch: Sequence[Record]) -> None:
+        """Read the partitions of a batch again from where the group has committed."""
+
+    def rest(self, seconds: float) -> None:
+        """Let time pass without taking records, and stay in the group."""
+
+    def silent_seconds(self) -> float:
+        """How long ago whoever keeps the group together last answered."""
+
+    def close(self) -> None:
+        """Leave the group."""
+
+
 class Tenure(Protocol):
     """How long this process may take its partitions for its own."""
 

@@ -17,6 +17,7 @@ from expunge.adapters.sender import Compression, Publishing
 from expunge.adapters.topics import ClusterTopics
 from expunge.domain.events import Record
 from expunge.errors import ConfigurationError
+from expunge.ports import Source
 
 DEFAULT = "kafka"
 NEEDS = {"confluent": "confluent_kafka"}
@@ -24,35 +25,11 @@ NEEDS = {"confluent": "confluent_kafka"}
 PLAIN = Compression()
 
 
-class Records(Protocol):
-    """A member of a group; see `runtime.loop.Source` for what each method promises."""
+class Records(Source, Protocol):
+    """A member of a group; see `ports.Source`."""
 
     revocations: int
     """How often partitions were taken away: what was read before may have been answered by others since."""
-
-    def poll(self, seconds: float) -> list[Record]:
-        """Records that came."""
-
-    def partitions(self) -> list[int]:
-        """The partitions that this member holds."""
-
-    def commit(self) -> None:
-        """Commit the positions."""
-
-    def rewind(self, batch: Sequence[Record]) -> None:
-        """Read a batch again."""
-
-    def rewind_to_committed(self, batch: Sequence[Record]) -> None:
-        """Read partitions again from what was committed."""
-
-    def rest(self, seconds: float) -> None:
-        """Stay in the group, and take nothing."""
-
-    def silent_seconds(self) -> float:
-        """How long ago the group last answered."""
-
-    def close(self) -> None:
-        """Leave the group."""
 
 
 class Reader(Protocol):

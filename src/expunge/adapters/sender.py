@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from expunge.domain.events import Outgoing
-from expunge.errors import ConfigurationError
+from expunge.adapters.topics import ClusterTopics
+from expunge.domain.events import CONTENT_TYPE, Outgoing
+from expunge.errors import ConfigurationError, Unavailable
 from expunge.ports import Refused
 
 MENDS = {
@@ -34,15 +35,35 @@ class Compression(NamedTuple):
         return self.others if topic.startswith(FOR_OTHERS) else self.own
 
 
+HEADERS = [("content-type", CONTENT_TYPE.encode())]
+DELIVERY_SECONDS = 20
+
+
 class Publishing(ABC):
-    """A sender that people can use, too."""
+    """See `ports.Sender`: producing in waves (design: "No deletion is lost"), and for people.
 
-    def __init__(self, prefix: str) -> None:
-        self._prefix = prefix
+    Every message of a wave is durable, or the producers are thrown away. One per process; built anew after any failure,
+    never repaired.
+    """
 
-    @abstractmethod
+    def __init__(self, prefix: str, topics: ClusterTopics, compression: Compression) -> None:
+        self._prefix, self._topics, self._compression = prefix, topics, compression
+        self._producers: dict[str, Any] = {}
+        """By compression: a client compresses by producer, and not by topic."""
+
     def send(self, outgoing: Sequence[Outgoing]) -> Sequence[Refused]:
         """See `ports.Sender.send`."""
+        if not outgoing:
+            return ()
+        try:
+            refused = self._wave(outgoing)
+            if len(outgoing) > 1:  # what was refused may only have shared a batch with what is too large
+                refused = [again for each in refused for again in self._wave([each.outgoing])]
+        except (Unavailable, ConfigurationError):
+            self.discard()
+            self._topics.forget()  # one of them may be gone
+            raise
+        return refused
 
     def publish(self, outgoing: Sequence[Outgoing]) -> None:
         """Send what a person asked for: all of it, or an error that says what is wrong.
@@ -56,10 +77,33 @@ class Publishing(ABC):
                 f"Kafka refuses a message for {self._prefix}{message.topic} ({reason}): {MENDS[reason]}"
             )
 
-    @abstractmethod
+    def _producer(self, topic: str) -> Any:
+        """The producer for a topic, made when there is none."""
+        codec = self._compression.of(topic)
+        if codec not in self._producers:
+            self._producers[codec] = self._made(codec)
+        return self._producers[codec]
+
     def discard(self) -> None:
-        """Throw away what it is connected with; the next wave connects anew."""
+        """Throw the producers away, and what they have not sent; the next wave connects anew."""
+        producers, self._producers = self._producers, {}
+        for producer in producers.values():
+            self._discard(producer)
+
+    close = discard
 
     @abstractmethod
-    def close(self) -> None:
-        """Let go of the connection."""
+    def _wave(self, outgoing: Sequence[Outgoing]) -> list[Refused]:
+        """Make messages durable, but for those that are refused for good.
+
+        Raises:
+            Unavailable: one is not durable.
+        """
+
+    @abstractmethod
+    def _made(self, codec: str) -> Any:
+        """A producer that compresses so."""
+
+    @abstractmethod
+    def _discard(self, producer: Any) -> None:
+        """End a producer in a bounded time."""

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from expunge.domain.events import millis
 from expunge.domain.topics import INLETS_OF_ASSETS, Topic
-from expunge.errors import ConfigurationError
+from expunge.errors import ConfigurationError, Unavailable
 from expunge.ports import Finding, Offsets
 
 INDEXER_GROUP = "indexer"
@@ -36,7 +37,20 @@ class ClusterTopics(ABC):
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
+        self._client: Any = None
         self._partitions: dict[str, int] = {}
+
+    @contextmanager
+    def _asking(self, doing: str) -> Iterator[Any]:
+        """The admin client, made when there is none; one that failed is never used again."""
+        try:
+            with self._translated(doing):
+                if self._client is None:
+                    self._client = self._made()
+                yield self._client
+        except Unavailable:
+            self.close()
+            raise
 
     def existing(self) -> dict[str, int]:
         """This deployment's topics (without prefix) and their partition counts."""
@@ -145,6 +159,14 @@ class ClusterTopics(ABC):
         return offsets
 
     # What a client answers. Topics and groups are named in full.
+
+    @abstractmethod
+    def _made(self) -> Any:
+        """An admin client."""
+
+    @abstractmethod
+    def _translated(self, doing: str) -> AbstractContextManager[None]:
+        """Turns the client's exceptions into Expunge's."""
 
     @abstractmethod
     def brokers(self) -> int:

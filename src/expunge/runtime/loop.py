@@ -25,7 +25,7 @@ import structlog
 from expunge.domain.backoff import doubled
 from expunge.domain.events import Outgoing, Record, is_ahead
 from expunge.errors import ConfigurationError, Fenced, Unavailable, Wedged
-from expunge.ports import Metrics, Refused, Result, Role, Suspects, Waiter
+from expunge.ports import Metrics, Refused, Result, Role, Source, Suspects, Waiter
 from expunge.runtime.outage import Outage
 from expunge.runtime.suspicion import Suspicion
 
@@ -38,34 +38,6 @@ OUTWARD = ("commands.", "confirmations.")
 """Topics of others. What the broker refuses there for good is left out; what Expunge says to itself must be taken."""
 
 log = structlog.get_logger()
-
-
-class Source(Protocol):
-    """Where a role's records come from."""
-
-    def poll(self, seconds: float) -> list[Record]:
-        """Records that came, at most a batch, waiting up to `seconds`."""
-
-    def partitions(self) -> list[int]:
-        """The partitions that this process holds."""
-
-    def commit(self) -> None:
-        """Commit the position of every partition held, where it has moved."""
-
-    def rewind(self, batch: Sequence[Record]) -> None:
-        """Read a batch again."""
-
-    def rewind_to_committed(self, batch: Sequence[Record]) -> None:
-        """Read the partitions of a batch again from where the group has committed."""
-
-    def rest(self, seconds: float) -> None:
-        """Let time pass without taking records, and stay in the group."""
-
-    def silent_seconds(self) -> float:
-        """How long ago whoever keeps the group together last answered."""
-
-    def close(self) -> None:
-        """Leave the group."""
 
 
 class Sink(Protocol):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
@@ -42,19 +42,14 @@ class ConfluentTopics(ClusterTopics):
     def __init__(self, bootstrap_servers: str, options: dict[str, Any], prefix: str) -> None:
         super().__init__(prefix)
         self._settings = common(bootstrap_servers, options)
-        self._client: Any = None
 
-    @contextmanager
-    def _asking(self, doing: str) -> Iterator[Any]:
-        """The admin client, made when there is none; one that failed is never used again."""
-        try:
-            with translated(doing):
-                if self._client is None:
-                    self._client = made(AdminClient, self._settings)
-                yield self._client
-        except Unavailable:
-            self.close()
-            raise
+    def _made(self) -> Any:
+        """See `ClusterTopics`."""
+        return made(AdminClient, self._settings)
+
+    def _translated(self, doing: str) -> AbstractContextManager[None]:
+        """See `ClusterTopics`."""
+        return translated(doing)
 
     def _cluster(self, doing: str) -> Any:
         with self._asking(doing) as client:

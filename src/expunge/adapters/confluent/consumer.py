@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -26,29 +26,26 @@ from expunge.adapters.confluent.client import (
     name_of,
     translated,
 )
+from expunge.adapters.records import Portion, first_offsets, moment
 from expunge.adapters.topics import Place
-from expunge.domain.events import LATEST, Position, Record, millis
+from expunge.domain.events import Position, Record, millis
 from expunge.errors import ConfigurationError, Unavailable
 
 SHORT_SECONDS = 0.2
-LATEST_MS = millis(LATEST)
-FIRST_RECORDS = 32
-BATCH_BYTES = 2_000_000
-"""What a batch should hold at most, about: how many records a poll takes follows the size of the last ones."""
 END = KafkaError._PARTITION_EOF  # noqa: SLF001 - so are the names of local errors spelled
 BROKEN = frozenset(
     {
         KafkaError._BAD_MSG,  # noqa: SLF001
         KafkaError._BAD_COMPRESSION,  # noqa: SLF001
         KafkaError._NOT_IMPLEMENTED,  # noqa: SLF001
-        KafkaError.CORRUPT_MESSAGE if hasattr(KafkaError, "CORRUPT_MESSAGE") else KafkaError.INVALID_MSG,
+        KafkaError.INVALID_MSG,
     }
 )
 """Errors that stand for what lies at a place: it cannot be read, and the partition goes on behind it."""
 
 
 class ConfluentRecords:
-    """The records of a role's partitions. See `runtime.loop.Source` for what each method promises."""
+    """The records of a role's partitions. See `ports.Source` for what each method promises."""
 
     def __init__(
         self,
@@ -65,7 +62,7 @@ class ConfluentRecords:
         self._prefix = prefix
         self._topics = [prefix + topic for topic in topics]
         self._silence = 2 * session_timeout_ms / 1000
-        self._most, self._records = max_records, min(FIRST_RECORDS, max_records)
+        self._portion = Portion(max_records)
         self._settings = common(bootstrap_servers, options) | {
             "group.id": prefix + group,
             "enable.auto.commit": False,
@@ -145,11 +142,9 @@ class ConfluentRecords:
             consumer.close()
 
     def poll(self, seconds: float) -> list[Record]:
-        """See `runtime.loop.Source.poll`."""
+        """See `ports.Source.poll`."""
         batch = self._polled(seconds)
-        if batch:
-            mean = max(1, sum(len(record.value or b"") for record in batch) // len(batch))
-            self._records = max(1, min(self._most, 2 * self._records, BATCH_BYTES // mean))
+        self._portion.follow(batch)
         return batch
 
     def _polled(self, seconds: float) -> list[Record]:
@@ -162,7 +157,7 @@ class ConfluentRecords:
                     self._expect_an_answer()
                     return []
                 try:
-                    for message in (first, *member.consume(self._records - 1, 0)):
+                    for message in (first, *member.consume(self._portion.records - 1, 0)):
                         batch += self._taken_in(message)
                 except BaseException:
                     self._drop()  # what it has handed over besides would be passed over: another one reads it again
@@ -196,7 +191,7 @@ class ConfluentRecords:
         return time.monotonic() - max(self._answered_at, self._joined_at)
 
     def partitions(self) -> list[int]:
-        """See `runtime.loop.Source.partitions`."""
+        """See `ports.Source.partitions`."""
         return sorted({partition for _, partition in self._held()})
 
     def _held(self) -> set[Place]:
@@ -205,7 +200,7 @@ class ConfluentRecords:
         return {(each.topic, each.partition) for each in self._consumer.assignment()}
 
     def commit(self) -> None:
-        """See `runtime.loop.Source.commit`."""
+        """See `ports.Source.commit`."""
         failed, self._refusal = self._refusal, None
         if failed is not None:
             raise failure(failed, "commit offsets")
@@ -222,15 +217,11 @@ class ConfluentRecords:
         self._committed |= {(each.topic, each.partition): each.offset for each in places if each.error is None}
 
     def rewind(self, batch: Sequence[Record]) -> None:
-        """See `runtime.loop.Source.rewind`."""
-        first: dict[Place, int] = {}
-        for record in batch:
-            place = (self._prefix + record.topic, record.partition)
-            first[place] = min(record.position.offset, first.get(place, record.position.offset))
+        """See `ports.Source.rewind`."""
         held = self._held()
         try:
             with translated("go back"):
-                for place, offset in first.items():
+                for place, offset in first_offsets(batch, self._prefix).items():
                     if place in held:
                         self._seek(place, offset)
         except (Unavailable, ConfigurationError):
@@ -244,7 +235,7 @@ class ConfluentRecords:
             self._positions[place] = offset
 
     def rewind_to_committed(self, batch: Sequence[Record]) -> None:
-        """See `runtime.loop.Source.rewind_to_committed`."""
+        """See `ports.Source.rewind_to_committed`."""
         places = {(self._prefix + record.topic, record.partition) for record in batch} & self._held()
         with translated("say what was committed"):
             asked = [TopicPartition(*place) for place in sorted(places)]
@@ -255,7 +246,7 @@ class ConfluentRecords:
                 self._committed.pop(place, None)
 
     def rest(self, seconds: float) -> None:
-        """See `runtime.loop.Source.rest`."""
+        """See `ports.Source.rest`."""
         if self._consumer is None:
             return
         with translated("keep the group together"):
@@ -282,7 +273,7 @@ def as_record(message: Any, prefix: str, unreadable: str = "") -> Record:
         topic=message.topic().removeprefix(prefix),
         partition=message.partition(),
         position=Position(epoch if epoch is not None else -1, message.offset()),
-        appended_at=datetime.fromtimestamp(min(max(stamp, 0), LATEST_MS) / 1000, UTC),
+        appended_at=moment(stamp),
         key=message.key(),
         value=None if unreadable else message.value(),
         content_type=kind.decode("latin-1") if kind else None,

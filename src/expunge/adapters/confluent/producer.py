@@ -1,7 +1,4 @@
-"""Producing in waves: every message of a wave is durable, or the producer is thrown away.
-
-See design: "No deletion is lost".
-"""
+"""Producing with confluent-kafka."""
 
 from __future__ import annotations
 
@@ -13,15 +10,13 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from expunge.adapters.confluent.admin import ConfluentTopics
 from expunge.adapters.confluent.client import KAFKA, REFUSED_FOR_GOOD, common, made, name_of
-from expunge.adapters.sender import Compression, Publishing
-from expunge.domain.events import CONTENT_TYPE, Outgoing
+from expunge.adapters.sender import DELIVERY_SECONDS, HEADERS, Compression, Publishing
+from expunge.domain.events import Outgoing
 from expunge.domain.partition import partition_of
 from expunge.errors import ConfigurationError, Unavailable
 from expunge.ports import Refused
 
-DELIVERY_SECONDS = 20
 FULL_SECONDS = 0.1
-HEADERS = [("content-type", CONTENT_TYPE.encode())]
 
 
 class ConfluentSender(Publishing):
@@ -35,8 +30,7 @@ class ConfluentSender(Publishing):
         topics: ConfluentTopics,
         compression: Compression = Compression(),  # noqa: B008 - a tuple of texts
     ) -> None:
-        super().__init__(prefix)
-        self._compression = compression
+        super().__init__(prefix, topics, compression)
         self._settings = common(bootstrap_servers, options) | {
             "acks": "all",
             "enable.idempotence": True,
@@ -47,23 +41,6 @@ class ConfluentSender(Publishing):
             "delivery.timeout.ms": DELIVERY_SECONDS * 1000,
             "retry.backoff.ms": 20,
         }
-        self._topics = topics
-        self._producers: dict[str, Any] = {}
-        """By compression: so that the topics of others have theirs."""
-
-    def send(self, outgoing: Sequence[Outgoing]) -> Sequence[Refused]:
-        """See `ports.Sender.send`."""
-        if not outgoing:
-            return ()
-        try:
-            refused = self._wave(outgoing)
-            if len(outgoing) > 1:  # what was refused may only have shared a batch with what is too large
-                refused = [again for each in refused for again in self._wave([each.outgoing])]
-        except (Unavailable, ConfigurationError):
-            self.discard()
-            self._topics.forget()  # one of them may be gone
-            raise
-        return refused
 
     def _wave(self, outgoing: Sequence[Outgoing]) -> list[Refused]:
         answers: dict[int, KafkaError | None] = {}
@@ -88,9 +65,7 @@ class ConfluentSender(Publishing):
         """Hand a message over; why it is refused, where that can be said at once."""
         topic, key, _, partition = message
         try:
-            partitions = self._topics.partitions(
-                topic
-            )  # to a missing topic messages would wait until they are given up
+            partitions = self._topics.partitions(topic)  # to a missing one a message waits until it is given up
         except ConfigurationError:
             return "unknown_topic"
         where = partition_of(key, partitions) if partition is None else partition
@@ -107,23 +82,14 @@ class ConfluentSender(Publishing):
             else:
                 return ""
 
-    def _producer(self, topic: str) -> Any:
-        """The producer for a topic, made when there is none."""
-        codec = self._compression.of(topic)
-        if codec not in self._producers:
-            self._producers[codec] = made(Producer, self._settings | {"compression.type": codec})
-        return self._producers[codec]
+    def _made(self, codec: str) -> Any:
+        """See `Publishing`."""
+        return made(Producer, self._settings | {"compression.type": codec})
 
-    def discard(self) -> None:
-        """Throw the producers away, and what they have not sent."""
-        producers, self._producers = self._producers, {}
-        for producer in producers.values():
-            producer.purge()
-            producer.flush(1)
-
-    def close(self) -> None:
-        """See `Publishing.close`."""
-        self.discard()
+    def _discard(self, producer: Any) -> None:
+        """See `Publishing`."""
+        producer.purge()
+        producer.flush(1)
 
 
 def _heard(answers: dict[int, KafkaError | None], at: int, error: KafkaError | None, _: Any) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from kafka import KafkaAdminClient, TopicPartition
@@ -19,7 +19,6 @@ from kafka.errors import (
 from expunge.adapters.kafka.client import common, connected, translated
 from expunge.adapters.topics import ClusterTopics, Found, Place, Spec
 from expunge.domain.topics import Topic
-from expunge.errors import Unavailable
 
 CALL_MS = 10_000
 NO_COORDINATOR = (CoordinatorNotAvailableError, NotCoordinatorError, CoordinatorLoadInProgressError)
@@ -32,19 +31,14 @@ class KafkaTopics(ClusterTopics):
     def __init__(self, bootstrap_servers: str, options: dict[str, Any], prefix: str) -> None:
         super().__init__(prefix)
         self._settings = common(bootstrap_servers, options)
-        self._client: Any = None
 
-    @contextmanager
-    def _asking(self, doing: str) -> Iterator[Any]:
-        """The admin client, made when there is none; one that failed is never used again."""
-        try:
-            with translated(doing):
-                if self._client is None:
-                    self._client = connected(KafkaAdminClient, self._settings | {"request_timeout_ms": CALL_MS})
-                yield self._client
-        except Unavailable:
-            self.close()
-            raise
+    def _made(self) -> Any:
+        """See `ClusterTopics`."""
+        return connected(KafkaAdminClient, self._settings | {"request_timeout_ms": CALL_MS})
+
+    def _translated(self, doing: str) -> AbstractContextManager[None]:
+        """See `ClusterTopics`."""
+        return translated(doing)
 
     def brokers(self) -> int:
         """See `ClusterTopics.brokers`."""

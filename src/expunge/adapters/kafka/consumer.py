@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -16,22 +16,19 @@ from kafka.structs import OffsetAndMetadata
 
 from expunge.adapters.kafka.client import common, connected, translated
 from expunge.adapters.kafka.records import Broken, install
-from expunge.domain.events import LATEST, Position, Record, millis
+from expunge.adapters.records import Portion, first_offsets, moment
+from expunge.domain.events import Position, Record, millis
 
 CALL_MS = 5_000
 CLOSE_MS = 1_000
 QUIET_WAIT = 0.1
 SHORT_SECONDS = 0.2
-LATEST_MS = millis(LATEST)
-FIRST_RECORDS = 32
-BATCH_BYTES = 2_000_000
-"""What a batch should hold at most, about: how many records a poll takes follows the size of the last ones."""
 
 log = structlog.get_logger()
 
 
 class KafkaRecords:
-    """The records of a role's partitions. See `runtime.loop.Source` for what each method promises."""
+    """The records of a role's partitions. See `ports.Source` for what each method promises."""
 
     def __init__(
         self,
@@ -51,8 +48,7 @@ class KafkaRecords:
         self._silence = 2 * session_timeout_ms / 1000
         heartbeat_ms = max(1000, session_timeout_ms // 4)
         self._late = heartbeat_ms / 1000 + QUIET_WAIT
-        self._most = max_records
-        self._records = min(FIRST_RECORDS, max_records)
+        self._portion = Portion(max_records)
         self._settings = common(bootstrap_servers, options) | {
             "group_id": prefix + group,
             "enable_auto_commit": False,
@@ -114,7 +110,7 @@ class KafkaRecords:
             self._drop()
 
     def poll(self, seconds: float) -> list[Record]:
-        """See `runtime.loop.Source.poll`."""
+        """See `ports.Source.poll`."""
         self._watch()
         with translated("hand over records"):
             try:
@@ -123,9 +119,7 @@ class KafkaRecords:
                 self._drop()  # whatever brought it into this state, no poll of it will ever be better
                 raise
         batch = [self._record(record) for records in polled.values() for record in records]
-        if batch:
-            mean = max(1, sum(len(record.value or b"") for record in batch) // len(batch))
-            self._records = max(1, min(self._most, 2 * self._records, BATCH_BYTES // mean))
+        self._portion.follow(batch)
         return batch
 
     def _polled(self, seconds: float) -> dict[Any, list[Any]]:
@@ -137,7 +131,7 @@ class KafkaRecords:
         member = self._member
         quiet = self.silent_seconds() >= self._late
         wait_ms = 0 if quiet else int(seconds * 1000)
-        polled: dict[Any, list[Any]] = member.poll(timeout_ms=wait_ms, max_records=self._records)
+        polled: dict[Any, list[Any]] = member.poll(timeout_ms=wait_ms, max_records=self._portion.records)
         if quiet and not polled:
             time.sleep(min(seconds, QUIET_WAIT))
         return polled
@@ -153,14 +147,14 @@ class KafkaRecords:
         return as_record(record, self._prefix)
 
     def partitions(self) -> list[int]:
-        """See `runtime.loop.Source.partitions`."""
+        """See `ports.Source.partitions`."""
         return sorted({each.partition for each in self._held()})
 
     def _held(self) -> set[TopicPartition]:
         return self._consumer.assignment() if self._consumer is not None else set()
 
     def commit(self) -> None:
-        """See `runtime.loop.Source.commit`: the positions, not last record + 1 (rule "applied")."""
+        """See `ports.Source.commit`: the positions, not last record + 1 (rule "applied")."""
         with translated("commit offsets"):
             held = self._held()
             positions = {each: self._consumer.position(each, timeout_ms=CALL_MS) for each in held}
@@ -172,18 +166,15 @@ class KafkaRecords:
             self._committed = {tp: at for tp, at in positions.items() if at is not None}
 
     def rewind(self, batch: Sequence[Record]) -> None:
-        """See `runtime.loop.Source.rewind`."""
-        first: dict[TopicPartition, int] = {}
-        for record in batch:
-            partition = TopicPartition(self._prefix + record.topic, record.partition)
-            first[partition] = min(record.position.offset, first.get(partition, record.position.offset))
+        """See `ports.Source.rewind`."""
         held = self._held()
-        for partition, offset in first.items():
+        for place, offset in first_offsets(batch, self._prefix).items():
+            partition = TopicPartition(*place)
             if partition in held:
                 self._consumer.seek(partition, offset)
 
     def rewind_to_committed(self, batch: Sequence[Record]) -> None:
-        """See `runtime.loop.Source.rewind_to_committed`."""
+        """See `ports.Source.rewind_to_committed`."""
         with translated("say what was committed"):
             for topic, number in {(record.topic, record.partition) for record in batch}:
                 partition = TopicPartition(self._prefix + topic, number)
@@ -196,7 +187,7 @@ class KafkaRecords:
                     self._committed.pop(partition, None)
 
     def rest(self, seconds: float) -> None:
-        """See `runtime.loop.Source.rest`."""
+        """See `ports.Source.rest`."""
         held = self._held()
         if self._consumer is None:
             return
@@ -250,7 +241,7 @@ def as_record(record: Any, prefix: str) -> Record:
         topic=record.topic.removeprefix(prefix),
         partition=record.partition,
         position=Position(record.leader_epoch if record.leader_epoch is not None else -1, record.offset),
-        appended_at=datetime.fromtimestamp(min(max(record.timestamp, 0), LATEST_MS) / 1000, UTC),
+        appended_at=moment(record.timestamp),
         key=record.key,
         value=record.value,
         content_type=kind.decode("latin-1") if kind else None,

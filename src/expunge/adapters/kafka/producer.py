@@ -1,7 +1,4 @@
-"""Producing in waves: every message of a wave is durable, or the producer is thrown away.
-
-See design: "No deletion is lost".
-"""
+"""Producing with kafka-python."""
 
 from __future__ import annotations
 
@@ -14,15 +11,13 @@ from kafka.errors import KafkaError
 
 from expunge.adapters.kafka.admin import KafkaTopics
 from expunge.adapters.kafka.client import KAFKA, REFUSED_FOR_GOOD, common, connected, translated
-from expunge.adapters.sender import Compression, Publishing
-from expunge.domain.events import CONTENT_TYPE, Outgoing
+from expunge.adapters.sender import DELIVERY_SECONDS, HEADERS, Compression, Publishing
+from expunge.domain.events import Outgoing
 from expunge.domain.partition import partition_of
 from expunge.errors import ConfigurationError, Unavailable, Wedged
 from expunge.ports import Refused
 
-DELIVERY_SECONDS = 20
 CLOSE_SECONDS = 5
-HEADERS = [("content-type", CONTENT_TYPE.encode())]
 
 
 class KafkaSender(Publishing):
@@ -36,8 +31,7 @@ class KafkaSender(Publishing):
         topics: KafkaTopics,
         compression: Compression = Compression(),  # noqa: B008 - a tuple of texts
     ) -> None:
-        super().__init__(prefix)
-        self._compression = compression
+        super().__init__(prefix, topics, compression)
         self._settings = common(bootstrap_servers, options) | {
             "acks": "all",
             "enable_idempotence": True,
@@ -50,23 +44,6 @@ class KafkaSender(Publishing):
             "retry_backoff_ms": 20,
             "allow_auto_create_topics": False,
         }
-        self._topics = topics
-        self._producers: dict[str, Any] = {}
-        """By compression: the client compresses by producer, and not by topic."""
-
-    def send(self, outgoing: Sequence[Outgoing]) -> Sequence[Refused]:
-        """See `ports.Sender.send`."""
-        if not outgoing:
-            return ()
-        try:
-            refused = self._wave(outgoing)
-            if len(outgoing) > 1:  # what was refused may only have shared a batch with what is too large
-                refused = [again for each in refused for again in self._wave([each.outgoing])]
-        except (Unavailable, ConfigurationError):
-            self.discard()
-            self._topics.forget()  # one of them may be gone
-            raise
-        return refused
 
     def _wave(self, outgoing: Sequence[Outgoing]) -> list[Refused]:
         with translated("take messages"):
@@ -105,21 +82,12 @@ class KafkaSender(Publishing):
         except tuple(REFUSED_FOR_GOOD) as error:
             return REFUSED_FOR_GOOD[type(error)]
 
-    def _producer(self, topic: str) -> Any:
-        """The producer for a topic, made when there is none."""
-        codec = self._compression.of(topic)
-        if codec not in self._producers:
-            settings = self._settings | ({"compression_type": codec} if codec != "none" else {})
-            self._producers[codec] = connected(KafkaProducer, settings)
-        return self._producers[codec]
-
-    def discard(self) -> None:
-        """Throw the producers away; a sender thread that does not end ends the process (rule "refused records")."""
-        producers, self._producers = self._producers, {}
-        for producer in producers.values():
-            self._discard(producer)
+    def _made(self, codec: str) -> Any:
+        """See `Publishing`."""
+        return connected(KafkaProducer, self._settings | ({"compression_type": codec} if codec != "none" else {}))
 
     def _discard(self, producer: Any) -> None:
+        """See `Publishing`; a thread that does not end ends the process (rule "refused records")."""
         with contextlib.suppress(KafkaError, OSError, TimeoutError):
             producer.close(timeout=CLOSE_SECONDS)
         sender = producer._sender  # noqa: SLF001 - the client offers no other way to end its thread
@@ -128,10 +96,6 @@ class KafkaSender(Publishing):
             sender.join(CLOSE_SECONDS)
             if sender.is_alive():
                 raise Wedged("kafka: the sender thread of a discarded producer does not end")
-
-    def close(self) -> None:
-        """See `Publishing.close`."""
-        self.discard()
 
 
 def _reason(future: Any) -> str:

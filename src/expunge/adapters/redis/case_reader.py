@@ -90,9 +90,19 @@ class Small:
 def load_call(keys: CaseKeys, wanted: Wanted) -> Call:
     """The call that reads what is wanted of one partition; its answer is for `RedisCaseReader.take`."""
     cases = sorted(wanted.cases)
-    names = [keys.name("rate", key) for key in sorted(wanted.rates)]
-    names += [keys.name("suppression", key) for key in sorted(wanted.suppressions)]
-    return Call("load", [keys.tag], [keys.partition, len(cases), *cases, *names])
+    return Call("load", [keys.tag], [keys.partition, len(cases), *cases, *_names(keys, wanted)])
+
+
+def _names(keys: CaseKeys, wanted: Wanted) -> list[str]:
+    """The keys that are wanted besides cases, in order."""
+    rates = [keys.name("rate", key) for key in sorted(wanted.rates)]
+    return rates + [keys.name("suppression", key) for key in sorted(wanted.suppressions)]
+
+
+def _small(root: bytes | None, pairs: Sequence[bytes], bodies: Sequence[bytes | None]) -> Small:
+    """A small case from its root, the fields and values of its chunks, and their bodies in that order."""
+    digests = [digest.decode() for digest in pairs[::2]]
+    return Small(root, dict(zip(digests, pairs[1::2], strict=True)), dict(zip(digests, bodies, strict=True)))
 
 
 def read_case(raw: bytes) -> Case | None:
@@ -117,19 +127,14 @@ class RedisCaseReader:
     def take(self, wanted: Wanted, answer: Sequence[Any]) -> None:
         """Know what a call has read (`load_call`)."""
         position, standing, cases, values = answer
-        of = self._keys.name
-        names = [of("rate", key) for key in sorted(wanted.rates)]
-        names += [of("suppression", key) for key in sorted(wanted.suppressions)]
+        of, names = self._keys.name, _names(self._keys, wanted)
         read = {of("pos"): position, of("standing"): standing, **dict(zip(names, values, strict=True))}
         self._values = read | self._values  # what was read first stands: the position is that of all of it
         for case_id, (raw, *rest) in zip(sorted(wanted.cases), cases, strict=True):
             if raw:
                 self._cases[case_id] = read_case(raw)
             if rest:
-                root, pairs, bodies = rest
-                digests = [digest.decode() for digest in pairs[::2]]
-                chunks = dict(zip(digests, pairs[1::2], strict=True))
-                self._small[case_id] = Small(root, chunks, dict(zip(digests, bodies, strict=True)))
+                self._small[case_id] = _small(*rest)
             elif not raw:
                 self._small[case_id] = Small(None, {}, {})
 
@@ -190,10 +195,8 @@ class RedisCaseReader:
         root, pairs = self._server.read(
             [(tag, ("GET", of("root", case_id))), (tag, ("HGETALL", of("chunks", case_id)))]
         )
-        digests = [digest.decode() for digest in pairs[::2]]
-        bodies = self._server.read([(tag, ("GET", of("chunk", case_id, digest))) for digest in digests])
-        chunks = dict(zip(digests, pairs[1::2], strict=True))
-        return Small(root, chunks, dict(zip(digests, bodies, strict=True)))
+        wanted = [(tag, ("GET", of("chunk", case_id, digest.decode()))) for digest in pairs[::2]]
+        return _small(root, pairs, self._server.read(wanted))
 
     def root(self, case_id: str) -> Root | None:
         """See `ports.PartitionReader.root`."""

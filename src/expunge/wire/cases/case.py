@@ -14,7 +14,7 @@ from expunge.domain.planning.chunks import ChunkSummary
 from expunge.domain.scope import Granted, Scope
 from expunge.domain.values import Hex, Value
 from expunge.domain.vocabulary import Regime
-from expunge.wire.cases.rate import RateAnswer
+from expunge.wire.cases.rate import RateAnswer, in_a_list
 from expunge.wire.cases.said import ForCase, ForCaseOrModel, ForEverybody, Place
 from expunge.wire.receipts import Outcome
 from expunge.wire.requests import Matter
@@ -247,9 +247,7 @@ class RateAnswered(ForCase):
     @classmethod
     def _of_one(cls, said: Any) -> Any:
         """0.1 answered for each rate by itself."""
-        if not isinstance(said, dict) or "rate" not in said:
-            return said
-        return {**said, "answers": ({each: said[each] for each in RateAnswer.model_fields if each in said},)}
+        return in_a_list(said, "answers", RateAnswer)
 
 
 class Applied(ForCase):

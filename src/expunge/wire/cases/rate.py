@@ -21,6 +21,13 @@ class Limit(Value):
     approvals: int
 
 
+def in_a_list(said: Any, field: str, of: type[Value]) -> Any:
+    """What 0.1 said of a single rate, in the form that speaks of several."""
+    if not isinstance(said, dict) or "rate" not in said:
+        return said
+    return {**said, field: ({each: said[each] for each in of.model_fields if each in said},)}
+
+
 class Ask(Value):
     """What is counted of a plan for one publisher or system, and the limits that hold there."""
 
@@ -48,9 +55,7 @@ class RateAsked(CaseEvent):
     @classmethod
     def _of_one(cls, said: Any) -> Any:
         """0.1 asked for each rate by itself."""
-        if not isinstance(said, dict) or "rate" not in said:
-            return said
-        return {**said, "asks": ({each: said[each] for each in Ask.model_fields if each in said},)}
+        return in_a_list(said, "asks", Ask)
 
     @property
     def key(self) -> str:

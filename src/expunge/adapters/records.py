@@ -1,0 +1,41 @@
+"""What members of groups do alike, whatever their client."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from expunge.adapters.topics import Place
+from expunge.domain.events import LATEST, Record, millis
+
+LATEST_MS = millis(LATEST)
+FIRST_RECORDS = 32
+BATCH_BYTES = 2_000_000
+"""What a batch should hold at most, about: how many records a poll takes follows the size of the last ones."""
+
+
+class Portion:
+    """How many records the next poll takes."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self.records = most, min(FIRST_RECORDS, most)
+
+    def follow(self, batch: Sequence[Record]) -> None:
+        """Follow the size of what came."""
+        if batch:
+            mean = max(1, sum(len(record.value or b"") for record in batch) // len(batch))
+            self.records = max(1, min(self._most, 2 * self.records, BATCH_BYTES // mean))
+
+
+def first_offsets(batch: Sequence[Record], prefix: str) -> dict[Place, int]:
+    """Where a batch begins in each of its partitions."""
+    first: dict[Place, int] = {}
+    for record in batch:
+        place = (prefix + record.topic, record.partition)
+        first[place] = min(record.position.offset, first.get(place, record.position.offset))
+    return first
+
+
+def moment(stamp_ms: int) -> datetime:
+    """A record's time, inside the calendar."""
+    return datetime.fromtimestamp(min(max(stamp_ms, 0), LATEST_MS) / 1000, UTC)
