@@ -181,6 +181,28 @@ def test_the_partitions_of_a_topic_are_shared_and_of_one_who_leaves_taken_over(c
     second.close()
 
 
+def test_what_is_taken_from_somebody_who_rests_is_read_when_it_comes_back(cluster: Any) -> None:
+    """Of Kafka killed for sixteen seconds: a partition that had been taken away while it was paused stayed silent."""
+    sender, source, other = cluster.sender(), member(cluster), member(cluster)
+    every = list(range(PARTITIONS))
+    until(lambda: source.partitions() == every, source)
+    for _ in range(150):
+        source.rest(0.1)
+        other.poll(0.1)
+        if other.partitions() and sorted([*source.partitions(), *other.partitions()]) == every:
+            break
+    assert source.partitions() != every
+    other.close()
+    for _ in range(150):
+        source.rest(0.1)
+        if source.partitions() == every:
+            break
+    sender.send([message(str(number), partition=number) for number in every])
+    assert {record.partition for record in polled(source, PARTITIONS)} == set(every)
+    source.close()
+    sender.close()
+
+
 # -- Topics and groups, and a broker that is not there
 
 

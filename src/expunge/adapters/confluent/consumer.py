@@ -112,8 +112,12 @@ class ConfluentRecords:
         return self._consumer
 
     def _given(self, consumer: Any, places: Sequence[Any]) -> None:
-        """Partitions that are this member's from now on."""
+        """Partitions that are this member's from now on.
+
+        One that was taken away while it was paused would come back paused, and be read by nobody.
+        """
         consumer.incremental_assign(list(places))
+        consumer.resume(list(places))
 
     def _taken(self, consumer: Any, places: Sequence[Any]) -> None:
         """Partitions that are another's from now on."""
