@@ -18,6 +18,8 @@ from expunge.errors import ConfigurationError, Unavailable, Wedged
 from expunge.ports import Refused
 
 CLOSE_SECONDS = 5
+LINGER_MS = 100
+"""Longer than a wave takes to be handed over: each is flushed, and what left before that would only be more requests."""
 
 
 class KafkaSender(Publishing):
@@ -35,7 +37,7 @@ class KafkaSender(Publishing):
         self._settings = common(bootstrap_servers, options) | {
             "acks": "all",
             "enable_idempotence": True,
-            "linger_ms": 2,
+            "linger_ms": LINGER_MS,
             "batch_size": 131_072,
             "max_request_size": 4_194_304,
             "request_timeout_ms": 10_000,
