@@ -121,11 +121,11 @@ def registrations(world: Deployment) -> float:
             vector = {"asset": f"files:vectors/face/2026/{number:012}.npy", "kind": "embedding", "parents": [photo]}
             batch.append(vector)
         world.register(batch)
-    topics = world.installation.topics
-    total = sum(topics.end_offsets()["registrations"].values())
+    progress = world.installation.progress
+    total = sum(progress.end_offsets()["registrations"].values())
 
     def applied() -> int:
-        return sum(topics.applied().get("registrations", {}).values())
+        return sum(progress.applied().get("registrations", {}).values())
 
     world.start("indexer", "run", "--role", "indexer")
     until(lambda: applied() > 0, 60, world)

@@ -114,9 +114,9 @@ class World:
 
     def await_indexed(self) -> None:
         """Until the indexers have passed everything that was registered."""
-        topics = self.at.installation.topics
-        ends = sum(topics.end_offsets()["registrations"].values())
-        self._await(lambda: sum(topics.applied().get("registrations", {}).values()), ends, "messages were indexed")
+        progress = self.at.installation.progress
+        ends = sum(progress.end_offsets()["registrations"].values())
+        self._await(lambda: sum(progress.applied().get("registrations", {}).values()), ends, "messages were indexed")
 
     def _await(self, reached: Callable[[], int], wanted: int, what: str) -> None:
         deadline = time.monotonic() + PATIENCE

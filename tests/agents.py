@@ -29,7 +29,10 @@ class Broker:
         self.on_poll()
         return [Record("commands.s", 0, Position(0, n), NOW, b"k", raw) for n, raw in enumerate(found)]
 
-    def commit(self) -> None:
+    def moved(self) -> dict[Any, Any]:
+        return {}
+
+    def commit(self, moved: object) -> None:
         self.committed += 1
 
     def rewind(self, batch: Sequence[Record]) -> None:

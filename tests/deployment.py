@@ -243,9 +243,9 @@ class Deployment:
 
     def await_indexed(self) -> None:
         """Until the indexers have passed everything that was registered."""
-        topics = self.installation.topics
-        ends = sum(topics.end_offsets()["registrations"].values())
-        until(lambda: sum(topics.applied().get("registrations", {}).values()) >= ends, 60, self)
+        progress = self.installation.progress
+        ends = sum(progress.end_offsets()["registrations"].values())
+        until(lambda: sum(progress.applied().get("registrations", {}).values()) >= ends, 60, self)
 
     def partition_of_case(self, case_id: str) -> int:
         return partition_of(case_id, 4)

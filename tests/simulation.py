@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, cast
 
 from expunge.adapters.memory.index import MemoryIndex
 from expunge.adapters.memory.stores import (
     MemoryCaseStore,
+    MemoryLosses,
     MemoryMetrics,
     MemoryNotaryStore,
     MemoryPolicies,
@@ -34,8 +36,9 @@ from expunge.domain.aggregates.retraining.facts import RetrainFact, first_state
 from expunge.domain.aggregates.retraining.facts import apply as apply_retraining
 from expunge.domain.aggregates.retraining.state import Retraining
 from expunge.domain.aggregates.standing.state import Standing, hold_word
+from expunge.domain.continuity import Log, Place, Reached
 from expunge.domain.digest import name
-from expunge.domain.events import CONTENT_TYPE, Event, Outgoing, Position, Record, stamp
+from expunge.domain.events import CONTENT_TYPE, Event, Outgoing, Position, Record, millis, stamp
 from expunge.domain.identity import Keys
 from expunge.domain.partition import partition_of
 from expunge.domain.planning.policy.models import Models
@@ -44,15 +47,20 @@ from expunge.domain.topics import INLETS_OF_ASSETS
 from expunge.domain.vocabulary import Action, Regime
 from expunge.errors import Fenced, Unavailable
 from expunge.ports import Offsets, Refused, Result, Role, Topics
+from expunge.ports.logs import Source
 from expunge.roles.coordinator.coordinator import Coordinator
+from expunge.roles.dead_letters import poisoned
 from expunge.roles.indexer import Indexer
 from expunge.roles.intake import Intake
 from expunge.roles.notary import Notary
+from expunge.roles.resolver.recovery import Recovery
 from expunge.roles.resolver.resolver import Resolver
 from expunge.roles.resolver.traversal import Bounds
-from expunge.runtime.loop import Loop
+from expunge.runtime.continuity import Continuity
+from expunge.runtime.loop import Loop, Sink
 from expunge.wire import ledger
-from expunge.wire.cases.said import Place, home_of
+from expunge.wire.cases.said import Place as Lies
+from expunge.wire.cases.said import home_of
 from expunge.wire.cases.words import Hold
 
 START = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
@@ -85,7 +93,7 @@ REGISTRY = Registry(
 
 def context(at: datetime = START, registry: Registry = REGISTRY) -> Context:
     """What a decision of an aggregate may look at, of a message at the front of `cases`."""
-    place = Place(topic="cases", partition=0, offset=0)
+    place = Lies(topic="cases", partition=0, offset=0)
     return Context(at, place, registry, MemoryPolicies(SHIPPED), Keys(b"s" * 32), Standing())
 
 
@@ -166,12 +174,88 @@ class Dying:
             return member
 
         def call(*arguments: Any, **named: Any) -> Any:
+            self._world.reach_store()
             self._world.breathe()
+            self._world.reach_store()
             result = member(*arguments, **named)
             self._world.breathe()
             return result
 
         return call
+
+
+class Seat:
+    """What one role's process holds: the partitions that it has begun. See `ports.logs.Source`, `Covered` and `Logs`.
+
+    How far a role has come is what the world says that it has committed; a partition is begun by setting that.
+    """
+
+    def __init__(self, role: str, world: World) -> None:
+        self._role, self._world, self._begun, self._seen = role, world, set[Place](), world.run
+
+    def fresh(self) -> list[Place]:
+        topics = self._world.roles[self._role].topics
+        return sorted(place for place in self._world.broker.logs.keys() - self._begun if place[0] in topics)
+
+    def begin(self, place: Place, offset: int) -> None:
+        self._begun.add(place)
+        self._world.committed[self._role, *place] = offset
+
+    def stop(self, places: Collection[Place] | None = None) -> None:
+        self._begun -= set(self._begun if places is None else places)
+
+    def begun(self, place: Place) -> bool:
+        return place in self._begun
+
+    def moved(self) -> dict[Place, Reached]:
+        return {}
+
+    def commit(self, moved: object) -> None:
+        """To begin is to commit."""
+
+    def logs(self, places: Collection[Place]) -> dict[Place, Log]:
+        return {place: Log(0, len(self._world.broker.logs[place])) for place in places}
+
+    def committed_by(self, role: str) -> dict[Place, Reached]:
+        known = {(topic, number): at for (who, topic, number), at in self._world.committed.items() if who == role}
+        return {place: self._world.reached(place, at) for place, at in known.items()}
+
+    def is_another(self) -> bool:
+        return self._seen != self._world.run
+
+    def accept(self) -> None:
+        self._seen = self._world.run
+
+    def covered(self, places: Collection[Place]) -> dict[Place, Reached]:
+        world, found = self._world, {}
+        for place in places:
+            if self._role in {"indexer", "resolver"}:
+                found[place] = world.covered.get(place, Reached(0))
+            elif self._role in {"coordinator", "notary"}:
+                store = world.store.positions([place[1]]) if self._role == "coordinator" else {}
+                at = store.get(place[1]) if store else world.seen.position(place[1])
+                found[place] = Reached(at.offset + 1, at) if at else Reached(0)
+        return found
+
+    def cover(self, reached: Mapping[Place, Reached]) -> None:
+        if self._role in {"indexer", "resolver"}:
+            self._world.covered |= reached
+
+    def restart(self, place: Place, position: Position) -> None:
+        raise NotImplementedError
+
+
+def copied(what: Any) -> Any:
+    """A copy of state in memory: what it holds at the end cannot change."""
+    if isinstance(what, defaultdict):
+        return defaultdict(what.default_factory, {key: copied(value) for key, value in what.items()})
+    if isinstance(what, dict):
+        return {key: copied(value) for key, value in what.items()}
+    if isinstance(what, list | set):
+        return type(what)(copied(each) for each in what)
+    if is_dataclass(what) and not isinstance(what, type) and type(what).__hash__ is None:  # it is not frozen
+        return replace(what, **{each.name: copied(getattr(what, each.name)) for each in fields(what)})
+    return what
 
 
 class Deadly:
@@ -208,6 +292,14 @@ class World:
     committed: dict[tuple[str, str, int], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.run, self.turning = 0, ""
+        """Which run of the store this is, and whose turn."""
+        self.connected: dict[str, int] = {}
+        self.covered: dict[Place, Reached] = {}
+        """How far what stands in the store reaches, as it says itself."""
+        self.saved: tuple[Any, ...] | None = None
+        self.begun: dict[str, tuple[Seat, Continuity]] = {}
+        self.losses = MemoryLosses()
         self.keys = Keys(b"s" * 32)
         self.policies = MemoryPolicies(SHIPPED)
         self.door = Door(self.registry, self.keys, self.policies, "t.", allow_unsigned=True)
@@ -256,6 +348,8 @@ class World:
         self.done_too_late: list[str] = []
         """Commands that a system carried out after its case had been confirmed to be cancelled."""
         self.withdrawn: set[str] = set()
+        self.told: set[tuple[str, int]] = set()
+        """Commands that some system has heard, by id and attempt."""
         self.learns_from: Callable[[str], list[str]] = lambda _: []
         """What a trainer learns from when it makes a model anew; nothing: a set that nobody's data is in."""
         self.watches_holds = False
@@ -282,9 +376,63 @@ class World:
 
     def applied(self) -> Offsets:
         return {
-            topic: {str(p): self.committed.get(("indexer", topic, p), 0) for p in range(PARTITIONS)}
+            topic: {str(p): self.covered.get((topic, p), Reached(0)).next for p in range(PARTITIONS)}
             for topic in INLETS_OF_ASSETS
         }
+
+    # A store that forgets
+
+    def reach_store(self) -> None:
+        """A process that finds another store than before hears so once, from its connection."""
+        role = self.turning
+        if role and self.connected.setdefault(role, self.run) != self.run:
+            self.connected[role] = self.run
+            raise Unavailable("Redis is another one", server="Redis")
+
+    def save(self) -> None:
+        """What the store holds now is all that it will know if it forgets."""
+        if not self.stores:
+            self.saved = copied([vars(self.index), vars(self.store), vars(self.seen), self.covered])
+
+    def forget(self) -> None:
+        """The store is started anew with what it had when it was saved, or empty but initialised."""
+        if self.saved is None:
+            return
+        index, store, seen, self.covered = copied(self.saved)
+        clock = {"now_ms": self.index.now_ms, "hub": self.index.hub}
+        vars(self.index).update(index | clock)
+        vars(self.store).update(store)
+        vars(self.seen).update(seen)
+        self.run += 1
+
+    def reached(self, place: Place, at: int) -> Reached:
+        """How far somebody has come, with the record before it."""
+        log = self.broker.logs[place]
+        if not 0 < at <= len(log):
+            return Reached(at)
+        return Reached(at, log[at - 1].position, millis(log[at - 1].appended_at))
+
+    def _continuity(self, role: str) -> tuple[Seat, Continuity]:
+        seat = Seat(role, self)
+        source, sink = cast("Source", seat), cast("Sink", self)
+        restore = partial(self._restore, role)
+        return seat, Continuity(role, source, seat, seat, self.losses, self.metrics, self, sink, restore)
+
+    def _restore(self, role: str, since_ms: int | None) -> None:
+        served = self.roles[role]
+        if since_ms is not None:
+            for (topic, partition), offset, reason in poisoned(self._since("dead-letters", START), role, "t."):
+                self.suspects.park(topic, partition, offset, reason)
+        if isinstance(served, Resolver):
+            served.ask_anew()
+            if since_ms is not None:
+                plans = partial(self._since, "plans")
+                Recovery(plans, self.store, cast("Topics", self.broker), self.keys).restore(since_ms)
+
+    def _since(self, topic: str, since: datetime) -> Iterator[Record]:
+        for place, log in sorted(self.broker.logs.items()):
+            if place[0] == topic:
+                yield from (record for record in log if record.appended_at >= since)
 
     # Driving
 
@@ -304,32 +452,44 @@ class World:
     ) -> bool:
         """One turn of a role's loop: up to `limit` records a partition. True if there was something to do."""
         served = self.roles[role]
-        batch = [
+        if role not in self._loops:
+            self.begun[role] = self._continuity(role)
+        self.begun[role][1].settle()
+        polled = [
             record
             for (topic, partition), log in sorted(self.broker.logs.items())
             if topic in served.topics and (partitions is None or partition in partitions)
+            if self.begun[role][0].begun((topic, partition))
             for record in log[self.committed.get((role, topic, partition), 0) :][:limit]
         ]
+        batch = self.begun[role][1].admitted(polled)
+        for record in polled:
+            if record not in batch:
+                self.committed[role, record.topic, record.partition] = record.position.offset + 1
         if not batch:
             return False
         before, lease = dict(self.committed), self.lease_until
         self.breaths, self.lease_until = crash_after, self.lease_clock + SESSION_MS
+        others, self.turning = self.turning, role
         try:
             self._turn(role, batch, before)
         except (Crash, Fenced):
-            self._loops.pop(role, None)
+            self._end(role)
         except Poisoned:
-            self._loops.pop(role, None)
+            self._end(role)
             self.deaths += 1
         except Unavailable as error:
-            if error.server != "the broker's clock":
-                raise
             self._loops[role]._pause(batch, error)
-            return False
+            return error.server == "Redis"  # else it waits for the broker's clock
         finally:
-            self.breaths = self.intruder = None
+            self.breaths, self.intruder, self.turning = None, None, others
             self.lease_until = lease
         return True
+
+    def _end(self, role: str) -> None:
+        """A process ends; another in its place connects anew."""
+        self._loops.pop(role, None)
+        self.connected.pop(role, None)
 
     def beside(self, role: str, partition: int, after: int, other: str, limit: int) -> None:
         """One process's turn on one partition, and in the middle of it a whole turn of another on all partitions.
@@ -348,13 +508,28 @@ class World:
         self.intruder = take_turn
         self.step(role, limit, after, partitions=[partition])
 
+    def forget_beside(self, role: str, after: int) -> None:
+        """The store forgets in the middle of a turn."""
+        self.intruder = self.forget
+        self.step(role, 3, after)
+
     def _turn(self, role: str, batch: list[Record], before: dict[tuple[str, str, int], int]) -> None:
         loop = self._loops.get(role)
         if loop is None:
             served = cast("Role", Deadly(self.roles[role], self))
-            loop = self._loops[role] = Loop(served, self, self, self, self.metrics, self.suspects, NoWait())
+            begun = self.begun[role][1]
+            loop = self._loops[role] = Loop(
+                served, cast("Source", self), self, self, self.metrics, self.suspects, NoWait(), begun
+            )
             loop._suspicion.refresh()
+        batch = loop.ordered(batch)
         done = loop._handle(batch)
+        loop._outage.ends()
+        self.breathe()
+        self.reach_store()
+        self.begun[role][1].cover(
+            {(r.topic, r.partition): self.reached((r.topic, r.partition), r.position.offset + 1) for r in batch[:done]}
+        )
         self.breathe()
         for record in batch[:done]:
             place = (role, record.topic, record.partition)
@@ -375,12 +550,6 @@ class World:
 
     def partitions_held(self) -> list[int]:
         return list(range(PARTITIONS))
-
-    def commit(self) -> None:
-        raise NotImplementedError
-
-    def rewind_to_committed(self, batch: Sequence[Record]) -> None:
-        raise NotImplementedError
 
     def rest(self, seconds: float) -> None:
         """Time passes when a test says so."""
@@ -646,7 +815,10 @@ class World:
             self.publish("receipts." + system, "expunge.purge.receipted.v1", said, source=f"/{system}")
 
     def _answer(self, system: str, command: dict[str, Any]) -> None:
-        for case_id in self.cases_of(command):
+        told = command["command_id"], command["attempt"]
+        is_new = told not in self.told  # a store that has forgotten that it was sent has it sent again
+        self.told.add(told)
+        for case_id in self.cases_of(command) if is_new else ():
             if self.cancels and self.confirmations("cancelled", case_id=case_id):
                 self.done_too_late.append(command["command_id"])
             for target in command["targets"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -13,6 +13,7 @@ from functools import cached_property
 from expunge.adapters.broker import Broker, Reader, Records, broker
 from expunge.adapters.policy_file import load_policy
 from expunge.adapters.redis.cases import RedisCaseStore, RedisNotaryStore
+from expunge.adapters.redis.covered import IndexCovered, IndexProgress, NothingKept, StateCovered
 from expunge.adapters.redis.index import RedisIndex
 from expunge.adapters.redis.policies import RedisPolicies
 from expunge.adapters.redis.server import Server
@@ -27,10 +28,12 @@ from expunge.adapters.topics import ClusterTopics
 from expunge.adapters.vault import LibraryVault
 from expunge.config import Settings
 from expunge.domain.admission.door import Door
+from expunge.domain.events import Record
 from expunge.domain.identity import Keys
 from expunge.domain.planning.policy.rules import Policy
 from expunge.errors import ConfigurationError
 from expunge.ports import Role
+from expunge.ports.logs import Covered
 from expunge.roles import ROLES
 from expunge.roles.coordinator.coordinator import Coordinator
 from expunge.roles.indexer import Indexer
@@ -139,6 +142,23 @@ class Installation:
         """What the processes of this installation call themselves to the broker."""
         return Label.of(self.settings.registry(), self.policy)
 
+    @cached_property
+    def progress(self) -> IndexProgress:
+        """How far the inlets reach, and the index."""
+        return IndexProgress(self.topics, self.server)
+
+    def covered(self, role: str) -> Covered:
+        """How far what a role keeps reaches."""
+        match role:
+            case "indexer" | "resolver":
+                return IndexCovered(self.server)
+            case "coordinator":
+                return StateCovered(self.server, "pos")
+            case "notary":
+                return StateCovered(self.server, "notary-pos")
+            case _:
+                return NothingKept(self.server)
+
     def records(self, group: str, topics: Sequence[str]) -> Records:
         """A member of a group."""
         kafka = self.settings.kafka
@@ -162,21 +182,29 @@ class Installation:
         """A reader of its own, outside of any group."""
         return self.broker.reader(topics, since)
 
+    def plans(self, since: datetime) -> Iterator[Record]:
+        """What lies on `plans` from a moment on."""
+        reader = self.reader(["plans"], since)
+        try:
+            yield from reader.to_the_end()
+        finally:
+            reader.close()
+
     def role(self, name: str, metrics: PrometheusMetrics, stop: threading.Event, tenure: StoreTenure) -> Role:
         """A role by its name."""
         door, vault, topics = self.door, self.vault, self.topics
         match name:
             case "intake":
-                return Intake(door, topics, topics, vault, metrics)
+                return Intake(door, self.progress, topics, vault, metrics)
             case "indexer":
                 return Indexer(door, self.index, topics, vault, metrics)
             case "resolver":
                 bounds = Bounds(self.settings.limits.step_nodes)
                 waiter = StopWaiter(stop)
                 more = (waiter, tenure, bounds, self.sender)
-                return Resolver(door, self.index, self.cases, topics, topics, vault, metrics, *more)
+                return Resolver(door, self.index, self.cases, self.progress, topics, vault, metrics, *more)
             case "coordinator":
-                return Coordinator(door, self.cases, self.index, topics, topics, vault, metrics, tenure)
+                return Coordinator(door, self.cases, self.index, self.progress, topics, vault, metrics, tenure)
             case "notary":
                 return Notary(door, RedisNotaryStore(self.server), vault, metrics)
             case _:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
+
+import structlog
 
 from expunge import preflight
+from expunge.adapters.redis.losses import RedisLosses
 from expunge.adapters.redis.suspects import RedisSuspects
 from expunge.adapters.system import PrometheusMetrics, StopWaiter, SystemClock, tune_process
 from expunge.bootstrap import Installation, StoreTenure
 from expunge.errors import Unavailable
+from expunge.ports import Role
 from expunge.roles import ROLES
 from expunge.roles.common import policy_part
+from expunge.roles.resolver.recovery import Recovery
+from expunge.roles.resolver.resolver import Resolver
+from expunge.runtime.continuity import Continuity
 from expunge.runtime.loop import COMMIT_SECONDS, Loop
 from expunge.runtime.outage import Outage
 
@@ -40,9 +48,32 @@ def run(expunge: Installation, role: str, stop: threading.Event) -> None:
         return
     source = tenure.source = expunge.records(role, handler.topics)
     suspects, waiter = RedisSuspects(expunge.server), StopWaiter(stop)
+    clock, sink, losses = SystemClock(), expunge.sender, RedisLosses(expunge.server)
+    begun = Continuity(
+        role,
+        source,
+        expunge.covered(role),
+        expunge.topics,
+        losses,
+        metrics,
+        clock,
+        sink,
+        partial(_restore, expunge, handler),
+    )
     # How far the indexers are is what they have committed, and cases wait for it.
     often = 0 if role == "indexer" else COMMIT_SECONDS
-    Loop(handler, source, expunge.sender, SystemClock(), metrics, suspects, waiter, often).run(stop.is_set)
+    Loop(handler, source, sink, clock, metrics, suspects, waiter, begun, often).run(stop.is_set)
+
+
+def _restore(expunge: Installation, handler: Role, since_ms: int | None) -> None:
+    """What a role does when Redis is another one or, with a moment, has forgotten what was handled since then."""
+    if handler.name == "intake":
+        keep_policy(expunge)
+    if isinstance(handler, Resolver):
+        handler.ask_anew()
+        if since_ms is not None:
+            number = Recovery(expunge.plans, expunge.cases, expunge.topics, expunge.keys).restore(since_ms)
+            structlog.get_logger().info("chunks were put back", number=number)
 
 
 def keep_policy(expunge: Installation) -> None:

@@ -128,7 +128,7 @@ def test_a_commit_that_was_refused_is_heard_of_with_the_next(records: Callable[[
     source.poll(0.1)
     source._answered(KafkaError(KafkaError.UNKNOWN_MEMBER_ID), [])
     with pytest.raises(Unavailable, match="commit offsets"):
-        source.commit()
+        source.commit(source.moved())
 
 
 def test_an_answer_is_as_old_as_the_library_says_however_late_it_is_heard_of(

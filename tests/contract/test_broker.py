@@ -129,7 +129,7 @@ def test_what_is_not_committed_is_handed_over_again_and_what_is_committed_is_not
     first.close()
     second = member(cluster)
     assert len(polled(second, 20)) == 20
-    second.commit()
+    second.commit(second.moved())
     sender.send([message("new")])
     assert [record.key for record in polled(second, 1)] == [b"new"]
     second.close()
@@ -143,7 +143,7 @@ def test_a_batch_is_read_again_from_its_start_or_from_what_was_committed(cluster
     sender, source = cluster.sender(), member(cluster)
     sender.send([message("k", str(number)) for number in range(6)])
     batch = polled(source, 6)
-    source.commit()
+    source.commit(source.moved())
     sender.send([message("k", str(number)) for number in range(6, 9)])
     more = polled(source, 3)
     source.rewind(more)

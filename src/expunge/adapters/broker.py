@@ -17,7 +17,7 @@ from expunge.adapters.sender import Compression, Publishing
 from expunge.adapters.topics import ClusterTopics
 from expunge.domain.events import Record
 from expunge.errors import ConfigurationError
-from expunge.ports import Source
+from expunge.ports.logs import Source
 
 DEFAULT = "kafka"
 NEEDS = {"confluent": "confluent_kafka"}
@@ -30,6 +30,9 @@ class Records(Source, Protocol):
 
     revocations: int
     """How often partitions were taken away: what was read before may have been answered by others since."""
+
+    def rewind_to_committed(self, batch: Sequence[Record]) -> None:
+        """Read the partitions of a batch again from where the group has committed."""
 
 
 class Reader(Protocol):
@@ -76,10 +79,22 @@ class Broker:
         return self._client.sender(*self._to, self.topics, compression)
 
     def records(
-        self, group: str, topics: Sequence[str], *, max_records: int, session_timeout_ms: int, client_id: str = ""
+        self,
+        group: str,
+        topics: Sequence[str],
+        *,
+        max_records: int,
+        session_timeout_ms: int,
+        client_id: str = "",
+        begins: bool = False,
     ) -> Records:
-        """A member of a group."""
+        """A member of a group.
+
+        With `begins` it begins its partitions itself, where the group has committed or at the first record that is
+        there: for those to whom whatever is missing is said again.
+        """
         settings = {"max_records": max_records, "session_timeout_ms": session_timeout_ms, "client_id": client_id}
+        settings["begins"] = begins
         return self._client.records(*self._to, group, topics, **settings)
 
     def reader(self, topics: Sequence[str], since: datetime) -> Reader:

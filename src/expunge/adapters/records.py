@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
-from expunge.adapters.topics import Place
-from expunge.domain.events import LATEST, Record, millis
+from expunge.domain.continuity import Place, Reached
+from expunge.domain.events import LATEST, Position, Record, millis
 
 LATEST_MS = millis(LATEST)
 FIRST_RECORDS = 32
@@ -39,3 +40,31 @@ def first_offsets(batch: Sequence[Record], prefix: str) -> dict[Place, int]:
 def moment(stamp_ms: int) -> datetime:
     """A record's time, inside the calendar."""
     return datetime.fromtimestamp(min(max(stamp_ms, 0), LATEST_MS) / 1000, UTC)
+
+
+class Last(NamedTuple):
+    """The last record of a partition that was handed over, and when it was appended."""
+
+    position: Position
+    at_ms: int
+
+
+def remembered(reached: Reached) -> str:
+    """What is said beside an offset: the last record that was handled before it, and when that was appended."""
+    last = reached.last
+    return f"{last.leader_epoch}:{last.offset}:{reached.at_ms}" if last is not None else ""
+
+
+def recalled(following: int, text: str | None) -> Reached:
+    """The same, read; nothing but the offset where nothing is said beside it, or by nobody of ours."""
+    parts = (text or "").split(":")
+    try:
+        epoch, offset, at_ms = map(int, parts)
+    except ValueError:
+        return Reached(following)
+    return Reached(following, Position(epoch, offset), at_ms)
+
+
+def reached(following: int, last: Last | None) -> Reached:
+    """How far a partition was handed over."""
+    return Reached(following, last.position, last.at_ms) if last is not None else Reached(following)

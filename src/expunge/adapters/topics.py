@@ -12,15 +12,14 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
+from expunge.domain.continuity import Log, Place, Reached
 from expunge.domain.events import millis
 from expunge.domain.topics import INLETS_OF_ASSETS, Topic
 from expunge.errors import ConfigurationError, Unavailable
 from expunge.ports import Finding, Offsets
 
-INDEXER_GROUP = "indexer"
+KAFKA = "Kafka"
 
-Place = tuple[str, int]
-"""Topic in full, and partition."""
 Spec = Literal["earliest", "latest", "max_timestamp"] | int
 """Which offset of a partition: a number is a moment, of which the first at or after it is meant."""
 
@@ -33,7 +32,7 @@ class Found(NamedTuple):
 
 
 class ClusterTopics(ABC):
-    """See `ports.Topics` and `ports.Progress` for what each method promises."""
+    """See `ports.Topics`, `ports.logs.Logs` and `ports.Progress` for what each method promises."""
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
@@ -133,24 +132,40 @@ class ClusterTopics(ABC):
     def span(self, topic: str, partition: int, role: str) -> tuple[int, int]:
         """How far a role has read a partition, and where it ends: its next message lies between them."""
         end = self.ends([topic])[topic].get(str(partition), 0)
-        return self.committed(self._prefix + role).get((self._prefix + topic, partition), 0), end
+        reached = (self.committed(self._prefix + role) or {}).get((self._prefix + topic, partition))
+        return reached.next if reached else 0, end
 
     def unread(self, group: str, topics: Sequence[str], since: datetime) -> dict[str, int]:
         """Topic -> how many of its messages a group has not read that were appended before a moment; none: left out."""
-        committed, places = self.committed(self._prefix + group), self._places(topics)
+        committed, places = self.committed(self._prefix + group) or {}, self._places(topics)
         starts = self.offsets(dict.fromkeys(places, "earliest"))
         ends = self.offsets(dict.fromkeys(places, "latest"))
         later = self.offsets(dict.fromkeys(places, millis(since)))
         found: Counter[str] = Counter()
         for place in places:
             until = later[place].offset if later[place].offset >= 0 else ends[place].offset
-            number = until - max(committed.get(place, 0), starts[place].offset)
+            read = committed[place].next if place in committed else 0
+            number = until - max(read, starts[place].offset)
             found[place[0].removeprefix(self._prefix)] += max(0, number)
         return {topic: number for topic, number in found.items() if number}
 
-    def applied(self) -> Offsets:
-        """See `ports.Progress.applied`: where nothing is known to be applied, nothing closes."""
-        return self._offsets(self.committed(self._prefix + INDEXER_GROUP))
+    def logs(self, places: Collection[Place]) -> dict[Place, Log]:
+        """See `ports.logs.Logs.logs`."""
+        named = {(self._prefix + topic, number): (topic, number) for topic, number in places}
+        starts = self.offsets(dict.fromkeys(named, "earliest"))
+        ends = self.offsets(dict.fromkeys(named, "latest"))
+        return {place: Log(starts[name].offset, ends[name].offset) for name, place in named.items()}
+
+    def committed_by(self, role: str) -> dict[Place, Reached]:
+        """See `ports.logs.Logs.committed_by`.
+
+        Raises:
+            Unavailable: nobody can say. That a role has committed nothing is another thing.
+        """
+        found = self.committed(self._prefix + role)
+        if found is None:
+            raise Unavailable("Kafka did not say what was committed: the group has no coordinator", server=KAFKA)
+        return {(topic.removeprefix(self._prefix), number): each for (topic, number), each in found.items()}
 
     def _offsets(self, found: Mapping[Place, int]) -> Offsets:
         offsets: Offsets = {}
@@ -204,8 +219,8 @@ class ClusterTopics(ABC):
         """Offsets of partitions."""
 
     @abstractmethod
-    def committed(self, group: str) -> dict[Place, int]:
-        """How far a group has read; nothing on a new cluster, or on one that is electing."""
+    def committed(self, group: str) -> dict[Place, Reached] | None:
+        """How far a group has read; None: nobody can say, on a new cluster or on one that is electing."""
 
     @abstractmethod
     def close(self) -> None:

@@ -87,8 +87,8 @@ class Agent:
         kafka = broker(bootstrap_servers, options, prefix, client)
         self._topics, self._sender = kafka.topics, kafka.sender()
         self._records = kafka.records(
-            f"agent.{system}", [self._commands], max_records=100, session_timeout_ms=session_timeout_ms
-        )
+            f"agent.{system}", [self._commands], max_records=100, session_timeout_ms=session_timeout_ms, begins=True
+        )  # a command that is gone before it was read is sent again: its case waits for the answer
         self._is_alone = False
 
     def run(self, stop: threading.Event | None = None) -> None:
@@ -119,7 +119,7 @@ class Agent:
             held = self._records.revocations
             self._gather(records)
             self._serve(self._read(records), held)
-            self._records.commit()
+            self._records.commit(self._records.moved())
             if len(self._records.partitions()) == self._topics.partitions(self._commands):
                 due = [self._reader.read(raw.encode()) for raw in self._memory.due(self._clock.now())]
                 self._serve(due, held)

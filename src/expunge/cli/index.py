@@ -174,7 +174,7 @@ def _print_outcome(expunge: Installation, before: Offsets, began: datetime, wait
     """Say what became of what was published; whether nothing of it was set aside."""
     clock, waiter, ends = SystemClock(), threading.Event(), expunge.topics.end_offsets()
     until = clock.seconds() + wait
-    while not reached(expunge.topics.applied(), ends):
+    while not reached(expunge.progress.applied(), ends):
         if clock.seconds() >= until:
             say_error("the indexers have not read all of it yet: `expunge doctor` says what is wrong")
             return not wait

@@ -5,12 +5,14 @@ See design: "Three fates of a message".
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 import orjson
 
 from expunge.domain.admission.door import Door
 from expunge.domain.aggregates.decision import SetAside
+from expunge.domain.continuity import Place as Continued
 from expunge.domain.digest import name
 from expunge.domain.events import EARLIEST, Event, Outgoing, Record, decode
 from expunge.domain.limits import MAX_DEAD_LETTER_BYTES
@@ -111,6 +113,25 @@ class DeadLetters:
             data=said.data(),
         )
         return Outgoing("dead-letters", content, event)
+
+
+SKIPPED = "skipped"
+"""Said of what was set aside for a case that a person let go on without it: it was never handled on its own."""
+
+
+def poisoned(letters: Iterable[Record], role: str, prefix: str) -> Iterator[tuple[Continued, int, str]]:
+    """What a role has set aside unread, as dead letters tell: place, offset, and why.
+
+    Whoever handles again what its store has forgotten must set the same aside, or it decides otherwise than before.
+    """
+    for letter in letters:
+        try:
+            said = decode(letter, max_bytes=2 * MAX_DEAD_LETTER_BYTES).data
+            mine = said["role"] == role and said["reason"] == POISON and said["where"] != SKIPPED
+            if mine and said["offset"] >= 0:
+                yield (said["topic"].removeprefix(prefix), said["partition"]), said["offset"], said["where"]
+        except (InvalidMessage, KeyError, TypeError, AttributeError):  # nobody else is meant to write there
+            continue
 
 
 def froze(record: Record, topic: str, reason: str, place: Place, source: str) -> list[Outgoing]:

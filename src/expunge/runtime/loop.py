@@ -1,6 +1,7 @@
 """The one loop that serves every role, in this order and no other (design: "No deletion is lost").
 
-    poll -> decode -> read state -> decide -> produce, flush, check every future -> write state -> commit offsets
+    compare and begin -> poll -> decode -> read state -> decide -> produce, flush, check every future -> write state
+    -> say in the store how far it reaches -> commit offsets
 
 Outputs are durable before state says so, and state before the offset does: a crash anywhere causes repetition, never
 loss. Offsets are committed a few times a second: what a crash repeats is a moment more, and a message that comes alone
@@ -15,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
@@ -23,9 +24,11 @@ from typing import Protocol
 import structlog
 
 from expunge.domain.backoff import doubled
+from expunge.domain.continuity import Place, Reached
 from expunge.domain.events import Outgoing, Record, is_ahead
 from expunge.errors import ConfigurationError, Fenced, Unavailable, Wedged
-from expunge.ports import Metrics, Refused, Result, Role, Source, Suspects, Waiter
+from expunge.ports import Metrics, Refused, Result, Role, Suspects, Waiter
+from expunge.ports.logs import Source
 from expunge.runtime.outage import Outage
 from expunge.runtime.suspicion import Suspicion
 
@@ -60,6 +63,19 @@ class Clock(Protocol):
         """Seconds that only go forward."""
 
 
+class Begun(Protocol):
+    """Which partitions are begun, and where: see `runtime.continuity.Continuity`."""
+
+    def settle(self) -> None:
+        """Begin what can be begun."""
+
+    def admitted(self, batch: Sequence[Record]) -> list[Record]:
+        """Of what was handed over, what is to be handled."""
+
+    def cover(self, moved: Mapping[Place, Reached]) -> None:
+        """Say in the store how far it reaches."""
+
+
 class Loop:
     """One role's loop."""
 
@@ -72,16 +88,19 @@ class Loop:
         metrics: Metrics,
         suspects: Suspects,
         waiter: Waiter,
+        begun: Begun,
         commit_seconds: float = COMMIT_SECONDS,
     ) -> None:
         self._role, self._source, self._sink, self._clock, self._metrics = role, source, sink, clock, metrics
         self._suspicion, self._waiter = Suspicion(suspects, role.topics), waiter
-        self._outage = Outage(role.name, clock, metrics)
+        self._outage, self._begun = Outage(role.name, clock, metrics), begun
         self._ticked = 0.0
         self._commit_seconds, self._committed_at, self._commits_at_once = commit_seconds, -math.inf, False
         self._handled: dict[tuple[str, int], Record] = {}
         """The last record of each partition that was handled and is not committed."""
         self._said: set[tuple[str, ...]] = set()
+        self._waits_at: Place | None = None
+        """Where the last record lies that could not be handled yet."""
 
     def run(self, stopping: Callable[[], bool]) -> None:
         """Turn until told to stop; the batch under way is finished first."""
@@ -100,7 +119,8 @@ class Loop:
         """One batch, or one wait for a batch; then what is due."""
         batch: list[Record] = []
         try:
-            batch = self._source.poll(self._patience())
+            self._begun.settle()
+            batch = self.ordered(self._begun.admitted(self._source.poll(self._patience())))
             started = self._clock.seconds()
             taken = self._handle(batch) if batch else 0
             if batch:
@@ -127,7 +147,9 @@ class Loop:
         now = self._clock.seconds()
         if now - self._committed_at < self._commit_seconds and not (at_once or self._commits_at_once):
             return
-        self._source.commit()
+        if moved := self._source.moved():
+            self._begun.cover(moved)
+            self._source.commit(moved)
         passed, self._handled = list(self._handled.values()), {}
         self._committed_at, self._commits_at_once = now, False
         self._suspicion.passed(passed)
@@ -135,13 +157,21 @@ class Loop:
     def _handle(self, batch: Sequence[Record]) -> int:
         """Handle a batch part by part, or as much of it as the role takes; how many records that was.
 
-        What was handled apart is committed before anything else is: a death behind it must not bring it back.
+        What was handled apart is committed before anything else is: a death behind it must not bring it back. What was
+        handled before something that cannot be handled yet stays so.
         """
         done = 0
         while done < len(batch):
             part = self._next_part(batch[done:])
             apart = self._is_apart(part[0])
-            taken = self._handle_part(part)
+            try:
+                taken = self._handle_part(part)
+            except Unavailable:
+                self._waits_at = (part[0].topic, part[0].partition)
+                if not done:
+                    raise
+                self._source.rewind(batch[done:])
+                break
             done += taken
             self._commits_at_once = self._commits_at_once or apart
             if taken < len(part) or (apart and done < len(batch)):
@@ -149,10 +179,18 @@ class Loop:
                 break
         return done
 
+    def ordered(self, batch: Sequence[Record]) -> list[Record]:
+        """Those behind which something could not be handled come last: it may wait for what others lead to."""
+        return sorted(batch, key=lambda record: (record.topic, record.partition) == self._waits_at)
+
     def _next_part(self, batch: Sequence[Record]) -> Sequence[Record]:
-        """The records to handle together: all up to the first that is handled alone, or that one."""
+        """The records to handle together: all up to the first that is handled alone, or that one.
+
+        They are fewer with every failure: what one of them needs may be what another one leads to.
+        """
         alone = (at for at, record in enumerate(batch) if self._is_apart(record))
-        return batch[: max(1, next(alone, len(batch)))]
+        most = len(batch) >> self._outage.failures
+        return batch[: max(1, min(most, next(alone, len(batch))))]
 
     def _is_apart(self, record: Record) -> bool:
         return bool(record.unreadable or self._suspicion.of(record)) or self._is_ahead(record)
@@ -226,12 +264,11 @@ class Loop:
         self._ticked = now
 
     def _read_again(self, batch: Sequence[Record]) -> None:
-        for record in batch:  # with what was handled of that partition since the last commit
-            self._handled.pop((record.topic, record.partition), None)
-        try:
-            self._source.rewind_to_committed(batch)
-        except Unavailable as error:
-            self._pause(batch, error)  # from the batch's start: what its owner has handled meanwhile changes nothing
+        """From where all who remember say: another process may have gone on, or the store is not what it was."""
+        places = {(record.topic, record.partition) for record in batch}
+        for place in places:  # with what was handled there since the last commit
+            self._handled.pop(place, None)
+        self._source.stop(places)
 
     def _pause(self, batch: Sequence[Record], error: Unavailable) -> None:
         """Back to the start of the batch, and a rest that grows with every failure (full jitter)."""

@@ -24,6 +24,7 @@ OUTLETS: dict[str, type[BaseModel]] = {
     STATED: AssetStated,
     SUPPRESSION_SET: SuppressionSet,
     ledger.SEVERAL: ledger.LedgerFacts,
+    ledger.LOSS: ledger.LossAcknowledged,
     **{kind: ledger.LedgerFact[fact] for kind, fact in ledger.FACTS.items()},  # type: ignore[valid-type]
 }
 """Event type -> data."""

@@ -17,7 +17,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are me
 )
 
 from expunge.adapters.confluent.client import BOOTSTRAP_SECONDS, CALL_SECONDS, KAFKA, common, made, translated
-from expunge.adapters.topics import ClusterTopics, Found, Place, Spec
+from expunge.adapters.records import recalled
+from expunge.adapters.topics import ClusterTopics, Found, Spec
+from expunge.domain.continuity import Place, Reached
 from expunge.domain.topics import Topic
 from expunge.errors import Unavailable
 
@@ -124,14 +126,19 @@ class ConfluentTopics(ClusterTopics):
                     break
         return {(at.topic, at.partition): Found(each.offset, each.timestamp) for at, each in answers.items()}
 
-    def committed(self, group: str) -> dict[Place, int]:
+    def committed(self, group: str) -> dict[Place, Reached] | None:
         """See `ClusterTopics.committed`."""
         with self._asking("say what was committed") as client:
             asked = [ConsumerGroupTopicPartitions(group)]
             answer = client.list_consumer_group_offsets(asked, request_timeout=CALL_SECONDS)[group]
             found = _unless_no_coordinator(answer)
-        places = found.topic_partitions if found is not None else ()
-        return {(each.topic, each.partition): each.offset for each in places if each.offset >= 0}
+        if found is None:
+            return None
+        return {
+            (each.topic, each.partition): recalled(each.offset, each.metadata)
+            for each in found.topic_partitions
+            if each.offset >= 0
+        }
 
     def close(self) -> None:
         """See `ClusterTopics.close`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -26,12 +26,13 @@ from expunge.adapters.confluent.client import (
     name_of,
     translated,
 )
-from expunge.adapters.records import Portion, first_offsets, moment
-from expunge.adapters.topics import Place
+from expunge.adapters.records import Last, Portion, first_offsets, moment, reached, remembered
+from expunge.domain.continuity import Place, Reached
 from expunge.domain.events import Position, Record, millis
 from expunge.errors import ConfigurationError, Unavailable
 
 SHORT_SECONDS = 0.2
+RESET = KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001
 END = KafkaError._PARTITION_EOF  # noqa: SLF001 - so are the names of local errors spelled
 BROKEN = frozenset(
     {
@@ -45,7 +46,7 @@ BROKEN = frozenset(
 
 
 class ConfluentRecords:
-    """The records of a role's partitions. See `ports.Source` for what each method promises."""
+    """The records of a role's partitions. See `ports.logs.Source` for what each method promises."""
 
     def __init__(
         self,
@@ -58,8 +59,9 @@ class ConfluentRecords:
         max_records: int,
         session_timeout_ms: int,
         client_id: str = "",
+        begins: bool = False,
     ) -> None:
-        self._prefix = prefix
+        self._prefix, self._begins = prefix, begins
         self._topics = [prefix + topic for topic in topics]
         self._silence = 2 * session_timeout_ms / 1000
         self._portion = Portion(max_records)
@@ -69,7 +71,7 @@ class ConfluentRecords:
             "enable.auto.offset.store": False,
             "enable.partition.eof": True,
             "isolation.level": "read_committed",
-            "auto.offset.reset": "earliest",
+            "auto.offset.reset": "earliest" if begins else "error",
             "partition.assignment.strategy": "cooperative-sticky",
             "max.poll.interval.ms": 300_000,
             "session.timeout.ms": session_timeout_ms,
@@ -90,6 +92,9 @@ class ConfluentRecords:
         """When the coordinator of the group last answered a member of it; below zero: it has not yet."""
         self._positions: dict[Place, int] = {}
         self._committed: dict[Place, int] = {}
+        self._fresh: set[Place] = set()
+        self._last: dict[Place, Last] = {}
+        """The last record of each partition that was handed over."""
         self._refusal: KafkaError | None = None
         """Why the last commit was refused."""
         self.revocations = 0
@@ -109,22 +114,31 @@ class ConfluentRecords:
                     raise
             self._consumer, self._joined_at, self._answered_at = consumer, time.monotonic(), -1.0
             self._positions, self._committed, self._refusal = {}, {}, None
+            self._fresh, self._last = set(), {}
         return self._consumer
 
     def _given(self, consumer: Any, places: Sequence[Any]) -> None:
         """Partitions that are this member's from now on.
 
-        One that was taken away while it was paused would come back paused, and be read by nobody.
+        One that was taken away while it was paused would come back paused, and be read by nobody. What is not to be
+        read yet begins somewhere, for the library would look for where, and it is paused.
         """
-        consumer.incremental_assign(list(places))
-        consumer.resume(list(places))
+        if self._begins:
+            consumer.incremental_assign(list(places))
+            consumer.resume(list(places))
+        else:
+            somewhere = [TopicPartition(each.topic, each.partition, 0) for each in places]
+            consumer.incremental_assign(somewhere)
+            consumer.pause(somewhere)
+            self._fresh |= {(each.topic, each.partition) for each in places}
 
     def _taken(self, consumer: Any, places: Sequence[Any]) -> None:
         """Partitions that are another's from now on."""
         self.revocations += bool(places)
         for each in places:
-            self._positions.pop((each.topic, each.partition), None)
+            self._forget((each.topic, each.partition))
             self._committed.pop((each.topic, each.partition), None)
+            self._fresh.discard((each.topic, each.partition))
         consumer.incremental_unassign(list(places))
 
     def _told(self, raw: str) -> None:
@@ -146,7 +160,7 @@ class ConfluentRecords:
             consumer.close()
 
     def poll(self, seconds: float) -> list[Record]:
-        """See `ports.Source.poll`."""
+        """See `ports.logs.Source.poll`."""
         batch = self._polled(seconds)
         self._portion.follow(batch)
         return batch
@@ -179,9 +193,16 @@ class ConfluentRecords:
 
     def _taken_in(self, message: Any) -> list[Record]:
         error, place = message.error(), (message.topic(), message.partition())
+        if place in self._fresh:  # it was on its way when the partition was stopped
+            return []
         if error is None:
+            record = as_record(message, self._prefix)
             self._positions[place] = message.offset() + 1
-            return [as_record(message, self._prefix)]
+            self._last[place] = Last(record.position, millis(record.appended_at))
+            return [record]
+        if error.code() == RESET:  # what lay there is gone: nobody but whoever compares says where to go on
+            self._hold_back({place})
+            return []
         if error.code() == END:
             self._positions[place] = message.offset()
             return []
@@ -195,24 +216,73 @@ class ConfluentRecords:
         return time.monotonic() - max(self._answered_at, self._joined_at)
 
     def partitions(self) -> list[int]:
-        """See `ports.Source.partitions`."""
+        """See `ports.logs.Source.partitions`."""
         return sorted({partition for _, partition in self._held()})
 
     def _held(self) -> set[Place]:
+        """What is this member's and was begun."""
         if self._consumer is None:
             return set()
-        return {(each.topic, each.partition) for each in self._consumer.assignment()}
+        return {(each.topic, each.partition) for each in self._consumer.assignment()} - self._fresh
 
-    def commit(self) -> None:
-        """See `ports.Source.commit`."""
+    def fresh(self) -> list[Place]:
+        """See `ports.logs.Source.fresh`."""
+        return [(topic.removeprefix(self._prefix), number) for topic, number in sorted(self._fresh)]
+
+    def begin(self, place: Place, offset: int) -> None:
+        """See `ports.logs.Source.begin`."""
+        named = (self._prefix + place[0], place[1])
+        if named not in self._fresh:
+            return
+        try:
+            with translated("begin a partition"):
+                self._consumer.incremental_unassign([TopicPartition(*named)])
+                self._consumer.incremental_assign([TopicPartition(*named, offset)])
+                self._consumer.resume([TopicPartition(*named)])
+        except (Unavailable, ConfigurationError):
+            self._drop()  # another one is given its partitions anew
+            raise
+        self._fresh.discard(named)
+        self._committed.pop(named, None)
+        self._last.pop(named, None)
+        self._positions[named] = offset
+
+    def stop(self, places: Collection[Place] | None = None) -> None:
+        """See `ports.logs.Source.stop`."""
+        named = None if places is None else {(self._prefix + topic, number) for topic, number in places}
+        self._hold_back(self._held() if named is None else named & self._held())
+
+    def _hold_back(self, places: Collection[Place]) -> None:
+        if places:
+            self._consumer.pause([TopicPartition(*place) for place in places])
+        for place in places:
+            self._forget(place)
+        self._fresh |= set(places)
+
+    def _forget(self, place: Place) -> None:
+        self._positions.pop(place, None)
+        self._last.pop(place, None)
+
+    def moved(self) -> dict[Place, Reached]:
+        """See `ports.logs.Source.moved`."""
+        held = self._held()
+        return {
+            (place[0].removeprefix(self._prefix), place[1]): reached(at, self._last.get(place))
+            for place, at in self._positions.items()
+            if place in held and self._committed.get(place) != at
+        }
+
+    def commit(self, moved: Mapping[Place, Reached]) -> None:
+        """See `ports.logs.Source.commit`."""
         failed, self._refusal = self._refusal, None
         if failed is not None:
             raise failure(failed, "commit offsets")
-        with translated("commit offsets"):
-            held = self._held()
-            moved = {at: n for at, n in self._positions.items() if at in held and self._committed.get(at) != n}
-            if moved:
-                offsets = [TopicPartition(topic, number, offset) for (topic, number), offset in moved.items()]
+        if moved:
+            with translated("commit offsets"):
+                offsets = [
+                    TopicPartition(self._prefix + topic, number, at.next, metadata=remembered(at))
+                    for (topic, number), at in moved.items()
+                ]
                 self._consumer.commit(offsets=offsets)
 
     def _answered(self, error: KafkaError | None, places: Sequence[Any]) -> None:
@@ -221,7 +291,7 @@ class ConfluentRecords:
         self._committed |= {(each.topic, each.partition): each.offset for each in places if each.error is None}
 
     def rewind(self, batch: Sequence[Record]) -> None:
-        """See `ports.Source.rewind`."""
+        """See `ports.logs.Source.rewind`."""
         held = self._held()
         try:
             with translated("go back"):
@@ -234,12 +304,12 @@ class ConfluentRecords:
 
     def _seek(self, place: Place, offset: int) -> None:
         self._consumer.seek(TopicPartition(*place, offset))
-        self._positions.pop(place, None)
+        self._forget(place)
         if offset >= 0:
             self._positions[place] = offset
 
     def rewind_to_committed(self, batch: Sequence[Record]) -> None:
-        """See `ports.Source.rewind_to_committed`."""
+        """See `ports.logs.Source.rewind_to_committed`."""
         places = {(self._prefix + record.topic, record.partition) for record in batch} & self._held()
         with translated("say what was committed"):
             asked = [TopicPartition(*place) for place in sorted(places)]
@@ -250,7 +320,7 @@ class ConfluentRecords:
                 self._committed.pop(place, None)
 
     def rest(self, seconds: float) -> None:
-        """See `ports.Source.rest`."""
+        """See `ports.logs.Source.rest`."""
         if self._consumer is None:
             return
         with translated("keep the group together"):

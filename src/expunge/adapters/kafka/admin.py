@@ -17,7 +17,9 @@ from kafka.errors import (
 )
 
 from expunge.adapters.kafka.client import common, connected, translated
-from expunge.adapters.topics import ClusterTopics, Found, Place, Spec
+from expunge.adapters.records import recalled
+from expunge.adapters.topics import ClusterTopics, Found, Spec
+from expunge.domain.continuity import Place, Reached
 from expunge.domain.topics import Topic
 
 CALL_MS = 10_000
@@ -110,14 +112,18 @@ class KafkaTopics(ClusterTopics):
             for place, each in found.items()
         }
 
-    def committed(self, group: str) -> dict[Place, int]:
+    def committed(self, group: str) -> dict[Place, Reached] | None:
         """See `ClusterTopics.committed`."""
         with self._asking("say what was committed") as client:
             try:
                 found = client.list_group_offsets(group)[group]
             except NO_COORDINATOR:
-                return {}
-        return {(place.topic, place.partition): entry.offset for place, entry in found.items() if entry.offset >= 0}
+                return None
+        return {
+            (place.topic, place.partition): recalled(entry.offset, entry.metadata)
+            for place, entry in found.items()
+            if entry.offset >= 0
+        }
 
     def close(self) -> None:
         """See `ClusterTopics.close`."""

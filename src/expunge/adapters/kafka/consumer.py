@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import structlog
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-from kafka.errors import IllegalStateError, KafkaError
+from kafka.errors import IllegalStateError, KafkaError, OffsetOutOfRangeError
 from kafka.structs import OffsetAndMetadata
 
 from expunge.adapters.kafka.client import common, connected, translated
 from expunge.adapters.kafka.records import Broken, install
-from expunge.adapters.records import Portion, first_offsets, moment
+from expunge.adapters.records import Last, Portion, first_offsets, moment, reached, remembered
+from expunge.domain.continuity import Place, Reached
 from expunge.domain.events import Position, Record, millis
 
 CALL_MS = 5_000
@@ -28,7 +29,7 @@ log = structlog.get_logger()
 
 
 class KafkaRecords:
-    """The records of a role's partitions. See `ports.Source` for what each method promises."""
+    """The records of a role's partitions. See `ports.logs.Source` for what each method promises."""
 
     def __init__(
         self,
@@ -41,10 +42,14 @@ class KafkaRecords:
         max_records: int,
         session_timeout_ms: int,
         client_id: str = "",
+        begins: bool = False,
     ) -> None:
-        self._prefix = prefix
+        self._prefix, self._begins = prefix, begins
         self._topics = [prefix + topic for topic in topics]
         self._committed: dict[TopicPartition, int] = {}
+        self._fresh: set[TopicPartition] = set()
+        self._last: dict[TopicPartition, Last] = {}
+        """The last record of each partition that was handed over."""
         self._silence = 2 * session_timeout_ms / 1000
         heartbeat_ms = max(1000, session_timeout_ms // 4)
         self._late = heartbeat_ms / 1000 + QUIET_WAIT
@@ -53,7 +58,7 @@ class KafkaRecords:
             "group_id": prefix + group,
             "enable_auto_commit": False,
             "isolation_level": "read_committed",
-            "auto_offset_reset": "earliest",
+            "auto_offset_reset": "earliest" if begins else "none",
             "partition_assignment_strategy": [CooperativeStickyAssignor],
             "max_poll_interval_ms": 300_000,
             "session_timeout_ms": session_timeout_ms,
@@ -86,7 +91,8 @@ class KafkaRecords:
                 except BaseException:
                     _closed(consumer)
                     raise
-            self._consumer, self._joined_at, self._committed = consumer, time.monotonic(), {}
+            self._consumer, self._joined_at = consumer, time.monotonic()
+            self._committed, self._fresh, self._last = {}, set(), {}
         return self._consumer
 
     def _drop(self) -> None:
@@ -110,7 +116,7 @@ class KafkaRecords:
             self._drop()
 
     def poll(self, seconds: float) -> list[Record]:
-        """See `ports.Source.poll`."""
+        """See `ports.logs.Source.poll`."""
         self._watch()
         with translated("hand over records"):
             try:
@@ -118,6 +124,7 @@ class KafkaRecords:
             except IllegalStateError:
                 self._drop()  # whatever brought it into this state, no poll of it will ever be better
                 raise
+        self._last |= {each: _last(records[-1]) for each, records in polled.items() if records}
         batch = [self._record(record) for records in polled.values() for record in records]
         self._portion.follow(batch)
         return batch
@@ -131,7 +138,11 @@ class KafkaRecords:
         member = self._member
         quiet = self.silent_seconds() >= self._late
         wait_ms = 0 if quiet else int(seconds * 1000)
-        polled: dict[Any, list[Any]] = member.poll(timeout_ms=wait_ms, max_records=self._portion.records)
+        try:
+            polled: dict[Any, list[Any]] = member.poll(timeout_ms=wait_ms, max_records=self._portion.records)
+        except OffsetOutOfRangeError as error:  # what lay there is gone: whoever compares says where to go on
+            self._hold_back(set(error.args[0]) & member.assignment())
+            return {}
         if quiet and not polled:
             time.sleep(min(seconds, QUIET_WAIT))
         return polled
@@ -147,34 +158,84 @@ class KafkaRecords:
         return as_record(record, self._prefix)
 
     def partitions(self) -> list[int]:
-        """See `ports.Source.partitions`."""
+        """See `ports.logs.Source.partitions`."""
         return sorted({each.partition for each in self._held()})
 
     def _held(self) -> set[TopicPartition]:
-        return self._consumer.assignment() if self._consumer is not None else set()
+        """What is this member's and was begun."""
+        return self._consumer.assignment() - self._fresh if self._consumer is not None else set()
 
-    def commit(self) -> None:
-        """See `ports.Source.commit`: the positions, not last record + 1 (rule "applied")."""
-        with translated("commit offsets"):
-            held = self._held()
-            positions = {each: self._consumer.position(each, timeout_ms=CALL_MS) for each in held}
-            moved = {tp: at for tp, at in positions.items() if at is not None and self._committed.get(tp) != at}
-            if moved:
-                self._consumer.commit(
-                    {each: OffsetAndMetadata(at, "", -1) for each, at in moved.items()}, timeout_ms=CALL_MS
-                )
-            self._committed = {tp: at for tp, at in positions.items() if at is not None}
+    def fresh(self) -> list[Place]:
+        """See `ports.logs.Source.fresh`."""
+        return [(each.topic.removeprefix(self._prefix), each.partition) for each in sorted(self._fresh)]
+
+    def begin(self, place: Place, offset: int) -> None:
+        """See `ports.logs.Source.begin`."""
+        partition = TopicPartition(self._prefix + place[0], place[1])
+        if partition in self._fresh and partition in self._consumer.assignment():
+            with translated("begin a partition"):
+                self._consumer.seek(partition, offset)
+                self._consumer.resume(partition)
+            self._fresh.discard(partition)
+            self._committed.pop(partition, None)
+            self._last.pop(partition, None)
+
+    def stop(self, places: Collection[Place] | None = None) -> None:
+        """See `ports.logs.Source.stop`."""
+        named = None if places is None else {TopicPartition(self._prefix + topic, number) for topic, number in places}
+        self._hold_back(self._held() if named is None else named & self._held())
+
+    def _hold_back(self, partitions: Collection[TopicPartition]) -> None:
+        """Read nothing of partitions. They get a position, for the library would ask for one and raise otherwise."""
+        for each in partitions:
+            self._consumer.seek(each, 0)
+        if partitions:
+            self._consumer.pause(*partitions)
+        self._fresh |= set(partitions)
+
+    def given(self, partitions: Collection[TopicPartition]) -> None:
+        """Partitions are this member's from now on."""
+        if not self._begins:
+            self._hold_back(partitions)
+
+    def taken(self, partitions: Collection[TopicPartition]) -> None:
+        """Partitions are another's from now on."""
+        self.revocations += bool(partitions)
+        self._fresh -= set(partitions)
+        for each in partitions:
+            self._last.pop(each, None)
+            self._committed.pop(each, None)
+
+    def moved(self) -> dict[Place, Reached]:
+        """See `ports.logs.Source.moved`: the positions, not last record + 1 (rule "applied")."""
+        with translated("say how far it is"):
+            positions = {each: self._consumer.position(each, timeout_ms=CALL_MS) for each in self._held()}
+        return {
+            (each.topic.removeprefix(self._prefix), each.partition): reached(at, self._last.get(each))
+            for each, at in positions.items()
+            if at is not None and self._committed.get(each) != at
+        }
+
+    def commit(self, moved: Mapping[Place, Reached]) -> None:
+        """See `ports.logs.Source.commit`."""
+        said = {TopicPartition(self._prefix + topic, number): each for (topic, number), each in moved.items()}
+        if said:
+            with translated("commit offsets"):
+                offsets = {place: OffsetAndMetadata(at.next, remembered(at), -1) for place, at in said.items()}
+                self._consumer.commit(offsets, timeout_ms=CALL_MS)
+            self._committed |= {place: at.next for place, at in said.items()}
 
     def rewind(self, batch: Sequence[Record]) -> None:
-        """See `ports.Source.rewind`."""
+        """See `ports.logs.Source.rewind`."""
         held = self._held()
         for place, offset in first_offsets(batch, self._prefix).items():
             partition = TopicPartition(*place)
             if partition in held:
                 self._consumer.seek(partition, offset)
+                self._last.pop(partition, None)
 
     def rewind_to_committed(self, batch: Sequence[Record]) -> None:
-        """See `ports.Source.rewind_to_committed`."""
+        """See `ports.logs.Source.rewind_to_committed`."""
         with translated("say what was committed"):
             for topic, number in {(record.topic, record.partition) for record in batch}:
                 partition = TopicPartition(self._prefix + topic, number)
@@ -185,9 +246,10 @@ class KafkaRecords:
                     else:
                         self._consumer.seek(partition, offset)
                     self._committed.pop(partition, None)
+                    self._last.pop(partition, None)
 
     def rest(self, seconds: float) -> None:
-        """See `ports.Source.rest`."""
+        """See `ports.logs.Source.rest`."""
         held = self._held()
         if self._consumer is None:
             return
@@ -199,7 +261,7 @@ class KafkaRecords:
                 # Partitions that were assigned just now are not paused yet: what they handed over is read again.
                 self.rewind([self._record(record) for records in polled.values() for record in records])
             finally:
-                paused = self._consumer.paused()
+                paused = self._consumer.paused() - self._fresh
                 if paused:
                     self._consumer.resume(*paused)
 
@@ -209,27 +271,36 @@ class KafkaRecords:
 
 
 class _Revocations(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Counts what is taken away from a member."""
+    """Tells a member what is its own."""
 
     def __init__(self, records: KafkaRecords) -> None:
         self._records = records
 
     def on_partitions_assigned(self, assigned: Any) -> None:
         """See the library."""
+        self._records.given(assigned)
 
     def on_partitions_revoked(self, revoked: Any) -> None:
         """See the library."""
-        self._records.revocations += bool(revoked)
+        self._records.taken(revoked)
 
     def on_partitions_lost(self, lost: Any) -> None:
         """See the library."""
-        self._records.revocations += bool(lost)
+        self._records.taken(lost)
 
 
 def _closed(consumer: Any) -> None:
     """Close a consumer in a bounded time, whether or not anybody answers."""
     with contextlib.suppress(KafkaError, OSError, TimeoutError, RuntimeError):
         consumer.close(autocommit=False, timeout_ms=CLOSE_MS)
+
+
+def _position(record: Any) -> Position:
+    return Position(record.leader_epoch if record.leader_epoch is not None else -1, record.offset)
+
+
+def _last(record: Any) -> Last:
+    return Last(_position(record), record.timestamp)
 
 
 def as_record(record: Any, prefix: str) -> Record:
@@ -240,7 +311,7 @@ def as_record(record: Any, prefix: str) -> Record:
     return Record(
         topic=record.topic.removeprefix(prefix),
         partition=record.partition,
-        position=Position(record.leader_epoch if record.leader_epoch is not None else -1, record.offset),
+        position=_position(record),
         appended_at=moment(record.timestamp),
         key=record.key,
         value=record.value,

@@ -19,7 +19,7 @@ from expunge.ports import Refused
 
 CLOSE_SECONDS = 5
 LINGER_MS = 100
-"""Longer than a wave takes to be handed over: each is flushed, and what left before that would only be more requests."""
+"""Longer than a wave takes to be handed over: each is flushed, and what left before that would be more requests."""
 
 
 class KafkaSender(Publishing):

@@ -13,12 +13,14 @@ from expunge.domain.aggregates.rate import Rate
 from expunge.domain.aggregates.retraining.state import Retraining
 from expunge.domain.aggregates.standing.state import Standing
 from expunge.domain.aggregates.suppression import Suppression
+from expunge.domain.continuity import Place
 from expunge.domain.digest import digest, name
 from expunge.domain.events import Position, Record
 from expunge.domain.planning.chunks import Chunk
 from expunge.domain.planning.policy.rules import Policy
 from expunge.errors import Fenced, Unavailable
 from expunge.ports import Batch, GaugeName, MetricName, Offsets, PartitionReader, Suspect, TimerKey, Wanted
+from expunge.ports.logs import Loss, Word
 from expunge.wire.cases.case import Root
 
 
@@ -244,6 +246,35 @@ class MemoryMetrics:
     def gauge(self, name: GaugeName, value: float, *, label: str = "") -> None:
         """See `ports.Metrics.gauge`."""
         self.gauges[name, label] = value
+
+
+class MemoryLosses:
+    """Partitions that stand still."""
+
+    def __init__(self) -> None:
+        self.places: dict[Place, Loss] = {}
+        self.words: dict[Place, Word] = {}
+
+    def note(self, place: Place, loss: Loss) -> None:
+        """See `ports.logs.Losses.note`."""
+        self.places[place] = loss
+
+    def known(self) -> dict[Place, Loss]:
+        """See `ports.logs.Losses.known`."""
+        return dict(self.places)
+
+    def acknowledge(self, place: Place, word: Word) -> None:
+        """See `ports.logs.Losses.acknowledge`."""
+        self.words[place] = word
+
+    def word(self, place: Place) -> Word | None:
+        """See `ports.logs.Losses.word`."""
+        return self.words.get(place)
+
+    def settled(self, place: Place) -> None:
+        """See `ports.logs.Losses.settled`."""
+        self.places.pop(place, None)
+        self.words.pop(place, None)
 
 
 class MemorySuspects:

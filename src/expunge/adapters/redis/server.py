@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
+from redis.utils import str_if_bytes
 
 from expunge.domain.digest import hidden
 from expunge.errors import ConfigurationError, Fenced, Unavailable
@@ -23,7 +25,7 @@ REDIS = "Redis"
 TAGS = 256
 NO_INDEX = "run `expunge topics create` on a new installation; restore Redis from its backup if the topics hold data"
 FORMAT = "3"
-PLAIN = frozenset({"read", "load", "commit"})
+PLAIN = frozenset({"read", "load", "commit", "cover", "covered"})
 """Scripts that know nothing of how the index is laid out."""
 SCRIPTS = (
     "put",
@@ -42,8 +44,12 @@ SCRIPTS = (
     "watch",
     "read",
     "load",
+    "cover",
+    "covered",
 )
 _PASSING = ("LOADING", "BUSY", "READONLY", "OOM", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "MISCONF", "NOREPLICAS")
+REPLACED = "REPLACED the server of this address is another process than before"
+"""What this process says to itself where it has connected to a server that may have forgotten something."""
 SOCKET_SECONDS = 5
 CALLS_PER_TRIP = 256
 READS_PER_CALL = 500
@@ -69,6 +75,9 @@ def translated() -> Iterator[None]:
         text = str(error)
         if "EPOCH the sentinel" in text:
             text = "Redis has forgotten part of the index (no sentinel of this epoch): rebuild"
+            raise Unavailable(text, server=REDIS) from error
+        if text == REPLACED:
+            text = "Redis is another one than before, or was started anew: what it holds is compared first"
             raise Unavailable(text, server=REDIS) from error
         if "LEASE this process" in text:
             raise Fenced("this process was last a member of its group too long ago to mark") from error
@@ -98,6 +107,8 @@ class Meta:
     epoch: str
     layout: str
     """Which version of the keys' encodings this is; see FORMAT."""
+    covers: bool = False
+    """Whether it was said from the first write on how far what stands here reaches; 0.1 did not say so."""
 
 
 class Server:
@@ -110,9 +121,15 @@ class Server:
                 socket_timeout=SOCKET_SECONDS,
                 socket_connect_timeout=SOCKET_SECONDS,
                 retry=Retry(ExponentialBackoff(cap=1, base=0.05), 3),
+                redis_connect_func=self._greet,
             )
         except ValueError:  # whose text may hold the password
             raise ConfigurationError("redis.url is no address of a Redis: redis://HOST:PORT/0, or rediss://") from None
+        self.replaced = 0
+        """How often a server was found to be another process than before. It loses what it had not written down then,
+        and the connection breaks: nothing is forgotten on one that goes on."""
+        self._processes: dict[str, str] = {}
+        self._greeting = threading.Lock()
         self._prefix = prefix.encode()
         self._sentinels = [self.key(tag, "sentinel") for tag in range(TAGS)]
         self._ahead = ThreadPoolExecutor(max_workers=1, thread_name_prefix="redis")
@@ -121,6 +138,27 @@ class Server:
         heads = {name: sentinels if name in PLAIN else sentinels + prelude for name in SCRIPTS}
         self._sources = {name: head + (folder / f"{name}.lua").read_text() for name, head in heads.items()}
         self._shas = {name: hashlib.sha1(text.encode()).hexdigest() for name, text in self._sources.items()}  # noqa: S324 - Redis names scripts so
+
+    def _greet(self, connection: Any) -> None:
+        """A new connection: to the process that was there before, or the first one that finds another says so.
+
+        Raises:
+            redis.ResponseError: it is another; see `translated`.
+        """
+        connection.on_connect()
+        connection.send_command("INFO", "server")
+        try:
+            said = str_if_bytes(connection.read_response())
+        except redis.exceptions.NoPermissionError:  # nobody can tell then (docs/recovery.md)
+            return
+        process = next((line for line in said.splitlines() if line.startswith("run_id:")), "")
+        address = connection.repr_pieces()
+        with self._greeting:
+            before = self._processes.get(str(address))
+            self._processes[str(address)] = process
+            if before not in {None, process}:
+                self.replaced += 1
+                raise redis.ResponseError(REPLACED)
 
     @property
     def prefix(self) -> str:
@@ -170,7 +208,13 @@ class Server:
             raw = self.client.hgetall(self.key(0, "meta"))
         if not raw:
             return None
-        return Meta(int(raw[b"buckets"]), raw[b"check"].decode(), raw[b"epoch"].decode(), raw[b"format"].decode())
+        return Meta(
+            int(raw[b"buckets"]),
+            raw[b"check"].decode(),
+            raw[b"epoch"].decode(),
+            raw[b"format"].decode(),
+            b"covers" in raw,
+        )
 
     def now_ms(self) -> int:
         """The store's clock, in milliseconds since 1970."""
@@ -206,7 +250,8 @@ class Server:
                 pipe.hset(self.sentinel(tag), mapping={"epoch": "1"})
             pipe.execute()
             self.client.hset(
-                self.key(0, "meta"), mapping={"format": FORMAT, "buckets": buckets, "check": check, "epoch": "1"}
+                self.key(0, "meta"),
+                mapping={"format": FORMAT, "buckets": buckets, "check": check, "epoch": "1", "covers": "1"},
             )
 
     def run(self, calls: Sequence[Call]) -> list[Any]:

@@ -111,7 +111,7 @@ class Story:
             ends = expunge.topics.end_offsets()["registrations"]
             until = self._clock.seconds() + READY_SECONDS
             total = sum(ends.values())
-            while (done := sum(expunge.topics.applied().get("registrations", {}).values())) < total:
+            while (done := sum(expunge.progress.applied().get("registrations", {}).values())) < total:
                 progress.update(task, completed=len(every) * done / total)
                 if self._clock.seconds() > until:
                     raise ExpungeError(f"the roles do not index: see {self._demo.directory}/logs/roles.log")

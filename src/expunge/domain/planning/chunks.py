@@ -7,7 +7,7 @@ same obligations planned twice are the same chunk (rule "chunks"), and a plan is
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from operator import itemgetter
 from typing import NamedTuple
@@ -297,6 +297,25 @@ def _chunk(case_id: str, lot: Lot, part: list[Obligation], reason: str) -> Chunk
         reason=reason,
         assets=tuple(each.asset for each in part),
         details={at: each.detail for at, each in enumerate(part) if each.detail is not None and reason != TOO_LARGE},
+    )
+
+
+def names_of(chunk: Chunk, key: Callable[[str], bytes]) -> list[bytes]:
+    """The names of a chunk's obligations, as `Cut` has them.
+
+    Of one for which nothing can be commanded, because it would have to say too much, they are not known: the chunk does
+    not say what.
+
+    Args:
+        chunk: the chunk.
+        key: of an asset id.
+    """
+    if chunk.reason in {TOO_LARGE, TOO_MANY_EXCLUSIONS}:
+        return []
+    lot = Lot(**{field: getattr(chunk, field) for field in Lot._fields})
+    return sorted(
+        Obligation(key(asset), asset, chunk.details.get(at), chunk.excluded).name(lot)
+        for at, asset in enumerate(chunk.assets)
     )
 
 

@@ -29,7 +29,7 @@ from expunge.roles.coordinator.retrainings import Retrainings
 from expunge.roles.coordinator.suppressions import Suppressions
 from expunge.roles.coordinator.timers import Timers
 from expunge.roles.coordinator.view import Unheard, View
-from expunge.roles.dead_letters import DeadLetters
+from expunge.roles.dead_letters import SKIPPED, DeadLetters
 from expunge.wire.cases.case import Applied, EmissionRefused, Froze, ThawOn
 from expunge.wire.cases.rate import RateAsked
 from expunge.wire.cases.said import Aggregate, among_rates
@@ -172,7 +172,7 @@ class Coordinator:
         if isinstance(message, ThawSaid) and self._freezer.skips(view, message):
             kept = self._freezer.next(view, message)
             if kept is not None:
-                waves.last.append(self._dead.parked(kept, "skipped"))
+                waves.last.append(self._dead.parked(kept, SKIPPED))
         elif reason:
             self._freezer.stay(view, case_id, reason)
             return

@@ -144,8 +144,12 @@ class Resolver:
     def tick(self, partitions: Sequence[int], now: datetime) -> Sequence[Outgoing]:
         """Nothing is due here. How far the indexers are is asked anew: whoever restores may have set them back."""
         del partitions, now
-        self._applied = {}
+        self.ask_anew()
         return ()
+
+    def ask_anew(self) -> None:
+        """Forget how far the indexers were: the index may be another one."""
+        self._applied = {}
 
     def _ready(self, tasks: Sequence[Task]) -> set[str]:
         """Which tasks' index is complete; the others are looked at once more before they are sent back.

@@ -43,6 +43,7 @@ MetricName = Literal[
 ]
 GaugeName = Literal[
     "waiting_seconds",  # for how long a role has waited for a server that is away; 0: it does not
+    "lost_partitions",  # partitions that stand still because part of their log is gone, by role: an alarm
     "clock_ahead_seconds",  # by how much append times are ahead of this machine's clock: an alarm above 300
 ]
 
@@ -238,34 +239,6 @@ class Index(Protocol):
         """What was added by `exclude`, at most the bound plus one."""
 
 
-class Source(Protocol):
-    """Where a role's records come from."""
-
-    def poll(self, seconds: float) -> list[Record]:
-        """Records that came, at most a batch, waiting up to `seconds`."""
-
-    def partitions(self) -> list[int]:
-        """The partitions that this process holds."""
-
-    def commit(self) -> None:
-        """Commit the position of every partition held, where it has moved."""
-
-    def rewind(self, batch: Sequence[Record]) -> None:
-        """Read a batch again."""
-
-    def rewind_to_committed(self, batch: Sequence[Record]) -> None:
-        """Read the partitions of a batch again from where the group has committed."""
-
-    def rest(self, seconds: float) -> None:
-        """Let time pass without taking records, and stay in the group."""
-
-    def silent_seconds(self) -> float:
-        """How long ago whoever keeps the group together last answered."""
-
-    def close(self) -> None:
-        """Leave the group."""
-
-
 class Tenure(Protocol):
     """How long this process may take its partitions for its own."""
 
@@ -429,7 +402,7 @@ class Progress(Protocol):
         """The ends of the registration inlets now."""
 
     def applied(self) -> Offsets:
-        """The positions that the indexers have committed."""
+        """Up to where everything that lies there stands in the index, as the index itself says."""
 
 
 class Vault(Protocol):
