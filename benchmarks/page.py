@@ -142,7 +142,7 @@ def orders_report(results: dict[str, Any]) -> str:
     for assets in (size for size in ORDERS if f"orders {size}" in results):
         (each,) = results[f"orders {assets}"]
         memory = f"{each['MB resolver']:.0f} MB, {each['MB coordinator']:.0f} MB"
-        moments = f"{each['planned s']:.1f} s | {each['commanded s']:.1f} s | {each['answered s']:.1f} s"
+        moments = f"{each['planned s']:.1f} s | {max(0.0, each['commanded s']):.1f} s | {each['answered s']:.1f} s"
         rows.append(f"| {assets:,} | {moments} | {each['us']:.0f} us | {memory} |")
     return head + "\n".join(rows) + "\n"
 

@@ -66,10 +66,11 @@ def plot_latency(results: Mapping[str, Any], rates: Sequence[int], file: Path) -
                 high = [run["p99 ms"] for run in runs]
                 axes.fill_between(rates, medians, high, color=colour, alpha=0.12)
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.set_xticks(list(rates))
     axes.set_xlabel("everyday requests a second")
-    axes.set_ylabel("milliseconds to the last command (median; shaded up to p99)")
-    axes.set_title("Latency against rate: everything on two cores", loc="left", fontweight="bold")
+    axes.set_ylabel("milliseconds: median, shaded to p99")
+    axes.set_title("From a request to its last command, everything on two cores", loc="left", fontweight="bold")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#dddddd", linewidth=0.6)
     axes.legend(frameon=False)

@@ -290,14 +290,17 @@ class World:
     stores: Callable[[], tuple[Any, Any]] | None = None
     """Makes index and state on a real Redis instead of in memory."""
     committed: dict[tuple[str, str, int], int] = field(default_factory=dict)
+    run: int = 0
+    """Which run of the store this is."""
+    turning: str = ""
+    """The role whose turn it is."""
+    connected: dict[str, int] = field(default_factory=dict)
+    """Role -> the run of the store that its process is connected to."""
+    covered: dict[Place, Reached] = field(default_factory=dict)
+    """How far what stands in the store reaches, as it says itself."""
+    saved: list[Any] | None = None
 
     def __post_init__(self) -> None:
-        self.run, self.turning = 0, ""
-        """Which run of the store this is, and whose turn."""
-        self.connected: dict[str, int] = {}
-        self.covered: dict[Place, Reached] = {}
-        """How far what stands in the store reaches, as it says itself."""
-        self.saved: tuple[Any, ...] | None = None
         self.begun: dict[str, tuple[Seat, Continuity]] = {}
         self.losses = MemoryLosses()
         self.keys = Keys(b"s" * 32)

@@ -12,7 +12,8 @@ import pytest
 
 from expunge.adapters.broker import broker
 from expunge.adapters.system import SystemClock
-from expunge.domain.events import Event, Outgoing, Record
+from expunge.domain.continuity import Log, Reached
+from expunge.domain.events import Event, Outgoing, Record, millis
 from expunge.domain.partition import partition_of
 from expunge.domain.topics import FOR_EVER, Topic
 from expunge.errors import ConfigurationError, Unavailable
@@ -39,8 +40,17 @@ def message(key: str, text: str = "", partition: int | None = None, topic: str =
     return Outgoing(topic, key, Event("t", "/s", key, NOW, {"said": text}), partition)
 
 
-def member(cluster: Any, group: str = "g", most: int = 100) -> Any:
-    return cluster.records(group, [TOPIC], max_records=most, session_timeout_ms=6_000)
+def member(cluster: Any, group: str = "g", most: int = 100, *, begins: bool = True) -> Any:
+    return cluster.records(group, [TOPIC], max_records=most, session_timeout_ms=6_000, begins=begins)
+
+
+def begun(cluster: Any, offset: int = 0) -> Any:
+    """A member that is told where to begin, and has begun every partition at an offset."""
+    source = member(cluster, begins=False)
+    until(lambda: len(source.fresh()) == PARTITIONS, source)
+    for place in source.fresh():
+        source.begin(place, offset)
+    return source
 
 
 def polled(source: Any, number: int) -> list[Record]:
@@ -203,6 +213,68 @@ def test_what_is_taken_from_somebody_who_rests_is_read_when_it_comes_back(cluste
     sender.close()
 
 
+# -- Where to begin: whoever compares what is known says it, and nobody else
+
+
+def test_nothing_is_handed_over_before_it_is_begun_and_all_of_it_from_there_on(cluster: Any) -> None:
+    sender = cluster.sender()
+    sender.send([message(str(n), str(n), partition=0) for n in range(5)])
+    source = member(cluster, begins=False)
+    until(lambda: len(source.fresh()) == PARTITIONS, source)
+    assert source.poll(0.5) == []
+    assert (source.partitions(), source.moved()) == ([], {})
+    source.begin((TOPIC, 0), 3)
+    assert [record.position.offset for record in polled(source, 2)] == [3, 4]
+    assert source.partitions() == [0]
+    source.rest(0.2)
+    assert source.poll(0.5) == []  # a rest begins nothing
+    source.close()
+    sender.close()
+
+
+def test_what_is_stopped_is_handed_over_again_from_where_it_is_begun_anew(cluster: Any) -> None:
+    sender, source = cluster.sender(), begun(cluster)
+    sender.send([message(str(n), str(n), partition=n % 2) for n in range(10)])
+    assert len(polled(source, 10)) == 10
+    source.stop([(TOPIC, 0)])
+    assert source.fresh() == [(TOPIC, 0)]
+    sender.send([message("more", partition=0), message("more", partition=1)])
+    assert [record.partition for record in polled(source, 1)] == [1]
+    assert (TOPIC, 0) not in source.moved()
+    source.begin((TOPIC, 0), 4)
+    assert [record.position.offset for record in polled(source, 2)] == [4, 5]
+    source.stop()
+    assert len(source.fresh()) == PARTITIONS
+    source.close()
+    sender.close()
+
+
+def test_what_was_committed_says_which_record_was_handled_last_and_when(cluster: Any) -> None:
+    sender, source = cluster.sender(), begun(cluster)
+    assert cluster.topics.committed_by("g") == {}
+    sender.send([message(str(n), str(n), partition=0) for n in range(3)])
+    last = polled(source, 3)[-1]
+    moved = source.moved()
+    assert moved[TOPIC, 0] == Reached(3, last.position, millis(last.appended_at))
+    source.commit(moved)
+    until(lambda: not source.moved(), source)
+    assert cluster.topics.committed_by("g")[TOPIC, 0] == moved[TOPIC, 0]
+    assert cluster.topics.logs([(TOPIC, 0), (TOPIC, 1)]) == {(TOPIC, 0): Log(0, 3), (TOPIC, 1): Log(0, 0)}
+    source.close()
+    sender.close()
+
+
+def test_a_place_that_is_not_there_is_asked_for_again(cluster: Any) -> None:
+    """Expired records were jumped over: the client went to the first that was left, and said nothing."""
+    sender, source = cluster.sender(), begun(cluster, offset=50)
+    sender.send([message(str(n), partition=0) for n in range(3)])
+    until(lambda: len(source.fresh()) == PARTITIONS, source)
+    source.begin((TOPIC, 0), 0)
+    assert len(polled(source, 3)) == 3
+    source.close()
+    sender.close()
+
+
 # -- Topics and groups, and a broker that is not there
 
 
@@ -220,7 +292,7 @@ def test_a_topic_is_there_at_once_and_empty_and_what_is_set_otherwise_is_said(cl
 def test_members_are_known_by_what_they_call_themselves_and_a_record_is_found_at_its_place(cluster: Any) -> None:
     sender = cluster.sender()
     sender.send([message("k", "here", partition=2)])
-    source = cluster.records("g", [TOPIC], max_records=10, session_timeout_ms=6_000, client_id="somebody")
+    source = cluster.records("g", [TOPIC], max_records=10, session_timeout_ms=6_000, client_id="somebody", begins=True)
     (record,) = polled(source, 1)
     prefix = cluster._to[2]
     prefixed = prefix + TOPIC

@@ -4,8 +4,8 @@ See design: "No deletion is lost" and "No asset escapes".
 
 A history is a list of moves: publish something, let a role take a step, crash it after so many breaths, let another
 process take its turn in the middle (also one that has taken the partition over), let a role read again, let systems
-answer or time pass, let the store forget what it was told since it was saved. Plans above a guard wait until somebody approves
-them. However it goes, once the world comes to rest everything that was reachable under the rules was
+answer or time pass, let the store forget what it was told since it was saved. Plans above a guard wait until somebody
+approves them. However it goes, once the world comes to rest everything that was reachable under the rules was
 commanded in some generation, nothing else was, and every case says so exactly once; and what is restored after that is
 commanded again.
 """
