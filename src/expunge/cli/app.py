@@ -17,6 +17,7 @@ from expunge.cli import (
     holding,
     index,
     keys,
+    losses,
     pause,
     policy,
     run,
@@ -55,6 +56,7 @@ app.command("run")(run.run)
 app.command("submit")(submit.submit)
 app.command("pause")(pause.pause)
 app.command("resume")(pause.resume)
+app.command("acknowledge-loss")(losses.acknowledge_loss)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 app.add_typer(topics.app, name="topics")

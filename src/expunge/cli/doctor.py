@@ -11,6 +11,7 @@ import typer
 from rich.text import Text
 
 from expunge import preflight
+from expunge.adapters.redis.losses import RedisLosses
 from expunge.adapters.redis.suspects import RedisSuspects
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
@@ -61,6 +62,7 @@ def examine(expunge: Installation) -> list[Finding]:
         lambda: _declarations(expunge),
         lambda: _standing(expunge),
         lambda: _aside(expunge),
+        lambda: _losses(expunge),
         lambda: _clocks(expunge),
         lambda: _members(expunge),
         lambda: _progress(expunge),
@@ -156,6 +158,18 @@ def _aside(expunge: Installation) -> list[Finding]:
         mend = f"expunge dead-letters unpark --topic {topic} --partition {partition} --offset {offset}"
         findings.append(Finding(problem, f"see that it runs, or take it back: {mend}"))
     return findings
+
+
+def _losses(expunge: Installation) -> list[Finding]:
+    """Partitions that stand still because part of them is gone."""
+    return [
+        Finding(
+            f"{loss.role} reads nothing of {topic} partition {partition}: part of it is gone ({loss})",
+            f"publish again what was in it, then: expunge acknowledge-loss {topic} {partition} "
+            f"--operator {_who(expunge, 'decide')} --reason TEXT",
+        )
+        for (topic, partition), loss in sorted(RedisLosses(expunge.server).known().items())
+    ]
 
 
 def _members(expunge: Installation) -> list[Finding]:

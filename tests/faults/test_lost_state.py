@@ -1,0 +1,183 @@
+"""What was known is compared with what is there (rule "compared"): a Redis that was restored, records that expired."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis as client
+from kafka import KafkaAdminClient, TopicPartition
+
+from tests.deployment import Deployment, deployed, until
+from tests.servers import Servers
+from tools.devstack.devstack import redis_server
+
+ROLES = ("intake", "indexer", "resolver", "coordinator", "notary")
+
+
+def _own_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@dataclass
+class OwnRedis:
+    """A Redis of this test's own, which keeps a snapshot and nothing else."""
+
+    directory: Path
+    port: int = field(default_factory=_own_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        options = ["--port", str(self.port), "--dir", str(self.directory), "--appendonly", "no", "--save", ""]
+        self.process = subprocess.Popen([redis_server(), *options], stdout=subprocess.DEVNULL)
+        until(self._answers, 10)
+
+    def _answers(self) -> bool:
+        try:
+            return bool(client.Redis(port=self.port).ping())
+        except client.RedisError:
+            return False
+
+    def keep(self) -> None:
+        """What it holds now is what it will know after `lose`."""
+        client.Redis(port=self.port).save()
+
+    def lose(self) -> None:
+        """It is killed, and started again with what was kept."""
+        self.stop()
+        self.start()
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(10)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[OwnRedis]:
+    (tmp_path / "redis").mkdir()
+    own = OwnRedis(tmp_path / "redis")
+    own.start()
+    yield own
+    own.stop()
+
+
+@pytest.fixture
+def world(real: Servers, store: OwnRedis, tmp_path: Path) -> Iterator[Deployment]:
+    with deployed(tmp_path / "d", real.kafka, store.url, batch_size=5) as deployment:
+        for role in ROLES:
+            deployment.start(role, "run", "--role", role)
+        deployment.start("agent", "agent", "run", "files")
+        deployment.await_milestone(deployment.erase("nobody", "first"))
+        yield deployment
+
+
+def furnish(world: Deployment, person: str, number: int) -> list[Path]:
+    files = [world.directory / "files" / f"{person}-{each}.bin" for each in range(number)]
+    for file in files:
+        file.write_bytes(b"x" * 64)
+    world.register(
+        [{"asset": f"files:{each.name}", "subjects": [{"namespace": "user_id", "id": person}]} for each in files]
+    )
+    return files
+
+
+def facts_agree(world: Deployment) -> None:
+    """Every case's facts are there once, in order, and nobody has said two things under one number."""
+    said: dict[str, dict[int, str]] = {}
+    for event in world.events("ledger"):
+        data = event["data"]
+        fact = json.dumps([event["type"], data["body"]], sort_keys=True)
+        assert said.setdefault(data["case_id"], {}).setdefault(data["sequence"], fact) == fact
+    for numbers in said.values():
+        assert sorted(numbers) == list(range(1, len(numbers) + 1))
+
+
+def test_a_redis_that_was_restored_loses_no_deletion(world: Deployment, store: OwnRedis) -> None:
+    """Core 2: a request that had been acknowledged was never heard of again, an indexed file was missed, and its person
+    heard `completed`."""
+    ann, bob = furnish(world, "ann", 40), furnish(world, "bob", 3)
+    world.await_indexed()
+    store.keep()
+    # From here on Redis will know nothing of what happens.
+    bob += furnish(world, "bob-later", 2)
+    carl = furnish(world, "carl", 30)
+    world.await_indexed()
+    ended = world.erase("ann", "ended")
+    world.await_milestone(ended)
+    under_way = world.erase("carl", "under-way")
+    world.await_milestone(under_way, "acknowledged")
+    store.lose()
+    after = [world.erase("bob", "after"), world.erase("bob-later", "later")]
+    told = {case_id: world.await_milestone(case_id) for case_id in (under_way, *after, ended)}
+    assert [sum(told[case]["counts"]["object"].values()) for case in (ended, under_way, *after)] == [40, 30, 3, 2]
+    assert all(told[case]["counts"]["object"].keys() == {"deleted"} for case in told)
+    assert not any(file.exists() for file in (*ann, *bob, *carl))
+    reader = partial(world.installation.cases.reader, world.partition_of_case(ended))
+    until(lambda: (case := reader().cases([ended]).get(ended)) and case.status == "completed", 30, world)
+    assert all(len(world.confirmations(case_id, "completed")) == 1 for case_id in told)
+    assert world.events("dead-letters") == []
+    facts_agree(world)
+    assert "ledger_alarms" not in world.output()
+    assert '"goes on behind a loss"' not in world.output()
+
+
+def expunge(world: Deployment, *command: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"EXPUNGE_CONFIG": str(world.config)}
+    return subprocess.run(
+        [sys.executable, "-m", "expunge", *command], capture_output=True, text=True, env=environment, check=False
+    )
+
+
+def test_registrations_that_expired_unread_stop_their_partition_until_somebody_says_so(world: Deployment) -> None:
+    """Core 12: the indexer jumped over them and committed; the case was `complied` with six registrations unread."""
+    world.processes["indexer"].send_signal(signal.SIGTERM)
+    world.processes.pop("indexer").wait(20)
+    furnish(world, "lost", 3)
+    ends = world.installation.topics.end_offsets()["registrations"]
+    admin = KafkaAdminClient(bootstrap_servers=world.kafka)
+    admin.delete_records({TopicPartition(f"{world.prefix}registrations", int(p)): at for p, at in ends.items() if at})
+    admin.close()
+    world.start("indexer", "run", "--role", "indexer")
+    until(lambda: "part of it is gone" in expunge(world, "doctor").stdout, 60, world)
+    assert "expunge acknowledge-loss registrations" in expunge(world, "doctor").stdout
+    case_id = world.erase("lost", "waits")
+    world.await_milestone(case_id, "acknowledged")
+    assert not world.confirmations(case_id, "completed")  # what lay there at the request is not in the index
+    (place,) = [place for place, at in ends.items() if at]
+    said = ("acknowledge-loss", "registrations", place, "--operator", "olga")
+    assert expunge(world, *said, "--reason", " ").returncode == 2
+    done = expunge(world, *said, "--reason", "retention was a day")
+    assert done.returncode == 0, done.stderr
+    assert "the ledger says so" in done.stdout
+    told = world.await_milestone(case_id)
+    assert told["outcome"] == "not_found"
+    (fact,) = [each["data"] for each in losses(world)]
+    assert (fact["topic"], fact["why"], fact["operator"]) == ("registrations", "expired", "olga")
+    assert fact["until"] == ends[place]
+    files = furnish(world, "later", 2)  # and the partition goes on
+    world.await_indexed()
+    world.await_milestone(world.erase("later", "later"))
+    assert not any(file.exists() for file in files)
+    assert "part of it is gone" not in expunge(world, "doctor").stdout
+
+
+def losses(world: Deployment) -> list[dict[str, Any]]:
+    found = [json.loads(record.value) for record in world.records("ledger") if record.value]
+    return [event for event in found if event["type"] == "expunge.ledger.loss_acknowledged.v1"]
