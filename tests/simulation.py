@@ -47,13 +47,13 @@ from expunge.domain.topics import INLETS_OF_ASSETS
 from expunge.domain.vocabulary import Action, Regime
 from expunge.errors import Fenced, Unavailable
 from expunge.ports import Offsets, Refused, Result, Role, Topics
-from expunge.ports.logs import Source
+from expunge.ports.logs import Source, Word
 from expunge.roles.coordinator.coordinator import Coordinator
 from expunge.roles.dead_letters import poisoned
 from expunge.roles.indexer import Indexer
 from expunge.roles.intake import Intake
 from expunge.roles.notary import Notary
-from expunge.roles.resolver.recovery import Recovery
+from expunge.roles.resolver.recovery import Recovery, earlier
 from expunge.roles.resolver.resolver import Resolver
 from expunge.roles.resolver.traversal import Bounds
 from expunge.runtime.continuity import Continuity
@@ -214,7 +214,8 @@ class Seat:
         """To begin is to commit."""
 
     def logs(self, places: Collection[Place]) -> dict[Place, Log]:
-        return {place: Log(0, len(self._world.broker.logs[place])) for place in places}
+        firsts = self._world.firsts
+        return {place: Log(firsts.get(place, 0), len(self._world.broker.logs[place])) for place in places}
 
     def committed_by(self, role: str) -> dict[Place, Reached]:
         known = {(topic, number): at for (who, topic, number), at in self._world.committed.items() if who == role}
@@ -242,7 +243,7 @@ class Seat:
             self._world.covered |= reached
 
     def restart(self, place: Place, position: Position) -> None:
-        raise NotImplementedError
+        self._world.covered[place] = Reached(position.offset + 1)
 
 
 def copied(what: Any) -> Any:
@@ -299,6 +300,8 @@ class World:
     covered: dict[Place, Reached] = field(default_factory=dict)
     """How far what stands in the store reaches, as it says itself."""
     saved: list[Any] | None = None
+    firsts: dict[Place, int] = field(default_factory=dict)
+    """Where logs begin whose first records have expired."""
 
     def __post_init__(self) -> None:
         self.begun: dict[str, tuple[Seat, Continuity]] = {}
@@ -408,6 +411,15 @@ class World:
         vars(self.seen).update(seen)
         self.run += 1
 
+    def expire(self, topic: str, operator: str) -> None:
+        """What nobody has read of a topic is gone; somebody says so, and its role goes on behind it."""
+        (role,) = (name for name, served in self.roles.items() if topic in served.topics)
+        for number in range(PARTITIONS):
+            self.firsts[topic, number] = len(self.broker.logs[topic, number])
+            self.losses.acknowledge((topic, number), Word(operator, "retention was a day"))
+        self._end(role)
+        self.step(role)
+
     def reached(self, place: Place, at: int) -> Reached:
         """How far somebody has come, with the record before it."""
         log = self.broker.logs[place]
@@ -424,13 +436,14 @@ class World:
     def _restore(self, role: str, since_ms: int | None) -> None:
         served = self.roles[role]
         if since_ms is not None:
-            for (topic, partition), offset, reason in poisoned(self._since("dead-letters", START), role, "t."):
+            since = earlier(since_ms)
+            for (topic, partition), offset, reason in poisoned(self._since("dead-letters", since), role, "t."):
                 self.suspects.park(topic, partition, offset, reason)
         if isinstance(served, Resolver):
             served.ask_anew()
             if since_ms is not None:
                 plans = partial(self._since, "plans")
-                Recovery(plans, self.store, cast("Topics", self.broker), self.keys).restore(since_ms)
+                Recovery(plans, self.store, cast("Topics", self.broker), self.keys).restore(since)
 
     def _since(self, topic: str, since: datetime) -> Iterator[Record]:
         for place, log in sorted(self.broker.logs.items()):

@@ -75,6 +75,8 @@ def story() -> World:
     _ordered(world)
     _spoken_to(world)
     _bad_day(world)
+    world.register("never-read")
+    world.expire("registrations", "olga")
     return world
 
 

@@ -182,9 +182,9 @@ class Installation:
         """A reader of its own, outside of any group."""
         return self.broker.reader(topics, since)
 
-    def plans(self, since: datetime) -> Iterator[Record]:
-        """What lies on `plans` from a moment on."""
-        reader = self.reader(["plans"], since)
+    def since(self, topic: str, moment: datetime) -> Iterator[Record]:
+        """What lies on a topic from a moment on."""
+        reader = self.reader([topic], moment)
         try:
             yield from reader.to_the_end()
         finally:

@@ -17,11 +17,14 @@ from expunge.errors import Unavailable
 from expunge.ports import Role
 from expunge.roles import ROLES
 from expunge.roles.common import policy_part
-from expunge.roles.resolver.recovery import Recovery
+from expunge.roles.dead_letters import poisoned
+from expunge.roles.resolver.recovery import Recovery, earlier
 from expunge.roles.resolver.resolver import Resolver
 from expunge.runtime.continuity import Continuity
 from expunge.runtime.loop import COMMIT_SECONDS, Loop
 from expunge.runtime.outage import Outage
+
+log = structlog.get_logger()
 
 START_SECONDS = 60.0
 """So long a process waits at its start for servers that it cannot reach."""
@@ -71,9 +74,16 @@ def _restore(expunge: Installation, handler: Role, since_ms: int | None) -> None
         keep_policy(expunge)
     if isinstance(handler, Resolver):
         handler.ask_anew()
-        if since_ms is not None:
-            number = Recovery(expunge.plans, expunge.cases, expunge.topics, expunge.keys).restore(since_ms)
-            structlog.get_logger().info("chunks were put back", number=number)
+    if since_ms is None:
+        return
+    suspects, since = RedisSuspects(expunge.server), earlier(since_ms)
+    letters = expunge.since("dead-letters", since)
+    for (topic, partition), offset, reason in poisoned(letters, handler.name, expunge.settings.prefix):
+        suspects.park(topic, partition, offset, reason)
+    if isinstance(handler, Resolver):
+        plans = partial(expunge.since, "plans")
+        number = Recovery(plans, expunge.cases, expunge.topics, expunge.keys).restore(since)
+        log.info("chunks were put back", number=number)
 
 
 def keep_policy(expunge: Installation) -> None:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -124,11 +125,13 @@ def test_a_redis_that_was_restored_loses_no_deletion(world: Deployment, store: O
     under_way = world.erase("carl", "under-way")
     world.await_milestone(under_way, "acknowledged")
     store.lose()
+    back = time.monotonic()
     after = [world.erase("bob", "after"), world.erase("bob-later", "later")]
     told = {case_id: world.await_milestone(case_id) for case_id in (under_way, *after, ended)}
     assert [sum(told[case]["counts"]["object"].values()) for case in (ended, under_way, *after)] == [40, 30, 3, 2]
     assert all(told[case]["counts"]["object"].keys() == {"deleted"} for case in told)
     assert not any(file.exists() for file in (*ann, *bob, *carl))
+    print(f"all ended {time.monotonic() - back:.1f} s after Redis was back")
     reader = partial(world.installation.cases.reader, world.partition_of_case(ended))
     until(lambda: (case := reader().cases([ended]).get(ended)) and case.status == "completed", 30, world)
     assert all(len(world.confirmations(case_id, "completed")) == 1 for case_id in told)

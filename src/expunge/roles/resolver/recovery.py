@@ -24,6 +24,15 @@ MARGIN = timedelta(minutes=5)
 AT_ONCE = 200
 
 
+def earlier(since_ms: int) -> datetime:
+    """From which moment on to read what was published since another one.
+
+    Args:
+        since_ms: milliseconds since 1970 by one broker's clock; 0: everything.
+    """
+    return datetime.fromtimestamp(since_ms / 1000, UTC) - MARGIN if since_ms else EARLIEST
+
+
 class Recovery:
     """Puts chunks back."""
 
@@ -32,16 +41,12 @@ class Recovery:
     ) -> None:
         self._plans, self._chunks, self._topics, self._keys = plans, chunks, topics, keys
 
-    def restore(self, since_ms: int) -> int:
-        """Put back every chunk that was published since a moment, and those that are there as they are.
-
-        Args:
-            since_ms: milliseconds since 1970; 0: all there are.
+    def restore(self, since: datetime) -> int:
+        """Put back every chunk that was published since a moment; those that are there stay as they are.
 
         Returns:
             How many there were.
         """
-        since = datetime.fromtimestamp(since_ms / 1000, UTC) - MARGIN if since_ms else EARLIEST
         found, part = 0, list[Chunk]()
         for record in self._plans(since):
             chunk = _chunk(record)
