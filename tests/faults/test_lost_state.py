@@ -20,7 +20,8 @@ import redis as client
 from kafka import KafkaAdminClient, TopicPartition
 
 from tests.deployment import Deployment, deployed, until
-from tests.servers import Servers
+from tests.outages import Outages, own_servers
+from tests.servers import ROOT, Servers
 from tools.devstack.devstack import redis_server
 
 ROLES = ("intake", "indexer", "resolver", "coordinator", "notary")
@@ -141,6 +142,29 @@ def test_a_redis_that_was_restored_loses_no_deletion(world: Deployment, store: O
     assert '"goes on behind a loss"' not in world.output()
 
 
+REFUSALS = {
+    "OOM": (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0")),
+    "READONLY": (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),
+}
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_a_redis_that_refuses_is_waited_for(world: Deployment, store: OwnRedis, refusal: str) -> None:
+    """Its memory is full, or it was made a replica: nothing is lost, and nothing ends."""
+    begin, end = REFUSALS[refusal]
+    own: Any = client.Redis(port=store.port)
+    own.execute_command(*begin)
+    files = furnish(world, "ann", 3)
+    case_id = world.erase("ann", "waits")
+    until(lambda: f"Redis refuses for now ({refusal})" in world.output(), 60, world)
+    assert not world.confirmations(case_id, "completed")
+    own.execute_command(*end)
+    world.await_milestone(case_id)
+    assert not any(file.exists() for file in files)
+    assert all(process.poll() is None for process in world.processes.values())
+    assert world.events("dead-letters") == []
+
+
 def expunge(world: Deployment, *command: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"EXPUNGE_CONFIG": str(world.config)}
     return subprocess.run(
@@ -178,9 +202,71 @@ def test_registrations_that_expired_unread_stop_their_partition_until_somebody_s
     world.await_indexed()
     world.await_milestone(world.erase("later", "later"))
     assert not any(file.exists() for file in files)
-    assert "part of it is gone" not in expunge(world, "doctor").stdout
+    doctor = expunge(world, "doctor").stdout
+    assert "part of it is gone" not in doctor
+    assert "keeps nothing on disk" in doctor  # as this test's own does
 
 
 def losses(world: Deployment) -> list[dict[str, Any]]:
     found = [json.loads(record.value) for record in world.records("ledger") if record.value]
     return [event for event in found if event["type"] == "expunge.ledger.loss_acknowledged.v1"]
+
+
+@pytest.fixture
+def cuttable(tmp_path: Path) -> Iterator[tuple[Deployment, Outages]]:
+    with own_servers() as servers, deployed(tmp_path / "d", *servers.addresses, batch_size=5) as deployment:
+        start(deployment)
+        deployment.start("agent", "agent", "run", "files")
+        deployment.await_milestone(deployment.erase("nobody", "first"))
+        yield deployment, servers
+
+
+def start(world: Deployment) -> None:
+    for role in ROLES:
+        world.start(role, "run", "--role", role)
+
+
+def log_of(world: Deployment, partition: str) -> Path:
+    return ROOT / f".devstack/faults/kafka/{world.prefix}registrations-{partition}/00000000000000000000.log"
+
+
+def furnish_place(world: Deployment, place: str, person: str, end: int) -> None:
+    """Register files until a partition has grown to an end."""
+    number = 0
+    while world.installation.topics.end_offsets()["registrations"][place] < end:
+        number += 1
+        file = world.directory / "files" / f"{person}-{place}-{number}.bin"
+        file.write_bytes(b"x")
+        world.register([{"asset": f"files:{file.name}", "subjects": [{"namespace": "user_id", "id": person}]}])
+
+
+@pytest.mark.parametrize("written", ["", "anew"])
+def test_a_log_that_lost_its_end_stops_its_partition_also_when_it_was_written_anew(
+    cuttable: tuple[Deployment, Outages], written: str
+) -> None:
+    """A broker that lost its tail gives the same offsets again: a group skipped six new messages silently."""
+    world, servers = cuttable
+    topics = world.installation.topics
+    furnish(world, "ann", 2)
+    (place,) = [p for p, at in topics.end_offsets()["registrations"].items() if at]
+    size = log_of(world, place).stat().st_size
+    furnish_place(world, place, "cut", 2)
+    world.await_indexed()
+    for role in ROLES:
+        world.processes[role].send_signal(signal.SIGTERM)
+        world.processes.pop(role).wait(20)
+    with servers.away("kafka", "killed"):
+        os.truncate(log_of(world, place), size)
+    world.reconnect()
+    if written:
+        furnish_place(world, place, "later", 3)  # at the offset where another lay, and one behind it
+    start(world)
+    until(lambda: "part of it is gone" in expunge(world, "doctor").stdout, 60, world)
+    assert "(cut, offsets" in expunge(world, "doctor").stdout
+    done = expunge(world, "acknowledge-loss", "registrations", place, "--operator", "olga", "--reason", "the disk")
+    assert "the ledger says so" in done.stdout, done.stderr
+    furnish(world, "later", 2)
+    world.await_indexed()
+    world.await_milestone(world.erase("later", "later"))
+    assert not list((world.directory / "files").glob("later-*"))
+    assert [each["data"]["why"] for each in losses(world)] == ["cut"]

@@ -58,6 +58,7 @@ def examine(expunge: Installation) -> list[Finding]:
         lambda: expunge.topics.check(expunge.settings.topics()),
         lambda: preflight.index_findings(expunge),
         lambda: _eviction(expunge),
+        lambda: _persistence(expunge),
         lambda: _encodings(expunge),
         lambda: _declarations(expunge),
         lambda: _standing(expunge),
@@ -101,6 +102,14 @@ def _eviction(expunge: Installation) -> list[Finding]:
     policy = expunge.server.setting("maxmemory-policy")
     if policy not in ("", "noeviction"):
         return [Finding(f"Redis may evict keys (maxmemory-policy {policy})", "CONFIG SET maxmemory-policy noeviction")]
+    return []
+
+
+def _persistence(expunge: Installation) -> list[Finding]:
+    """A server that writes nothing to disk forgets everything when it ends; a service that does not say is let be."""
+    if expunge.server.setting("appendonly") == "no" and not expunge.server.setting("save"):
+        problem = "Redis keeps nothing on disk (appendonly no, no save): when it ends, everything is forgotten"
+        return [Finding(problem, "CONFIG SET appendonly yes, and in the server's configuration file")]
     return []
 
 
