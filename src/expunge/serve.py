@@ -80,7 +80,7 @@ def _restore(expunge: Installation, handler: Role, since_ms: int | None) -> None
     letters = expunge.since("dead-letters", since)
     for (topic, partition), offset, reason in poisoned(letters, handler.name, expunge.settings.prefix):
         suspects.park(topic, partition, offset, reason)
-    if isinstance(handler, Resolver):
+    if handler.name in {"resolver", "coordinator"}:  # whichever hears of it first
         plans = partial(expunge.since, "plans")
         number = Recovery(plans, expunge.cases, expunge.topics, expunge.keys).restore(since)
         log.info("chunks were put back", number=number)

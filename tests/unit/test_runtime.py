@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -254,3 +255,44 @@ def test_the_loop_stops_after_the_batch_under_way_and_closes() -> None:
     answers = iter([False, True])
     world.loop().run(lambda: next(answers))
     assert world.calls == [*ORDER, "cover", "commit", "close", "close"]
+
+
+class Needy(World):
+    """A role that cannot handle one record before another one of the same batch was written."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            batch=[replace(RECORD, partition=p, position=Position(0, n)) for p in (0, 1) for n in range(4)]
+        )
+        self.written: set[tuple[int, int]] = set()
+        self.handled: list[tuple[int, int]] = []
+        self.sizes: list[int] = []
+        self.silent = 0.0
+
+    def handle(self, batch: Sequence[Record]) -> Result:
+        places = [(record.partition, record.position.offset) for record in batch]
+        self.sizes.append(len(places))
+        if (0, 1) in places and (1, 2) not in self.written:
+            raise Unavailable("it needs what another one leads to")
+        self.handled = places
+        return Result()
+
+    def write(self, result: Result) -> None:
+        self.written |= set(self.handled)
+
+    def rewind(self, batch: Sequence[Record]) -> None:
+        """Whatever is not written is handed over again."""
+
+    def poll(self, seconds: float) -> list[Record]:
+        return [each for each in self.batch if (each.partition, each.position.offset) not in self.written]
+
+
+def test_what_one_record_needs_of_another_in_its_batch_is_written_first() -> None:
+    """A case and the retraining that its own batch joined: after a restore both came at once, and waited for ever."""
+    world = Needy()
+    loop = world.loop()
+    for _ in range(8):
+        loop.turn()
+    assert len(world.written) == len(world.batch)
+    assert world.sizes[0] == len(world.batch)
+    assert loop._outage.failures == 0

@@ -158,11 +158,12 @@ class Loop:
         """Handle a batch part by part, or as much of it as the role takes; how many records that was.
 
         What was handled apart is committed before anything else is: a death behind it must not bring it back. What was
-        handled before something that cannot be handled yet stays so.
+        handled before something that cannot be handled yet stays so. With every failure parts begin smaller: what one
+        record needs may be what another one leads to.
         """
-        done = 0
+        done, most = 0, max(1, len(batch) >> self._outage.failures)
         while done < len(batch):
-            part = self._next_part(batch[done:])
+            part = self._next_part(batch[done:], most)
             apart = self._is_apart(part[0])
             try:
                 taken = self._handle_part(part)
@@ -172,7 +173,7 @@ class Loop:
                     raise
                 self._source.rewind(batch[done:])
                 break
-            done += taken
+            done, most = done + taken, 2 * most
             self._commits_at_once = self._commits_at_once or apart
             if taken < len(part) or (apart and done < len(batch)):
                 self._source.rewind(batch[done:])
@@ -183,14 +184,10 @@ class Loop:
         """Those behind which something could not be handled come last: it may wait for what others lead to."""
         return sorted(batch, key=lambda record: (record.topic, record.partition) == self._waits_at)
 
-    def _next_part(self, batch: Sequence[Record]) -> Sequence[Record]:
-        """The records to handle together: all up to the first that is handled alone, or that one.
-
-        They are fewer with every failure: what one of them needs may be what another one leads to.
-        """
-        alone = (at for at, record in enumerate(batch) if self._is_apart(record))
-        most = len(batch) >> self._outage.failures
-        return batch[: max(1, min(most, next(alone, len(batch))))]
+    def _next_part(self, batch: Sequence[Record], most: int) -> Sequence[Record]:
+        """The records to handle together: at most so many, up to the first that is handled alone, or that one."""
+        alone = (at for at, record in enumerate(batch[:most]) if self._is_apart(record))
+        return batch[: max(1, next(alone, most))]
 
     def _is_apart(self, record: Record) -> bool:
         return bool(record.unreadable or self._suspicion.of(record)) or self._is_ahead(record)

@@ -113,8 +113,7 @@ class ConfluentRecords:
                     consumer.close()
                     raise
             self._consumer, self._joined_at, self._answered_at = consumer, time.monotonic(), -1.0
-            self._positions, self._committed, self._refusal = {}, {}, None
-            self._fresh, self._last = set(), {}
+            self._refusal = None
         return self._consumer
 
     def _given(self, consumer: Any, places: Sequence[Any]) -> None:
@@ -155,6 +154,7 @@ class ConfluentRecords:
     def _drop(self) -> None:
         """Let go of a consumer that is of no use any more; nothing of it is used again."""
         consumer, self._consumer = self._consumer, None
+        self._positions, self._committed, self._fresh, self._last = {}, {}, set(), {}
         self.revocations += 1
         if consumer is not None:
             consumer.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -48,6 +49,8 @@ class KafkaRecords:
         self._topics = [prefix + topic for topic in topics]
         self._committed: dict[TopicPartition, int] = {}
         self._fresh: set[TopicPartition] = set()
+        self._assigning = threading.RLock()
+        """What is given and taken is told by the library's own thread, also while nobody polls."""
         self._last: dict[TopicPartition, Last] = {}
         """The last record of each partition that was handed over."""
         self._silence = 2 * session_timeout_ms / 1000
@@ -84,20 +87,22 @@ class KafkaRecords:
         if self._consumer is None:
             with translated("answer"):
                 consumer = connected(KafkaConsumer, self._settings)
+                self._consumer, self._joined_at = consumer, time.monotonic()
                 try:
                     consumer.subscribe(self._topics, listener=_Revocations(self))
                     for topic in self._topics:
                         consumer.partitions_for_topic(topic)
                 except BaseException:
+                    self._consumer = None
                     _closed(consumer)
                     raise
-            self._consumer, self._joined_at = consumer, time.monotonic()
-            self._committed, self._fresh, self._last = {}, set(), {}
         return self._consumer
 
     def _drop(self) -> None:
         """Let go of a consumer that is of no use any more; nothing of it is used again."""
-        consumer, self._consumer = self._consumer, None
+        with self._assigning:
+            consumer, self._consumer = self._consumer, None
+            self._committed, self._fresh, self._last = {}, set(), {}
         self.revocations += 1
         if consumer is not None:
             _closed(consumer)
@@ -163,19 +168,22 @@ class KafkaRecords:
 
     def _held(self) -> set[TopicPartition]:
         """What is this member's and was begun."""
-        return self._consumer.assignment() - self._fresh if self._consumer is not None else set()
+        with self._assigning:
+            return self._consumer.assignment() - self._fresh if self._consumer is not None else set()
 
     def fresh(self) -> list[Place]:
         """See `ports.logs.Source.fresh`."""
-        return [(each.topic.removeprefix(self._prefix), each.partition) for each in sorted(self._fresh)]
+        with self._assigning:
+            return [(each.topic.removeprefix(self._prefix), each.partition) for each in sorted(self._fresh)]
 
     def begin(self, place: Place, offset: int) -> None:
         """See `ports.logs.Source.begin`."""
         partition = TopicPartition(self._prefix + place[0], place[1])
-        if partition in self._fresh and partition in self._consumer.assignment():
-            with translated("begin a partition"):
-                self._consumer.seek(partition, offset)
-                self._consumer.resume(partition)
+        with self._assigning, translated("begin a partition"):
+            if self._consumer is None or partition not in self._fresh or partition not in self._consumer.assignment():
+                return  # it was taken away meanwhile
+            self._consumer.seek(partition, offset)
+            self._consumer.resume(partition)
             self._fresh.discard(partition)
             self._committed.pop(partition, None)
             self._last.pop(partition, None)
@@ -187,11 +195,13 @@ class KafkaRecords:
 
     def _hold_back(self, partitions: Collection[TopicPartition]) -> None:
         """Read nothing of partitions. They get a position, for the library would ask for one and raise otherwise."""
-        for each in partitions:
-            self._consumer.seek(each, 0)
-        if partitions:
-            self._consumer.pause(*partitions)
-        self._fresh |= set(partitions)
+        with self._assigning:
+            held = set(partitions) & self._consumer.assignment() if self._consumer is not None else set()
+            for each in held:
+                self._consumer.seek(each, 0)
+            if held:
+                self._consumer.pause(*held)
+            self._fresh |= held
 
     def given(self, partitions: Collection[TopicPartition]) -> None:
         """Partitions are this member's from now on."""
@@ -201,10 +211,11 @@ class KafkaRecords:
     def taken(self, partitions: Collection[TopicPartition]) -> None:
         """Partitions are another's from now on."""
         self.revocations += bool(partitions)
-        self._fresh -= set(partitions)
-        for each in partitions:
-            self._last.pop(each, None)
-            self._committed.pop(each, None)
+        with self._assigning:
+            self._fresh -= set(partitions)
+            for each in partitions:
+                self._last.pop(each, None)
+                self._committed.pop(each, None)
 
     def moved(self) -> dict[Place, Reached]:
         """See `ports.logs.Source.moved`: the positions, not last record + 1 (rule "applied")."""
@@ -261,9 +272,10 @@ class KafkaRecords:
                 # Partitions that were assigned just now are not paused yet: what they handed over is read again.
                 self.rewind([self._record(record) for records in polled.values() for record in records])
             finally:
-                paused = self._consumer.paused() - self._fresh
-                if paused:
-                    self._consumer.resume(*paused)
+                with self._assigning:
+                    paused = self._consumer.paused() - self._fresh
+                    if paused:
+                        self._consumer.resume(*paused)
 
     def close(self) -> None:
         """Leave the group."""
