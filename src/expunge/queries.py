@@ -10,8 +10,10 @@ from expunge.domain.aggregates.case.state import Case
 from expunge.domain.aggregates.rate import Rate
 from expunge.domain.aggregates.retraining.state import Retraining
 from expunge.domain.aggregates.standing.state import Frozen
+from expunge.domain.aggregates.suppression import Suppression
 from expunge.domain.partition import partition_of
 from expunge.domain.planning.chunks import Chunk
+from expunge.wire.cases.case import Root
 from expunge.wire.cases.retraining import retraining_id
 from expunge.wire.cases.said import home_of
 
@@ -23,6 +25,16 @@ def _partition(expunge: Installation, key: str) -> int:
 def case(expunge: Installation, case_id: str) -> Case | None:
     """A case as it stands."""
     return expunge.cases.reader(_partition(expunge, case_id)).cases([case_id]).get(case_id)
+
+
+def root(expunge: Installation, case_id: str) -> Root | None:
+    """What a case was opened with."""
+    return expunge.cases.reader(_partition(expunge, case_id)).root(case_id)
+
+
+def suppression(expunge: Installation, key: str) -> Suppression | None:
+    """What was said about one suppression."""
+    return expunge.cases.reader(_partition(expunge, key)).suppression(key)
 
 
 def frozen(expunge: Installation, case_id: str) -> Frozen | None:

@@ -268,3 +268,36 @@ def test_ingesters_ask_the_filter(world: Deployment, tmp_path: Path) -> None:
     )
     assert json.loads(kept.stdout)["user_id"] == "lee"
     assert "1 of 2 kept" in kept.stderr
+
+
+def test_what_is_held_about_a_person_is_told_with_where_and_until_when(world: Deployment) -> None:
+    file = world.directory / "files" / "held.bin"
+    file.write_bytes(b"x")
+    person = {"namespace": "user_id", "id": "hilda"}
+    world.register([{"asset": f"files:{name}", "subjects": [person]} for name in ("held.bin", "gone-before.bin")])
+    world.await_indexed()
+    (before,) = documents(expunge("subject", "show", "-", "--json", text="user_id:hilda\n"))
+    assert [(each["asset"], each["purged"]) for each in before["assets"]] == [
+        ("files:gone-before.bin", False),
+        ("files:held.bin", False),
+    ]
+    assert (before["cases"], before["suppressions"]) == ([], [])
+    case_id = world.erase("hilda", "forget-hilda")
+    world.await_milestone(case_id)
+    (after,) = documents(expunge("subject", "show", "-", "--json", text="user_id:hilda\n"))
+    assert {each["asset"]: each["purged"] for each in after["assets"]}["files:held.bin"]
+    (case,) = after["cases"]
+    assert (case["case_id"], case["request_id"], case["status"]) == (case_id, "forget-hilda", "completed")
+    assert [each["purpose"] for each in after["suppressions"]] == ["every purpose"]
+    held = {each["topic"].removeprefix(world.prefix): each for each in after["topics"]}
+    assert held["requests"]["until"] == "7 days after it was said"
+    assert held["plans"]["until"] == "replaced by a later word; else for ever"
+    assert {"receipts.files", "commands.files"} <= held.keys()
+    assert not {"ledger", "confirmations.app"} & held.keys()
+    shown = expunge("subject", "show", "-", text="user_id:hilda\n").stdout
+    assert "files:held.bin" in shown
+    assert "hilda" not in shown.replace("forget-hilda", "")
+    nobody = expunge("subject", "show", "-", text="user_id:nobody-at-all\n")
+    assert (nobody.exit_code, "no case is about this person" in nobody.stdout) == (0, True)
+    assert expunge("subject", "show", "user_id:hilda").exit_code == 2
+    assert expunge("subject", "show", "-", text="shoe_size:47\n").exit_code == 2

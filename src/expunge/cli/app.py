@@ -21,6 +21,7 @@ from expunge.cli import (
     pause,
     policy,
     run,
+    subject,
     submit,
     topics,
 )
@@ -67,4 +68,5 @@ app.add_typer(holding.app, name="holding")
 app.add_typer(policy.app, name="policy")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(keys.app, name="keys")
+app.add_typer(subject.app, name="subject")
 app.add_typer(agent.app, name="agent")

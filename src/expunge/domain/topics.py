@@ -14,6 +14,7 @@ from expunge.domain.vocabulary import Regime
 DAY_MS = 86_400_000
 MIB = 1_048_576
 FOR_EVER = -1
+COMMANDED = "pseudonym, asset ids, and ids sealed to the system"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class Topic:
     """Whether statements about assets lie on it: no case closes before what lay there at its request is applied."""
     fixed: bool = False
     """Whether its partition count never changes after creation: keys would move to other partitions."""
+    holds: str = ""
+    """What may lie there about a person, for people; empty: nothing does."""
     flushed: bool = False
     """Whether a lone broker flushes it at every message (rule "flushing")."""
 
@@ -73,7 +76,17 @@ def all_topics(registry: Registry, partitions: int, ledger_partitions: int, othe
     roles = "coordinator, resolver"
     told = "intake (to tell the owner)"
     return [
-        Topic("requests", few, "delete", week, 4 * MIB, "intake", "publishers", flushed=True),
+        Topic(
+            "requests",
+            few,
+            "delete",
+            week,
+            4 * MIB,
+            "intake",
+            "publishers",
+            holds="the person, as publishers named them",
+            flushed=True,
+        ),
         Topic(
             "registrations",
             few,
@@ -83,11 +96,27 @@ def all_topics(registry: Registry, partitions: int, ledger_partitions: int, othe
             "indexer",
             "registrars, resolver (discovered assets)",
             registers=True,
+            holds="the person, as registrars named them",
         ),
         Topic("openlineage", few, "delete", month, 4 * MIB, "", "OpenLineage clients", "nobody yet"),
-        Topic("controls", few, "delete", month, 4 * MIB, "intake", "operators", flushed=True),
-        *(Topic(f"receipts.{name}", few, "delete", month, 4 * MIB, "intake", agent) for name in systems),
-        Topic("assets", few, "compact", FOR_EVER, writers="indexer", readers="rebuilding"),
+        Topic(
+            "controls",
+            few,
+            "delete",
+            month,
+            4 * MIB,
+            "intake",
+            "operators",
+            holds="the person, where a hold names them",
+            flushed=True,
+        ),
+        *(
+            Topic(f"receipts.{name}", few, "delete", month, 4 * MIB, "intake", agent, holds="asset ids")
+            for name in systems
+        ),
+        Topic(
+            "assets", few, "compact", FOR_EVER, writers="indexer", readers="rebuilding", holds="pseudonym, and assets"
+        ),
         Topic(
             "cases",
             many,
@@ -95,10 +124,11 @@ def all_topics(registry: Registry, partitions: int, ledger_partitions: int, othe
             month,
             role="coordinator",
             writers="intake, indexer, resolver, coordinator",
+            holds="pseudonym",
             fixed=True,
             flushed=True,
         ),
-        Topic("tasks", many, "delete", week, role="resolver", writers=roles, fixed=True),
+        Topic("tasks", many, "delete", week, role="resolver", writers=roles, holds="pseudonym", fixed=True),
         Topic(
             "plans",
             many,
@@ -106,9 +136,10 @@ def all_topics(registry: Registry, partitions: int, ledger_partitions: int, othe
             FOR_EVER,
             writers=f"{roles}, intake (receipts as they came)",
             readers="rebuilding",
+            holds="pseudonym, and ids sealed to systems that need them",
             fixed=True,
         ),
-        Topic("holds", few, "compact", FOR_EVER, role="intake", writers="coordinator", readers=told),
+        Topic("holds", few, "compact", FOR_EVER, role="intake", writers="coordinator", readers=told, holds="pseudonym"),
         Topic(
             "suppressions",
             few,
@@ -117,8 +148,12 @@ def all_topics(registry: Registry, partitions: int, ledger_partitions: int, othe
             role="intake",
             writers="coordinator",
             readers=f"ingesters, {told}",
+            holds="a pseudonym of its own",
         ),
-        *(Topic(f"commands.{name}", few, "delete", month, writers="coordinator", readers=agent) for name in systems),
+        *(
+            Topic(f"commands.{name}", few, "delete", month, writers="coordinator", readers=agent, holds=COMMANDED)
+            for name in systems
+        ),
         *(
             Topic(
                 f"confirmations.{name}",
@@ -141,7 +176,16 @@ def all_topics(registry: Registry, partitions: int, ledger_partitions: int, othe
             flushed=True,
         ),
         Topic("certificates", few, "delete", FOR_EVER, writers="nobody yet", readers="nobody yet"),
-        Topic("dead-letters", few, "delete", 90 * DAY_MS, 2 * MIB, writers="every role", readers="operators"),
+        Topic(
+            "dead-letters",
+            few,
+            "delete",
+            90 * DAY_MS,
+            2 * MIB,
+            writers="every role",
+            readers="operators",
+            holds="what was set aside, sealed",
+        ),
     ]
 
 
