@@ -217,6 +217,10 @@ class Seat:
         firsts = self._world.firsts
         return {place: Log(firsts.get(place, 0), len(self._world.broker.logs[place])) for place in places}
 
+    def after(self, place: Place, at_ms: int) -> int:
+        log = self._world.broker.logs[place]
+        return next((n for n, record in enumerate(log) if millis(record.appended_at) > at_ms), len(log))
+
     def committed_by(self, role: str) -> dict[Place, Reached]:
         known = {(topic, number): at for (who, topic, number), at in self._world.committed.items() if who == role}
         return {place: self._world.reached(place, at) for place, at in known.items()}
@@ -382,7 +386,10 @@ class World:
 
     def applied(self) -> Offsets:
         return {
-            topic: {str(p): self.covered.get((topic, p), Reached(0)).next for p in range(PARTITIONS)}
+            topic: {
+                str(p): 0 if (topic, p) in self.losses.places else self.covered.get((topic, p), Reached(0)).next
+                for p in range(PARTITIONS)
+            }
             for topic in INLETS_OF_ASSETS
         }
 
@@ -416,7 +423,8 @@ class World:
         (role,) = (name for name, served in self.roles.items() if topic in served.topics)
         for number in range(PARTITIONS):
             self.firsts[topic, number] = len(self.broker.logs[topic, number])
-            self.losses.acknowledge((topic, number), Word(operator, "retention was a day"))
+            word = Word(operator, "retention was a day", self.covered[topic, number].next, self.firsts[topic, number])
+            self.losses.acknowledge((topic, number), word)
         self._end(role)
         self.step(role)
 

@@ -37,6 +37,7 @@ def run(expunge: Installation, role: str, stop: threading.Event) -> None:
         ConfigurationError: topics, settings or the index are not as they must be.
     """
     tune_process()
+    expunge.server.compares = True
     port, address = expunge.settings.metrics.port, expunge.settings.metrics.address
     metrics = PrometheusMetrics(port + ROLES.index(role) if port else 0, address)
     tenure = StoreTenure(expunge.server, expunge.settings.kafka.session_timeout_ms)

@@ -19,41 +19,50 @@ def test_an_address_that_is_none_is_an_error_for_people(url: str) -> None:
 
 
 class Connection:
-    """A connection to a server process."""
+    """A connection to a server."""
 
-    def __init__(self, process: str, port: int = 1) -> None:
-        self.process, self.port, self.began = process, port, False
+    def __init__(self, process: str, port: int = 1, replication: str = "r") -> None:
+        self.process, self.port, self.replication, self.asked = process, port, replication, ""
 
-    def on_connect(self) -> None:
-        self.began = True
+    def on_connect(self) -> None: ...
 
     def send_command(self, *words: str) -> None:
-        assert (self.began, words) == (True, ("INFO", "server"))
+        self.asked = words[1]
 
     def read_response(self) -> bytes:
         if not self.process:
-            raise redis.exceptions.NoPermissionError("NOPERM")
-        return f"# Server\r\nredis_version:7\r\nrun_id:{self.process}\r\n".encode()
+            raise redis.ResponseError("unknown command 'INFO'")
+        if self.asked == "server":
+            return f"# Server\r\nredis_version:7\r\nrun_id:{self.process}\r\n".encode()
+        return f"# Replication\r\nmaster_replid:{self.replication}\r\nmaster_replid2:0\r\n".encode()
 
     def repr_pieces(self) -> list[tuple[str, object]]:
         return [("host", "h"), ("port", self.port)]
 
 
-def test_a_server_that_is_another_process_than_before_is_noticed_by_the_first_connection_alone() -> None:
+@pytest.fixture
+def server() -> Server:
     server = Server("redis://h", "x.")
+    server.compares = True
     server._greet(Connection("a"))
+    return server
+
+
+@pytest.mark.parametrize("other", [Connection("b"), Connection("a", replication="promoted again")])
+def test_nobody_uses_a_server_that_is_another_before_it_is_accepted(server: Server, other: Connection) -> None:
     server._greet(Connection("a"))
     server._greet(Connection("b", port=2))  # another server of the same deployment
-    assert server.replaced == 0
-    with pytest.raises(Unavailable, match="compared first"), translated():
-        server._greet(Connection("b"))
-    server._greet(Connection("b"))
-    assert server.replaced == 1
+    assert not server.is_another
+    for _ in range(2):  # whichever thread comes first
+        with pytest.raises(Unavailable, match="compared first"), translated():
+            server._greet(other)
+    said = [server.is_another]
+    server.accept()
+    server._greet(other)
+    assert [*said, server.is_another] == [True, False]
 
 
-def test_a_server_that_does_not_say_who_it_is_is_believed() -> None:
-    server = Server("redis://h", "x.")
-    server._greet(Connection("a"))
+def test_a_server_that_does_not_say_who_it_is_is_believed(server: Server) -> None:
     server._greet(Connection(""))
     server._greet(Connection("a"))
-    assert server.replaced == 0
+    assert not server.is_another

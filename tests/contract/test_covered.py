@@ -73,12 +73,12 @@ def losses(request: pytest.FixtureRequest) -> Losses:
 
 
 def test_losses_are_kept_by_place_with_what_was_said_of_them(losses: Losses) -> None:
-    loss = Loss("intake", Lost(Why.CUT, 5, 8, 5, renewed=True))
+    loss = Loss("intake", Lost(Why.CUT, 5, 8, 1_700_000_000_000))
     losses.note(A, loss)
     losses.note(B, loss)
     assert losses.known() == {A: loss, B: loss}
     assert losses.word(A) is None
-    losses.acknowledge(A, Word("olga", "why/not: so"))
-    assert losses.word(A) == Word("olga", "why/not: so")
+    losses.acknowledge(A, Word("olga", "why/not: so", 5, 8))
+    assert losses.word(A) == Word("olga", "why/not: so", 5, 8)
     losses.settled(A)
     assert (losses.known(), losses.word(A)) == ({B: loss}, None)

@@ -84,14 +84,16 @@ class World:
     def moved(self) -> dict[Place, Reached]:
         return {("cases", 0): Reached(8)}
 
-    def settle(self) -> None:
+    def settle(self) -> bool:
         self._step("settle")
+        return False
 
     def admitted(self, batch: Sequence[Record]) -> list[Record]:
         return list(batch)
 
-    def cover(self, moved: Mapping[Place, Reached]) -> None:
+    def cover(self, moved: Mapping[Place, Reached]) -> Mapping[Place, Reached]:
         self._step("cover")
+        return moved
 
     def commit(self, moved: Mapping[Place, Reached]) -> None:
         self._step("commit")

@@ -156,6 +156,12 @@ class ClusterTopics(ABC):
         ends = self.offsets(dict.fromkeys(named, "latest"))
         return {place: Log(starts[name].offset, ends[name].offset) for name, place in named.items()}
 
+    def after(self, place: Place, at_ms: int) -> int:
+        """See `ports.logs.Logs.after`."""
+        named = (self._prefix + place[0], place[1])
+        found = self.offsets({named: at_ms + 1})[named].offset
+        return found if found >= 0 else self.offsets({named: "latest"})[named].offset
+
     def committed_by(self, role: str) -> dict[Place, Reached]:
         """See `ports.logs.Logs.committed_by`.
 

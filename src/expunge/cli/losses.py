@@ -42,7 +42,8 @@ def acknowledge_loss(
         raise ConfigurationError(f"nothing is known to be lost of {place[0]} partition {partition}: see expunge doctor")
     if not reason.strip():
         raise ConfigurationError("a reason is needed: whoever reads the ledger asks why")
-    losses.acknowledge(place, Word(operator, reason.strip()[:MOST_REASON]))
+    word = Word(operator, reason.strip()[:MOST_REASON], known.lost.since, known.lost.until)
+    losses.acknowledge(place, word)
     until, waiter = clock.seconds() + PATIENCE, threading.Event()
     while (waits := place in losses.known()) and clock.seconds() < until:
         waiter.wait(0.2)

@@ -50,8 +50,9 @@ class GoOn:
     """Read from an offset on."""
 
     offset: int
-    witness: Position | None = None
-    """The record that was handled last and must lie there still: it proves that this is the log that was read."""
+    witness: Reached | None = None
+    """What is known of the record that was handled last, which must lie there still: it proves that this is the log
+    that was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +61,12 @@ class Lost:
 
     why: Why
     since: int
-    """The first offset that is missing, or at which the log differs."""
+    """The first offset that is missing; of a log that was cut the first at which it may differ."""
     until: int
-    """Behind the last such offset, as far as known."""
-    resume: int
-    """Where reading can go on once somebody has said so."""
-    renewed: bool = False
-    """Whether what lies at `resume` and behind has nothing in common with what was read: no position of the old log
-    says anything about it."""
+    """The offset behind the last that is missing, or that was handled."""
+    at_ms: int = 0
+    """Of a log that was cut: when the last record was appended that was handled, in milliseconds since 1970; what was
+    appended after that is new. 0: not known, and everything may be."""
 
 
 def compared(known: list[Reached], log: Log) -> GoOn | Lost:
@@ -77,13 +76,15 @@ def compared(known: list[Reached], log: Log) -> GoOn | Lost:
         known: how far the role has come by each who remembers it; none: it has handled nothing.
         log: what lies there.
     """
-    reached = min(known, key=lambda each: each.next, default=Reached(0))
+    earliest = sorted(known, key=lambda each: (each.next, each.last is None))
+    reached = earliest[0] if earliest else Reached(0)
     if reached.next < log.first:
-        return Lost(Why.EXPIRED, reached.next, log.first, log.first)
+        return Lost(Why.EXPIRED, reached.next, log.first)
     if reached.next > log.end:
-        return Lost(Why.CUT, log.end, reached.next, log.end, renewed=True)
+        at_ms = next((each.at_ms for each in earliest if each.next == reached.next and each.at_ms), 0)
+        return Lost(Why.CUT, log.end, reached.next, at_ms)
     if reached.last is not None and log.first <= reached.last.offset < reached.next:
-        return GoOn(reached.last.offset, reached.last)
+        return GoOn(reached.last.offset, reached)
     return GoOn(reached.next)
 
 
@@ -98,20 +99,23 @@ def forgotten_since(covered: Reached | None, committed: Reached | None) -> int |
     return covered.at_ms
 
 
-def contradicts(witness: Position, met: Position, first: int) -> Lost | None:
+def contradicts(witness: Reached, met: Position, met_ms: int, first: int) -> Lost | None:
     """What the first record met at the place of the last handled one, or behind it, says of the log.
 
-    Where a log was cut and written anew, another leader epoch stands at the same offset. Where nothing lies at that
-    offset any more (compaction, retention) nothing is said.
+    Where a log was cut and written anew, another leader epoch or another moment stands at the same offset. Where
+    nothing lies at that offset any more (compaction, retention) nothing is said.
 
     Args:
-        witness: the last record that was handled.
+        witness: what is known of the last record that was handled.
         met: the first one that was handed over from its place on.
+        met_ms: when that was appended, in milliseconds since 1970.
         first: the first offset of the log.
     """
-    known = witness.leader_epoch >= 0 and met.leader_epoch >= 0
-    if not known or met.offset != witness.offset or met.leader_epoch == witness.leader_epoch:
+    last = witness.last
+    if last is None or met.offset != last.offset:
         return None
-    # What was handled before the cut is known by its position; a log whose epochs are lower is another log altogether.
-    renewed = met.leader_epoch < witness.leader_epoch
-    return Lost(Why.CUT, first, witness.offset + 1, first, renewed)
+    known = last.leader_epoch >= 0 and met.leader_epoch >= 0
+    is_another = known and met.leader_epoch != last.leader_epoch
+    if is_another or (witness.at_ms and met_ms != witness.at_ms):
+        return Lost(Why.CUT, first, last.offset + 1, witness.at_ms)
+    return None

@@ -55,6 +55,9 @@ class Logs(Protocol):
     def logs(self, places: Collection[Place]) -> dict[Place, Log]:
         """Where each begins and ends."""
 
+    def after(self, place: Place, at_ms: int) -> int:
+        """The first offset that was appended after a moment (milliseconds since 1970), or the end."""
+
     def committed_by(self, role: str) -> dict[Place, Reached]:
         """How far a role has committed its partitions; one that it never did is left out."""
 
@@ -98,6 +101,9 @@ class Word(NamedTuple):
 
     operator: str
     reason: str
+    since: int
+    """What they know to be lost, see `Lost`."""
+    until: int
 
 
 class Losses(Protocol):

@@ -7,12 +7,13 @@ operator says then is a fact on the ledger before anything behind the loss is re
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 import structlog
 
-from expunge.domain.continuity import GoOn, Log, Lost, Place, Reached, compared, contradicts, forgotten_since
-from expunge.domain.events import Position, Record
+from expunge.domain.continuity import GoOn, Log, Lost, Place, Reached, Why, compared, contradicts, forgotten_since
+from expunge.domain.events import Position, Record, millis
 from expunge.errors import ConfigurationError, Unavailable
 from expunge.ports import Metrics
 from expunge.ports.logs import Covered, Logs, Loss, Losses, Source, Word
@@ -44,51 +45,75 @@ class Continuity:
         # a moment (milliseconds since 1970; 0: perhaps all of it), before anything is read again.
         self._role, self._source, self._covered, self._logs = role, source, covered, logs
         self._losses, self._metrics, self._clock, self._sink = losses, metrics, clock, sink
-        self._restore = restore
-        self._witnesses: dict[Place, Position] = {}
-        self._logs_of: dict[Place, Log] = {}
+        self._restore, self._is_unsettled = restore, True
+        self._witnesses: dict[Place, Reached] = {}
+        self._firsts: dict[Place, int] = {}
         self._lost: dict[Place, Lost] = {}
         """Partitions that stand still."""
-        self._looked = -LOOK_SECONDS
+        self._said: set[Place] = set()
+        self._looked = -math.inf
 
-    def settle(self) -> None:
-        """Begin what can be begun.
+    def settle(self) -> bool:
+        """Begin what can be begun. True if everything was stopped, for the store is another one.
 
         Raises:
             Unavailable: somebody who remembers how far the role has come cannot be asked.
         """
-        if self._covered.is_another():
+        is_another = self._covered.is_another()
+        if is_another:
             log.warning("the store is another one: what it holds is compared", role=self._role)
             self._covered.accept()  # before anything is compared: if it is another one yet, that is done once more
             self._source.stop()
-            self._restore(None)
+            self._is_unsettled = True
         fresh = self._source.fresh()
-        if not fresh:
-            return
-        unknown = [place for place in fresh if place not in self._lost]
-        now = self._clock.seconds()
-        if not unknown and now - self._looked < LOOK_SECONDS:
-            return
-        self._looked = now
-        self._compare(fresh)
+        self._lost = {place: lost for place, lost in self._lost.items() if place in fresh}
+        self._metrics.gauge("lost_partitions", len(self._lost), label=self._role)
+        if any(place not in self._lost for place in fresh) or (fresh and self._is_time()):
+            self._compare(fresh)
+        return is_another
+
+    def _is_time(self) -> bool:
+        return self._clock.seconds() - self._looked >= LOOK_SECONDS
 
     def _compare(self, places: Collection[Place]) -> None:
+        self._looked = self._clock.seconds()
         logs, committed = self._logs.logs(places), self._logs.committed_by(self._role)
-        covered = self._covered.covered(places)
-        since = [forgotten_since(covered.get(place), committed.get(place)) for place in places]
-        if any(each is not None for each in since):
-            log.warning("the store has forgotten what was handled: it is handled again", role=self._role)
-            self._restore(min(each for each in since if each is not None))
-        self._lost = {place: lost for place, lost in self._lost.items() if place in places}
+        covered, noted = self._covered.covered(places), self._losses.known()
+        self._put_back([place for place in places if place not in self._lost], logs, committed, covered)
         for place in places:
+            self._firsts[place] = logs[place].first
             found = compared([by[place] for by in (committed, covered) if place in by], logs[place])
-            self._logs_of[place] = logs[place]
+            cut = self._lost.get(place) or (noted[place].lost if place in noted else None)
+            if cut is not None and cut.why is Why.CUT:  # a log that has grown again looks as if nothing had been
+                found = cut
             if isinstance(found, Lost):
                 self._stand_still(place, found)
-            elif place in self._lost and self._lost[place].why != "expired" and found.witness is not None:
-                self._stand_still(place, self._lost[place])  # another record lies where the last one lay
             else:
+                if place in noted:
+                    self._losses.settled(place)
                 self._begin(place, found)
+
+    def _put_back(
+        self,
+        places: Sequence[Place],
+        logs: Mapping[Place, Log],
+        committed: Mapping[Place, Reached],
+        covered: Mapping[Place, Reached],
+    ) -> None:
+        """Have the role put back what the store may have forgotten, before anything is read again.
+
+        What a process did that ended before it could say so in the store is known to nobody: so at a start, and in
+        another store, that is done from the last moment that the store knows of.
+        """
+        forgotten = [forgotten_since(covered.get(place), committed.get(place)) for place in places]
+        since = [each for each in forgotten if each is not None]
+        if since:
+            log.warning("the store has forgotten what was handled: it is handled again", role=self._role)
+        if self._is_unsettled:
+            since += [each.at_ms for place, each in covered.items() if each.at_ms or logs[place].end > each.next == 0]
+        if since or self._is_unsettled:
+            self._restore(min(since, default=None))
+        self._is_unsettled = False
 
     def _begin(self, place: Place, found: GoOn) -> None:
         if found.witness is not None:
@@ -96,32 +121,38 @@ class Continuity:
         else:
             self._witnesses.pop(place, None)
         self._lost.pop(place, None)
+        self._said.discard(place)
         self._source.begin(place, found.offset)
 
     def _stand_still(self, place: Place, lost: Lost) -> None:
-        """Nothing of a partition is read until somebody has said that it may be."""
+        """Nothing of a partition is read until somebody has said that it may be, knowing what is lost."""
         word = self._losses.word(place)
-        if word is not None:
+        if word is not None and word.since == lost.since and word.until >= lost.until:
             self._go_on(place, lost, word)
             return
         loss = Loss(self._role, lost)
-        if place not in self._lost:
+        if place not in self._said:
+            self._said.add(place)
             text = "part of a log is gone: nothing is read there until an operator says `expunge acknowledge-loss`"
             where = {"topic": place[0], "partition": place[1], "what": str(loss)}
             log.error(text, role=self._role, **where)
-        self._losses.note(place, loss)
         self._lost[place] = lost
+        self._losses.note(place, loss)
         self._metrics.gauge("lost_partitions", len(self._lost), label=self._role)
 
     def _go_on(self, place: Place, lost: Lost, word: Word) -> None:
-        """What somebody said is a fact before anything else happens; then everybody remembers where to go on."""
-        if self._sink.send([loss_acknowledged(self._role, place, lost, word.operator, word.reason)]):
+        """What somebody said is a fact before anything else happens; then everybody remembers where to go on.
+
+        Of a log that was cut, whatever was appended after the last record that was handled is new, wherever it lies.
+        """
+        is_cut = lost.why is Why.CUT
+        resume = self._logs.after(place, lost.at_ms) if is_cut else lost.until
+        fact = loss_acknowledged(self._role, place, lost, resume, word.operator, word.reason)
+        if self._sink.send([fact]):
             raise ConfigurationError("Kafka refuses facts for the ledger: `expunge doctor` says what to do")
-        epoch = -1 if lost.renewed else self._epoch(place)
-        if lost.renewed or lost.why == "expired":
-            self._covered.restart(place, Position(epoch, lost.resume - 1))
-        self._begin(place, GoOn(lost.resume))
-        self._source.commit(self._source.moved())
+        self._covered.restart(place, Position(-1 if is_cut else self._epoch(place), resume - 1))
+        self._begin(place, GoOn(resume))
+        self._source.commit({each: at for each, at in self._source.moved().items() if each == place})
         self._losses.settled(place)
         self._metrics.gauge("lost_partitions", len(self._lost), label=self._role)
         log.warning("goes on behind a loss", role=self._role, topic=place[0], partition=place[1])
@@ -132,30 +163,33 @@ class Continuity:
 
     def admitted(self, batch: Sequence[Record]) -> list[Record]:
         """Without what was handled before; a partition whose last handled record is another now stands still."""
-        if not self._witnesses:
-            return list(batch)
-        return [record for record in batch if self._is_new(record)]
+        return [record for record in batch if self._is_new(record)] if self._witnesses or self._lost else list(batch)
 
     def _is_new(self, record: Record) -> bool:
         place = record.topic, record.partition
         if place in self._lost:
             return False
         witness = self._witnesses.pop(place, None)
-        if witness is None:
+        if witness is None or witness.last is None:
             return True
-        lost = contradicts(witness, record.position, self._logs_of[place].first)
+        lost = contradicts(witness, record.position, millis(record.appended_at), self._firsts[place])
         if lost is not None:
             self._source.stop([place])
-            self._stand_still(place, lost)
+            self._lost[place], self._looked = lost, -math.inf  # what follows is done before the next poll
             return False
-        return record.position.offset > witness.offset
+        return record.position.offset > witness.last.offset
 
-    def cover(self, moved: Mapping[Place, Reached]) -> None:
+    def cover(self, moved: Mapping[Place, Reached]) -> dict[Place, Reached]:
         """What was handled stands in the store: it is said there before it is committed.
+
+        Returns:
+            What may be committed: where the last handled record has not come again yet, nothing was handled since.
 
         Raises:
             Unavailable: the store is another one than that in which it was put.
         """
         if self._covered.is_another():
             raise Unavailable("the store is another one than before: what was handled is compared first")
-        self._covered.cover(moved)
+        handled = {place: each for place, each in moved.items() if place not in self._witnesses}
+        self._covered.cover(handled)
+        return handled

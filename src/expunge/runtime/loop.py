@@ -66,14 +66,14 @@ class Clock(Protocol):
 class Begun(Protocol):
     """Which partitions are begun, and where: see `runtime.continuity.Continuity`."""
 
-    def settle(self) -> None:
-        """Begin what can be begun."""
+    def settle(self) -> bool:
+        """Begin what can be begun; True if all had to be stopped before."""
 
     def admitted(self, batch: Sequence[Record]) -> list[Record]:
         """Of what was handed over, what is to be handled."""
 
-    def cover(self, moved: Mapping[Place, Reached]) -> None:
-        """Say in the store how far it reaches."""
+    def cover(self, moved: Mapping[Place, Reached]) -> Mapping[Place, Reached]:
+        """Say in the store how far it reaches; what may be committed then."""
 
 
 class Loop:
@@ -99,8 +99,8 @@ class Loop:
         self._handled: dict[tuple[str, int], Record] = {}
         """The last record of each partition that was handled and is not committed."""
         self._said: set[tuple[str, ...]] = set()
-        self._waits_at: Place | None = None
-        """Where the last record lies that could not be handled yet."""
+        self._blocked: list[Place] = []
+        """Where records lie that could not be handled yet, the last one at the end."""
 
     def run(self, stopping: Callable[[], bool]) -> None:
         """Turn until told to stop; the batch under way is finished first."""
@@ -119,8 +119,11 @@ class Loop:
         """One batch, or one wait for a batch; then what is due."""
         batch: list[Record] = []
         try:
-            self._begun.settle()
-            batch = self.ordered(self._begun.admitted(self._source.poll(self._patience())))
+            if self._begun.settle():
+                self._handled = {}  # it is handled again
+            batch = self._source.poll(self._patience())
+            batch = self.ordered(self._begun.admitted(batch))
+            self._blocked = self._blocked if batch else []  # what is blocked would have come again
             started = self._clock.seconds()
             taken = self._handle(batch) if batch else 0
             if batch:
@@ -130,7 +133,8 @@ class Loop:
             batch = []  # what was handled is not read again, whatever fails from here on
             self._commit()
             self._tick()
-            self._outage.ends(self._source.silent_seconds())
+            if not self._blocked:
+                self._outage.ends(self._source.silent_seconds())
         except Unavailable as error:
             self._pause(batch, error)
         except Fenced as error:
@@ -148,8 +152,7 @@ class Loop:
         if now - self._committed_at < self._commit_seconds and not (at_once or self._commits_at_once):
             return
         if moved := self._source.moved():
-            self._begun.cover(moved)
-            self._source.commit(moved)
+            self._source.commit(self._begun.cover(moved))
         passed, self._handled = list(self._handled.values()), {}
         self._committed_at, self._commits_at_once = now, False
         self._suspicion.passed(passed)
@@ -168,11 +171,13 @@ class Loop:
             try:
                 taken = self._handle_part(part)
             except Unavailable:
-                self._waits_at = (part[0].topic, part[0].partition)
+                self._block(part[0])
                 if not done:
                     raise
                 self._source.rewind(batch[done:])
                 break
+            passed = {(record.topic, record.partition) for record in part[:taken]}
+            self._blocked = [place for place in self._blocked if place not in passed]
             done, most = done + taken, 2 * most
             self._commits_at_once = self._commits_at_once or apart
             if taken < len(part) or (apart and done < len(batch)):
@@ -181,8 +186,13 @@ class Loop:
         return done
 
     def ordered(self, batch: Sequence[Record]) -> list[Record]:
-        """Those behind which something could not be handled come last: it may wait for what others lead to."""
-        return sorted(batch, key=lambda record: (record.topic, record.partition) == self._waits_at)
+        """Partitions at which something could not be handled come last: it may wait for what others lead to."""
+        later = {place: number for number, place in enumerate(self._blocked)}
+        return sorted(batch, key=lambda record: later.get((record.topic, record.partition), -1))
+
+    def _block(self, record: Record) -> None:
+        place = (record.topic, record.partition)
+        self._blocked = [*(each for each in self._blocked if each != place), place]
 
     def _next_part(self, batch: Sequence[Record], most: int) -> Sequence[Record]:
         """The records to handle together: at most so many, up to the first that is handled alone, or that one."""

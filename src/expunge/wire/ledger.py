@@ -108,7 +108,7 @@ class LossAcknowledged(BaseModel):
 LOSS = f"{PREFIX}loss_acknowledged.v1"
 
 
-def loss_acknowledged(role: str, place: Place, lost: Lost, operator: str, reason: str) -> Outgoing:
+def loss_acknowledged(role: str, place: Place, lost: Lost, resume: int, operator: str, reason: str) -> Outgoing:
     """That fact: the broker's time is what counts, and a repetition is the same message."""
     topic, partition = place
     said = LossAcknowledged(
@@ -118,7 +118,7 @@ def loss_acknowledged(role: str, place: Place, lost: Lost, operator: str, reason
         why=lost.why,
         since=lost.since,
         until=lost.until,
-        resume=lost.resume,
+        resume=resume,
         operator=operator,
         reason=reason,
     )

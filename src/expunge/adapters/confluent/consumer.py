@@ -309,7 +309,7 @@ class ConfluentRecords:
             self._positions[place] = offset
 
     def rewind_to_committed(self, batch: Sequence[Record]) -> None:
-        """See `ports.logs.Source.rewind_to_committed`."""
+        """See `adapters.broker.Records.rewind_to_committed`."""
         places = {(self._prefix + record.topic, record.partition) for record in batch} & self._held()
         with translated("say what was committed"):
             asked = [TopicPartition(*place) for place in sorted(places)]

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-from kafka.errors import IllegalStateError, KafkaError, OffsetOutOfRangeError
+from kafka.errors import IllegalStateError, KafkaError, LogTruncationError, OffsetOutOfRangeError
 from kafka.structs import OffsetAndMetadata
 
 from expunge.adapters.kafka.client import common, connected, translated
@@ -145,6 +145,9 @@ class KafkaRecords:
         wait_ms = 0 if quiet else int(seconds * 1000)
         try:
             polled: dict[Any, list[Any]] = member.poll(timeout_ms=wait_ms, max_records=self._portion.records)
+        except LogTruncationError as error:
+            self._hold_back(set(error.divergent_offsets) & member.assignment())
+            return {}
         except OffsetOutOfRangeError as error:  # what lay there is gone: whoever compares says where to go on
             self._hold_back(set(error.args[0]) & member.assignment())
             return {}
@@ -246,7 +249,7 @@ class KafkaRecords:
                 self._last.pop(partition, None)
 
     def rewind_to_committed(self, batch: Sequence[Record]) -> None:
-        """See `ports.logs.Source.rewind_to_committed`."""
+        """See `adapters.broker.Records.rewind_to_committed`."""
         with translated("say what was committed"):
             for topic, number in {(record.topic, record.partition) for record in batch}:
                 partition = TopicPartition(self._prefix + topic, number)

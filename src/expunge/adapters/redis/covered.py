@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from expunge.adapters.records import recalled, remembered
 from expunge.adapters.redis.case_reader import CaseKeys, parse_position
 from expunge.adapters.redis.cases import commit, commit_call
+from expunge.adapters.redis.losses import RedisLosses
 from expunge.adapters.redis.server import TAGS, Call, Server
 from expunge.adapters.topics import ClusterTopics
 from expunge.domain.continuity import Place, Reached
@@ -24,15 +25,15 @@ class _OnServer:
     """Knows when the server is another one."""
 
     def __init__(self, server: Server) -> None:
-        self._server, self._seen = server, server.replaced
+        self._server = server
 
     def is_another(self) -> bool:
         """See `ports.logs.Covered.is_another`."""
-        return self._seen != self._server.replaced
+        return self._server.is_another
 
     def accept(self) -> None:
         """See `ports.logs.Covered.accept`."""
-        self._seen = self._server.replaced
+        self._server.accept()
 
 
 class IndexCovered(_OnServer):
@@ -120,16 +121,21 @@ class IndexProgress:
     """See `ports.Progress`."""
 
     def __init__(self, topics: ClusterTopics, server: Server) -> None:
-        self._topics, self._covered = topics, IndexCovered(server)
+        self._topics, self._covered, self._losses = topics, IndexCovered(server), RedisLosses(server)
 
     def end_offsets(self) -> Offsets:
         """See `ports.Progress.end_offsets`."""
         return self._topics.end_offsets()
 
     def applied(self) -> Offsets:
-        """See `ports.Progress.applied`: where nothing is known to be applied, nothing closes."""
+        """See `ports.Progress.applied`: where nothing is known to be applied, nothing closes.
+
+        Nor does it where a log is in doubt: what the index says of that is about another one.
+        """
         offsets: Offsets = {}
+        lost = self._losses.known()
         for (topic, partition), reached in sorted(self._covered.everywhere().items()):
             if topic in INLETS_OF_ASSETS:
-                offsets.setdefault(topic, {})[str(partition)] = reached.next
+                following = 0 if (topic, partition) in lost else reached.next
+                offsets.setdefault(topic, {})[str(partition)] = following
         return offsets

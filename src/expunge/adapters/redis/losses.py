@@ -19,7 +19,7 @@ class RedisLosses:
     def note(self, place: Place, loss: Loss) -> None:
         """See `ports.logs.Losses.note`."""
         role, lost = loss
-        raw = orjson.dumps([role, lost.why, lost.since, lost.until, lost.resume, lost.renewed])
+        raw = orjson.dumps([role, lost.why, lost.since, lost.until, lost.at_ms])
         self._server.guarded(lambda client: client.hset(self._losses, _field(place), raw))
 
     def known(self) -> dict[Place, Loss]:

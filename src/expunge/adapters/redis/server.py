@@ -125,10 +125,12 @@ class Server:
             )
         except ValueError:  # whose text may hold the password
             raise ConfigurationError("redis.url is no address of a Redis: redis://HOST:PORT/0, or rediss://") from None
-        self.replaced = 0
-        """How often a server was found to be another process than before. It loses what it had not written down then,
-        and the connection breaks: nothing is forgotten on one that goes on."""
-        self._processes: dict[str, str] = {}
+        self.compares = False
+        """Whether this process must know when a server has become another one: a role's must."""
+        self._known: dict[str, str] = {}
+        """Address -> which server was there."""
+        self._others: dict[str, str] = {}
+        """Address -> another one that is there now, until it is accepted."""
         self._greeting = threading.Lock()
         self._prefix = prefix.encode()
         self._sentinels = [self.key(tag, "sentinel") for tag in range(TAGS)]
@@ -140,25 +142,34 @@ class Server:
         self._shas = {name: hashlib.sha1(text.encode()).hexdigest() for name, text in self._sources.items()}  # noqa: S324 - Redis names scripts so
 
     def _greet(self, connection: Any) -> None:
-        """A new connection: to the process that was there before, or the first one that finds another says so.
+        """A new connection: to the server that was there before, or nobody uses it before that is accepted.
+
+        A server loses what it has not written down when it ends, or when it becomes another's replica; then its
+        connections break. `run_id` tells the first, `master_replid` the second.
 
         Raises:
             redis.ResponseError: it is another; see `translated`.
         """
         connection.on_connect()
-        connection.send_command("INFO", "server")
-        try:
-            said = str_if_bytes(connection.read_response())
-        except redis.exceptions.NoPermissionError:  # nobody can tell then (docs/recovery.md)
+        if not self.compares:
             return
-        process = next((line for line in said.splitlines() if line.startswith("run_id:")), "")
-        address = connection.repr_pieces()
+        address, found = str(connection.repr_pieces()), _identity(connection)
         with self._greeting:
-            before = self._processes.get(str(address))
-            self._processes[str(address)] = process
-            if before not in {None, process}:
-                self.replaced += 1
+            before = self._known.setdefault(address, found)
+            if found and found != before:
+                self._others[address] = found
                 raise redis.ResponseError(REPLACED)
+
+    @property
+    def is_another(self) -> bool:
+        """Whether a server is another one than was accepted, and so may have forgotten something."""
+        return bool(self._others)
+
+    def accept(self) -> None:
+        """From now on this is the server."""
+        with self._greeting:
+            self._known |= self._others
+            self._others = {}
 
     @property
     def prefix(self) -> str:
@@ -336,3 +347,16 @@ class Server:
         """Run plain commands with the client's errors translated: for people who look; nothing is decided on them."""
         with translated():
             return action(self.client)
+
+
+def _identity(connection: Any) -> str:
+    """Which server a connection leads to; empty where it does not say: nobody can tell then (docs/recovery.md)."""
+    found = []
+    for section, field in (("server", "run_id:"), ("replication", "master_replid:")):
+        connection.send_command("INFO", section)
+        try:
+            said = str_if_bytes(connection.read_response())
+        except redis.ResponseError:
+            return ""
+        found += [line for line in said.splitlines() if line.startswith(field)]
+    return " ".join(found)
