@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ class Outages:
         """The server is gone, or does not answer though it is there; afterwards it answers, whatever a test found."""
         pid = self._pid(server)
         os.kill(pid, signal.SIGKILL if way == "killed" else signal.SIGSTOP)
+        if way == "killed":
+            _gone(pid)  # it holds its port and its files until then
         try:
             yield
         finally:
@@ -40,6 +43,18 @@ class Outages:
 
     def _pid(self, server: Server) -> int:
         return int((ROOT / f".devstack/faults/{server}.pid").read_text().split("|")[0])
+
+
+def _gone(pid: int) -> None:
+    """Return when a process that was killed is no more."""
+    for _ in range(200):
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
+                return
+        except FileNotFoundError:
+            return
+        threading.Event().wait(0.05)
+    raise AssertionError("a killed process does not end")
 
 
 def up() -> None:

@@ -118,9 +118,10 @@ def redis_server() -> str:
 
 
 def start_time(pid: int) -> str:
-    """When a process started, in kernel ticks: with the pid it names one process for ever."""
+    """When a process started, in kernel ticks: with the pid it names one process for ever. Empty: it has ended."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return "" if state == "Z" else fields[18]
     except (OSError, IndexError):
         listed = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], check=False, capture_output=True, text=True)
         return listed.stdout.strip()

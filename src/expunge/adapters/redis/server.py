@@ -81,8 +81,8 @@ def translated() -> Iterator[None]:
             raise Unavailable(text, server=REDIS) from error
         if "LEASE this process" in text:
             raise Fenced("this process was last a member of its group too long ago to mark") from error
-        if any(word in text for word in _PASSING):
-            raise Unavailable(f"Redis refuses for now ({text.split(maxsplit=1)[0]})", server=REDIS) from error
+        if passing := next((word for word in _PASSING if word in text), None):  # a script's error has words before it
+            raise Unavailable(f"Redis refuses for now ({passing})", server=REDIS) from error
         raise
 
 
