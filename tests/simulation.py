@@ -441,17 +441,19 @@ class World:
         restore = partial(self._restore, role)
         return seat, Continuity(role, source, seat, seat, self.losses, self.metrics, self, sink, restore)
 
-    def _restore(self, role: str, since_ms: int | None) -> None:
+    def _restore(self, role: str, since_ms: int | None, has_forgotten: bool) -> None:  # noqa: FBT001
         served = self.roles[role]
-        if since_ms is not None:
-            since = earlier(since_ms)
-            for (topic, partition), offset, reason in poisoned(self._since("dead-letters", since), role, "t."):
-                self.suspects.park(topic, partition, offset, reason)
         if isinstance(served, Resolver):
             served.ask_anew()
-            if since_ms is not None:
-                plans = partial(self._since, "plans")
-                Recovery(plans, self.store, cast("Topics", self.broker), self.keys).restore(since)
+        if since_ms is None:
+            return
+        since = earlier(since_ms)
+        if has_forgotten:
+            for (topic, partition), offset, reason in poisoned(self._since("dead-letters", since), role, "t."):
+                self.suspects.park(topic, partition, offset, reason)
+        if role in {"resolver", "coordinator"}:
+            plans = partial(self._since, "plans")
+            Recovery(plans, self.store, cast("Topics", self.broker), self.keys).restore(since)
 
     def _since(self, topic: str, since: datetime) -> Iterator[Record]:
         for place, log in sorted(self.broker.logs.items()):

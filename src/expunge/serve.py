@@ -69,18 +69,19 @@ def run(expunge: Installation, role: str, stop: threading.Event) -> None:
     Loop(handler, source, sink, clock, metrics, suspects, waiter, begun, often).run(stop.is_set)
 
 
-def _restore(expunge: Installation, handler: Role, since_ms: int | None) -> None:
-    """What a role does when Redis is another one or, with a moment, has forgotten what was handled since then."""
+def _restore(expunge: Installation, handler: Role, since_ms: int | None, has_forgotten: bool) -> None:  # noqa: FBT001
+    """What a role does at a start and when Redis is another one; see `Continuity`."""
     if handler.name == "intake":
         keep_policy(expunge)
     if isinstance(handler, Resolver):
         handler.ask_anew()
     if since_ms is None:
         return
-    suspects, since = RedisSuspects(expunge.server), earlier(since_ms)
-    letters = expunge.since("dead-letters", since)
-    for (topic, partition), offset, reason in poisoned(letters, handler.name, expunge.settings.prefix):
-        suspects.park(topic, partition, offset, reason)
+    since = earlier(since_ms)
+    if has_forgotten:
+        suspects, letters = RedisSuspects(expunge.server), expunge.since("dead-letters", since)
+        for (topic, partition), offset, reason in poisoned(letters, handler.name, expunge.settings.prefix):
+            suspects.park(topic, partition, offset, reason)
     if handler.name in {"resolver", "coordinator"}:  # whichever hears of it first
         plans = partial(expunge.since, "plans")
         number = Recovery(plans, expunge.cases, expunge.topics, expunge.keys).restore(since)

@@ -82,7 +82,7 @@ class World:
     waiting: set[Place] = field(default_factory=lambda: {PLACE})
     begun: list[int] = field(default_factory=list)
     said: list[Outgoing] = field(default_factory=list)
-    restored: list[int | None] = field(default_factory=list)
+    restored: list[tuple[int | None, bool]] = field(default_factory=list)
     restarted: list[Position] = field(default_factory=list)
     asked: int = 0
     at: float = 100.0
@@ -91,8 +91,11 @@ class World:
 
     def __post_init__(self) -> None:
         self.losses, self.metrics = MemoryLosses(), MemoryMetrics()
-        parts = (self, self, self, self.losses, self.metrics, self, self, self.restored.append)
+        parts = (self, self, self, self.losses, self.metrics, self, self, self.restore)
         self.continuity = Continuity("coordinator", *parts)  # type: ignore[arg-type]
+
+    def restore(self, since_ms: int | None, has_forgotten: bool) -> None:  # noqa: FBT001
+        self.restored.append((since_ms, has_forgotten))
 
     def fresh(self) -> list[Place]:
         return sorted(self.waiting)
@@ -220,17 +223,17 @@ def test_a_lost_partition_stands_still_until_a_word_which_is_a_fact_first() -> N
 def test_nothing_is_read_before_what_a_store_has_forgotten_was_put_back() -> None:
     world = World(committed={PLACE: Reached(12)})
     world.continuity.settle()
-    assert (world.restored, world.begun) == ([1], [7])
+    assert (world.restored, world.begun) == ([(1, True)], [7])
 
 
 def test_what_ended_before_it_was_said_in_the_store_is_put_back_at_a_start_too() -> None:
     """A resolver that died between its answer and its commit, with a Redis that lost that walk, left nobody to know."""
     world = World()
     world.continuity.settle()
-    assert world.restored == [1]
+    assert world.restored == [(1, False)]
     world.stop([PLACE])
     world.continuity.settle()  # a rebalance is no start
-    assert world.restored == [1]
+    assert world.restored == [(1, False)]
 
 
 def test_nothing_is_committed_before_the_last_handled_record_has_come_again() -> None:
@@ -248,6 +251,6 @@ def test_another_store_is_compared_once_and_nothing_is_committed_before() -> Non
     with pytest.raises(Unavailable):
         world.continuity.cover({PLACE: Reached(9)})
     world.continuity.settle()
-    assert (world.restored, world.begun) == ([1, 1], [7, 7])
+    assert (world.restored, world.begun) == ([(1, False), (1, False)], [7, 7])
     world.continuity.admitted([record(7)])
     world.continuity.cover({PLACE: Reached(9)})

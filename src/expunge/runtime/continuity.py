@@ -39,10 +39,11 @@ class Continuity:
         metrics: Metrics,
         clock: Clock,
         sink: Sink,
-        restore: Callable[[int | None], None],
+        restore: Callable[[int | None, bool], None],
     ) -> None:
-        # restore: what the role does when its store is another one, or where that has forgotten what was handled since
-        # a moment (milliseconds since 1970; 0: perhaps all of it), before anything is read again.
+        # restore: what the role does at a start and when its store is another one, before anything is read again: with
+        # the moment since when that may have forgotten what was handled (milliseconds since 1970; 0: perhaps all of
+        # it; None: nothing), and whether it certainly has.
         self._role, self._source, self._covered, self._logs = role, source, covered, logs
         self._losses, self._metrics, self._clock, self._sink = losses, metrics, clock, sink
         self._restore, self._is_unsettled = restore, True
@@ -112,7 +113,7 @@ class Continuity:
         if self._is_unsettled:
             since += [each.at_ms for place, each in covered.items() if each.at_ms or logs[place].end > each.next == 0]
         if since or self._is_unsettled:
-            self._restore(min(since, default=None))
+            self._restore(min(since, default=None), any(each is not None for each in forgotten))
         self._is_unsettled = False
 
     def _begin(self, place: Place, found: GoOn) -> None:
