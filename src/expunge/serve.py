@@ -9,6 +9,7 @@ from functools import partial
 import structlog
 
 from expunge import preflight
+from expunge.adapters.redis.covered import IndexCovered
 from expunge.adapters.redis.losses import RedisLosses
 from expunge.adapters.redis.suspects import RedisSuspects
 from expunge.adapters.system import PrometheusMetrics, StopWaiter, SystemClock, tune_process
@@ -83,6 +84,9 @@ def _restore(expunge: Installation, handler: Role, since_ms: int | None, has_for
         for (topic, partition), offset, reason in poisoned(letters, handler.name, expunge.settings.prefix):
             suspects.park(topic, partition, offset, reason)
     if handler.name in {"resolver", "coordinator"}:  # whichever hears of it first
+        if handler.name == "coordinator":  # how far resolvers are is what says which chunks may be missing
+            reached = IndexCovered(expunge.server).everywhere()
+            since = earlier(min((each.at_ms for (topic, _), each in reached.items() if topic == "tasks"), default=0))
         plans = partial(expunge.since, "plans")
         number = Recovery(plans, expunge.cases, expunge.topics, expunge.keys).restore(since)
         log.info("chunks were put back", number=number)

@@ -21,6 +21,7 @@ from expunge.wire import ledger
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 PLACE = ("cases", 0)
 AT_7 = Reached(8, Position(3, 7), 1)
+AT_12 = Reached(13, Position(3, 12), 9)
 
 
 @pytest.mark.parametrize(
@@ -28,13 +29,20 @@ AT_7 = Reached(8, Position(3, 7), 1)
     [
         ([], Log(0, 5), GoOn(0)),
         ([Reached(0)], Log(0, 0), GoOn(0)),
-        ([AT_7], Log(0, 20), GoOn(7, AT_7)),
-        ([AT_7], Log(7, 8), GoOn(7, AT_7)),
-        ([Reached(8), AT_7], Log(7, 8), GoOn(7, AT_7)),  # whoever knows the last record
+        ([AT_7], Log(0, 20), GoOn(7, (AT_7,))),
+        ([AT_7], Log(7, 8), GoOn(7, (AT_7,))),
+        ([Reached(8), AT_7], Log(7, 8), GoOn(7, (AT_7,))),  # whoever knows the last record
         ([AT_7], Log(8, 20), GoOn(8)),  # the record that was handled last has expired since
-        ([Reached(12), AT_7], Log(0, 20), GoOn(7, AT_7)),  # the store has forgotten
-        ([AT_7, Reached(10)], Log(0, 10), GoOn(7, AT_7)),
-        ([AT_7._replace(next=10)], Log(0, 10), GoOn(7, AT_7._replace(next=10))),  # markers of transactions lie between
+        ([Reached(12), AT_7], Log(0, 20), GoOn(7, (AT_7,))),  # the store has forgotten
+        ([AT_7, Reached(10)], Log(0, 10), GoOn(7, (AT_7,))),
+        (
+            [AT_7._replace(next=10)],
+            Log(0, 10),
+            GoOn(7, (AT_7._replace(next=10),)),
+        ),
+        ([AT_7, AT_12], Log(0, 20), GoOn(7, (AT_7, AT_12))),  # both must lie there still
+        ([AT_7, AT_12], Log(8, 20), GoOn(8, (AT_12,))),
+        ([AT_7, AT_12], Log(0, 10), Lost(Why.CUT, 10, 13, 1)),  # store and log have lost their ends together
         ([AT_7], Log(9, 20), Lost(Why.EXPIRED, 8, 9)),
         ([], Log(4, 20), Lost(Why.EXPIRED, 0, 4)),
         ([Reached(12), AT_7], Log(10, 20), Lost(Why.EXPIRED, 8, 10)),
@@ -190,6 +198,26 @@ def test_a_cut_is_not_forgotten_when_the_log_has_grown_again() -> None:
     )
 
 
+def test_what_a_store_has_forgotten_is_read_again_before_its_log_can_hide_it() -> None:
+    """One power cut took the end of both: the committed offset alone still knew."""
+    world = World(log=Log(0, 20), committed={PLACE: AT_12})
+    world.continuity.settle()
+    assert world.begun == [7]
+    assert world.continuity.admitted([record(7), record(8), record(12, epoch=4)]) == [record(8)]
+    world.continuity.settle()
+    assert world.losses.known()[PLACE].lost == Lost(Why.CUT, 0, 13, 1)  # as the store knows it, or less would be read
+
+
+def test_what_happens_while_a_log_that_was_cut_stands_still_is_part_of_the_loss() -> None:
+    world = World(log=Log(0, 5))
+    world.continuity.settle()
+    world.log, world.known, world.at = Log(30, 40), {PLACE: Reached(2)}, world.at + LOOK_SECONDS
+    world.losses.acknowledge(PLACE, Word("olga", "the disk", 5, 8))
+    world.continuity.settle()
+    assert world.begun == []
+    assert world.losses.known()[PLACE].lost == Lost(Why.CUT, 5, 30, 0)
+
+
 def test_a_word_is_about_the_loss_that_was_known() -> None:
     world = World(log=Log(12, 20))
     world.losses.acknowledge(PLACE, Word("olga", "why not", 8, 10))
@@ -232,8 +260,14 @@ def test_what_ended_before_it_was_said_in_the_store_is_put_back_at_a_start_too()
     world.continuity.settle()
     assert world.restored == [(1, False)]
     world.stop([PLACE])
-    world.continuity.settle()  # a rebalance is no start
-    assert world.restored == [(1, False)]
+    world.continuity.settle()  # the same partition needs no more
+    world.stop([PLACE])
+    world.known = {PLACE: Reached(5, Position(3, 4), 0)}
+    world.continuity.settle()  # one that reaches less far does
+    assert world.restored == [(1, False), (0, True)]
+    idle = World(log=Log(0, 8))
+    idle.continuity.settle()
+    assert idle.restored == [(None, False)]
 
 
 def test_nothing_is_committed_before_the_last_handled_record_has_come_again() -> None:

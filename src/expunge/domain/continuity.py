@@ -8,7 +8,8 @@ one, how far it has come by all who remember it, and where the log begins and en
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -50,9 +51,9 @@ class GoOn:
     """Read from an offset on."""
 
     offset: int
-    witness: Reached | None = None
-    """What is known of the record that was handled last, which must lie there still: it proves that this is the log
-    that was read."""
+    witnesses: tuple[Reached, ...] = ()
+    """What is known of records that were handled and must lie there still, which proves that this is the log that was
+    read: the last one by each who remembers it, the earliest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,23 +70,36 @@ class Lost:
     appended after that is new. 0: not known, and everything may be."""
 
 
-def compared(known: list[Reached], log: Log) -> GoOn | Lost:
-    """Where to go on, by the earliest of what is remembered: what comes twice changes nothing.
+def earliest(known: Sequence[Reached]) -> Reached:
+    """How far a role has come by whoever remembers least: what comes twice changes nothing."""
+    reached = min(known, key=lambda each: (each.next, each.last is None), default=Reached(0))
+    at_ms = next((each.at_ms for each in known if each.next == reached.next and each.at_ms), 0)
+    return reached._replace(at_ms=at_ms)
+
+
+def compared(known: Sequence[Reached], log: Log) -> GoOn | Lost:
+    """Where to go on.
 
     Args:
         known: how far the role has come by each who remembers it; none: it has handled nothing.
         log: what lies there.
     """
-    earliest = sorted(known, key=lambda each: (each.next, each.last is None))
-    reached = earliest[0] if earliest else Reached(0)
+    reached = earliest(known)
+    furthest = max((each.next for each in known), default=0)
     if reached.next < log.first:
         return Lost(Why.EXPIRED, reached.next, log.first)
-    if reached.next > log.end:
-        at_ms = next((each.at_ms for each in earliest if each.next == reached.next and each.at_ms), 0)
-        return Lost(Why.CUT, log.end, reached.next, at_ms)
-    if reached.last is not None and log.first <= reached.last.offset < reached.next:
-        return GoOn(reached.last.offset, reached)
-    return GoOn(reached.next)
+    if furthest > log.end:  # also where the store has forgotten that it was there
+        return Lost(Why.CUT, log.end, furthest, reached.at_ms)
+    there = (each for each in known if each.last is not None and log.first <= each.last.offset < each.next)
+    witnesses = tuple(sorted(there, key=lambda each: each.next))
+    if witnesses and witnesses[0].last is not None and witnesses[0].next == reached.next:
+        return GoOn(witnesses[0].last.offset, witnesses)
+    return GoOn(reached.next, witnesses)
+
+
+def still(cut: Lost, known: Sequence[Reached], first: int) -> Lost:
+    """A log that was cut, as things stand now: the store may have forgotten more, and more may have expired."""
+    return replace(cut, at_ms=min(cut.at_ms, earliest(known).at_ms), until=max(cut.until, first))
 
 
 def forgotten_since(covered: Reached | None, committed: Reached | None) -> int | None:

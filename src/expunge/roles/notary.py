@@ -86,7 +86,10 @@ class Notary:
 
     def park(self, record: Record, error: str) -> Result:
         """See `ports.Role.park`."""
-        return Result(((self._dead.parked(record, error),),))
+        before = self._store.position(record.partition)
+        if before is not None and record.position <= before:
+            return Result()
+        return Result(((self._dead.parked(record, error),),), {record.partition: _Write(before, record.position)})
 
     def refused(self, refused: Refused) -> Sequence[Outgoing]:
         """See `ports.Role.refused`."""

@@ -12,7 +12,18 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import structlog
 
-from expunge.domain.continuity import GoOn, Log, Lost, Place, Reached, Why, compared, contradicts, forgotten_since
+from expunge.domain.continuity import (
+    GoOn,
+    Log,
+    Lost,
+    Place,
+    Reached,
+    Why,
+    compared,
+    contradicts,
+    forgotten_since,
+    still,
+)
 from expunge.domain.events import Position, Record, millis
 from expunge.errors import ConfigurationError, Unavailable
 from expunge.ports import Metrics
@@ -47,7 +58,11 @@ class Continuity:
         self._role, self._source, self._covered, self._logs = role, source, covered, logs
         self._losses, self._metrics, self._clock, self._sink = losses, metrics, clock, sink
         self._restore, self._is_unsettled = restore, True
-        self._witnesses: dict[Place, Reached] = {}
+        self._witnesses: dict[Place, list[Reached]] = {}
+        self._unproven: set[Place] = set()
+        """Partitions of which the last handled record has not come again yet."""
+        self._put_back_from: int | None = None
+        """Since when this process has put back what this store may have forgotten."""
         self._firsts: dict[Place, int] = {}
         self._lost: dict[Place, Lost] = {}
         """Partitions that stand still."""
@@ -65,7 +80,7 @@ class Continuity:
             log.warning("the store is another one: what it holds is compared", role=self._role)
             self._covered.accept()  # before anything is compared: if it is another one yet, that is done once more
             self._source.stop()
-            self._is_unsettled = True
+            self._is_unsettled, self._put_back_from = True, None
         fresh = self._source.fresh()
         self._lost = {place: lost for place, lost in self._lost.items() if place in fresh}
         self._metrics.gauge("lost_partitions", len(self._lost), label=self._role)
@@ -83,10 +98,11 @@ class Continuity:
         self._put_back([place for place in places if place not in self._lost], logs, committed, covered)
         for place in places:
             self._firsts[place] = logs[place].first
-            found = compared([by[place] for by in (committed, covered) if place in by], logs[place])
+            known = [by[place] for by in (committed, covered) if place in by]
+            found = compared(known, logs[place])
             cut = self._lost.get(place) or (noted[place].lost if place in noted else None)
             if cut is not None and cut.why is Why.CUT:  # a log that has grown again looks as if nothing had been
-                found = cut
+                found = still(cut, known, logs[place].first)
             if isinstance(found, Lost):
                 self._stand_still(place, found)
             else:
@@ -103,24 +119,32 @@ class Continuity:
     ) -> None:
         """Have the role put back what the store may have forgotten, before anything is read again.
 
-        What a process did that ended before it could say so in the store is known to nobody: so at a start, and in
-        another store, that is done from the last moment that the store knows of.
+        What a process did that ended before it could say so in the store is known to nobody: so where something lies
+        behind what the store knows of, that is done from there. Once for this store: a partition that is given again
+        needs no more.
         """
         forgotten = [forgotten_since(covered.get(place), committed.get(place)) for place in places]
+        has_forgotten = any(each is not None for each in forgotten)
         since = [each for each in forgotten if each is not None]
-        if since:
+        since += [
+            covered[place].at_ms for place in places if place in covered and logs[place].end > covered[place].next
+        ]
+        before = self._put_back_from
+        needed = min(since, default=None)
+        is_new = needed is not None and (before is None or needed < before)
+        if has_forgotten and is_new:
             log.warning("the store has forgotten what was handled: it is handled again", role=self._role)
-        if self._is_unsettled:
-            since += [each.at_ms for place, each in covered.items() if each.at_ms or logs[place].end > each.next == 0]
-        if since or self._is_unsettled:
-            self._restore(min(since, default=None), any(each is not None for each in forgotten))
+        if is_new or self._is_unsettled:
+            self._restore(needed, has_forgotten)
+            self._put_back_from = needed if is_new else before
         self._is_unsettled = False
 
     def _begin(self, place: Place, found: GoOn) -> None:
-        if found.witness is not None:
-            self._witnesses[place] = found.witness
+        self._witnesses[place] = list(found.witnesses)
+        if found.witnesses and found.witnesses[0].last is not None and found.offset == found.witnesses[0].last.offset:
+            self._unproven.add(place)
         else:
-            self._witnesses.pop(place, None)
+            self._unproven.discard(place)
         self._lost.pop(place, None)
         self._said.discard(place)
         self._source.begin(place, found.offset)
@@ -164,21 +188,24 @@ class Continuity:
 
     def admitted(self, batch: Sequence[Record]) -> list[Record]:
         """Without what was handled before; a partition whose last handled record is another now stands still."""
-        return [record for record in batch if self._is_new(record)] if self._witnesses or self._lost else list(batch)
+        if not self._lost and not any(self._witnesses.values()):
+            return list(batch)
+        return [record for record in batch if self._is_new(record)]
 
     def _is_new(self, record: Record) -> bool:
         place = record.topic, record.partition
         if place in self._lost:
             return False
-        witness = self._witnesses.pop(place, None)
-        if witness is None or witness.last is None:
-            return True
-        lost = contradicts(witness, record.position, millis(record.appended_at), self._firsts[place])
-        if lost is not None:
-            self._source.stop([place])
-            self._lost[place], self._looked = lost, -math.inf  # what follows is done before the next poll
-            return False
-        return record.position.offset > witness.last.offset
+        waiting, offset, was_handled = self._witnesses.get(place, []), record.position.offset, False
+        while waiting and (last := waiting[0].last) is not None and last.offset <= offset:
+            lost = contradicts(waiting.pop(0), record.position, millis(record.appended_at), self._firsts[place])
+            if lost is not None:
+                self._source.stop([place])
+                self._lost[place], self._looked = lost, -math.inf  # what follows is done before the next poll
+                return False
+            was_handled = was_handled or (place in self._unproven and offset == last.offset)
+        self._unproven.discard(place)
+        return not was_handled
 
     def cover(self, moved: Mapping[Place, Reached]) -> dict[Place, Reached]:
         """What was handled stands in the store: it is said there before it is committed.
@@ -191,6 +218,6 @@ class Continuity:
         """
         if self._covered.is_another():
             raise Unavailable("the store is another one than before: what was handled is compared first")
-        handled = {place: each for place, each in moved.items() if place not in self._witnesses}
+        handled = {place: each for place, each in moved.items() if place not in self._unproven}
         self._covered.cover(handled)
         return handled

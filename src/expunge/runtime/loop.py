@@ -99,6 +99,7 @@ class Loop:
         self._handled: dict[tuple[str, int], Record] = {}
         """The last record of each partition that was handled and is not committed."""
         self._said: set[tuple[str, ...]] = set()
+        self._blocked_at = -math.inf
         self._blocked: list[Place] = []
         """Where records lie that could not be handled yet, the last one at the end."""
 
@@ -123,7 +124,7 @@ class Loop:
                 self._handled = {}  # it is handled again
             batch = self._source.poll(self._patience())
             batch = self.ordered(self._begun.admitted(batch))
-            self._blocked = self._blocked if batch else []  # what is blocked would have come again
+            self._forget_blocked(batch)
             started = self._clock.seconds()
             taken = self._handle(batch) if batch else 0
             if batch:
@@ -190,8 +191,14 @@ class Loop:
         later = {place: number for number, place in enumerate(self._blocked)}
         return sorted(batch, key=lambda record: later.get((record.topic, record.partition), -1))
 
+    def _forget_blocked(self, batch: Sequence[Record]) -> None:
+        """What is blocked comes again; what has not for a while is another's by now."""
+        seen = {(record.topic, record.partition) for record in batch}
+        if self._blocked and self._clock.seconds() - self._blocked_at > MAX_REST_SECONDS:
+            self._blocked = [place for place in self._blocked if place in seen]
+
     def _block(self, record: Record) -> None:
-        place = (record.topic, record.partition)
+        place, self._blocked_at = (record.topic, record.partition), self._clock.seconds()
         self._blocked = [*(each for each in self._blocked if each != place), place]
 
     def _next_part(self, batch: Sequence[Record], most: int) -> Sequence[Record]:

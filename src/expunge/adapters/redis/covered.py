@@ -5,6 +5,7 @@ Whatever has forgotten its last writes has forgotten, too, that they were made.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 
 from expunge.adapters.records import recalled, remembered
@@ -19,16 +20,20 @@ from expunge.domain.topics import INLETS_OF_ASSETS
 from expunge.ports import Offsets
 
 EVERY_TAG = range(TAGS)
+LOOK_SECONDS = 1.0
 
 
 class _OnServer:
     """Knows when the server is another one."""
 
     def __init__(self, server: Server) -> None:
-        self._server = server
+        self._server, self._looked = server, 0.0
 
     def is_another(self) -> bool:
-        """See `ports.logs.Covered.is_another`."""
+        """See `ports.logs.Covered.is_another`; the server is asked once a second."""
+        if time.monotonic() - self._looked >= LOOK_SECONDS:
+            self._looked = time.monotonic()
+            self._server.look()
         return self._server.is_another
 
     def accept(self) -> None:

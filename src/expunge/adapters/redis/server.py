@@ -50,6 +50,8 @@ SCRIPTS = (
 _PASSING = ("LOADING", "BUSY", "READONLY", "OOM", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "MISCONF", "NOREPLICAS")
 REPLACED = "REPLACED the server of this address is another process than before"
 """What this process says to itself where it has connected to a server that may have forgotten something."""
+IDENTITY = (("server", "run_id"), ("replication", "master_replid"))
+"""What says which server this is, and whether its data may be another's: section of INFO, and field."""
 SOCKET_SECONDS = 5
 CALLS_PER_TRIP = 256
 READS_PER_CALL = 500
@@ -144,8 +146,8 @@ class Server:
     def _greet(self, connection: Any) -> None:
         """A new connection: to the server that was there before, or nobody uses it before that is accepted.
 
-        A server loses what it has not written down when it ends, or when it becomes another's replica; then its
-        connections break. `run_id` tells the first, `master_replid` the second.
+        A server loses what it has not written down when it ends, and breaks its connections, or when it becomes
+        another's replica, and breaks them or not (`look`). `run_id` tells the first, `master_replid` the second.
 
         Raises:
             redis.ResponseError: it is another; see `translated`.
@@ -159,6 +161,15 @@ class Server:
             if found and found != before:
                 self._others[address] = found
                 raise redis.ResponseError(REPLACED)
+
+    def look(self) -> None:
+        """Ask the server who it is: one that was made another's replica, and its own master again, breaks nothing."""
+        with translated():
+            found = [self.client.info(section).get(field, "") for section, field in IDENTITY]
+        said = " ".join(f"{field}:{each}" for (_, field), each in zip(IDENTITY, found, strict=True))
+        with self._greeting:
+            if all(found) and self._known and said not in self._known.values():
+                self._others["looked"] = said
 
     @property
     def is_another(self) -> bool:
@@ -352,11 +363,11 @@ class Server:
 def _identity(connection: Any) -> str:
     """Which server a connection leads to; empty where it does not say: nobody can tell then (docs/recovery.md)."""
     found = []
-    for section, field in (("server", "run_id:"), ("replication", "master_replid:")):
+    for section, field in IDENTITY:
         connection.send_command("INFO", section)
         try:
             said = str_if_bytes(connection.read_response())
         except redis.ResponseError:
             return ""
-        found += [line for line in said.splitlines() if line.startswith(field)]
+        found += [line for line in said.splitlines() if line.startswith(field + ":")]
     return " ".join(found)
