@@ -29,19 +29,24 @@ AT_12 = Reached(13, Position(3, 12), 9)
     [
         ([], Log(0, 5), GoOn(0)),
         ([Reached(0)], Log(0, 0), GoOn(0)),
-        ([AT_7], Log(0, 20), GoOn(7, (AT_7,))),
-        ([AT_7], Log(7, 8), GoOn(7, (AT_7,))),
-        ([Reached(8), AT_7], Log(7, 8), GoOn(7, (AT_7,))),  # whoever knows the last record
+        ([AT_7], Log(0, 20), GoOn(7, (AT_7,), again=True)),
+        ([AT_7], Log(7, 8), GoOn(7, (AT_7,), again=True)),
+        ([Reached(8), AT_7], Log(7, 8), GoOn(7, (AT_7,), again=True)),  # whoever knows the last record
         ([AT_7], Log(8, 20), GoOn(8)),  # the record that was handled last has expired since
-        ([Reached(12), AT_7], Log(0, 20), GoOn(7, (AT_7,))),  # the store has forgotten
-        ([AT_7, Reached(10)], Log(0, 10), GoOn(7, (AT_7,))),
+        ([Reached(12), AT_7], Log(0, 20), GoOn(7, (AT_7,), again=True)),  # the store has forgotten
+        ([AT_7, Reached(10)], Log(0, 10), GoOn(7, (AT_7,), again=True)),
         (
             [AT_7._replace(next=10)],
             Log(0, 10),
-            GoOn(7, (AT_7._replace(next=10),)),
+            GoOn(7, (AT_7._replace(next=10),), again=True),
         ),
-        ([AT_7, AT_12], Log(0, 20), GoOn(7, (AT_7, AT_12))),  # both must lie there still
+        ([AT_7, AT_12], Log(0, 20), GoOn(7, (AT_7, AT_12), again=True)),  # both must lie there still
         ([AT_7, AT_12], Log(8, 20), GoOn(8, (AT_12,))),
+        (
+            [Reached(0), Reached(1, Position(3, 0), 1)],
+            Log(0, 9),
+            GoOn(0, (Reached(1, Position(3, 0), 1),)),
+        ),  # not again
         ([AT_7, AT_12], Log(0, 10), Lost(Why.CUT, 10, 13, 1)),  # store and log have lost their ends together
         ([AT_7], Log(9, 20), Lost(Why.EXPIRED, 8, 9)),
         ([], Log(4, 20), Lost(Why.EXPIRED, 0, 4)),

@@ -54,6 +54,8 @@ class GoOn:
     witnesses: tuple[Reached, ...] = ()
     """What is known of records that were handled and must lie there still, which proves that this is the log that was
     read: the last one by each who remembers it, the earliest first."""
+    again: bool = False
+    """Whether the first record that is read is one that was handled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ def compared(known: Sequence[Reached], log: Log) -> GoOn | Lost:
     there = (each for each in known if each.last is not None and log.first <= each.last.offset < each.next)
     witnesses = tuple(sorted(there, key=lambda each: each.next))
     if witnesses and witnesses[0].last is not None and witnesses[0].next == reached.next:
-        return GoOn(witnesses[0].last.offset, witnesses)
+        return GoOn(witnesses[0].last.offset, witnesses, again=True)
     return GoOn(reached.next, witnesses)
 
 

@@ -141,7 +141,7 @@ class Continuity:
 
     def _begin(self, place: Place, found: GoOn) -> None:
         self._witnesses[place] = list(found.witnesses)
-        if found.witnesses and found.witnesses[0].last is not None and found.offset == found.witnesses[0].last.offset:
+        if found.again:
             self._unproven.add(place)
         else:
             self._unproven.discard(place)
