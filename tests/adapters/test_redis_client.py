@@ -7,6 +7,7 @@ import json
 import pytest
 import redis
 
+from expunge.adapters.redis.covered import IndexCovered, NothingKept
 from expunge.adapters.redis.server import Server, translated
 from expunge.errors import ConfigurationError, Unavailable
 
@@ -66,3 +67,11 @@ def test_a_server_that_does_not_say_who_it_is_is_believed(server: Server) -> Non
     server._greet(Connection(""))
     server._greet(Connection("a"))
     assert not server.is_another
+
+
+def test_who_keeps_nothing_waits_for_no_server_and_who_keeps_something_does() -> None:
+    """A pause must get through while Redis is away."""
+    away = Server("redis://127.0.0.1:1", "x.")
+    assert not NothingKept(away).is_another()
+    with pytest.raises(Unavailable):
+        IndexCovered(away).is_another()
