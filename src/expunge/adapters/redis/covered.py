@@ -17,7 +17,6 @@ from expunge.adapters.topics import ClusterTopics
 from expunge.domain.continuity import Place, Reached
 from expunge.domain.events import Position
 from expunge.domain.topics import INLETS_OF_ASSETS
-from expunge.errors import Unavailable
 from expunge.ports import Offsets
 
 EVERY_TAG = range(TAGS)
@@ -112,11 +111,8 @@ class NothingKept(_OnServer):
     """Of a role that keeps nothing: what it has committed is all that is known. See `ports.logs.Covered`."""
 
     def is_another(self) -> bool:
-        """See `ports.logs.Covered.is_another`. Nothing that it does waits for a server that is away."""
-        try:
-            return super().is_another()
-        except Unavailable:
-            return False
+        """See `ports.logs.Covered.is_another`. It asks nobody: nothing that it does waits for a server that is away."""
+        return self._server.is_another
 
     def covered(self, places: Collection[Place]) -> dict[Place, Reached]:
         """See `ports.logs.Covered.covered`."""
