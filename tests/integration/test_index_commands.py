@@ -282,12 +282,12 @@ def test_what_is_held_about_a_person_is_told_with_where_and_until_when(world: De
         ("files:held.bin", False),
     ]
     assert (before["cases"], before["suppressions"]) == ([], [])
-    case_id = world.erase("hilda", "forget-hilda")
+    case_id = world.erase("hilda", "r-99")
     world.await_milestone(case_id)
     (after,) = documents(expunge("subject", "show", "-", "--json", text="user_id:hilda\n"))
     assert {each["asset"]: each["purged"] for each in after["assets"]}["files:held.bin"]
     (case,) = after["cases"]
-    assert (case["case_id"], case["request_id"], case["status"]) == (case_id, "forget-hilda", "completed")
+    assert (case["case_id"], case["request_id"], case["status"]) == (case_id, "r-99", "completed")
     assert [each["purpose"] for each in after["suppressions"]] == ["every purpose"]
     held = {each["topic"].removeprefix(world.prefix): each for each in after["topics"]}
     assert held["requests"]["until"] == "7 days after it was said"
@@ -296,8 +296,8 @@ def test_what_is_held_about_a_person_is_told_with_where_and_until_when(world: De
     assert not {"ledger", "confirmations.app"} & held.keys()
     shown = expunge("subject", "show", "-", text="user_id:hilda\n").stdout
     assert "files:held.bin" in shown
-    assert "hilda" not in shown.replace("forget-hilda", "")
+    assert "hilda" not in shown
     nobody = expunge("subject", "show", "-", text="user_id:nobody-at-all\n")
     assert (nobody.exit_code, "no case is about this person" in nobody.stdout) == (0, True)
-    assert expunge("subject", "show", "user_id:hilda").exit_code == 2
-    assert expunge("subject", "show", "-", text="shoe_size:47\n").exit_code == 2
+    assert isinstance(expunge("subject", "show", "user_id:hilda").exception, ConfigurationError)
+    assert isinstance(expunge("subject", "show", "-", text="shoe_size:47\n").exception, ConfigurationError)
