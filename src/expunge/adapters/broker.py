@@ -26,7 +26,7 @@ PLAIN = Compression()
 
 
 class Records(Source, Protocol):
-    """A member of a group; see `ports.Source`."""
+    """A member of a group; see `ports.logs.Source`."""
 
     revocations: int
     """How often partitions were taken away: what was read before may have been answered by others since."""
@@ -94,8 +94,7 @@ class Broker:
         there: for those to whom whatever is missing is said again.
         """
         settings = {"max_records": max_records, "session_timeout_ms": session_timeout_ms, "client_id": client_id}
-        settings["begins"] = begins
-        return self._client.records(*self._to, group, topics, **settings)
+        return self._client.records(*self._to, group, topics, begins=begins, **settings)
 
     def reader(self, topics: Sequence[str], since: datetime) -> Reader:
         """A reader outside of any group."""

@@ -31,6 +31,14 @@ class Found(NamedTuple):
     timestamp_ms: int
 
 
+def by_topic(found: Mapping[Place, int]) -> Offsets:
+    """Offsets of partitions, by topic."""
+    offsets: Offsets = {}
+    for (topic, number), offset in sorted(found.items()):
+        offsets.setdefault(topic, {})[str(number)] = offset
+    return offsets
+
+
 class ClusterTopics(ABC):
     """See `ports.Topics`, `ports.logs.Logs` and `ports.Progress` for what each method promises."""
 
@@ -174,10 +182,7 @@ class ClusterTopics(ABC):
         return {(topic.removeprefix(self._prefix), number): each for (topic, number), each in found.items()}
 
     def _offsets(self, found: Mapping[Place, int]) -> Offsets:
-        offsets: Offsets = {}
-        for (topic, number), offset in sorted(found.items()):
-            offsets.setdefault(topic.removeprefix(self._prefix), {})[str(number)] = offset
-        return offsets
+        return by_topic({(topic.removeprefix(self._prefix), number): each for (topic, number), each in found.items()})
 
     # What a client answers. Topics and groups are named in full.
 

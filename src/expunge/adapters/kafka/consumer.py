@@ -145,11 +145,9 @@ class KafkaRecords:
         wait_ms = 0 if quiet else int(seconds * 1000)
         try:
             polled: dict[Any, list[Any]] = member.poll(timeout_ms=wait_ms, max_records=self._portion.records)
-        except LogTruncationError as error:
-            self._hold_back(set(error.divergent_offsets) & member.assignment())
-            return {}
-        except OffsetOutOfRangeError as error:  # what lay there is gone: whoever compares says where to go on
-            self._hold_back(set(error.args[0]) & member.assignment())
+        except (LogTruncationError, OffsetOutOfRangeError) as error:
+            # What lay there is gone: whoever compares says where to go on.
+            self._hold_back(error.divergent_offsets if isinstance(error, LogTruncationError) else error.args[0])
             return {}
         if quiet and not polled:
             time.sleep(min(seconds, QUIET_WAIT))

@@ -13,7 +13,7 @@ from expunge.adapters.redis.case_reader import CaseKeys, parse_position
 from expunge.adapters.redis.cases import commit, commit_call
 from expunge.adapters.redis.losses import RedisLosses
 from expunge.adapters.redis.server import TAGS, Call, Server
-from expunge.adapters.topics import ClusterTopics
+from expunge.adapters.topics import ClusterTopics, by_topic
 from expunge.domain.continuity import Place, Reached
 from expunge.domain.events import Position
 from expunge.domain.topics import INLETS_OF_ASSETS
@@ -141,10 +141,6 @@ class IndexProgress:
 
         Nor does it where a log is in doubt: what the index says of that is about another one.
         """
-        offsets: Offsets = {}
-        lost = self._losses.known()
-        for (topic, partition), reached in sorted(self._covered.everywhere().items()):
-            if topic in INLETS_OF_ASSETS:
-                following = 0 if (topic, partition) in lost else reached.next
-                offsets.setdefault(topic, {})[str(partition)] = following
-        return offsets
+        lost, covered = self._losses.known(), self._covered.everywhere()
+        inlets = {place: each for place, each in covered.items() if place[0] in INLETS_OF_ASSETS}
+        return by_topic({place: 0 if place in lost else each.next for place, each in inlets.items()})
