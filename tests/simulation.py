@@ -48,6 +48,7 @@ from expunge.domain.vocabulary import Action, Regime
 from expunge.errors import Fenced, Unavailable
 from expunge.ports import Offsets, Refused, Result, Role, Topics
 from expunge.ports.logs import Source, Word
+from expunge.rebuild.rebuild import Into, Rebuild
 from expunge.roles.coordinator.coordinator import Coordinator
 from expunge.roles.dead_letters import poisoned
 from expunge.roles.indexer import Indexer
@@ -250,6 +251,13 @@ class Seat:
         self._world.covered[place] = Reached(position.offset + 1)
 
 
+class _Lying:
+    """What lies on topics; see `rebuild.ports.Lying`."""
+
+    def __init__(self, world: World, seat: Seat) -> None:
+        self.since, self.logs, self.committed_by, self.after = world._since, seat.logs, seat.committed_by, seat.after
+
+
 def copied(what: Any) -> Any:
     """A copy of state in memory: what it holds at the end cannot change."""
     if isinstance(what, defaultdict):
@@ -417,6 +425,36 @@ class World:
         vars(self.store).update(store)
         vars(self.seen).update(seen)
         self.run += 1
+
+    def rebuild(self, deaths: Sequence[int] = ()) -> None:
+        """The store is empty, and is made anew from the logs; the rebuild dies some times on the way, and goes on.
+
+        Args:
+            deaths: after how many of its accesses to the store it dies, each time.
+        """
+        if self.stores:
+            return
+        index = MemoryIndex()
+        index.now_ms, index.hub = self.index.now_ms, self.index.hub
+        vars(self.index).update(vars(index))
+        vars(self.store).update(vars(MemoryCaseStore()))
+        vars(self.seen).update(vars(MemoryNotaryStore()))
+        self.suspects.places.clear()
+        self.suspects.parks.clear()
+        self.covered, self.run, self.intruder = {}, self.run + 1, None
+        seat = Seat("indexer", self)
+        for breaths in (*deaths, None):
+            self.breaths = breaths
+            into = Into(
+                cast("Any", Dying(self.index, self)), cast("Any", Dying(self.store, self)), self.policies, seat
+            )
+            try:
+                Rebuild(_Lying(self, seat), into, self.door, self.broker, self, lambda *_: None).run()
+            except Crash:
+                continue
+            finally:
+                self.breaths = None
+        self.saved = None
 
     def expire(self, topic: str, operator: str) -> None:
         """What nobody has read of a topic is gone; somebody says so, and its role goes on behind it."""

@@ -36,6 +36,7 @@ from expunge.domain.topics import all_topics  # noqa: E402
 from expunge.domain.vocabulary import Regime  # noqa: E402
 from expunge.wire import controls  # noqa: E402 - the tree is not installed as a package
 from expunge.wire.confirmations import CaseConfirmed  # noqa: E402
+from expunge.wire.kept import KEPT, Kept  # noqa: E402
 from expunge.wire.ledger import LedgerEntry  # noqa: E402
 from expunge.wire.outlets import OUTLETS  # noqa: E402
 from expunge.wire.tasks import Task  # noqa: E402
@@ -53,6 +54,7 @@ INTERNAL: dict[str, type[BaseModel]] = {
     "expunge.plan.chunk.v1": Chunk,
     "expunge.plan.policy.v1": KeptPolicy,
     "expunge.plan.claims.v1": Receipted,
+    KEPT: Kept,
 }
 
 

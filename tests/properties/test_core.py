@@ -161,6 +161,7 @@ moves = st.one_of(
     st.tuples(st.just("save")),
     st.tuples(st.just("forget")),
     st.tuples(st.just("forget beside"), st.sampled_from(ROLES), st.integers(0, 25)),
+    st.tuples(st.just("rebuild"), st.lists(st.integers(0, 60), max_size=2)),
 )
 
 
@@ -364,6 +365,8 @@ def play(script: Script, history: list[tuple[object, ...]], spoilt: Sequence[str
                 script.misstamp(seconds)
             case ("save",):
                 world.save()
+            case ("rebuild", list(deaths)):
+                world.rebuild(deaths)
             case ("forget",):
                 world.forget()
             case ("forget beside", str(role), int(after)):

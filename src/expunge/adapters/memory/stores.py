@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -142,6 +142,10 @@ class MemoryCaseStore:
             else:
                 state.timers[key] = at
         return True
+
+    def case_ids(self, partition: int) -> Iterator[str]:
+        """Every case of a partition."""
+        yield from sorted(self.states[partition].cases)
 
     def due(self, partition: int, now: datetime, limit: int, skip: int = 0) -> list[tuple[TimerKey, datetime]]:
         """See `ports.CaseStore.due`."""
@@ -326,6 +330,10 @@ class MemoryPolicies:
     def change(self, policy: Policy) -> None:
         """From now on, this one."""
         self.current = policy
+        self._known[policy.digest] = policy
+
+    def restore(self, policy: Policy) -> None:
+        """One that cases are bound to."""
         self._known[policy.digest] = policy
 
     def of(self, digest: str) -> Policy:

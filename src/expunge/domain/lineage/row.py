@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
@@ -73,6 +74,11 @@ class Holding:
             declared=max(self.declared, other.declared),
             withdrawn=max(self.withdrawn, other.withdrawn),
         )
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Holding:
+        """From what `data` has written."""
+        return cls(tuple(data["namespaces"]), tuple(data["data_sources"]), data["declared"], data["withdrawn"])
 
     def data(self) -> dict[str, Any]:
         """As JSON."""
@@ -254,9 +260,7 @@ class Row:
             parents=parents,
             refs=frozenset((pseudonym, ref) for pseudonym, ref in refs),
             attributes=tuple((key, value) for key, value in attributes),
-            holding=Holding(tuple(held["namespaces"]), tuple(held["data_sources"]), held["declared"], held["withdrawn"])
-            if held
-            else None,
+            holding=Holding.of(held) if held else None,
             aliases=tuple(aliases),
         )
 

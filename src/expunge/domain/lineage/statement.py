@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -90,6 +91,31 @@ class Statement:
             if len(named) > 1 and (several := [names for names in self._persons() if len(names) > 1]):
                 fields["persons"] = sorted(sorted(each.hex() for each in names) for names in several)
         return fields
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Statement:
+        """A statement as `data` has written it; labels of persons are others, and mean the same."""
+        person = {name: names[0] for names in data.get("persons", ()) for name in names}
+        holding = data.get("holding")
+        return cls(
+            data["asset"],
+            tuple(data.get("kinds", ())),
+            tuple(data.get("systems", ())),
+            tuple(data.get("parents", ())),
+            tuple(Named(bytes.fromhex(n), ref or None, person.get(n, "")) for n, ref in data.get("subjects", ())),
+            tuple(data.get("data_sources", ())),
+            tuple(data.get("purposes", ())),
+            tuple(data.get("categories", ())),
+            data.get("collected_at") or "",
+            data.get("derived_at") or "",
+            data.get("digest") or "",
+            bool(data.get("shared")),
+            bool(data.get("removed")),
+            tuple(data.get("aliases", ())),
+            data.get("command_id") or "",
+            tuple(data["attributes"].items()) if "attributes" in data else (),
+            Holding.of(holding) if holding else None,
+        )
 
     def _persons(self) -> list[set[bytes]]:
         """The pseudonyms that it names, those of one person together."""

@@ -24,6 +24,7 @@ from expunge.roles.coordinator.cause import Cause, Waves
 from expunge.roles.coordinator.effects import Effects, is_command
 from expunge.roles.coordinator.everybody import Everybody
 from expunge.roles.coordinator.freezing import Freezer, ReadMessage, case_of
+from expunge.roles.coordinator.keeping import Keeping
 from expunge.roles.coordinator.rates import Rates
 from expunge.roles.coordinator.retrainings import Retrainings
 from expunge.roles.coordinator.suppressions import Suppressions
@@ -66,7 +67,7 @@ class Coordinator:
         dead = DeadLetters(self.name, door, vault, metrics)
         self._dead, self._freezer, self._timers = dead, Freezer(dead), Timers(store, progress)
         self._effects = Effects(door, index, topics, dead, tenure)
-        self._cases = Cases(self._effects, self._timers)
+        self._cases, self._keeping = Cases(self._effects, self._timers), Keeping()
         self._rooms: Mapping[Aggregate, Room] = {
             Aggregate.CASE: self._cases,
             Aggregate.RATE: Rates(topics, dead),
@@ -257,6 +258,7 @@ class Coordinator:
 
         The write would be refused anyway, but messages leave before it, and the ledger can never be amended.
         """
+        waves.last += [message for view in views for message in self._keeping.of(view)]
         sent = waves.all()
         if not sent:
             self._check(views)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
@@ -168,6 +168,10 @@ class View:
         """What was counted for a publisher or system."""
         return self.changes.rates.get(key) or self._reader.rate(key)
 
+    def stored_rate(self, key: str) -> Rate | None:
+        """The same before this batch."""
+        return self._reader.rate(key)
+
     def suppression(self, key: str) -> Suppression | None:
         """What was said about one suppression."""
         return self.changes.suppressions.get(key) or self._reader.suppression(key)
@@ -194,8 +198,7 @@ class View:
     def take_retraining(self, before: Retraining | None, after: Retraining) -> None:
         """Lay a decision about a model over the state."""
         self.changes.retrainings[after.retraining] = after
-        if after.timer is not None or (before is not None and before.timer is not None):
-            self.changes.timers[TimerKey(after.retraining, RETRAIN_TIMER)] = after.timer
+        set_retrain_timer(self.changes, before, after)
 
     def fired(self, key: TimerKey, now: datetime) -> None:
         """A timer has fired and was decided on: it is set for when the state wants it next, or for nothing.
@@ -259,22 +262,38 @@ class View:
         case_id = decision.state.case_id
         if before is not None and case_id not in self.changes.cases:
             self.changes.before[case_id] = before
-        self._take_chunks(case_id, decision)
+        set_chunk_timers(
+            self.changes, decision.state, decision.chunks, lambda digest: self.chunks.chunk(case_id, digest)
+        )
+        self.changes.chunks.setdefault(case_id, {}).update(decision.chunks)
         self.changes.cases[case_id] = decision.state
         standing = self.standing
         settled = standing.settled(before.words if before else frozenset(), decision.state.words)
         if settled is not standing:
             self.changes.standing = settled
-        set_before, wanted = timers(before) if before else {}, timers(decision.state)
-        for timer in set_before.keys() | wanted.keys():
-            if set_before.get(timer) != wanted.get(timer):
-                self.changes.timers[TimerKey(case_id, timer)] = wanted.get(timer)
+        set_case_timers(self.changes, before, decision.state)
 
-    def _take_chunks(self, case_id: str, decision: CaseDecision) -> None:
-        """Chunks that a decision has changed, with their timers where those have changed, too."""
-        is_over = decision.state is not None and decision.state.status in OVER  # what ends has no timers
-        for digest, chunk in decision.chunks.items():
-            earlier, wanted = self.chunks.chunk(case_id, digest), None if is_over else chunk.next_at
-            if wanted != (earlier.next_at if earlier else None):
-                self.changes.timers[TimerKey(case_id, f"chunk:{digest}")] = wanted
-        self.changes.chunks.setdefault(case_id, {}).update(decision.chunks)
+
+def set_retrain_timer(changes: Changes, before: Retraining | None, after: Retraining) -> None:
+    """When the aggregate of a model must be looked at again."""
+    if after.timer is not None or (before is not None and before.timer is not None):
+        changes.timers[TimerKey(after.retraining, RETRAIN_TIMER)] = after.timer
+
+
+def set_case_timers(changes: Changes, before: Case | None, after: Case) -> None:
+    """When a case must be, where that has changed."""
+    set_before, wanted = timers(before) if before else {}, timers(after)
+    for timer in set_before.keys() | wanted.keys():
+        if set_before.get(timer) != wanted.get(timer):
+            changes.timers[TimerKey(after.case_id, timer)] = wanted.get(timer)
+
+
+def set_chunk_timers(
+    changes: Changes, case: Case, chunks: Mapping[str, ChunkState], before: Callable[[str], ChunkState | None]
+) -> None:
+    """When its chunks must be: those that were changed, and what stood of each before."""
+    for digest, chunk in chunks.items():
+        earlier = before(digest)
+        wanted = None if case.status in OVER else chunk.next_at  # what ends has no timers
+        if wanted != (earlier.next_at if earlier else None):
+            changes.timers[TimerKey(case.case_id, f"chunk:{digest}")] = wanted

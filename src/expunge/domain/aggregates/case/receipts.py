@@ -60,6 +60,8 @@ class Answered(ChunkFact):
     next_at: datetime | None
     received: str = ""
     """Which part of the case in `plans` is the receipt as it came; empty where `plans` has its claims by themselves."""
+    received_ms: int = 0
+    """When the receipt was appended (milliseconds since 1970): what is stated later has come back. 0.1 did not say."""
 
     def changes(self, chunk: ChunkState) -> dict[str, Any]:
         """A replacement that is being looked at is another's, unless a hold kept it from that."""
@@ -174,6 +176,7 @@ def _answer(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
         notes=notes,
         next_at=_next(turn, after, message.attempt),
         received=kept,
+        received_ms=message.appended_ms,
     )
     answered = turn.change(fact)
     if not kept:

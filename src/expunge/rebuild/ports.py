@@ -1,0 +1,33 @@
+"""What a rebuild needs beside the ports of roles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Protocol
+
+from expunge.domain.events import Record
+from expunge.domain.planning.policy.rules import Policy
+from expunge.ports import CaseStore, ChunkStore
+from expunge.ports.logs import Logs
+
+
+class Lying(Logs, Protocol):
+    """What lies on topics."""
+
+    def since(self, topic: str, moment: datetime) -> Iterator[Record]:
+        """All that was appended to a topic from a moment on, up to its end as it is now."""
+
+
+class States(CaseStore, ChunkStore, Protocol):
+    """The state of `cases` partitions, to be written anew."""
+
+    def case_ids(self, partition: int) -> Iterator[str]:
+        """Every case of a partition."""
+
+
+class KeptPolicies(Protocol):
+    """The policies that cases are bound to."""
+
+    def restore(self, policy: Policy) -> None:
+        """Put one where roles find it."""

@@ -1,0 +1,205 @@
+"""The steps of a rebuild, in order; each is taken up where it was left (rule "rebuilt")."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pydantic import ValidationError
+
+from expunge.domain.admission.door import Door
+from expunge.domain.continuity import Place, Reached
+from expunge.domain.events import EARLIEST, Position, Record, decode, millis
+from expunge.domain.topics import INLETS_OF_ASSETS
+from expunge.errors import ConfigurationError, InvalidMessage
+from expunge.ports import Batch, Changes, Index, Sender, Topics
+from expunge.ports.logs import Covered
+from expunge.rebuild.facts import Facts
+from expunge.rebuild.marks import Marks
+from expunge.rebuild.parts import Parts
+from expunge.rebuild.ports import KeptPolicies, Lying, States
+from expunge.rebuild.settling import Coming, Settling
+from expunge.rebuild.statements import Statements, stated
+from expunge.roles.resolver.recovery import earlier
+from expunge.wire.cases.case import Planned
+from expunge.wire.cases.table import TYPE_OF
+from expunge.wire.tasks import PlannedStatus
+
+AT_ONCE = 4_000
+"""Records between two notes of how far it is."""
+COORDINATOR, INDEX_ROLES = "coordinator", ("indexer", "resolver")
+
+
+@dataclass(frozen=True, slots=True)
+class Into:
+    """What is written: an index and states that hold nothing but what a rebuild has written."""
+
+    index: Index
+    store: States
+    policies: KeptPolicies
+    covered: Covered
+    """How far the rebuild is, in its own topics; at the end, how far the index reaches."""
+
+
+Tell = Callable[[str, int], None]
+"""Is told a step, and how many records of it have been read since the last time."""
+
+
+class Rebuild:
+    """Restores what stands in Redis from what lies on topics."""
+
+    def __init__(self, lying: Lying, into: Into, door: Door, topics: Topics, sender: Sender, tell: Tell) -> None:
+        self._lying, self._into, self._door, self._topics = lying, into, door, topics
+        self._sender, self._tell = sender, tell
+        self._ends = self._committed()
+
+    def _committed(self) -> dict[int, Reached]:
+        """Up to where the state of each partition of `cases` is restored."""
+        found = self._lying.committed_by(COORDINATOR)
+        return {partition: each for (topic, partition), each in found.items() if topic == "cases" and each.next}
+
+    def run(self) -> None:
+        """All steps, in order.
+
+        Raises:
+            ConfigurationError: what lies on topics is not whole, or roles go on meanwhile.
+            Unavailable: a server is away. Whoever calls again goes on from there.
+        """
+        self._begin()
+        self._parts()
+        bare = not any(each.next for each in self._reached("assets").values())
+        marks = Marks(self._into.index, self._door.keys, bare=bare)
+        facts = Facts(self._into.store, marks, self._ends)
+        self._read("ledger", facts.take)
+        coming = self._coming(marks)
+        statements = Statements(self._into.index, self._door.keys)
+        self._read("assets", statements.take)
+        self._settle(coming)
+        self._end()
+
+    def _begin(self) -> None:
+        """Each partition stands at its committed position from the first write on."""
+        store = self._into.store
+        for partition, at in self._positions().items():
+            known = store.positions([partition])[partition]
+            if known is None:
+                store.write([Batch(partition, None, at, Changes())])
+            elif known != at:
+                raise ConfigurationError(
+                    "roles have gone on since this rebuild began: stop all of them, empty Redis, and begin anew"
+                )
+
+    def _positions(self) -> dict[int, Position]:
+        # 0.1 did not say which epoch the last handled record was of: any later record is behind the earliest.
+        return {each: at.last or Position(0, at.next - 1) for each, at in self._ends.items()}
+
+    def _parts(self) -> None:
+        """Of `plans` only the whole is taken up: which version of a state counts is known at the end."""
+        ends = self._lying.logs(self._places("plans"))
+        reached = self._reached("plans")
+        if all(reached[place].next >= end.end for place, end in ends.items()):
+            return
+        parts = Parts(self._into.store, self._into.policies, self._door.keys, self._ends)
+        for batch in self._batches("plans", {}):
+            parts.take(batch)
+        parts.finish()
+        self._into.covered.cover({place: Reached(end.end) for place, end in ends.items()})
+
+    def _places(self, topic: str) -> list[Place]:
+        return [(topic, partition) for partition in range(self._topics.partitions(topic))]
+
+    def _reached(self, topic: str) -> dict[Place, Reached]:
+        places = self._places(topic)
+        found = self._into.covered.covered(places)
+        return {place: found.get(place, Reached(0)) for place in places}
+
+    def _read(self, topic: str, take: Callable[[Sequence[Record]], None]) -> None:
+        """Take what lies on a topic behind what was taken before."""
+        for batch in self._batches(topic, self._reached(topic)):
+            take(batch)
+            self._into.covered.cover({(topic, r.partition): _behind(r) for r in batch})
+
+    def _batches(self, topic: str, reached: Mapping[Place, Reached]) -> Iterator[list[Record]]:
+        batch: list[Record] = []
+        since = earlier(min((each.at_ms for each in reached.values()), default=0))
+        for record in self._lying.since(topic, since):
+            at = reached.get((topic, record.partition))
+            if at is None or record.position.offset >= at.next:
+                batch.append(record)
+            if len(batch) == AT_ONCE:
+                self._tell(topic, len(batch))
+                yield batch
+                batch = []
+        if batch:
+            self._tell(topic, len(batch))
+            yield batch
+
+    def _coming(self, marks: Marks) -> dict[str, Coming]:
+        """What resolvers have answered and nobody has heard yet: its nodes are marked as those of what was heard."""
+        found: dict[str, Coming] = defaultdict(Coming)
+        since = earlier(min((each.at_ms for each in self._ends.values()), default=0))
+        for record in self._lying.since("cases", since):
+            end = self._ends.get(record.partition)
+            if end is not None and record.position.offset < end.next:
+                continue
+            said = _planned(record)
+            if said is not None:
+                self._comes(record.partition, said, found[said.case_id], marks)
+        return dict(found)
+
+    def _comes(self, partition: int, said: Planned, coming: Coming, marks: Marks) -> None:
+        root = self._into.store.reader(partition).root(said.case_id)
+        if root is None or said.status is PlannedStatus.NOT_READY:
+            return
+        digests = [each.digest for each in said.chunks]
+        marks.chunks(root, self._into.store.bodies(partition, said.case_id, digests))
+        for key, returned in said.containers:
+            marks.nodes(root, [bytes.fromhex(key)], returned)
+        coming.chunks.update(digests)
+        coming.nodes.update(bytes.fromhex(key) for key, _ in said.containers)
+        (coming.whole if said.status is PlannedStatus.DONE else coming.in_part).add(said.task_id)
+
+    def _settle(self, coming: Mapping[str, Coming]) -> None:
+        settling = Settling(self._into.index, self._into.store, self._door, self._doubtful())
+        for partition in self._ends:
+            for message in settling.partition(partition, coming):
+                self._sender.send([message])
+                self._tell("cases", 1)
+
+    def _doubtful(self) -> Collection[bytes]:
+        """Assets of which a statement was appended behind what the indexers have certainly handled."""
+        places = [place for topic in INLETS_OF_ASSETS for place in self._places(topic)]
+        committed, logs = self._lying.committed_by("indexer"), self._lying.logs(places)
+        behind = [committed.get(place, Reached(0)) for place in places]
+        behind = [each for each, place in zip(behind, places, strict=True) if each.next < logs[place].end]
+        if not behind:
+            return frozenset()
+        since_ms = min(each.at_ms for each in behind)
+        since = datetime.fromtimestamp(since_ms / 1000, UTC)
+        lying = self._lying.since("assets", since if since_ms else EARLIEST)
+        key = self._door.keys.asset
+        return {key(each.asset) for record in lying for each, at in stated([record]) if millis(at) >= since_ms}
+
+    def _end(self) -> None:
+        """The index reaches as far as its roles had come; what lies behind that they handle now."""
+        if self._committed() != self._ends:
+            raise ConfigurationError(
+                "coordinators have gone on beside this rebuild: stop them, empty Redis, and begin anew"
+            )
+        for role in INDEX_ROLES:
+            self._into.covered.cover(self._lying.committed_by(role))
+
+
+def _behind(record: Record) -> Reached:
+    return Reached(record.position.offset + 1, record.position, millis(record.appended_at))
+
+
+def _planned(record: Record) -> Planned | None:
+    """An answer of a resolver; None for whatever else lies there, and for what a newer version has said."""
+    try:
+        event = decode(record)
+        return Planned.model_validate(event.data) if event.type == TYPE_OF[Planned] else None
+    except (InvalidMessage, ValidationError):
+        return None

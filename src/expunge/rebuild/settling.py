@@ -1,0 +1,192 @@
+"""When everything stands in the index again: how far each case reaches, and whatever it may not have been told.
+
+What a case has planned is known from its chunks; what else its walk has come through is not: names of assets, what a
+purpose did not concern, and whatever lay behind a task that died half-way. All of that is told to the case as late
+(rule "late assets"): a walk that finds nothing new says nothing to anybody.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from expunge.domain.admission.door import Door
+from expunge.domain.aggregates.case.state import Case
+from expunge.domain.events import EARLIEST, Outgoing
+from expunge.domain.lineage.marks import Mark, Met, Thing, is_late
+from expunge.domain.lineage.row import Row
+from expunge.domain.lineage.walk import Visit, Walk
+from expunge.domain.planning.policy.dispose import Judge
+from expunge.domain.scope import SHARDS, Arrival, Group, GroupKind, Scope, data_source_node
+from expunge.domain.vocabulary import OVER
+from expunge.ports import Index, PartitionReader, Rule
+from expunge.rebuild.marks import PER_VISIT, TASK
+from expunge.rebuild.ports import States
+from expunge.roles.common import late_messages, on_cases
+from expunge.roles.resolver.purposes import Inheritance
+from expunge.wire.cases.case import LateAsset, LineageChanged, Root
+
+SOURCE = "/expunge/rebuild"
+
+
+@dataclass(slots=True, repr=False)
+class Coming:
+    """What is on its way to a case: chunks and nodes of answers that it has not heard yet."""
+
+    chunks: set[str] = field(default_factory=set)
+    nodes: set[bytes] = field(default_factory=set)
+    in_part: set[str] = field(default_factory=set)
+    """Tasks that have answered in part."""
+    whole: set[str] = field(default_factory=set)
+
+
+class Settling:
+    """Settles one case after the other."""
+
+    def __init__(self, index: Index, store: States, door: Door, doubtful: Collection[bytes]) -> None:
+        # doubtful: assets of which a statement lies on `assets` that the indexers may not have handled yet.
+        self._index, self._store, self._door, self._doubtful = index, store, door, doubtful
+
+    def partition(self, partition: int, coming: Mapping[str, Coming]) -> Iterator[Outgoing]:
+        """What the cases of a partition are told."""
+        reader = self._store.reader(partition)
+        holds = reader.standing.asks_the_index
+        for case_id in self._store.case_ids(partition):
+            reader = self._store.reader(partition)
+            case, root = reader.cases([case_id]).get(case_id), reader.root(case_id)
+            if case is None or root is None:
+                continue
+            yield from _Settled(self, reader, case, root, coming.get(case_id, Coming())).messages()
+            if holds and case.alive:  # what was looked at for holds is not known any more: it is looked at again
+                changed = LineageChanged(case_id=case_id)
+                yield on_cases(changed, EARLIEST, SOURCE, case_id, case.sequence)
+
+    def walk(self, root: Root, case: Case) -> Walk:
+        """A walk that judges as the case's resolvers do."""
+        scope = root.scope.model_copy(update={"granted": case.granted})
+        judge = Judge(self._door.policies.of(root.policy), scope, root.regime)
+        return Walk(judge, frozenset(), self._index.combination, Inheritance(self._index).of)
+
+    @property
+    def index(self) -> Index:
+        """The index."""
+        return self._index
+
+    def key(self, asset: str) -> bytes:
+        """The key of an asset."""
+        return self._door.keys.asset(asset)
+
+    def is_doubtful(self, key: bytes) -> bool:
+        """Whether something may have been said of an asset that nobody has compared with its marks."""
+        return key in self._doubtful
+
+
+class _Settled:
+    """One case."""
+
+    def __init__(self, all_: Settling, reader: PartitionReader, case: Case, root: Root, coming: Coming) -> None:
+        self._all, self._reader, self._case, self._root, self._coming = all_, reader, case, root, coming
+        self._met: dict[bytes, list[tuple[Arrival, bytes]]] = defaultdict(list)
+        """Nodes that a marked one leads to -> how, and from which; none: from a root."""
+
+    @property
+    def _scope(self) -> Scope:
+        return self._root.scope
+
+    def messages(self) -> Iterator[Outgoing]:
+        """What it is told."""
+        known = self._known()
+        walk = self._all.walk(self._root, self._case)
+        self._visit(walk, known)
+        exclusions = walk.exclusions()
+        if exclusions:
+            self._all.index.exclude(self._case.case_id, exclusions)
+        if self._case.status in OVER:
+            return
+        late = {key: LateAsset(key=key.hex(), arrival=way) for key, way in self._late(known).items()}
+        for key in known:
+            if self._all.is_doubtful(key):
+                late[key] = LateAsset(key=key.hex(), arrival=Arrival.THROUGH)
+        yield from late_messages(self._case.case_id, late, EARLIEST, SOURCE)
+
+    def _known(self) -> set[bytes]:
+        """The nodes that it has planned, or will hear of."""
+        key, case, body = self._all.key, self._case, self._reader.body
+        digests = {each for one in case.generations for each in self._reader.digests(case.case_id, one.number)}
+        known = {key(a) for digest in digests | self._coming.chunks for a in body(case.case_id, digest).assets}
+        known |= {bytes.fromhex(each) for one in case.generations for each in one.pending}
+        return known | self._coming.nodes | {key(asset) for asset in self._scope.assets}
+
+    def _visit(self, walk: Walk, known: set[bytes]) -> None:
+        """Read what stands at each node, and what it leads to; its mark says by now what its row says."""
+        index, scope = self._all.index, self._scope
+        named = {self._all.key(asset) for asset in scope.assets}
+        walk.reach(sorted(known - named), Arrival.THROUGH)
+        walk.reach(sorted(named), Arrival.ROOT)
+        trips = [trip._replace(own=True) for trip in walk.level(len(known), PER_VISIT, sorted(known))]
+        for visits in index.visit(self._case.case_id, TASK, trips, Rule(bounded=scope.bounded)) if trips else ():
+            walk.absorb(visits)
+            for each in visits:
+                self._leads_to(walk, each, known)
+        walk.hubs.clear()
+        self._members(known)
+
+    def _leads_to(self, walk: Walk, visit: Visit, known: Collection[bytes]) -> None:
+        children = [visit.children[at : at + 16] for at in range(0, len(visit.children), 16)]
+        if visit.hub:
+            children = self._all.index.members(Group(GroupKind.CHILDREN, visit.key), range(SHARDS))
+            walk.reach(children, visit.reach.onward, visit.key)
+        for child in children:
+            if child not in known:
+                self._met[child].append((visit.reach.onward, visit.key))
+
+    def _members(self, known: Collection[bytes]) -> None:
+        """What names the case's people, and what came from its data sources."""
+        roots = [(GroupKind.SUBJECT, bytes.fromhex(each.pseudonym), Arrival.MEMBER) for each in self._scope.subjects]
+        roots += [(GroupKind.SOURCE, data_source_node(each), Arrival.THROUGH) for each in self._scope.data_sources]
+        for kind, node, arrival in roots:
+            for member in self._all.index.members(Group(kind, node), range(SHARDS)):
+                if member not in known:
+                    self._met[member].append((arrival, b""))
+
+    def _late(self, known: Collection[bytes]) -> dict[bytes, Arrival]:
+        """What it must look at: all that it has not planned because there was nothing to plan, or nobody knows."""
+        keys = sorted(self._met)
+        rows = dict(zip(keys, self._all.index.rows(keys), strict=True))
+        parents = sorted({parent for ways in self._met.values() for _, parent in ways if parent})
+        marks = dict(zip(parents, self._all.index.marks(parents), strict=True))
+        owed = set() if self._is_half_told() else self._owed(rows)
+        late: dict[bytes, Arrival] = {}
+        for key in keys:
+            row = rows[key]
+            thing = Thing(key, row.encode() if row else None, derived_ms=row.derived_ms if row else 0)
+            ways = [Met(self._mark(marks.get(parent, ())), arrival, parent) for arrival, parent in self._met[key]]
+            ways = [met for met in ways if is_late(thing, met, ())]
+            if ways and key not in owed:
+                late[key] = ways[0].arrival
+                for met in ways[1:]:
+                    late[key] = late[key].joined(met.arrival)
+        return late
+
+    def _mark(self, marks: Collection[Mark]) -> Mark:
+        """The case's own among the marks of a node; of a root, what stands for it."""
+        mine = (mark for mark in marks if mark.case_id == self._case.case_id)
+        root = Mark(self._case.case_id, ("", ""), Arrival.THROUGH, b"", until=self._scope.until)
+        return next(mine, root)
+
+    def _owed(self, rows: Mapping[bytes, Row | None]) -> set[bytes]:
+        """Those that a walk would have planned: they are not here because they came later, and are said to be late."""
+        walk = self._all.walk(self._root, self._case)
+        walk.absorb(
+            Visit(key, seen=False, skipped=False, reach=Arrival.THROUGH, row=row.encode())
+            for key, row in rows.items()
+            if row is not None
+        )
+        return walk.containers.union(*walk.lots.values())
+
+    def _is_half_told(self) -> bool:
+        """Whether a task has not said all yet: what lies behind what it has named so far, only it knows."""
+        announced = set(self._coming.in_part).union(*(each.announced for each in self._case.generations))
+        answered = self._coming.whole.union(*(each.answered for each in self._case.generations))
+        return bool(announced - answered)

@@ -1,0 +1,65 @@
+"""From `assets` to rows, edges and memberships: the same writes as the indexer's, in whatever order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import orjson
+
+from expunge.domain.digest import hidden
+from expunge.domain.events import Record, millis
+from expunge.domain.identity import Keys
+from expunge.domain.lineage.row import Row
+from expunge.domain.lineage.statement import Statement
+from expunge.ports import Index, Said
+from expunge.wire.assets import STATED
+
+
+class Stated(NamedTuple):
+    """A statement, and when it was appended to its inlet."""
+
+    statement: Statement
+    at: datetime
+
+    def __repr__(self) -> str:
+        return hidden(self)
+
+
+def stated(records: Sequence[Record]) -> Iterator[Stated]:
+    """The statements in messages of `assets`; what was taken away since says nothing."""
+    for record in records:
+        if record.value is None:
+            continue
+        event = orjson.loads(record.value)
+        if event["type"] == STATED:
+            yield Stated(Statement.of(event["data"]), datetime.fromisoformat(event["time"]))
+
+
+class Statements:
+    """Writes statements into the index. Marks that lie there note that their assets were stated, and when."""
+
+    def __init__(self, index: Index, keys: Keys) -> None:
+        self._index, self._keys = index, keys
+
+    def take(self, records: Sequence[Record]) -> None:
+        """Rows with their data sources, then edges, then who is named."""
+        key = self._keys.asset
+        said: list[Said] = []
+        edges: list[tuple[bytes, bytes]] = []
+        members: list[tuple[bytes, bytes]] = []
+        for each, at in stated(records):
+            asset, parents = key(each.asset), tuple(map(key, each.parents))
+            said.append(Said(asset, each.row(parents), 0 if each.removed else millis(at)))
+            edges += [(parent, asset) for parent in parents]
+            members += [(named.pseudonym, asset) for named in each.subjects]
+            for alias in each.aliases:
+                other = key(alias)
+                said.append(Said(other, Row(alias, aliases=(each.asset,)), 0))
+                edges += [(asset, other), (other, asset)]
+            if each.holding is not None:
+                self._index.add_holding(asset)
+        self._index.put(said)
+        self._index.link_children(edges)
+        self._index.link_subjects(members)
