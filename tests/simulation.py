@@ -251,13 +251,6 @@ class Seat:
         self._world.covered[place] = Reached(position.offset + 1)
 
 
-class _Lying:
-    """What lies on topics; see `rebuild.ports.Lying`."""
-
-    def __init__(self, world: World, seat: Seat) -> None:
-        self.since, self.logs, self.committed_by, self.after = world._since, seat.logs, seat.committed_by, seat.after
-
-
 def copied(what: Any) -> Any:
     """A copy of state in memory: what it holds at the end cannot change."""
     if isinstance(what, defaultdict):
@@ -303,6 +296,8 @@ class World:
     stores: Callable[[], tuple[Any, Any]] | None = None
     """Makes index and state on a real Redis instead of in memory."""
     committed: dict[tuple[str, str, int], int] = field(default_factory=dict)
+    furthest: dict[tuple[str, str, int], int] = field(default_factory=lambda: defaultdict(int))
+    """The same, whoever may have set it back since."""
     run: int = 0
     """Which run of the store this is."""
     turning: str = ""
@@ -445,11 +440,9 @@ class World:
         seat = Seat("indexer", self)
         for breaths in (*deaths, None):
             self.breaths = breaths
-            into = Into(
-                cast("Any", Dying(self.index, self)), cast("Any", Dying(self.store, self)), self.policies, seat
-            )
+            into = Into(cast("Any", Dying(self.index, self)), cast("Any", Dying(self.store, self)), self.policies, seat)
             try:
-                Rebuild(_Lying(self, seat), into, self.door, self.broker, self, lambda *_: None).run()
+                Rebuild(self._since, seat, into, self.door, self.broker, self, lambda *_: None).run()
             except Crash:
                 continue
             finally:
@@ -601,6 +594,7 @@ class World:
                 continue  # somebody else owns the partition: the group refuses the commit
             before[place] = record.position.offset + 1
             self.committed[role, record.topic, record.partition] = record.position.offset + 1
+            self.furthest[place] = max(self.furthest[place], record.position.offset + 1)
             self.breathe()
         loop._suspicion.passed(batch[:done])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
-from expunge.adapters.redis.server import FORMAT, NO_INDEX, buckets_for
+from expunge.adapters.redis.server import FORMAT, HALF_BUILT, NO_INDEX, buckets_for
 from expunge.bootstrap import Installation
 from expunge.errors import ConfigurationError, Unavailable
 from expunge.ports import Finding
@@ -27,6 +27,12 @@ def refuse_if_wrong(expunge: Installation) -> None:
         raise ConfigurationError(f"{findings[0].problem}: {findings[0].mend}{rest}")
 
 
+def refuse_wrong_topics(expunge: Installation) -> None:
+    """The same of topics alone: a rebuild finds no index."""
+    for finding in expunge.topics.check(expunge.settings.topics()):
+        raise ConfigurationError(f"{finding.problem}: {finding.mend}")
+
+
 def refuse_other_secret(expunge: Installation) -> None:
     """Look for nobody under pseudonyms of another secret: nobody would be found, and that looks like an answer.
 
@@ -41,6 +47,8 @@ def refuse_other_secret(expunge: Installation) -> None:
 def index_findings(expunge: Installation) -> list[Finding]:
     """What is wrong with the index."""
     meta = expunge.server.read_meta()
+    if meta is None and expunge.server.is_half_built():
+        return [Finding("Redis holds half an index", HALF_BUILT)]
     if meta is None:
         return [Finding("Redis holds no index", NO_INDEX)]
     if meta.layout != FORMAT:
@@ -57,10 +65,8 @@ def create(expunge: Installation, say: Callable[[str], None]) -> None:
     """
     for topic in expunge.topics.create(expunge.settings.topics()):
         say(topic)
-    findings = expunge.topics.check(expunge.settings.topics())
-    if findings:
-        raise ConfigurationError(f"{findings[0].problem}: {findings[0].mend}")
+    refuse_wrong_topics(expunge)
     if expunge.server.read_meta() is None:
         if not expunge.topics.empty(["assets", "ledger"]):
-            raise ConfigurationError("Redis is empty but the topics hold data: restore it from its backup")
+            raise ConfigurationError("Redis is empty but the topics hold data: `expunge rebuild` makes it from them")
         expunge.server.initialise(buckets_for(expunge.settings.redis.expected_assets), expunge.keys.check)

@@ -205,10 +205,13 @@ class Script:
         self.world.poison = lambda role, at: (role, at.topic, at.partition, at.position.offset) in self.poison
 
     def spoil(self, role: str, partition: int) -> None:
-        """Make the next message of a case that a role has before it one that ends processes."""
+        """Make the next message of a case that a role has before it one that ends processes.
+
+        It is none that was handled before: then it would not have ended any.
+        """
         topic, known = POISONED[role], [case_id.encode() for case_id in self.cases.values()]
         for number in (*range(partition, PARTITIONS), *range(partition)):
-            done = self.world.committed.get((role, topic, number), 0)
+            done = self.world.furthest[role, topic, number]
             for record in self.world.broker.logs[topic, number][done:]:
                 raw = record.value or b""
                 if b'"case_id":"' in raw and any(case_id in raw for case_id in known):

@@ -20,6 +20,7 @@ from expunge.cli import (
     losses,
     pause,
     policy,
+    rebuild,
     run,
     subject,
     submit,
@@ -58,6 +59,7 @@ app.command("submit")(submit.submit)
 app.command("pause")(pause.pause)
 app.command("resume")(pause.resume)
 app.command("acknowledge-loss")(losses.acknowledge_loss)
+app.command("rebuild")(rebuild.rebuild)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 app.add_typer(topics.app, name="topics")

@@ -195,6 +195,9 @@ class Index(Protocol):
     def members(self, group: Group, shards: range) -> list[bytes]:
         """The members of a group in some of its shards."""
 
+    def hubs(self, nodes: Sequence[bytes]) -> list[bytes]:
+        """Those nodes whose children are too many to come along with a visit; whoever owns a mark is told by that."""
+
     def visit(self, case_id: str, task_id: str, trips: Sequence[Trip], rule: Rule) -> Iterator[list[Visit]]:
         """Mark nodes and read their rows and children, each node in one atomic step; answers in any order.
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 
 import orjson
@@ -78,10 +79,17 @@ class Facts:
                 if isinstance(found[0].fact, RetrainFact):
                     _take_model(reader, key, found, changes)
                 else:
-                    _Replay(reader, key, changes, self._marks).take(found)
+                    root = partial(self._root, partition, key)
+                    _Replay(reader, key, changes, self._marks, root).take(found)
             at = reader.position
             if at is not None:
                 self._store.write([Batch(partition, at, at, changes)])
+
+    def _root(self, partition: int, case_id: str) -> Root:
+        root = self._store.reader(partition).root(case_id)
+        if root is None:
+            raise ConfigurationError("a case on the ledger has no root on `plans`: that topic has lost something")
+        return root
 
 
 def _following(found: Sequence[Said], sequence: int) -> Iterator[Said]:
@@ -117,8 +125,11 @@ def _take_model(reader: PartitionReader, key: str, found: Sequence[Said], change
 class _Replay:
     """One case, as it was read, with further facts applied."""
 
-    def __init__(self, reader: PartitionReader, case_id: str, changes: Changes, marks: Marks) -> None:
+    def __init__(
+        self, reader: PartitionReader, case_id: str, changes: Changes, marks: Marks, root: Callable[[], Root]
+    ) -> None:
         self._reader, self._case_id, self._changes, self._marks = reader, case_id, changes, marks
+        self._root = root
         self._before = self._case = reader.cases([case_id]).get(case_id)
         self._chunks: dict[str, ChunkState] = {}
 
@@ -138,12 +149,6 @@ class _Replay:
 
     def _stored(self, digest: str) -> ChunkState | None:
         return self._reader.chunk(self._case_id, digest) if self._before is not None else None
-
-    def _root(self) -> Root:
-        root = self._reader.root(self._case_id)
-        if root is None:
-            raise ConfigurationError("a case on the ledger has no root on `plans`: that topic has lost something")
-        return root
 
     def _apply(self, fact: CaseFact, at: datetime) -> None:
         if isinstance(fact, Opened):
@@ -188,4 +193,3 @@ class _Replay:
             self._marks.clean(self._case_id, clean, at_ms)
         if gone:
             self._marks.gone(self._case_id, gone, fact.received_ms or at_ms)
-

@@ -135,6 +135,5 @@ class Parts:
         return [
             (case_id, Record("cases", partition, position, whole.kept.appended_at, None, whole.text.encode()))
             for (position, _), whole in kept
-            if whole.kept.appended_at is not None
-            and self._store.set_aside(partition, case_id, number - 1) is None
+            if whole.kept.appended_at is not None and self._store.set_aside(partition, case_id, number - 1) is None
         ]

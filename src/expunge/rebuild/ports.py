@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Protocol
 
 from expunge.domain.events import Record
 from expunge.domain.planning.policy.rules import Policy
 from expunge.ports import CaseStore, ChunkStore
-from expunge.ports.logs import Logs
 
-
-class Lying(Logs, Protocol):
-    """What lies on topics."""
-
-    def since(self, topic: str, moment: datetime) -> Iterator[Record]:
-        """All that was appended to a topic from a moment on, up to its end as it is now."""
+Since = Callable[[str, datetime], Iterator[Record]]
+"""All that was appended to a topic from a moment on, up to its end as it is then."""
 
 
 class States(CaseStore, ChunkStore, Protocol):

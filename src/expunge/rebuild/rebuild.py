@@ -15,11 +15,11 @@ from expunge.domain.events import EARLIEST, Position, Record, decode, millis
 from expunge.domain.topics import INLETS_OF_ASSETS
 from expunge.errors import ConfigurationError, InvalidMessage
 from expunge.ports import Batch, Changes, Index, Sender, Topics
-from expunge.ports.logs import Covered
+from expunge.ports.logs import Covered, Logs
 from expunge.rebuild.facts import Facts
 from expunge.rebuild.marks import Marks
 from expunge.rebuild.parts import Parts
-from expunge.rebuild.ports import KeptPolicies, Lying, States
+from expunge.rebuild.ports import KeptPolicies, Since, States
 from expunge.rebuild.settling import Coming, Settling
 from expunge.rebuild.statements import Statements, stated
 from expunge.roles.resolver.recovery import earlier
@@ -50,14 +50,16 @@ Tell = Callable[[str, int], None]
 class Rebuild:
     """Restores what stands in Redis from what lies on topics."""
 
-    def __init__(self, lying: Lying, into: Into, door: Door, topics: Topics, sender: Sender, tell: Tell) -> None:
-        self._lying, self._into, self._door, self._topics = lying, into, door, topics
+    def __init__(
+        self, since: Since, logs: Logs, into: Into, door: Door, topics: Topics, sender: Sender, tell: Tell
+    ) -> None:
+        self._since, self._logs, self._into, self._door, self._topics = since, logs, into, door, topics
         self._sender, self._tell = sender, tell
         self._ends = self._committed()
 
     def _committed(self) -> dict[int, Reached]:
         """Up to where the state of each partition of `cases` is restored."""
-        found = self._lying.committed_by(COORDINATOR)
+        found = self._logs.committed_by(COORDINATOR)
         return {partition: each for (topic, partition), each in found.items() if topic == "cases" and each.next}
 
     def run(self) -> None:
@@ -97,7 +99,7 @@ class Rebuild:
 
     def _parts(self) -> None:
         """Of `plans` only the whole is taken up: which version of a state counts is known at the end."""
-        ends = self._lying.logs(self._places("plans"))
+        ends = self._logs.logs(self._places("plans"))
         reached = self._reached("plans")
         if all(reached[place].next >= end.end for place, end in ends.items()):
             return
@@ -123,8 +125,8 @@ class Rebuild:
 
     def _batches(self, topic: str, reached: Mapping[Place, Reached]) -> Iterator[list[Record]]:
         batch: list[Record] = []
-        since = earlier(min((each.at_ms for each in reached.values()), default=0))
-        for record in self._lying.since(topic, since):
+        moment = earlier(min((each.at_ms for each in reached.values()), default=0))
+        for record in self._since(topic, moment):
             at = reached.get((topic, record.partition))
             if at is None or record.position.offset >= at.next:
                 batch.append(record)
@@ -139,8 +141,8 @@ class Rebuild:
     def _coming(self, marks: Marks) -> dict[str, Coming]:
         """What resolvers have answered and nobody has heard yet: its nodes are marked as those of what was heard."""
         found: dict[str, Coming] = defaultdict(Coming)
-        since = earlier(min((each.at_ms for each in self._ends.values()), default=0))
-        for record in self._lying.since("cases", since):
+        moment = earlier(min((each.at_ms for each in self._ends.values()), default=0))
+        for record in self._since("cases", moment):
             end = self._ends.get(record.partition)
             if end is not None and record.position.offset < end.next:
                 continue
@@ -171,14 +173,14 @@ class Rebuild:
     def _doubtful(self) -> Collection[bytes]:
         """Assets of which a statement was appended behind what the indexers have certainly handled."""
         places = [place for topic in INLETS_OF_ASSETS for place in self._places(topic)]
-        committed, logs = self._lying.committed_by("indexer"), self._lying.logs(places)
+        committed, logs = self._logs.committed_by("indexer"), self._logs.logs(places)
         behind = [committed.get(place, Reached(0)) for place in places]
         behind = [each for each, place in zip(behind, places, strict=True) if each.next < logs[place].end]
         if not behind:
             return frozenset()
         since_ms = min(each.at_ms for each in behind)
         since = datetime.fromtimestamp(since_ms / 1000, UTC)
-        lying = self._lying.since("assets", since if since_ms else EARLIEST)
+        lying = self._since("assets", since if since_ms else EARLIEST)
         key = self._door.keys.asset
         return {key(each.asset) for record in lying for each, at in stated([record]) if millis(at) >= since_ms}
 
@@ -189,7 +191,7 @@ class Rebuild:
                 "coordinators have gone on beside this rebuild: stop them, empty Redis, and begin anew"
             )
         for role in INDEX_ROLES:
-            self._into.covered.cover(self._lying.committed_by(role))
+            self._into.covered.cover(self._logs.committed_by(role))
 
 
 def _behind(record: Record) -> Reached:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from expunge.domain.admission.door import Door
 from expunge.domain.aggregates.case.state import Case
+from expunge.domain.digest import SIZE
 from expunge.domain.events import EARLIEST, Outgoing
 from expunge.domain.lineage.marks import Mark, Met, Thing, is_late
 from expunge.domain.lineage.row import Row
@@ -104,7 +105,7 @@ class _Settled:
             self._all.index.exclude(self._case.case_id, exclusions)
         if self._case.status in OVER:
             return
-        late = {key: LateAsset(key=key.hex(), arrival=way) for key, way in self._late(known).items()}
+        late = {key: LateAsset(key=key.hex(), arrival=way) for key, way in self._late().items()}
         for key in known:
             if self._all.is_doubtful(key):
                 late[key] = LateAsset(key=key.hex(), arrival=Arrival.THROUGH)
@@ -127,14 +128,16 @@ class _Settled:
         trips = [trip._replace(own=True) for trip in walk.level(len(known), PER_VISIT, sorted(known))]
         for visits in index.visit(self._case.case_id, TASK, trips, Rule(bounded=scope.bounded)) if trips else ():
             walk.absorb(visits)
+            # Of what is gone nobody owns the mark, so a visit says nothing of many children.
+            hubs = set(index.hubs([each.key for each in visits if not each.children]))
             for each in visits:
-                self._leads_to(walk, each, known)
+                self._leads_to(walk, each, known, hub=each.key in hubs)
         walk.hubs.clear()
         self._members(known)
 
-    def _leads_to(self, walk: Walk, visit: Visit, known: Collection[bytes]) -> None:
-        children = [visit.children[at : at + 16] for at in range(0, len(visit.children), 16)]
-        if visit.hub:
+    def _leads_to(self, walk: Walk, visit: Visit, known: Collection[bytes], *, hub: bool) -> None:
+        children = [visit.children[at : at + SIZE] for at in range(0, len(visit.children), SIZE)]
+        if hub:
             children = self._all.index.members(Group(GroupKind.CHILDREN, visit.key), range(SHARDS))
             walk.reach(children, visit.reach.onward, visit.key)
         for child in children:
@@ -150,7 +153,7 @@ class _Settled:
                 if member not in known:
                     self._met[member].append((arrival, b""))
 
-    def _late(self, known: Collection[bytes]) -> dict[bytes, Arrival]:
+    def _late(self) -> dict[bytes, Arrival]:
         """What it must look at: all that it has not planned because there was nothing to plan, or nobody knows."""
         keys = sorted(self._met)
         rows = dict(zip(keys, self._all.index.rows(keys), strict=True))

@@ -133,6 +133,10 @@ class MemoryIndex:
         """See `ports.Index.members`."""
         return [key for key in self.groups.get(group, ()) if shard_of(key) in shards]
 
+    def hubs(self, nodes: Sequence[bytes]) -> list[bytes]:
+        """See `ports.Index.hubs`."""
+        return [node for node in nodes if len(self.groups.get(Group(GroupKind.CHILDREN, node), ())) > self.hub]
+
     def visit(self, case_id: str, task_id: str, trips: Sequence[Trip], rule: Rule) -> Iterator[list[Visit]]:
         """See `ports.Index.visit`; nothing is gained by being ahead, but the order is that of the real index."""
         under_way: list[Visit] | None = None

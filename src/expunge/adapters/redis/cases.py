@@ -103,6 +103,12 @@ class RedisCaseStore:
         words = [word for digest, chunk in every.items() for word in _finding_words(keys, case_id, digest, chunk)]
         return [["DEL", *stale], *words]
 
+    def case_ids(self, partition: int) -> Iterator[str]:
+        """Every case of a partition."""
+        key = CaseKeys(self._server, partition).of("list")
+        for case_id in self._server.guarded(lambda client: sorted(client.sscan_iter(key, count=1000))):
+            yield case_id.decode()
+
     def due(self, partition: int, now: datetime, limit: int, skip: int = 0) -> list[tuple[TimerKey, datetime]]:
         """See `ports.CaseStore.due`."""
         keys = CaseKeys(self._server, partition)

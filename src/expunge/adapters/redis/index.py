@@ -27,9 +27,10 @@ LINKS_PER_CALL = 2500
 """More than of other steps: the marks of a parent are read once a call, and there may be ten thousand of them."""
 SOURCE_BYTES = 8
 SAMPLED_BUCKETS = 256
+SPILLED = b"S"
+"""Stands for members or marks that are too many for their field, and lie beside it."""
 POPULATION_SECONDS = 60.0
 """How long a count of the systems' assets is taken for true."""
-_HUB = b"S"
 _NO_ROW = bytes(DIGEST_BYTES)
 _LETTERS = {GroupKind.CHILDREN: "c", GroupKind.SUBJECT: "s", GroupKind.SOURCE: "o"}
 _ARRIVALS = {str(int(arrival)).encode()[0]: arrival for arrival in Arrival}
@@ -52,6 +53,8 @@ class RedisIndex:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._combinations: dict[bytes, Combination] = {}
+        self._kept: tuple[int, set[bytes]] = server.runs, set()
+        """Combinations that this process has written, and to which run of the server."""
         self._population: dict[str, int] = {}
         self._counted_at = -POPULATION_SECONDS
 
@@ -215,6 +218,12 @@ class RedisIndex:
             bucket = self._server.bucket(group.node)
             yield group.node[1], (_LETTERS[group.kind], group.node, bucket, bucket)
 
+    def hubs(self, nodes: Sequence[bytes]) -> list[bytes]:
+        """See `ports.Index.hubs`."""
+        place = self._server.in_bucket
+        found = self._server.read([(key[1], ("HGET", place("c", key), key)) for key in nodes])
+        return [key for key, packed in zip(nodes, found, strict=True) if packed == SPILLED]
+
     def visit(self, case_id: str, task_id: str, trips: Sequence[Trip], rule: Rule) -> Iterator[list[Visit]]:
         """See `ports.Index.visit`."""
         back = rule.returned.to_bytes(6, "big") if rule.returned else b""
@@ -293,7 +302,10 @@ class RedisIndex:
 
     def _keep_combinations(self, combinations: Iterable[Combination]) -> None:
         """Write combinations before rows that name them."""
-        fresh = [each for each in combinations if each.digest not in self._combinations]
+        if self._kept[0] != self._server.runs:  # what an earlier one was told may be forgotten
+            self._kept = self._server.runs, set()
+        _, kept = self._kept
+        fresh = [each for each in combinations if each.digest not in kept]
         if not fresh:
             return
         key = self._server.key(0, "combinations")
@@ -304,6 +316,7 @@ class RedisIndex:
         for each in fresh:
             if self.combination(each.digest) != each:
                 raise RuntimeError("index: two combinations of names share a digest")
+        kept.update(each.digest for each in fresh)
 
     def population(self) -> dict[str, int]:
         """See `ports.Index.population`: counted in a sample of buckets, over which keys are spread evenly."""
@@ -364,9 +377,9 @@ def _visits(nodes: Sequence[bytes], reply: tuple[bytes, Sequence[bytes | None], 
             word == _BOUNDARY,
             _ARRIVALS[reach],
             row,
-            b"" if kids == _HUB else kids,
+            b"" if kids == SPILLED else kids,
             word == _KNOWN,
-            kids == _HUB,
+            kids == SPILLED,
         )
         for key, word, reach, row, kids in zip(nodes, words[::2], words[1::2], rows, children, strict=True)
     ]

@@ -23,8 +23,11 @@ from expunge.errors import ConfigurationError, Fenced, Unavailable
 T = TypeVar("T")
 REDIS = "Redis"
 TAGS = 256
-NO_INDEX = "run `expunge topics create` on a new installation; restore Redis from its backup if the topics hold data"
+NO_INDEX = "run `expunge topics create` on a new installation, `expunge rebuild` where topics hold data"
+HALF_BUILT = "a rebuild of this Redis has begun and not ended: `expunge rebuild` goes on with it"
 FORMAT = "3"
+FIRST_EPOCH = "1"
+EMPTY_IT = "empty it first (its keys are those that begin with `prefix`; redis-cli FLUSHDB where it holds nothing else)"
 PLAIN = frozenset({"read", "load", "commit", "cover", "covered"})
 """Scripts that know nothing of how the index is laid out."""
 SCRIPTS = (
@@ -48,6 +51,7 @@ SCRIPTS = (
     "covered",
 )
 _PASSING = ("LOADING", "BUSY", "READONLY", "OOM", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "MISCONF", "NOREPLICAS")
+EPOCH = "EPOCH the sentinel"
 REPLACED = "REPLACED the server of this address is another process than before"
 """What this process says to itself where it has connected to a server that may have forgotten something."""
 IDENTITY = (("server", "run_id"), ("replication", "master_replid"))
@@ -75,8 +79,8 @@ def translated() -> Iterator[None]:
         raise Unavailable(f"Redis does not answer ({type(error).__name__})", server=REDIS) from error
     except redis.ResponseError as error:
         text = str(error)
-        if "EPOCH the sentinel" in text:
-            text = "Redis has forgotten part of the index (no sentinel of this epoch): rebuild"
+        if EPOCH in text:
+            text = "Redis has forgotten the index, or part of it (no sentinel of this epoch): `expunge rebuild`"
             raise Unavailable(text, server=REDIS) from error
         if text == REPLACED:
             text = "Redis is another one than before, or was started anew: what it holds is compared first"
@@ -134,6 +138,8 @@ class Server:
         self._others: dict[str, str] = {}
         """Address -> another one that is there now, until it is accepted."""
         self._greeting = threading.Lock()
+        self.runs = 0
+        """How often a server has turned out to be another one: what is remembered of what it holds may be wrong."""
         self._prefix = prefix.encode()
         self._sentinels = [self.key(tag, "sentinel") for tag in range(TAGS)]
         self._ahead = ThreadPoolExecutor(max_workers=1, thread_name_prefix="redis")
@@ -159,8 +165,12 @@ class Server:
         with self._greeting:
             before = self._known.setdefault(address, found)
             if found and found != before:
-                self._others[address] = found
+                self._is_another_now(address, found)
                 raise redis.ResponseError(REPLACED)
+
+    def _is_another_now(self, address: str, found: str) -> None:
+        self.runs += self._others.get(address) != found
+        self._others[address] = found
 
     def look(self) -> None:
         """Ask the server who it is: one that was made another's replica, and its own master again, breaks nothing."""
@@ -169,7 +179,16 @@ class Server:
         said = " ".join(f"{field}:{each}" for (_, field), each in zip(IDENTITY, found, strict=True))
         with self._greeting:
             if all(found) and self._known and said not in self._known.values():
-                self._others["looked"] = said
+                self._is_another_now("looked", said)
+
+    def _look_at_epoch(self) -> None:
+        """A tag has forgotten something: if all was rebuilt meanwhile, the index is another one from here on."""
+        found = self._read_meta()
+        if found is not None and found.epoch != self.meta.epoch:
+            self.__dict__.pop("width", None)
+            self.__dict__["meta"] = found
+            with self._greeting:
+                self._is_another_now("index", found.epoch)
 
     @property
     def is_another(self) -> bool:
@@ -227,7 +246,10 @@ class Server:
     def read_meta(self) -> Meta | None:
         """What was fixed at creation; None in an empty Redis."""
         with translated():
-            raw = self.client.hgetall(self.key(0, "meta"))
+            return self._read_meta()
+
+    def _read_meta(self) -> Meta | None:
+        raw = self.client.hgetall(self.key(0, "meta"))
         if not raw:
             return None
         return Meta(
@@ -266,23 +288,74 @@ class Server:
 
     def initialise(self, buckets: int, check: str) -> None:
         """Set up an empty Redis: sentinels first, meta last, so that half of it is no index."""
+        self._write_sentinels(FIRST_EPOCH)
+        self._write_meta(Meta(buckets, check, FIRST_EPOCH, FORMAT, covers=True))
+
+    def _write_sentinels(self, epoch: str) -> None:
         with translated():
             pipe = self.client.pipeline(transaction=False)
             for tag in range(TAGS):
-                pipe.hset(self.sentinel(tag), mapping={"epoch": "1"})
+                pipe.hset(self.sentinel(tag), mapping={"epoch": epoch})
             pipe.execute()
-            self.client.hset(
-                self.key(0, "meta"),
-                mapping={"format": FORMAT, "buckets": buckets, "check": check, "epoch": "1", "covers": "1"},
-            )
+
+    def _write_meta(self, meta: Meta) -> None:
+        said = {"format": meta.layout, "buckets": meta.buckets, "check": meta.check, "epoch": meta.epoch, "covers": "1"}
+        with translated():
+            self.client.hset(self.key(0, "meta"), mapping=said)
+
+    def begin_rebuild(self, buckets: int, check: str) -> bool:
+        """Begin to write an empty Redis anew, under an epoch that no role knows; whether an earlier rebuild goes on.
+
+        Raises:
+            ConfigurationError: it is not empty, or what was begun was begun with another secret.
+        """
+        if self.read_meta() is not None:
+            raise ConfigurationError(f"this Redis holds an index: {EMPTY_IT} or name another in redis.url")
+        with translated():
+            begun = self.client.hgetall(self.key(0, "rebuild"))
+            if not begun and any(True for _ in self.client.scan_iter(match=f"{self.prefix}{{*", count=1000)):
+                raise ConfigurationError(f"this Redis has lost part of an index: {EMPTY_IT}, then rebuild")
+        if begun and begun[b"check"].decode() != check:
+            raise ConfigurationError("this rebuild was begun with another secret: set secret_file to that one")
+        if begun:
+            meta = Meta(int(begun[b"buckets"]), check, begun[b"epoch"].decode(), FORMAT, covers=True)
+        else:
+            meta = Meta(buckets, check, str(self.now_ms()), FORMAT, covers=True)
+            said = {"buckets": buckets, "check": check, "epoch": meta.epoch}
+            with translated():
+                self.client.hset(self.key(0, "rebuild"), mapping=said)
+        # Again, too: it may have died between the two. Where a tag has lost its own since, it covers nothing any more.
+        self._write_sentinels(meta.epoch)
+        self.__dict__["meta"] = meta
+        return bool(begun)
+
+    def end_rebuild(self) -> None:
+        """All is there: from here on roles find it."""
+        self._write_meta(self.meta)
+        with translated():
+            self.client.delete(self.key(0, "rebuild"))
+
+    def is_half_built(self) -> bool:
+        """Whether a rebuild has begun and not ended."""
+        with translated():
+            return bool(self.client.exists(self.key(0, "rebuild"))) and self.read_meta() is None
 
     def run(self, calls: Sequence[Call]) -> list[Any]:
         """Run scripts in as few round trips as their size allows; their answers in order."""
-        with translated():
+        with translated(), self._epoch_watched():
             answers: list[Any] = []
             for start in range(0, len(calls), CALLS_PER_TRIP):
                 answers += self._trip(calls[start : start + CALLS_PER_TRIP])
             return answers
+
+    @contextmanager
+    def _epoch_watched(self) -> Iterator[None]:
+        try:
+            yield
+        except redis.ResponseError as error:
+            if EPOCH in str(error):
+                self._look_at_epoch()
+            raise
 
     def begin(self, work: Callable[[], T]) -> Callable[[], T]:
         """Begin work that is mostly waiting for the server; see `ports.Index.begin`."""
@@ -310,7 +383,7 @@ class Server:
     def _run_one(self, call: Call) -> Any:
         """Run one script. A pipeline of one costs the client twice as much as the command."""
         try:
-            with translated():
+            with translated(), self._epoch_watched():
                 return self.client.execute_command(*self._words(call))
         except redis.exceptions.NoScriptError:
             return self.run([call])[0]

@@ -12,7 +12,9 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from expunge.adapters.redis.index import RedisIndex, unpack_marks
+import orjson
+
+from expunge.adapters.redis.index import SPILLED, RedisIndex, unpack_marks
 from expunge.adapters.redis.server import ASSETS_PER_BUCKET, TAGS, Server
 from expunge.domain.digest import SIZE, hidden
 from expunge.domain.lineage.marks import MarkState
@@ -24,7 +26,6 @@ FULLEST = 5
 FULL = 2 * ASSETS_PER_BUCKET
 """Assets in a bucket, on average, from which on another cut of the index is worth a rebuild."""
 PARTS = {"a": "rows", "c": "edges", "s": "subjects", "o": "data sources", "m": "marks"}
-_SPILLED = b"S"
 
 
 class Field(NamedTuple):
@@ -169,14 +170,14 @@ class Survey:
 
     def _whole(self, key: bytes, part: str, node: bytes, value: bytes) -> bytes:
         """A field with what was spilled from it."""
-        if value != _SPILLED:
+        if value != SPILLED:
             return value
         spilled = key + b":" + node
         inner: Mapping[bytes, bytes] = self._server.guarded(lambda client: client.hgetall(spilled))
         if part == "m":
             return b"".join(inner.values())
-        deep = [spilled + b":" + at for at, packed in inner.items() if packed == _SPILLED]
-        plain = [packed for packed in inner.values() if packed != _SPILLED]
+        deep = [spilled + b":" + at for at, packed in inner.items() if packed == SPILLED]
+        plain = [packed for packed in inner.values() if packed != SPILLED]
         return b"".join((*plain, *(member for members in self._pipelined("smembers", deep) for member in members)))
 
     def _key(self, part: str, tag: int, place: int) -> bytes:
@@ -214,7 +215,14 @@ class Survey:
             return [each for part in parts for each in zip(part, client.mget(part), strict=True)]
 
         found = self._server.guarded(read)
-        return sum(_digest(Field("case", key.rpartition(b":")[2], value)) for key, value in found if value)
+        return sum(_digest(Field("case", key.rpartition(b":")[2], _lasting(value))) for key, value in found if value)
+
+
+def _lasting(case: bytes) -> bytes:
+    """A case without when it last heard something, which nothing follows from."""
+    state = orjson.loads(case)
+    del state["now"]
+    return orjson.dumps(state, option=orjson.OPT_SORT_KEYS)
 
 
 def is_unproven(row: Row) -> bool:
