@@ -5,6 +5,7 @@ mod 256). Names stand behind the deployment's prefix. docs/index.md says why eac
 
     key                            type    field -> value
     {0}meta                        hash    format, buckets, check value of the secret, epoch
+    {0}rebuild                     hash    the same, of an index that is being rebuilt, in the place of meta
     {0}holdings                    set     keys of holdings
     {0}policies                    hash    digest -> policy, JSON
     {0}combinations                hash    digest (6) -> kinds, systems, data sources, purposes, categories, JSON
