@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -182,9 +182,9 @@ class Installation:
         """A reader of its own, outside of any group."""
         return self.broker.reader(topics, since)
 
-    def since(self, topic: str, moment: datetime) -> Iterator[Record]:
-        """What lies on a topic from a moment on."""
-        reader = self.reader([topic], moment)
+    def since(self, topic: str, moment: datetime, partitions: Collection[int] | None = None) -> Iterator[Record]:
+        """What lies on a topic, or on some of its partitions, from a moment on."""
+        reader = self.broker.reader([topic], moment, partitions)
         try:
             yield from reader.to_the_end()
         finally:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
+import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -63,14 +64,20 @@ def polled(source: Any, number: int) -> list[Record]:
     raise AssertionError(f"{len(found)} of {number} records came")
 
 
-def until(holds: Callable[[], bool], *sources: Any) -> None:
-    """Polls until something holds, for a group is formed while its members poll."""
-    for _ in range(150):
+PATIENCE_SECONDS = 60
+"""A broker under load may lose the leader of a group for longer than a session."""
+
+
+def until(holds: Callable[[], bool], *sources: Any, resting: Sequence[Any] = ()) -> None:
+    """Polls, or has members rest, until something holds, for a group is formed meanwhile."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        if time.monotonic() > deadline:
+            raise AssertionError("it never came to that")
+        for each in resting:
+            each.rest(0.1)
         for source in sources:
             source.poll(0.1)
-        if holds():
-            return
-    raise AssertionError("it never came to that")
 
 
 # -- A sink: what was sent is there when it returns, and what is refused costs nobody else anything
@@ -196,17 +203,13 @@ def test_what_is_taken_from_somebody_who_rests_is_read_when_it_comes_back(cluste
     sender, source, other = cluster.sender(), member(cluster), member(cluster)
     every = list(range(PARTITIONS))
     until(lambda: source.partitions() == every, source)
-    for _ in range(150):
-        source.rest(0.1)
-        other.poll(0.1)
-        if other.partitions() and sorted([*source.partitions(), *other.partitions()]) == every:
-            break
-    assert source.partitions() != every
+
+    def shared() -> bool:
+        return bool(other.partitions()) and sorted([*source.partitions(), *other.partitions()]) == every
+
+    until(shared, other, resting=[source])
     other.close()
-    for _ in range(150):
-        source.rest(0.1)
-        if source.partitions() == every:
-            break
+    until(lambda: source.partitions() == every, resting=[source])
     sender.send([message(str(number), partition=number) for number in every])
     assert {record.partition for record in polled(source, PARTITIONS)} == set(every)
     source.close()

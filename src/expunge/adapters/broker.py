@@ -6,7 +6,7 @@ the folder, and tests/contract/test_broker.py holds every client to the same pro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from importlib import import_module
@@ -42,7 +42,7 @@ class Reader(Protocol):
         """Records that came, waiting up to `seconds`."""
 
     def to_the_end(self) -> Iterator[Record]:
-        """Everything that lies on the topics."""
+        """Everything that lies on the topics by now; what comes meanwhile may come along."""
 
     def behind(self) -> bool:
         """Whether more lies on the topics than was handed over."""
@@ -96,9 +96,9 @@ class Broker:
         settings = {"max_records": max_records, "session_timeout_ms": session_timeout_ms, "client_id": client_id}
         return self._client.records(*self._to, group, topics, begins=begins, **settings)
 
-    def reader(self, topics: Sequence[str], since: datetime) -> Reader:
-        """A reader outside of any group."""
-        return self._client.reader(*self._to, topics, since)
+    def reader(self, topics: Sequence[str], since: datetime, partitions: Collection[int] | None = None) -> Reader:
+        """A reader outside of any group, of some partitions or of all."""
+        return self._client.reader(*self._to, topics, since, partitions)
 
     def record_at(self, topic: str, partition: int, offset: int) -> Record | None:
         """The record at a place, for people; `topic` with its prefix. None: it is not there any more."""

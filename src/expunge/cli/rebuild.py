@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -16,6 +18,7 @@ from expunge.adapters.redis.survey import Survey
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
 from expunge.cli.common import Json, console, installation, print_json, quiet_console
+from expunge.cli.shares import spread
 from expunge.errors import Unavailable
 from expunge.rebuild.rebuild import Into, Rebuild
 
@@ -27,12 +30,16 @@ STEPS = {
 }
 """Topic -> what its records are called here."""
 AGAIN_SECONDS = 1.0
+CORES = min(os.cpu_count() or 1, 8)
 
 
 def rebuild(
     checksum: Annotated[
         bool, typer.Option("--checksum/--no-checksum", help="Read all of it once more, as `expunge index check` does.")
     ] = True,
+    processes: Annotated[
+        int, typer.Option(min=1, help="How many write statements at once; no more than `assets` has partitions.")
+    ] = CORES,
     json_output: Json = False,
 ) -> None:
     """Write an empty Redis anew from Kafka: the index, its marks, cases, and all that stands.
@@ -45,7 +52,7 @@ def rebuild(
     preflight.refuse_wrong_topics(expunge)
     expunge.server.compares = True
     began = SystemClock().seconds()
-    counted = _run(expunge, quiet=json_output)
+    counted = _run(expunge, processes, quiet=json_output)
     took = SystemClock().seconds() - began
     systems = {system.name for system in expunge.settings.systems}
     found = Survey(expunge.server, expunge.index, systems).check(examples=0).checksum if checksum else ""
@@ -60,7 +67,7 @@ def rebuild(
         console.print(f"checksum [bold]{found}[/bold]")
 
 
-def _run(expunge: Installation, *, quiet: bool) -> dict[str, int]:
+def _run(expunge: Installation, processes: int, *, quiet: bool) -> dict[str, int]:
     """All steps, with what was read of each topic; while a server is away it waits, and goes on from where it was."""
     counted = dict.fromkeys(STEPS, 0)
     buckets = buckets_for(expunge.settings.redis.expected_assets)
@@ -78,7 +85,8 @@ def _run(expunge: Installation, *, quiet: bool) -> dict[str, int]:
                     quiet_console.print("a rebuild was begun here before: going on with it")
                 into = Into(expunge.index, expunge.cases, expunge.policies, IndexCovered(expunge.server))
                 more = (into, expunge.door, expunge.topics, expunge.sender, tell)
-                Rebuild(expunge.since, expunge.topics, *more).run()
+                others = partial(spread, expunge, processes, tell) if processes > 1 else None
+                Rebuild(expunge.since, expunge.topics, *more, others).run()
             except Unavailable as error:
                 if str(error) != waits:
                     waits = str(error)

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from pydantic import ValidationError
 
@@ -21,7 +22,7 @@ from expunge.rebuild.marks import Marks
 from expunge.rebuild.parts import Parts
 from expunge.rebuild.ports import KeptPolicies, Since, States
 from expunge.rebuild.settling import Coming, Settling
-from expunge.rebuild.statements import Statements, stated
+from expunge.rebuild.statements import Statements, Told, stated
 from expunge.roles.resolver.recovery import earlier
 from expunge.wire.cases.case import Planned
 from expunge.wire.cases.table import TYPE_OF
@@ -51,9 +52,19 @@ class Rebuild:
     """Restores what stands in Redis from what lies on topics."""
 
     def __init__(
-        self, since: Since, logs: Logs, into: Into, door: Door, topics: Topics, sender: Sender, tell: Tell
+        self,
+        since: Since,
+        logs: Logs,
+        into: Into,
+        door: Door,
+        topics: Topics,
+        sender: Sender,
+        tell: Tell,
+        spread: Callable[[], None] | None = None,
     ) -> None:
+        # spread: has the statements written by several processes, each of which calls `statements`.
         self._since, self._logs, self._into, self._door, self._topics = since, logs, into, door, topics
+        self._write_statements = spread or self.statements
         self._sender, self._tell = sender, tell
         self._ends = self._committed()
 
@@ -76,8 +87,7 @@ class Rebuild:
         facts = Facts(self._into.store, marks, self._ends)
         self._read("ledger", facts.take)
         coming = self._coming(marks)
-        statements = Statements(self._into.index, self._door.keys)
-        self._read("assets", statements.take)
+        self._write_statements()
         self._settle(coming)
         self._end()
 
@@ -121,7 +131,24 @@ class Rebuild:
         """Take what lies on a topic behind what was taken before."""
         for batch in self._batches(topic, self._reached(topic)):
             take(batch)
-            self._into.covered.cover({(topic, r.partition): _behind(r) for r in batch})
+            self._into.covered.cover(_behind(batch))
+
+    def statements(self) -> None:
+        """Statements into the index: while some are written, the next are read."""
+        statements, covered = Statements(self._into.index, self._door.keys), self._into.covered
+
+        def write(told: Told, reached: Mapping[Place, Reached]) -> None:
+            statements.write(told)
+            covered.cover(reached)
+
+        written: Callable[[], None] | None = None
+        for batch in self._batches("assets", self._reached("assets")):
+            told = statements.read(batch)
+            if written is not None:
+                written()
+            written = self._into.index.begin(partial(write, told, _behind(batch)))
+        if written is not None:
+            written()
 
     def _batches(self, topic: str, reached: Mapping[Place, Reached]) -> Iterator[list[Record]]:
         batch: list[Record] = []
@@ -194,8 +221,13 @@ class Rebuild:
             self._into.covered.cover(self._logs.committed_by(role))
 
 
-def _behind(record: Record) -> Reached:
-    return Reached(record.position.offset + 1, record.position, millis(record.appended_at))
+def _behind(batch: Sequence[Record]) -> dict[Place, Reached]:
+    """How far a batch reaches in each partition."""
+    last = {record.partition: record for record in batch}
+    return {
+        (each.topic, partition): Reached(each.position.offset + 1, each.position, millis(each.appended_at))
+        for partition, each in last.items()
+    }
 
 
 def _planned(record: Record) -> Planned | None:

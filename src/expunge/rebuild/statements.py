@@ -37,29 +37,45 @@ def stated(records: Sequence[Record]) -> Iterator[Stated]:
             yield Stated(Statement.of(event["data"]), datetime.fromisoformat(event["time"]))
 
 
+class Told(NamedTuple):
+    """What a batch of statements says: rows, edges, who is named, holdings."""
+
+    said: list[Said]
+    edges: list[tuple[bytes, bytes]]
+    members: list[tuple[bytes, bytes]]
+    holdings: list[bytes]
+
+    def __repr__(self) -> str:
+        return hidden(self)
+
+
 class Statements:
     """Writes statements into the index. Marks that lie there note that their assets were stated, and when."""
 
     def __init__(self, index: Index, keys: Keys) -> None:
         self._index, self._keys = index, keys
 
-    def take(self, records: Sequence[Record]) -> None:
-        """Rows with their data sources, then edges, then who is named."""
+    def read(self, records: Sequence[Record]) -> Told:
+        """What messages say."""
         key = self._keys.asset
-        said: list[Said] = []
-        edges: list[tuple[bytes, bytes]] = []
-        members: list[tuple[bytes, bytes]] = []
+        told = Told([], [], [], [])
         for each, at in stated(records):
             asset, parents = key(each.asset), tuple(map(key, each.parents))
-            said.append(Said(asset, each.row(parents), 0 if each.removed else millis(at)))
-            edges += [(parent, asset) for parent in parents]
-            members += [(named.pseudonym, asset) for named in each.subjects]
+            told.said.append(Said(asset, each.row(parents), 0 if each.removed else millis(at)))
+            told.edges.extend((parent, asset) for parent in parents)
+            told.members.extend((named.pseudonym, asset) for named in each.subjects)
             for alias in each.aliases:
                 other = key(alias)
-                said.append(Said(other, Row(alias, aliases=(each.asset,)), 0))
-                edges += [(asset, other), (other, asset)]
+                told.said.append(Said(other, Row(alias, aliases=(each.asset,)), 0))
+                told.edges.extend(((asset, other), (other, asset)))
             if each.holding is not None:
-                self._index.add_holding(asset)
-        self._index.put(said)
-        self._index.link_children(edges)
-        self._index.link_subjects(members)
+                told.holdings.append(asset)
+        return told
+
+    def write(self, told: Told) -> None:
+        """Rows with their data sources, then edges, then who is named."""
+        for holding in told.holdings:
+            self._index.add_holding(holding)
+        self._index.put(told.said)
+        self._index.link_children(told.edges)
+        self._index.link_subjects(told.members)

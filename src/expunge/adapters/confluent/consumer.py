@@ -368,13 +368,22 @@ def _reading(bootstrap_servers: str, options: dict[str, Any]) -> Any:
     return made(Consumer, settings)
 
 
+READ_AT_ONCE = 4_999
+
+
 class ConfluentReader:
     """Reads topics from a moment on, in no group, committing nothing: for people who look."""
 
     def __init__(
-        self, bootstrap_servers: str, options: dict[str, Any], prefix: str, topics: Sequence[str], since: datetime
+        self,
+        bootstrap_servers: str,
+        options: dict[str, Any],
+        prefix: str,
+        topics: Sequence[str],
+        since: datetime,
+        partitions: Collection[int] | None = None,
     ) -> None:
-        self._prefix = prefix
+        self._prefix, self._only = prefix, partitions
         self._consumer = _reading(bootstrap_servers, options)
         self._positions: dict[Place, int] = {}
         with translated("hand over records"):
@@ -387,7 +396,13 @@ class ConfluentReader:
     def _seek(self, topics: Sequence[str], since_ms: int) -> None:
         known = self._consumer.list_topics(timeout=BOOTSTRAP_SECONDS).topics
         names = [self._prefix + topic for topic in topics]
-        places = [(name, number) for name in names if name in known for number in known[name].partitions]
+        places = [
+            (name, number)
+            for name in names
+            if name in known
+            for number in known[name].partitions
+            if self._only is None or number in self._only
+        ]
         asked = [TopicPartition(*place, since_ms) for place in places]
         found = self._consumer.offsets_for_times(asked, timeout=CALL_SECONDS) if asked else []
         starts = []
@@ -404,7 +419,7 @@ class ConfluentReader:
         """Records that came, waiting up to `seconds`."""
         with translated("hand over records"):
             first = self._consumer.poll(seconds)
-            return [] if first is None else self._good([first, *self._consumer.consume(499, 0)])
+            return [] if first is None else self._good([first, *self._consumer.consume(READ_AT_ONCE, 0)])
 
     def _good(self, messages: Sequence[Any]) -> list[Record]:
         found = []
@@ -417,14 +432,21 @@ class ConfluentReader:
         return found
 
     def to_the_end(self) -> Iterator[Record]:
-        """Everything that lies on the topics."""
-        while self.behind():
+        """Everything that lies on the topics by now; what comes meanwhile may come along."""
+        ends = self._ends()
+        while self._is_before(ends):
             yield from self.poll(SHORT_SECONDS)
 
     def behind(self) -> bool:
         """Whether more lies on the topics than was handed over."""
+        return self._is_before(self._ends())
+
+    def _ends(self) -> dict[Place, int]:
         with translated("say how far it is"):
-            return any(at < self._end(TopicPartition(*place)) for place, at in self._positions.items())
+            return {place: self._end(TopicPartition(*place)) for place in self._positions}
+
+    def _is_before(self, ends: dict[Place, int]) -> bool:
+        return any(self._positions[place] < end for place, end in ends.items())
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -333,13 +333,22 @@ def as_record(record: Any, prefix: str) -> Record:
     )
 
 
+READ_AT_ONCE = 5_000
+
+
 class KafkaReader:
     """Reads topics from a moment on, in no group, committing nothing: for people who look."""
 
     def __init__(
-        self, bootstrap_servers: str, options: dict[str, Any], prefix: str, topics: Sequence[str], since: datetime
+        self,
+        bootstrap_servers: str,
+        options: dict[str, Any],
+        prefix: str,
+        topics: Sequence[str],
+        since: datetime,
+        partitions: Collection[int] | None = None,
     ) -> None:
-        self._prefix = prefix
+        self._prefix, self._only = prefix, partitions
         with translated("hand over records"):
             install()
             settings = common(bootstrap_servers, options)
@@ -356,6 +365,7 @@ class KafkaReader:
             TopicPartition(self._prefix + topic, number)
             for topic in topics
             for number in self._consumer.partitions_for_topic(self._prefix + topic) or ()
+            if self._only is None or number in self._only
         ]
         self._consumer.assign(partitions)
         found = self._consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
@@ -367,19 +377,25 @@ class KafkaReader:
     def poll(self, seconds: float) -> list[Record]:
         """Records that came, waiting up to `seconds`."""
         with translated("hand over records"):
-            polled = self._consumer.poll(timeout_ms=int(seconds * 1000))
+            polled = self._consumer.poll(timeout_ms=int(seconds * 1000), max_records=READ_AT_ONCE)
         return [as_record(record, self._prefix) for records in polled.values() for record in records]
 
     def to_the_end(self) -> Iterator[Record]:
-        """Everything that lies on the topics."""
-        while self.behind():
+        """Everything that lies on the topics by now; what comes meanwhile may come along."""
+        ends = self._ends()
+        while self._is_before(ends):
             yield from self.poll(SHORT_SECONDS)
 
     def behind(self) -> bool:
         """Whether more lies on the topics than was handed over."""
+        return self._is_before(self._ends())
+
+    def _ends(self) -> dict[TopicPartition, int]:
         with translated("say how far it is"):
-            held = self._consumer.assignment()
-            ends = self._consumer.end_offsets(list(held))
+            return dict(self._consumer.end_offsets(list(self._consumer.assignment())))
+
+    def _is_before(self, ends: dict[TopicPartition, int]) -> bool:
+        with translated("say how far it is"):
             return any(self._consumer.position(each, timeout_ms=CALL_MS) < end for each, end in ends.items())
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -318,7 +318,7 @@ class Server:
         if begun and begun[b"check"].decode() != check:
             raise ConfigurationError("this rebuild was begun with another secret: set secret_file to that one")
         if begun:
-            meta = Meta(int(begun[b"buckets"]), check, begun[b"epoch"].decode(), FORMAT, covers=True)
+            meta = _begun(begun)
         else:
             meta = Meta(buckets, check, str(self.now_ms()), FORMAT, covers=True)
             said = {"buckets": buckets, "check": check, "epoch": meta.epoch}
@@ -328,6 +328,18 @@ class Server:
         self._write_sentinels(meta.epoch)
         self.__dict__["meta"] = meta
         return bool(begun)
+
+    def join_rebuild(self) -> None:
+        """Take part in a rebuild that another process has begun.
+
+        Raises:
+            Unavailable: there is none.
+        """
+        with translated():
+            begun = self.client.hgetall(self.key(0, "rebuild"))
+        if not begun:
+            raise Unavailable("Redis has forgotten the rebuild that was begun in it", server=REDIS)
+        self.__dict__["meta"] = _begun(begun)
 
     def end_rebuild(self) -> None:
         """All is there: from here on roles find it."""
@@ -431,6 +443,11 @@ class Server:
         """Run plain commands with the client's errors translated: for people who look; nothing is decided on them."""
         with translated():
             return action(self.client)
+
+
+def _begun(said: Mapping[bytes, bytes]) -> Meta:
+    """What was fixed when a rebuild began."""
+    return Meta(int(said[b"buckets"]), said[b"check"].decode(), said[b"epoch"].decode(), FORMAT, covers=True)
 
 
 def _identity(connection: Any) -> str:

@@ -95,25 +95,26 @@ class Statement:
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Statement:
         """A statement as `data` has written it; labels of persons are others, and mean the same."""
-        person = {name: names[0] for names in data.get("persons", ()) for name in names}
-        holding = data.get("holding")
+        get, none = data.get, ()
+        person = {name: names[0] for names in get("persons", none) for name in names}
+        holding, attributes = get("holding"), get("attributes")
         return cls(
             data["asset"],
-            tuple(data.get("kinds", ())),
-            tuple(data.get("systems", ())),
-            tuple(data.get("parents", ())),
-            tuple(Named(bytes.fromhex(n), ref or None, person.get(n, "")) for n, ref in data.get("subjects", ())),
-            tuple(data.get("data_sources", ())),
-            tuple(data.get("purposes", ())),
-            tuple(data.get("categories", ())),
-            data.get("collected_at") or "",
-            data.get("derived_at") or "",
-            data.get("digest") or "",
-            bool(data.get("shared")),
-            bool(data.get("removed")),
-            tuple(data.get("aliases", ())),
-            data.get("command_id") or "",
-            tuple(data["attributes"].items()) if "attributes" in data else (),
+            tuple(get("kinds", none)),
+            tuple(get("systems", none)),
+            tuple(get("parents", none)),
+            tuple([Named(bytes.fromhex(n), ref or None, person.get(n, "")) for n, ref in get("subjects", none)]),
+            tuple(get("data_sources", none)),
+            tuple(get("purposes", none)),
+            tuple(get("categories", none)),
+            get("collected_at") or "",
+            get("derived_at") or "",
+            get("digest") or "",
+            bool(get("shared")),
+            bool(get("removed")),
+            tuple(get("aliases", none)),
+            get("command_id") or "",
+            tuple(attributes.items()) if attributes else none,
             Holding.of(holding) if holding else None,
         )
 
