@@ -421,14 +421,17 @@ class World:
         vars(self.seen).update(seen)
         self.run += 1
 
-    def rebuild(self, deaths: Sequence[int] = ()) -> None:
+    def rebuild(self, deaths: Sequence[int] = ()) -> int:
         """The store is empty, and is made anew from the logs; the rebuild dies some times on the way, and goes on.
 
         Args:
             deaths: after how many of its accesses to the store it dies, each time.
+
+        Returns:
+            How often it has died.
         """
         if self.stores:
-            return
+            return 0
         index = MemoryIndex()
         index.now_ms, index.hub = self.index.now_ms, self.index.hub
         vars(self.index).update(vars(index))
@@ -437,17 +440,18 @@ class World:
         self.suspects.places.clear()
         self.suspects.parks.clear()
         self.covered, self.run, self.intruder = {}, self.run + 1, None
-        seat = Seat("indexer", self)
+        seat, died = Seat("indexer", self), 0
         for breaths in (*deaths, None):
             self.breaths = breaths
             into = Into(cast("Any", Dying(self.index, self)), cast("Any", Dying(self.store, self)), self.policies, seat)
             try:
                 Rebuild(self._since, seat, into, self.door, self.broker, self, lambda *_: None).run()
             except Crash:
-                continue
+                died += 1
             finally:
                 self.breaths = None
         self.saved = None
+        return died
 
     def expire(self, topic: str, operator: str) -> None:
         """What nobody has read of a topic is gone; somebody says so, and its role goes on behind it."""

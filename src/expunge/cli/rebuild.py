@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated
 
@@ -19,7 +20,7 @@ from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
 from expunge.cli.common import Json, console, installation, print_json, quiet_console
 from expunge.cli.shares import spread
-from expunge.errors import Unavailable
+from expunge.errors import ConfigurationError, Unavailable
 from expunge.rebuild.rebuild import Into, Rebuild
 
 STEPS = {
@@ -38,8 +39,11 @@ def rebuild(
         bool, typer.Option("--checksum/--no-checksum", help="Read all of it once more, as `expunge index check` does.")
     ] = True,
     processes: Annotated[
-        int, typer.Option(min=1, help="How many write statements at once; no more than `assets` has partitions.")
-    ] = CORES,
+        int | None, typer.Option(min=1, help="How many write statements at once; as many as there are cores.")
+    ] = None,
+    without_words: Annotated[
+        bool, typer.Option("--without-words", help="Also where nobody has kept pauses and holds, as 0.1 did not.")
+    ] = False,
     json_output: Json = False,
 ) -> None:
     """Write an empty Redis anew from Kafka: the index, its marks, cases, and all that stands.
@@ -52,49 +56,69 @@ def rebuild(
     preflight.refuse_wrong_topics(expunge)
     expunge.server.compares = True
     began = SystemClock().seconds()
-    counted = _run(expunge, processes, quiet=json_output)
+    steps = _Steps(expunge, processes or CORES, checksum=checksum, quiet=json_output, without_words=without_words)
+    steps.run()
     took = SystemClock().seconds() - began
-    systems = {system.name for system in expunge.settings.systems}
-    found = Survey(expunge.server, expunge.index, systems).check(examples=0).checksum if checksum else ""
-    expunge.server.end_rebuild()  # behind the checksum: from here on roles write
     if json_output:
-        print_json({"seconds": round(took, 1), "read": counted, "checksum": found or None})
+        print_json({"seconds": round(took, 1), "read": steps.counted, "checksum": steps.checksum or None})
         return
-    for topic, number in counted.items():
+    for topic, number in steps.counted.items():
         console.print(f"{number:>12,} {STEPS[topic]}")
     console.print(f"rebuilt in [bold]{took:,.1f} s[/bold]; roles that wait go on now")
-    if found:
-        console.print(f"checksum [bold]{found}[/bold]")
+    if steps.checksum:
+        console.print(f"checksum [bold]{steps.checksum}[/bold]")
 
 
-def _run(expunge: Installation, processes: int, *, quiet: bool) -> dict[str, int]:
-    """All steps, with what was read of each topic; while a server is away it waits, and goes on from where it was."""
-    counted = dict.fromkeys(STEPS, 0)
-    buckets = buckets_for(expunge.settings.redis.expected_assets)
-    waits = ""
-    with _progress(quiet=quiet) as progress:
-        bars = {topic: progress.add_task(STEPS[topic], total=_size(expunge, topic)) for topic in STEPS}
+class _Steps:
+    """All of it; while a server is away it waits, and goes on from where it was."""
+
+    def __init__(
+        self, expunge: Installation, processes: int, *, checksum: bool, quiet: bool, without_words: bool
+    ) -> None:
+        self._expunge, self._processes, self._quiet = expunge, processes, quiet
+        self._summed, self._without_words = checksum, without_words
+        self.counted = dict.fromkeys(STEPS, 0)
+        """Topic -> what was read of it."""
+        self.checksum = ""
+
+    def run(self) -> None:
+        """Until it is done."""
+        waits = ""
+        with _progress(quiet=self._quiet) as progress:
+            bars = {topic: progress.add_task(STEPS[topic], total=None) for topic in STEPS}
+            while True:
+                try:
+                    for topic, bar in bars.items():
+                        progress.update(bar, total=_size(self._expunge, topic))
+                    self._once(lambda topic: progress.update(bars[topic], completed=self.counted[topic]))
+                except Unavailable as error:
+                    if not error.server:
+                        raise ConfigurationError(str(error)) from None
+                    if str(error) != waits:
+                        waits = str(error)
+                        quiet_console.print(f"waiting: {waits}", markup=False, soft_wrap=True)
+                    self._expunge.server.accept()  # whatever it holds: how far that reaches stands there, too
+                    threading.Event().wait(AGAIN_SECONDS)
+                else:
+                    return
+
+    def _once(self, show: Callable[[str], None]) -> None:
+        expunge = self._expunge
 
         def tell(topic: str, number: int) -> None:
-            counted[topic] += number
-            progress.update(bars[topic], completed=counted[topic])
+            self.counted[topic] += number
+            show(topic)
 
-        while True:
-            try:
-                if expunge.server.begin_rebuild(buckets, expunge.keys.check):
-                    quiet_console.print("a rebuild was begun here before: going on with it")
-                into = Into(expunge.index, expunge.cases, expunge.policies, IndexCovered(expunge.server))
-                more = (into, expunge.door, expunge.topics, expunge.sender, tell)
-                others = partial(spread, expunge, processes, tell) if processes > 1 else None
-                Rebuild(expunge.since, expunge.topics, *more, others).run()
-            except Unavailable as error:
-                if str(error) != waits:
-                    waits = str(error)
-                    quiet_console.print(f"waiting: {waits}", markup=False, soft_wrap=True)
-                expunge.server.accept()  # whatever it holds: how far that reaches stands there, too
-                threading.Event().wait(AGAIN_SECONDS)
-            else:
-                return counted
+        if expunge.server.begin_rebuild(buckets_for(expunge.settings.redis.expected_assets), expunge.keys.check):
+            quiet_console.print("a rebuild was begun here before: going on with it")
+        into = Into(expunge.index, expunge.cases, expunge.policies, IndexCovered(expunge.server))
+        more = (into, expunge.door, expunge.topics, expunge.sender, tell)
+        others = partial(spread, expunge, self._processes, tell) if self._processes > 1 else None
+        Rebuild(expunge.since, expunge.topics, *more, others, without_words=self._without_words).run()
+        if self._summed:
+            systems = {system.name for system in expunge.settings.systems}
+            self.checksum = Survey(expunge.server, expunge.index, systems).check(examples=0).checksum
+        expunge.server.end_rebuild()  # behind the checksum: from here on roles write
 
 
 def _size(expunge: Installation, topic: str) -> int | None:

@@ -15,10 +15,10 @@ from expunge.domain.aggregates.case.fact import CaseFact, ChunkFact, apply
 from expunge.domain.aggregates.case.opening import Opened
 from expunge.domain.aggregates.case.receipts import CLEAN, GONE, Answered
 from expunge.domain.aggregates.case.replacement import ReplacementJudged
-from expunge.domain.aggregates.case.resolution import TaskAnswered
+from expunge.domain.aggregates.case.resolution import TaskAnswered, WalkAnnounced
 from expunge.domain.aggregates.retraining import facts as models
 from expunge.domain.aggregates.retraining.facts import RetrainFact
-from expunge.domain.continuity import Reached
+from expunge.domain.continuity import Reached, Why
 from expunge.domain.digest import hidden
 from expunge.domain.events import Record, millis
 from expunge.domain.values import Value
@@ -51,10 +51,22 @@ def facts_in(records: Sequence[Record], ends: Mapping[int, Reached]) -> dict[int
     for record in records:
         if record.value is None:
             continue
-        for event in ledger.facts_of(orjson.loads(record.value)):
+        whole = orjson.loads(record.value)
+        if whole["type"] == ledger.LOSS and (whole["data"]["topic"], whole["data"]["why"]) == ("cases", Why.CUT):
+            raise ConfigurationError(
+                "`cases` has once been cut, so nobody can tell by offsets what of it was handled: restore Redis from a "
+                "backup of later than that (docs/recovery.md)"
+            )
+        for event in ledger.facts_of(whole):
             data = event["data"]
             partition = data["cause"]["partition"]
-            if partition in ends and data["cause"]["offset"] < ends[partition].next:
+            if partition not in ends:
+                raise ConfigurationError(
+                    f"coordinators have committed nothing of `cases` partition {partition}, but the ledger holds facts "
+                    "of it: set the group's offset to where they were (kafka-consumer-groups --reset-offsets), or "
+                    "restore Redis from a backup"
+                )
+            if data["cause"]["offset"] < ends[partition].next:
                 fact, at = ledger.read(event["type"], data["body"]), datetime.fromisoformat(event["time"])
                 found[partition].append(Said(data["case_id"], data["sequence"], fact, data["policy"], at))
     return found
@@ -65,6 +77,8 @@ class Facts:
 
     def __init__(self, store: States, marks: Marks, ends: Mapping[int, Reached]) -> None:
         self._store, self._marks, self._ends = store, marks, ends
+        self.in_part: dict[str, set[str]] = defaultdict(set)
+        """Case -> tasks that have answered in part, perhaps all since."""
 
     def take(self, records: Sequence[Record]) -> None:
         """Write what follows from messages of the ledger."""
@@ -80,7 +94,7 @@ class Facts:
                     _take_model(reader, key, found, changes)
                 else:
                     root = partial(self._root, partition, key)
-                    _Replay(reader, key, changes, self._marks, root).take(found)
+                    _Replay(reader, key, changes, self._marks, root, self.in_part).take(found)
             at = reader.position
             if at is not None:
                 self._store.write([Batch(partition, at, at, changes)])
@@ -126,10 +140,16 @@ class _Replay:
     """One case, as it was read, with further facts applied."""
 
     def __init__(
-        self, reader: PartitionReader, case_id: str, changes: Changes, marks: Marks, root: Callable[[], Root]
+        self,
+        reader: PartitionReader,
+        case_id: str,
+        changes: Changes,
+        marks: Marks,
+        root: Callable[[], Root],
+        in_part: dict[str, set[str]],
     ) -> None:
         self._reader, self._case_id, self._changes, self._marks = reader, case_id, changes, marks
-        self._root = root
+        self._root, self._in_part = root, in_part
         self._before = self._case = reader.cases([case_id]).get(case_id)
         self._chunks: dict[str, ChunkState] = {}
 
@@ -175,7 +195,11 @@ class _Replay:
         """What a fact means for the index: see `roles.coordinator.effects` and the plans of resolvers."""
         case_id, body = self._case_id, self._reader.body
         match fact:
+            case WalkAnnounced(found=found) if found:
+                self._marks.found(self._root(), [bytes.fromhex(key) for key in found])
             case TaskAnswered():
+                if not fact.last:
+                    self._in_part[self._case_id].add(fact.task)
                 self._marks.chunks(self._root(), [body(case_id, each.digest) for each in fact.chunks])
                 for key, returned in fact.containers:
                     self._marks.nodes(self._root(), [bytes.fromhex(key)], returned)

@@ -43,6 +43,10 @@ class Marks:
         for chunk in chunks:
             self.nodes(root, [self._keys.asset(asset) for asset in chunk.assets], chunk.returned)
 
+    def found(self, root: Root, keys: Sequence[bytes]) -> None:
+        """What a system discovered: marked whatever it is, for nobody may have registered it yet."""
+        self._visit(root.case_id, root.scope, sorted(keys), Arrival.THROUGH)
+
     def nodes(self, root: Root, keys: Sequence[bytes], returned: int = 0) -> None:
         """The same of single nodes."""
         known = self._visit(root.case_id, root.scope, sorted(set(keys)), self._arrival, returned)

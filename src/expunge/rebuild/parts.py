@@ -15,6 +15,7 @@ from expunge.domain.continuity import Reached
 from expunge.domain.digest import hidden
 from expunge.domain.events import Position, Record
 from expunge.domain.identity import Keys
+from expunge.domain.partition import partition_of
 from expunge.domain.planning.chunks import Chunk, names_of
 from expunge.domain.planning.policy.rules import KeptPolicy
 from expunge.ports import Batch, Changes
@@ -24,6 +25,7 @@ from expunge.roles.coordinator.effects import ROOT_TYPE
 from expunge.roles.resolver.resolver import CHUNK_TYPE
 from expunge.wire.cases.case import Root
 from expunge.wire.kept import KEPT, Kept, KeptKind
+from expunge.wire.suppressions import SuppressionSet
 
 
 class _Whole(NamedTuple):
@@ -41,7 +43,7 @@ class Parts:
 
     def __init__(self, store: States, policies: KeptPolicies, keys: Keys, ends: Mapping[int, Reached]) -> None:
         self._store, self._policies, self._keys, self._ends = store, policies, keys, ends
-        self._pieces: dict[tuple[int, str], dict[int, Kept]] = defaultdict(dict)
+        self._pieces: dict[tuple[int, str, int], dict[int, Kept]] = defaultdict(dict)
         self._latest: dict[tuple[int, KeptKind, str], _Whole] = {}
         self._aside: dict[tuple[int, str], dict[tuple[Position, int], _Whole]] = defaultdict(dict)
         self._takes: Mapping[str, Callable[[int, Any], None]] = {
@@ -50,6 +52,8 @@ class Parts:
             POLICY_TYPE: self._policy,
             KEPT: self._kept,
         }
+        self._rooted: set[int] = set()
+        """Partitions that have cases."""
         self._changes: dict[int, Changes] = {}
         self._chunks: dict[int, list[Chunk]] = {}
 
@@ -75,6 +79,7 @@ class Parts:
 
     def _root(self, partition: int, data: Any) -> None:
         root = Root.model_validate(data)
+        self._rooted.add(partition)
         self._changes[partition].roots[root.case_id] = root
 
     def _chunk(self, partition: int, data: Any) -> None:
@@ -89,7 +94,7 @@ class Parts:
         kept = Kept.model_validate(data)
         if partition not in self._ends or kept.offset >= self._ends[partition].next:
             return
-        name = partition, kept.part.rpartition(":")[0]
+        name = partition, kept.part.rpartition(":")[0], kept.pieces
         pieces = self._pieces[name]
         pieces[kept.piece] = kept
         if len(pieces) < kept.pieces:
@@ -115,6 +120,26 @@ class Parts:
         known = changes.suppressions.get(key) or self._store.reader(partition).suppression(key)
         if known is None or known.sequence <= state.sequence:
             changes.suppressions[key] = state
+
+    def published(self, records: Sequence[Record], partitions: int) -> None:
+        """Suppressions of which only what is published was kept: 0.1 kept no more."""
+        changes: dict[int, Changes] = defaultdict(Changes)
+        for record in records:
+            if record.value is None or record.key is None:
+                continue
+            said, key = SuppressionSet.model_validate(orjson.loads(record.value)["data"]), record.key.decode()
+            partition = partition_of(key, partitions)
+            known = self._store.reader(partition).suppression(key)
+            if known is None or known.sequence < said.sequence:
+                changes[partition].suppressions[key] = Suppression.of(key, said)
+        for partition, each in changes.items():
+            self._write(partition, each)
+
+    @property
+    def unknown(self) -> list[int]:
+        """Partitions with cases of which nobody has kept what operators had said."""
+        known = {partition for partition, kind, _ in self._latest if kind is KeptKind.STANDING}
+        return sorted(self._rooted & self._ends.keys() - known)
 
     def finish(self) -> None:
         """Write what stands, and what waits for frozen cases."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 
 from pydantic import ValidationError
 
@@ -14,7 +16,7 @@ from expunge.domain.admission.door import Door
 from expunge.domain.continuity import Place, Reached
 from expunge.domain.events import EARLIEST, Position, Record, decode, millis
 from expunge.domain.topics import INLETS_OF_ASSETS
-from expunge.errors import ConfigurationError, InvalidMessage
+from expunge.errors import ConfigurationError, InvalidMessage, NotUnderstood, Unavailable
 from expunge.ports import Batch, Changes, Index, Sender, Topics
 from expunge.ports.logs import Covered, Logs
 from expunge.rebuild.facts import Facts
@@ -28,6 +30,7 @@ from expunge.wire.cases.case import Planned
 from expunge.wire.cases.table import TYPE_OF
 from expunge.wire.tasks import PlannedStatus
 
+TOLD_AT_ONCE = 100
 AT_ONCE = 4_000
 """Records between two notes of how far it is."""
 COORDINATOR, INDEX_ROLES = "coordinator", ("indexer", "resolver")
@@ -61,8 +64,12 @@ class Rebuild:
         sender: Sender,
         tell: Tell,
         spread: Callable[[], None] | None = None,
+        *,
+        without_words: bool = False,
     ) -> None:
         # spread: has the statements written by several processes, each of which calls `statements`.
+        # without_words: also where nobody knows what operators had said.
+        self._without_words = without_words
         self._since, self._logs, self._into, self._door, self._topics = since, logs, into, door, topics
         self._write_statements = spread or self.statements
         self._sender, self._tell = sender, tell
@@ -84,15 +91,19 @@ class Rebuild:
         self._parts()
         bare = not any(each.next for each in self._reached("assets").values())
         marks = Marks(self._into.index, self._door.keys, bare=bare)
+        goes_on = any(each.next for each in self._reached("ledger").values())
         facts = Facts(self._into.store, marks, self._ends)
         self._read("ledger", facts.take)
         coming = self._coming(marks)
+        for case_id, tasks in facts.in_part.items():
+            coming[case_id].in_part |= tasks
         self._write_statements()
-        self._settle(coming)
+        self._settle(coming, doubts_all=goes_on)
         self._end()
 
     def _begin(self) -> None:
         """Each partition stands at its committed position from the first write on."""
+        self._refuse_another_secret()
         store = self._into.store
         for partition, at in self._positions().items():
             known = store.positions([partition])[partition]
@@ -103,9 +114,20 @@ class Rebuild:
                     "roles have gone on since this rebuild began: stop all of them, empty Redis, and begin anew"
                 )
 
+    def _refuse_another_secret(self) -> None:
+        """Under another secret nobody would be found, and that looks like an answer."""
+        for record in self._since("assets", EARLIEST):
+            if record.value is not None and record.key is not None:
+                ((statement, _),) = stated([record])
+                if not record.key.decode().startswith(self._door.keys.asset(statement.asset).hex()):
+                    raise ConfigurationError(
+                        "`assets` was written with another secret: set secret_file to the secret it was made with"
+                    )
+                return
+
     def _positions(self) -> dict[int, Position]:
-        # 0.1 did not say which epoch the last handled record was of: any later record is behind the earliest.
-        return {each: at.last or Position(0, at.next - 1) for each, at in self._ends.items()}
+        # Where nobody said which epoch the last handled record was of, any record is behind an epoch that is none.
+        return {each: at.last or Position(-1, at.next - 1) for each, at in self._ends.items()}
 
     def _parts(self) -> None:
         """Of `plans` only the whole is taken up: which version of a state counts is known at the end."""
@@ -115,8 +137,17 @@ class Rebuild:
             return
         parts = Parts(self._into.store, self._into.policies, self._door.keys, self._ends)
         for batch in self._batches("plans", {}):
-            parts.take(batch)
+            with _read_by_this_version("plans"):
+                parts.take(batch)
+        if parts.unknown and not self._without_words:
+            raise ConfigurationError(
+                f"nobody has kept what operators had said of `cases` partitions {parts.unknown}: their coordinator was "
+                "0.1's. Rebuild with --without-words while roles are stopped, and place holds and pauses again first"
+            )
         parts.finish()
+        for batch in self._batches("suppressions", {}):
+            with _read_by_this_version("suppressions"):
+                parts.published(batch, self._topics.partitions("cases"))
         self._into.covered.cover({place: Reached(end.end) for place, end in ends.items()})
 
     def _places(self, topic: str) -> list[Place]:
@@ -130,7 +161,8 @@ class Rebuild:
     def _read(self, topic: str, take: Callable[[Sequence[Record]], None]) -> None:
         """Take what lies on a topic behind what was taken before."""
         for batch in self._batches(topic, self._reached(topic)):
-            take(batch)
+            with _read_by_this_version(topic):
+                take(batch)
             self._into.covered.cover(_behind(batch))
 
     def statements(self) -> None:
@@ -143,7 +175,8 @@ class Rebuild:
 
         written: Callable[[], None] | None = None
         for batch in self._batches("assets", self._reached("assets")):
-            told = statements.read(batch)
+            with _read_by_this_version("assets"):
+                told = statements.read(batch)
             if written is not None:
                 written()
             written = self._into.index.begin(partial(write, told, _behind(batch)))
@@ -154,6 +187,8 @@ class Rebuild:
         batch: list[Record] = []
         moment = earlier(min((each.at_ms for each in reached.values()), default=0))
         for record in self._since(topic, moment):
+            if not batch and self._into.covered.is_another():
+                raise Unavailable("Redis is another one, or was started anew", server="Redis")
             at = reached.get((topic, record.partition))
             if at is None or record.position.offset >= at.next:
                 batch.append(record)
@@ -165,9 +200,9 @@ class Rebuild:
             self._tell(topic, len(batch))
             yield batch
 
-    def _coming(self, marks: Marks) -> dict[str, Coming]:
+    def _coming(self, marks: Marks) -> defaultdict[str, Coming]:
         """What resolvers have answered and nobody has heard yet: its nodes are marked as those of what was heard."""
-        found: dict[str, Coming] = defaultdict(Coming)
+        found: defaultdict[str, Coming] = defaultdict(Coming)
         moment = earlier(min((each.at_ms for each in self._ends.values()), default=0))
         for record in self._since("cases", moment):
             end = self._ends.get(record.partition)
@@ -176,7 +211,7 @@ class Rebuild:
             said = _planned(record)
             if said is not None:
                 self._comes(record.partition, said, found[said.case_id], marks)
-        return dict(found)
+        return found
 
     def _comes(self, partition: int, said: Planned, coming: Coming, marks: Marks) -> None:
         root = self._into.store.reader(partition).root(said.case_id)
@@ -190,12 +225,20 @@ class Rebuild:
         coming.nodes.update(bytes.fromhex(key) for key, _ in said.containers)
         (coming.whole if said.status is PlannedStatus.DONE else coming.in_part).add(said.task_id)
 
-    def _settle(self, coming: Mapping[str, Coming]) -> None:
-        settling = Settling(self._into.index, self._into.store, self._door, self._doubtful())
+    def _settle(self, coming: Mapping[str, Coming], *, doubts_all: bool) -> None:
+        """Tell cases what they may not have been told.
+
+        Args:
+            coming: what is on its way to them.
+            doubts_all: which tasks have answered in part was known to a process that has died.
+        """
+        settling = Settling(self._into.index, self._into.store, self._door, self._doubtful(), doubts_all=doubts_all)
         for partition in self._ends:
-            for message in settling.partition(partition, coming):
-                self._sender.send([message])
-                self._tell("cases", 1)
+            messages = settling.partition(partition, coming)
+            while part := list(islice(messages, TOLD_AT_ONCE)):
+                if refused := self._sender.send(part):
+                    raise ConfigurationError(f"Kafka refuses messages for `cases` ({refused[0].reason})")
+                self._tell("cases", len(part))
 
     def _doubtful(self) -> Collection[bytes]:
         """Assets of which a statement was appended behind what the indexers have certainly handled."""
@@ -219,6 +262,24 @@ class Rebuild:
             )
         for role in INDEX_ROLES:
             self._into.covered.cover(self._logs.committed_by(role))
+
+
+@contextmanager
+def _read_by_this_version(topic: str) -> Iterator[None]:
+    """What lies on Expunge's own topics is read as it was written; what cannot be is named by no more than its topic.
+
+    Raises:
+        ConfigurationError: a newer version wrote it, or what it names is not there.
+    """
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, NotUnderstood) as error:
+        text = f"`{topic}` holds something that this version cannot read ({type(error).__name__})"
+        raise ConfigurationError(f"{text}: rebuild with the newest") from None
+    except Unavailable as error:
+        if error.server:
+            raise
+        raise ConfigurationError(f"what `{topic}` says cannot be rebuilt: {error}") from None
 
 
 def _behind(batch: Sequence[Record]) -> dict[Place, Reached]:

@@ -12,12 +12,15 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from expunge.domain.admission.door import Door
+from expunge.domain.aggregates.case.receipts import CLEAN
 from expunge.domain.aggregates.case.state import Case
 from expunge.domain.digest import SIZE
 from expunge.domain.events import EARLIEST, Outgoing
-from expunge.domain.lineage.marks import Mark, Met, Thing, is_late
+from expunge.domain.identity import Keys
+from expunge.domain.lineage.marks import Mark, MarkState, Met, Thing, is_late
 from expunge.domain.lineage.row import Row
-from expunge.domain.lineage.walk import Visit, Walk
+from expunge.domain.lineage.walk import Trip, Visit, Walk
+from expunge.domain.planning.chunks import Chunk
 from expunge.domain.planning.policy.dispose import Judge
 from expunge.domain.scope import SHARDS, Arrival, Group, GroupKind, Scope, data_source_node
 from expunge.domain.vocabulary import OVER
@@ -25,6 +28,7 @@ from expunge.ports import Index, PartitionReader, Rule
 from expunge.rebuild.marks import PER_VISIT, TASK
 from expunge.rebuild.ports import States
 from expunge.roles.common import late_messages, on_cases
+from expunge.roles.exclusions import left_out
 from expunge.roles.resolver.purposes import Inheritance
 from expunge.wire.cases.case import LateAsset, LineageChanged, Root
 
@@ -40,14 +44,19 @@ class Coming:
     in_part: set[str] = field(default_factory=set)
     """Tasks that have answered in part."""
     whole: set[str] = field(default_factory=set)
+    """Tasks that have answered all."""
 
 
 class Settling:
     """Settles one case after the other."""
 
-    def __init__(self, index: Index, store: States, door: Door, doubtful: Collection[bytes]) -> None:
+    def __init__(
+        self, index: Index, store: States, door: Door, doubtful: Collection[bytes], *, doubts_all: bool
+    ) -> None:
         # doubtful: assets of which a statement lies on `assets` that the indexers may not have handled yet.
+        # doubts_all: whether any task that has not ended may have answered in part.
         self._index, self._store, self._door, self._doubtful = index, store, door, doubtful
+        self.doubts_all = doubts_all
 
     def partition(self, partition: int, coming: Mapping[str, Coming]) -> Iterator[Outgoing]:
         """What the cases of a partition are told."""
@@ -74,9 +83,14 @@ class Settling:
         """The index."""
         return self._index
 
+    @property
+    def keys(self) -> Keys:
+        """Digests of ids."""
+        return self._door.keys
+
     def key(self, asset: str) -> bytes:
         """The key of an asset."""
-        return self._door.keys.asset(asset)
+        return self.keys.asset(asset)
 
     def is_doubtful(self, key: bytes) -> bool:
         """Whether something may have been said of an asset that nobody has compared with its marks."""
@@ -103,9 +117,12 @@ class _Settled:
         exclusions = walk.exclusions()
         if exclusions:
             self._all.index.exclude(self._case.case_id, exclusions)
+        self._reopen()
         if self._case.status in OVER:
             return
-        late = {key: LateAsset(key=key.hex(), arrival=way) for key, way in self._late().items()}
+        ways = self._late()
+        self._mark_late(ways)
+        late = {key: LateAsset(key=key.hex(), arrival=way) for key, way in ways.items()}
         for key in known:
             if self._all.is_doubtful(key):
                 late[key] = LateAsset(key=key.hex(), arrival=Arrival.THROUGH)
@@ -118,6 +135,34 @@ class _Settled:
         known = {key(a) for digest in digests | self._coming.chunks for a in body(case.case_id, digest).assets}
         known |= {bytes.fromhex(each) for one in case.generations for each in one.pending}
         return known | self._coming.nodes | {key(asset) for asset in self._scope.assets}
+
+    def _reopen(self) -> None:
+        """Only what was told to leave out all that is known by now is clean: see `roles.coordinator.effects`."""
+        told: dict[bytes, list[set[bytes]]] = defaultdict(list)
+        for chunk in self._answered_clean():
+            excluded = {self._all.key(asset) for asset in chunk.excluded}
+            for asset in chunk.assets:
+                told[self._all.key(asset)].append(excluded)
+        nodes = sorted(told)
+        reopened = [
+            node
+            for node, row in zip(nodes, self._all.index.rows(nodes), strict=True)
+            if not any(self._leaves_out(node, row, excluded) for excluded in told[node])
+        ]
+        if reopened:
+            self._all.index.set_state(self._case.case_id, reopened, MarkState.OPEN, 0, task_id=TASK)
+
+    def _answered_clean(self) -> Iterator[Chunk]:
+        case_id = self._case.case_id
+        for one in self._case.generations:
+            for digest in self._reader.digests(case_id, one.number):
+                chunk = self._reader.chunk(case_id, digest)
+                if chunk is not None and not CLEAN.isdisjoint(chunk.answers):
+                    yield self._reader.body(case_id, digest)
+
+    def _leaves_out(self, node: bytes, row: Row | None, excluded: set[bytes]) -> bool:
+        found = left_out(self._all.index, self._all.keys, self._case.case_id, self._scope, node, row)
+        return not found.cut and excluded.issuperset(found.others)
 
     def _visit(self, walk: Walk, known: set[bytes]) -> None:
         """Read what stands at each node, and what it leads to; its mark says by now what its row says."""
@@ -172,6 +217,21 @@ class _Settled:
                     late[key] = late[key].joined(met.arrival)
         return late
 
+    def _mark_late(self, ways: Mapping[bytes, Arrival]) -> None:
+        """Mark what is told as late: most likely the case has been there.
+
+        The task that it leads to plans its own roots whatever their marks say. But the children of a hub are read by
+        who owns its mark, so that is left to the task.
+        """
+        hubs, alike = set(self._all.index.hubs(sorted(ways))), defaultdict[Arrival, list[bytes]](list)
+        for key, way in sorted(ways.items()):
+            if key not in hubs:
+                alike[way].append(key)
+        trips = [Trip(way, True, keys) for way, keys in sorted(alike.items())]  # noqa: FBT003 - a tuple
+        rule = Rule(bounded=self._scope.bounded, until=self._scope.until)
+        for _ in self._all.index.visit(self._case.case_id, TASK, trips, rule) if trips else ():
+            pass
+
     def _mark(self, marks: Collection[Mark]) -> Mark:
         """The case's own among the marks of a node; of a root, what stands for it."""
         mine = (mark for mark in marks if mark.case_id == self._case.case_id)
@@ -189,7 +249,10 @@ class _Settled:
         return walk.containers.union(*walk.lots.values())
 
     def _is_half_told(self) -> bool:
-        """Whether a task has not said all yet: what lies behind what it has named so far, only it knows."""
-        announced = set(self._coming.in_part).union(*(each.announced for each in self._case.generations))
-        answered = self._coming.whole.union(*(each.answered for each in self._case.generations))
-        return bool(announced - answered)
+        """Whether a task has said part of what it had to say: what lies behind that, only it knows."""
+        generations = self._case.generations
+        answered = self._coming.whole.union(*(each.answered for each in generations))
+        begun = self._coming.in_part
+        if self._all.doubts_all:
+            begun = begun.union(*(each.announced for each in generations))
+        return bool(begun - answered)

@@ -27,6 +27,8 @@ NO_INDEX = "run `expunge topics create` on a new installation, `expunge rebuild`
 HALF_BUILT = "a rebuild of this Redis has begun and not ended: `expunge rebuild` goes on with it"
 FORMAT = "3"
 FIRST_EPOCH = "1"
+SAID_BY_ALL = ("suspects", "parked", "losses", "acknowledged", "policies")
+"""What waiting roles and operators may write into an empty Redis: keys of tag 0 that no state depends on."""
 EMPTY_IT = "empty it first (its keys are those that begin with `prefix`; redis-cli FLUSHDB where it holds nothing else)"
 PLAIN = frozenset({"read", "load", "commit", "cover", "covered"})
 """Scripts that know nothing of how the index is laid out."""
@@ -135,6 +137,8 @@ class Server:
         """Whether this process must know when a server has become another one: a role's must."""
         self._known: dict[str, str] = {}
         """Address -> which server was there."""
+        self._rebuilt: Meta | None = None
+        """Another index that is there now, until it is accepted."""
         self._others: dict[str, str] = {}
         """Address -> another one that is there now, until it is accepted."""
         self._greeting = threading.Lock()
@@ -182,12 +186,11 @@ class Server:
                 self._is_another_now("looked", said)
 
     def _look_at_epoch(self) -> None:
-        """A tag has forgotten something: if all was rebuilt meanwhile, the index is another one from here on."""
+        """A tag has forgotten something: if all was rebuilt meanwhile, that is another index, to be accepted first."""
         found = self._read_meta()
         if found is not None and found.epoch != self.meta.epoch:
-            self.__dict__.pop("width", None)
-            self.__dict__["meta"] = found
             with self._greeting:
+                self._rebuilt = found
                 self._is_another_now("index", found.epoch)
 
     @property
@@ -196,8 +199,11 @@ class Server:
         return bool(self._others)
 
     def accept(self) -> None:
-        """From now on this is the server."""
+        """From now on this is the server, and what it holds the index. Nothing that was begun before is under way."""
+        self._ahead.submit(int).result()
         with self._greeting:
+            if self._rebuilt is not None:
+                self.__dict__["meta"], self._rebuilt = self._rebuilt, None
             self._known |= self._others
             self._others = {}
 
@@ -222,7 +228,7 @@ class Server:
         """
         return node[1] << 24 | int.from_bytes(node[2:5], "big") * self.width >> 24
 
-    @cached_property
+    @property
     def width(self) -> int:
         """Buckets in each tag."""
         return self.meta.buckets // TAGS
@@ -309,22 +315,27 @@ class Server:
         Raises:
             ConfigurationError: it is not empty, or what was begun was begun with another secret.
         """
+        mine = self.__dict__.get("meta")
         if self.read_meta() is not None:
+            if mine is not None:
+                raise ConfigurationError("another rebuild has ended here, and roles go on: nothing is left to do")
             raise ConfigurationError(f"this Redis holds an index: {EMPTY_IT} or name another in redis.url")
         with translated():
             begun = self.client.hgetall(self.key(0, "rebuild"))
-            if not begun and any(True for _ in self.client.scan_iter(match=f"{self.prefix}{{*", count=1000)):
+            left = () if begun else self.client.scan_iter(match=f"{self.prefix}{{*", count=1000)
+            if any(key not in {self.key(0, name) for name in SAID_BY_ALL} for key in left):
                 raise ConfigurationError(f"this Redis has lost part of an index: {EMPTY_IT}, then rebuild")
+        if begun and mine is not None and begun[b"epoch"].decode() != mine.epoch:
+            raise ConfigurationError("another rebuild has taken this one over: let it end, or stop it and begin again")
         if begun and begun[b"check"].decode() != check:
             raise ConfigurationError("this rebuild was begun with another secret: set secret_file to that one")
-        if begun:
-            meta = _begun(begun)
-        else:
-            meta = Meta(buckets, check, str(self.now_ms()), FORMAT, covers=True)
-            said = {"buckets": buckets, "check": check, "epoch": meta.epoch}
-            with translated():
-                self.client.hset(self.key(0, "rebuild"), mapping=said)
-        # Again, too: it may have died between the two. Where a tag has lost its own since, it covers nothing any more.
+        # An epoch of its own: whoever has begun before, and is not dead, writes nothing any more.
+        fixed = int(begun[b"buckets"]) if begun else buckets
+        meta = Meta(fixed, check, str(self.now_ms()), FORMAT, covers=True)
+        said = {"buckets": fixed, "check": check, "epoch": meta.epoch}
+        with translated():
+            self.client.hset(self.key(0, "rebuild"), mapping=said)
+        # Where a tag has lost its own sentinel since, it covers nothing any more.
         self._write_sentinels(meta.epoch)
         self.__dict__["meta"] = meta
         return bool(begun)

@@ -122,6 +122,15 @@ class Suppression(Value):
     sequence: int = 0
     purposes: dict[str, Purpose] = Field(default_factory=dict)
 
+    @classmethod
+    def of(cls, key: str, said: SuppressionSet) -> Suppression:
+        """As much of it as is published: what each purpose's revocations come to, whatever cases they were of."""
+        purposes = {
+            each.purpose: Purpose(revocations=(Revocation(case_id="", at_ms=each.since_ms, until=each.until),))
+            for each in said.entries
+        }
+        return cls(suppression=key, data_source=said.data_source or "", sequence=said.sequence, purposes=purposes)
+
     @property
     def entries(self) -> tuple[SuppressionEntry, ...]:
         """What is suppressed, by purpose; empty: nothing is."""

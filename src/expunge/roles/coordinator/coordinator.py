@@ -112,7 +112,7 @@ class Coordinator:
         view.load(_wanted(read for _, read in records).cases)
         for record, each in records:
             self._hear_of(view, each, record, waves)
-            view.after = record.position
+            view.after, view.now = record.position, record.appended_at
         waves.last += self._effects.settle(view)
 
     def _hear_of(self, view: View, read: ReadMessage, record: Record, waves: Waves) -> None:

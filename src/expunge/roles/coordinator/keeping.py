@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 from expunge.domain.aggregates.rate import Rate
 from expunge.domain.events import Outgoing, Position, Record
@@ -11,9 +12,9 @@ from expunge.domain.values import Value
 from expunge.roles.coordinator.view import View
 from expunge.wire.kept import Kept, KeptKind, in_pieces, on_plans
 
-EARLIER = 20
-"""So many states of one aggregate are left: offsets are committed a few times a second, and the last state that was
-committed must be among them."""
+EARLIER, FOR = 20, timedelta(hours=1)
+"""So many states of one aggregate are left, and all of the last hour: the last one that was committed must be among
+them, and offsets are committed a few times a second, unless the group's coordinator is away."""
 _COUNTED = {"buckets", "seen"}
 """Of a rate: what changes with every plan. It is kept when a bucket begins."""
 
@@ -22,33 +23,38 @@ class Keeping:
     """Says what has changed, and takes back what it has said of the same long before."""
 
     def __init__(self) -> None:
-        self._said: dict[tuple[int, KeptKind, str], deque[list[str]]] = defaultdict(deque)
-        """Parts that this process has said of what changes often. What another has said before stays."""
+        self._said: dict[tuple[int, KeptKind, str], dict[tuple[str, ...], datetime]] = defaultdict(dict)
+        """Parts that this process has said of what changes often, and when. What another has said before stays."""
+        self._begun: set[int] = set()
+        """Partitions of which it has said how they stand: a version that kept nothing may have written that."""
 
     def of(self, view: View) -> Iterator[Outgoing]:
         """What a batch has changed in one partition."""
-        changes, at = view.changes, view.after
+        changes, at, now = view.changes, view.after, view.now
         if at is None:
             return
-        if changes.standing is not None:
-            yield from self._often(view, _kept(KeptKind.STANDING, "", at, changes.standing))
+        if changes.standing is not None or view.partition not in self._begun:
+            self._begun.add(view.partition)
+            yield from self._often(view, _kept(KeptKind.STANDING, "", at, view.standing), now)
         for key, rate in changes.rates.items():
             if _is_news(rate, view.stored_rate(key)):
-                yield from self._often(view, _kept(KeptKind.RATE, key, at, rate))
+                yield from self._often(view, _kept(KeptKind.RATE, key, at, rate), now)
         for key, suppression in changes.suppressions.items():
             kept = _kept(KeptKind.SUPPRESSION, key, at, suppression)
             yield from (on_plans(each, view.partition) for each in in_pieces(kept))
         for kept in _waiting(changes.set_aside):
             yield from (on_plans(each, view.partition) for each in in_pieces(kept))
 
-    def _often(self, view: View, kept: Kept) -> Iterator[Outgoing]:
+    def _often(self, view: View, kept: Kept, now: datetime) -> Iterator[Outgoing]:
         pieces = in_pieces(kept)
         yield from (on_plans(each, view.partition) for each in pieces)
-        said, parts = self._said[view.partition, kept.kind, kept.key], [each.part for each in pieces]
-        if parts not in said:
-            said.append(parts)
-        while len(said) > EARLIER:
-            yield from (Outgoing("plans", part, None, view.partition) for part in said.popleft())
+        place, parts = (view.partition, kept.kind, kept.key), tuple(each.part for each in pieces)
+        said = self._said[place]
+        said.pop(parts, None)  # what is said again, for the store went back, is the latest again
+        said[parts] = now
+        while len(said) > EARLIER and now - said[first := next(iter(said))] > FOR:
+            del said[first]
+            yield from (Outgoing("plans", part, None, view.partition) for part in first)
 
 
 def _kept(kind: KeptKind, key: str, at: Position, state: Value) -> Kept:

@@ -15,7 +15,7 @@ from expunge.domain.aggregates.retraining.decide import TIMER as RETRAIN_TIMER
 from expunge.domain.aggregates.retraining.state import Retraining
 from expunge.domain.aggregates.standing.state import Frozen, Standing
 from expunge.domain.aggregates.suppression import Suppression
-from expunge.domain.events import Position, Record
+from expunge.domain.events import EARLIEST, Position, Record
 from expunge.domain.planning.chunks import Chunk
 from expunge.domain.vocabulary import OVER
 from expunge.errors import ConfigurationError, Fenced, NotUnderstood, Unavailable
@@ -79,6 +79,8 @@ class View:
         self._reader = reader or store.reader(partition)
         self.before: Position | None = self._reader.position
         self.after: Position | None = None
+        self.now = EARLIEST
+        """When the last message was appended that was decided on."""
         self.changes = Changes()
         self._loaded: dict[str, Case | None] = {}
         self._standing: Standing | None = None

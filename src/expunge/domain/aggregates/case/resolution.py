@@ -43,6 +43,8 @@ class WalkAnnounced(CaseFact):
     """Containers that these tasks plan."""
     settles_at: datetime | None = None
     """Until when the generation that begins here collects what is late, before its plan is fixed."""
+    found: tuple[Hex, ...] = ()
+    """Of a task for what a system discovered: the keys of that. It is marked before anybody has registered it."""
 
     def change(self, case: Case) -> Case:
         """The first task of a generation begins it."""
@@ -326,7 +328,7 @@ def walk_discovered(turn: Turn, system: str, found: Sequence[Found], receipt: st
         if any(task in each.announced for each in case.generations):
             continue
         generation = _next_number(turn.case)
-        _announce(turn, generation, task)
+        _announce(turn, generation, task, tuple(turn.keys.asset(each.asset).hex() for each in part))
         turn.emit(StartTask(TaskKind.DISCOVERED, task, generation, found=part, system=system))
 
 
@@ -334,9 +336,9 @@ def _next_number(case: Case) -> int:
     return case.open_generation.number if case.open_generation else case.generation.number + 1
 
 
-def _announce(turn: Turn, number: int, task: str) -> None:
+def _announce(turn: Turn, number: int, task: str, found: tuple[str, ...] = ()) -> None:
     """A task of a later generation; the first of them says until when the generation collects what is late."""
     case, settles_at = turn.case, None
     if case.open_generation is None:
         settles_at = turn.now + doubled(SETTLES, number - 2, SETTLES_AT_MOST)
-    turn.record(WalkAnnounced(generation=number, tasks=(task,), settles_at=settles_at))
+    turn.record(WalkAnnounced(generation=number, tasks=(task,), settles_at=settles_at, found=found))

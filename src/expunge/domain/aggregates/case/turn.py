@@ -31,6 +31,7 @@ class Turn:
         self.now: datetime = max(case.now, context.at) if case else context.at
         self.case_or_none = case.model_copy(update={"now": self.now}) if case else None
         self.registry, self.standing, self._policies = context.registry, context.standing, context.policies
+        self.keys = context.keys
         self.chunks: dict[str, ChunkState] = {}
         self._reader = Overlay(reader, {case.case_id: self.chunks} if case else {})
         self.facts: list[tuple[int, CaseFact]] = []
