@@ -139,9 +139,13 @@ class KafkaRecords:
 
         With a heartbeat that is due and not answered the library's poll does not wait, it asks again at once until its
         time is over: a broker that hangs would cost each role a third of a processor (kafka-python 3.0.12).
+
+        While a member joins its group, it sends no heartbeats, and the poll does wait. It must: a join that ends between
+        two polls is begun anew by the second, and one that never waits would join for ever.
         """
         member = self._member
-        quiet = self.silent_seconds() >= self._late
+        joins = member._coordinator.rejoining  # noqa: SLF001 - nothing else says so
+        quiet = self.silent_seconds() >= self._late and not joins
         wait_ms = 0 if quiet else int(seconds * 1000)
         try:
             polled: dict[Any, list[Any]] = member.poll(timeout_ms=wait_ms, max_records=self._portion.records)
