@@ -106,8 +106,9 @@ class _Steps:
         expunge = self._expunge
 
         def tell(topic: str, number: int) -> None:
-            self.counted[topic] += number
-            show(topic)
+            if topic in STEPS:
+                self.counted[topic] += number
+                show(topic)
 
         if expunge.server.begin_rebuild(buckets_for(expunge.settings.redis.expected_assets), expunge.keys.check):
             quiet_console.print("a rebuild was begun here before: going on with it")

@@ -140,8 +140,8 @@ class KafkaRecords:
         With a heartbeat that is due and not answered the library's poll does not wait, it asks again at once until its
         time is over: a broker that hangs would cost each role a third of a processor (kafka-python 3.0.12).
 
-        While a member joins its group, it sends no heartbeats, and the poll does wait. It must: a join that ends between
-        two polls is begun anew by the second, and one that never waits would join for ever.
+        While a member joins its group, it sends no heartbeats, and the poll does wait. It must: a join that ends
+        between two polls is begun anew by the second, and who never waits would join for ever.
         """
         member = self._member
         joins = member._coordinator.rejoining  # noqa: SLF001 - nothing else says so
