@@ -41,8 +41,8 @@ def rebuild(
     processes: Annotated[
         int | None, typer.Option(min=1, help="How many write statements at once; as many as there are cores.")
     ] = None,
-    without_words: Annotated[
-        bool, typer.Option("--without-words", help="Also where nobody has kept pauses and holds, as 0.1 did not.")
+    forget_holds_and_pauses: Annotated[
+        bool, typer.Option("--forget-holds-and-pauses", help="Also where nobody has kept those, as 0.1 did not.")
     ] = False,
     json_output: Json = False,
 ) -> None:
@@ -56,7 +56,7 @@ def rebuild(
     preflight.refuse_wrong_topics(expunge)
     expunge.server.compares = True
     began = SystemClock().seconds()
-    steps = _Steps(expunge, processes or CORES, checksum=checksum, quiet=json_output, without_words=without_words)
+    steps = _Steps(expunge, processes or CORES, checksum=checksum, quiet=json_output, forgets=forget_holds_and_pauses)
     steps.run()
     took = SystemClock().seconds() - began
     if json_output:
@@ -72,11 +72,9 @@ def rebuild(
 class _Steps:
     """All of it; while a server is away it waits, and goes on from where it was."""
 
-    def __init__(
-        self, expunge: Installation, processes: int, *, checksum: bool, quiet: bool, without_words: bool
-    ) -> None:
+    def __init__(self, expunge: Installation, processes: int, *, checksum: bool, quiet: bool, forgets: bool) -> None:
         self._expunge, self._processes, self._quiet = expunge, processes, quiet
-        self._summed, self._without_words = checksum, without_words
+        self._summed, self._forgets = checksum, forgets
         self.counted = dict.fromkeys(STEPS, 0)
         """Topic -> what was read of it."""
         self.checksum = ""
@@ -104,6 +102,7 @@ class _Steps:
 
     def _once(self, show: Callable[[str], None]) -> None:
         expunge = self._expunge
+        self.counted = dict.fromkeys(STEPS, 0)  # what was read before a wait is not read again
 
         def tell(topic: str, number: int) -> None:
             if topic in STEPS:
@@ -115,10 +114,13 @@ class _Steps:
         into = Into(expunge.index, expunge.cases, expunge.policies, IndexCovered(expunge.server))
         more = (into, expunge.door, expunge.topics, expunge.sender, tell)
         others = partial(spread, expunge, self._processes, tell) if self._processes > 1 else None
-        Rebuild(expunge.since, expunge.topics, *more, others, without_words=self._without_words).run()
+        Rebuild(expunge.since, expunge.topics, *more, others, forgets=self._forgets).run()
         if self._summed:
             systems = {system.name for system in expunge.settings.systems}
             self.checksum = Survey(expunge.server, expunge.index, systems).check(examples=0).checksum
+        expunge.server.look()
+        if expunge.server.is_another:
+            raise Unavailable("Redis is another one, or was started anew", server="Redis")
         expunge.server.end_rebuild()  # behind the checksum: from here on roles write
 
 

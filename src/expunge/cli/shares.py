@@ -8,17 +8,24 @@ import queue
 from collections.abc import Callable, Collection
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from expunge.adapters.redis.covered import IndexCovered
 from expunge.bootstrap import Installation
 from expunge.cli.common import installation
-from expunge.errors import Unavailable
+from expunge.errors import ConfigurationError, ExpungeError, Unavailable
 from expunge.rebuild.rebuild import Into, Rebuild, Tell
 
-AWAY = 75
-"""A server was away (EX_TEMPFAIL): whoever asks again goes on."""
 LOOK_SECONDS = 0.5
+
+
+class Gave(NamedTuple):
+    """Why a process gave up."""
+
+    error: str
+    """Which of Expunge's errors; empty: what nobody foresaw, and where."""
+    text: str
+    server: str = ""
 
 
 def spread(expunge: Installation, processes: int, tell: Tell) -> None:
@@ -31,36 +38,42 @@ def spread(expunge: Installation, processes: int, tell: Tell) -> None:
     shares = [share for number in range(processes) if (share := list(partitions)[number::processes])]
     context = multiprocessing.get_context("spawn")
     told: Any = context.Queue()
-    others = [context.Process(target=_write, args=(share, told, os.getpid()), daemon=True) for share in shares]
+    mine = expunge.server.meta.epoch, told, os.getpid()
+    others = [context.Process(target=_write, args=(share, *mine), daemon=True) for share in shares]
     for each in others:
         each.start()
-    away = _heard(others, told, tell)
+    gave = _heard(others, told, tell)
     for each in others:
         each.join()
-    if any(each.exitcode not in {0, AWAY} for each in others):
-        raise RuntimeError("a process that wrote statements has ended")
-    if any(each.exitcode == AWAY for each in others):
-        raise Unavailable(away or "a server is away", server="Redis")
+    if gave is None and any(each.exitcode for each in others):
+        gave = Gave("", "a process that wrote statements has ended")
+    match gave:
+        case Gave("Unavailable", text, server):
+            raise Unavailable(text, server=server)
+        case Gave("", text):
+            raise RuntimeError(text)
+        case Gave(_, text):
+            raise ConfigurationError(text)
 
 
-def _heard(others: Collection[Any], told: Any, tell: Tell) -> str:
+def _heard(others: Collection[Any], told: Any, tell: Tell) -> Gave | None:
     """Pass on what is told, as long as somebody may tell; why somebody gave up."""
-    away = ""
+    gave = None
     while True:
         alive = any(each.is_alive() for each in others)  # before the look: what was told before it ended is there
         try:
             said = told.get(timeout=LOOK_SECONDS if alive else 0.05)
         except queue.Empty:
             if not alive:
-                return away
+                return gave
             continue
-        if isinstance(said, str):
-            away = said
+        if isinstance(said, Gave):
+            gave = gave or said
         else:
             tell("assets", said)
 
 
-def _write(partitions: Collection[int], told: Any, parent: int) -> None:
+def _write(partitions: Collection[int], epoch: str, told: Any, parent: int) -> None:
     """One process: it ends with whoever began it."""
     expunge = installation()
     expunge.server.compares = True
@@ -73,14 +86,14 @@ def _write(partitions: Collection[int], told: Any, parent: int) -> None:
 
     since: Callable[[str, datetime], Any] = partial(expunge.since, partitions=partitions)
     try:
-        expunge.server.join_rebuild()
+        expunge.server.join_rebuild(epoch)
         into = Into(expunge.index, expunge.cases, expunge.policies, IndexCovered(expunge.server))
         more = (into, expunge.door, expunge.topics, expunge.sender, tell)
         Rebuild(since, expunge.topics, *more).statements()
-    except Unavailable as error:
-        told.put(str(error))
-        told.close()
-        told.join_thread()
-        raise SystemExit(AWAY) from None
+    except ExpungeError as error:
+        server = error.server if isinstance(error, Unavailable) else ""
+        told.put(Gave(type(error).__name__, str(error), server))
+    except Exception as error:  # noqa: BLE001 - it is told, without what it may hold
+        told.put(Gave("", f"{type(error).__name__} in a process that wrote statements"))
     finally:
         expunge.close()

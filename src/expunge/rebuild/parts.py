@@ -122,7 +122,7 @@ class Parts:
             changes.suppressions[key] = state
 
     def published(self, records: Sequence[Record], partitions: int) -> None:
-        """Suppressions of which only what is published was kept: 0.1 kept no more."""
+        """Suppressions of which only what is published is known: what 0.1 wrote."""
         changes: dict[int, Changes] = defaultdict(Changes)
         for record in records:
             if record.value is None or record.key is None:
@@ -130,7 +130,7 @@ class Parts:
             said, key = SuppressionSet.model_validate(orjson.loads(record.value)["data"]), record.key.decode()
             partition = partition_of(key, partitions)
             known = self._store.reader(partition).suppression(key)
-            if known is None or known.sequence < said.sequence:
+            if known is None:
                 changes[partition].suppressions[key] = Suppression.of(key, said)
         for partition, each in changes.items():
             self._write(partition, each)
@@ -139,7 +139,8 @@ class Parts:
     def unknown(self) -> list[int]:
         """Partitions with cases of which nobody has kept what operators had said."""
         known = {partition for partition, kind, _ in self._latest if kind is KeptKind.STANDING}
-        return sorted(self._rooted & self._ends.keys() - known)
+        handled = {partition for partition, end in self._ends.items() if end.next}
+        return sorted(self._rooted & handled - known)
 
     def finish(self) -> None:
         """Write what stands, and what waits for frozen cases."""

@@ -65,20 +65,22 @@ class Rebuild:
         tell: Tell,
         spread: Callable[[], None] | None = None,
         *,
-        without_words: bool = False,
+        forgets: bool = False,
     ) -> None:
         # spread: has the statements written by several processes, each of which calls `statements`.
-        # without_words: also where nobody knows what operators had said.
-        self._without_words = without_words
+        # forgets: also where nobody knows what operators had said.
+        self._forgets = forgets
         self._since, self._logs, self._into, self._door, self._topics = since, logs, into, door, topics
         self._write_statements = spread or self.statements
         self._sender, self._tell = sender, tell
         self._ends = self._committed()
+        # Before `assets` is read: what is committed later may lie behind what was read there.
+        self._covers = [logs.committed_by(role) for role in INDEX_ROLES]
 
     def _committed(self) -> dict[int, Reached]:
         """Up to where the state of each partition of `cases` is restored."""
         found = self._logs.committed_by(COORDINATOR)
-        return {partition: each for (topic, partition), each in found.items() if topic == "cases" and each.next}
+        return {partition: each for (topic, partition), each in found.items() if topic == "cases"}
 
     def run(self) -> None:
         """All steps, in order.
@@ -103,7 +105,8 @@ class Rebuild:
 
     def _begin(self) -> None:
         """Each partition stands at its committed position from the first write on."""
-        self._refuse_another_secret()
+        with _read_by_this_version("assets"):
+            self._refuse_another_secret()
         store = self._into.store
         for partition, at in self._positions().items():
             known = store.positions([partition])[partition]
@@ -127,7 +130,7 @@ class Rebuild:
 
     def _positions(self) -> dict[int, Position]:
         # Where nobody said which epoch the last handled record was of, any record is behind an epoch that is none.
-        return {each: at.last or Position(-1, at.next - 1) for each, at in self._ends.items()}
+        return {each: at.last or Position(-1, at.next - 1) for each, at in self._ends.items() if at.next}
 
     def _parts(self) -> None:
         """Of `plans` only the whole is taken up: which version of a state counts is known at the end."""
@@ -139,13 +142,13 @@ class Rebuild:
         for batch in self._batches("plans", {}):
             with _read_by_this_version("plans"):
                 parts.take(batch)
-        if parts.unknown and not self._without_words:
+        if parts.unknown and not self._forgets:
             raise ConfigurationError(
-                f"nobody has kept what operators had said of `cases` partitions {parts.unknown}: their coordinator was "
-                "0.1's. Rebuild with --without-words while roles are stopped, and place holds and pauses again first"
+                f"nobody has kept what operators had said of `cases` partitions {parts.unknown}: only 0.1 has handled "
+                "them. Stop all roles, rebuild with --forget-holds-and-pauses, and place those again before the rest"
             )
         parts.finish()
-        for batch in self._batches("suppressions", {}):
+        for batch in self._batches("suppressions", {}) if parts.unknown else ():
             with _read_by_this_version("suppressions"):
                 parts.published(batch, self._topics.partitions("cases"))
         self._into.covered.cover({place: Reached(end.end) for place, end in ends.items()})
@@ -260,8 +263,8 @@ class Rebuild:
             raise ConfigurationError(
                 "coordinators have gone on beside this rebuild: stop them, empty Redis, and begin anew"
             )
-        for role in INDEX_ROLES:
-            self._into.covered.cover(self._logs.committed_by(role))
+        for reached in self._covers:
+            self._into.covered.cover(reached)
 
 
 @contextmanager

@@ -120,6 +120,7 @@ class _Settled:
         self._reopen()
         if self._case.status in OVER:
             return
+        self._members(known)
         ways = self._late()
         self._mark_late(ways)
         late = {key: LateAsset(key=key.hex(), arrival=way) for key, way in ways.items()}
@@ -139,10 +140,11 @@ class _Settled:
     def _reopen(self) -> None:
         """Only what was told to leave out all that is known by now is clean: see `roles.coordinator.effects`."""
         told: dict[bytes, list[set[bytes]]] = defaultdict(list)
-        for chunk in self._answered_clean():
+        for chunk, answers in self._answered_clean():
             excluded = {self._all.key(asset) for asset in chunk.excluded}
-            for asset in chunk.assets:
-                told[self._all.key(asset)].append(excluded)
+            for asset, letter in zip(chunk.assets, answers, strict=True):
+                if letter in CLEAN:
+                    told[self._all.key(asset)].append(excluded)
         nodes = sorted(told)
         reopened = [
             node
@@ -152,13 +154,14 @@ class _Settled:
         if reopened:
             self._all.index.set_state(self._case.case_id, reopened, MarkState.OPEN, 0, task_id=TASK)
 
-    def _answered_clean(self) -> Iterator[Chunk]:
+    def _answered_clean(self) -> Iterator[tuple[Chunk, str]]:
+        """Chunks with what was answered, where some target was made clean."""
         case_id = self._case.case_id
         for one in self._case.generations:
             for digest in self._reader.digests(case_id, one.number):
                 chunk = self._reader.chunk(case_id, digest)
                 if chunk is not None and not CLEAN.isdisjoint(chunk.answers):
-                    yield self._reader.body(case_id, digest)
+                    yield self._reader.body(case_id, digest), chunk.answers
 
     def _leaves_out(self, node: bytes, row: Row | None, excluded: set[bytes]) -> bool:
         found = left_out(self._all.index, self._all.keys, self._case.case_id, self._scope, node, row)
@@ -173,12 +176,13 @@ class _Settled:
         trips = [trip._replace(own=True) for trip in walk.level(len(known), PER_VISIT, sorted(known))]
         for visits in index.visit(self._case.case_id, TASK, trips, Rule(bounded=scope.bounded)) if trips else ():
             walk.absorb(visits)
+            for planned in walk.lots.values():  # they are in its chunks
+                planned.clear()
             # Of what is gone nobody owns the mark, so a visit says nothing of many children.
             hubs = set(index.hubs([each.key for each in visits if not each.children]))
             for each in visits:
                 self._leads_to(walk, each, known, hub=each.key in hubs)
         walk.hubs.clear()
-        self._members(known)
 
     def _leads_to(self, walk: Walk, visit: Visit, known: Collection[bytes], *, hub: bool) -> None:
         children = [visit.children[at : at + SIZE] for at in range(0, len(visit.children), SIZE)]
@@ -227,7 +231,11 @@ class _Settled:
         for key, way in sorted(ways.items()):
             if key not in hubs:
                 alike[way].append(key)
-        trips = [Trip(way, True, keys) for way, keys in sorted(alike.items())]  # noqa: FBT003 - a tuple
+        trips = [
+            Trip(way, True, keys[at : at + PER_VISIT])  # noqa: FBT003 - a tuple
+            for way, keys in sorted(alike.items())
+            for at in range(0, len(keys), PER_VISIT)
+        ]
         rule = Rule(bounded=self._scope.bounded, until=self._scope.until)
         for _ in self._all.index.visit(self._case.case_id, TASK, trips, rule) if trips else ():
             pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -189,6 +190,10 @@ class Server:
         """A tag has forgotten something: if all was rebuilt meanwhile, that is another index, to be accepted first."""
         found = self._read_meta()
         if found is not None and found.epoch != self.meta.epoch:
+            if (found.layout, found.check) != (self.meta.layout, self.meta.check):
+                raise ConfigurationError(
+                    "the index was rebuilt by another version, or with another secret: start this role anew with those"
+                )
             with self._greeting:
                 self._rebuilt = found
                 self._is_another_now("index", found.epoch)
@@ -316,7 +321,10 @@ class Server:
             ConfigurationError: it is not empty, or what was begun was begun with another secret.
         """
         mine = self.__dict__.get("meta")
-        if self.read_meta() is not None:
+        stands = self.read_meta()
+        if stands is not None:
+            if mine is not None and stands.epoch == mine.epoch:
+                return True  # it has died after the last step but one
             if mine is not None:
                 raise ConfigurationError("another rebuild has ended here, and roles go on: nothing is left to do")
             raise ConfigurationError(f"this Redis holds an index: {EMPTY_IT} or name another in redis.url")
@@ -325,30 +333,38 @@ class Server:
             left = () if begun else self.client.scan_iter(match=f"{self.prefix}{{*", count=1000)
             if any(key not in {self.key(0, name) for name in SAID_BY_ALL} for key in left):
                 raise ConfigurationError(f"this Redis has lost part of an index: {EMPTY_IT}, then rebuild")
+        if begun and not self._has_every_sentinel():
+            raise ConfigurationError(f"this Redis has lost part of a half-built index: {EMPTY_IT}, then rebuild")
         if begun and mine is not None and begun[b"epoch"].decode() != mine.epoch:
             raise ConfigurationError("another rebuild has taken this one over: let it end, or stop it and begin again")
         if begun and begun[b"check"].decode() != check:
             raise ConfigurationError("this rebuild was begun with another secret: set secret_file to that one")
         # An epoch of its own: whoever has begun before, and is not dead, writes nothing any more.
         fixed = int(begun[b"buckets"]) if begun else buckets
-        meta = Meta(fixed, check, str(self.now_ms()), FORMAT, covers=True)
+        meta = Meta(fixed, check, secrets.token_hex(8), FORMAT, covers=True)
         said = {"buckets": fixed, "check": check, "epoch": meta.epoch}
         with translated():
             self.client.hset(self.key(0, "rebuild"), mapping=said)
-        # Where a tag has lost its own sentinel since, it covers nothing any more.
         self._write_sentinels(meta.epoch)
         self.__dict__["meta"] = meta
         return bool(begun)
 
-    def join_rebuild(self) -> None:
+    def _has_every_sentinel(self) -> bool:
+        with translated():
+            pipe = self.client.pipeline(transaction=False)
+            for tag in range(TAGS):
+                pipe.exists(self.sentinel(tag))
+            return all(pipe.execute())
+
+    def join_rebuild(self, epoch: str) -> None:
         """Take part in a rebuild that another process has begun.
 
         Raises:
-            Unavailable: there is none.
+            Unavailable: there is none, or yet another has taken it over.
         """
         with translated():
             begun = self.client.hgetall(self.key(0, "rebuild"))
-        if not begun:
+        if not begun or begun[b"epoch"].decode() != epoch:
             raise Unavailable("Redis has forgotten the rebuild that was begun in it", server=REDIS)
         self.__dict__["meta"] = _begun(begun)
 

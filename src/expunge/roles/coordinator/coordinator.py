@@ -214,11 +214,11 @@ class Coordinator:
         waves = Waves()
         if read.key:
             self._freezer.park(view, read, error, record)
-            view.after = record.position
+            view.after, view.now = record.position, record.appended_at
         elif read.message is not None:
             view, waves = self._heard_by_those_who_can(view, record, read)
         else:
-            view.after = record.position
+            view.after, view.now = record.position, record.appended_at
         waves.last.append(self._dead.parked(record, error))
         return Result(self._checked(waves, [view]), {record.partition: view})
 
@@ -230,7 +230,7 @@ class Coordinator:
             raise
         except Exception:  # noqa: BLE001 - it has ended processes, and its dead letter says so
             left_out = View(self._store, record.partition)
-            left_out.before, left_out.after = view.before, record.position
+            left_out.before, left_out.after, left_out.now = view.before, record.position, record.appended_at
             return left_out, Waves()
 
     def refused(self, refused: Refused) -> Sequence[Outgoing]:
@@ -249,9 +249,12 @@ class Coordinator:
     def write(self, result: Result) -> None:
         """Write each partition's batch under its position."""
         views = (view for view in result.writes.values() if isinstance(view, View))
-        batches = [Batch(view.partition, view.before, view.after, view.changes) for view in views if view.after]
+        written = [view for view in views if view.after]
+        batches = [Batch(v.partition, v.before, v.after, v.changes) for v in written if v.after]
         if batches:
             self._store.write(batches)
+        for view in written:
+            self._keeping.written(view)
 
     def _checked(self, waves: Waves, views: Sequence[View]) -> Iterator[tuple[Outgoing, ...]]:
         """Waves, each of which leaves only if nothing that was decided on has changed or been forgotten since.
@@ -277,8 +280,9 @@ class Coordinator:
             raise Fenced("the state of this partition changed while it was read")
 
     def tick(self, partitions: Sequence[int], now: datetime) -> Sequence[Outgoing]:
-        """See `Timers.due`."""
-        return self._timers.due(partitions, now)
+        """See `Timers.due`; and how partitions stand that were taken up."""
+        kept = [each for number in partitions for each in self._keeping.begun(number, self._store.reader(number))]
+        return [*self._timers.due(partitions, now), *kept]
 
 
 def _wanted(read: Iterable[ReadMessage]) -> Wanted:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from expunge.domain.aggregates.rate import Rate
 from expunge.domain.events import Outgoing, Position, Record
 from expunge.domain.values import Value
+from expunge.ports import PartitionReader
 from expunge.roles.coordinator.view import View
 from expunge.wire.kept import Kept, KeptKind, in_pieces, on_plans
 
-EARLIER, FOR = 20, timedelta(hours=1)
-"""So many states of one aggregate are left, and all of the last hour: the last one that was committed must be among
-them, and offsets are committed a few times a second, unless the group's coordinator is away."""
+LEFT, LEFT_FOR = 20, timedelta(hours=1)
+"""So many states of one aggregate are left, and of the last hour one a minute: the last one that was committed must be
+among them, and offsets are committed a few times a second, unless the group's coordinator is away."""
+A_MINUTE = timedelta(minutes=1)
 _COUNTED = {"buckets", "seen"}
 """Of a rate: what changes with every plan. It is kept when a bucket begins."""
 
@@ -23,18 +25,34 @@ class Keeping:
     """Says what has changed, and takes back what it has said of the same long before."""
 
     def __init__(self) -> None:
-        self._said: dict[tuple[int, KeptKind, str], dict[tuple[str, ...], datetime]] = defaultdict(dict)
-        """Parts that this process has said of what changes often, and when. What another has said before stays."""
-        self._begun: set[int] = set()
-        """Partitions of which it has said how they stand: a version that kept nothing may have written that."""
+        self._said: dict[tuple[int, KeptKind, str], _Said] = defaultdict(_Said)
+        """What this process has said of what changes often. What another has said before stays."""
+        self._written: dict[int, Position] = {}
+        """Up to where this process has written partitions itself."""
+
+    def written(self, view: View) -> None:
+        """A batch is in the store."""
+        if view.after is not None:
+            self._written[view.partition] = view.after
+
+    def begun(self, partition: int, reader: PartitionReader) -> Iterator[Outgoing]:
+        """How a partition stands that this process holds and has not written yet.
+
+        Perhaps no message comes for long, and a version that keeps nothing may have written what stands.
+        """
+        at = reader.position
+        if partition not in self._written and at is not None:
+            self._written[partition] = at
+            kept = _kept(KeptKind.STANDING, "", at, reader.standing)
+            yield from (on_plans(each, partition) for each in in_pieces(kept))
 
     def of(self, view: View) -> Iterator[Outgoing]:
         """What a batch has changed in one partition."""
         changes, at, now = view.changes, view.after, view.now
         if at is None:
             return
-        if changes.standing is not None or view.partition not in self._begun:
-            self._begun.add(view.partition)
+        is_anothers = view.partition not in self._written or self._written[view.partition] != view.before
+        if changes.standing is not None or is_anothers:
             yield from self._often(view, _kept(KeptKind.STANDING, "", at, view.standing), now)
         for key, rate in changes.rates.items():
             if _is_news(rate, view.stored_rate(key)):
@@ -48,13 +66,35 @@ class Keeping:
     def _often(self, view: View, kept: Kept, now: datetime) -> Iterator[Outgoing]:
         pieces = in_pieces(kept)
         yield from (on_plans(each, view.partition) for each in pieces)
-        place, parts = (view.partition, kept.kind, kept.key), tuple(each.part for each in pieces)
-        said = self._said[place]
-        said.pop(parts, None)  # what is said again, for the store went back, is the latest again
-        said[parts] = now
-        while len(said) > EARLIER and now - said[first := next(iter(said))] > FOR:
-            del said[first]
-            yield from (Outgoing("plans", part, None, view.partition) for part in first)
+        said = self._said[view.partition, kept.kind, kept.key]
+        for parts in said.taken_back(tuple(each.part for each in pieces), now):
+            yield from (Outgoing("plans", part, None, view.partition) for part in parts)
+
+
+Parts = tuple[str, ...]
+"""Keys of the messages that hold one state."""
+
+
+class _Said:
+    """States of one aggregate that lie on `plans`."""
+
+    def __init__(self) -> None:
+        self._last: dict[Parts, datetime] = {}
+        self._minutes: deque[tuple[Parts, datetime]] = deque()
+
+    def taken_back(self, parts: Parts, now: datetime) -> Iterator[Parts]:
+        """Remember one more, and forget others."""
+        self._last.pop(parts, None)  # what is said again, for the store went back, is the latest again
+        self._last[parts] = now
+        while len(self._last) > LEFT:
+            first = next(iter(self._last))
+            at = self._last.pop(first)
+            if self._minutes and at - self._minutes[-1][1] < A_MINUTE:
+                yield first
+            else:
+                self._minutes.append((first, at))
+        while self._minutes and now - self._minutes[0][1] > LEFT_FOR:
+            yield self._minutes.popleft()[0]
 
 
 def _kept(kind: KeptKind, key: str, at: Position, state: Value) -> Kept:
