@@ -48,7 +48,7 @@ from expunge.domain.vocabulary import Action, Regime
 from expunge.errors import Fenced, Unavailable
 from expunge.ports import Offsets, Refused, Result, Role, Topics
 from expunge.ports.logs import Source, Word
-from expunge.rebuild.rebuild import Into, Rebuild
+from expunge.rebuild.rebuild import Into, Rebuild, refuse_another_secret
 from expunge.roles.coordinator.coordinator import Coordinator
 from expunge.roles.dead_letters import poisoned
 from expunge.roles.indexer import Indexer
@@ -445,6 +445,7 @@ class World:
             self.breaths = breaths
             into = Into(cast("Any", Dying(self.index, self)), cast("Any", Dying(self.store, self)), self.policies, seat)
             try:
+                refuse_another_secret(self._since, self.door.keys)
                 Rebuild(self._since, seat, into, self.door, self.broker, self, lambda *_: None).run()
             except Crash:
                 died += 1

@@ -3,6 +3,7 @@
     ExpungeError
     ├── ConfigurationError   the installation is wrong: exit status 2
     ├── Unavailable          a server does not answer: the same message is tried again (exit status 3 on a command line)
+    │   └── Forgotten        what a server held is gone: it is waited for until a person has made it anew
     ├── NotUnderstood        a newer version wrote it: the one case that it belongs to waits, and nobody else
     ├── Fenced               this process lost its partition or its epoch: it must read again, and change nothing
     └── InvalidMessage       the message can never be right: a dead letter
@@ -32,6 +33,10 @@ class Unavailable(ExpungeError):
     def __init__(self, text: str, *, server: str = "") -> None:
         super().__init__(text)
         self.server = server
+
+
+class Forgotten(Unavailable):
+    """What a server held is gone, and a person must make it anew: whoever needs it waits for as long as that takes."""
 
 
 class Wedged(ExpungeError):

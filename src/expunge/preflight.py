@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
-from expunge.adapters.redis.server import FORMAT, HALF_BUILT, NO_INDEX, buckets_for
+from expunge.adapters.redis.server import FORMAT, HALF_BUILT, NO_INDEX, PART_LOST, TAGS, buckets_for
 from expunge.bootstrap import Installation
-from expunge.errors import ConfigurationError, Unavailable
+from expunge.errors import ConfigurationError, Forgotten, Unavailable
 from expunge.ports import Finding
 
 _OTHER_SECRET = Finding("the index was made with another secret", "set secret_file to the secret it was made with")
@@ -20,8 +20,13 @@ def refuse_if_wrong(expunge: Installation) -> None:
 
     Raises:
         ConfigurationError: the first thing that is wrong, and its mend.
+        Forgotten: there was an index, and is none, or not all of it.
     """
-    findings = [*expunge.topics.check(expunge.settings.topics()), *index_findings(expunge)]
+    findings = expunge.topics.check(expunge.settings.topics())
+    forgotten = lost(expunge) if not findings else None
+    if forgotten and not expunge.topics.empty(["assets", "ledger"]):
+        raise Forgotten(f"{forgotten.problem}: {forgotten.mend}", server="Redis")
+    findings += index_findings(expunge)
     if findings:
         rest = f" (and {len(findings) - 1} more: `expunge doctor`)" if len(findings) > 1 else ""
         raise ConfigurationError(f"{findings[0].problem}: {findings[0].mend}{rest}")
@@ -46,15 +51,24 @@ def refuse_other_secret(expunge: Installation) -> None:
 
 def index_findings(expunge: Installation) -> list[Finding]:
     """What is wrong with the index."""
-    meta = expunge.server.read_meta()
-    if meta is None and expunge.server.is_half_built():
-        return [Finding("Redis holds half an index", HALF_BUILT)]
-    if meta is None:
-        return [Finding("Redis holds no index", NO_INDEX)]
+    if forgotten := lost(expunge):
+        return [forgotten]
+    meta = expunge.server.meta
     if meta.layout != FORMAT:
         mend = "run the version that made it, or rebuild the index into an empty Redis"
         return [Finding(f"the index has layout {meta.layout}, this version reads {FORMAT}", mend)]
     return [_OTHER_SECRET] if meta.check != expunge.keys.check else []
+
+
+def lost(expunge: Installation) -> Finding | None:
+    """That there is no index, half of one, or that part of it is gone."""
+    if expunge.server.read_meta() is None:
+        if expunge.server.is_half_built():
+            return Finding("Redis holds half an index", HALF_BUILT)
+        return Finding("Redis holds no index", NO_INDEX)
+    if number := expunge.server.lost_tags():
+        return Finding(f"Redis has lost {number} of {TAGS} parts of the index", PART_LOST)
+    return None
 
 
 def create(expunge: Installation, say: Callable[[str], None]) -> None:

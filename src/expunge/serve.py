@@ -14,7 +14,7 @@ from expunge.adapters.redis.losses import RedisLosses
 from expunge.adapters.redis.suspects import RedisSuspects
 from expunge.adapters.system import PrometheusMetrics, StopWaiter, SystemClock, tune_process
 from expunge.bootstrap import Installation, StoreTenure
-from expunge.errors import Unavailable
+from expunge.errors import Forgotten, Unavailable
 from expunge.ports import Role
 from expunge.roles import ROLES
 from expunge.roles.common import policy_part
@@ -111,7 +111,7 @@ def start(ready: Callable[[], None], who: str, stop: threading.Event, metrics: P
             ready()
         except Unavailable as error:
             outage.goes_on(error)
-            if clock.seconds() >= until:
+            if clock.seconds() >= until and not isinstance(error, Forgotten):
                 raise
             stop.wait(1.0)
         else:

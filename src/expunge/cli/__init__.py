@@ -6,13 +6,16 @@ import sys
 
 from expunge.cli.app import app
 from expunge.cli.common import DIED, NO_SERVER, WRONG, say_error
-from expunge.errors import ConfigurationError, ExpungeError, Unavailable, place_of
+from expunge.errors import ConfigurationError, ExpungeError, Forgotten, Unavailable, place_of
 
 
 def main() -> None:
     """Run a command; errors are one line on standard error, never a traceback."""
     try:
         app()
+    except Forgotten as error:
+        say_error(str(error))
+        sys.exit(NO_SERVER)
     except Unavailable as error:
         say_error(f"{error}: is it up, and is its address right? `expunge doctor` shows the settings")
         sys.exit(NO_SERVER)

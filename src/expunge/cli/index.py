@@ -292,6 +292,8 @@ def list_assets(
 
 
 def _survey(expunge: Installation) -> Survey:
+    if forgotten := preflight.lost(expunge):
+        raise ConfigurationError(f"{forgotten.problem}: {forgotten.mend}")
     return Survey(expunge.server, expunge.index, {system.name for system in expunge.settings.systems})
 
 

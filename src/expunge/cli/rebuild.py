@@ -21,7 +21,7 @@ from expunge.bootstrap import Installation
 from expunge.cli.common import Json, console, installation, print_json, quiet_console
 from expunge.cli.shares import spread
 from expunge.errors import ConfigurationError, Unavailable
-from expunge.rebuild.rebuild import Into, Rebuild
+from expunge.rebuild.rebuild import Into, Rebuild, refuse_another_secret
 
 STEPS = {
     "plans": "plans",
@@ -64,7 +64,7 @@ def rebuild(
         return
     for topic, number in steps.counted.items():
         console.print(f"{number:>12,} {STEPS[topic]}")
-    console.print(f"rebuilt in [bold]{took:,.1f} s[/bold]; roles that wait go on now")
+    console.print(f"rebuilt in [bold]{took:,.1f} s[/bold]; roles that wait go on by themselves")
     if steps.checksum:
         console.print(f"checksum [bold]{steps.checksum}[/bold]")
 
@@ -109,6 +109,7 @@ class _Steps:
                 self.counted[topic] += number
                 show(topic)
 
+        refuse_another_secret(expunge.since, expunge.keys)
         if expunge.server.begin_rebuild(buckets_for(expunge.settings.redis.expected_assets), expunge.keys.check):
             quiet_console.print("a rebuild was begun here before: going on with it")
         into = Into(expunge.index, expunge.cases, expunge.policies, IndexCovered(expunge.server))

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from expunge.domain.admission.door import Door
 from expunge.domain.continuity import Place, Reached
 from expunge.domain.events import EARLIEST, Position, Record, decode, millis
+from expunge.domain.identity import Keys
 from expunge.domain.topics import INLETS_OF_ASSETS
 from expunge.errors import ConfigurationError, InvalidMessage, NotUnderstood, Unavailable
 from expunge.ports import Batch, Changes, Index, Sender, Topics
@@ -49,6 +50,24 @@ class Into:
 
 Tell = Callable[[str, int], None]
 """Is told a step, and how many records of it have been read since the last time."""
+
+
+def refuse_another_secret(since: Since, keys: Keys) -> None:
+    """Under another secret nobody would be found, and that looks like an answer: asked before anything is written.
+
+    Raises:
+        ConfigurationError: what lies on `assets` was written with another one.
+    """
+    with _read_by_this_version("assets"):
+        for record in since("assets", EARLIEST):
+            if record.value is None or record.key is None:
+                continue
+            ((statement, _),) = stated([record])
+            if not record.key.decode().startswith(keys.asset(statement.asset).hex()):
+                raise ConfigurationError(
+                    "`assets` was written with another secret: set secret_file to the secret it was made with"
+                )
+            return
 
 
 class Rebuild:
@@ -105,8 +124,6 @@ class Rebuild:
 
     def _begin(self) -> None:
         """Each partition stands at its committed position from the first write on."""
-        with _read_by_this_version("assets"):
-            self._refuse_another_secret()
         store = self._into.store
         for partition, at in self._positions().items():
             known = store.positions([partition])[partition]
@@ -116,17 +133,6 @@ class Rebuild:
                 raise ConfigurationError(
                     "roles have gone on since this rebuild began: stop all of them, empty Redis, and begin anew"
                 )
-
-    def _refuse_another_secret(self) -> None:
-        """Under another secret nobody would be found, and that looks like an answer."""
-        for record in self._since("assets", EARLIEST):
-            if record.value is not None and record.key is not None:
-                ((statement, _),) = stated([record])
-                if not record.key.decode().startswith(self._door.keys.asset(statement.asset).hex()):
-                    raise ConfigurationError(
-                        "`assets` was written with another secret: set secret_file to the secret it was made with"
-                    )
-                return
 
     def _positions(self) -> dict[int, Position]:
         # Where nobody said which epoch the last handled record was of, any record is behind an epoch that is none.

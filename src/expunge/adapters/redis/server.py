@@ -19,18 +19,21 @@ from redis.retry import Retry
 from redis.utils import str_if_bytes
 
 from expunge.domain.digest import hidden
-from expunge.errors import ConfigurationError, Fenced, Unavailable
+from expunge.errors import ConfigurationError, Fenced, Forgotten, Unavailable
 
 T = TypeVar("T")
 REDIS = "Redis"
 TAGS = 256
-NO_INDEX = "run `expunge topics create` on a new installation, `expunge rebuild` where topics hold data"
+NO_INDEX = "`expunge rebuild` makes it from what lies on topics; on a new installation: `expunge topics create`"
 HALF_BUILT = "a rebuild of this Redis has begun and not ended: `expunge rebuild` goes on with it"
+PART_LOST = "empty what is left under the prefix, then `expunge rebuild`, or restore Redis: docs/recovery.md"
 FORMAT = "3"
 FIRST_EPOCH = "1"
 SAID_BY_ALL = ("suspects", "parked", "losses", "acknowledged", "policies")
 """What waiting roles and operators may write into an empty Redis: keys of tag 0 that no state depends on."""
-EMPTY_IT = "empty it first (its keys are those that begin with `prefix`; redis-cli FLUSHDB where it holds nothing else)"
+EMPTY_IT = (
+    "empty it first: delete the keys that begin with `prefix`, or all (redis-cli FLUSHDB) where nothing else is there"
+)
 PLAIN = frozenset({"read", "load", "commit", "cover", "covered"})
 """Scripts that know nothing of how the index is laid out."""
 SCRIPTS = (
@@ -83,8 +86,8 @@ def translated() -> Iterator[None]:
     except redis.ResponseError as error:
         text = str(error)
         if EPOCH in text:
-            text = "Redis has forgotten the index, or part of it (no sentinel of this epoch): `expunge rebuild`"
-            raise Unavailable(text, server=REDIS) from error
+            text = f"Redis has forgotten the index, or part of it: {PART_LOST}"
+            raise Forgotten(text, server=REDIS) from error
         if text == REPLACED:
             text = "Redis is another one than before, or was started anew: what it holds is compared first"
             raise Unavailable(text, server=REDIS) from error
@@ -247,12 +250,22 @@ class Server:
         """What was fixed at creation; read once.
 
         Raises:
-            ConfigurationError: Redis is empty.
+            Forgotten: Redis is empty, or half rebuilt.
         """
         found = self.read_meta()
+        if found is None and self.is_half_built():
+            raise Forgotten(f"Redis holds half an index: {HALF_BUILT}", server=REDIS)
         if found is None:
-            raise ConfigurationError(f"Redis holds no index: {NO_INDEX}")
+            raise Forgotten(f"Redis holds no index: {NO_INDEX}", server=REDIS)
         return found
+
+    def lost_tags(self) -> int:
+        """How many hash tags have lost their sentinel, and so perhaps all else that they held."""
+        with translated():
+            pipe = self.client.pipeline(transaction=False)
+            for tag in range(TAGS):
+                pipe.hget(self.sentinel(tag), "epoch")
+            return sum(epoch != self.meta.epoch.encode() for epoch in pipe.execute())
 
     def read_meta(self) -> Meta | None:
         """What was fixed at creation; None in an empty Redis."""
@@ -327,7 +340,10 @@ class Server:
                 return True  # it has died after the last step but one
             if mine is not None:
                 raise ConfigurationError("another rebuild has ended here, and roles go on: nothing is left to do")
-            raise ConfigurationError(f"this Redis holds an index: {EMPTY_IT} or name another in redis.url")
+            raise ConfigurationError(
+                "nothing to rebuild: this Redis holds an index (`expunge doctor` says how it is). To cut it anew, or "
+                "to move it, name another Redis in redis.url; only one that has lost something is emptied"
+            )
         with translated():
             begun = self.client.hgetall(self.key(0, "rebuild"))
             left = () if begun else self.client.scan_iter(match=f"{self.prefix}{{*", count=1000)
@@ -338,7 +354,9 @@ class Server:
         if begun and mine is not None and begun[b"epoch"].decode() != mine.epoch:
             raise ConfigurationError("another rebuild has taken this one over: let it end, or stop it and begin again")
         if begun and begun[b"check"].decode() != check:
-            raise ConfigurationError("this rebuild was begun with another secret: set secret_file to that one")
+            raise ConfigurationError(
+                f"this rebuild was begun with another secret: set secret_file to that one, or {EMPTY_IT}"
+            )
         # An epoch of its own: whoever has begun before, and is not dead, writes nothing any more.
         fixed = int(begun[b"buckets"]) if begun else buckets
         meta = Meta(fixed, check, secrets.token_hex(8), FORMAT, covers=True)
