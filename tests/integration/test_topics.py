@@ -83,10 +83,15 @@ def test_an_empty_redis_beside_full_topics_is_refused(world: Deployment) -> None
     """The history of rule "empty Redis": an empty Redis would answer `nothing found` to every request."""
     world.publish("ledger", "expunge.ledger.opened.v1", {})
     world.installation.server.forget(world.prefix)
-    for command in (("topics", "create"), ("run",)):
-        done = expunge(world, *command)
-        assert done.returncode == 2
-        assert "from its backup" in done.stderr
+    done = expunge(world, "topics", "create")
+    assert done.returncode == 2
+    assert "expunge rebuild" in done.stderr
+    waits = world.start("waits", "run", "--role", "notary")
+    until(lambda: "Redis holds no index" in (world.directory / "waits.log").read_text(), 30, world)
+    assert waits.poll() is None
+    waits.terminate()
+    assert waits.wait(20) == 0
+    del world.processes["waits"]
 
 
 def test_doctor_says_what_is_wrong_and_what_to_do(world: Deployment) -> None:
