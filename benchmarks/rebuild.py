@@ -110,18 +110,22 @@ def measured(world: World, number: int, cases: int) -> dict[str, float]:
     }
 
 
+def run(assets: int = 1_000_000, cases: int = 1_000) -> dict[str, float]:
+    """One run, on the servers that are up."""
+    with (
+        servers() as (kafka, redis),
+        tempfile.TemporaryDirectory() as directory,
+        loaded(Path(directory) / "d", kafka, redis, client="kafka", processes=1, assets=assets) as world,
+    ):
+        return measured(world, assets, cases)
+
+
 def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--assets", type=int, default=1_000_000)
     parser.add_argument("--cases", type=int, default=1_000)
-    wanted = parser.parse_args()
-    with (
-        servers() as (kafka, redis),
-        tempfile.TemporaryDirectory() as directory,
-        loaded(Path(directory) / "d", kafka, redis, client="kafka", processes=1, assets=wanted.assets) as world,
-    ):
-        print(json.dumps(measured(world, wanted.assets, wanted.cases)))
+    print(json.dumps(run(**vars(parser.parse_args()))))
 
 
 if __name__ == "__main__":

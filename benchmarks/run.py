@@ -8,10 +8,11 @@ What is measured, each on one Kafka broker and one Redis on the same machine:
 - planned/s: publishing the withdrawal of a data source (a dry run) until `planned` is confirmed;
 - everyday requests (`everyday.py`) flat out and at a few rates beside their floor (`floor.py`), with each client;
 - orders of several sizes (`orders.py`);
-- the index by itself (`index.py`).
+- the index by itself (`index.py`);
+- an empty Redis made anew (`rebuild.py`).
 
-`--flow`, `--everyday`, `--orders`, `--index`: that part alone, and the others as they were; `--page`: none. Figures
-stand in benchmarks/results.json; `compare.py` says what got slower between two such files.
+`--flow`, `--everyday`, `--orders`, `--index`, `--rebuild`: that part alone, the others as they were; `--page`: none.
+Figures stand in benchmarks/results.json; `compare.py` says what got slower between two such files.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import everyday, orders  # noqa: E402 - the tree is not installed as a package
+from benchmarks import everyday, orders, rebuild  # noqa: E402 - the tree is not installed as a package
 from benchmarks import floor as floors  # noqa: E402
 from benchmarks.page import ASSETS, CLIENTS, LINES, ORDERS, RATES, SIZES, page  # noqa: E402
 from benchmarks.picture import plot, plot_cost, plot_latency  # noqa: E402
@@ -193,7 +194,7 @@ def index_runs(assets: int) -> list[dict[str, Any]]:
     return runs
 
 
-PARTS = ("flow", "everyday", "orders", "index")
+PARTS = ("flow", "everyday", "orders", "index", "rebuild")
 RESULTS = ROOT / "benchmarks" / "results.json"
 SECONDS = 18
 """For so long requests come at a rate."""
@@ -242,6 +243,11 @@ def measure_index() -> Measured:
         yield f"index {assets}", index_runs(assets)
 
 
+def measure_rebuild() -> Measured:
+    """Redis made anew."""
+    yield "rebuild", [said("rebuild", rebuild.run()) for _ in range(2)]
+
+
 def said(what: str, found: dict[str, float]) -> dict[str, float]:
     """Show a run that has just ended."""
     print(what, {key: float(f"{value:.4g}") for key, value in found.items()}, flush=True)
@@ -262,6 +268,7 @@ def main() -> None:
     wanted = [part for part in PARTS if f"--{part}" in sys.argv] or ([] if "--page" in sys.argv else list(PARTS))
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     measures = {"flow": measure_flow, "everyday": measure_everyday, "orders": measure_orders, "index": measure_index}
+    measures["rebuild"] = measure_rebuild
     for part in wanted:
         for key, runs in measures[part]():
             results |= {key: runs, "machine": machine()}
