@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from expunge import preflight
 from expunge.adapters.redis.covered import IndexCovered
+from expunge.adapters.redis.rebuilding import Rebuilding
 from expunge.adapters.redis.server import buckets_for
 from expunge.adapters.redis.survey import Survey
 from expunge.adapters.system import SystemClock
@@ -75,6 +76,7 @@ class _Steps:
     def __init__(self, expunge: Installation, processes: int, *, checksum: bool, quiet: bool, forgets: bool) -> None:
         self._expunge, self._processes, self._quiet = expunge, processes, quiet
         self._summed, self._forgets = checksum, forgets
+        self._rebuilding = Rebuilding(expunge.server)
         self.counted = dict.fromkeys(STEPS, 0)
         """Topic -> what was read of it."""
         self.checksum = ""
@@ -110,11 +112,13 @@ class _Steps:
                 show(topic)
 
         refuse_another_secret(expunge.since, expunge.keys)
-        if expunge.server.begin_rebuild(buckets_for(expunge.settings.redis.expected_assets), expunge.keys.check):
+        if self._rebuilding.begin(buckets_for(expunge.settings.redis.expected_assets), expunge.keys.check):
             quiet_console.print("a rebuild was begun here before: going on with it")
         into = Into(expunge.index, expunge.cases, expunge.policies, IndexCovered(expunge.server))
         more = (into, expunge.door, expunge.topics, expunge.sender, tell)
-        others = partial(spread, expunge, self._processes, tell) if self._processes > 1 else None
+        others = (
+            partial(spread, expunge, self._rebuilding.epoch, self._processes, tell) if self._processes > 1 else None
+        )
         Rebuild(expunge.since, expunge.topics, *more, others, forgets=self._forgets).run()
         if self._summed:
             systems = {system.name for system in expunge.settings.systems}
@@ -122,7 +126,7 @@ class _Steps:
         expunge.server.look()
         if expunge.server.is_another:
             raise Unavailable("Redis is another one, or was started anew", server="Redis")
-        expunge.server.end_rebuild()  # behind the checksum: from here on roles write
+        self._rebuilding.end()  # behind the checksum: from here on roles write
 
 
 def _size(expunge: Installation, topic: str) -> int | None:

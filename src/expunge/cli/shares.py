@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from expunge.adapters.redis.covered import IndexCovered
+from expunge.adapters.redis.rebuilding import Rebuilding
 from expunge.bootstrap import Installation
 from expunge.cli.common import installation
 from expunge.errors import ConfigurationError, ExpungeError, Unavailable
@@ -28,7 +29,7 @@ class Gave(NamedTuple):
     server: str = ""
 
 
-def spread(expunge: Installation, processes: int, tell: Tell) -> None:
+def spread(expunge: Installation, epoch: str, processes: int, tell: Tell) -> None:
     """Write all statements.
 
     Raises:
@@ -38,7 +39,7 @@ def spread(expunge: Installation, processes: int, tell: Tell) -> None:
     shares = [share for number in range(processes) if (share := list(partitions)[number::processes])]
     context = multiprocessing.get_context("spawn")
     told: Any = context.Queue()
-    mine = expunge.server.meta.epoch, told, os.getpid()
+    mine = epoch, told, os.getpid()
     others = [context.Process(target=_write, args=(share, *mine), daemon=True) for share in shares]
     for each in others:
         each.start()
@@ -86,7 +87,7 @@ def _write(partitions: Collection[int], epoch: str, told: Any, parent: int) -> N
 
     since: Callable[[str, datetime], Any] = partial(expunge.since, partitions=partitions)
     try:
-        expunge.server.join_rebuild(epoch)
+        Rebuilding(expunge.server).join(epoch)
         into = Into(expunge.index, expunge.cases, expunge.policies, IndexCovered(expunge.server))
         more = (into, expunge.door, expunge.topics, expunge.sender, tell)
         Rebuild(since, expunge.topics, *more).statements()

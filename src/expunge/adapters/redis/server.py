@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,11 +28,6 @@ HALF_BUILT = "a rebuild of this Redis has begun and not ended: `expunge rebuild`
 PART_LOST = "empty what is left under the prefix, then `expunge rebuild`, or restore Redis: docs/recovery.md"
 FORMAT = "3"
 FIRST_EPOCH = "1"
-SAID_BY_ALL = ("suspects", "parked", "losses", "acknowledged", "policies")
-"""What waiting roles and operators may write into an empty Redis: keys of tag 0 that no state depends on."""
-EMPTY_IT = (
-    "empty it first: delete the keys that begin with `prefix`, or all (redis-cli FLUSHDB) where nothing else is there"
-)
 PLAIN = frozenset({"read", "load", "commit", "cover", "covered"})
 """Scripts that know nothing of how the index is laid out."""
 SCRIPTS = (
@@ -312,85 +306,26 @@ class Server:
 
     def initialise(self, buckets: int, check: str) -> None:
         """Set up an empty Redis: sentinels first, meta last, so that half of it is no index."""
-        self._write_sentinels(FIRST_EPOCH)
-        self._write_meta(Meta(buckets, check, FIRST_EPOCH, FORMAT, covers=True))
+        self.write_sentinels(FIRST_EPOCH)
+        self.write_meta(Meta(buckets, check, FIRST_EPOCH, FORMAT, covers=True))
 
-    def _write_sentinels(self, epoch: str) -> None:
+    def write_sentinels(self, epoch: str) -> None:
+        """Every tag is of an epoch from now on."""
         with translated():
             pipe = self.client.pipeline(transaction=False)
             for tag in range(TAGS):
                 pipe.hset(self.sentinel(tag), mapping={"epoch": epoch})
             pipe.execute()
 
-    def _write_meta(self, meta: Meta) -> None:
+    def write_meta(self, meta: Meta) -> None:
+        """There is an index from now on."""
         said = {"format": meta.layout, "buckets": meta.buckets, "check": meta.check, "epoch": meta.epoch, "covers": "1"}
         with translated():
             self.client.hset(self.key(0, "meta"), mapping=said)
 
-    def begin_rebuild(self, buckets: int, check: str) -> bool:
-        """Begin to write an empty Redis anew, under an epoch that no role knows; whether an earlier rebuild goes on.
-
-        Raises:
-            ConfigurationError: it is not empty, or what was begun was begun with another secret.
-        """
-        mine = self.__dict__.get("meta")
-        stands = self.read_meta()
-        if stands is not None:
-            if mine is not None and stands.epoch == mine.epoch:
-                return True  # it has died after the last step but one
-            if mine is not None:
-                raise ConfigurationError("another rebuild has ended here, and roles go on: nothing is left to do")
-            raise ConfigurationError(
-                "nothing to rebuild: this Redis holds an index (`expunge doctor` says how it is). To cut it anew, or "
-                "to move it, name another Redis in redis.url; only one that has lost something is emptied"
-            )
-        with translated():
-            begun = self.client.hgetall(self.key(0, "rebuild"))
-            left = () if begun else self.client.scan_iter(match=f"{self.prefix}{{*", count=1000)
-            if any(key not in {self.key(0, name) for name in SAID_BY_ALL} for key in left):
-                raise ConfigurationError(f"this Redis has lost part of an index: {EMPTY_IT}, then rebuild")
-        if begun and not self._has_every_sentinel():
-            raise ConfigurationError(f"this Redis has lost part of a half-built index: {EMPTY_IT}, then rebuild")
-        if begun and mine is not None and begun[b"epoch"].decode() != mine.epoch:
-            raise ConfigurationError("another rebuild has taken this one over: let it end, or stop it and begin again")
-        if begun and begun[b"check"].decode() != check:
-            raise ConfigurationError(
-                f"this rebuild was begun with another secret: set secret_file to that one, or {EMPTY_IT}"
-            )
-        # An epoch of its own: whoever has begun before, and is not dead, writes nothing any more.
-        fixed = int(begun[b"buckets"]) if begun else buckets
-        meta = Meta(fixed, check, secrets.token_hex(8), FORMAT, covers=True)
-        said = {"buckets": fixed, "check": check, "epoch": meta.epoch}
-        with translated():
-            self.client.hset(self.key(0, "rebuild"), mapping=said)
-        self._write_sentinels(meta.epoch)
+    def adopt(self, meta: Meta) -> None:
+        """What this process is to write is this index, which is not there yet."""
         self.__dict__["meta"] = meta
-        return bool(begun)
-
-    def _has_every_sentinel(self) -> bool:
-        with translated():
-            pipe = self.client.pipeline(transaction=False)
-            for tag in range(TAGS):
-                pipe.exists(self.sentinel(tag))
-            return all(pipe.execute())
-
-    def join_rebuild(self, epoch: str) -> None:
-        """Take part in a rebuild that another process has begun.
-
-        Raises:
-            Unavailable: there is none, or yet another has taken it over.
-        """
-        with translated():
-            begun = self.client.hgetall(self.key(0, "rebuild"))
-        if not begun or begun[b"epoch"].decode() != epoch:
-            raise Unavailable("Redis has forgotten the rebuild that was begun in it", server=REDIS)
-        self.__dict__["meta"] = _begun(begun)
-
-    def end_rebuild(self) -> None:
-        """All is there: from here on roles find it."""
-        self._write_meta(self.meta)
-        with translated():
-            self.client.delete(self.key(0, "rebuild"))
 
     def is_half_built(self) -> bool:
         """Whether a rebuild has begun and not ended."""
@@ -488,11 +423,6 @@ class Server:
         """Run plain commands with the client's errors translated: for people who look; nothing is decided on them."""
         with translated():
             return action(self.client)
-
-
-def _begun(said: Mapping[bytes, bytes]) -> Meta:
-    """What was fixed when a rebuild began."""
-    return Meta(int(said[b"buckets"]), said[b"check"].decode(), said[b"epoch"].decode(), FORMAT, covers=True)
 
 
 def _identity(connection: Any) -> str:

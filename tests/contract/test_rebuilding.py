@@ -1,0 +1,106 @@
+"""An index that is being made anew, on a real Redis: one writes, and nobody sees half of it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from expunge.adapters.redis.policies import RedisPolicies
+from expunge.adapters.redis.rebuilding import Rebuilding
+from expunge.adapters.redis.server import TAGS, Server
+from expunge.adapters.redis.suspects import RedisSuspects
+from expunge.errors import ConfigurationError, Forgotten, Unavailable
+from expunge.ports import Suspect
+from tests.servers import Servers
+from tests.simulation import SHIPPED
+
+
+@pytest.fixture
+def prefix(real: Servers) -> Iterator[str]:
+    name = f"contract-{uuid.uuid4().hex[:8]}."
+    yield name
+    Server(real.redis, name).forget(name)
+
+
+def of(real: Servers, prefix: str) -> tuple[Server, Rebuilding]:
+    server = Server(real.redis, prefix)
+    return server, Rebuilding(server)
+
+
+def is_another(server: Server) -> bool:
+    return server.is_another
+
+
+def test_nobody_sees_it_before_it_has_ended(real: Servers, prefix: str) -> None:
+    server, rebuilding = of(real, prefix)
+    role = Server(real.redis, prefix)
+    role.initialise(512, "check")
+    assert role.read([(3, ("GET", role.key(3, "pos:3")))]) == [None]
+    role.forget(prefix)
+    RedisSuspects(role).note("cases", 1, Suspect(1, 1, 1, "Error"))  # what a waiting role may write
+    RedisPolicies(role, SHIPPED).keep()
+    assert not rebuilding.begin(1024, "check")
+    server.read([(3, ("SET", server.key(3, "pos:3"), "here"))])
+    with pytest.raises(Forgotten):
+        role.read([(3, ("GET", role.key(3, "pos:3")))])
+    with pytest.raises(Forgotten, match="half an index"):
+        _ = Server(real.redis, prefix).meta
+    assert not is_another(role)
+    rebuilding.end()
+    with pytest.raises(Forgotten):
+        role.read([(3, ("GET", role.key(3, "pos:3")))])
+    assert is_another(role)  # it is another index now, with other buckets
+    assert (role.runs, role.width) == (1, 512 // TAGS)
+    role.accept()
+    assert role.width == 1024 // TAGS
+    assert role.read([(3, ("GET", role.key(3, "pos:3")))]) == [b"here"]
+    assert rebuilding.begin(1024, "check")  # the answer to the last step was lost
+    with pytest.raises(ConfigurationError, match="nothing to rebuild"):
+        of(real, prefix)[1].begin(512, "check")
+
+
+def test_who_begins_later_takes_over_and_one_that_was_rolled_back_goes_on(real: Servers, prefix: str) -> None:
+    first, earlier = of(real, prefix)
+    earlier.begin(512, "check")
+    second, later = of(real, prefix)
+    kept = dict(first.client.hgetall(first.key(0, "rebuild")))
+    assert later.begin(1024, "check")
+    assert second.meta.buckets == 512  # as it was begun
+    with pytest.raises(Forgotten):
+        first.read([(3, ("GET", first.key(3, "pos:3")))])
+    with pytest.raises(ConfigurationError, match="taken this one over"):
+        earlier.begin(512, "check")
+    with pytest.raises(Unavailable):
+        Rebuilding(first).join(earlier.epoch)
+    Rebuilding(first).join(later.epoch)
+    first.client.hset(first.key(0, "rebuild"), mapping=kept)  # Redis has lost its last writes
+    assert later.begin(512, "check")
+
+
+def test_what_has_lost_a_part_or_is_of_another_secret_is_emptied_first(real: Servers, prefix: str) -> None:
+    server, rebuilding = of(real, prefix)
+    rebuilding.begin(512, "check")
+    with pytest.raises(ConfigurationError, match="another secret"):
+        of(real, prefix)[1].begin(512, "other")
+    server.client.delete(server.sentinel(7))
+    with pytest.raises(ConfigurationError, match="part of a half-built"):
+        of(real, prefix)[1].begin(512, "check")
+    server.client.delete(server.key(0, "rebuild"))
+    with pytest.raises(ConfigurationError, match="part of an index"):
+        of(real, prefix)[1].begin(512, "check")
+
+
+def test_a_rebuilt_index_of_another_secret_is_accepted_by_nobody(real: Servers, prefix: str) -> None:
+    role = Server(real.redis, prefix)
+    role.initialise(512, "check")
+    assert role.lost_tags() == 0
+    role.client.delete(role.sentinel(7))
+    assert role.lost_tags() == 1
+    role.forget(prefix)
+    _, rebuilding = of(real, prefix)
+    rebuilding.begin(512, "other")
+    rebuilding.end()
+    with pytest.raises(ConfigurationError, match="another secret"):
+        role.read([(3, ("GET", role.key(3, "pos:3")))])
