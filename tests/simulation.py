@@ -649,6 +649,7 @@ class World:
         self.broker.now += timedelta(seconds=seconds)
         self.clock += timedelta(seconds=seconds)
         self.broker.send(self.roles["coordinator"].tick(range(PARTITIONS), self.clock))
+        self.roles["coordinator"].ticked()
 
     def tick_clocks(self, seconds: float) -> None:
         """Time passes for everybody, and nothing fires."""

@@ -45,15 +45,16 @@ def refuse_other_secret(expunge: Installation) -> None:
         ConfigurationError: the index was made with another one. While Redis is away, nothing is known.
     """
     with contextlib.suppress(Unavailable):
-        if _OTHER_SECRET in index_findings(expunge):
+        meta = expunge.server.read_meta()
+        if meta is not None and meta.check != expunge.keys.check:
             raise ConfigurationError(f"{_OTHER_SECRET.problem}: {_OTHER_SECRET.mend}")
 
 
 def index_findings(expunge: Installation) -> list[Finding]:
     """What is wrong with the index."""
-    if forgotten := lost(expunge):
-        return [forgotten]
-    meta = expunge.server.meta
+    meta, forgotten = expunge.server.read_meta(), lost(expunge)
+    if meta is None or forgotten:
+        return [forgotten] if forgotten else []
     if meta.layout != FORMAT:
         mend = "run the version that made it, or rebuild the index into an empty Redis"
         return [Finding(f"the index has layout {meta.layout}, this version reads {FORMAT}", mend)]
@@ -61,12 +62,13 @@ def index_findings(expunge: Installation) -> list[Finding]:
 
 
 def lost(expunge: Installation) -> Finding | None:
-    """That there is no index, half of one, or that part of it is gone."""
-    if expunge.server.read_meta() is None:
+    """That there is no index, half of one, or that part of it is gone: as it stands now, whatever stood before."""
+    meta = expunge.server.read_meta()
+    if meta is None:
         if expunge.server.is_half_built():
             return Finding("Redis holds half an index", HALF_BUILT)
         return Finding("Redis holds no index", NO_INDEX)
-    if number := expunge.server.lost_tags():
+    if number := expunge.server.lost_tags(meta.epoch):
         return Finding(f"Redis has lost {number} of {TAGS} parts of the index", PART_LOST)
     return None
 

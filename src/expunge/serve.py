@@ -111,7 +111,9 @@ def start(ready: Callable[[], None], who: str, stop: threading.Event, metrics: P
             ready()
         except Unavailable as error:
             outage.goes_on(error)
-            if clock.seconds() >= until and not isinstance(error, Forgotten):
+            if isinstance(error, Forgotten):
+                until = clock.seconds() + START_SECONDS
+            elif clock.seconds() >= until:
                 raise
             stop.wait(1.0)
         else:

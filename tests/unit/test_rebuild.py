@@ -411,7 +411,7 @@ class Silent(Keeping):
     def of(self, view: Any) -> Iterator[Any]:
         return iter(())
 
-    def begun(self, partition: int, reader: Any) -> Iterator[Any]:
+    def taken_up(self, store: Any, partitions: Any) -> Iterator[Any]:
         return iter(())
 
     def written(self, view: Any) -> None:
@@ -450,10 +450,50 @@ def test_an_indexer_that_went_on_beside_a_rebuild_has_its_work_done_again() -> N
     assert ("photos", "photo 9", "delete") in world.commanded[case_id]
 
 
+def published(world: World, case_id: str) -> list[bytes | None]:
+    """What was said on `suppressions` of the person of a case."""
+    (root,) = (state.roots[case_id] for state in world.store.states.values() if case_id in state.roots)
+    every = (record for place, log in world.broker.logs.items() if place[0] == "suppressions" for record in log)
+    return [record.value for record in every if record.key == root.suppressions[0].encode()]
+
+
+def test_what_0_1_had_suppressed_stays_suppressed() -> None:
+    """It kept nothing but what it published, and a coordinator of this version has gone on from there."""
+    world = World()
+    ours: Any = world.roles["coordinator"]
+    keeping, ours._keeping = ours._keeping, Silent()
+    case_id = world.erase("ann", request="second")
+    world.settle()
+    ours._keeping = keeping
+    world.tick()
+    world.rebuild()
+    world.revoke("ann", "training", request="later")
+    world.settle()
+    said = json.loads(published(world, case_id)[-1] or b"")["data"]
+    assert {each["purpose"] for each in said["entries"]} == {"*", "training"}
+    assert said["sequence"] == 2
+
+
+def test_what_could_not_be_said_of_a_partition_is_said_again() -> None:
+    world = World()
+    ours: Any = world.roles["coordinator"]
+    keeping, ours._keeping = ours._keeping, Silent()
+    world.order("emission.paused", scope={"system": "photos"}, reason="why not")
+    world.settle()
+    ours._keeping = keeping
+    assert ours.tick([0, 1], world.clock)  # it was lost on its way
+    before = stand(world)
+    world.tick()
+    assert not [each for each in ours.tick([0, 1], world.clock) if each.topic == "plans"]
+    world.rebuild()
+    assert stand(world)["standing"] == before["standing"]
+
+
 def test_what_was_published_and_not_committed_is_published_alike_again() -> None:
     """A suppression that was restored from what is published was never lifted by the case that had asked for it."""
     undisturbed, world = World(), World()
     for each in (undisturbed, world):
+        photos(each)
         each.policies.change(each.policies.current.model_copy(update={"grace": (Grace(id="grace", hours=1),)}))
         each.erase("ann", request="second")
         drain(each)
@@ -463,8 +503,7 @@ def test_what_was_published_and_not_committed_is_published_alike_again() -> None
     for each in (undisturbed, world):
         each.say("request.cancelled", each.keys.case("/app", "second"), reason="a mistake")
         each.settle()
-        (log,) = (log for place, log in each.broker.logs.items() if place[0] == "suppressions" and log)
-        assert log[-1].value is None
+        assert published(each, each.keys.case("/app", "second"))[-1] is None
 
 
 def test_a_ledger_with_a_gap_is_no_ground_to_build_on() -> None:

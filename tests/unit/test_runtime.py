@@ -98,6 +98,9 @@ class World:
     def commit(self, moved: Mapping[Place, Reached]) -> None:
         self._step("commit")
 
+    def ticked(self) -> None:
+        pass
+
     def tick(self, partitions: Sequence[int], now: datetime) -> Sequence[Outgoing]:
         self._step("tick")
         return ()

@@ -113,6 +113,8 @@ class _Steps:
 
         refuse_another_secret(expunge.since, expunge.keys)
         if self._rebuilding.begin(buckets_for(expunge.settings.redis.expected_assets), expunge.keys.check):
+            if self._rebuilding.has_ended:
+                return
             quiet_console.print("a rebuild was begun here before: going on with it")
         into = Into(expunge.index, expunge.cases, expunge.policies, IndexCovered(expunge.server))
         more = (into, expunge.door, expunge.topics, expunge.sender, tell)

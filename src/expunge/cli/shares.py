@@ -18,13 +18,15 @@ from expunge.errors import ConfigurationError, ExpungeError, Unavailable
 from expunge.rebuild.rebuild import Into, Rebuild, Tell
 
 LOOK_SECONDS = 0.5
+AWAY, WRONG, FAULT = "away", "wrong", "fault"
+"""A server; the installation; Expunge itself."""
 
 
 class Gave(NamedTuple):
     """Why a process gave up."""
 
-    error: str
-    """Which of Expunge's errors; empty: what nobody foresaw, and where."""
+    why: str
+    """AWAY, WRONG or FAULT."""
     text: str
     server: str = ""
 
@@ -47,14 +49,12 @@ def spread(expunge: Installation, epoch: str, processes: int, tell: Tell) -> Non
     for each in others:
         each.join()
     if gave is None and any(each.exitcode for each in others):
-        gave = Gave("", "a process that wrote statements has ended")
-    match gave:
-        case Gave("Unavailable", text, server):
-            raise Unavailable(text, server=server)
-        case Gave("", text):
-            raise RuntimeError(text)
-        case Gave(_, text):
-            raise ConfigurationError(text)
+        gave = Gave(FAULT, "a process that wrote statements has ended")
+    if gave is None:
+        return
+    if gave.why == AWAY:
+        raise Unavailable(gave.text, server=gave.server)
+    raise ConfigurationError(gave.text) if gave.why == WRONG else RuntimeError(gave.text)
 
 
 def _heard(others: Collection[Any], told: Any, tell: Tell) -> Gave | None:
@@ -76,8 +76,6 @@ def _heard(others: Collection[Any], told: Any, tell: Tell) -> Gave | None:
 
 def _write(partitions: Collection[int], epoch: str, told: Any, parent: int) -> None:
     """One process: it ends with whoever began it."""
-    expunge = installation()
-    expunge.server.compares = True
 
     def tell(topic: str, number: int) -> None:
         del topic
@@ -85,16 +83,18 @@ def _write(partitions: Collection[int], epoch: str, told: Any, parent: int) -> N
             os._exit(1)
         told.put(number)
 
-    since: Callable[[str, datetime], Any] = partial(expunge.since, partitions=partitions)
     try:
+        expunge = installation()
+        expunge.server.compares = True
+        since: Callable[[str, datetime], Any] = partial(expunge.since, partitions=partitions)
         Rebuilding(expunge.server).join(epoch)
         into = Into(expunge.index, expunge.cases, expunge.policies, IndexCovered(expunge.server))
         more = (into, expunge.door, expunge.topics, expunge.sender, tell)
         Rebuild(since, expunge.topics, *more).statements()
-    except ExpungeError as error:
-        server = error.server if isinstance(error, Unavailable) else ""
-        told.put(Gave(type(error).__name__, str(error), server))
-    except Exception as error:  # noqa: BLE001 - it is told, without what it may hold
-        told.put(Gave("", f"{type(error).__name__} in a process that wrote statements"))
-    finally:
         expunge.close()
+    except Unavailable as error:
+        told.put(Gave(AWAY, str(error), error.server))
+    except ExpungeError as error:
+        told.put(Gave(WRONG, str(error)))
+    except Exception as error:  # noqa: BLE001 - it is told, without what it may hold
+        told.put(Gave(FAULT, f"{type(error).__name__} in a process that wrote statements"))

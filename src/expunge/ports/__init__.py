@@ -543,6 +543,9 @@ class Role(Protocol):
     def tick(self, partitions: Sequence[int], now: datetime) -> Sequence[Outgoing]:
         """Messages that are due without any having come; called between batches."""
 
+    def ticked(self) -> None:
+        """What `tick` said last is durable."""
+
     def park(self, record: Record, error: str) -> Result:
         """Set a record aside that must not be handled: it has ended processes, or an operator says so."""
 

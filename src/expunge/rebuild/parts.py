@@ -52,6 +52,8 @@ class Parts:
             POLICY_TYPE: self._policy,
             KEPT: self._kept,
         }
+        self._later: set[str] = set()
+        """Suppressions that were said behind what is restored: they are decided again."""
         self._rooted: set[int] = set()
         """Partitions that have cases."""
         self._changes: dict[int, Changes] = {}
@@ -93,6 +95,8 @@ class Parts:
         """A piece; only what was handled by then, and committed, counts."""
         kept = Kept.model_validate(data)
         if partition not in self._ends or kept.offset >= self._ends[partition].next:
+            if kept.kind is KeptKind.SUPPRESSION:
+                self._later.add(kept.key)
             return
         name = partition, kept.part.rpartition(":")[0], kept.pieces
         pieces = self._pieces[name]
@@ -122,7 +126,7 @@ class Parts:
             changes.suppressions[key] = state
 
     def published(self, records: Sequence[Record], partitions: int) -> None:
-        """Suppressions of which only what is published is known: what 0.1 wrote."""
+        """Suppressions that nobody has kept, as far as they are published: what 0.1 wrote."""
         changes: dict[int, Changes] = defaultdict(Changes)
         for record in records:
             if record.value is None or record.key is None:
@@ -130,7 +134,7 @@ class Parts:
             said, key = SuppressionSet.model_validate(orjson.loads(record.value)["data"]), record.key.decode()
             partition = partition_of(key, partitions)
             known = self._store.reader(partition).suppression(key)
-            if known is None:
+            if known is None and key not in self._later:
                 changes[partition].suppressions[key] = Suppression.of(key, said)
         for partition, each in changes.items():
             self._write(partition, each)

@@ -154,7 +154,7 @@ class Rebuild:
                 "them. Stop all roles, rebuild with --forget-holds-and-pauses, and place those again before the rest"
             )
         parts.finish()
-        for batch in self._batches("suppressions", {}) if parts.unknown else ():
+        for batch in self._batches("suppressions", {}):
             with _read_by_this_version("suppressions"):
                 parts.published(batch, self._topics.partitions("cases"))
         self._into.covered.cover({place: Reached(end.end) for place, end in ends.items()})
@@ -252,7 +252,7 @@ class Rebuild:
     def _doubtful(self) -> Collection[bytes]:
         """Assets of which a statement was appended behind what the indexers have certainly handled."""
         places = [place for topic in INLETS_OF_ASSETS for place in self._places(topic)]
-        committed, logs = self._logs.committed_by("indexer"), self._logs.logs(places)
+        committed, logs = self._covers[0], self._logs.logs(places)
         behind = [committed.get(place, Reached(0)) for place in places]
         behind = [each for each, place in zip(behind, places, strict=True) if each.next < logs[place].end]
         if not behind:

@@ -125,6 +125,9 @@ class Indexer:
         del partitions, now
         return ()
 
+    def ticked(self) -> None:
+        """See `ports.Role.ticked`."""
+
     def _found(self, stated: Sequence[_Stated], written: Callable[[], _Written]) -> tuple[Outgoing, ...]:
         """What a part led to: holdings that cases must ask, and what came too late for them."""
         puts, met, names = written()

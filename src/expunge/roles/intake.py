@@ -87,6 +87,9 @@ class Intake:
         del partitions, now
         return ()
 
+    def ticked(self) -> None:
+        """See `ports.Role.ticked`."""
+
     def _request(self, record: Record, watermark: dict[str, dict[str, int]]) -> list[Outgoing]:
         event: CloudEvent | None = None
         try:

@@ -100,6 +100,9 @@ class Notary:
         del partitions, now
         return ()
 
+    def ticked(self) -> None:
+        """See `ports.Role.ticked`."""
+
 
 def _read(event: Mapping[str, Any]) -> tuple[_Fact, str, str, dict[str, Any]]:
     data = event["data"]

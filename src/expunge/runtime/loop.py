@@ -275,6 +275,7 @@ class Loop:
         due = self._role.tick(self._source.partitions(), self._clock.now())
         if due:
             self._send(due)
+        self._role.ticked()
         self._ticked = now
 
     def _read_again(self, batch: Sequence[Record]) -> None:

@@ -22,6 +22,8 @@ class Rebuilding:
 
     def __init__(self, server: Server) -> None:
         self._server, self._mine = server, ""
+        self.has_ended = False
+        """Whether all is there."""
 
     @property
     def epoch(self) -> str:
@@ -51,6 +53,7 @@ class Rebuilding:
         said = {"buckets": fixed, "check": check, "epoch": self._mine}
         self._server.guarded(lambda client: client.hset(self._key, mapping=said))
         self._server.write_sentinels(self._mine)
+        self._server.guarded(lambda client: client.hset(self._key, "sentinels", "written"))
         self._server.adopt(Meta(fixed, check, self._mine, FORMAT, covers=True))
         return bool(begun)
 
@@ -64,7 +67,8 @@ class Rebuilding:
 
     def _stands(self, stands: Meta) -> bool:
         """There is an index already."""
-        if self._mine and stands.epoch == self._mine:  # it has lost its connection after the last step but one
+        if self._mine and stands.epoch == self._mine:  # the answer to its last step was lost
+            self.has_ended = True
             return True
         if self._mine:
             raise ConfigurationError("another rebuild has ended here, and roles go on: nothing is left to do")
@@ -76,7 +80,7 @@ class Rebuilding:
     def _refuse_others(self, begun: Mapping[str, str], check: str) -> None:
         if self._mine and begun["epoch"] != self._mine and _number(begun["epoch"]) >= _number(self._mine):
             raise ConfigurationError("another rebuild has taken this one over: let it end, or stop it and begin again")
-        if not self._has_every_sentinel():
+        if "sentinels" in begun and not self._has_every_sentinel():
             raise ConfigurationError(f"this Redis has lost part of a half-built index: {EMPTY_IT}, then rebuild")
         if begun["check"] != check:
             raise ConfigurationError(
@@ -109,8 +113,8 @@ class Rebuilding:
 
     def end(self) -> None:
         """All is there: from here on roles find it."""
-        self._server.write_meta(self._server.meta)
-        self._server.guarded(lambda client: client.delete(self._key))
+        self._server.write_meta(self._server.meta, instead_of=self._key)
+        self.has_ended = True
 
 
 def _number(epoch: str) -> int:

@@ -80,7 +80,7 @@ def translated() -> Iterator[None]:
     except redis.ResponseError as error:
         text = str(error)
         if EPOCH in text:
-            text = f"Redis has forgotten the index, or part of it: {PART_LOST}"
+            text = f"Redis has forgotten part of the index: {PART_LOST}"
             raise Forgotten(text, server=REDIS) from error
         if text == REPLACED:
             text = "Redis is another one than before, or was started anew: what it holds is compared first"
@@ -184,9 +184,15 @@ class Server:
                 self._is_another_now("looked", said)
 
     def _look_at_epoch(self) -> None:
-        """A tag has forgotten something: if all was rebuilt meanwhile, that is another index, to be accepted first."""
+        """A tag has forgotten something: if all was rebuilt meanwhile, that is another index, to be accepted first.
+
+        Raises:
+            Forgotten: there is no index, or half of one.
+        """
         found = self._read_meta()
-        if found is not None and found.epoch != self.meta.epoch:
+        if found is None:
+            raise self._empty()
+        if found.epoch != self.meta.epoch:
             if (found.layout, found.check) != (self.meta.layout, self.meta.check):
                 raise ConfigurationError(
                     "the index was rebuilt by another version, or with another secret: start this role anew with those"
@@ -247,19 +253,22 @@ class Server:
             Forgotten: Redis is empty, or half rebuilt.
         """
         found = self.read_meta()
-        if found is None and self.is_half_built():
-            raise Forgotten(f"Redis holds half an index: {HALF_BUILT}", server=REDIS)
         if found is None:
-            raise Forgotten(f"Redis holds no index: {NO_INDEX}", server=REDIS)
+            raise self._empty()
         return found
 
-    def lost_tags(self) -> int:
-        """How many hash tags have lost their sentinel, and so perhaps all else that they held."""
+    def _empty(self) -> Forgotten:
+        if self.is_half_built():
+            return Forgotten(f"Redis holds half an index: {HALF_BUILT}", server=REDIS)
+        return Forgotten(f"Redis holds no index: {NO_INDEX}", server=REDIS)
+
+    def lost_tags(self, epoch: str) -> int:
+        """How many hash tags have lost the sentinel of an epoch, and so perhaps all else that they held."""
         with translated():
             pipe = self.client.pipeline(transaction=False)
             for tag in range(TAGS):
                 pipe.hget(self.sentinel(tag), "epoch")
-            return sum(epoch != self.meta.epoch.encode() for epoch in pipe.execute())
+            return sum(found != epoch.encode() for found in pipe.execute())
 
     def read_meta(self) -> Meta | None:
         """What was fixed at creation; None in an empty Redis."""
@@ -317,11 +326,15 @@ class Server:
                 pipe.hset(self.sentinel(tag), mapping={"epoch": epoch})
             pipe.execute()
 
-    def write_meta(self, meta: Meta) -> None:
-        """There is an index from now on."""
+    def write_meta(self, meta: Meta, instead_of: bytes | None = None) -> None:
+        """There is an index from now on, and, in the same step, nothing any more under another key of its tag."""
         said = {"format": meta.layout, "buckets": meta.buckets, "check": meta.check, "epoch": meta.epoch, "covers": "1"}
         with translated():
-            self.client.hset(self.key(0, "meta"), mapping=said)
+            pipe = self.client.pipeline(transaction=True)
+            pipe.hset(self.key(0, "meta"), mapping=said)
+            if instead_of is not None:
+                pipe.delete(instead_of)
+            pipe.execute()
 
     def adopt(self, meta: Meta) -> None:
         """What this process is to write is this index, which is not there yet."""

@@ -281,8 +281,11 @@ class Coordinator:
 
     def tick(self, partitions: Sequence[int], now: datetime) -> Sequence[Outgoing]:
         """See `Timers.due`; and how partitions stand that were taken up."""
-        kept = [each for number in partitions for each in self._keeping.begun(number, self._store.reader(number))]
-        return [*self._timers.due(partitions, now), *kept]
+        return [*self._timers.due(partitions, now), *self._keeping.taken_up(self._store, partitions)]
+
+    def ticked(self) -> None:
+        """See `ports.Role.ticked`."""
+        self._keeping.said()
 
 
 def _wanted(read: Iterable[ReadMessage]) -> Wanted:

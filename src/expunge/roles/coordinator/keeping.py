@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from expunge.domain.aggregates.rate import Rate
 from expunge.domain.events import Outgoing, Position, Record
 from expunge.domain.values import Value
-from expunge.ports import PartitionReader
+from expunge.errors import NotUnderstood
+from expunge.ports import CaseStore, Wanted
 from expunge.roles.coordinator.view import View
 from expunge.wire.kept import Kept, KeptKind, in_pieces, on_plans
 
@@ -28,23 +29,36 @@ class Keeping:
         self._said: dict[tuple[int, KeptKind, str], _Said] = defaultdict(_Said)
         """What this process has said of what changes often. What another has said before stays."""
         self._written: dict[int, Position] = {}
-        """Up to where this process has written partitions itself."""
+        """Up to where this process has written partitions itself, or said how they stand."""
+        self._saying: dict[int, Position] = {}
 
     def written(self, view: View) -> None:
         """A batch is in the store."""
         if view.after is not None:
             self._written[view.partition] = view.after
 
-    def begun(self, partition: int, reader: PartitionReader) -> Iterator[Outgoing]:
-        """How a partition stands that this process holds and has not written yet.
+    def taken_up(self, store: CaseStore, partitions: Sequence[int]) -> Iterator[Outgoing]:
+        """How partitions stand that this process holds and has not written last.
 
         Perhaps no message comes for long, and a version that keeps nothing may have written what stands.
         """
-        at = reader.position
-        if partition not in self._written and at is not None:
-            self._written[partition] = at
-            kept = _kept(KeptKind.STANDING, "", at, reader.standing)
-            yield from (on_plans(each, partition) for each in in_pieces(kept))
+        at = store.positions(partitions)
+        fresh = [each for each in partitions if at[each] is not None and self._written.get(each) != at[each]]
+        for number, reader in store.read({each: Wanted() for each in fresh}).items() if fresh else ():
+            position = reader.position
+            if position is None:
+                continue
+            try:
+                kept = _kept(KeptKind.STANDING, "", position, reader.standing)
+            except NotUnderstood:  # whoever wrote it has kept it
+                continue
+            self._saying[number] = position
+            yield from (on_plans(each, number) for each in in_pieces(kept))
+
+    def said(self) -> None:
+        """What was said of partitions that were taken up is durable."""
+        self._written |= self._saying
+        self._saying = {}
 
     def of(self, view: View) -> Iterator[Outgoing]:
         """What a batch has changed in one partition."""
@@ -84,7 +98,9 @@ class _Said:
 
     def taken_back(self, parts: Parts, now: datetime) -> Iterator[Parts]:
         """Remember one more, and forget others."""
-        self._last.pop(parts, None)  # what is said again, for the store went back, is the latest again
+        # What is said again, for the store went back, is the latest again.
+        self._last.pop(parts, None)
+        self._minutes = deque(each for each in self._minutes if each[0] != parts)
         self._last[parts] = now
         while len(self._last) > LEFT:
             first = next(iter(self._last))

@@ -147,6 +147,9 @@ class Resolver:
         self.ask_anew()
         return ()
 
+    def ticked(self) -> None:
+        """See `ports.Role.ticked`."""
+
     def ask_anew(self) -> None:
         """Forget how far the indexers were: the index may be another one."""
         self._applied = {}
