@@ -96,6 +96,7 @@ def test_what_has_lost_a_part_or_is_of_another_secret_is_emptied_first(real: Ser
 def test_a_rebuilt_index_of_another_secret_is_accepted_by_nobody(real: Servers, prefix: str) -> None:
     role = Server(real.redis, prefix)
     role.initialise(512, "check")
+    assert role.meta.epoch == "1"
     assert role.lost_tags("1") == 0
     role.client.delete(role.sentinel(7))
     assert role.lost_tags("1") == 1

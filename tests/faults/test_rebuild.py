@@ -92,7 +92,7 @@ def test_every_case_goes_on_as_if_nothing_had_happened(world: Deployment, stores
     before = checksum(world)
 
     client.Redis(port=stores[0].port).flushall()
-    until(lambda: "Redis has forgotten the index" in world.output(), 30, world)
+    until(lambda: "Redis holds no index" in world.output(), 30, world)
     world.start("later", "run", "--role", "notary")  # whoever starts now waits, too
     until(lambda: "Redis holds no index" in (world.directory / "later.log").read_text(), 30, world)
     assert "Redis holds no index" in expunge(world, "doctor").stdout

@@ -91,7 +91,7 @@ def test_roles_wait_for_a_redis_that_has_forgotten_everything_instead_of_believi
     facts = len(world.events("ledger"))
     world.installation.server.forget(world.prefix)
     case_id = world.erase("zoe", "r2")
-    until(lambda: "Redis has forgotten part of the index" in world.output(), 60, world)
+    until(lambda: "Redis holds no index" in world.output(), 60, world)
     world.erase("nobody", "first")  # again: it is known no more, and must not begin anew
     until(lambda: world.output().count('"event": "waiting"') >= 2, 60, world)
     assert not [c for milestone in ("planned", "completed") for c in world.confirmations(case_id, milestone)]

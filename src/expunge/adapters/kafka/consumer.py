@@ -139,13 +139,10 @@ class KafkaRecords:
 
         With a heartbeat that is due and not answered the library's poll does not wait, it asks again at once until its
         time is over: a broker that hangs would cost each role a third of a processor (kafka-python 3.0.12).
-
-        While a member joins its group, it sends no heartbeats, and the poll does wait. It must: a join that ends
-        between two polls is begun anew by the second, and who never waits would join for ever.
         """
         member = self._member
-        joins = member._coordinator.rejoining  # noqa: SLF001 - nothing else says so
-        quiet = self.silent_seconds() >= self._late and not joins
+        _keep_joined(member._coordinator)  # noqa: SLF001 - see there
+        quiet = self.silent_seconds() >= self._late
         wait_ms = 0 if quiet else int(seconds * 1000)
         try:
             polled: dict[Any, list[Any]] = member.poll(timeout_ms=wait_ms, max_records=self._portion.records)
@@ -285,6 +282,32 @@ class KafkaRecords:
     def close(self) -> None:
         """Leave the group."""
         self._drop()
+
+
+class _Unheard:
+    """A join of a group under way, whose end is heard by the next poll, also if it has come before that."""
+
+    is_done = False
+
+    def __init__(self, future: Any) -> None:
+        self._future = future
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._future, name)
+
+    def __await__(self) -> Any:
+        return self._future.__await__()
+
+
+def _keep_joined(coordinator: Any) -> None:
+    """Have a member hear the end of its join.
+
+    What ends between two polls the library throws away, and joins anew (kafka-python 3.0.12, `join_group_async`): where
+    that takes others along, who join anew in their turn, nobody is ever given a partition.
+    """
+    task = coordinator._join_task  # noqa: SLF001 - nothing public holds it
+    if task is not None and not isinstance(task, _Unheard):
+        coordinator._join_task = _Unheard(task)  # noqa: SLF001 - see above
 
 
 class _Revocations(ConsumerRebalanceListener):  # type: ignore[misc]
