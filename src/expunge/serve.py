@@ -45,6 +45,7 @@ def run(expunge: Installation, role: str, stop: threading.Event) -> None:
     handler = expunge.role(role, metrics, stop, tenure)
 
     def ready() -> None:
+        expunge.server.accept()  # whoever is there now: nothing of another is known yet
         preflight.refuse_if_wrong(expunge)
         if role == "intake":
             keep_policy(expunge)

@@ -474,6 +474,53 @@ def test_what_0_1_had_suppressed_stays_suppressed() -> None:
     assert said["sequence"] == 2
 
 
+@pytest.mark.parametrize("at_once", [1, 4_000])
+def test_of_what_0_1_had_published_the_last_word_counts(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    """One person was suppressed twice, another no longer; the log still holds all of it."""
+    monkeypatch.setattr("expunge.rebuild.rebuild.AT_ONCE", at_once)
+    world = World()
+    ours: Any = world.roles["coordinator"]
+    keeping, ours._keeping = ours._keeping, Silent()
+    world.policies.change(world.policies.current.model_copy(update={"grace": (Grace(id="grace", hours=1),)}))
+    world.revoke("bob", "training", request="first")
+    taken_back = world.erase("ann", request="second")
+    drain(world)
+    twice = world.erase("bob", request="third")
+    drain(world)
+    world.say("request.cancelled", taken_back, reason="a mistake")
+    world.settle()
+    ours._keeping = keeping
+    world.tick()
+    said = [published(world, each) for each in (twice, taken_back)]
+    assert [len(each) for each in said] == [2, 2]
+    world.rebuild()
+    world.settle()
+    kept = {key: each for state in world.store.states.values() for key, each in state.suppressions.items()}
+    assert [sorted(each.purposes) for each in kept.values()] == [["*", "training"]]
+    assert [published(world, each) for each in (twice, taken_back)] == said
+
+
+def test_what_0_1_had_suppressed_stays_so_where_more_was_said_but_not_committed() -> None:
+    world = World()
+    ours: Any = world.roles["coordinator"]
+    keeping, ours._keeping = ours._keeping, Silent()
+    case_id = world.erase("ann", request="second")
+    world.settle()
+    ours._keeping = keeping
+    world.tick()
+    committed = dict(world.committed)
+    world.revoke("ann", "training", request="later")
+    world.settle()
+    for place in [place for place in committed if place[0] == "coordinator"]:
+        world.committed[place] = committed[place]
+    before = published(world, case_id)
+    world.rebuild()
+    world.settle()
+    after = published(world, case_id)
+    assert after[: len(before)] == before
+    assert set(after) == set(before)
+
+
 def test_what_could_not_be_said_of_a_partition_is_said_again() -> None:
     world = World()
     ours: Any = world.roles["coordinator"]

@@ -104,7 +104,6 @@ class _Steps:
 
     def _once(self, show: Callable[[str], None]) -> None:
         expunge = self._expunge
-        self.counted = dict.fromkeys(STEPS, 0)  # what was read before a wait is not read again
 
         def tell(topic: str, number: int) -> None:
             if topic in STEPS:
@@ -115,6 +114,7 @@ class _Steps:
         if self._rebuilding.begin(buckets_for(expunge.settings.redis.expected_assets), expunge.keys.check):
             if self._rebuilding.has_ended:
                 return
+            self.counted = dict.fromkeys(STEPS, 0)  # what was read before a wait is not read again
             quiet_console.print("a rebuild was begun here before: going on with it")
         into = Into(expunge.index, expunge.cases, expunge.policies, IndexCovered(expunge.server))
         more = (into, expunge.door, expunge.topics, expunge.sender, tell)

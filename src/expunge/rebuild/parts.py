@@ -52,8 +52,10 @@ class Parts:
             POLICY_TYPE: self._policy,
             KEPT: self._kept,
         }
-        self._later: set[str] = set()
-        """Suppressions that were said behind what is restored: they are decided again."""
+        self._later: dict[str, Suppression] = {}
+        """How suppressions stood first behind what is restored: that is decided again."""
+        self._published: dict[str, Suppression | None] = {}
+        """Suppressions that nobody has kept, as they are published last; None: lifted."""
         self._rooted: set[int] = set()
         """Partitions that have cases."""
         self._changes: dict[int, Changes] = {}
@@ -95,8 +97,8 @@ class Parts:
         """A piece; only what was handled by then, and committed, counts."""
         kept = Kept.model_validate(data)
         if partition not in self._ends or kept.offset >= self._ends[partition].next:
-            if kept.kind is KeptKind.SUPPRESSION:
-                self._later.add(kept.key)
+            if kept.kind is KeptKind.SUPPRESSION and kept.pieces == 1:
+                self._said_later(Suppression.model_validate_json(kept.text))
             return
         name = partition, kept.part.rpartition(":")[0], kept.pieces
         pieces = self._pieces[name]
@@ -125,17 +127,34 @@ class Parts:
         if known is None or known.sequence <= state.sequence:
             changes.suppressions[key] = state
 
+    def _said_later(self, state: Suppression) -> None:
+        known = self._later.get(state.suppression)
+        if known is None or state.sequence < known.sequence:
+            self._later[state.suppression] = state
+
     def published(self, records: Sequence[Record], partitions: int) -> None:
         """Suppressions that nobody has kept, as far as they are published: what 0.1 wrote."""
-        changes: dict[int, Changes] = defaultdict(Changes)
         for record in records:
-            if record.value is None or record.key is None:
+            key = (record.key or b"").decode()
+            if record.value is None:
+                self._published[key] = None
                 continue
-            said, key = SuppressionSet.model_validate(orjson.loads(record.value)["data"]), record.key.decode()
+            said = SuppressionSet.model_validate(orjson.loads(record.value)["data"])
+            later = self._later.get(key)
+            is_kept = self._store.reader(partition_of(key, partitions)).suppression(key) is not None
+            if not is_kept and (later is None or said.sequence < later.sequence):
+                self._published[key] = Suppression.of(key, said)
+
+    def finish_published(self, partitions: int) -> None:
+        """Write them. Where what stood before what is decided again is published no more, that stands already."""
+        changes: dict[int, Changes] = defaultdict(Changes)
+        for key, later in self._later.items():
+            if later.sequence > 1 and key not in self._published:
+                self._published[key] = later
+        for key, state in self._published.items():
             partition = partition_of(key, partitions)
-            known = self._store.reader(partition).suppression(key)
-            if known is None and key not in self._later:
-                changes[partition].suppressions[key] = Suppression.of(key, said)
+            if state is not None and self._store.reader(partition).suppression(key) is None:
+                changes[partition].suppressions[key] = state
         for partition, each in changes.items():
             self._write(partition, each)
 

@@ -157,6 +157,7 @@ class Rebuild:
         for batch in self._batches("suppressions", {}):
             with _read_by_this_version("suppressions"):
                 parts.published(batch, self._topics.partitions("cases"))
+        parts.finish_published(self._topics.partitions("cases"))
         self._into.covered.cover({place: Reached(end.end) for place, end in ends.items()})
 
     def _places(self, topic: str) -> list[Place]:

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-from kafka.errors import IllegalStateError, KafkaError, LogTruncationError, OffsetOutOfRangeError
+from kafka.errors import IllegalStateError, KafkaError, KafkaTimeoutError, LogTruncationError, OffsetOutOfRangeError
 from kafka.structs import OffsetAndMetadata
 
 from expunge.adapters.kafka.client import common, connected, translated
@@ -287,10 +287,13 @@ class KafkaRecords:
 class _Unheard:
     """A join of a group under way, whose end is heard by the next poll, also if it has come before that."""
 
-    is_done = False
-
     def __init__(self, future: Any) -> None:
         self._future = future
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it is to be begun anew: a time that was over is taken for the poll's own, and heard for ever."""
+        return bool(self._future.is_done) and isinstance(self._future.exception, KafkaTimeoutError)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._future, name)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import redis
 
 from expunge.adapters.redis.server import FORMAT, REDIS, TAGS, Meta, Server, translated
 from expunge.errors import ConfigurationError, Unavailable
 
 EMPTY_IT = "empty it first: delete the keys that begin with `prefix`, or all of them (redis-cli FLUSHDB)"
+TAKEN_OVER = "another rebuild has taken this one over: let it end, or stop it and begin again"
 SAID_BY_ALL = ("suspects", "parked", "losses", "acknowledged", "policies")
 """What waiting roles and operators may write into an empty Redis: keys of tag 0 that no state depends on."""
 
@@ -50,8 +55,9 @@ class Rebuilding:
             raise ConfigurationError(f"this Redis has lost part of an index: {EMPTY_IT}, then rebuild")
         fixed, number = int(begun["buckets"]) if begun else buckets, _number(begun["epoch"]) if begun else 1
         self._mine = f"{max(number, _number(self._mine)) + 1}.{secrets.token_hex(8)}"
-        said = {"buckets": fixed, "check": check, "epoch": self._mine}
-        self._server.guarded(lambda client: client.hset(self._key, mapping=said))
+        said: dict[str, Any] = {"buckets": fixed, "check": check, "epoch": self._mine}
+        with self._unless_taken_over(begun.get("epoch", "")) as pipe:
+            pipe.hset(self._key, mapping=said)
         self._server.write_sentinels(self._mine)
         self._server.guarded(lambda client: client.hset(self._key, "sentinels", "written"))
         self._server.adopt(Meta(fixed, check, self._mine, FORMAT, covers=True))
@@ -79,7 +85,7 @@ class Rebuilding:
 
     def _refuse_others(self, begun: Mapping[str, str], check: str) -> None:
         if self._mine and begun["epoch"] != self._mine and _number(begun["epoch"]) >= _number(self._mine):
-            raise ConfigurationError("another rebuild has taken this one over: let it end, or stop it and begin again")
+            raise ConfigurationError(TAKEN_OVER)
         if "sentinels" in begun and not self._has_every_sentinel():
             raise ConfigurationError(f"this Redis has lost part of a half-built index: {EMPTY_IT}, then rebuild")
         if begun["check"] != check:
@@ -113,8 +119,27 @@ class Rebuilding:
 
     def end(self) -> None:
         """All is there: from here on roles find it."""
-        self._server.write_meta(self._server.meta, instead_of=self._key)
+        with self._unless_taken_over(self._mine) as pipe:
+            self._server.write_meta(pipe, self._server.meta)
+            pipe.delete(self._key)
         self.has_ended = True
+
+    @contextmanager
+    def _unless_taken_over(self, epoch: str) -> Iterator[Any]:
+        """One step, if there is no index yet, and what was begun is of an epoch still."""
+        meta = self._server.key(0, "meta")
+        with translated():
+            pipe = self._server.client.pipeline(transaction=True)
+            pipe.watch(self._key, meta)
+            stands = (pipe.hget(self._key, "epoch") or b"").decode()
+            if pipe.exists(meta) or stands != epoch:
+                raise ConfigurationError(TAKEN_OVER)
+            pipe.multi()
+            yield pipe
+            try:
+                pipe.execute()
+            except redis.WatchError:
+                raise ConfigurationError(TAKEN_OVER) from None
 
 
 def _number(epoch: str) -> int:

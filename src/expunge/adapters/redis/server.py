@@ -316,7 +316,8 @@ class Server:
     def initialise(self, buckets: int, check: str) -> None:
         """Set up an empty Redis: sentinels first, meta last, so that half of it is no index."""
         self.write_sentinels(FIRST_EPOCH)
-        self.write_meta(Meta(buckets, check, FIRST_EPOCH, FORMAT, covers=True))
+        with translated():
+            self.write_meta(self.client, Meta(buckets, check, FIRST_EPOCH, FORMAT, covers=True))
 
     def write_sentinels(self, epoch: str) -> None:
         """Every tag is of an epoch from now on."""
@@ -326,15 +327,10 @@ class Server:
                 pipe.hset(self.sentinel(tag), mapping={"epoch": epoch})
             pipe.execute()
 
-    def write_meta(self, meta: Meta, instead_of: bytes | None = None) -> None:
-        """There is an index from now on, and, in the same step, nothing any more under another key of its tag."""
+    def write_meta(self, client: Any, meta: Meta) -> None:
+        """There is an index from now on; by a client, or in a step with others."""
         said = {"format": meta.layout, "buckets": meta.buckets, "check": meta.check, "epoch": meta.epoch, "covers": "1"}
-        with translated():
-            pipe = self.client.pipeline(transaction=True)
-            pipe.hset(self.key(0, "meta"), mapping=said)
-            if instead_of is not None:
-                pipe.delete(instead_of)
-            pipe.execute()
+        client.hset(self.key(0, "meta"), mapping=said)
 
     def adopt(self, meta: Meta) -> None:
         """What this process is to write is this index, which is not there yet."""

@@ -42,6 +42,7 @@ class Keeping:
 
         Perhaps no message comes for long, and a version that keeps nothing may have written what stands.
         """
+        self._saying = {}
         at = store.positions(partitions)
         fresh = [each for each in partitions if at[each] is not None and self._written.get(each) != at[each]]
         for number, reader in store.read({each: Wanted() for each in fresh}).items() if fresh else ():
