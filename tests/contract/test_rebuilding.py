@@ -7,12 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from expunge.adapters.redis.index import RedisIndex
 from expunge.adapters.redis.policies import RedisPolicies
 from expunge.adapters.redis.rebuilding import Rebuilding
 from expunge.adapters.redis.server import TAGS, Server
 from expunge.adapters.redis.suspects import RedisSuspects
+from expunge.domain.lineage.statement import Statement
 from expunge.errors import ConfigurationError, Forgotten, Unavailable
-from expunge.ports import Suspect
+from expunge.ports import Said, Suspect
 from tests.servers import Servers
 from tests.simulation import SHIPPED
 
@@ -106,3 +108,17 @@ def test_a_rebuilt_index_of_another_secret_is_accepted_by_nobody(real: Servers, 
     rebuilding.end()
     with pytest.raises(ConfigurationError, match="another secret"):
         role.read([(3, ("GET", role.key(3, "pos:3")))])
+
+
+def test_a_combination_of_names_is_written_again_into_a_redis_that_is_another(server: Server) -> None:
+    """An indexer remembered that it had written it; rows named what nobody could look up any more."""
+    index, key = RedisIndex(server), b"k" * 16
+    said = [Said(key, Statement("a", ("object",), ("photos",)).row(()), 1)]
+    index.put(said)
+    server.client.delete(server.key(0, "combinations"))
+    server._is_another_now("address", "another")
+    server.accept()
+    index.put(said)
+    (row,) = RedisIndex(server).rows([key])
+    assert row is not None
+    assert row.combination.systems == {"photos"}
