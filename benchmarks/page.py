@@ -155,8 +155,8 @@ def rebuild_report(runs: list[dict[str, float]]) -> str:
         for each in runs
     )
     return (
-        "\n## Rebuild\n\n`benchmarks/rebuild.py`: an index of 1,000,000 assets and 1,000 open cases of 20 assets, beside"
-        "\nwhat kafka-python needs to consume the same topics and nothing else. The checksum is what it was.\n\n"
+        "\n## Rebuild\n\n`benchmarks/rebuild.py`: an index of 1,000,000 assets and 1,000 open cases of 20 assets,"
+        "\nbeside what kafka-python needs to consume the same topics and nothing else. The checksum is what it was.\n\n"
         "| read | consumed alone | rebuilt | times |\n|---|---|---|---|\n" + rows + "\n"
     )
 
