@@ -135,15 +135,20 @@ def test_a_rebuild_that_is_killed_or_loses_its_redis_goes_on_also_into_another_w
     text = world.config.read_text()
     world.config.write_text(text.replace(first.url, second.url).replace("30_000", "200_000"))
 
+    own: Any = client.Redis(port=second.port)
+
+    def epoch() -> bytes:
+        return bytes(own.hget(f"{world.prefix}{{0}}rebuild", "epoch") or b"")
+
     def begun() -> subprocess.Popen[bytes]:
-        """A rebuild that has come as far as the statements."""
-        own: Any = client.Redis(port=second.port)
+        """A rebuild that has come as far as the statements, under an epoch of its own."""
+        before = epoch()
         log = (world.directory / "rebuild.log").open("ab")
         environment = os.environ | {"EXPUNGE_CONFIG": str(world.config)}
         process = subprocess.Popen(
             [sys.executable, "-m", "expunge", "rebuild"], stdout=log, stderr=log, env=environment
         )
-        until(lambda: own.hkeys(f"{world.prefix}{{0}}combinations"), 60)
+        until(lambda: epoch() != before and own.hkeys(f"{world.prefix}{{0}}combinations"), 60)
         return process
 
     killed = begun()
