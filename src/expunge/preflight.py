@@ -22,11 +22,10 @@ def refuse_if_wrong(expunge: Installation) -> None:
         ConfigurationError: the first thing that is wrong, and its mend.
         Forgotten: there was an index, and is none, or not all of it.
     """
-    findings = expunge.topics.check(expunge.settings.topics())
-    forgotten = lost(expunge) if not findings else None
-    if forgotten and not expunge.topics.empty(["assets", "ledger"]):
+    findings, forgotten = expunge.topics.check(expunge.settings.topics()), lost(expunge)
+    if forgotten and not findings and not expunge.topics.empty(["assets", "ledger"]):
         raise Forgotten(f"{forgotten.problem}: {forgotten.mend}", server="Redis")
-    findings += index_findings(expunge)
+    findings += [forgotten] if forgotten else _made_otherwise(expunge)
     if findings:
         rest = f" (and {len(findings) - 1} more: `expunge doctor`)" if len(findings) > 1 else ""
         raise ConfigurationError(f"{findings[0].problem}: {findings[0].mend}{rest}")
@@ -52,9 +51,15 @@ def refuse_other_secret(expunge: Installation) -> None:
 
 def index_findings(expunge: Installation) -> list[Finding]:
     """What is wrong with the index."""
-    meta, forgotten = expunge.server.read_meta(), lost(expunge)
-    if meta is None or forgotten:
-        return [forgotten] if forgotten else []
+    forgotten = lost(expunge)
+    return [forgotten] if forgotten else _made_otherwise(expunge)
+
+
+def _made_otherwise(expunge: Installation) -> list[Finding]:
+    """That another version, or another secret, has made the index."""
+    meta = expunge.server.read_meta()
+    if meta is None:
+        return []
     if meta.layout != FORMAT:
         mend = "run the version that made it, or rebuild the index into an empty Redis"
         return [Finding(f"the index has layout {meta.layout}, this version reads {FORMAT}", mend)]

@@ -150,12 +150,17 @@ def stated_again(world: World) -> None:
     world.settle()
 
 
-def late_in_a_container(world: World) -> None:
-    """A data set was told to leave something out, then more turned up in it, and only the first command is answered."""
+def shared(world: World) -> None:
+    """A data set in which two people are."""
     world.register("photo", subjects=["ann"])
     world.register("bob's", subjects=["bob"])
     world.register("shared", "dataset", "ml", parents=["photo", "bob's"])
     world.settle()
+
+
+def late_in_a_container(world: World) -> None:
+    """A data set was told to leave something out, then more turned up in it, and only the first command is answered."""
+    shared(world)
     commands: list[dict[str, Any]] = []
     world.answers["ml"] = lambda command: commands.append(command) or []  # type: ignore[func-returns-value]
     world.erase("ann", request="second")
@@ -197,10 +202,7 @@ def discovered(world: World) -> None:
 
 def made_anew(world: World) -> None:
     """A system has made a data set anew and registered it; something late is on its way to the case."""
-    world.register("photo", subjects=["ann"])
-    world.register("bob's", subjects=["bob"])
-    world.register("shared", "dataset", "ml", parents=["photo", "bob's"])
-    world.settle()
+    shared(world)
 
     def remakes(command: dict[str, Any]) -> list[dict[str, Any]]:
         world.tick_clocks(5)

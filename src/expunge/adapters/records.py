@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from expunge.domain.continuity import Place, Reached
 from expunge.domain.events import LATEST, Position, Record, millis
 
 LATEST_MS = millis(LATEST)
 FIRST_RECORDS = 32
+SHORT_SECONDS = 0.2
 BATCH_BYTES = 2_000_000
 """What a batch should hold at most, about: how many records a poll takes follows the size of the last ones."""
 
@@ -26,6 +28,32 @@ class Portion:
         if batch:
             mean = max(1, sum(len(record.value or b"") for record in batch) // len(batch))
             self.records = max(1, min(self._most, 2 * self.records, BATCH_BYTES // mean))
+
+
+class ReaderToTheEnd(ABC):
+    """What readers of topics outside of any group do alike, whatever their client."""
+
+    @abstractmethod
+    def poll(self, seconds: float) -> list[Record]:
+        """Records that came, waiting up to `seconds`."""
+
+    def to_the_end(self) -> Iterator[Record]:
+        """Everything that lies on the topics by now; what comes meanwhile may come along."""
+        ends = self._ends()
+        while self._is_before(ends):
+            yield from self.poll(SHORT_SECONDS)
+
+    def behind(self) -> bool:
+        """Whether more lies on the topics than was handed over."""
+        return self._is_before(self._ends())
+
+    @abstractmethod
+    def _ends(self) -> Mapping[Any, int]:
+        """Where each partition ends now, by what the client calls it."""
+
+    @abstractmethod
+    def _is_before(self, ends: Mapping[Any, int]) -> bool:
+        """Whether something that lies before these ends was not handed over yet."""
 
 
 def first_offsets(batch: Sequence[Record], prefix: str) -> dict[Place, int]:

@@ -13,16 +13,15 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from expunge import preflight
-from expunge.adapters.redis.covered import IndexCovered
 from expunge.adapters.redis.rebuilding import Rebuilding
 from expunge.adapters.redis.server import buckets_for
 from expunge.adapters.redis.survey import Survey
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
+from expunge.cli import shares
 from expunge.cli.common import Json, console, installation, print_json, quiet_console
-from expunge.cli.shares import spread
 from expunge.errors import ConfigurationError, Unavailable
-from expunge.rebuild.rebuild import Into, Rebuild, refuse_another_secret
+from expunge.rebuild.rebuild import refuse_another_secret
 
 STEPS = {
     "plans": "plans",
@@ -116,12 +115,9 @@ class _Steps:
                 return
             self.counted = dict.fromkeys(STEPS, 0)  # what was read before a wait is not read again
             quiet_console.print("a rebuild was begun here before: going on with it")
-        into = Into(expunge.index, expunge.cases, expunge.policies, IndexCovered(expunge.server))
-        more = (into, expunge.door, expunge.topics, expunge.sender, tell)
-        others = (
-            partial(spread, expunge, self._rebuilding.epoch, self._processes, tell) if self._processes > 1 else None
-        )
-        Rebuild(expunge.since, expunge.topics, *more, others, forgets=self._forgets).run()
+        number, epoch = self._processes, self._rebuilding.epoch
+        others = partial(shares.spread, expunge, epoch, number, tell) if number > 1 else None
+        shares.of(expunge, expunge.since, tell, spread=others, forgets=self._forgets).run()
         if self._summed:
             systems = {system.name for system in expunge.settings.systems}
             self.checksum = Survey(expunge.server, expunge.index, systems).check(examples=0).checksum

@@ -5,8 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
-from collections.abc import Callable, Collection
-from datetime import datetime
+from collections.abc import Collection
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from expunge.adapters.redis.rebuilding import Rebuilding
 from expunge.bootstrap import Installation
 from expunge.cli.common import installation
 from expunge.errors import ConfigurationError, ExpungeError, Unavailable
+from expunge.rebuild.ports import Since
 from expunge.rebuild.rebuild import Into, Rebuild, Tell
 
 LOOK_SECONDS = 0.5
@@ -74,6 +74,12 @@ def _heard(others: Collection[Any], told: Any, tell: Tell) -> Gave | None:
             tell("assets", said)
 
 
+def of(expunge: Installation, since: Since, tell: Tell, **more: Any) -> Rebuild:
+    """A rebuild of this installation's Redis; see `Rebuild` for what more there is."""
+    into = Into(expunge.index, expunge.cases, expunge.policies, IndexCovered(expunge.server))
+    return Rebuild(since, expunge.topics, into, expunge.door, expunge.topics, expunge.sender, tell, **more)
+
+
 def _write(partitions: Collection[int], epoch: str, told: Any, parent: int) -> None:
     """One process: it ends with whoever began it."""
 
@@ -86,11 +92,8 @@ def _write(partitions: Collection[int], epoch: str, told: Any, parent: int) -> N
     try:
         expunge = installation()
         expunge.server.compares = True
-        since: Callable[[str, datetime], Any] = partial(expunge.since, partitions=partitions)
         Rebuilding(expunge.server).join(epoch)
-        into = Into(expunge.index, expunge.cases, expunge.policies, IndexCovered(expunge.server))
-        more = (into, expunge.door, expunge.topics, expunge.sender, tell)
-        Rebuild(since, expunge.topics, *more).statements()
+        of(expunge, partial(expunge.since, partitions=partitions), tell).statements()
         expunge.close()
     except Unavailable as error:
         told.put(Gave(AWAY, str(error), error.server))

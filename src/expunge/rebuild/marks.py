@@ -21,6 +21,11 @@ TASK = "0" * 32
 PER_VISIT = 5_000
 
 
+def in_trips(arrival: Arrival, keys: Sequence[bytes]) -> list[Trip]:
+    """Nodes to visit as roots of a task's own, in parts."""
+    return [Trip(arrival, True, keys[at : at + PER_VISIT]) for at in range(0, len(keys), PER_VISIT)]  # noqa: FBT003 - a tuple
+
+
 class Marks:
     """Writes marks. Whatever is said twice, in the same order, ends alike."""
 
@@ -57,7 +62,7 @@ class Marks:
         self, case_id: str, scope: Scope, keys: Sequence[bytes], arrival: Arrival, returned: int = 0
     ) -> list[bytes]:
         """Mark nodes; those that were marked before."""
-        trips = [Trip(arrival, True, keys[at : at + PER_VISIT]) for at in range(0, len(keys), PER_VISIT)]  # noqa: FBT003 - a tuple
+        trips = in_trips(arrival, keys)
         rule = Rule(bounded=scope.bounded, returned=returned)
         visits = self._index.visit(case_id, TASK, trips, rule) if trips else ()
         return [each.key for part in visits for each in part if each.known]

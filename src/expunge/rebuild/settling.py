@@ -19,13 +19,13 @@ from expunge.domain.events import EARLIEST, Outgoing
 from expunge.domain.identity import Keys
 from expunge.domain.lineage.marks import Mark, MarkState, Met, Thing, is_late
 from expunge.domain.lineage.row import Row
-from expunge.domain.lineage.walk import Trip, Visit, Walk
+from expunge.domain.lineage.walk import Visit, Walk
 from expunge.domain.planning.chunks import Chunk
 from expunge.domain.planning.policy.dispose import Judge
 from expunge.domain.scope import SHARDS, Arrival, Group, GroupKind, Scope, data_source_node
 from expunge.domain.vocabulary import OVER
 from expunge.ports import Index, PartitionReader, Rule
-from expunge.rebuild.marks import PER_VISIT, TASK
+from expunge.rebuild.marks import PER_VISIT, TASK, in_trips
 from expunge.rebuild.ports import States
 from expunge.roles.common import late_messages, on_cases
 from expunge.roles.exclusions import left_out
@@ -104,6 +104,9 @@ class _Settled:
         self._all, self._reader, self._case, self._root, self._coming = all_, reader, case, root, coming
         self._met: dict[bytes, list[tuple[Arrival, bytes]]] = defaultdict(list)
         """Nodes that a marked one leads to -> how, and from which; none: from a root."""
+        generations = [each.number for each in case.generations]
+        self._planned = {each for number in generations for each in reader.digests(case.case_id, number)}
+        """Its chunks."""
 
     @property
     def _scope(self) -> Scope:
@@ -132,8 +135,7 @@ class _Settled:
     def _known(self) -> set[bytes]:
         """The nodes that it has planned, or will hear of."""
         key, case, body = self._all.key, self._case, self._reader.body
-        digests = {each for one in case.generations for each in self._reader.digests(case.case_id, one.number)}
-        known = {key(a) for digest in digests | self._coming.chunks for a in body(case.case_id, digest).assets}
+        known = {key(a) for digest in self._planned | self._coming.chunks for a in body(case.case_id, digest).assets}
         known |= {bytes.fromhex(each) for one in case.generations for each in one.pending}
         return known | self._coming.nodes | {key(asset) for asset in self._scope.assets}
 
@@ -157,11 +159,10 @@ class _Settled:
     def _answered_clean(self) -> Iterator[tuple[Chunk, str]]:
         """Chunks with what was answered, where some target was made clean."""
         case_id = self._case.case_id
-        for one in self._case.generations:
-            for digest in self._reader.digests(case_id, one.number):
-                chunk = self._reader.chunk(case_id, digest)
-                if chunk is not None and not CLEAN.isdisjoint(chunk.answers):
-                    yield self._reader.body(case_id, digest), chunk.answers
+        for digest in sorted(self._planned):
+            chunk = self._reader.chunk(case_id, digest)
+            if chunk is not None and not CLEAN.isdisjoint(chunk.answers):
+                yield self._reader.body(case_id, digest), chunk.answers
 
     def _leaves_out(self, node: bytes, row: Row | None, excluded: set[bytes]) -> bool:
         found = left_out(self._all.index, self._all.keys, self._case.case_id, self._scope, node, row)
@@ -231,11 +232,7 @@ class _Settled:
         for key, way in sorted(ways.items()):
             if key not in hubs:
                 alike[way].append(key)
-        trips = [
-            Trip(way, True, keys[at : at + PER_VISIT])  # noqa: FBT003 - a tuple
-            for way, keys in sorted(alike.items())
-            for at in range(0, len(keys), PER_VISIT)
-        ]
+        trips = [trip for way, keys in sorted(alike.items()) for trip in in_trips(way, keys)]
         rule = Rule(bounded=self._scope.bounded, until=self._scope.until)
         for _ in self._all.index.visit(self._case.case_id, TASK, trips, rule) if trips else ():
             pass

@@ -58,16 +58,17 @@ PIECE = 150_000
 """Characters in a piece: in JSON within JSON each may take six bytes."""
 
 
-def in_pieces(kept: Kept) -> list[Kept]:
-    """The same, as many messages as its size asks for."""
+def on_plans(kept: Kept, partition: int) -> list[Outgoing]:
+    """As many messages as its size asks for, on the partition of `plans` that belongs to its partition of `cases`."""
     texts = [kept.text[start : start + PIECE] for start in range(0, len(kept.text), PIECE)]
+    cut = {"pieces": len(texts)}
     return [
-        kept.model_copy(update={"text": text, "piece": piece, "pieces": len(texts)}) for piece, text in enumerate(texts)
+        _on_plans(kept.model_copy(update=cut | {"text": text, "piece": piece}), partition)
+        for piece, text in enumerate(texts)
     ]
 
 
-def on_plans(kept: Kept, partition: int) -> Outgoing:
-    """A piece as a message, on the partition of `plans` that belongs to its partition of `cases`."""
+def _on_plans(kept: Kept, partition: int) -> Outgoing:
     data = kept.model_dump(mode="json", exclude_defaults=True)
     event = Event(KEPT, SOURCE, name(KEPT, partition, kept.part), EARLIEST, data)  # the broker's time is what counts
     return Outgoing("plans", kept.part, event, partition)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -26,12 +26,11 @@ from expunge.adapters.confluent.client import (
     name_of,
     translated,
 )
-from expunge.adapters.records import Last, Portion, first_offsets, moment, reached, remembered
+from expunge.adapters.records import Last, Portion, ReaderToTheEnd, first_offsets, moment, reached, remembered
 from expunge.domain.continuity import Place, Reached
 from expunge.domain.events import Position, Record, millis
 from expunge.errors import ConfigurationError, Unavailable
 
-SHORT_SECONDS = 0.2
 RESET = KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001
 END = KafkaError._PARTITION_EOF  # noqa: SLF001 - so are the names of local errors spelled
 BROKEN = frozenset(
@@ -371,7 +370,7 @@ def _reading(bootstrap_servers: str, options: dict[str, Any]) -> Any:
 READ_AT_ONCE = 4_999
 
 
-class ConfluentReader:
+class ConfluentReader(ReaderToTheEnd):
     """Reads topics from a moment on, in no group, committing nothing: for people who look."""
 
     def __init__(
@@ -431,21 +430,11 @@ class ConfluentReader:
             found += [] if error is not None else [as_record(each, self._prefix)]
         return found
 
-    def to_the_end(self) -> Iterator[Record]:
-        """Everything that lies on the topics by now; what comes meanwhile may come along."""
-        ends = self._ends()
-        while self._is_before(ends):
-            yield from self.poll(SHORT_SECONDS)
-
-    def behind(self) -> bool:
-        """Whether more lies on the topics than was handed over."""
-        return self._is_before(self._ends())
-
     def _ends(self) -> dict[Place, int]:
         with translated("say how far it is"):
             return {place: self._end(TopicPartition(*place)) for place in self._positions}
 
-    def _is_before(self, ends: dict[Place, int]) -> bool:
+    def _is_before(self, ends: Mapping[Any, int]) -> bool:
         return any(self._positions[place] < end for place, end in ends.items())
 
     def close(self) -> None:

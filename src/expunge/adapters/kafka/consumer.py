@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,14 +17,13 @@ from kafka.structs import OffsetAndMetadata
 
 from expunge.adapters.kafka.client import common, connected, translated
 from expunge.adapters.kafka.records import Broken, install
-from expunge.adapters.records import Last, Portion, first_offsets, moment, reached, remembered
+from expunge.adapters.records import Last, Portion, ReaderToTheEnd, first_offsets, moment, reached, remembered
 from expunge.domain.continuity import Place, Reached
 from expunge.domain.events import Position, Record, millis
 
 CALL_MS = 5_000
 CLOSE_MS = 1_000
 QUIET_WAIT = 0.1
-SHORT_SECONDS = 0.2
 
 log = structlog.get_logger()
 
@@ -366,7 +365,7 @@ def as_record(record: Any, prefix: str) -> Record:
 READ_AT_ONCE = 5_000
 
 
-class KafkaReader:
+class KafkaReader(ReaderToTheEnd):
     """Reads topics from a moment on, in no group, committing nothing: for people who look."""
 
     def __init__(
@@ -410,21 +409,11 @@ class KafkaReader:
             polled = self._consumer.poll(timeout_ms=int(seconds * 1000), max_records=READ_AT_ONCE)
         return [as_record(record, self._prefix) for records in polled.values() for record in records]
 
-    def to_the_end(self) -> Iterator[Record]:
-        """Everything that lies on the topics by now; what comes meanwhile may come along."""
-        ends = self._ends()
-        while self._is_before(ends):
-            yield from self.poll(SHORT_SECONDS)
-
-    def behind(self) -> bool:
-        """Whether more lies on the topics than was handed over."""
-        return self._is_before(self._ends())
-
     def _ends(self) -> dict[TopicPartition, int]:
         with translated("say how far it is"):
             return dict(self._consumer.end_offsets(list(self._consumer.assignment())))
 
-    def _is_before(self, ends: dict[TopicPartition, int]) -> bool:
+    def _is_before(self, ends: Mapping[Any, int]) -> bool:
         with translated("say how far it is"):
             return any(self._consumer.position(each, timeout_ms=CALL_MS) < end for each, end in ends.items())
 

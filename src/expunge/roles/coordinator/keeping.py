@@ -12,7 +12,7 @@ from expunge.domain.values import Value
 from expunge.errors import NotUnderstood
 from expunge.ports import CaseStore, Wanted
 from expunge.roles.coordinator.view import View
-from expunge.wire.kept import Kept, KeptKind, in_pieces, on_plans
+from expunge.wire.kept import Kept, KeptKind, on_plans
 
 LEFT, LEFT_FOR = 20, timedelta(hours=1)
 """So many states of one aggregate are left, and of the last hour one a minute: the last one that was committed must be
@@ -54,7 +54,7 @@ class Keeping:
             except NotUnderstood:  # whoever wrote it has kept it
                 continue
             self._saying[number] = position
-            yield from (on_plans(each, number) for each in in_pieces(kept))
+            yield from on_plans(kept, number)
 
     def said(self) -> None:
         """What was said of partitions that were taken up is durable."""
@@ -74,15 +74,15 @@ class Keeping:
                 yield from self._often(view, _kept(KeptKind.RATE, key, at, rate), now)
         for key, suppression in changes.suppressions.items():
             kept = _kept(KeptKind.SUPPRESSION, key, at, suppression)
-            yield from (on_plans(each, view.partition) for each in in_pieces(kept))
+            yield from on_plans(kept, view.partition)
         for kept in _waiting(changes.set_aside):
-            yield from (on_plans(each, view.partition) for each in in_pieces(kept))
+            yield from on_plans(kept, view.partition)
 
     def _often(self, view: View, kept: Kept, now: datetime) -> Iterator[Outgoing]:
-        pieces = in_pieces(kept)
-        yield from (on_plans(each, view.partition) for each in pieces)
+        messages = on_plans(kept, view.partition)
+        yield from messages
         said = self._said[view.partition, kept.kind, kept.key]
-        for parts in said.taken_back(tuple(each.part for each in pieces), now):
+        for parts in said.taken_back(tuple(each.key for each in messages), now):
             yield from (Outgoing("plans", part, None, view.partition) for part in parts)
 
 
