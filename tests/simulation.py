@@ -29,7 +29,9 @@ from expunge.adapters.policy_file import load_policy
 from expunge.domain.admission.door import Door
 from expunge.domain.aggregates.case.chunks import ChunkState
 from expunge.domain.aggregates.case.fact import CaseFact, apply
+from expunge.domain.aggregates.case.forgetting import Forgotten
 from expunge.domain.aggregates.case.opening import Opened
+from expunge.domain.aggregates.case.resolution import TaskAnswered
 from expunge.domain.aggregates.case.state import Case
 from expunge.domain.aggregates.decision import Context
 from expunge.domain.aggregates.retraining.facts import RetrainFact, first_state
@@ -43,7 +45,7 @@ from expunge.domain.identity import Keys
 from expunge.domain.partition import partition_of
 from expunge.domain.planning.policy.models import Models
 from expunge.domain.registry import Namespace, Operator, Publisher, Registry, System
-from expunge.domain.topics import INLETS_OF_ASSETS
+from expunge.domain.topics import INLETS_OF_ASSETS, READ_AGAIN
 from expunge.domain.vocabulary import Action, Regime
 from expunge.errors import Fenced, Unavailable
 from expunge.ports import Offsets, Refused, Result, Role, Topics
@@ -59,6 +61,7 @@ from expunge.roles.resolver.resolver import Resolver
 from expunge.roles.resolver.traversal import Bounds
 from expunge.runtime.continuity import Continuity
 from expunge.runtime.loop import Loop, Sink
+from expunge.sweep.sweep import Sweep, Swept
 from expunge.wire import ledger
 from expunge.wire.cases.said import Place as Lies
 from expunge.wire.cases.said import home_of
@@ -100,7 +103,7 @@ def context(at: datetime = START, registry: Registry = REGISTRY) -> Context:
 
 SHIPPED = load_policy(None).model_copy(update={"models": Models()})
 """But for the time that models wait for others."""
-WITHDRAWN = "expunge.purge.withdrawn.v1"
+WITHDRAWN, FORGOTTEN = "expunge.purge.withdrawn.v1", "expunge.purge.forgotten.v1"
 
 
 class Crash(BaseException):
@@ -361,6 +364,8 @@ class World:
         self.done_too_late: list[str] = []
         """Commands that a system carried out after its case had been confirmed to be cancelled."""
         self.withdrawn: set[str] = set()
+        self.dismissed: set[str] = set()
+        """Commands that systems were told to forget."""
         self.told: set[tuple[str, int]] = set()
         """Commands that some system has heard, by id and attempt."""
         self.learns_from: Callable[[str], list[str]] = lambda _: []
@@ -454,6 +459,38 @@ class World:
         self.saved = None
         return died
 
+    def age(self) -> None:
+        """So much time passes that nothing that was said can be read again; cases are forgotten whose time has come."""
+        self.tick_clocks(READ_AGAIN.total_seconds())
+        for (topic, number), log in self.broker.logs.items():
+            if topic not in {"ledger", "plans", "assets", "holds", "suppressions"}:
+                self.firsts[topic, number] = len(log)
+        self.tick()
+
+    def sweep(self, crash_after: int | None = None) -> Swept:
+        """What forgotten cases have left is taken away, a day after they were; it may die after so many breaths."""
+        self.tick_clocks(86_400)
+        if self.saved is not None:  # what stands is set back by a day at most
+            self.save()
+        seat, keys, now = Seat("coordinator", self), self.keys, self.broker.now
+        index: Any = Dying(self.index, self)
+        sweep = Sweep(self._since, seat, self.store, index, self.broker, self, keys, now, lambda *_: None)
+        self.breaths = crash_after
+        try:
+            return sweep.run()
+        except Crash:
+            return Swept()
+        finally:
+            self.breaths = None
+            self.compact()
+
+    def compact(self) -> None:
+        """Of messages with one key the last is left."""
+        for (topic, _), log in self.broker.logs.items():
+            if topic in {"plans", "assets", "suppressions", "holds"}:
+                last = {record.key: at for at, record in enumerate(log)}
+                log[:] = [r if last[r.key] == at else replace(r, value=None) for at, r in enumerate(log)]
+
     def expire(self, topic: str, operator: str) -> None:
         """What nobody has read of a topic is gone; somebody says so, and its role goes on behind it."""
         (role,) = (name for name, served in self.roles.items() if topic in served.topics)
@@ -494,7 +531,8 @@ class World:
     def _since(self, topic: str, since: datetime) -> Iterator[Record]:
         for place, log in sorted(self.broker.logs.items()):
             if place[0] == topic:
-                yield from (record for record in log if record.appended_at >= since)
+                first = self.firsts.get(place, 0)
+                yield from (record for record in log[first:] if record.appended_at >= since)
 
     # Driving
 
@@ -642,7 +680,8 @@ class World:
     def replay(self, role: str, topic: str, partition: int, back: int) -> None:
         """A role reads some records again, as after a lost commit or a rebalance."""
         key = (role, topic, partition)
-        self.committed[key] = max(0, self.committed.get(key, 0) - back)
+        first = self.firsts.get((topic, partition), 0)
+        self.committed[key] = max(first, self.committed.get(key, 0) - back)
 
     def tick(self, seconds: float = 1) -> None:
         """Time passes, and timers fire."""
@@ -769,7 +808,7 @@ class World:
         chunks: dict[str, ChunkState] = {}
         for fact in others:
             case, touched = apply(case, chunks, fact)
-            chunks |= touched
+            chunks = {} if isinstance(fact, Forgotten) else chunks | touched
         return case.model_copy(update={"now": kept.now}), chunks
 
     def check_ledger(self, case_id: str) -> None:
@@ -870,6 +909,11 @@ class World:
     def _hear(self, system: str, event: dict[str, Any]) -> None:
         """Carry a command out, or let go of one: for good, however late it comes (rule "withdrawn first")."""
         data = event["data"]
+        if event["type"] == FORGOTTEN:
+            self.dismissed |= set(data["command_ids"])
+            return
+        if data["command_id"] in self.dismissed:
+            return
         if event["type"] == WITHDRAWN:
             self.withdrawn.add(data["command_id"])
         if data["command_id"] not in self.withdrawn:
@@ -936,11 +980,8 @@ class World:
 
     def returned(self, case_id: str) -> int:
         """Obligations of a case for assets that came back after they had been purged."""
-        partition = partition_of(case_id, PARTITIONS)
-        reader = self.store.reader(partition)
-        case = self.store.reader(partition).cases([case_id])[case_id]
-        names = [digest for each in case.generations for digest in reader.digests(case_id, each.number)]
-        return sum(chunk.summary.size for name in names if (chunk := reader.chunk(case_id, name)).summary.returned)
+        answers = [fact for fact in self.facts(case_id) if isinstance(fact, TaskAnswered)]
+        return sum(each.size for fact in answers for each in fact.chunks if each.returned)
 
     def status(self, case_id: str) -> str:
         found = self.store.reader(partition_of(case_id, PARTITIONS)).cases([case_id])

@@ -36,6 +36,7 @@ from expunge.domain.topics import all_topics  # noqa: E402
 from expunge.domain.vocabulary import Regime  # noqa: E402
 from expunge.wire import controls  # noqa: E402 - the tree is not installed as a package
 from expunge.wire.confirmations import CaseConfirmed  # noqa: E402
+from expunge.wire.forgotten import FORGOTTEN, ChunksForgotten  # noqa: E402
 from expunge.wire.kept import KEPT, Kept  # noqa: E402
 from expunge.wire.ledger import LedgerEntry  # noqa: E402
 from expunge.wire.outlets import OUTLETS  # noqa: E402
@@ -52,6 +53,7 @@ INTERNAL: dict[str, type[BaseModel]] = {
     "expunge.walk.task.v1": Task,
     "expunge.plan.root.v1": Root,
     "expunge.plan.chunk.v1": Chunk,
+    FORGOTTEN: ChunksForgotten,
     "expunge.plan.policy.v1": KeptPolicy,
     "expunge.plan.claims.v1": Receipted,
     KEPT: Kept,

@@ -77,6 +77,7 @@ def story() -> World:
     _bad_day(world)
     world.register("never-read")
     world.expire("registrations", "olga")
+    _let_go(world)
     return world
 
 
@@ -324,6 +325,23 @@ def _guarded(world: World) -> None:
     world.say("plan.approved", cases[0], plan_digest=plans[cases[0]])
     world.say("plan.rejected", cases[1], plan_digest=plans[cases[1]], reason="another person")
     world.settle()
+
+
+def _let_go(world: World) -> None:
+    """A case with many assets that is forgotten when it has ended, early by an operator's word, and swept away."""
+    for number in range(700):
+        world.register(f"frame-{number}", subjects=["finn"])
+    world.settle(ticks=4)
+    case_id = world.erase("finn", request="let-go", received_at=stamp(world.broker.now))
+    world.settle(ticks=4)
+    while world.status(case_id) != "completed":
+        world.approve_all()
+        world.settle(ticks=4)
+        world.tick(3600)
+    world.say("case.forgotten", case_id, reason="the person asked for that, too")
+    world.settle(ticks=4)
+    world.age()
+    world.settle(ticks=4)
 
 
 def _finds_a_copy(command: dict[str, Any]) -> list[dict[str, Any]]:

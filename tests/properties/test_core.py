@@ -26,9 +26,11 @@ from expunge.adapters.redis.cases import RedisCaseStore
 from expunge.adapters.redis.index import RedisIndex
 from expunge.adapters.redis.server import Server
 from expunge.domain.aggregates.standing.state import hold_word
+from expunge.domain.partition import partition_of
 from expunge.domain.planning.policy.limits import Of, Per, RateRule, Threshold
 from expunge.domain.planning.policy.models import Models
 from expunge.domain.planning.policy.rules import Grace
+from expunge.domain.planning.policy.terms import Term
 from tests.servers import Servers
 from tests.simulation import PARTITIONS, World, honest, identity, receipt
 
@@ -162,6 +164,8 @@ moves = st.one_of(
     st.tuples(st.just("forget")),
     st.tuples(st.just("forget beside"), st.sampled_from(ROLES), st.integers(0, 25)),
     st.tuples(st.just("rebuild"), st.lists(st.integers(0, 60), max_size=2)),
+    st.tuples(st.just("let go"), st.integers(0, 2)),
+    st.tuples(st.just("sweep"), st.none() | st.integers(0, 40)),
 )
 
 
@@ -192,6 +196,8 @@ class Script:
     cases: dict[int, str] = field(default_factory=dict)
     systems: dict[int, set[str]] = field(default_factory=dict)
     holds: int = 0
+    sweeps: int = 0
+    """Each of them takes a day."""
     poison: set[tuple[str, str, int, int]] = field(default_factory=set)
     """Messages that end the process of the role that handles them."""
     ahead: int = 0
@@ -280,6 +286,22 @@ class Script:
         if number in self.cases:
             self.world.cancels = True
             self.world.say("request.cancelled", self.cases[number], reason="why not")
+
+    def let_go(self, number: int) -> None:
+        """Have a case forgotten, whether it has ended or not."""
+        if number in self.cases:
+            self.world.say("case.forgotten", self.cases[number], reason="why not")
+
+    def sweep(self, crash_after: int | None = None) -> None:
+        """What is left of forgotten cases is taken away; it may die on the way."""
+        self.sweeps += 1
+        if self.sweeps <= MOST_SWEEPS:
+            self.world.sweep(crash_after)
+
+    @property
+    def has_forgotten(self) -> bool:
+        """Whether some case was forgotten: what stays is asked for anew when it is stated again."""
+        return any(event["type"] == "expunge.ledger.forgotten.v1" for event in self.world.broker.events("ledger"))
 
     def ended(self, number: int) -> bool:
         """Whether a request was taken back: said once, and nothing was done for it after that."""
@@ -370,6 +392,10 @@ def play(script: Script, history: list[tuple[object, ...]], spoilt: Sequence[str
                 world.save()
             case ("rebuild", list(deaths)):
                 world.rebuild(deaths)
+            case ("let go", int(number)):
+                script.let_go(number)
+            case ("sweep", crash):
+                script.sweep(crash if isinstance(crash, int) else None)
             case ("forget",):
                 world.forget()
             case ("forget beside", str(role), int(after)):
@@ -431,7 +457,11 @@ history_of = {
     "spoilt": st.lists(st.sampled_from(sorted(POISONED)), max_size=2),
     "restored": st.integers(0, 6),
     "aftermath": st.lists(moves, max_size=15),
+    "left": st.sampled_from(["whole", "whole", "forgotten", "swept", "rebuilt"]),
 }
+MOST_SWEEPS = 5
+A_YEAR = {"respond": Term(months=12), "extend": None}
+"""To answer a request: so that what comes back after all was forgotten is not late for that, too."""
 HISTORIES = int(os.environ.get("EXPUNGE_TEST_HISTORIES", "500"))
 common = settings(
     deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], print_blob=True
@@ -474,12 +504,17 @@ def try_out(
     spoilt: list[str],
     restored: int,
     aftermath: list[tuple[object, ...]],
+    left: str,
 ) -> None:
-    """Play a history and hold its end to the plain model; then restore an asset, and hold it to the model again."""
+    """Play a history and hold its end to the plain model; then restore an asset, and hold it to the model again.
+
+    Before that the cases are forgotten, by what is `left` of them.
+    """
     lies = list(lies)
     threshold = (Threshold(id="guard", more_than=guard),)
     rates = tuple(RateRule(id=f"rate-{of}", of=of, per=Per.DAY, more_than=rate) for of in Of)
     changes = {"guard": threshold, "rates": rates, "models": Models(collect_hours=collect, needs_hours=1)}
+    changes["clocks"] = tuple(each.model_copy(update=A_YEAR) for each in world.policies.current.clocks)
     changes["grace"] = (Grace(id="grace", hours=grace),) if grace else ()
     world.policies.change(world.policies.current.model_copy(update=changes))
     world.tick_clocks(8 * 86_400)  # past the tail of every erasure, so that something can be collected after it
@@ -492,6 +527,8 @@ def try_out(
     for number, asked in enumerate(script.requests):
         if not script.ended(number):
             judge(script, asked, script.cases[number])
+    if left != "whole":
+        forget_all(script, left)
     before = {case_id: len(commands) for case_id, commands in world.commanded.items()}
     if restored < len(assets):
         world.tick(60)
@@ -506,8 +543,8 @@ def try_out(
             came_back = any(asset == f"asset-{restored}" for _, asset, _ in again)
             if purged(script, asked, restored, script.cases[number]):
                 assert came_back
-            elif not any(move[0] == "again" for move in aftermath):  # what another system has now is new work, too
-                assert not came_back
+            elif not script.has_forgotten and not any(move[0] == "again" for move in aftermath):
+                assert not came_back  # but what another system has now is new work, too
     for case_id in script.cases.values():  # nobody extended anything
         events = world.broker.events("confirmations.app")
         assert len({each["data"]["due_at"] for each in events if each["data"]["case_id"] == case_id}) == 1
@@ -517,10 +554,29 @@ def try_out(
     assert not world.done_too_late
     assert {letter["reason"] for letter in world.dead_letters()} <= (
         ({"case_has_ended", "control_without_case"} if world.cancels else set())
+        | ({"case_has_not_ended", "case_is_forgotten", "case_is_held", "control_without_case"})
         | ({"poison", "case_is_not_frozen"} if world.deaths else set())
     )
     assert not any(each.telling or each.unsettled for each in world.standing())
     assert not any(name == "ledger_alarms" for name, _ in world.metrics.counts)
+
+
+def forget_all(script: Script, left: str) -> None:
+    """Have every case forgotten, and what is left of it swept away, and the store rebuilt from what is left then."""
+    world = script.world
+    for number in script.cases:
+        script.let_go(number)
+    world.settle()
+    world.age()
+    world.settle()
+    for case_id in script.cases.values():
+        state = world.store.reader(partition_of(case_id, PARTITIONS)).cases([case_id])[case_id]
+        assert state.is_forgotten
+    if left != "forgotten":
+        world.sweep()
+    if left == "rebuilt":
+        world.rebuild()
+    world.settle()
 
 
 def share_a_name(assets: list[Asset]) -> bool:
@@ -582,7 +638,9 @@ def judge(script: Script, asked: Asked, case_id: str) -> None:
     assert ended == 1 + len(world.confirmations("reopened", case_id=case_id))
     counted = sum(sum(kinds.values()) for kinds in final[-1]["counts"].values())
     rebuilds = sum(1 for _, _, action in set(world.commanded[case_id]) if action in ANEW)
-    if not rebuilds:  # a container is counted once for each list of what it must leave out
+    # A container is counted once for each list of what it must leave out; of what is forgotten nobody knows any more
+    # that it was counted.
+    if not rebuilds and not script.has_forgotten:
         # what came back is counted once more; where it came back to another system, too, that is its first time there
         assert counted <= len(everything) + world.returned(case_id)
     assert counted >= len(everything)

@@ -47,7 +47,7 @@ def test_a_case_that_was_cancelled_while_replacements_were_looked_at_leaves_no_t
     world.say("request.cancelled", case_id, reason="x")
     world.settle(ticks=1)
     assert world.status(case_id) == "cancelled"
-    assert not timers_of(world, case_id)
+    assert {key.timer for key in timers_of(world, case_id)} == {"forget"}
 
 
 def test_a_timer_of_nothing_is_removed_when_it_fires() -> None:

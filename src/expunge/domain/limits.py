@@ -103,6 +103,10 @@ COMMANDS_PER_MESSAGE = 200
 """Commands that one decision sends; longer work goes on in a message to oneself (rule "frontiers")."""
 CHUNKS_PER_MESSAGE = 200
 """Chunks that one decision holds a word against."""
+CHUNKS_PER_PAGE = 200
+"""Chunks that one decision replaces by the keys of their targets."""
+KEYS_PER_PAGE = 20_000
+"""Targets of those chunks, unless one of them alone has more."""
 
 # A case
 

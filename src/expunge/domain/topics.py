@@ -6,6 +6,7 @@ See design: "Topics"; rule "sizes". A further topic, or a further inlet for whic
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 
 from expunge.domain.registry import Publisher, Registry, System
@@ -194,6 +195,16 @@ _ANY = Registry(
 )
 _BY_NAME = {topic.name.removesuffix("any"): topic for topic in all_topics(_ANY, 1, 1, 1)}
 """By name; of one for each system or publisher by what its name begins with, up to the point."""
+
+
+SEGMENT_MS = 7 * DAY_MS
+"""A segment is deleted as a whole: what lies at its front stays by so much longer (`segment.ms`, as Kafka has it)."""
+READ_AGAIN = timedelta(
+    milliseconds=SEGMENT_MS
+    + DAY_MS
+    + max(each.retention_ms for each in all_topics(_ANY, 1, 1, 1) if each.role and each.cleanup == "delete")
+)
+"""For so long what lies on a topic may be read again by a role whose group is set back; the ledger decides nothing."""
 
 
 def read_by(role: str, registry: Registry = _ANY) -> tuple[str, ...]:

@@ -216,6 +216,15 @@ class Index(Protocol):
     def rows(self, keys: Sequence[bytes]) -> list[Row | None]:
         """Rows, without marking anything."""
 
+    def forget(self, nodes: Sequence[bytes]) -> list[bool]:
+        """Take away the rows of assets that every case which has been there had purged, and nobody has stated since.
+
+        Each in one step with that look. Whether it has no row now.
+        """
+
+    def forget_names(self, names: Mapping[bytes, Row]) -> list[bool]:
+        """Take away rows that are bare names of forgotten assets, if they are still what was read; whether so."""
+
     def watch(self, case_id: str, keys: Sequence[bytes]) -> list[Row | None]:
         """Rows that a case looks at for holds; in the same step each notes that, so that whoever changes it says so."""
 
@@ -268,6 +277,11 @@ class Changes:
     """Those of them that were there before, as they were read."""
     roots: dict[str, Root] = field(default_factory=dict)
     chunks: Changed = field(default_factory=dict)
+    forgotten: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Case -> chunks whose bodies go, and with them the states of all its chunks, and who holds their obligations.
+
+    They go before what is written in the same batch.
+    """
     timers: dict[TimerKey, datetime | None] = field(default_factory=dict)
     suppressions: dict[str, Suppression] = field(default_factory=dict)
     rates: dict[str, Rate] = field(default_factory=dict)

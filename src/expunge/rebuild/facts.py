@@ -12,6 +12,7 @@ import orjson
 
 from expunge.domain.aggregates.case.chunks import ChunkState
 from expunge.domain.aggregates.case.fact import CaseFact, ChunkFact, apply
+from expunge.domain.aggregates.case.forgetting import Forgotten
 from expunge.domain.aggregates.case.opening import Opened
 from expunge.domain.aggregates.case.receipts import CLEAN, GONE, Answered
 from expunge.domain.aggregates.case.replacement import ReplacementJudged
@@ -21,11 +22,13 @@ from expunge.domain.aggregates.retraining.facts import RetrainFact
 from expunge.domain.continuity import Reached, Why
 from expunge.domain.digest import hidden
 from expunge.domain.events import Record, millis
+from expunge.domain.identity import Keys
 from expunge.domain.values import Value
 from expunge.errors import ConfigurationError
 from expunge.ports import Batch, Changes, PartitionReader, Wanted
 from expunge.rebuild.marks import Marks
 from expunge.rebuild.ports import States
+from expunge.rebuild.targets import TargetsOf
 from expunge.roles.coordinator.view import set_case_timers, set_chunk_timers, set_retrain_timer
 from expunge.wire import ledger
 from expunge.wire.cases.case import Root
@@ -75,8 +78,8 @@ def facts_in(records: Sequence[Record], ends: Mapping[int, Reached]) -> dict[int
 class Facts:
     """Applies facts to what stands. The first of each number counts; whatever is said twice changes nothing."""
 
-    def __init__(self, store: States, marks: Marks, ends: Mapping[int, Reached]) -> None:
-        self._store, self._marks, self._ends = store, marks, ends
+    def __init__(self, store: States, marks: Marks, keys: Keys, ends: Mapping[int, Reached]) -> None:
+        self._store, self._marks, self._keys, self._ends = store, marks, keys, ends
         self.in_part: dict[str, set[str]] = defaultdict(set)
         """Case -> tasks that have answered in part, perhaps all since."""
 
@@ -94,7 +97,9 @@ class Facts:
                     _take_model(reader, key, found, changes)
                 else:
                     root = partial(self._root, partition, key)
-                    _Replay(reader, key, changes, self._marks, root, self.in_part).take(found)
+                    targets = TargetsOf(self._store, reader, self._keys, partition, key)
+                    asset = self._keys.asset
+                    _Replay(reader, key, changes, self._marks, root, targets, asset, self.in_part).take(found)
             at = reader.position
             if at is not None:
                 self._store.write([Batch(partition, at, at, changes)])
@@ -146,10 +151,13 @@ class _Replay:
         changes: Changes,
         marks: Marks,
         root: Callable[[], Root],
+        targets: TargetsOf,
+        key: Callable[[str], bytes],
         in_part: dict[str, set[str]],
     ) -> None:
         self._reader, self._case_id, self._changes, self._marks = reader, case_id, changes, marks
-        self._root, self._in_part = root, in_part
+        self._root, self._targets, self._key, self._in_part = root, targets, key, in_part
+        self._has_forgotten = False
         self._before = self._case = reader.cases([case_id]).get(case_id)
         self._chunks: dict[str, ChunkState] = {}
 
@@ -168,7 +176,9 @@ class _Replay:
         self._changes.chunks[self._case_id] = self._chunks
 
     def _stored(self, digest: str) -> ChunkState | None:
-        return self._reader.chunk(self._case_id, digest) if self._before is not None else None
+        if self._before is None or self._has_forgotten:
+            return None
+        return self._reader.chunk(self._case_id, digest)
 
     def _apply(self, fact: CaseFact, at: datetime) -> None:
         if isinstance(fact, Opened):
@@ -193,27 +203,42 @@ class _Replay:
 
     def _mark(self, fact: CaseFact, before: ChunkState | None, at: datetime) -> None:
         """What a fact means for the index: see `roles.coordinator.effects` and the plans of resolvers."""
-        case_id, body = self._case_id, self._reader.body
+        case_id = self._case_id
         match fact:
             case WalkAnnounced(found=found) if found:
                 self._marks.found(self._root(), [bytes.fromhex(key) for key in found])
             case TaskAnswered():
                 if not fact.last:
                     self._in_part[self._case_id].add(fact.task)
-                self._marks.chunks(self._root(), [body(case_id, each.digest) for each in fact.chunks])
+                for each in fact.chunks:
+                    targets = self._targets.of(each.digest)
+                    self._marks.nodes(self._root(), targets.nodes, targets.returned)
                 for key, returned in fact.containers:
                     self._marks.nodes(self._root(), [bytes.fromhex(key)], returned)
             case Answered() if before is not None:
                 self._answered(fact, before.answers, millis(at))
             case ReplacementJudged(verdict=ReplacementVerdict.CLEAN):
-                self._marks.clean(case_id, body(case_id, fact.chunk).assets, millis(at))
+                self._marks.clean(case_id, self._targets.of(fact.chunk).nodes, millis(at))
+            case Forgotten():
+                self._forget()
 
     def _answered(self, fact: Answered, before: str, at_ms: int) -> None:
-        chunk = self._reader.body(self._case_id, fact.chunk)
-        said = list(zip(chunk.assets, before, fact.answers, strict=True))
-        clean = [asset for asset, _, letter in said if letter in CLEAN]
-        gone = [asset for asset, was, letter in said if letter in GONE and letter != was and not chunk.holding]
+        targets = self._targets.of(fact.chunk)
+        said = list(zip(targets.nodes, before, fact.answers, strict=True))
+        clean = [node for node, _, letter in said if letter in CLEAN]
+        gone = [node for node, was, letter in said if letter in GONE and letter != was and not targets.holding]
         if clean:
             self._marks.clean(self._case_id, clean, at_ms)
         if gone:
             self._marks.gone(self._case_id, gone, fact.received_ms or at_ms)
+
+    def _forget(self) -> None:
+        """What had been written of its chunks goes; what they were about is known until the case is settled."""
+        if self._case is None:
+            return
+        stored = (self._reader.digests(self._case_id, each.number) for each in self._case.generations)
+        digests = {digest for found in stored for digest in found} | set(self._chunks)
+        earlier = self._changes.forgotten.get(self._case_id, ())
+        self._changes.forgotten[self._case_id] = tuple(sorted({*digests, *earlier}))
+        self._changes.roots[self._case_id] = self._root().without_names(self._key)
+        self._chunks, self._has_forgotten = {}, True

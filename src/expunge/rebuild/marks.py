@@ -6,7 +6,7 @@ when it came; how far each reaches is widened when the rows are there (`settling
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from expunge.domain.identity import Keys
 from expunge.domain.lineage.marks import MarkState
@@ -40,8 +40,7 @@ class Marks:
         nodes = [bytes.fromhex(each.pseudonym) for each in scope.subjects]
         nodes += [data_source_node(each) for each in scope.data_sources]
         self._index.mark_roots(root.case_id, TASK, nodes, scope.until)
-        assets = sorted(map(self._keys.asset, scope.assets))
-        self._visit(root.case_id, scope, assets, Arrival.ROOT)
+        self._visit(root.case_id, scope, root.withdrawn_nodes(self._keys.asset), Arrival.ROOT)
 
     def chunks(self, root: Root, chunks: Iterable[Chunk]) -> None:
         """What a case has planned is marked, and open: also what was clean, or came back after it was gone."""
@@ -67,10 +66,10 @@ class Marks:
         visits = self._index.visit(case_id, TASK, trips, rule) if trips else ()
         return [each.key for part in visits for each in part if each.known]
 
-    def gone(self, case_id: str, assets: Collection[str], since_ms: int) -> None:
+    def gone(self, case_id: str, nodes: Sequence[bytes], since_ms: int) -> None:
         """Their system said that they are deleted."""
-        self._index.set_gone([Gone(case_id, [self._keys.asset(asset) for asset in assets], since_ms)])
+        self._index.set_gone([Gone(case_id, nodes, since_ms)])
 
-    def clean(self, case_id: str, assets: Collection[str], since_ms: int) -> None:
+    def clean(self, case_id: str, nodes: Sequence[bytes], since_ms: int) -> None:
         """Their system said that the case's data is out of them."""
-        self._index.set_state(case_id, [self._keys.asset(asset) for asset in assets], MarkState.CLEAN, since_ms)
+        self._index.set_state(case_id, nodes, MarkState.CLEAN, since_ms)

@@ -24,6 +24,7 @@ from expunge.roles.common import POLICY_TYPE
 from expunge.roles.coordinator.effects import ROOT_TYPE
 from expunge.roles.resolver.resolver import CHUNK_TYPE
 from expunge.wire.cases.case import Root
+from expunge.wire.forgotten import FORGOTTEN, ChunksForgotten
 from expunge.wire.kept import KEPT, Kept, KeptKind
 from expunge.wire.suppressions import SuppressionSet
 
@@ -50,6 +51,7 @@ class Parts:
             ROOT_TYPE: self._root,
             CHUNK_TYPE: self._chunk,
             POLICY_TYPE: self._policy,
+            FORGOTTEN: self._forgotten,
             KEPT: self._kept,
         }
         self._later: dict[str, Suppression] = {}
@@ -82,9 +84,15 @@ class Parts:
             self._store.write([Batch(partition, at, at, changes)])
 
     def _root(self, partition: int, data: Any) -> None:
+        """Of a forgotten case what stays of its root lies beside the whole of it, as long as that is there."""
         root = Root.model_validate(data)
         self._rooted.add(partition)
-        self._changes[partition].roots[root.case_id] = root
+        roots = self._changes[partition].roots
+        if not root.forgotten or (root.case_id not in roots and not self._store.reader(partition).root(root.case_id)):
+            roots[root.case_id] = root
+
+    def _forgotten(self, partition: int, data: Any) -> None:
+        self._store.put_keyed(partition, ChunksForgotten.model_validate(data))
 
     def _chunk(self, partition: int, data: Any) -> None:
         self._chunks[partition].append(Chunk.model_validate(data))

@@ -9,6 +9,7 @@ from typing import Protocol
 from expunge.domain.events import Record
 from expunge.domain.planning.policy.rules import Policy
 from expunge.ports import CaseStore, ChunkStore
+from expunge.wire.forgotten import ChunksForgotten, KeyedChunk
 
 Since = Callable[[str, datetime], Iterator[Record]]
 """All that was appended to a topic from a moment on, up to its end as it is then."""
@@ -19,6 +20,15 @@ class States(CaseStore, ChunkStore, Protocol):
 
     def case_ids(self, partition: int) -> Iterator[str]:
         """Every case of a partition."""
+
+    def put_keyed(self, partition: int, kept: ChunksForgotten) -> None:
+        """Keep what stands for chunks that are forgotten, until the rebuild is done with their case."""
+
+    def keyed(self, partition: int, case_id: str) -> dict[str, KeyedChunk]:
+        """The same by the digest of the chunk."""
+
+    def drop_keyed(self, partition: int, case_id: str) -> None:
+        """The rebuild is done with the case."""
 
 
 class KeptPolicies(Protocol):

@@ -113,7 +113,7 @@ class Rebuild:
         bare = not any(each.next for each in self._reached("assets").values())
         marks = Marks(self._into.index, self._door.keys, bare=bare)
         goes_on = any(each.next for each in self._reached("ledger").values())
-        facts = Facts(self._into.store, marks, self._ends)
+        facts = Facts(self._into.store, marks, self._door.keys, self._ends)
         self._read("ledger", facts.take)
         coming = self._coming(marks)
         for case_id, tasks in facts.in_part.items():

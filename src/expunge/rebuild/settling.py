@@ -20,13 +20,14 @@ from expunge.domain.identity import Keys
 from expunge.domain.lineage.marks import Mark, MarkState, Met, Thing, is_late
 from expunge.domain.lineage.row import Row
 from expunge.domain.lineage.walk import Visit, Walk
-from expunge.domain.planning.chunks import Chunk
+from expunge.domain.planning.chunks import names_of
 from expunge.domain.planning.policy.dispose import Judge
 from expunge.domain.scope import SHARDS, Arrival, Group, GroupKind, Scope, data_source_node
 from expunge.domain.vocabulary import OVER
 from expunge.ports import Index, PartitionReader, Rule
 from expunge.rebuild.marks import PER_VISIT, TASK, in_trips
 from expunge.rebuild.ports import States
+from expunge.rebuild.targets import Targets, TargetsOf, of_keyed
 from expunge.roles.common import late_messages, on_cases
 from expunge.roles.exclusions import left_out
 from expunge.roles.resolver.purposes import Inheritance
@@ -67,10 +68,21 @@ class Settling:
             case, root = reader.cases([case_id]).get(case_id), reader.root(case_id)
             if case is None or root is None:
                 continue
-            yield from _Settled(self, reader, case, root, coming.get(case_id, Coming())).messages()
+            targets = TargetsOf(self._store, reader, self.keys, partition, case_id)
+            yield from _Settled(self, reader, case, root, targets, coming.get(case_id, Coming())).messages()
+            if case.forgotten:  # who holds the obligations of what was planned since went with those of before
+                self._put_again(partition, case)
+            if targets.keyed:
+                self._store.drop_keyed(partition, case_id)
             if holds and case.alive:  # what was looked at for holds is not known any more: it is looked at again
                 changed = LineageChanged(case_id=case_id)
                 yield on_cases(changed, EARLIEST, SOURCE, case_id, case.sequence)
+
+    def _put_again(self, partition: int, case: Case) -> None:
+        reader = self._store.reader(partition)
+        digests = [digest for each in case.generations for digest in reader.digests(case.case_id, each.number)]
+        bodies = self._store.bodies(partition, case.case_id, digests)
+        self._store.put_chunks(partition, [(body, names_of(body, self.key)) for body in bodies])
 
     def walk(self, root: Root, case: Case) -> Walk:
         """A walk that judges as the case's resolvers do."""
@@ -100,8 +112,11 @@ class Settling:
 class _Settled:
     """One case."""
 
-    def __init__(self, all_: Settling, reader: PartitionReader, case: Case, root: Root, coming: Coming) -> None:
+    def __init__(
+        self, all_: Settling, reader: PartitionReader, case: Case, root: Root, targets: TargetsOf, coming: Coming
+    ) -> None:
         self._all, self._reader, self._case, self._root, self._coming = all_, reader, case, root, coming
+        self._targets, self._withdrawn = targets, root.withdrawn_nodes(all_.key)
         self._met: dict[bytes, list[tuple[Arrival, bytes]]] = defaultdict(list)
         """Nodes that a marked one leads to -> how, and from which; none: from a root."""
         generations = [each.number for each in case.generations]
@@ -127,26 +142,40 @@ class _Settled:
         ways = self._late()
         self._mark_late(ways)
         late = {key: LateAsset(key=key.hex(), arrival=way) for key, way in ways.items()}
-        for key in known:
-            if self._all.is_doubtful(key):
-                late[key] = LateAsset(key=key.hex(), arrival=Arrival.THROUGH)
+        doubtful = self._doubtful(known)
+        if doubtful and self._case.forgotten:  # what is gone is not planned anew for a case that is forgotten
+            self._all.index.set_state(self._case.case_id, doubtful, MarkState.OPEN, 0)
+        for key in doubtful:
+            late[key] = LateAsset(key=key.hex(), arrival=Arrival.THROUGH)
         yield from late_messages(self._case.case_id, late, EARLIEST, SOURCE)
+
+    def _doubtful(self, known: Collection[bytes]) -> list[bytes]:
+        """What it had planned as something else, perhaps; of what is forgotten, only what other systems have, too."""
+        doubtful = sorted(filter(self._all.is_doubtful, known))
+        if not self._case.forgotten:
+            return doubtful
+        answered: dict[bytes, set[str]] = defaultdict(set)
+        for each in self._targets.keyed.values():
+            for node in each.nodes:
+                answered[node].add(each.system)
+        rows = zip(doubtful, self._all.index.rows(doubtful), strict=True)
+        return [key for key, row in rows if key not in answered or (row and row.combination.systems - answered[key])]
 
     def _known(self) -> set[bytes]:
         """The nodes that it has planned, or will hear of."""
-        key, case, body = self._all.key, self._case, self._reader.body
-        known = {key(a) for digest in self._planned | self._coming.chunks for a in body(case.case_id, digest).assets}
-        known |= {bytes.fromhex(each) for one in case.generations for each in one.pending}
-        return known | self._coming.nodes | {key(asset) for asset in self._scope.assets}
+        targets = [self._targets.of(digest) for digest in sorted(self._planned | self._coming.chunks)]
+        targets += map(of_keyed, self._targets.keyed.values())
+        known = {node for each in targets for node in each.nodes}
+        known |= {bytes.fromhex(each) for one in self._case.generations for each in one.pending}
+        return known | self._coming.nodes | set(self._withdrawn)
 
     def _reopen(self) -> None:
         """Only what was told to leave out all that is known by now is clean: see `roles.coordinator.effects`."""
-        told: dict[bytes, list[set[bytes]]] = defaultdict(list)
-        for chunk, answers in self._answered_clean():
-            excluded = {self._all.key(asset) for asset in chunk.excluded}
-            for asset, letter in zip(chunk.assets, answers, strict=True):
+        told: dict[bytes, list[frozenset[bytes]]] = defaultdict(list)
+        for targets, answers in self._answered():
+            for node, letter in zip(targets.nodes, answers, strict=True):
                 if letter in CLEAN:
-                    told[self._all.key(asset)].append(excluded)
+                    told[node].append(targets.left_out)
         nodes = sorted(told)
         reopened = [
             node
@@ -156,22 +185,23 @@ class _Settled:
         if reopened:
             self._all.index.set_state(self._case.case_id, reopened, MarkState.OPEN, 0, task_id=TASK)
 
-    def _answered_clean(self) -> Iterator[tuple[Chunk, str]]:
-        """Chunks with what was answered, where some target was made clean."""
-        case_id = self._case.case_id
+    def _answered(self) -> Iterator[tuple[Targets, str]]:
+        """The targets of chunks with what was answered, where some were made clean."""
         for digest in sorted(self._planned):
-            chunk = self._reader.chunk(case_id, digest)
+            chunk = self._reader.chunk(self._case.case_id, digest)
             if chunk is not None and not CLEAN.isdisjoint(chunk.answers):
-                yield self._reader.body(case_id, digest), chunk.answers
+                yield self._targets.of(digest), chunk.answers
+        if self._case.forgotten:
+            yield from ((of_keyed(each), each.answers) for each in self._targets.keyed.values())
 
-    def _leaves_out(self, node: bytes, row: Row | None, excluded: set[bytes]) -> bool:
+    def _leaves_out(self, node: bytes, row: Row | None, excluded: frozenset[bytes]) -> bool:
         found = left_out(self._all.index, self._all.keys, self._case.case_id, self._scope, node, row)
         return not found.cut and excluded.issuperset(found.others)
 
     def _visit(self, walk: Walk, known: set[bytes]) -> None:
         """Read what stands at each node, and what it leads to; its mark says by now what its row says."""
         index, scope = self._all.index, self._scope
-        named = {self._all.key(asset) for asset in scope.assets}
+        named = set(self._withdrawn)
         walk.reach(sorted(known - named), Arrival.THROUGH)
         walk.reach(sorted(named), Arrival.ROOT)
         trips = [trip._replace(own=True) for trip in walk.level(len(known), PER_VISIT, sorted(known))]

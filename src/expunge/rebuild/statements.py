@@ -60,7 +60,7 @@ class Statements:
         key = self._keys.asset
         told = Told([], [], [], [])
         for each, at in stated(records):
-            asset, parents = key(each.asset), tuple(map(key, each.parents))
+            asset, parents = key(each.asset), each.parents_of(key)
             told.said.append(Said(asset, each.row(parents), 0 if each.removed else millis(at)))
             told.edges.extend((parent, asset) for parent in parents)
             told.members.extend((named.pseudonym, asset) for named in each.subjects)

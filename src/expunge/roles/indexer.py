@@ -140,7 +140,10 @@ class Indexer:
             if put.marks or at in met:
                 things[at], own[at] = _thing(stated[at], put), put.marks
         changed = _changed((*puts, *names), latest)
-        return (*holdings, *changed, *self._late(things, own, met, latest))
+        back = [each for each, put in zip(stated, puts, strict=True) if _is_back(each, put)]
+        partitions = self._topics.partitions("assets")
+        kept = [_canonical(each, partitions, anew=True) for each in back]
+        return (*kept, *holdings, *changed, *self._late(things, own, met, latest))
 
     def _write(self, stated: Sequence[_Stated]) -> _Written:
         """Rows, then edges and memberships; and the marks that they met, by number of the statement."""
@@ -294,10 +297,19 @@ class Indexer:
         return {key: each - covered for key, each in containers.items() if each - covered}
 
 
-def _canonical(said: _Stated, partitions: int) -> Outgoing:
-    """A statement on `assets`. All that is said of one asset lies on one partition, which its key decides."""
+def _is_back(said: _Stated, put: Put) -> bool:
+    """Whether an asset was stated again that some case had purged."""
+    return any(has_returned(mark, _stated_ms(said)) for mark in put.marks)
+
+
+def _canonical(said: _Stated, partitions: int, *, anew: bool = False) -> Outgoing:
+    """A statement on `assets`. All that is said of one asset lies on one partition, which its key decides.
+
+    What is stated `anew`, after it was purged, is another message than the same before, which may be swept away at this
+    very moment (rule "swept").
+    """
     data = said.statement.data()
-    name = said.key.hex() + identity_of(data)
+    name = said.key.hex() + identity_of(data | {"since": millis(said.at)} if anew else data)
     partition = int.from_bytes(said.key[-4:], "big") % partitions
     return Outgoing("assets", name, Event(STATED, SOURCE, name, said.at, data), partition)
 

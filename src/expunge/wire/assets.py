@@ -39,6 +39,8 @@ class AssetStated(Outlet):
     command_id: Hex | None = None
     attributes: dict[str, str] = Field(default_factory=dict)
     holding: HoldingStated | None = None
+    forgotten_parents: tuple[Hex, ...] = ()
+    """The keys of parents whose ids are forgotten."""
 
 
 STATED = "expunge.asset.stated.v1"

@@ -88,4 +88,13 @@ class PurgeWithdrawn(Outlet):
     """`cancel`, `pause`, `hold`, `regroup`, `granted`, or `nobody_waits` for a model."""
 
 
+class PurgeForgotten(Outlet):
+    """Forget what was answered for these commands, whose case is forgotten. None of them is ever carried out again."""
+
+    case_id: Hex
+    system: str
+    command_ids: tuple[Hex, ...]
+
+
+FORGOTTEN = "expunge.purge.forgotten.v1"
 COMMANDED, WITHDRAWN = "expunge.purge.commanded.v1", "expunge.purge.withdrawn.v1"

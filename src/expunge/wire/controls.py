@@ -78,6 +78,12 @@ class CaseThawed(CaseControl):
     """
 
 
+class CaseForgotten(CaseControl):
+    """A case that has ended is forgotten before its evidence period has passed: ids go, digests and counts stay."""
+
+    reason: Reason
+
+
 class Option(StrEnum):
     """What an operator may decide about what is open in a system."""
 
@@ -187,6 +193,7 @@ AnyControl = (
     | RequestCancelled
     | ObligationDecided
     | CaseThawed
+    | CaseForgotten
     | EmissionPaused
     | EmissionResumed
     | HoldPlaced
@@ -199,6 +206,7 @@ CONTROLS: dict[str, tuple[str, type[AnyControl]]] = {
     "expunge.request.cancelled.v1": ("decide", RequestCancelled),
     "expunge.obligation.decided.v1": ("decide", ObligationDecided),
     "expunge.case.thawed.v1": ("decide", CaseThawed),
+    "expunge.case.forgotten.v1": ("decide", CaseForgotten),
     "expunge.emission.paused.v1": ("pause", EmissionPaused),
     "expunge.emission.resumed.v1": ("pause", EmissionResumed),
     "expunge.hold.placed.v1": ("hold", HoldPlaced),

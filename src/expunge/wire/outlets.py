@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from expunge.wire import ledger
 from expunge.wire.assets import STATED, AssetStated
-from expunge.wire.commands import COMMANDED, WITHDRAWN, PurgeCommanded, PurgeWithdrawn
+from expunge.wire.commands import COMMANDED, FORGOTTEN, WITHDRAWN, PurgeCommanded, PurgeForgotten, PurgeWithdrawn
 from expunge.wire.confirmations import MILESTONES, REJECTED, RequestRejected
 from expunge.wire.dead_letters import SET_ASIDE, MessageSetAside
 from expunge.wire.holds import HOLD_SET, HoldSet
@@ -17,6 +17,7 @@ from expunge.wire.suppressions import SUPPRESSION_SET, SuppressionSet
 OUTLETS: dict[str, type[BaseModel]] = {
     COMMANDED: PurgeCommanded,
     WITHDRAWN: PurgeWithdrawn,
+    FORGOTTEN: PurgeForgotten,
     HOLD_SET: HoldSet,
     **{f"expunge.case.{milestone}.v1": model for milestone, model in MILESTONES.items()},
     REJECTED: RequestRejected,

@@ -29,6 +29,8 @@ class _Marked:
     state: MarkState = MarkState.OPEN
     since_ms: int = 0
     until: int = 0
+    again: bool = False
+    """Of what is gone: it was stated since."""
 
 
 class MemoryIndex:
@@ -61,6 +63,8 @@ class MemoryIndex:
             for mark in self.marked[key].values():
                 if at_ms and mark.state in {MarkState.OPEN, MarkState.RESTATED}:
                     mark.state, mark.since_ms = MarkState.RESTATED, max(mark.since_ms, at_ms)
+                elif mark.state is MarkState.GONE and at_ms > mark.since_ms:
+                    mark.again = True
         return [Put(self.raw[key], self.marks([key])[0], list(self.watched[key].items())) for key, _, _ in said]
 
     def link_children(self, edges: Sequence[tuple[bytes, bytes]], made: Sequence[Made] = ()) -> list[Sequence[Mark]]:
@@ -108,6 +112,7 @@ class MemoryIndex:
             if task_id and mark.state is not state:
                 mark.widened = task_id
             mark.state, mark.since_ms = state, 0 if state is MarkState.OPEN else since_ms
+            mark.again = mark.again and state is MarkState.GONE
             if state is MarkState.GONE:
                 mark.owner = mark.widened = ""
         return returned
@@ -165,7 +170,7 @@ class MemoryIndex:
         reread = rule.again and bool(flags & CONTAINER)
         back = own and mark.state is MarkState.GONE and mark.since_ms < rule.returned
         if back:
-            mark.state, mark.since_ms, mark.owner = MarkState.OPEN, 0, mark.owner or task_id
+            mark.state, mark.since_ms, mark.again, mark.owner = MarkState.OPEN, 0, False, mark.owner or task_id
             if mark.owner != task_id:
                 mark.widened = task_id  # should this task die now, it finds again that the children are its to read
         if not seen:
@@ -200,6 +205,24 @@ class MemoryIndex:
         """See `ports.Index.rows`."""
         found = (self.raw.get(key) for key in keys)
         return [Row.decode(raw, self.combination(combination_of(raw))) if raw else None for raw in found]
+
+    def forget(self, nodes: Sequence[bytes]) -> list[bool]:
+        """See `ports.Index.forget`."""
+        found = []
+        for node in nodes:
+            marks = self.marked.get(node, {}).values()
+            found.append(bool(marks) and all(m.state is MarkState.GONE and not m.again for m in marks))
+            if found[-1]:
+                self.raw.pop(node, None)
+        return found
+
+    def forget_names(self, names: Mapping[bytes, Row]) -> list[bool]:
+        """See `ports.Index.forget_names`."""
+        goes = [self.raw.get(node) == row.encode() for node, row in names.items()]
+        for node, each in zip(names, goes, strict=True):
+            if each:
+                del self.raw[node]
+        return goes
 
     def watch(self, case_id: str, keys: Sequence[bytes]) -> list[Row | None]:
         """See `ports.Index.watch`."""
@@ -237,7 +260,7 @@ class MemoryIndex:
 
 def _mark(case_id: str, marked: _Marked) -> Mark:
     tasks = (marked.owner[:TASK_DIGITS], marked.widened[:TASK_DIGITS])
-    return Mark(case_id, tasks, marked.reach, marked.digest, marked.state, marked.since_ms, marked.until)
+    return Mark(case_id, tasks, marked.reach, marked.digest, marked.state, marked.since_ms, marked.again, marked.until)
 
 
 def _add(members: list[bytes], key: bytes) -> None:

@@ -22,6 +22,7 @@ from expunge.errors import Fenced, Unavailable
 from expunge.ports import Batch, GaugeName, MetricName, Offsets, PartitionReader, Suspect, TimerKey, Wanted
 from expunge.ports.logs import Loss, Word
 from expunge.wire.cases.case import Root
+from expunge.wire.forgotten import ChunksForgotten, KeyedChunk
 
 
 @dataclass(slots=True)
@@ -38,6 +39,7 @@ class _Partition:
     retrainings: dict[str, Retraining] = field(default_factory=dict)
     standing: Standing = field(default_factory=Standing)
     aside: dict[str, list[Record]] = field(default_factory=lambda: defaultdict(list))
+    keyed: dict[str, dict[str, KeyedChunk]] = field(default_factory=lambda: defaultdict(dict))
 
 
 class _Reader:
@@ -127,6 +129,12 @@ class MemoryCaseStore:
         state.position = batch.after
         state.cases |= changes.cases
         state.roots |= changes.roots
+        for case_id, digests in changes.forgotten.items():
+            state.chunks = {key: each for key, each in state.chunks.items() if key[0] != case_id}
+            state.owners = {key: each for key, each in state.owners.items() if key[0] != case_id}
+            state.aside.pop(case_id, None)
+            for each in digests:
+                state.bodies.pop((case_id, each), None)
         state.chunks |= {(case, digest): c for case, chunks in changes.chunks.items() for digest, c in chunks.items()}
         state.suppressions |= changes.suppressions
         state.rates |= changes.rates
@@ -166,6 +174,22 @@ class MemoryCaseStore:
         """See `ports.CaseStore.set_aside`."""
         waiting = self.states[partition].aside.get(case_id, [])
         return waiting[at] if at < len(waiting) else None
+
+    def forgotten(self, partition: int, case_ids: Collection[str]) -> dict[str, Case]:
+        """See `sweep.ports.Forgotten.forgotten`."""
+        return {k: case for k, case in self.read_cases(partition, case_ids).items() if case and case.forgotten}
+
+    def put_keyed(self, partition: int, kept: ChunksForgotten) -> None:
+        """See `rebuild.ports.States.put_keyed`."""
+        self.states[partition].keyed[kept.case_id] |= {each.chunk: each for each in kept.chunks}
+
+    def keyed(self, partition: int, case_id: str) -> dict[str, KeyedChunk]:
+        """See `rebuild.ports.States.keyed`."""
+        return dict(self.states[partition].keyed.get(case_id, {}))
+
+    def drop_keyed(self, partition: int, case_id: str) -> None:
+        """See `rebuild.ports.States.drop_keyed`."""
+        self.states[partition].keyed.pop(case_id, None)
 
     def owners(self, partition: int, case_id: str, names: Sequence[bytes]) -> list[str | None]:
         """See `ports.ChunkStore.owners`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -25,6 +25,7 @@ from expunge.domain.events import Position, Record, millis
 from expunge.domain.planning.chunks import Chunk
 from expunge.errors import Fenced
 from expunge.ports import Batch, Changes, Offsets, PartitionReader, TimerKey, Wanted
+from expunge.wire.forgotten import ChunksForgotten, KeyedChunk
 
 Words = list[bytes | str | int | float]
 NAMES_PER_CALL = 1000
@@ -68,6 +69,8 @@ class RedisCaseStore:
             words += _case_words(keys, case, changes.before.get(case_id))
         for case_id, root in changes.roots.items():
             words.append(["SET", keys.of("root", case_id), root.model_dump_json()])
+        for case_id, digests in changes.forgotten.items():
+            words += _forgetting_words(keys, changes.cases[case_id], digests)
         for case_id, chunks in changes.chunks.items():
             if chunks:
                 words += hash_words(keys.of("chunks", case_id), list(_states(chunks)))
@@ -158,6 +161,32 @@ class RedisCaseStore:
             if not cursor:
                 return
 
+    def forgotten(self, partition: int, case_ids: Collection[str]) -> dict[str, Case]:
+        """See `sweep.ports.Forgotten.forgotten`."""
+        keys = CaseKeys(self._server, partition)
+        found = self._server.read([(keys.tag, ("GET", keys.of("case", case_id))) for case_id in sorted(case_ids)])
+        cases = [read_case(raw) for raw in found if raw and b'"forgotten":0' not in raw and b'"forgotten":' in raw]
+        return {case.case_id: case for case in cases if case is not None}
+
+    def put_keyed(self, partition: int, kept: ChunksForgotten) -> None:
+        """See `rebuild.ports.States.put_keyed`."""
+        keys = CaseKeys(self._server, partition)
+        pairs = [word for each in kept.chunks for word in (each.chunk, each.model_dump_json(exclude_defaults=True))]
+        words = list(hash_words(keys.of("keyed", kept.case_id), pairs))
+        self._server.run([Call("commit", [keys.tag], ["", "-", *flat(words)], [keys.of("pos")])])
+
+    def keyed(self, partition: int, case_id: str) -> dict[str, KeyedChunk]:
+        """See `rebuild.ports.States.keyed`."""
+        keys = CaseKeys(self._server, partition)
+        found = self._server.read_one(keys.tag, "HGETALL", keys.of("keyed", case_id))
+        return {d.decode(): parsed(KeyedChunk, raw) for d, raw in zip(found[::2], found[1::2], strict=True)}
+
+    def drop_keyed(self, partition: int, case_id: str) -> None:
+        """See `rebuild.ports.States.drop_keyed`."""
+        keys = CaseKeys(self._server, partition)
+        words: list[Words] = [["UNLINK", keys.of("keyed", case_id)]]
+        self._server.run([Call("commit", [keys.tag], ["", "-", *flat(words)], [keys.of("pos")])])
+
     def owners(self, partition: int, case_id: str, names: Sequence[bytes]) -> list[str | None]:
         """See `ports.ChunkStore.owners`."""
         keys = CaseKeys(self._server, partition)
@@ -237,6 +266,19 @@ def _case_words(keys: CaseKeys, case: Case, before: Case | None) -> list[Words]:
     if before is None or case.awaits_index != before.awaits_index:
         words.append(["SADD" if case.awaits_index else "SREM", keys.of("unapplied"), case_id])
     return words
+
+
+def _forgetting_words(keys: CaseKeys, case: Case, digests: Sequence[str]) -> Iterator[Words]:
+    """Everything about the chunks of a case goes."""
+    of, case_id = keys.of, case.case_id
+    names = [of(each, case_id) for each in ("chunks", "owners", "commands", "live", "aside")]
+    names += [of("chunk", case_id, digest) for digest in digests]
+    for each in case.generations:
+        names += [of("plan", case_id, each.number), *(of("ready", case_id, each.number, stage) for stage in each.sizes)]
+    if not case.small:  # their owners continue in hashes of their own (put_chunk.lua)
+        names += [of("owners", case_id) + b":" + prefix.to_bytes(2, "big") for prefix in range(1 << 16)]
+    for start in range(0, len(names), PER_COMMAND):
+        yield ["UNLINK", *names[start : start + PER_COMMAND]]
 
 
 def _states(chunks: Mapping[str, ChunkState]) -> Iterator[str]:

@@ -270,6 +270,22 @@ class RedisIndex:
         found = self._server.read([(key[1], ("HGET", place("a", key), key)) for key in keys])
         return [self.decode(raw) if raw else None for raw in found]
 
+    def forget(self, nodes: Sequence[bytes]) -> list[bool]:
+        """See `ports.Index.forget`."""
+        return self._forget(dict.fromkeys(nodes, _NO_ROW))
+
+    def forget_names(self, names: Mapping[bytes, Row]) -> list[bool]:
+        """See `ports.Index.forget_names`."""
+        return self._forget({node: row.encode()[:DIGEST_BYTES] for node, row in names.items()})
+
+    def _forget(self, wanted: Mapping[bytes, bytes]) -> list[bool]:
+        def packed(node: bytes, bucket: int) -> bytes:
+            return _place(node, bucket) + wanted[node]
+
+        replies = self._on_nodes("forget", (), list(wanted), packed)
+        gone = {node for nodes, reply in replies for node, word in zip(nodes, reply, strict=True) if word == ord("1")}
+        return [node in gone for node in wanted]
+
     def watch(self, case_id: str, keys: Sequence[bytes]) -> list[Row | None]:
         """See `ports.Index.watch`."""
         head = (bytes.fromhex(case_id).translate(_TURNED),)
@@ -428,15 +444,18 @@ def unpack_marks(packed: bytes) -> list[Mark]:
         owner, widened, since, until = parts
         if flags % _REACHES == _WATCHED:
             continue
+        state = MarkState(flags >> 2 & 3)
+        gone = state is MarkState.GONE
         found.append(
             Mark(
                 case_id=case.hex(),
                 tasks=(owner.hex(), widened.hex()),
                 reach=Arrival(flags & 3),
                 digest=digest if any(digest) else b"",
-                state=MarkState(flags >> 2 & 3),
+                state=state,
                 since_ms=int.from_bytes(since, "big"),
-                until=int.from_bytes(until, "big"),
+                stated_again=gone and bool(until),
+                until=0 if gone else int.from_bytes(until, "big"),
             )
         )
     return found

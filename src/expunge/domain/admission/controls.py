@@ -20,6 +20,7 @@ from expunge.wire.cases.words import (
     Covering,
     DecisionSaid,
     ExtensionSaid,
+    ForgetSaid,
     Hold,
     HoldKind,
     HoldSaid,
@@ -35,6 +36,7 @@ from expunge.wire.controls import (
     CONTROLS,
     KNOWN_FIELDS,
     CaseControl,
+    CaseForgotten,
     CaseThawed,
     DeadlineExtended,
     EmissionPaused,
@@ -100,7 +102,7 @@ def _of_case(door: Door, said: CaseControl, spoken: dict[str, Any]) -> Control:
             named = tuple(Place(**place.model_dump()) for place in places)
             return ThawSaid(places=named, skip=skip or "", **spoken)
         case _:
-            return CancellationSaid(**spoken)
+            return (ForgetSaid if isinstance(said, CaseForgotten) else CancellationSaid)(**spoken)
 
 
 def _order(came: Origin) -> Order:

@@ -43,6 +43,8 @@ class Mark(NamedTuple):
     state: MarkState = MarkState.OPEN
     since_ms: int = 0
     """Milliseconds since 1970; 0 where the state needs no moment."""
+    stated_again: bool = False
+    """Of what is gone: somebody has stated it since."""
     until: int = 0
     """Of a root that is a person: the case reaches only what was collected up to here (seconds since 1970)."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import orjson
@@ -51,6 +51,8 @@ class Statement:
     command_id: str = ""
     attributes: tuple[tuple[str, str], ...] = ()
     holding: Holding | None = None
+    forgotten_parents: tuple[str, ...] = ()
+    """The keys of parents whose ids are forgotten, in hexadecimal."""
 
     def data(self) -> dict[str, Any]:  # noqa: C901, PLR0912 - a list of fields; a loop over names takes twice as long
         """The statement as it stands on the `assets` topic; empty fields are left out."""
@@ -83,6 +85,8 @@ class Statement:
             fields["attributes"] = dict(self.attributes)
         if self.content_digest:
             fields["digest"] = self.content_digest
+        if self.forgotten_parents:
+            fields["forgotten_parents"] = self.forgotten_parents
         if self.holding:
             fields["holding"] = self.holding.data()
         if self.subjects:
@@ -116,7 +120,20 @@ class Statement:
             get("command_id") or "",
             tuple(attributes.items()) if attributes else none,
             Holding.of(holding) if holding else None,
+            tuple(get("forgotten_parents", none)),
         )
+
+    def parents_of(self, key: Callable[[str], bytes]) -> tuple[bytes, ...]:
+        """The keys of all of its parents; `key` makes them from ids."""
+        if not self.forgotten_parents:
+            return tuple(map(key, self.parents))
+        return (*map(key, self.parents), *map(bytes.fromhex, self.forgotten_parents))
+
+    def forgetting(self, forgotten: Mapping[str, bytes]) -> Statement:
+        """The same where the ids of some parents are forgotten, and only their keys are known."""
+        keys = {*self.forgotten_parents, *(node.hex() for node in forgotten.values())}
+        left = tuple(each for each in self.parents if each not in forgotten)
+        return replace(self, parents=left, forgotten_parents=tuple(sorted(keys)))
 
     def _persons(self) -> list[set[bytes]]:
         """The pseudonyms that it names, those of one person together."""

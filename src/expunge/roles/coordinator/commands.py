@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 import orjson
@@ -21,12 +22,14 @@ from expunge.roles.common import COORDINATOR
 from expunge.wire.cases.case import Root
 from expunge.wire.commands import (
     COMMANDED,
+    FORGOTTEN,
     WITHDRAWN,
     CommandPerson,
     CommandSubject,
     CommandTarget,
     Exclude,
     PurgeCommanded,
+    PurgeForgotten,
     PurgeWithdrawn,
 )
 
@@ -104,6 +107,18 @@ def withdrawal(command: str, case_id: str, system: str, attempt: int, reason: st
     said = PurgeWithdrawn(command_id=command, case_id=case_id, system=system, attempt=attempt, reason=reason)
     event = Event(WITHDRAWN, COORDINATOR, name(WITHDRAWN, command), now, said.data())
     return Outgoing(f"commands.{system}", command, event)
+
+
+def forgotten(case_id: str, chunks: Iterable[ChunkState], now: datetime) -> Iterator[Outgoing]:
+    """To each system, which commands of a case it need not remember the answers of any more."""
+    sent: dict[str, list[str]] = defaultdict(list)
+    for chunk in chunks:
+        if chunk.attempt and not chunk.pooled:
+            sent[chunk.summary.system] += {chunk.command_id, *chunk.named}
+    for system, ids in sorted(sent.items()):
+        said = PurgeForgotten(case_id=case_id, system=system, command_ids=tuple(sorted(ids)))
+        identity = name(FORGOTTEN, case_id, *said.command_ids)
+        yield Outgoing(f"commands.{system}", case_id, Event(FORGOTTEN, COORDINATOR, identity, now, said.data()))
 
 
 def weight(chunk: Chunk, root: Root) -> int:

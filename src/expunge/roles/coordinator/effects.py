@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
@@ -26,12 +26,13 @@ from expunge.roles.coordinator.cause import Cause, Waves
 from expunge.roles.coordinator.view import View
 from expunge.roles.dead_letters import DeadLetters
 from expunge.roles.exclusions import left_out
-from expunge.wire.cases.case import Continue, LateAsset, Receipted, Reconsider, Root
+from expunge.wire.cases.case import Continue, ForgetGoesOn, LateAsset, Receipted, Reconsider, Root
 from expunge.wire.cases.rate import RateAsked, RateLeft
 from expunge.wire.cases.retraining import JoinAsked, LeaveAsked, Member, ScheduleAsked, retraining_id
 from expunge.wire.cases.suppression import PurposeWord, Suppress
 from expunge.wire.cases.table import CaseMessage
 from expunge.wire.commands import COMMANDED
+from expunge.wire.forgotten import FORGOTTEN, KeyedChunk, in_parts
 from expunge.wire.tasks import HoldAsked, Task, TaskKind, later_marks, pack, task_id
 
 PERSON_BYTES = 80
@@ -48,6 +49,9 @@ FIRST = (
     effect.LookIntoHolds,
     effect.LookIntoReplacement,
     effect.WriteClaims,
+    effect.KeepKeys,
+    effect.ForgetOn,
+    effect.Forget,
 )
 """What facts and confirmations speak of; and all that is said to one aggregate, or it would be overtaken."""
 
@@ -101,6 +105,9 @@ class Effects:
             effect.LookIntoReplacement: _look_into_replacement,
             effect.WriteClaims: self._write_claims,
             effect.NoteAnswers: self._note_answers,
+            effect.KeepKeys: self._keep_keys,
+            effect.ForgetOn: _forget_on,
+            effect.Forget: self._forget,
             effect.AskRate: _ask_rate,
             effect.LeaveRate: _leave_rate,
             effect.ReconsiderOn: _reconsider_on,
@@ -137,6 +144,23 @@ class Effects:
         )
         return self._part(f"claims:{asked.chunk}:{asked.sequence}", CLAIMS_TYPE, said, told)
 
+    def _keep_keys(self, asked: effect.KeepKeys, told: Told) -> Iterator[Outgoing]:
+        """Chunks by the keys of their targets; and to each of their systems, which commands it need not remember."""
+        chunks = [chunk for digest in asked.chunks if (chunk := told.view.chunks.chunk(told.case_id, digest))]
+        keyed = [KeyedChunk.of(told.body(c.summary.digest), c.answers, self._door.keys.asset) for c in chunks]
+        for part in in_parts(told.case_id, keyed):
+            yield from self._part(part.part, FORGOTTEN, part.model_dump(mode="json", exclude_defaults=True), told)
+        yield from commands.forgotten(told.case_id, chunks, told.cause.at)
+
+    def _forget(self, asked: effect.Forget, told: Told) -> list[Outgoing]:
+        """What the case was opened with stays without names beside the whole of it, which is swept away later.
+
+        See rule "forgotten".
+        """
+        root = told.root.without_names(self._door.keys.asset)
+        told.view.forget(root, asked.chunks)
+        return self._part("root:forgotten", ROOT_TYPE, root.model_dump(mode="json"), told)
+
     def _start_task(self, start: effect.StartTask, told: Told) -> list[Outgoing]:
         root, roots = told.root, start.kind is TaskKind.ROOTS
         found = {self._door.keys.asset(each.asset): Arrival.THROUGH for each in start.found}
@@ -156,6 +180,7 @@ class Effects:
             force=start.force or not roots,
             found=start.found,
             system=start.system,
+            forgotten=told.case.forgotten > 0,
         )
         return [task_message(task, told.cause.at, COORDINATOR)]
 
@@ -321,6 +346,11 @@ def _reconsider_on(asked: effect.ReconsiderOn, told: Told) -> list[Outgoing]:
     """The coordinator's message to itself, behind whatever waits."""
     again = Reconsider(case_id=told.case_id, word=asked.word, after=asked.after, serial=asked.serial)
     return [told.cause.say(again, told.case_id, asked.word, asked.after)]
+
+
+def _forget_on(asked: effect.ForgetOn, told: Told) -> list[Outgoing]:
+    go_on = ForgetGoesOn(case_id=told.case_id, after=asked.after)
+    return [told.cause.say(go_on, asked.after)]
 
 
 def _continue_stage(asked: effect.ContinueStage, told: Told) -> list[Outgoing]:

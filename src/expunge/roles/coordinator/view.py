@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from expunge.domain.aggregates.case.chunks import ChunkState
-from expunge.domain.aggregates.case.decide import CaseDecision, timers
+from expunge.domain.aggregates.case.decide import FORGET, CaseDecision, timers
 from expunge.domain.aggregates.case.overlay import Overlay
 from expunge.domain.aggregates.case.state import Case, CaseReader
 from expunge.domain.aggregates.rate import Rate
@@ -17,6 +17,7 @@ from expunge.domain.aggregates.standing.state import Frozen, Standing
 from expunge.domain.aggregates.suppression import Suppression
 from expunge.domain.events import EARLIEST, Position, Record
 from expunge.domain.planning.chunks import Chunk
+from expunge.domain.values import A_DAY
 from expunge.domain.vocabulary import OVER
 from expunge.errors import ConfigurationError, Fenced, NotUnderstood, Unavailable
 from expunge.ports import CaseStore, Changes, Gone, PartitionReader, TimerKey
@@ -45,18 +46,37 @@ class Kept:
         self._reader = reader
         self._chunks: dict[tuple[str, str], ChunkState | None] = {}
         self._bodies: dict[tuple[str, str], Chunk] = {}
-        self.digests, self.waiting, self.live = reader.digests, reader.waiting, reader.live
+        self._forgotten: set[str] = set()
+        """Cases whose stored chunks are not there any more, once this batch is written."""
+
+    def forget(self, case_id: str) -> None:
+        """The stored chunks of a case count no more."""
+        self._forgotten.add(case_id)
+
+    def digests(self, case_id: str, generation: int) -> list[str]:
+        """All chunks of a generation."""
+        return [] if case_id in self._forgotten else self._reader.digests(case_id, generation)
+
+    def waiting(self, case_id: str, generation: int, stage: int, limit: int) -> list[str]:
+        """Chunks to which their stage has not come yet."""
+        return [] if case_id in self._forgotten else self._reader.waiting(case_id, generation, stage, limit)
+
+    def live(self, case_id: str, after: str, limit: int) -> list[str]:
+        """Live chunks behind one."""
+        return [] if case_id in self._forgotten else self._reader.live(case_id, after, limit)
 
     def chunk(self, case_id: str, digest: str) -> ChunkState | None:
         """The state of one chunk."""
         key = case_id, digest
+        if case_id in self._forgotten:
+            return None
         if key not in self._chunks:
             self._chunks[key] = self._reader.chunk(case_id, digest)
         return self._chunks[key]
 
     def chunk_of(self, case_id: str, command: str) -> ChunkState | None:
         """The chunk that a command carries."""
-        found = self._reader.chunk_of(case_id, command)
+        found = None if case_id in self._forgotten else self._reader.chunk_of(case_id, command)
         if found is not None:
             self._chunks[case_id, found.summary.digest] = found
         return found
@@ -89,7 +109,8 @@ class View:
         self._roots: dict[str, Root] = {}
         self.gone: list[tuple[Gone, datetime]] = []
         """What systems have said is purged, and when a case heard so: marked when the batch is decided on."""
-        self.chunks = Overlay(Kept(self._reader), self.changes.chunks)
+        self._kept = Kept(self._reader)
+        self.chunks = Overlay(self._kept, self.changes.chunks)
         """The large part of the state of cases, with what this batch has changed laid over it."""
 
     def anew(self, unheard: Unheard) -> View:
@@ -157,6 +178,13 @@ class View:
             self._roots[case_id] = root
         return self._roots[case_id]
 
+    def forget(self, root: Root, chunks: Iterable[str]) -> None:
+        """Take away the chunks of a case; of what it was opened with this root stays."""
+        self.changes.forgotten[root.case_id] = (*self.changes.forgotten.get(root.case_id, ()), *chunks)
+        self.changes.roots[root.case_id] = root
+        self.changes.chunks.pop(root.case_id, None)
+        self._kept.forget(root.case_id)
+
     @property
     def standing(self) -> Standing:
         """What every case of the partition must obey, after what this batch has heard so far."""
@@ -210,7 +238,7 @@ class View:
         """
         wanted = self._wanted(key)
         if wanted is not None and wanted <= now:
-            wanted = now + LATER
+            wanted = now + (A_DAY if key.timer == FORGET else LATER)
         self.changes.timers[key] = wanted
 
     def _wanted(self, key: TimerKey) -> datetime | None:
@@ -219,10 +247,10 @@ class View:
             known = self.retraining(key.case_id)
             return known.timer if known else None
         case = self.case(key.case_id)
-        if case is None or case.status in OVER:
+        if case is None:
             return None
         name, _, digest = key.timer.partition(":")
-        if name == "chunk":
+        if name == "chunk" and case.status not in OVER:
             chunk = self.chunks.chunk(key.case_id, digest)
             return chunk.next_at if chunk else None
         return timers(case).get(key.timer)

@@ -255,6 +255,7 @@ class Resolver:
         together = {lot: [each for each in lots[lot] if each.key not in known] for lot in lots} if known else dict(lots)
         while doubtful or any(together.values()):
             named, fresh = self._sort_out(task.case_id, partition, doubtful)
+            fresh = self._not_gone(task, fresh) if task.forgotten else fresh
             planned |= zip(named, self._chunks.bodies(partition, task.case_id, named), strict=True)
             # What must be done anew is neither clean nor gone until it has been answered; first, so that a crash
             # repeats it.
@@ -269,6 +270,13 @@ class Resolver:
             together, doubtful = {}, [(each.lot, one) for each in refused for one in each.obligations]
         return [planned[digest] for digest in sorted(planned)]
 
+    def _not_gone(self, task: Task, fresh: Sequence[Owed]) -> list[Owed]:
+        """Obligations without those for what is gone: it was planned and purged, and has not come back."""
+        marks = self._index.marks([each.key for _, each in fresh])
+        mine = [next((mark for mark in found if mark.case_id == task.case_id), None) for found in marks]
+        gone = [mark is not None and mark.state is MarkState.GONE for mark in mine]
+        return [item for item, is_gone in zip(fresh, gone, strict=True) if not is_gone]
+
     def _cut(self, task: Task, lots: Lots, cuts: list[Cut]) -> Iterator[tuple[Chunk, list[bytes]]]:
         """Chunks with the names of their obligations, one after the other, so that the store works meanwhile."""
         for each in cut(task.case_id, lots, self._door.registry, task.people_bytes):
@@ -277,13 +285,14 @@ class Resolver:
 
     def _sort_out(
         self, case_id: str, partition: int, doubtful: Sequence[tuple[Lot, Obligation]]
-    ) -> tuple[list[str], list[tuple[Lot, Obligation]]]:
+    ) -> tuple[list[str], list[Owed]]:
         """The chunks that hold obligations already, and the obligations that none holds."""
         owners = self._chunks.owners(partition, case_id, [each.name(lot) for lot, each in doubtful])
         fresh = [item for item, owner in zip(doubtful, owners, strict=True) if owner is None]
         return sorted({owner for owner in owners if owner}), fresh
 
 
+Owed = tuple[Lot, Obligation]
 Back = tuple[bytes, int]
 """A container, and when it came back after it had been purged (milliseconds since 1970); 0: it did not."""
 
@@ -361,7 +370,8 @@ class _Answer:
             self._now,
             chunk.model_dump(mode="json", exclude_defaults=True),
         )
-        return plan_part(self._resolver._topics, chunk.case_id, f"chunk:{chunk.digest}", event)  # noqa: SLF001 - one unit
+        part = f"chunk:{self._task.generation}:{chunk.digest}"
+        return plan_part(self._resolver._topics, chunk.case_id, part, event)  # noqa: SLF001 - one unit
 
     def _planned(
         self,

@@ -5,6 +5,7 @@ See rule "time and ids".
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Literal
 
@@ -32,7 +33,7 @@ class Seal(Value):
 
 
 class Root(Value):
-    """What a case was opened with: the only part of it that names people. It stands in `plans`, once, for ever."""
+    """What a case was opened with: the only part of it that names people. In `plans` until the case is forgotten."""
 
     case_id: Hex
     request_id: str
@@ -61,6 +62,20 @@ class Root(Value):
     content: Hex
     """Keyed digest of what was asked; salt, seals and watermark are no part of it (rule "salts")."""
     place: Place
+    forgotten: bool = False
+    withdrawn: tuple[Hex, ...] = ()
+    """The keys of the withdrawn assets, once their ids are forgotten."""
+
+    def withdrawn_nodes(self, key: Callable[[str], bytes]) -> list[bytes]:
+        """The nodes of the assets that the request withdraws; `key` makes them from ids."""
+        return sorted({*map(key, self.scope.assets), *map(bytes.fromhex, self.withdrawn)})
+
+    def without_names(self, key: Callable[[str], bytes]) -> Root:
+        """What stays of it when its case is forgotten: pseudonyms and keys, by which what comes back is caught."""
+        gone: dict[str, Any] = {"request_id": "", "event_id": "", "correlation_id": None, "batch": None, "salt": ""}
+        gone |= {"matter": None, "seals": (), "scope": self.scope.model_copy(update={"assets": ()})}
+        kept = tuple(node.hex() for node in self.withdrawn_nodes(key))
+        return self.model_copy(update=gone | {"forgotten": True, "withdrawn": kept})
 
 
 class RequestTaken(ForCase):
@@ -175,6 +190,13 @@ class Continue(ForCase):
 
     generation: int
     stage: int
+
+
+class ForgetGoesOn(ForCase):
+    """The coordinator's message to itself: more chunks of a case that is being forgotten."""
+
+    after: str = ""
+    """The last chunk that has been replaced."""
 
 
 class GrantedAgain(ForCase):

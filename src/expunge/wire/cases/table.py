@@ -8,6 +8,7 @@ from expunge.wire.cases.case import (
     Applied,
     Continue,
     EmissionRefused,
+    ForgetGoesOn,
     Froze,
     GrantedAgain,
     HoldingKnown,
@@ -32,6 +33,7 @@ from expunge.wire.cases.words import (
     Control,
     DecisionSaid,
     ExtensionSaid,
+    ForgetSaid,
     GroupSaid,
     HoldReadBack,
     HoldSaid,
@@ -59,6 +61,7 @@ CaseMessage = (
     | LineageChanged
     | EmissionRefused
     | RequestSetAside
+    | ForgetGoesOn
     | Control
 )
 
@@ -81,6 +84,8 @@ TYPES: dict[str, type[Message]] = {
     "expunge.internal.extended.v1": ExtensionSaid,
     "expunge.internal.cancelled.v1": CancellationSaid,
     "expunge.internal.decided.v1": DecisionSaid,
+    "expunge.internal.forget.v1": ForgetSaid,
+    "expunge.internal.forget_on.v1": ForgetGoesOn,
     "expunge.internal.reconsider.v1": Reconsider,
     "expunge.internal.holds_seen.v1": HoldsSeen,
     "expunge.internal.replacement_seen.v1": ReplacementSeen,

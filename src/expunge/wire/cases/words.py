@@ -142,6 +142,14 @@ class ThawSaid(ForCase):
     """How far the indexers must come, where registrations were published again."""
 
 
+class ForgetSaid(ForCase):
+    """An operator has a case forgotten before its evidence period has passed."""
+
+    operator: str
+    content: Hex
+    place: Place
+
+
 class PauseSaid(ForEverybody):
     """An operator pauses a scope, or lets it go on: for every case of a partition."""
 
@@ -182,7 +190,7 @@ class GroupSaid(ForEverybody):
     verdict: GroupVerdict
 
 
-Control = ApprovalSaid | RejectionSaid | ExtensionSaid | CancellationSaid | DecisionSaid | ThawSaid
+Control = ApprovalSaid | RejectionSaid | ExtensionSaid | CancellationSaid | DecisionSaid | ThawSaid | ForgetSaid
 
 Said = PauseSaid | HoldSaid | ReleaseSaid | GroupSaid
 """What operators say for every case."""

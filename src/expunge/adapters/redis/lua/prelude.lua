@@ -76,6 +76,8 @@ local OPEN, CLEAN, GONE, RESTATED = 0, 1, 2, 3
 -- Reaches, as `Arrival` has them; WATCHED is no reach: a case looked at the row for holds (watch.lua), and its id stands
 -- there turned over, so that it is no mark of the case.
 local CONTAINERS_ONLY, WATCHED = 1, 3
+-- Of a mark that is GONE the end of the reach, which it has no use for, says that the asset was stated again since.
+local AGAIN = string.rep('\255', 5)
 local MARK_SPILL_BYTES = 1536
 local NO_ROW = string.rep('\0', 5)
 

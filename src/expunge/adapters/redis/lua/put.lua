@@ -1,5 +1,5 @@
--- Writes rows by compare-and-set, and the data source memberships that belong to them; then notes on the asset's open
--- marks that it was stated again, and reads them: one step for each asset.
+-- Writes rows by compare-and-set, and the data source memberships that belong to them; then notes on the asset's marks
+-- that are open or gone that it was stated again, and reads them: one step for each asset.
 -- ARGV: epoch, then packed for each row: bucket (4), asset (16), digest of the row that is replaced (5, zeros for none),
 -- when it was stated (6; zeros for a word that it is not there), length (4) and row, count (2) and digests (8 each) of
 -- its data sources.
@@ -18,6 +18,9 @@ local function restated(marks, field, stated)
     local mark = read_mark(before, place)
     if mark.reach ~= WATCHED and (mark.state == OPEN or mark.state == RESTATED and millis(mark.since) < millis(stated)) then
       mark.state, mark.since = RESTATED, stated
+      changed = with_mark(marks, field, changed, mark)
+    elseif mark.reach ~= WATCHED and mark.state == GONE and not mark.till and millis(mark.since) < millis(stated) then
+      mark.till = AGAIN
       changed = with_mark(marks, field, changed, mark)
     end
     place = place + mark_size(string.byte(before, place))

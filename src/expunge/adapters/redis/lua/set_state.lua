@@ -17,6 +17,7 @@ while at <= #blob do
   -- That it was stated again is not forgotten by planning it once more: the receipt that is on its way must know.
   if mark and not later and not back and not (state == OPEN and mark.state == RESTATED) then
     if ARGV[6] ~= '' and mark.state ~= state then mark.widened = ARGV[6] end
+    if mark.state == GONE and state ~= GONE then mark.till = nil end
     mark.state, mark.since = state, state ~= OPEN and moment or nil
     if state == GONE then mark.owner, mark.widened = nil, nil end
     redis.call('HSET', key, node, with_mark(key, node, packed, mark))

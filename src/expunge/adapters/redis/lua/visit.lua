@@ -56,7 +56,7 @@ local function visited(mark, row, flags, reach, own)
   local clean = again and flags % 2 == CONTAINER and mark.state == CLEAN and not wider
   local back = own and returned ~= '' and mark.state == GONE and millis(mark.since) < millis(returned)
   if back then
-    mark.state, mark.since, mark.owner = OPEN, nil, mark.owner or task
+    mark.state, mark.since, mark.till, mark.owner = OPEN, nil, nil, mark.owner or task
     -- Should this task die now, it finds again that the children are its to read.
     if mark.owner ~= task then mark.widened = task end
   end

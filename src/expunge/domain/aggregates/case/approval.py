@@ -12,8 +12,7 @@ from typing import Any
 
 from pydantic import model_validator
 
-from expunge.domain.aggregates.case import confirm
-from expunge.domain.aggregates.case.closing import Closed
+from expunge.domain.aggregates.case import closing, confirm
 from expunge.domain.aggregates.case.effects import AskRate, LeaveRate
 from expunge.domain.aggregates.case.fact import CaseFact, heard
 from expunge.domain.aggregates.case.state import Case, Generation
@@ -264,7 +263,7 @@ def _reject(turn: Turn, generation: Generation, operator: str, control: str, rea
             leave_groups(turn, each)
             turn.record(PlanRejected(generation=each.number, operator=operator, control=control))
     if whole:
-        turn.record(Closed(status=Status.REFUSED))
+        closing.end(turn, Status.REFUSED)
         confirm.say(turn, "refused", outcome="refused", reason=reason)
 
 

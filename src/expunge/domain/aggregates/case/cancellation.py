@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from expunge.domain.aggregates.case import approval, confirm, words
-from expunge.domain.aggregates.case.closing import Closed
+from expunge.domain.aggregates.case import approval, closing, confirm, words
 from expunge.domain.aggregates.case.effects import SuppressNoLonger
 from expunge.domain.aggregates.case.fact import CaseFact, heard
 from expunge.domain.aggregates.case.gate import CANCEL
@@ -49,7 +48,7 @@ def end(turn: Turn) -> None:
     case = turn.case
     if not case.cancelling or case.out or case.status in OVER:
         return
-    turn.record(Closed(status=Status.CANCELLED))
+    closing.end(turn, Status.CANCELLED)
     confirm.say(turn, "cancelled", outcome=CANCELLED)
     if case.let_go:
         turn.emit(SuppressNoLonger())

@@ -6,14 +6,16 @@ See design: "Nothing false is said" and "States of a case".
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime
 
 from expunge.domain.aggregates.case import confirm
 from expunge.domain.aggregates.case.chunks import EMISSION_REFUSED, Tally
 from expunge.domain.aggregates.case.fact import CaseFact
 from expunge.domain.aggregates.case.state import Case
 from expunge.domain.aggregates.case.turn import Turn
-from expunge.domain.planning.policy.rules import NotFound
+from expunge.domain.planning.policy.rules import NotFound, Policy
 from expunge.domain.scope import ScopeKind
+from expunge.domain.topics import READ_AGAIN
 from expunge.domain.vocabulary import DEFERRALS, OPEN, OVER, RESTRICTING, UNDONE, Claim, Status
 
 DONE = frozenset({Status.COMPLETED, Status.COMPLETED_WITH_DEFERRALS})
@@ -24,11 +26,14 @@ class Closed(CaseFact):
 
     fact = "closed"
     status: Status
+    forget_at: datetime | None = None
+    """Until when it is kept as evidence; 0.1 did not say."""
 
     def change(self, case: Case) -> Case:
         """What is over goes on with nothing."""
         passes = {} if self.status in OVER else case.reconsidering
-        return case.model_copy(update={"status": self.status, "reconsidering": passes})
+        end = {"status": self.status, "reconsidering": passes, "forget_at": self.forget_at}
+        return case.model_copy(update=end)
 
 
 class Reopened(CaseFact):
@@ -39,8 +44,19 @@ class Reopened(CaseFact):
 
     def change(self, case: Case) -> Case:
         """It goes on, with what is being planned if that is why."""
-        after, planning = case.model_copy(update={"status": self.status}), case.open_generation
+        after = case.model_copy(update={"status": self.status, "forget_at": None})
+        planning = case.open_generation
         return after.with_generation(planning.number, reopened=True) if planning else after
+
+
+def end(turn: Turn, status: Status) -> None:
+    """Record that the case has ended, and until when it is kept."""
+    turn.record(Closed(status=status, forget_at=kept_until(turn.policy, turn.now)))
+
+
+def kept_until(policy: Policy, end: datetime) -> datetime:
+    """Until when a case is kept that ends at a moment: for its evidence period, and while it may be heard again."""
+    return max(policy.retention.until(end), end + READ_AGAIN)
 
 
 def conclude(turn: Turn) -> None:
@@ -55,7 +71,7 @@ def conclude(turn: Turn) -> None:
     restricts = turn.case.scope is ScopeKind.RESTRICTION and not turn.case.granted
     if status is Status.COMPLETED and restricts and turn.case.count(RESTRICTING):
         confirm.say(turn, "restricted")
-    turn.record(Closed(status=status))
+    end(turn, status)
     confirm.say(turn, status.value, outcome=confirm.outcome_of(turn.case))
 
 

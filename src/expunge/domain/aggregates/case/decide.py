@@ -15,6 +15,7 @@ from expunge.domain.aggregates.case import (
     cancellation,
     deadlines,
     decisions,
+    forgetting,
     gate,
     holds,
     late,
@@ -37,6 +38,7 @@ from expunge.wire.cases.case import (
     Applied,
     Continue,
     EmissionRefused,
+    ForgetGoesOn,
     GrantedAgain,
     HoldingKnown,
     HoldsSeen,
@@ -57,6 +59,7 @@ from expunge.wire.cases.words import (
     CancellationSaid,
     DecisionSaid,
     ExtensionSaid,
+    ForgetSaid,
     RejectionSaid,
     ThawSaid,
 )
@@ -100,9 +103,9 @@ def _without_case(turn: Turn, message: CaseMessage) -> None:
         turn.emit(SetAside(message.place, message.content, "control_without_case"))
 
 
-CONTROLS = (ApprovalSaid, RejectionSaid, ExtensionSaid, CancellationSaid, DecisionSaid, ThawSaid)
+CONTROLS = (ApprovalSaid, RejectionSaid, ExtensionSaid, CancellationSaid, DecisionSaid, ThawSaid, ForgetSaid)
 """What operators say of one case."""
-_WHEN_OVER = (Receipted, RateAnswered, *CONTROLS)
+_WHEN_OVER = (Receipted, RateAnswered, TimerFired, ForgetGoesOn, *CONTROLS)
 _WHILE_CANCELLING = (Receipted, Reconsider, HoldsSeen, RateAnswered, TimerFired, EmissionRefused, *CONTROLS)
 """What still matters to a case that waits for systems to let go of its commands."""
 
@@ -132,7 +135,11 @@ def _follow(turn: Turn, before: Case) -> None:
 
 def _fired(turn: Turn, message: TimerFired) -> None:
     name, _, rest = message.timer.partition(":")
-    if name == "chunk":
+    if name == FORGET:
+        forgetting.is_due(turn)
+    elif turn.case.status in OVER:
+        return
+    elif name == "chunk":
         stages.repeat(turn, rest)
     elif turn.case.cancelling:
         return
@@ -171,16 +178,23 @@ _HANDLERS: dict[type[Any], Callable[[Turn, Any], None]] = {
     ExtensionSaid: deadlines.extend,
     DecisionSaid: decisions.settle,
     ThawSaid: decisions.thaw,
+    ForgetSaid: forgetting.ask,
+    ForgetGoesOn: forgetting.go_on,
     RequestSetAside: lambda *_: None,  # its case was opened by an earlier message
     TimerFired: _fired,
 }
 
 
+FORGET = "forget"
+"""The timer at which a case is forgotten."""
+
+
 def timers(case: Case) -> dict[str, datetime]:
     """When the case must be looked at again, by timer: a function of its state, so a rebuild has them too."""
+    forget_at = case.forget_at if forgetting.may_be_forgotten(case) else None
     if case.status in OVER or case.cancelling:
-        return {}
-    wanted = {"walk": case.walk_retry_at, "grace": case.grace_until}
+        return {FORGET: forget_at} if forget_at else {}
+    wanted: dict[str, datetime | None] = {FORGET: forget_at} | {"walk": case.walk_retry_at, "grace": case.grace_until}
     if case.status not in CLOSED and not case.dry_run:
         wanted |= {"due": None if case.overdue else case.due_at, "warn": None if case.warned else case.warn_at}
         wanted |= {f"due:{each.provision}": None if each.ended else each.due_at for each in case.deadlines}

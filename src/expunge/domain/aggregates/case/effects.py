@@ -172,6 +172,27 @@ class TellRejected:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class KeepKeys:
+    """Keep in `plans` what must be known of some chunks when they are forgotten; and tell their systems to forget."""
+
+    chunks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ForgetOn:
+    """Go on with forgetting behind a chunk, in a message behind whatever waits."""
+
+    after: str
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Forget:
+    """Take away what the case was opened with, but for digests, and its chunks, which are these."""
+
+    chunks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class ContinueStage:
     """Go on with a stage in a message of its own, behind whatever waits."""
 
@@ -198,5 +219,8 @@ Effect = (
     | Reject
     | TellRejected
     | SetAside
+    | KeepKeys
+    | ForgetOn
+    | Forget
     | ContinueStage
 )

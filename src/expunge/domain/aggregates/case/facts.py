@@ -9,6 +9,7 @@ from expunge.domain.aggregates.case import (
     deadlines,
     decisions,
     deferral,
+    forgetting,
     gate,
     holds,
     late,
@@ -78,5 +79,7 @@ ALL: tuple[type[CaseFact], ...] = (
     deadlines.ProvisionEnded,
     closing.Closed,
     closing.Reopened,
+    forgetting.ForgetAsked,
+    forgetting.Forgotten,
 )
 """Every kind of fact."""

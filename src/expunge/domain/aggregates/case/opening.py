@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from expunge.domain.aggregates.case import confirm, resolution
+from expunge.domain.aggregates.case import closing, confirm, resolution
 from expunge.domain.aggregates.case.deadlines import end_term
 from expunge.domain.aggregates.case.effects import Reject, WriteRoot
 from expunge.domain.aggregates.case.fact import CaseFact
@@ -40,6 +40,8 @@ class Opened(CaseFact):
     provisions: tuple[tuple[str, datetime], ...] = ()
     """Of an order: id and deadline of each."""
     dry_run: bool
+    forget_at: datetime | None = None
+    """Of a dry run, which ends with its plan: until when it is kept."""
     commitment: Hex
     """Digest of salt and content: it binds the ledger to the request without telling what it was."""
 
@@ -70,6 +72,7 @@ class Opened(CaseFact):
             sequence=1,
             watermark=root.watermark,
             until=root.scope.until,
+            forget_at=self.forget_at,
         )
 
 
@@ -105,5 +108,6 @@ def _first_fact(root: Root, policy: Policy, now: datetime) -> Opened:
         extended_warn_at=dates.extended - dates.warning if dates.extended else None,
         provisions=tuple((each.id, each.due_at) for each in root.scope.provisions),
         dry_run=root.dry_run,
+        forget_at=closing.kept_until(policy, now) if root.dry_run else None,
         commitment=digest("commitment", root.salt, root.content).hex(),
     )

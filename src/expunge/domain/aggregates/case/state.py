@@ -12,7 +12,7 @@ from expunge.domain.limits import MAX_SMALL_OBLIGATIONS
 from expunge.domain.planning.chunks import Chunk
 from expunge.domain.scope import Granted, ScopeKind
 from expunge.domain.values import A_DAY, Hex, Value
-from expunge.domain.vocabulary import CLOSED, OVER, UNDONE, Regime, Status
+from expunge.domain.vocabulary import CLOSED, OVER, PURGED, UNDONE, Regime, Status
 
 
 class HeldBack(Value):
@@ -167,6 +167,11 @@ class Case(Value):
     warned: bool = False
     extended: bool = False
     overdue: bool = False
+    forget_at: datetime | None = None
+    """Until when what names people and assets in it is kept as evidence."""
+    forgotten: int = 0
+    """So many of its generations are forgotten: their chunks are not there any more."""
+    forgotten_at: datetime | None = None
 
     @property
     def open_generation(self) -> Generation | None:
@@ -188,6 +193,16 @@ class Case(Value):
     def has_happened(self, event: str, system: str) -> bool:
         """Whether something happened for which a command of a system waits."""
         return (event, system) in self.happened or (event, "") in self.happened
+
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether nothing has been planned since it was forgotten."""
+        return bool(self.forgotten) and self.forgotten == len(self.generations)
+
+    @property
+    def has_kept_nothing(self) -> bool:
+        """Whether all that it had planned is gone, or goes on without its data."""
+        return all(line.claim in PURGED for line, _ in self.counts)
 
     @property
     def patient_until(self) -> datetime:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 from itertools import pairwise
 from typing import Annotated, Literal, Protocol
 
 import orjson
+from dateutil.relativedelta import relativedelta
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -180,6 +181,10 @@ class Retention(PolicyRow):
 
     case_months: int = Field(24, ge=1, le=1200)
     """How long its record is kept after it has ended; requesters are told."""
+
+    def until(self, end: datetime) -> datetime:
+        """Until when what names people and assets in a case is kept that has ended at a moment."""
+        return end + relativedelta(months=self.case_months)
 
 
 class Holds(PolicyRow):

@@ -1,0 +1,121 @@
+"""The end of a case's data: when nobody needs it any more, what names people and assets goes (design: "Forgetting").
+
+What stays of it are counts, dates and keyed digests: enough to catch what comes back years later, and to say that it
+was forgotten. Chunks are replaced by the keys of their targets page by page; when the last page is kept, all goes at
+once. Until then nothing has gone, so whatever turns up meanwhile finds the case as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from expunge.domain.aggregates.case.effects import Forget, ForgetOn, KeepKeys
+from expunge.domain.aggregates.case.fact import CaseFact, heard
+from expunge.domain.aggregates.case.state import Case
+from expunge.domain.aggregates.case.turn import Turn
+from expunge.domain.aggregates.decision import SetAside
+from expunge.domain.limits import CHUNKS_PER_PAGE, KEYS_PER_PAGE
+from expunge.domain.topics import READ_AGAIN
+from expunge.domain.values import Hex
+from expunge.domain.vocabulary import DEFERRALS, OVER, UNDONE, Claim, Status
+from expunge.wire.cases.case import ForgetGoesOn
+from expunge.wire.cases.words import ForgetSaid, HoldKind
+
+NOT_ENDED = "case_has_not_ended"
+UNDER_HOLD = "case_is_held"
+FORGOTTEN_ALREADY = "case_is_forgotten"
+
+
+class ForgetAsked(CaseFact):
+    """An operator has the case forgotten before its evidence period has passed."""
+
+    fact = "forget_asked"
+    operator: str
+    control: Hex
+    forget_at: datetime
+
+    def change(self, case: Case) -> Case:
+        """That is its time, unless it goes on before."""
+        return heard(case, self.control).model_copy(update={"forget_at": self.forget_at})
+
+
+class Forgotten(CaseFact):
+    """What named people and assets in the case has gone."""
+
+    fact = "forgotten"
+    at: datetime
+
+    def change(self, case: Case) -> Case:
+        """What its publisher called it goes, too."""
+        gone = {"request_id": "", "correlation_id": None, "batch": None, "forget_at": None}
+        return case.model_copy(update=gone | {"forgotten": len(case.generations), "forgotten_at": self.at})
+
+
+def may_be_forgotten(case: Case) -> bool:
+    """Whether nothing is left to be done in it, to end, or to be let go of: what is kept of it is kept as evidence."""
+    if case.is_forgotten:
+        return False
+    if case.status in OVER:
+        return not case.out
+    if case.dry_run:
+        return bool(case.generations) and case.open_generation is None and not case.watermark
+    ended = case.status in {Status.COMPLETED, Status.COMPLETED_WITH_DEFERRALS}
+    waits = case.out or case.live or case.held or case.watermark or case.words or case.cancelling
+    walks = case.open_generation is not None or not all(each.done for each in case.generations)
+    return ended and not (waits or walks or case.count(UNDONE | DEFERRALS | {Claim.RESTRICTED}))
+
+
+def ask(turn: Turn, message: ForgetSaid) -> None:
+    """It is forgotten as soon as nobody can read again what was said of it on topics that are kept for a while."""
+    if message.content in turn.case.controls:
+        return
+    if reason := _why_not(turn):
+        turn.emit(SetAside(message.place, message.content, reason))
+        return
+    forget_at = max(turn.now, turn.happened_at + READ_AGAIN)
+    turn.record(ForgetAsked(operator=message.operator, control=message.content, forget_at=forget_at))
+
+
+def is_due(turn: Turn) -> None:
+    """Its time has come."""
+    case = turn.case
+    if case.forget_at is not None and turn.now >= case.forget_at:
+        go_on(turn, ForgetGoesOn(case_id=case.case_id))
+
+
+def go_on(turn: Turn, message: ForgetGoesOn) -> None:
+    """Keep what must be known of some chunks; with the last of them the case is forgotten."""
+    if _why_not(turn):
+        return
+    every = sorted({digest for each in turn.case.generations for digest in turn.digests(each.number)})
+    left = [digest for digest in every if digest > message.after]
+    page = _page(turn, left)
+    if page:
+        turn.emit(KeepKeys(page))
+    if len(page) < len(left):
+        turn.emit(ForgetOn(page[-1]))
+        return
+    turn.record(Forgotten(at=turn.now))
+    turn.emit(Forget(tuple(every)))
+
+
+def _page(turn: Turn, digests: Sequence[str]) -> tuple[str, ...]:
+    page, size = list[str](), 0
+    for digest in digests[:CHUNKS_PER_PAGE]:
+        chunk = turn.chunk(digest)
+        size += chunk.summary.size if chunk else 0
+        if page and size > KEYS_PER_PAGE:
+            break
+        page.append(digest)
+    return tuple(page)
+
+
+def _why_not(turn: Turn) -> str:
+    case = turn.case
+    if case.is_forgotten:
+        return FORGOTTEN_ALREADY
+    if not may_be_forgotten(case):
+        return NOT_ENDED
+    held = (hold for hold in turn.standing.active if hold.scope.kind is HoldKind.CASE)
+    return UNDER_HOLD if any(hold.scope.value == case.case_id for hold in held) else ""

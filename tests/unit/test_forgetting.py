@@ -1,0 +1,337 @@
+"""What is left of a case when nobody needs it any more, and that this is enough (rule "forgotten")."""
+
+from __future__ import annotations
+
+import json
+
+from expunge.domain.partition import partition_of
+from tests.simulation import PARTITIONS, World, identity, receipt
+
+MONTH = 31 * 86_400
+
+
+def ended(world: World, request: str = "r1") -> str:
+    """A case that has had three assets deleted, one of them a copy of another."""
+    for number in range(2):
+        world.register(f"photo-{number}", "object", "photos", subjects=[{"namespace": "user_id", "id": "ann"}])
+    world.register("copy-0", "object", "ml", parents=["photo-0"])
+    world.settle()
+    case_id = world.erase("ann", request=request)
+    world.settle()
+    assert world.status(case_id) == "completed"
+    return case_id
+
+
+def forget(world: World, *cases: str) -> None:
+    """An operator has cases forgotten that have ended."""
+    for case_id in cases:
+        world.say("case.forgotten", case_id, reason=f"why not by {world.broker.now}")
+    world.settle()
+    world.age()
+    world.settle()
+
+
+def stored(world: World) -> str:
+    """All that the state of cases holds, as text."""
+    kept = [each for s in world.store.states.values() for each in (s.cases, s.roots, s.chunks, s.bodies)]
+    return json.dumps([each.model_dump(mode="json") for one in kept for each in one.values()])
+
+
+def test_a_case_is_forgotten_when_its_evidence_period_has_passed() -> None:
+    world = World()
+    case_id = ended(world)
+    world.tick(23 * 30 * 86_400)
+    world.settle()
+    assert "photo-0" in stored(world)
+    assert '"r1"' in stored(world)
+    world.tick(3 * MONTH)
+    world.settle()
+    assert "photo-0" not in stored(world)
+    assert '"r1"' not in stored(world)
+    assert world.facts(case_id)[-1].fact == "forgotten"
+    assert not world.dead_letters()
+    world.check_ledger(case_id)
+
+
+def test_an_operator_has_a_case_forgotten_at_once_and_says_so_on_the_ledger() -> None:
+    world = World()
+    case_id = ended(world)
+    forget(world, case_id)
+    assert "photo-0" not in stored(world)
+    *_, asked, _ = world.facts(case_id)
+    assert (asked.fact, asked.model_dump()["operator"]) == ("forget_asked", "olga")
+
+
+def test_agents_hear_which_commands_they_need_not_remember() -> None:
+    world = World()
+    case_id = ended(world)
+    commanded = {each["data"]["command_id"] for each in world.broker.events("commands.photos")}
+    forget(world, case_id)
+    told = [each["data"] for each in world.broker.events("commands.photos") if "forgotten" in each["type"]]
+    assert {each for one in told for each in one["command_ids"]} == commanded
+
+
+def test_a_case_that_goes_on_is_not_forgotten() -> None:
+    world = World()
+    world.answers["photos"] = lambda _: []
+    world.register("photo-0", "object", "photos", subjects=[identity("ann")])
+    world.settle()
+    case_id = world.erase("ann")
+    world.settle()
+    world.say("case.forgotten", case_id, reason="why not")
+    world.settle()
+    assert [each["reason"] for each in world.dead_letters()] == ["case_has_not_ended"]
+    assert "photo-0" in stored(world)
+
+
+def test_a_case_is_kept_as_long_as_what_was_said_of_it_may_be_read_again() -> None:
+    world = World()
+    case_id = ended(world)
+    world.say("case.forgotten", case_id, reason="why not")
+    world.settle()
+    world.tick(37 * 86_400)
+    world.settle()
+    assert "photo-0" in stored(world)
+    for topic, number in list(world.broker.logs):
+        for role in world.roles:
+            world.replay(role, topic, number, 100)
+    world.settle()
+    assert not world.confirmations("reopened", case_id=case_id)
+    world.age()
+    world.settle()
+    assert "photo-0" not in stored(world)
+
+
+def test_a_case_under_a_hold_is_kept_whatever_its_age() -> None:
+    world = World()
+    case_id = ended(world)
+    world.order("hold.placed", hold_id="h1", scope={"case_id": case_id}, basis="litigation", custodian="legal")
+    world.settle()
+    world.say("case.forgotten", case_id, reason="why not")
+    world.tick(30 * MONTH)
+    world.settle()
+    assert [each["reason"] for each in world.dead_letters()] == ["case_is_held"]
+    assert "photo-0" in stored(world)
+    world.order("hold.released", hold_id="h1")
+    world.settle()
+    world.tick(2 * 86_400)
+    world.settle()
+    assert "photo-0" not in stored(world)
+
+
+def test_what_a_forgotten_case_had_purged_is_caught_when_it_comes_back() -> None:
+    world = World()
+    case_id = ended(world)
+    forget(world, case_id)
+    world.tick(60)
+    before = len(world.commanded[case_id])
+    world.register("photo-1", "object", "photos", event="restored", subjects=[{"namespace": "user_id", "id": "ann"}])
+    world.settle()
+    assert {asset for _, asset, _ in world.commanded[case_id][before:]} == {"photo-1"}
+    assert world.status(case_id) == "completed"
+    assert len(world.confirmations("reopened", case_id=case_id)) == 1
+    again = world.confirmations("completed", case_id=case_id)[-1]
+    assert (again["case_id"], again["request_id"]) == (case_id, "")
+    world.check_ledger(case_id)
+    forget(world, case_id)
+    assert "photo-1" not in stored(world)
+    assert not world.dead_letters()
+
+
+def test_a_large_case_is_forgotten_page_by_page() -> None:
+    world = World()
+    for number in range(700):
+        world.register(f"photo-{number}", "object", "photos", subjects=[{"namespace": "user_id", "id": "ann"}])
+    world.settle()
+    case_id = world.erase("ann")
+    world.settle()
+    world.approve_all()
+    world.settle()
+    assert world.status(case_id) == "completed"
+    forget(world, case_id)
+    assert "photo-699" not in stored(world)
+    kept = [e["data"]["chunks"] for e in world.broker.events("plans") if e["type"] == "expunge.plan.forgotten.v1"]
+    assert len(kept) == 2
+    assert sum(len(each["answers"]) for page in kept for each in page) == 700
+
+
+def test_something_late_between_two_pages_is_purged_first() -> None:
+    world = World()
+    for number in range(700):
+        world.register(f"photo-{number}", "object", "photos", subjects=[identity("ann")])
+    world.settle()
+    case_id = world.erase("ann")
+    world.settle()
+    world.approve_all()
+    world.settle()
+    world.say("case.forgotten", case_id, reason="why not")
+    world.settle()
+    world.register("photo-1000", "object", "photos", subjects=[identity("ann")])
+    world.age()
+    world.step("indexer")  # so that it comes behind the timer, and before the second page
+    world.settle()
+    assert ("photos", "photo-1000", "delete") in world.commanded[case_id]
+    assert world.status(case_id) == "completed"
+    assert "photo-699" in stored(world)
+    assert not [fact for fact in world.facts(case_id) if fact.fact == "forgotten"]
+
+
+def test_what_was_never_carried_out_is_forgotten_too() -> None:
+    world = World()
+    world.register("photo-0", "object", "photos", subjects=[{"namespace": "user_id", "id": "ann"}])
+    world.order("emission.paused", scope={"all": True}, reason="why not")
+    world.settle()
+    case_id = world.erase("ann")
+    world.settle()
+    world.say("request.cancelled", case_id, reason="taken back")
+    world.settle()
+    assert world.status(case_id) == "cancelled"
+    world.tick(26 * MONTH)
+    world.settle()
+    assert "photo-0" not in stored(world)
+
+
+def test_a_dry_run_is_forgotten_too() -> None:
+    world = World()
+    world.register("photo-0", "object", "photos", subjects=[{"namespace": "user_id", "id": "ann"}])
+    world.settle()
+    world.erase("ann", dry_run=True)
+    world.settle()
+    assert "photo-0" in stored(world)
+    world.tick(26 * MONTH)
+    world.settle()
+    assert "photo-0" not in stored(world)
+
+
+def test_a_system_that_takes_an_answer_back_after_all_is_forgotten_is_heard_by_a_person() -> None:
+    world = World()
+    case_id = ended(world)
+    told = next(each["data"] for each in world.broker.events("commands.photos"))
+    forget(world, case_id)
+    world.tick(60)
+    said = receipt(told, all={"claim": "failed", "reason_code": "not_so"}, sequence=9)
+    world.publish("receipts.photos", "expunge.purge.receipted.v1", said, source="/photos")
+    world.settle()
+    assert [each["reason"] for each in world.dead_letters()] == ["receipt_without_command"]
+
+
+PLANTED = (b"photo-", b"copy-0", b'"ann"', b'"r1"')
+
+
+def left(world: World, *topics: str) -> list[bytes]:
+    """What was planted that stands in Redis, or on topics that are kept for ever."""
+    logs = [log for (topic, _), log in world.broker.logs.items() if topic in topics]
+    lying = b"".join((record.key or b"") + record.value for log in logs for record in log if record.value)
+    rows = b"".join(world.index.raw.values())
+    return [word for word in PLANTED if word in lying + rows + stored(world).encode()]
+
+
+def test_nothing_that_names_anybody_is_left_of_a_forgotten_case() -> None:
+    world = World()
+    case_id = ended(world)
+    forget(world, case_id)
+    assert left(world, "plans", "assets", "ledger", "suppressions") == [PLANTED[0], PLANTED[1], PLANTED[3]]
+    swept = world.sweep()
+    assert (swept.parts > 0, swept.statements) == (True, 3)
+    assert left(world, "plans", "assets", "ledger", "suppressions") == []
+    assert world.sweep() == type(swept)()
+
+
+def test_what_has_been_swept_is_caught_when_it_comes_back_and_after_a_rebuild() -> None:
+    world = World()
+    case_id = ended(world)
+    forget(world, case_id)
+    world.sweep()
+    world.rebuild()
+    world.settle()
+    assert not world.confirmations("reopened", case_id=case_id)
+    before = len(world.commanded[case_id])
+    world.register("photo-1", "object", "photos", event="restored", subjects=[{"namespace": "user_id", "id": "ann"}])
+    world.register("copy-1", "object", "ml", parents=["photo-0"])
+    world.settle()
+    assert {asset for _, asset, _ in world.commanded[case_id][before:]} == {"photo-1", "copy-1"}
+    assert world.status(case_id) == "completed"
+    world.rebuild()
+    world.settle()
+    assert len(world.confirmations("reopened", case_id=case_id)) == 1
+    world.check_ledger(case_id)
+
+
+def test_what_comes_back_during_a_sweep_is_not_swept_away() -> None:
+    world = World()
+    case_id = ended(world)
+    forget(world, case_id)
+    world.tick_clocks(60)
+    world.register("photo-1", "object", "photos", event="restored", subjects=[{"namespace": "user_id", "id": "ann"}])
+    world.step("indexer")  # its case has not heard of it yet
+    world.sweep()
+    assert b"photo-1" in b"".join(world.index.raw.values())
+    world.settle()
+    assert ("photos", "photo-1", "delete") in world.commanded[case_id][3:]
+    world.rebuild()
+    assert b"photo-1" in b"".join(world.index.raw.values())
+
+
+def test_an_asset_that_another_case_needs_is_not_swept_away() -> None:
+    world = World()
+    for number in range(2):
+        world.register(f"photo-{number}", "object", "photos", subjects=[identity("ann")])
+    world.settle()
+    first, second = world.erase("ann", request="r1"), world.erase("ann", request="r2")
+    world.settle()
+    forget(world, first)
+    assert world.sweep().statements == 0
+    forget(world, second)
+    assert world.sweep().statements == 2
+
+
+def test_a_set_that_stays_names_what_it_was_made_from_by_key_alone() -> None:
+    world = World()
+    world.register("photo-0", "object", "photos", subjects=[identity("ann")], aliases=["photo-zero"])
+    world.register("set", "dataset", "ml", parents=["photo-0"])
+    world.settle()
+    case_id = world.erase("ann")
+    world.settle()
+    assert world.status(case_id) == "completed"
+    forget(world, case_id)
+    swept = world.sweep()
+    assert (swept.statements, swept.shortened) == (1, 1)
+    assert left(world, "plans", "assets") == []
+    assert b"set" in b"".join(world.index.raw.values())
+    rows = dict(world.index.raw)
+    world.rebuild()
+    assert world.index.raw == rows
+
+
+def test_lineage_of_what_was_kept_stays() -> None:
+    world = World()
+    world.answers["ml"] = lambda command: [receipt(command, all={"claim": "exempt", "reason_code": "tax"})]
+    world.register("photo-0", "object", "photos", subjects=[identity("ann")])
+    world.register("copy-0", "object", "ml", parents=["photo-0"])
+    world.settle()
+    case_id = world.erase("ann")
+    world.settle()
+    assert world.status(case_id) == "completed"
+    forget(world, case_id)
+    assert world.sweep().statements == 0
+    again = world.erase("ann", request="r2")
+    world.settle()
+    assert ("ml", "copy-0", "delete") in world.commanded[again]
+
+
+def test_nothing_is_swept_that_a_rebuild_may_need() -> None:
+    world = World()
+    case_id = ended(world)
+    world.say("case.forgotten", case_id, reason="why not")
+    world.settle()
+    world.age()
+    number = partition_of(case_id, PARTITIONS)
+    committed = world.committed["coordinator", "cases", number]
+    world.step("coordinator")
+    assert '"photo-0"' not in stored(world)
+    world.committed["coordinator", "cases", number] = committed  # it died before it said so
+    assert world.sweep().parts == 0
+    world.rebuild()
+    world.settle()
+    assert world.facts(case_id)[-1].fact == "forgotten"
+    world.check_ledger(case_id)
