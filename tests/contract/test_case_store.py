@@ -10,7 +10,7 @@ import pytest
 from expunge.adapters.memory.stores import MemoryCaseStore, MemoryNotaryStore
 from expunge.adapters.redis.cases import RedisCaseStore, RedisNotaryStore
 from expunge.domain.aggregates.case.chunks import ChunkState, Phase, Tally
-from expunge.domain.aggregates.case.state import Case
+from expunge.domain.aggregates.case.state import Case, Generation
 from expunge.domain.aggregates.standing.state import Standing
 from expunge.domain.digest import digest, name
 from expunge.domain.events import Position
@@ -21,6 +21,7 @@ from expunge.errors import Fenced, Unavailable
 from expunge.ports import Batch, CaseStore, Changes, NotaryStore, TimerKey, Wanted
 from expunge.wire.cases.said import Order
 from expunge.wire.cases.words import Release
+from expunge.wire.forgotten import ChunksForgotten, KeyedChunk
 from tests.simulation import START
 
 CASE = name("case")
@@ -265,6 +266,44 @@ def test_a_batch_may_change_more_chunks_of_a_case_than_one_command_can_name(stor
     write(store, None, Position(0, 1), cases={CASE: LARGE}, chunks={CASE: states})
     assert store.reader(3).digests(CASE, 1) == sorted(states)
     assert store.reader(3).chunk(CASE, max(states)) == states[max(states)]
+
+
+@pytest.mark.parametrize("size", [2, 65])
+def test_all_about_the_chunks_of_a_forgotten_case_goes(store: MemoryCaseStore | RedisCaseStore, size: int) -> None:
+    known = LARGE if size > 64 else case()
+    known = known.model_copy(update={"generations": (Generation(number=1, sizes={3: size}),)})
+    chunks = {chunk(number).digest: state(number) for number in range(size)}
+    names = [digest("name", number)[:12] for number in range(200 if size > 64 else 4)]
+    store.put_chunks(3, [(chunk(number), names[number::size]) for number in range(size)])
+    write(store, None, Position(0, 1), cases={CASE: known}, chunks={CASE: chunks})
+    gone = {CASE: tuple(chunks)}
+    late = {chunk(500).digest: state(500, generation=2)}
+    write(store, Position(0, 1), Position(0, 2), cases={CASE: known}, forgotten=gone, chunks={CASE: late})
+    reader = store.reader(3)
+    assert reader.cases([CASE]) == {CASE: known}
+    assert [reader.chunk(CASE, each) for each in chunks] == [None] * size
+    assert reader.chunk_of(CASE, name("c", 0)) is None
+    assert (reader.digests(CASE, 1), reader.digests(CASE, 2)) == ([], [*late])
+    assert (reader.waiting(CASE, 1, 3, 10), reader.live(CASE, "", 10)) == ([], [])
+    assert store.owners(3, CASE, names) == [None] * len(names)
+    with pytest.raises(Unavailable):
+        store.bodies(3, CASE, [chunk(0).digest])
+
+
+def test_which_cases_are_forgotten(store: MemoryCaseStore | RedisCaseStore) -> None:
+    other = case(name("other"), forgotten=1, forgotten_at=START)
+    write(store, None, Position(0, 1), cases={CASE: case(), other.case_id: other})
+    assert store.forgotten(3, [CASE, other.case_id, name("unknown")]) == {other.case_id: other}
+
+
+def test_what_stands_for_forgotten_chunks_is_kept_until_it_is_dropped(store: MemoryCaseStore | RedisCaseStore) -> None:
+    kept = [KeyedChunk.of(chunk(number), "d", lambda asset: digest("asset", asset)) for number in range(2)]
+    for each in kept:
+        store.put_keyed(3, ChunksForgotten(case_id=CASE, chunks=(each,)))
+    assert store.keyed(3, CASE) == {each.chunk: each for each in kept}
+    assert kept[1].nodes == [digest("asset", "a1")]
+    store.drop_keyed(3, CASE)
+    assert store.keyed(3, CASE) == {}
 
 
 def test_a_reader_stands_at_the_position_at_which_it_began(store: CaseStore) -> None:

@@ -298,6 +298,57 @@ def test_what_was_stated_after_its_purge_has_come_back(index: Index) -> None:
     assert only(index, "a").state is MarkState.GONE
 
 
+def forgotten(index: Index, *assets: str) -> list[bool]:
+    rows = {key(each): row for each in assets for row in index.rows([key(each)]) if row}
+    return index.forget(rows)
+
+
+def test_the_id_of_what_is_gone_for_every_case_is_forgotten(index: Index) -> None:
+    for asset in ("gone", "elsewhere", "open", "never"):
+        put(index, asset, at=NOW, parents=("parent",), subjects=(Named(key("ann")),), purposes=("x",))
+    visit(index, "gone", "elsewhere", "open")
+    visit(index, "elsewhere", case=OTHER)
+    index.set_state(CASE, [key("gone"), key("elsewhere")], MarkState.GONE, NOW + 20)
+    assert forgotten(index, "gone", "elsewhere", "open", "never") == [True, False, False, False]
+    (row,) = index.rows([key("gone")])
+    assert row is not None
+    assert (row.asset, row.is_forgotten, row.parents) == ("", True, (key("parent"),))
+    assert (sorted(row.combination.kinds), sorted(row.combination.systems)) == (["object"], [])
+    index.set_state(OTHER, [key("elsewhere")], MarkState.GONE, NOW + 30)
+    assert forgotten(index, "elsewhere") == [True]
+    assert put(index, "gone", at=NOW + 40).asset == "gone"
+
+
+def test_what_was_stated_since_it_is_gone_is_not_forgotten(index: Index) -> None:
+    put(index, "a", at=NOW)
+    visit(index, "a")
+    index.set_state(CASE, [key("a")], MarkState.GONE, NOW + 20)
+    index.put([said("a", at=NOW + 10)])  # an inventory that is read again
+    assert not only(index, "a").stated_again
+    index.put([said("a", at=NOW + 30)])
+    assert only(index, "a").stated_again
+    assert forgotten(index, "a") == [False]
+    index.set_state(CASE, [key("a")], MarkState.GONE, NOW + 25)
+    assert only(index, "a").stated_again
+    visit(index, "a", task=TASK2, own=True, returned=NOW + 30)
+    assert (only(index, "a").state, only(index, "a").stated_again) == (MarkState.OPEN, False)
+    index.set_state(CASE, [key("a")], MarkState.GONE, NOW + 50)
+    assert forgotten(index, "a") == [True]
+
+
+def test_a_row_that_has_changed_meanwhile_is_not_forgotten(index: Index) -> None:
+    read = put(index, "a")
+    visit(index, "a")
+    index.set_state(CASE, [key("a")], MarkState.GONE, NOW + 20)
+    put(index, "a", at=0, purposes=("x",))
+    assert index.forget({key("a"): read}) == [False]
+    name_only = Row("other", aliases=("a",))
+    index.put([Said(key("other"), name_only, 0)])
+    assert index.forget_names({key("other"): Row("other", aliases=("b",))}) == [False]
+    assert index.forget_names({key("other"): name_only}) == [True]
+    assert index.rows([key("other")]) == [None]
+
+
 def test_planning_again_does_not_forget_that_something_was_stated_again(index: Index) -> None:
     put(index, "a")
     visit(index, "a")

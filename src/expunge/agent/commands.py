@@ -18,7 +18,16 @@ from expunge.domain.events import EARLIEST, CloudEvent, Position, Record, decode
 from expunge.domain.values import Hex
 from expunge.domain.vocabulary import Action, Kind
 from expunge.errors import InvalidMessage
-from expunge.wire.commands import COMMANDED, WITHDRAWN, CommandSubject, CommandTarget, PurgeCommanded, PurgeWithdrawn
+from expunge.wire.commands import (
+    COMMANDED,
+    FORGOTTEN,
+    WITHDRAWN,
+    CommandSubject,
+    CommandTarget,
+    PurgeCommanded,
+    PurgeForgotten,
+    PurgeWithdrawn,
+)
 
 MAX_COMMAND_BYTES = 4_194_304
 UNSUPPORTED_ACTION, UNSUPPORTED_KIND, MALFORMED = "unsupported_action", "unsupported_kind", "malformed_command"
@@ -83,6 +92,13 @@ class Withdrawal(Word):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class Dismissal:
+    """Commands whose case is forgotten: what was answered for them need not be known any more."""
+
+    command_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Command(Word):
     """A command as far as it could be read."""
 
@@ -110,16 +126,18 @@ class Reader:
         self.not_opened = 0
         """Identities that could not be opened."""
 
-    def read(self, raw: bytes) -> Command | Withdrawal:
-        """A command or a withdrawal.
+    def read(self, raw: bytes) -> Command | Withdrawal | Dismissal:
+        """A command, its withdrawal, or that some are forgotten.
 
         Raises:
-            InvalidMessage: it is neither, or does not say which command it is.
+            InvalidMessage: it is none of these, or does not say which command it is.
         """
         event = decode(Record("commands", 0, Position(-1, -1), EARLIEST, None, raw), max_bytes=MAX_COMMAND_BYTES)
         if event.type == WITHDRAWN:
             said = _validated(_Withdrawn, event)
             return Withdrawal(said.command_id, said.case_id, said.attempt)
+        if event.type == FORGOTTEN:
+            return Dismissal(_validated(PurgeForgotten, event).command_ids)
         if event.type != COMMANDED:
             raise InvalidMessage("unknown_type")
         try:

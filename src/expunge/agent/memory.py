@@ -2,7 +2,8 @@
 
 An answer is for its own command: any other command is looked at again. Only two things are carried from one to the
 next, both by a target's identity: that this agent has deleted it, and that a try of it was cut off with its outcome
-unknown. A try that failed without effect leaves nothing, and so does one that found nothing.
+unknown. A try that failed without effect leaves nothing, and so does one that found nothing. When the case of a command
+is forgotten, all of that goes, but that it was withdrawn.
 """
 
 from __future__ import annotations
@@ -226,6 +227,17 @@ class Memory:
         with self._transaction():
             self._db.execute("insert or ignore into withdrawn values (?)", (command,))
             self._db.execute("delete from going_on where command = ?", (command,))
+
+    def forget(self, commands: Iterable[str]) -> None:
+        """Nothing is known any more of commands whose case is forgotten, but that some were withdrawn."""
+        with self._transaction():
+            for one in ((each,) for each in commands):
+                query = "select identity from answered where command = ?1 union select identity from under_way "
+                targets = self._db.execute(query + "where command = ?1", one).fetchall()
+                for table in ("deleted", "cut_off"):
+                    self._db.executemany(f"delete from {table} where identity = ?", targets)  # noqa: S608 - two names
+                for table in ("answered", "under_way", "going_on", "receipts"):
+                    self._db.execute(f"delete from {table} where command = ?", one)  # noqa: S608 - four names
 
     def is_withdrawn(self, command: str) -> bool:
         """Whether a command was withdrawn."""

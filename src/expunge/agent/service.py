@@ -20,7 +20,7 @@ from expunge.adapters.broker import DEFAULT, broker
 from expunge.adapters.system import SystemClock
 from expunge.adapters.vault import Opener
 from expunge.agent import contained
-from expunge.agent.commands import MALFORMED, Command, Reader, Withdrawal, Word
+from expunge.agent.commands import MALFORMED, Command, Dismissal, Reader, Withdrawal, Word
 from expunge.agent.memory import Memory
 from expunge.agent.metrics import AgentMetrics
 from expunge.agent.types import Purger, Recalling, Result, Target, Withdrawable, failed
@@ -35,6 +35,8 @@ REST_SECONDS = 1.0
 START_SECONDS = 60.0
 RESULTS_BYTES = 700_000
 """Bytes of results in one receipt; a longer answer is cut into several."""
+
+Said = Command | Withdrawal | Dismissal
 
 log = structlog.get_logger()
 
@@ -196,8 +198,8 @@ class Agent:
             if self._clock.seconds() >= until:
                 break
 
-    def _read(self, records: Sequence[Record]) -> list[Command | Withdrawal]:
-        words: list[Command | Withdrawal] = []
+    def _read(self, records: Sequence[Record]) -> list[Said]:
+        words: list[Said] = []
         unopened = self._reader.not_opened
         for record in records:
             try:
@@ -210,7 +212,7 @@ class Agent:
             self._metrics.not_opened(self._system, number)
         return words
 
-    def _serve(self, words: Sequence[Command | Withdrawal], held: int) -> None:
+    def _serve(self, words: Sequence[Said], held: int) -> None:
         """Answer words: from memory what is answered, by purging what is not.
 
         What is withdrawn is so before anything else in the batch is done, and for good: a command may come after its
@@ -220,6 +222,8 @@ class Agent:
         for word in words:
             if isinstance(word, Withdrawal):
                 self._withdraw(word)
+            elif isinstance(word, Dismissal):
+                self._memory.forget(word.command_ids)
         commands = [word for word in words if isinstance(word, Command)]
         for command in commands:
             self._memory.hear(command)

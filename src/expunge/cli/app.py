@@ -24,6 +24,7 @@ from expunge.cli import (
     run,
     subject,
     submit,
+    sweep,
     topics,
 )
 from expunge.cli.common import let_go
@@ -60,6 +61,7 @@ app.command("pause")(pause.pause)
 app.command("resume")(pause.resume)
 app.command("acknowledge-loss")(losses.acknowledge_loss)
 app.command("rebuild")(rebuild.rebuild)
+app.command("sweep")(sweep.sweep)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 app.add_typer(topics.app, name="topics")

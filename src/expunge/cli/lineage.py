@@ -13,7 +13,7 @@ from expunge import queries
 from expunge.bootstrap import Installation
 from expunge.cli.common import safe
 from expunge.domain.lineage.marks import Mark, MarkState
-from expunge.domain.lineage.row import Row
+from expunge.domain.lineage.row import FORGOTTEN, Row
 from expunge.domain.scope import SHARDS, Group, GroupKind
 
 MAX_DRAWN = 12
@@ -59,7 +59,7 @@ class Lineage:
 
     def names(self, keys: Sequence[bytes]) -> list[str]:
         """Ids of assets, as far as they are registered."""
-        return [row.asset if row else UNKNOWN for row in self.expunge.index.rows(keys)]
+        return [row.asset or FORGOTTEN if row else UNKNOWN for row in self.expunge.index.rows(keys)]
 
     def cases(self, key: bytes) -> list[dict[str, Any]]:
         """The cases that touched an asset."""
@@ -147,7 +147,7 @@ def brief(row: Row) -> dict[str, Any]:
     """What statements say of an asset itself."""
     names = row.combination
     return {
-        "asset": row.asset,
+        "asset": row.asset or FORGOTTEN,
         "aliases": list(row.aliases),
         "kinds": sorted(names.kinds),
         "systems": sorted(names.systems),
@@ -181,7 +181,8 @@ def _about(row: Row) -> Iterator[tuple[str, str]]:
 
 
 def _label(row: Row, *, bold: bool = False) -> str:
-    name = f"[bold]{safe(row.asset)}[/bold]" if bold else safe(row.asset)
+    shown = safe(row.asset or FORGOTTEN)
+    name = f"[bold]{shown}[/bold]" if bold else shown
     kinds = ", ".join(sorted(row.combination.kinds)).replace("_", " ") or (
         "another name" if row.aliases else "not registered yet"
     )
@@ -193,7 +194,7 @@ def _quoted(row: Row | None) -> str:
     if row is None:
         return f'"{UNKNOWN}"'
     kinds = ", ".join(sorted(row.combination.kinds)).replace("_", " ")
-    return '"' + row.asset.replace('"', "#quot;") + f"<br/>{kinds}" + '"'
+    return '"' + (row.asset or FORGOTTEN).replace('"', "#quot;") + f"<br/>{kinds}" + '"'
 
 
 def _id(node: str) -> str:

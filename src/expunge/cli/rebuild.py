@@ -83,7 +83,7 @@ class _Steps:
     def run(self) -> None:
         """Until it is done."""
         waits = ""
-        with _progress(quiet=self._quiet) as progress:
+        with progress_bars(quiet=self._quiet) as progress:
             bars = {topic: progress.add_task(STEPS[topic], total=None) for topic in STEPS}
             while True:
                 try:
@@ -128,13 +128,17 @@ class _Steps:
 
 
 def _size(expunge: Installation, topic: str) -> int | None:
-    """How many records lie on a topic, about; None: that follows from the others."""
-    if topic == "cases":
-        return None
+    """How many records a step reads, about; None: that follows from the others."""
+    return None if topic == "cases" else records_on(expunge, topic)
+
+
+def records_on(expunge: Installation, topic: str) -> int:
+    """How many records lie on a topic, about."""
     places = [(topic, partition) for partition in range(expunge.topics.partitions(topic))]
     return sum(log.end - log.first for log in expunge.topics.logs(places).values())
 
 
-def _progress(*, quiet: bool) -> Progress:
+def progress_bars(*, quiet: bool) -> Progress:
+    """Bars on a terminal, and nothing elsewhere."""
     columns = (TextColumn("{task.description:>14}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, disable=quiet or not sys.stdout.isatty(), transient=True)

@@ -19,6 +19,7 @@ import typer
 from expunge import preflight, serve
 from expunge.adapters.system import END_SECONDS, PrometheusMetrics, configure_logs, end_on_signals
 from expunge.bootstrap import Installation
+from expunge.cli import sweep
 from expunge.cli.common import DIED, NO_SERVER, WRONG, installation, say_error
 from expunge.config import Settings
 from expunge.domain.backoff import doubled
@@ -27,6 +28,8 @@ from expunge.roles import ROLES
 
 RESTART_SECONDS, MAX_RESTART_SECONDS = 0.2, 10.0
 DRAIN_SECONDS = END_SECONDS + 1
+SWEEP_AFTER_SECONDS, SWEEP_EVERY_SECONDS = 3_600.0, 86_400.0
+"""When the first sweep begins, and the next ones."""
 HEALTHY_SECONDS = 30.0
 """After this the wait before a restart is short again."""
 
@@ -69,6 +72,7 @@ def _supervise(settings: Settings, roles: list[str], stop: threading.Event) -> i
     """Keep the roles running until told to stop; a role that is configured wrongly ends everything."""
     context = multiprocessing.get_context("spawn")
     children = [_Child(role) for role in roles]
+    sweeps = _Sweeps(context, settings) if set(roles) == set(ROLES) else None
     code = 0
     while not stop.is_set():
         for child in children:
@@ -78,9 +82,44 @@ def _supervise(settings: Settings, roles: list[str], stop: threading.Event) -> i
         for child in children:
             if child.process is not None and not child.process.is_alive():
                 code = code or _ended(child)
+        if sweeps is not None:
+            sweeps.go_on()
         if code:
             stop.set()
+    if sweeps is not None:
+        sweeps.end()
     return max(code, _drain(children))
+
+
+class _Sweeps:
+    """Once a day what forgotten cases have left on topics is swept away, by a process that ends with that."""
+
+    def __init__(self, context: Any, settings: Settings) -> None:
+        self._context, self._settings = context, settings
+        self._process: Any = None
+        self._next = time.monotonic() + SWEEP_AFTER_SECONDS
+
+    def go_on(self) -> None:
+        """Begin a pass that is due."""
+        if self._process is not None and not self._process.is_alive():
+            self._process.join()
+            self._process = None
+        if self._process is None and time.monotonic() >= self._next:
+            self._next = time.monotonic() + SWEEP_EVERY_SECONDS
+            self._process = self._context.Process(target=_sweep, args=(self._settings,), daemon=True)
+            self._process.start()
+
+    def end(self) -> None:
+        """A pass that is under way ends where it is: the next one does the rest."""
+        if self._process is not None:
+            self._process.terminate()
+
+
+def _sweep(settings: Settings) -> None:
+    """The body of a pass: it ends when it is told to, wherever it is."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    configure_logs(settings.log_level)
+    sweep.daily(Installation(settings))
 
 
 def _start(context: Any, settings: Settings, child: _Child) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from expunge import preflight, queries
 from expunge.bootstrap import Installation
+from expunge.cli.case.found import kept
 from expunge.cli.common import Json, console, identity, installation, print_json, print_table
 from expunge.cli.lineage import brief
 from expunge.domain.aggregates.suppression import EVERYTHING
@@ -66,14 +67,17 @@ def held(expunge: Installation, who: Identity) -> dict[str, Any]:
     names = expunge.door.pseudonyms(who)
     groups = [Group(GroupKind.SUBJECT, each) for each in names]
     keys = sorted({key for group in groups for key in expunge.index.members(group, range(SHARDS))})
-    assets = []
+    assets, forgotten = [], 0
     for row, marks in zip(expunge.index.rows(keys), expunge.index.marks(keys), strict=True):
-        if row is not None:
+        if row is not None and row.is_forgotten:
+            forgotten += 1
+        elif row is not None:
             purged = any(mark.state is MarkState.GONE for mark in marks)
             assets.append(brief(row) | {"purged": purged})
     cases = sorted({mark.case_id for marks in expunge.index.marks(names) for mark in marks})
     return {
         "assets": assets,
+        "forgotten_assets": forgotten,
         "cases": [each for case_id in cases if (each := _case(expunge, case_id)) is not None],
         "suppressions": list(_suppressions(expunge, who)),
         "topics": list(_topics(expunge)),
@@ -91,6 +95,7 @@ def _case(expunge: Installation, case_id: str) -> dict[str, Any] | None:
         "status": case.status.value,
         "received_at": opened.received_at.isoformat(),
         "sealed_to": sorted({seal.system for seal in opened.seals}),
+        "kept": kept(case) or "open",
     }
 
 
@@ -134,16 +139,19 @@ def _print(found: dict[str, Any]) -> None:
         empty="the index knows no asset that names this person",
         title=f"Assets that name this person{more}",
     )
+    if number := found["forgotten_assets"]:
+        console.print(f"{number:,} purged assets that named this person are known by their keys alone")
     print_table(
-        ("case", "request", "publisher", "status", "received", "ids sealed to"),
+        ("case", "request", "publisher", "status", "received", "ids sealed to", "record"),
         [
             (
                 each["case_id"],
-                each["request_id"],
+                each["request_id"] or "-",
                 each["publisher"],
                 each["status"],
                 each["received_at"][:10],
                 ", ".join(each["sealed_to"]) or "nobody",
+                each["kept"],
             )
             for each in cases
         ],
@@ -165,4 +173,8 @@ def _print(found: dict[str, Any]) -> None:
         title="Where else something may lie",
     )
     console.print()
-    console.print("Rows of the index, cases and suppressions stay for ever: this version forgets nothing.")
+    console.print(
+        "Of a forgotten case pseudonyms, keyed digests of its assets, counts and dates stay: they catch what comes "
+        "back. Ids of purged assets go when every case that purged them is forgotten, at the next `expunge sweep`; "
+        "suppressions stay until they are lifted."
+    )

@@ -179,9 +179,6 @@ OPEN_LETTER, OPEN_WORTH = ".", 1
 DEFERRALS = frozenset(claim for claim, meaning in MEANINGS.items() if meaning.ends)
 """Answers that end one day; the case is `completed` only when they have."""
 
-PURGED = frozenset(claim for claim, meaning in MEANINGS.items() if meaning.after is not After.THERE)
-"""Answers after which an asset is gone, or goes on without the case's data."""
-
 UNDONE = frozenset({Claim.FAILED, OPEN})
 """What keeps an obligation open."""
 

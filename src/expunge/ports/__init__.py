@@ -216,10 +216,11 @@ class Index(Protocol):
     def rows(self, keys: Sequence[bytes]) -> list[Row | None]:
         """Rows, without marking anything."""
 
-    def forget(self, nodes: Sequence[bytes]) -> list[bool]:
-        """Take away the rows of assets that every case which has been there had purged, and nobody has stated since.
+    def forget(self, rows: Mapping[bytes, Row]) -> list[bool]:
+        """Take the ids out of rows of assets that every case which has been there had purged (`Row.forgotten`).
 
-        Each in one step with that look. Whether it has no row now.
+        Not where somebody has stated one since: each is one step with that look, and with the look whether its row is
+        still the one that was read. Whether its id is forgotten now.
         """
 
     def forget_names(self, names: Mapping[bytes, Row]) -> list[bool]:

@@ -63,6 +63,8 @@ def refuse_another_secret(since: Since, keys: Keys) -> None:
             if record.value is None or record.key is None:
                 continue
             ((statement, _),) = stated([record])
+            if statement.forgotten:  # nothing of it was made with the secret that can be made again
+                continue
             if not record.key.decode().startswith(keys.asset(statement.asset).hex()):
                 raise ConfigurationError(
                     "`assets` was written with another secret: set secret_file to the secret it was made with"
@@ -262,7 +264,7 @@ class Rebuild:
         since = datetime.fromtimestamp(since_ms / 1000, UTC)
         lying = self._since("assets", since if since_ms else EARLIEST)
         key = self._door.keys.asset
-        return {key(each.asset) for record in lying for each, at in stated([record]) if millis(at) >= since_ms}
+        return {each.node(key) for record in lying for each, at in stated([record]) if millis(at) >= since_ms}
 
     def _end(self) -> None:
         """The index reaches as far as its roles had come; what lies behind that they handle now."""

@@ -41,7 +41,7 @@ def left_out(index: Index, keys: Keys, case_id: str, scope: Scope, container: by
     asked = {keys.asset(asset): asset for asset in scope.assets}
     others = {}
     for key, known in zip(found, index.rows(found), strict=True):
-        asset = known.asset if known else asked.get(key)
+        asset = known.asset if known and not known.is_forgotten else asked.get(key)
         if asset is not None and not (known and is_covered(scope, known)):
             others[key] = asset
     return LeftOut(others, any(len(each) > MAX_EXCLUDED for each in lists))

@@ -45,7 +45,7 @@ class Swept:
     parts: int = 0
     """Of `plans`."""
     statements: int = 0
-    """Of `assets`."""
+    """Of `assets`: keys stand in their place."""
     shortened: int = 0
     """Statements about other assets, which named forgotten ones as what they were made from."""
 
@@ -127,13 +127,19 @@ class Sweep:
         stated = [each for record in batch if (each := self._read(record)) is not None]
         gone = self._gone({node for each in stated for node in (each.node, *each.parents.values())})
         dead = [each for each in stated if each.node in gone and millis(each.at) <= gone[each.node]]
-        nodes = sorted({each.node for each in dead})
-        without_row = {node for node, goes in zip(nodes, self._index.forget(nodes), strict=True) if goes}
-        dead = [each for each in dead if each.node in without_row]
+        forgotten = self._forget({each.node for each in dead})
+        dead = [each for each in dead if each.node in forgotten]
         self._forget_names(dead)
-        self._send(_taken_away(each.record) for each in dead)
+        self._replace((each, each.statement.without_ids(self._keys.asset)) for each in dead)
         self._swept.statements += len(dead)
-        self._shorten([each for each in stated if each.node not in without_row], gone)
+        self._shorten([each for each in stated if each.node not in forgotten], gone)
+
+    def _forget(self, nodes: Collection[bytes]) -> set[bytes]:
+        """Take the ids out of rows; those of which none is there any more."""
+        rows = {n: r for n, r in zip(sorted(nodes), self._index.rows(sorted(nodes)), strict=True) if r is not None}
+        named = {node: row for node, row in rows.items() if not row.is_forgotten}
+        done = {node for node, goes in zip(named, self._index.forget(named), strict=True) if goes}
+        return done | (set(rows) - set(named))
 
     def _read(self, record: Record) -> _Stated | None:
         if record.value is None:
@@ -143,16 +149,18 @@ class Sweep:
             return None
         statement, key = Statement.of(event["data"]), self._keys.asset
         parents = {each: key(each) for each in statement.parents}
+        if statement.forgotten:
+            return None
         return _Stated(record, key(statement.asset), datetime.fromisoformat(event["time"]), statement, parents)
 
     def _gone(self, nodes: Collection[bytes]) -> dict[bytes, int]:
         """Those of some nodes of which nobody needs more than their key, and since when they are gone (milliseconds).
 
-        Every case that has been there had them purged, is forgotten, and has kept nothing that they lead to.
+        Every case that has been there had them purged, and is forgotten.
         """
         found = {n: m for n, m in zip(sorted(nodes), self._index.marks(sorted(nodes)), strict=True) if _are_gone(m)}
         cases = self._forgotten({mark.case_id for marks in found.values() for mark in marks})
-        free = {case_id for case_id, case in cases.items() if case.is_forgotten and case.has_kept_nothing}
+        free = {case_id for case_id, case in cases.items() if case.is_forgotten}
         return {
             node: min(mark.since_ms for mark in marks)
             for node, marks in found.items()
@@ -169,15 +177,17 @@ class Sweep:
             self._index.forget_names(bare)
 
     def _shorten(self, stated: Iterable[_Stated], gone: Mapping[bytes, int]) -> None:
-        """What stays names the keys of what it was made from, where that is gone: first the new message, then none."""
-        anew = []
-        for each in stated:
-            forgotten = {name: node for name, node in each.parents.items() if node in gone}
-            if forgotten:
-                anew.append((each, each.statement.forgetting(forgotten)))
-        self._send(_stated_anew(each, statement) for each, statement in anew)
-        self._send(_taken_away(each.record) for each, _ in anew)
+        """What stays names the keys of what it was made from, where that is gone."""
+        found = [(each, {name: n for name, n in each.parents.items() if n in gone}) for each in stated]
+        anew = [(each, each.statement.forgetting(forgotten)) for each, forgotten in found if forgotten]
+        self._replace(anew)
         self._swept.shortened += len(anew)
+
+    def _replace(self, anew: Iterable[tuple[_Stated, Statement]]) -> None:
+        """Statements by others of the same moment: first the new message, then the old one goes."""
+        both = list(anew)
+        self._send(_stated_anew(each, statement) for each, statement in both)
+        self._send(_taken_away(each.record) for each, _ in both)
 
     def _send(self, outgoing: Iterable[Outgoing]) -> None:
         messages = list(outgoing)

@@ -20,7 +20,8 @@ class HoldingStated(Outlet):
 class AssetStated(Outlet):
     """A canonical statement: pseudonyms instead of ids. The rebuild source of the index."""
 
-    asset: str
+    asset: str = ""
+    """Empty where it is forgotten."""
     kinds: tuple[str, ...] = ()
     systems: tuple[str, ...] = ()
     parents: tuple[str, ...] = ()
@@ -41,6 +42,10 @@ class AssetStated(Outlet):
     holding: HoldingStated | None = None
     forgotten_parents: tuple[Hex, ...] = ()
     """The keys of parents whose ids are forgotten."""
+    forgotten: Hex | None = None
+    """The key of an asset whose id is forgotten: every case that had it purged is."""
+    forgotten_aliases: tuple[Hex, ...] = ()
+    """The keys of its other names."""
 
 
 STATED = "expunge.asset.stated.v1"

@@ -206,14 +206,17 @@ class MemoryIndex:
         found = (self.raw.get(key) for key in keys)
         return [Row.decode(raw, self.combination(combination_of(raw))) if raw else None for raw in found]
 
-    def forget(self, nodes: Sequence[bytes]) -> list[bool]:
+    def forget(self, rows: Mapping[bytes, Row]) -> list[bool]:
         """See `ports.Index.forget`."""
         found = []
-        for node in nodes:
+        for node, row in rows.items():
             marks = self.marked.get(node, {}).values()
-            found.append(bool(marks) and all(m.state is MarkState.GONE and not m.again for m in marks))
+            gone = bool(marks) and all(m.state is MarkState.GONE and not m.again for m in marks)
+            found.append(gone and self.raw.get(node) == row.encode())
             if found[-1]:
-                self.raw.pop(node, None)
+                bare = row.forgotten()
+                self.combinations[bare.combination.digest] = bare.combination
+                self.raw[node] = bare.encode()
         return found
 
     def forget_names(self, names: Mapping[bytes, Row]) -> list[bool]:

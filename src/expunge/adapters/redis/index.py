@@ -37,6 +37,7 @@ _ARRIVALS = {str(int(arrival)).encode()[0]: arrival for arrival in Arrival}
 _ALIKE = struct.Struct(">IHB")
 _SAID = struct.Struct(">I16s5s6sI")
 _LINK = struct.Struct(">I16s16sB6s")
+_FORGET = struct.Struct(">I16s5sI")
 _UNKNOWN = Made(container=True, derived_ms=0)
 _TURNED = bytes(255 - byte for byte in range(256))
 """Turns the id of a case over: what it watches is no mark of its own (lua/watch.lua)."""
@@ -270,21 +271,24 @@ class RedisIndex:
         found = self._server.read([(key[1], ("HGET", place("a", key), key)) for key in keys])
         return [self.decode(raw) if raw else None for raw in found]
 
-    def forget(self, nodes: Sequence[bytes]) -> list[bool]:
+    def forget(self, rows: Mapping[bytes, Row]) -> list[bool]:
         """See `ports.Index.forget`."""
-        return self._forget(dict.fromkeys(nodes, _NO_ROW))
+        bare = {node: row.forgotten() for node, row in rows.items()}
+        self._keep_combinations({row.combination for row in bare.values()})
+        return self._forget(rows, {node: row.encode() for node, row in bare.items()})
 
     def forget_names(self, names: Mapping[bytes, Row]) -> list[bool]:
         """See `ports.Index.forget_names`."""
-        return self._forget({node: row.encode()[:DIGEST_BYTES] for node, row in names.items()})
+        return self._forget(names, dict.fromkeys(names, b""))
 
-    def _forget(self, wanted: Mapping[bytes, bytes]) -> list[bool]:
+    def _forget(self, rows: Mapping[bytes, Row], after: Mapping[bytes, bytes]) -> list[bool]:
         def packed(node: bytes, bucket: int) -> bytes:
-            return _place(node, bucket) + wanted[node]
+            digest = rows[node].encode()[:DIGEST_BYTES]
+            return _FORGET.pack(bucket, node, digest, len(after[node])) + after[node]
 
-        replies = self._on_nodes("forget", (), list(wanted), packed)
+        replies = self._on_nodes("forget", (), list(rows), packed)
         gone = {node for nodes, reply in replies for node, word in zip(nodes, reply, strict=True) if word == ord("1")}
-        return [node in gone for node in wanted]
+        return [node in gone for node in rows]
 
     def watch(self, case_id: str, keys: Sequence[bytes]) -> list[Row | None]:
         """See `ports.Index.watch`."""

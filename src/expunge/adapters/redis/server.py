@@ -44,6 +44,7 @@ SCRIPTS = (
     "put_chunk",
     "owners",
     "commit",
+    "forget",
     "watch",
     "read",
     "load",

@@ -18,7 +18,7 @@ from expunge.adapters.redis.index import SPILLED, RedisIndex, unpack_marks
 from expunge.adapters.redis.server import ASSETS_PER_BUCKET, TAGS, Server
 from expunge.domain.digest import SIZE, hidden
 from expunge.domain.lineage.marks import MarkState
-from expunge.domain.lineage.row import Row
+from expunge.domain.lineage.row import FORGOTTEN, Row
 
 BUCKETS_PER_TRIP = 64
 SAMPLES = 256
@@ -144,12 +144,12 @@ class Survey:
         if each.part == "a":
             row = self._index.decode(each.value)
             if len(row.combination.kinds) > 1:
-                note("disagreeing", row.asset)
+                note("disagreeing", row.asset or FORGOTTEN)
             if self._is_unowned(row):
                 note("unowned", row.asset)
         if each.part == "c" and each.node not in known:  # a node's row lies beside its children
-            children = [child for child in self._index.rows([each.value[:SIZE]]) if child]
-            note("dangling", f"a parent of {children[0].asset}" if children else "a parent of nothing known")
+            names = [child.asset or FORGOTTEN for child in self._index.rows([each.value[:SIZE]]) if child]
+            note("dangling", f"a parent of {names[0]}" if names else "a parent of nothing known")
 
     def _is_unowned(self, row: Row) -> bool:
         return bool(row.combination.systems - self._systems)

@@ -16,6 +16,7 @@ for command in (
     decisions.extend,
     decisions.cancel,
     decisions.decide,
+    decisions.forget,
     thaw.thaw,
 ):
     app.command()(command)

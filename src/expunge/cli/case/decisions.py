@@ -1,4 +1,4 @@
-"""`expunge case approve|reject|extend|cancel|decide`: an operator's word about one case, or a group of plans."""
+"""`expunge case approve|reject|extend|cancel|decide|forget`: an operator's word about one case, or a group of plans."""
 
 from __future__ import annotations
 
@@ -64,6 +64,22 @@ def cancel(
     What is gone is gone; the case is `cancelled` once every system has said that it lets go, and says what was done.
     """
     _say("expunge.request.cancelled.v1", case_id, operator, "decide", {"reason": reason}, wait, as_json=json_output)
+
+
+def forget(
+    case_id: CaseId,
+    operator: Operator,
+    reason: Annotated[str, typer.Option(help="Why; it stands on the topic of controls.")],
+    wait: Heard = 60,
+    json_output: Json = False,
+) -> None:
+    """Have a case forgotten that has ended, before the evidence period of its policy has passed.
+
+    What names people and assets in it goes, as soon as nobody can read again on a topic what was said of it: 38 days
+    after something happened in it for the last time. Counts, dates and keyed digests stay, so that what comes back is
+    caught. A case under a hold is kept.
+    """
+    _say("expunge.case.forgotten.v1", case_id, operator, "decide", {"reason": reason}, wait, as_json=json_output)
 
 
 def decide(

@@ -79,6 +79,13 @@ def due(case: Case) -> str:
     return f"{day} overdue" if case.overdue and case.status not in CLOSED else day
 
 
+def kept(case: Case) -> str:
+    """Until when what names people and assets in it is kept, or since when it is not; empty while it goes on."""
+    if case.is_forgotten and case.forgotten_at is not None:
+        return f"forgotten on {case.forgotten_at.date().isoformat()}"
+    return f"kept until {case.forget_at.date().isoformat()}" if case.forget_at is not None else ""
+
+
 def line(case: Case) -> dict[str, Any]:
     """What is said of it by `--json`."""
     return {
@@ -92,5 +99,7 @@ def line(case: Case) -> dict[str, Any]:
         "due_at": case.due_at.isoformat(timespec="seconds"),
         "clock": case.clock,
         "dry_run": case.dry_run,
+        "kept_until": stamp(case.forget_at) if case.forget_at else None,
+        "forgotten_at": stamp(case.forgotten_at) if case.forgotten_at else None,
         "counts": confirm.counts(case),
     }

@@ -12,7 +12,7 @@ from rich.text import Text
 from expunge import queries
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
-from expunge.cli.case.found import due, find, kind, line
+from expunge.cli.case.found import due, find, kept, kind, line
 from expunge.cli.case.spoken import Spoken, forgotten_before, spoken
 from expunge.cli.case.thaw import frozen_line
 from expunge.cli.common import (
@@ -72,9 +72,11 @@ def _print_head(expunge: Installation, case: Case) -> None:
     console.print(f"case [bold]{case.case_id}[/bold] ({kind(case)}, {case.regime})")
     console.print("state", status_text(case.status.value))
     console.print(
-        f"request {safe(case.request_id)} from {safe(case.publisher)}, "
+        f"request {safe(case.request_id) or '(forgotten)'} from {safe(case.publisher)}, "
         f"received {stamp(case.received_at)}, due {due(case)}"
     )
+    if until := kept(case):
+        console.print(f"what names people and assets: {until}")
     for generation in case.generations:
         plan = generation.plan_digest or "being resolved"
         console.print(f"plan {generation.number}: {generation.obligations:,} obligations, digest {plan}")

@@ -146,6 +146,8 @@ def combine(
 
 
 NOTHING = Combination()
+FORGOTTEN = "(forgotten)"
+"""Among the categories of a row whose id is forgotten: no declared name is spelled so."""
 
 
 @dataclass(slots=True, repr=False)
@@ -153,6 +155,7 @@ class Row:
     """All that is known about one asset, apart from its edges and memberships. Nobody changes one.
 
     Attributes:
+        asset: its id; empty where that is forgotten.
         collected: the earliest moment at which anything in it was collected, in seconds since 1970; 0 for unknown.
         derived_ms: the latest moment at which it was made, in milliseconds since 1970; 0 for unknown.
         first_subject: the beginning of the smallest pseudonym that it names; a second person makes it `shared`.
@@ -173,6 +176,24 @@ class Row:
     attributes: tuple[tuple[str, str], ...] = ()
     holding: Holding | None = None
     aliases: tuple[str, ...] = ()
+
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether only its key is known: it is gone, and no command can name it. It stays a step on walks."""
+        return not self.asset
+
+    def forgotten(self) -> Row:
+        """The same once its id is forgotten: what it was, and from what, so that walks go as they did."""
+        known = self.combination
+        kinds, sources, purposes = sorted(known.kinds), sorted(known.data_sources), sorted(known.purposes)
+        return Row(
+            asset="",
+            combination=combine(tuple(kinds), (), tuple(sources), tuple(purposes), (FORGOTTEN,)),
+            collected=self.collected,
+            derived_ms=self.derived_ms,
+            removed=self.removed,
+            parents=self.parents,
+        )
 
     @property
     def container(self) -> bool:
@@ -197,7 +218,7 @@ class Row:
         """Both rows of one asset: union, minimum and maximum only."""
         subjects = {self.first_subject, other.first_subject} - {b""}
         return Row(
-            asset=self.asset,
+            asset=self.asset or other.asset,
             combination=self.combination.merged(other.combination),
             collected=min(filter(None, (self.collected, other.collected)), default=0),
             derived_ms=max(self.derived_ms, other.derived_ms),

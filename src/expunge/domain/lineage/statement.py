@@ -53,10 +53,16 @@ class Statement:
     holding: Holding | None = None
     forgotten_parents: tuple[str, ...] = ()
     """The keys of parents whose ids are forgotten, in hexadecimal."""
+    forgotten: str = ""
+    """The key of the asset itself, where its id is forgotten; `asset` is empty then."""
+    forgotten_aliases: tuple[str, ...] = ()
+    """The keys of its other names, then."""
 
     def data(self) -> dict[str, Any]:  # noqa: C901, PLR0912 - a list of fields; a loop over names takes twice as long
         """The statement as it stands on the `assets` topic; empty fields are left out."""
-        fields: dict[str, Any] = {"asset": self.asset}
+        fields: dict[str, Any] = {"asset": self.asset} if self.asset else {"forgotten": self.forgotten}
+        if self.forgotten_aliases:
+            fields["forgotten_aliases"] = self.forgotten_aliases
         if self.aliases:
             fields["aliases"] = self.aliases
         if self.categories:
@@ -103,7 +109,7 @@ class Statement:
         person = {name: names[0] for names in get("persons", none) for name in names}
         holding, attributes = get("holding"), get("attributes")
         return cls(
-            data["asset"],
+            get("asset", ""),
             tuple(get("kinds", none)),
             tuple(get("systems", none)),
             tuple(get("parents", none)),
@@ -121,13 +127,35 @@ class Statement:
             tuple(attributes.items()) if attributes else none,
             Holding.of(holding) if holding else None,
             tuple(get("forgotten_parents", none)),
+            get("forgotten", ""),
+            tuple(get("forgotten_aliases", none)),
         )
+
+    def node(self, key: Callable[[str], bytes]) -> bytes:
+        """The key of the asset; `key` makes one from an id."""
+        return bytes.fromhex(self.forgotten) if self.forgotten else key(self.asset)
 
     def parents_of(self, key: Callable[[str], bytes]) -> tuple[bytes, ...]:
         """The keys of all of its parents; `key` makes them from ids."""
         if not self.forgotten_parents:
             return tuple(map(key, self.parents))
         return (*map(key, self.parents), *map(bytes.fromhex, self.forgotten_parents))
+
+    def without_ids(self, key: Callable[[str], bytes]) -> Statement:
+        """The same once the asset's id is forgotten: keys, what it was, and who it named by pseudonym."""
+        return Statement(
+            asset="",
+            kinds=self.kinds,
+            subjects=tuple(Named(pseudonym) for pseudonym in sorted({each.pseudonym for each in self.subjects})),
+            data_sources=self.data_sources,
+            purposes=self.purposes,
+            collected_at=self.collected_at,
+            derived_at=self.derived_at,
+            removed=self.removed,
+            forgotten_parents=tuple(sorted({node.hex() for node in self.parents_of(key)})),
+            forgotten=self.node(key).hex(),
+            forgotten_aliases=tuple(sorted(key(alias).hex() for alias in self.aliases)),
+        )
 
     def forgetting(self, forgotten: Mapping[str, bytes]) -> Statement:
         """The same where the ids of some parents are forgotten, and only their keys are known."""
@@ -150,6 +178,8 @@ class Statement:
         Args:
             parents: the keys of `parents`.
         """
+        if self.forgotten:
+            return replace(self, forgotten="").row(parents).forgotten()
         people = {min(names) for names in self._persons()}
         refs = [(each.pseudonym.hex(), each.ref) for each in self.subjects if each.ref]
         return Row(

@@ -269,6 +269,8 @@ class Walk:
 
     def _judge(self, row: Row, *, withdrawn: bool, returned: int = 0) -> NodeVerdict:
         covered = is_covered(self.scope, row)
+        if row.is_forgotten:
+            return NodeVerdict(covered=covered, special=row.container)
         nature = nature_of(row, self.inherited if self.scope.kind is ScopeKind.REVOCATION else _nothing)
         disposition = self.judge.dispose(nature, collected=row.collected, named=withdrawn)
         if disposition is None:

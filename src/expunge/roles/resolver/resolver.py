@@ -179,7 +179,7 @@ class Resolver:
         keys, judge, inherited = sorted(unpack(task.nodes)), self._traversal.judge(task), self._traversal.inherited
         lots: dict[Lot, list[Obligation]] = defaultdict(list)
         for key, row, peek in zip(keys, self._index.rows(keys), self._index.peek(task.case_id, keys), strict=True):
-            if row is None:
+            if row is None or row.is_forgotten:
                 continue
             named = peek.mark is not None and peek.mark.reach is Arrival.ROOT
             disposition = judge.dispose(nature_of(row, inherited), collected=row.collected, named=named)

@@ -1,6 +1,7 @@
--- Takes rows away, of assets that are gone for every case that has been there, and of bare names of such assets.
--- ARGV: epoch, then packed for each: bucket (4), node (16), digest of the row that is a bare name (5; zeros for an
--- asset). Answers a string with a letter for each: '1' where there is no row now, '0' where it must stay.
+-- Takes ids out of the rows of assets that are gone for every case which has been there; and rows away that are bare
+-- names of such assets. ARGV: epoch, then packed for each: bucket (4), node (16), digest of the row that was read (5),
+-- length (4) and the row that takes its place, none for a name.
+-- Answers a string with a letter for each: '1' where that was done, '0' where the row must stay.
 local blob, at, answers = ARGV[2], 1, {}
 
 -- Whether every case that has been there had it purged, and nobody has stated it since.
@@ -18,16 +19,20 @@ local function is_gone(marks)
 end
 
 while at <= #blob do
-  local bucket, node, name
-  bucket, node, name, at = struct.unpack('>I4c16c5', blob, at)
-  local rows, goes = key_of('a', bucket), false
-  if name == NO_ROW then
-    goes = is_gone(all_marks(key_of('m', bucket), node))
+  local bucket, node, digest, length
+  bucket, node, digest, length, at = struct.unpack('>I4c16c5I4', blob, at)
+  local after = string.sub(blob, at, at + length - 1)
+  at = at + length
+  local rows = key_of('a', bucket)
+  local row = redis.call('HGET', rows, node)
+  local same = row and string.sub(row, 1, 5) == digest
+  if same and length == 0 then
+    redis.call('HDEL', rows, node)
+  elseif same and is_gone(all_marks(key_of('m', bucket), node)) then
+    redis.call('HSET', rows, node, after)
   else
-    local row = redis.call('HGET', rows, node)
-    goes = row and string.sub(row, 1, 5) == name
+    same = false
   end
-  if goes then redis.call('HDEL', rows, node) end
-  answers[#answers + 1] = goes and '1' or '0'
+  answers[#answers + 1] = same and '1' or '0'
 end
 return table.concat(answers)

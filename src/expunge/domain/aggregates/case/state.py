@@ -12,7 +12,7 @@ from expunge.domain.limits import MAX_SMALL_OBLIGATIONS
 from expunge.domain.planning.chunks import Chunk
 from expunge.domain.scope import Granted, ScopeKind
 from expunge.domain.values import A_DAY, Hex, Value
-from expunge.domain.vocabulary import CLOSED, OVER, PURGED, UNDONE, Regime, Status
+from expunge.domain.vocabulary import CLOSED, OVER, UNDONE, Regime, Status
 
 
 class HeldBack(Value):
@@ -198,11 +198,6 @@ class Case(Value):
     def is_forgotten(self) -> bool:
         """Whether nothing has been planned since it was forgotten."""
         return bool(self.forgotten) and self.forgotten == len(self.generations)
-
-    @property
-    def has_kept_nothing(self) -> bool:
-        """Whether all that it had planned is gone, or goes on without its data."""
-        return all(line.claim in PURGED for line, _ in self.counts)
 
     @property
     def patient_until(self) -> datetime:

@@ -1,0 +1,54 @@
+"""`expunge sweep`: what forgotten cases have left on topics is taken away."""
+
+from __future__ import annotations
+
+import structlog
+
+from expunge import preflight
+from expunge.adapters.system import SystemClock
+from expunge.bootstrap import Installation
+from expunge.cli.common import Json, console, installation, print_json
+from expunge.cli.rebuild import progress_bars, records_on
+from expunge.errors import ExpungeError
+from expunge.sweep.sweep import Sweep, Swept, Tell
+
+TOPICS = ("plans", "assets")
+
+log = structlog.get_logger()
+
+
+def sweep(json_output: Json = False) -> None:
+    """Take off topics that are kept for ever what forgotten cases have left there; Kafka then compacts it away.
+
+    `expunge run` without --role does so once a day. Where roles run apart, have this run as often: it needs the secret,
+    Kafka and Redis, may be interrupted, and may run beside anything.
+    """
+    expunge = installation()
+    preflight.refuse_wrong_topics(expunge)
+    preflight.refuse_other_secret(expunge)
+    with progress_bars(quiet=json_output) as progress:
+        bars = {topic: progress.add_task(topic, total=records_on(expunge, topic)) for topic in TOPICS}
+        swept = passed(expunge, lambda topic, number: progress.advance(bars[topic], number))
+    if json_output:
+        print_json({"parts": swept.parts, "statements": swept.statements, "shortened": swept.shortened})
+        return
+    console.print(f"{swept.parts:>12,} parts of forgotten cases taken off `plans`")
+    console.print(f"{swept.statements:>12,} statements about what they had purged taken off `assets`")
+    console.print(f"{swept.shortened:>12,} statements that named such an asset name its key now")
+
+
+def passed(expunge: Installation, tell: Tell) -> Swept:
+    """What one pass over this installation's topics has taken away."""
+    where = (expunge.cases, expunge.index, expunge.topics, expunge.sender, expunge.keys)
+    return Sweep(expunge.since, expunge.topics, *where, SystemClock().now(), tell).run()
+
+
+def daily(expunge: Installation) -> None:
+    """A pass in a process of its own; what goes wrong is logged, and the next one does the rest."""
+    try:
+        preflight.refuse_other_secret(expunge)
+        swept = passed(expunge, lambda *_: None)
+        log.info("swept", parts=swept.parts, statements=swept.statements, shortened=swept.shortened)
+        expunge.close()
+    except ExpungeError as error:
+        log.warning("not swept; it is tried again", reason=str(error))
