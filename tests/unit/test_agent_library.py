@@ -80,6 +80,21 @@ def test_a_repetition_is_answered_from_memory_and_any_other_command_is_looked_at
     assert "a" not in lab.system.assets
 
 
+def test_what_was_answered_is_forgotten_with_its_case(lab: Lab) -> None:
+    """Only that a command was withdrawn stays: it must never be carried out, however late it comes."""
+    lab.hears(commanded(data(ONE, "a")))
+    lab.hears(withdrawn(TWO))
+    lab.system.answer = lambda each: failed(each, "cut_off")
+    lab.hears(commanded(data("3" * 32, "b")))
+    forgotten = {"case_id": CASE, "system": "s", "command_ids": [ONE, TWO, "3" * 32]}
+    lab.system.answer = None
+    assert lab.hears(message("expunge.purge.forgotten.v1", forgotten)) == []
+    kept = b"".join(path.read_bytes() for path in lab.path.glob("agent.db*"))
+    assert target("a").identity.encode() not in kept
+    lab.hears(commanded(data(TWO, "c")))
+    assert "c" in lab.system.assets
+
+
 @pytest.mark.parametrize("action", [Action.RESTRICT, Action.REBUILD_WITHOUT, Action.LIFT])
 def test_no_answer_of_another_command_stands_for_any_action(lab: Lab, action: Action) -> None:
     """core 5: a second command to rebuild was answered from memory, while the file had been written anew meanwhile."""

@@ -238,6 +238,7 @@ class Memory:
                     self._db.executemany(f"delete from {table} where identity = ?", targets)  # noqa: S608 - two names
                 for table in ("answered", "under_way", "going_on", "receipts"):
                     self._db.execute(f"delete from {table} where command = ?", one)  # noqa: S608 - four names
+        self._db.execute("pragma wal_checkpoint(truncate)").fetchone()  # what was written stands in its log, too
 
     def is_withdrawn(self, command: str) -> bool:
         """Whether a command was withdrawn."""
