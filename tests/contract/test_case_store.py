@@ -205,6 +205,8 @@ def test_the_notary_keeps_what_it_has_seen(notary: NotaryStore) -> None:
     assert notary.known([CASE, name("x")]) == {CASE: {1: "a", 2: "b", 3: "c"}, name("x"): {}}
     with pytest.raises(Fenced):
         notary.write(0, Position(0, 3), Position(0, 9), {CASE: {4: "d"}})
+    notary.write(0, Position(0, 4), Position(0, 5), {CASE: {0: "4", 4: "d"}}, {CASE})
+    assert notary.known([CASE]) == {CASE: {0: "4", 4: "d"}}
 
 
 def test_a_reader_that_has_read_ahead_answers_as_one_that_has_not(store: CaseStore) -> None:

@@ -166,6 +166,10 @@ def test_nothing_that_was_planted_is_left_and_what_comes_back_is_caught(world: D
 
     has_come(world, case_id)
     until(lambda: PLANTED not in in_files(world), 30, world)
+    unswept = "1 cases are forgotten, and what they left on topics was never swept"
+    assert unswept in expunge(world, "doctor").stdout.replace("\n", " ")
+    assert json.loads(expunge(world, "sweep", "--json").stdout)["statements"] == 0  # less than a day ago
+    assert unswept not in expunge(world, "doctor").stdout.replace("\n", " ")
     first: Swept = until(lambda: swept_at_last(world), 30, world)
     assert (first.statements, first.shortened) == (5, 1)
     assert PLANTED not in in_redis(world)

@@ -12,7 +12,7 @@ from expunge.wire import ledger
 from tests.simulation import World
 
 
-def fact(world: World, sequence: int, **body: Any) -> None:
+def fact(world: World, sequence: int, kind: str = "closed", **body: Any) -> None:
     data = {
         "case_id": name("c"),
         "sequence": sequence,
@@ -20,7 +20,7 @@ def fact(world: World, sequence: int, **body: Any) -> None:
         "policy": name("p"),
         "body": body,
     }
-    event = Event("expunge.ledger.closed.v1", "/expunge/coordinator", name(sequence), world.broker.now, data)
+    event = Event(f"expunge.ledger.{kind}.v1", "/expunge/coordinator", name(sequence), world.broker.now, data)
     world.broker.append("ledger", "c", event.encode())
     world.step("notary")
 
@@ -48,6 +48,20 @@ def test_two_contents_under_one_number_are_an_alarm() -> None:
     fact(world, 1, status="a")
     fact(world, 1, status="b")
     assert alarms(world) == {"contradiction": 1}
+
+
+def test_of_a_forgotten_case_only_what_comes_after_is_held_against_anything() -> None:
+    world = World()
+    for sequence in (1, 2, 3):
+        fact(world, sequence, status="a")
+    fact(world, 4, "forgotten")
+    assert set(world.seen.seen[name("c")]) == {0, 4}
+    fact(world, 2, status="another")  # a repetition: nobody knows any more what it said
+    fact(world, 4, "forgotten")
+    fact(world, 5, status="b")
+    assert alarms(world) == {}
+    fact(world, 7, status="c")
+    assert alarms(world) == {"gap": 1}
 
 
 def test_what_is_no_fact_is_set_aside() -> None:

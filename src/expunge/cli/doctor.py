@@ -13,6 +13,7 @@ from rich.text import Text
 from expunge import preflight
 from expunge.adapters.redis.losses import RedisLosses
 from expunge.adapters.redis.suspects import RedisSuspects
+from expunge.adapters.redis.sweeps import RedisSweeps
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
 from expunge.cli.agent import READY
@@ -46,6 +47,7 @@ def doctor(json_output: Json = False) -> None:
         raise typer.Exit(NO)
 
 
+SWEPT_AT_LEAST_EVERY = timedelta(days=3)
 COMPACT = {"hash-max-ziplist-entries": 512, "hash-max-ziplist-value": 2048}
 """What keeps buckets in the compact encoding; newer servers take these names, too."""
 
@@ -64,6 +66,7 @@ def examine(expunge: Installation) -> list[Finding]:
         lambda: _standing(expunge),
         lambda: _aside(expunge),
         lambda: _losses(expunge),
+        lambda: _sweeps(expunge),
         lambda: _clocks(expunge),
         lambda: _members(expunge),
         lambda: _progress(expunge),
@@ -92,6 +95,17 @@ def _secret(expunge: Installation) -> list[Finding]:
     if mode & 0o077:
         return [Finding("the secret file can be read by others", f"chmod 600 {expunge.settings.secret_file}")]
     return []
+
+
+def _sweeps(expunge: Installation) -> list[Finding]:
+    """Where cases are forgotten, topics must be swept; a pass that nobody knows of has perhaps never been."""
+    sweeps = RedisSweeps(expunge.server)
+    number, last = sweeps.forgotten(range(expunge.settings.kafka.partitions)), sweeps.last()
+    if not number or (last is not None and SystemClock().now() - last < SWEPT_AT_LEAST_EVERY):
+        return []
+    when = f"was last swept on {last.date().isoformat()}" if last else "was never swept, as far as Redis knows"
+    mend = "run `expunge sweep` now, and once a day: `expunge run` does so where it runs all roles"
+    return [Finding(f"{number} cases are forgotten, and what they left on topics {when}", mend)]
 
 
 def _checksums() -> list[Finding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import structlog
 
 from expunge import preflight
+from expunge.adapters.redis.sweeps import RedisSweeps
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
 from expunge.cli.common import Json, console, installation, print_json
@@ -39,8 +40,10 @@ def sweep(json_output: Json = False) -> None:
 
 def passed(expunge: Installation, tell: Tell) -> Swept:
     """What one pass over this installation's topics has taken away."""
-    where = (expunge.cases, expunge.index, expunge.topics, expunge.sender, expunge.keys)
-    return Sweep(expunge.since, expunge.topics, *where, SystemClock().now(), tell).run()
+    where, now = (expunge.cases, expunge.index, expunge.topics, expunge.sender, expunge.keys), SystemClock().now()
+    swept = Sweep(expunge.since, expunge.topics, *where, now, tell).run()
+    RedisSweeps(expunge.server).ended(now)
+    return swept
 
 
 def daily(expunge: Installation) -> None:

@@ -408,9 +408,17 @@ class NotaryStore(Protocol):
         """Sequence -> digest of the facts seen, by case."""
 
     def write(
-        self, partition: int, before: Position | None, after: Position, seen: Mapping[str, Mapping[int, str]]
+        self,
+        partition: int,
+        before: Position | None,
+        after: Position,
+        seen: Mapping[str, Mapping[int, str]],
+        forgotten: Collection[str] = (),
     ) -> None:
-        """Add facts, if the stored position is still `before`; see `CaseStore.write`."""
+        """Add facts, if the stored position is still `before`; see `CaseStore.write`.
+
+        Of cases that are `forgotten` what was known before goes first.
+        """
 
 
 class Progress(Protocol):

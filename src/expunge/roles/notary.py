@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field, StrictInt
 
 from expunge.domain.admission.door import Door
+from expunge.domain.aggregates.case.forgetting import Forgotten
 from expunge.domain.digest import canonical, name
 from expunge.domain.events import Outgoing, Position, Record, decode
 from expunge.domain.topics import read_by
@@ -20,12 +21,18 @@ from expunge.ports import Metrics, NotaryStore, Refused, Result, Vault
 from expunge.roles.dead_letters import DeadLetters
 from expunge.wire import ledger
 
+FORGOTTEN = f"{ledger.PREFIX}{Forgotten.fact}.v1"
+FLOOR = 0
+"""Among the numbers of a case's facts: up to where they are known no more, for the case was forgotten then."""
+
 
 @dataclass(slots=True, repr=False)
 class _Write:
     before: Position | None
     after: Position
     seen: dict[str, dict[int, str]] = field(default_factory=lambda: defaultdict(dict))
+    forgotten: set[str] = field(default_factory=set)
+    """Cases of which only what is seen now stays known."""
 
 
 class _Fact(Value):
@@ -70,7 +77,14 @@ class Notary:
         known = self._store.known(sorted({fact.case_id for fact, *_ in facts}))
         for fact, called, kind, data in facts:
             seen, sequence = known[fact.case_id], fact.sequence
-            if sequence not in seen:
+            if sequence < int(seen.get(FLOOR, "0")):  # nobody can say any more whether it is the same
+                continue
+            if kind == FORGOTTEN and sequence not in seen and sequence - 1 in seen:
+                seen.clear()
+                seen |= {FLOOR: str(sequence), sequence: called}
+                write.seen[fact.case_id] = dict(seen)
+                write.forgotten.add(fact.case_id)
+            elif sequence not in seen:
                 if sequence > 1 and sequence - 1 not in seen:
                     self._metrics.count("ledger_alarms", label="gap")
                 seen[sequence] = write.seen[fact.case_id][sequence] = called
@@ -82,7 +96,7 @@ class Notary:
         """Keep what was seen, under the ledger's position."""
         for partition, write in result.writes.items():
             if isinstance(write, _Write):
-                self._store.write(partition, write.before, write.after, write.seen)
+                self._store.write(partition, write.before, write.after, write.seen, write.forgotten)
 
     def park(self, record: Record, error: str) -> Result:
         """See `ports.Role.park`."""

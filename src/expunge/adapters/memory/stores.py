@@ -230,12 +230,19 @@ class MemoryNotaryStore:
         return {case_id: dict(self.seen.get(case_id, {})) for case_id in case_ids}
 
     def write(
-        self, partition: int, before: Position | None, after: Position, seen: Mapping[str, Mapping[int, str]]
+        self,
+        partition: int,
+        before: Position | None,
+        after: Position,
+        seen: Mapping[str, Mapping[int, str]],
+        forgotten: Collection[str] = (),
     ) -> None:
         """See `ports.NotaryStore.write`."""
         if self.positions.get(partition) != before:
             raise Fenced("the notary's state is newer than this process believes")
         self.positions[partition] = after
+        for case_id in forgotten:
+            self.seen.pop(case_id, None)
         for case_id, facts in seen.items():
             self.seen[case_id] |= facts
 

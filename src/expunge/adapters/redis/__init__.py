@@ -40,6 +40,9 @@ mod 256). Names stand behind the deployment's prefix. docs/index.md says why eac
     {<t>}unapplied:<p>             set     cases that wait for the indexers
     {<t>}open:<p>                  zset    cases that are alive, in lexical order
     {<t>}list:<p>                  set     all cases
+    {<t>}forgotten:<p>             set     cases that have been forgotten
+    {<t>}keyed:<p>:<case>          hash    chunk digest -> what stands for it, during a rebuild
+    {0}swept                       string  when the last sweep began that has come to its end (milliseconds)
     {<t>}notary-pos:<p>            string  position of `ledger` that the notary includes
     {<t>}facts:<p>:<case>          hash    sequence -> digest of the fact (tag of the ledger's partition)
 """

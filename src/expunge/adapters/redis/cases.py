@@ -269,8 +269,9 @@ def _case_words(keys: CaseKeys, case: Case, before: Case | None) -> list[Words]:
 
 
 def _forgetting_words(keys: CaseKeys, case: Case, digests: Sequence[str]) -> Iterator[Words]:
-    """Everything about the chunks of a case goes."""
+    """Everything about the chunks of a case goes; and that it was forgotten is noted."""
     of, case_id = keys.of, case.case_id
+    yield ["SADD", of("forgotten"), case_id]
     names = [of(each, case_id) for each in ("chunks", "owners", "commands", "live", "aside")]
     names += [of("chunk", case_id, digest) for digest in digests]
     for each in case.generations:
@@ -324,10 +325,15 @@ class RedisNotaryStore:
         }
 
     def write(
-        self, partition: int, before: Position | None, after: Position, seen: Mapping[str, Mapping[int, str]]
+        self,
+        partition: int,
+        before: Position | None,
+        after: Position,
+        seen: Mapping[str, Mapping[int, str]],
+        forgotten: Collection[str] = (),
     ) -> None:
         """See `ports.NotaryStore.write`."""
-        words: list[Words] = []
+        words: list[Words] = [["UNLINK", self._keys.of("facts", case_id)] for case_id in sorted(forgotten)]
         for case_id, facts in seen.items():
             words += hash_words(self._keys.of("facts", case_id), [word for pair in facts.items() for word in pair])
         commit(self._server, [commit_call(CaseKeys(self._server, partition), "notary-pos", before, after, words)])
