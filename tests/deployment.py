@@ -44,6 +44,7 @@ other_partitions = 2
 session_timeout_ms = 6000
 [redis]
 url = "{redis}"
+cluster = {cluster}
 expected_assets = 30_000
 [[namespaces]]
 name = "user_id"
@@ -105,6 +106,8 @@ class Deployment:
     batch_size: int = 500
     policy: str = ""
     """YAML; none: the shipped one."""
+    cluster: bool = False
+    """Whether `redis` is a server of a cluster."""
     more: str = ""
     """TOML behind the configuration."""
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -123,6 +126,7 @@ class Deployment:
                 kafka=self.kafka,
                 client=CLIENT,
                 redis=self.redis,
+                cluster=str(self.cluster).lower(),
                 batch_size=self.batch_size,
             )
             + self.more

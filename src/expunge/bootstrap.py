@@ -113,7 +113,7 @@ class Installation:
     @cached_property
     def server(self) -> Server:
         """Redis."""
-        return Server(self.settings.redis.url, self.settings.prefix)
+        return Server(self.settings.redis.url, self.settings.prefix, cluster=self.settings.redis.cluster)
 
     @cached_property
     def vault(self) -> LibraryVault:

@@ -56,6 +56,8 @@ class Redis(_Section):
     """Where Redis is, and how the index is cut."""
 
     url: str = "redis://127.0.0.1:6379/0"
+    cluster: bool = False
+    """Whether it is a Redis Cluster, of which `url` names one server: others are found through it."""
     expected_assets: int = Field(1_000_000, ge=1)
     """Decides, when the index is created, into how many buckets it is cut: about one for every 80 assets."""
 

@@ -22,14 +22,15 @@ from expunge.ports import Batch, CaseStore, Changes, NotaryStore, TimerKey, Want
 from expunge.wire.cases.said import Order
 from expunge.wire.cases.words import Release
 from expunge.wire.forgotten import ChunksForgotten, KeyedChunk
+from tests.contract.conftest import server_of
 from tests.simulation import START
 
 CASE = name("case")
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis", "cluster"])
 def store(request: pytest.FixtureRequest) -> MemoryCaseStore | RedisCaseStore:
-    return MemoryCaseStore() if request.param == "memory" else RedisCaseStore(request.getfixturevalue("server"))
+    return MemoryCaseStore() if request.param == "memory" else RedisCaseStore(server_of(request))
 
 
 def case(case_id: str = CASE, **fields: object) -> Case:

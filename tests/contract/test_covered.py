@@ -14,8 +14,14 @@ from expunge.domain.events import Position
 from expunge.errors import Unavailable
 from expunge.ports import Batch, Changes
 from expunge.ports.logs import Loss, Losses, Word
+from tests.contract.conftest import server_of
 
 A, B = ("registrations", 0), ("receipts.a:b", 11)
+
+
+@pytest.fixture(params=["redis", "cluster"])
+def server(request: pytest.FixtureRequest) -> Server:
+    return server_of(request)
 
 
 def test_an_index_says_how_far_it_reaches_and_of_what_it_was_never_told_that_it_is_nothing(server: Server) -> None:
@@ -69,7 +75,7 @@ def test_who_keeps_nothing_says_nothing(server: Server) -> None:
 
 @pytest.fixture(params=["memory", "redis"])
 def losses(request: pytest.FixtureRequest) -> Losses:
-    return MemoryLosses() if request.param == "memory" else RedisLosses(request.getfixturevalue("server"))
+    return MemoryLosses() if request.param == "memory" else RedisLosses(request.getfixturevalue("single"))
 
 
 def test_losses_are_kept_by_place_with_what_was_said_of_them(losses: Losses) -> None:

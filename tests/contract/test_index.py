@@ -18,6 +18,7 @@ from expunge.domain.lineage.walk import Trip, Visit
 from expunge.domain.scope import SHARDS, Arrival, Group, GroupKind, data_source_node, shard_of
 from expunge.errors import Fenced, Unavailable
 from expunge.ports import Gone, Index, Rule, Said
+from tests.contract.conftest import server_of
 
 CASE, OTHER = name("case"), name("other")
 TASK, TASK2 = name("task"), name("task2")
@@ -29,11 +30,9 @@ def key(text: str) -> bytes:
     return digest("asset", text)
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis", "cluster"])
 def index(request: pytest.FixtureRequest) -> Index:
-    if request.param == "memory":
-        return MemoryIndex()
-    return RedisIndex(request.getfixturevalue("server"))
+    return MemoryIndex() if request.param == "memory" else RedisIndex(server_of(request))
 
 
 def said(asset: str, kind: str = "object", *, at: int = NOW, **fields: Any) -> Said:

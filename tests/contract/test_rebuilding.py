@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -15,19 +15,27 @@ from expunge.adapters.redis.suspects import RedisSuspects
 from expunge.domain.lineage.statement import Statement
 from expunge.errors import ConfigurationError, Forgotten, Unavailable
 from expunge.ports import Said, Suspect
-from tests.servers import Servers
 from tests.simulation import SHIPPED
 
-
-@pytest.fixture
-def prefix(real: Servers) -> Iterator[str]:
-    name = f"contract-{uuid.uuid4().hex[:8]}."
-    yield name
-    Server(real.redis, name).forget(name)
+Make = Callable[[], Server]
+"""A process that connects."""
 
 
-def of(real: Servers, prefix: str) -> tuple[Server, Rebuilding]:
-    server = Server(real.redis, prefix)
+@pytest.fixture(params=["redis", "cluster"])
+def make(request: pytest.FixtureRequest) -> Iterator[Make]:
+    prefix = f"contract-{uuid.uuid4().hex[:8]}."
+    if request.param == "cluster":
+        url = request.getfixturevalue("cluster").url
+        yield lambda: Server(url, prefix, cluster=True)
+        Server(url, prefix, cluster=True).forget(prefix)
+    else:
+        url = request.getfixturevalue("real").redis
+        yield lambda: Server(url, prefix)
+        Server(url, prefix).forget(prefix)
+
+
+def of(make: Make) -> tuple[Server, Rebuilding]:
+    server = make()
     return server, Rebuilding(server)
 
 
@@ -35,12 +43,12 @@ def is_another(server: Server) -> bool:
     return server.is_another
 
 
-def test_nobody_sees_it_before_it_has_ended(real: Servers, prefix: str) -> None:
-    server, rebuilding = of(real, prefix)
-    role = Server(real.redis, prefix)
+def test_nobody_sees_it_before_it_has_ended(make: Make) -> None:
+    server, rebuilding = of(make)
+    role = make()
     role.initialise(512, "check")
     assert role.read([(3, ("GET", role.key(3, "pos:3")))]) == [None]
-    role.forget(prefix)
+    role.forget(role.prefix)
     RedisSuspects(role).note("cases", 1, Suspect(1, 1, 1, "Error"))  # what a waiting role may write
     RedisPolicies(role, SHIPPED).keep()
     assert not rebuilding.begin(1024, "check")
@@ -48,7 +56,7 @@ def test_nobody_sees_it_before_it_has_ended(real: Servers, prefix: str) -> None:
     with pytest.raises(Forgotten):
         role.read([(3, ("GET", role.key(3, "pos:3")))])
     with pytest.raises(Forgotten, match="half an index"):
-        _ = Server(real.redis, prefix).meta
+        _ = make().meta
     assert not is_another(role)
     rebuilding.end()
     with pytest.raises(Forgotten):
@@ -61,13 +69,13 @@ def test_nobody_sees_it_before_it_has_ended(real: Servers, prefix: str) -> None:
     assert rebuilding.begin(1024, "check")  # the answer to the last step was lost
     assert rebuilding.has_ended
     with pytest.raises(ConfigurationError, match="nothing to rebuild"):
-        of(real, prefix)[1].begin(512, "check")
+        of(make)[1].begin(512, "check")
 
 
-def test_who_begins_later_takes_over_and_one_that_was_rolled_back_goes_on(real: Servers, prefix: str) -> None:
-    first, earlier = of(real, prefix)
+def test_who_begins_later_takes_over_and_one_that_was_rolled_back_goes_on(make: Make) -> None:
+    first, earlier = of(make)
     earlier.begin(512, "check")
-    second, later = of(real, prefix)
+    second, later = of(make)
     kept = dict(first.client.hgetall(first.key(0, "rebuild")))
     assert later.begin(1024, "check")
     assert second.meta.buckets == 512  # as it was begun
@@ -82,28 +90,28 @@ def test_who_begins_later_takes_over_and_one_that_was_rolled_back_goes_on(real: 
     assert later.begin(512, "check")
 
 
-def test_what_has_lost_a_part_or_is_of_another_secret_is_emptied_first(real: Servers, prefix: str) -> None:
-    server, rebuilding = of(real, prefix)
+def test_what_has_lost_a_part_or_is_of_another_secret_is_emptied_first(make: Make) -> None:
+    server, rebuilding = of(make)
     rebuilding.begin(512, "check")
     with pytest.raises(ConfigurationError, match="another secret"):
-        of(real, prefix)[1].begin(512, "other")
+        of(make)[1].begin(512, "other")
     server.client.delete(server.sentinel(7))
     with pytest.raises(ConfigurationError, match="part of a half-built"):
-        of(real, prefix)[1].begin(512, "check")
+        of(make)[1].begin(512, "check")
     server.client.delete(server.key(0, "rebuild"))
     with pytest.raises(ConfigurationError, match="part of an index"):
-        of(real, prefix)[1].begin(512, "check")
+        of(make)[1].begin(512, "check")
 
 
-def test_a_rebuilt_index_of_another_secret_is_accepted_by_nobody(real: Servers, prefix: str) -> None:
-    role = Server(real.redis, prefix)
+def test_a_rebuilt_index_of_another_secret_is_accepted_by_nobody(make: Make) -> None:
+    role = make()
     role.initialise(512, "check")
     assert role.meta.epoch == "1"
     assert role.lost_tags("1") == 0
     role.client.delete(role.sentinel(7))
     assert role.lost_tags("1") == 1
-    role.forget(prefix)
-    _, rebuilding = of(real, prefix)
+    role.forget(role.prefix)
+    _, rebuilding = of(make)
     rebuilding.begin(512, "other")
     rebuilding.end()
     with pytest.raises(ConfigurationError, match="another secret"):

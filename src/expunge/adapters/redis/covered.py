@@ -6,6 +6,7 @@ Whatever has forgotten its last writes has forgotten, too, that they were made.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Collection, Mapping
 
 from expunge.adapters.records import recalled, remembered
@@ -63,7 +64,7 @@ class IndexCovered(_OnServer):
             for word in (f"{topic}:{partition}", f"{each.next}:{remembered(each)}")
         ]
         if words:
-            self._server.run([Call("cover", EVERY_TAG, words)])
+            self._server.run([Call("cover", part, words) for part in self._parts()])
 
     def restart(self, place: Place, position: Position) -> None:
         """See `ports.logs.Covered.restart`."""
@@ -71,15 +72,23 @@ class IndexCovered(_OnServer):
 
     def everywhere(self) -> dict[Place, Reached]:
         """How far the whole index reaches, of every partition that anybody has told it of."""
-        (answer,) = self._server.run([Call("covered", EVERY_TAG, [])])
+        earliest: dict[bytes, tuple[int, bytes]] = {}
+        tags: Counter[bytes] = Counter()
+        for answer in self._server.run([Call("covered", part, []) for part in self._parts()]):
+            for field, value, number in zip(answer[::3], answer[1::3], answer[2::3], strict=True):
+                said = int(value.partition(b":")[0]), value
+                earliest[field] = min(said, earliest.get(field, said))
+                tags[field] += number
         found: dict[Place, Reached] = {}
-        for field, value, number in zip(answer[::3], answer[1::3], answer[2::3], strict=True):
+        for field, (following, value) in earliest.items():
             topic, _, partition = field.decode().rpartition(":")
-            following, _, last = value.decode().partition(":")
             # A tag that knows nothing of a partition holds nothing of what lay there.
-            reached = recalled(int(following), last) if number == TAGS else Reached(0)
-            found[topic, int(partition)] = reached
+            last = value.decode().partition(":")[2]
+            found[topic, int(partition)] = recalled(following, last) if tags[field] == TAGS else Reached(0)
         return found
+
+    def _parts(self) -> list[list[int]]:
+        return self._server.parts(EVERY_TAG, int, TAGS)
 
 
 class StateCovered(_OnServer):

@@ -107,13 +107,8 @@ class RedisIndex:
     def _calls(
         self, script: str, head: Sequence[Any], nodes: Iterable[bytes], pack: Callable[[bytes, int], bytes]
     ) -> tuple[list[list[bytes]], list[Call]]:
-        """Calls of a script over nodes, sorted by bucket; and the nodes of each call.
-
-        One server takes many tags in one call. (A cluster would need a call for each tag; every node is one step in one
-        slot either way.)
-        """
-        ordered = sorted(nodes, key=place_of)
-        parts = [ordered[start : start + NODES_PER_CALL] for start in range(0, len(ordered), NODES_PER_CALL)]
+        """Calls of a script over nodes, sorted by bucket; and the nodes of each call."""
+        parts = self._server.parts(sorted(nodes, key=place_of), _tag, NODES_PER_CALL)
         bucket = self._server.bucket
         return parts, [
             Call(script, _tags(part), (*head, b"".join([pack(node, bucket(node)) for node in part]))) for part in parts
@@ -137,7 +132,7 @@ class RedisIndex:
     def _link(self, kind: str, links: Sequence[tuple[bytes, bytes]], made: Sequence[Made] = ()) -> list[Sequence[Mark]]:
         found: list[Sequence[Mark]] = [()] * len(links)
         order = sorted(range(len(links)), key=lambda number: (place_of(links[number][0]), links[number][0]))
-        parts = [order[start : start + LINKS_PER_CALL] for start in range(0, len(order), LINKS_PER_CALL)]
+        parts = self._server.parts(order, lambda number: links[number][0][1], LINKS_PER_CALL)
         bucket, pack = self._server.bucket, _LINK.pack
         calls = []
         for part in parts:
@@ -245,7 +240,7 @@ class RedisIndex:
     def _visit_calls(self, trip: Trip, head: Sequence[Any]) -> tuple[list[list[bytes]], list[Call]]:
         """A trip packed for `visit.lua`: nodes of one bucket together; and the nodes of each call."""
         word, bucket = trip.arrival + 8 * trip.own, self._server.bucket
-        parts = [list(trip.keys[start : start + NODES_PER_CALL]) for start in range(0, len(trip.keys), NODES_PER_CALL)]
+        parts = self._server.parts(trip.keys, _tag, NODES_PER_CALL)
         calls = []
         for part in parts:
             blob: list[bytes] = []
@@ -409,6 +404,10 @@ def _visits(nodes: Sequence[bytes], reply: tuple[bytes, Sequence[bytes | None], 
 def _packed_sources(names: frozenset[str]) -> bytes:
     """How many, and their digests."""
     return len(names).to_bytes(2, "big") + b"".join(sorted(data_source_node(name)[:SOURCE_BYTES] for name in names))
+
+
+def _tag(node: bytes) -> int:
+    return node[1]
 
 
 def _tags(nodes: Iterable[bytes]) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,9 +15,11 @@ from typing import Any, NamedTuple, TypeVar
 
 import redis
 from redis.backoff import ExponentialBackoff
+from redis.connection import parse_url
 from redis.retry import Retry
 from redis.utils import str_if_bytes
 
+from expunge.adapters.redis.slots import Slots, pipelined
 from expunge.domain.digest import hidden
 from expunge.errors import ConfigurationError, Fenced, Forgotten, Unavailable
 
@@ -57,6 +60,10 @@ REPLACED = "REPLACED the server of this address is another process than before"
 """What this process says to itself where it has connected to a server that may have forgotten something."""
 IDENTITY = (("server", "run_id"), ("replication", "master_replid"))
 """What says which server this is, and whether its data may be another's: section of INFO, and field."""
+ABSENT = "absent"
+"""A key of every tag that never is there. Declared with others, it makes a cluster refuse a script (TRYAGAIN) from when
+keys of its slot begin to be moved to another server until all have been: in between, what a script looks for may be
+there or not, and absence would look like an answer."""
 SOCKET_SECONDS = 5
 CALLS_PER_TRIP = 256
 READS_PER_CALL = 500
@@ -78,6 +85,11 @@ def translated() -> Iterator[None]:
         yield
     except (redis.ConnectionError, redis.TimeoutError) as error:
         raise Unavailable(f"Redis does not answer ({type(error).__name__})", server=REDIS) from error
+    except redis.exceptions.RedisClusterException as error:
+        text = f"the cluster does not answer for every slot ({type(error).__name__})"
+        raise Unavailable(text, server=REDIS) from error
+    except (redis.exceptions.AskError, redis.exceptions.TryAgainError) as error:
+        raise Unavailable("slots of the cluster are being moved", server=REDIS) from error
     except redis.ResponseError as error:
         text = str(error)
         if EPOCH in text:
@@ -91,6 +103,8 @@ def translated() -> Iterator[None]:
         if passing := next((word for word in _PASSING if word in text), None):  # a script's error has words before it
             raise Unavailable(f"Redis refuses for now ({passing})", server=REDIS) from error
         raise
+    except redis.exceptions.ClusterError as error:  # it has sent a command on and on
+        raise Unavailable("the cluster does not come to rest", server=REDIS) from error
 
 
 class Call(NamedTuple):
@@ -119,17 +133,12 @@ class Meta:
 
 
 class Server:
-    """A Redis with Expunge's keys under one prefix."""
+    """A Redis, or a Redis Cluster, with Expunge's keys under one prefix."""
 
-    def __init__(self, url: str, prefix: str) -> None:
+    def __init__(self, url: str, prefix: str, *, cluster: bool = False) -> None:
+        self.is_cluster, self._url = cluster, url
         try:
-            self.client: Any = redis.Redis.from_url(
-                url,
-                socket_timeout=SOCKET_SECONDS,
-                socket_connect_timeout=SOCKET_SECONDS,
-                retry=Retry(ExponentialBackoff(cap=1, base=0.05), 3),
-                redis_connect_func=self._greet,
-            )
+            parse_url(url)  # type: ignore[no-untyped-call]
         except ValueError:  # whose text may hold the password
             raise ConfigurationError("redis.url is no address of a Redis: redis://HOST:PORT/0, or rediss://") from None
         self.compares = False
@@ -152,6 +161,19 @@ class Server:
         self._sources = {name: head + (folder / f"{name}.lua").read_text() for name, head in heads.items()}
         self._shas = {name: hashlib.sha1(text.encode()).hexdigest() for name, text in self._sources.items()}  # noqa: S324 - Redis names scripts so
 
+    @cached_property
+    def client(self) -> Any:
+        """The client of the library; that of a cluster asks for its slots when it is made."""
+        kind = redis.RedisCluster if self.is_cluster else redis.Redis
+        with translated():
+            return kind.from_url(
+                self._url,
+                socket_timeout=SOCKET_SECONDS,
+                socket_connect_timeout=SOCKET_SECONDS,
+                retry=Retry(ExponentialBackoff(cap=1, base=0.05), 3),
+                redis_connect_func=self._greet,
+            )
+
     def _greet(self, connection: Any) -> None:
         """A new connection: to the server that was there before, or nobody uses it before that is accepted.
 
@@ -161,12 +183,17 @@ class Server:
         Raises:
             redis.ResponseError: it is another; see `translated`.
         """
-        connection.on_connect()
+        if not self.is_cluster:  # whose client has done so
+            connection.on_connect()
         if not self.compares:
             return
-        address, found = str(connection.repr_pieces()), _identity(connection)
+        address, found = _address(connection), _identity(connection)
+        if self.is_cluster and not _is_primary(connection):
+            return
         with self._greeting:
-            before = self._known.setdefault(address, found)
+            # A primary of a cluster that was none before has perhaps not heard all that the one before it was told.
+            before = self._known.get(address, "" if self.is_cluster and self._known else found)
+            self._known.setdefault(address, before)
             if found and found != before:
                 self._is_another_now(address, found)
                 raise redis.ResponseError(REPLACED)
@@ -177,12 +204,28 @@ class Server:
 
     def look(self) -> None:
         """Ask the server who it is: one that was made another's replica, and its own master again, breaks nothing."""
-        with translated():
-            found = [self.client.info(section).get(field, "") for section, field in IDENTITY]
-        said = " ".join(f"{field}:{each}" for (_, field), each in zip(IDENTITY, found, strict=True))
+        found = self._identities()
         with self._greeting:
-            if all(found) and self._known and said not in self._known.values():
-                self._is_another_now("looked", said)
+            for address, said in found.items():
+                if self._known and said not in self._known.values():
+                    self._is_another_now(address, said)
+
+    def _identities(self) -> dict[str, str]:
+        """Address -> which server is there, of every primary; without those that do not say."""
+        found: dict[str, str] = {}
+        for address, client in self._primaries():
+            with translated():
+                said = [client.info(section).get(field, "") for section, field in IDENTITY]
+            if all(said):
+                found[address] = " ".join(f"{f}:{each}" for (_, f), each in zip(IDENTITY, said, strict=True))
+        return found
+
+    def _primaries(self) -> list[tuple[str, Any]]:
+        """Address and client of every server that is written to."""
+        if self._slots is None:
+            return [("looked", self.client)]
+        with translated():
+            return self._slots.primaries()
 
     def _look_at_epoch(self) -> None:
         """A tag has forgotten something: if all was rebuilt meanwhile, that is another index, to be accepted first.
@@ -215,6 +258,10 @@ class Server:
                 self.__dict__["meta"], self._rebuilt = self._rebuilt, None
             self._known |= self._others
             self._others = {}
+        if self.is_cluster:  # of which a connection may never have led to some
+            found = self._identities()
+            with self._greeting:
+                self._known = found | self._known
 
     @property
     def prefix(self) -> str:
@@ -289,10 +336,10 @@ class Server:
         )
 
     def now_ms(self) -> int:
-        """The store's clock, in milliseconds since 1970."""
+        """The store's clock, in milliseconds since 1970; of several servers that which is behind all others."""
         with translated():
-            seconds, micros = self.client.time()
-        return int(seconds) * 1000 + int(micros) // 1000
+            said = [client.time() for _, client in self._primaries()]
+        return min(int(seconds) * 1000 + int(micros) // 1000 for seconds, micros in said)
 
     def forget(self, prefix: str) -> None:
         """Delete every key of another deployment's prefix."""
@@ -310,9 +357,7 @@ class Server:
 
     def time(self) -> float:
         """The server's clock, in seconds since the epoch."""
-        with translated():
-            seconds, micros = self.client.time()
-        return float(seconds) + float(micros) / 1e6
+        return self.now_ms() / 1000
 
     def initialise(self, buckets: int, check: str) -> None:
         """Set up an empty Redis: sentinels first, meta last, so that half of it is no index."""
@@ -384,6 +429,8 @@ class Server:
 
     def _run_one(self, call: Call) -> Any:
         """Run one script. A pipeline of one costs the client twice as much as the command."""
+        if self.is_cluster:
+            return self.run([call])[0]
         try:
             with translated(), self._epoch_watched():
                 return self.client.execute_command(*self._words(call))
@@ -403,14 +450,30 @@ class Server:
         return answers
 
     def _pipelined(self, calls: Sequence[Call]) -> list[Any]:
-        pipe = self.client.pipeline(transaction=False)
-        for call in calls:
-            pipe.execute_command(*self._words(call))
-        return list(pipe.execute(raise_on_error=False))
+        commands = [self._words(call) for call in calls]
+        if self._slots is None:
+            return pipelined(self.client, commands)
+        return self._slots.pipelined([tag for call in calls for tag in call.tags], commands)
+
+    @cached_property
+    def _slots(self) -> Slots | None:
+        """Of a cluster, which server has which tag."""
+        return Slots(self.client, [self.key(tag, "") for tag in range(TAGS)]) if self.is_cluster else None
 
     def _words(self, call: Call) -> tuple[Any, ...]:
-        keys = (*map(self.sentinel, call.tags), *call.keys)
+        keys: tuple[bytes, ...] = (*map(self.sentinel, call.tags), *call.keys)
+        if self.is_cluster:
+            (tag,) = call.tags
+            keys = (*keys, self.key(tag, ABSENT))
         return "EVALSHA", self._shas[call.script], len(keys), *keys, self.meta.epoch, *call.arguments
+
+    def parts(self, items: Sequence[T], tag_of: Callable[[T], int], size: int) -> list[list[T]]:
+        """Items in parts, each for one call: a server takes many tags in one, a cluster knows each tag by itself."""
+        together: dict[int, list[T]] = defaultdict(list)
+        for item in items if self.is_cluster else ():
+            together[tag_of(item)].append(item)
+        groups = together.values() if self.is_cluster else (items,)
+        return [list(group[start : start + size]) for group in groups for start in range(0, len(group), size)]
 
     def read(self, reads: Sequence[tuple[int, Sequence[Any]]]) -> list[Any]:
         """Run plain reads, each a tag and the words of a command, if their tags have forgotten nothing.
@@ -418,12 +481,16 @@ class Server:
         Raises:
             Unavailable: the sentinel of a tag is missing, or of another epoch.
         """
+        parts = self.parts(range(len(reads)), lambda number: reads[number][0], READS_PER_CALL)
         calls = []
-        for start in range(0, len(reads), READS_PER_CALL):
-            part = reads[start : start + READS_PER_CALL]
-            words = [word for _, command in part for word in (len(command), *command)]
-            calls.append(Call("read", sorted({tag for tag, _ in part}), words))
-        return [answer for answers in self.run(calls) for answer in answers]
+        for part in parts:
+            words = [word for number in part for word in (len(reads[number][1]), *reads[number][1])]
+            calls.append(Call("read", sorted({reads[number][0] for number in part}), words))
+        found: list[Any] = [None] * len(reads)
+        for part, answers in zip(parts, self.run(calls), strict=True):
+            for number, answer in zip(part, answers, strict=True):
+                found[number] = answer
+        return found
 
     def read_one(self, tag: int, *command: Any) -> Any:
         """Run one plain read; see `read`."""
@@ -433,6 +500,17 @@ class Server:
         """Run plain commands with the client's errors translated: for people who look; nothing is decided on them."""
         with translated():
             return action(self.client)
+
+
+def _address(connection: Any) -> str:
+    """Where a connection leads to."""
+    parts = dict(connection.repr_pieces())
+    return f"{parts['host']}:{parts['port']}" if "host" in parts else str(sorted(parts.items()))
+
+
+def _is_primary(connection: Any) -> bool:
+    connection.send_command("ROLE")
+    return str_if_bytes(connection.read_response()[0]) == "master"
 
 
 def _identity(connection: Any) -> str:

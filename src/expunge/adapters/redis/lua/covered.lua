@@ -2,6 +2,7 @@
 -- many of them have it. KEYS: sentinels. ARGV: epoch. Answers field, value, number, field, value, number, ...
 local first, value, count = {}, {}, {}
 for _, key in ipairs(KEYS) do
+  if string.sub(key, -8) ~= 'sentinel' then break end
   local found = redis.call('HGETALL', key)
   for at = 1, #found, 2 do
     local field = found[at]

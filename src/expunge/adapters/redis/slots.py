@@ -1,0 +1,87 @@
+"""Which server of a cluster has which tag, and commands to each of them in one round trip.
+
+The library's own pipelines ask a server for the keys of every script before they send it, and the same server for ever.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import redis
+
+MOST_MOVES = 3
+"""So often commands follow a slot that has moved; then whoever asked tries again later."""
+_LOST = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.exceptions.ClusterDownError,
+    redis.exceptions.SlotNotCoveredError,
+)
+
+
+class Slots:
+    """The tags of one deployment."""
+
+    def __init__(self, client: Any, keys: Sequence[bytes]) -> None:
+        # client: of the library, for the cluster. keys: one of each tag.
+        self._client = client
+        self._slots = [int(client.keyslot(key)) for key in keys]
+
+    def pipelined(self, tags: Sequence[int], commands: Sequence[Sequence[Any]]) -> list[Any]:
+        """The answers to commands, each of which is for one tag; errors of single ones are among them.
+
+        Raises:
+            redis.ConnectionError: a server is away; where its slots are by then is known at the next attempt.
+        """
+        answers: list[Any] = [None] * len(commands)
+        waiting = list(range(len(commands)))
+        for _ in range(MOST_MOVES):
+            with self._looking_anew():
+                for number, answer in self._sent(waiting, tags, commands):
+                    answers[number] = answer
+            waiting = [number for number in waiting if isinstance(answers[number], redis.exceptions.MovedError)]
+            if not waiting:
+                break
+            self._client.nodes_manager.initialize()
+        return answers
+
+    def _sent(
+        self, numbers: Sequence[int], tags: Sequence[int], commands: Sequence[Sequence[Any]]
+    ) -> Iterator[tuple[int, Any]]:
+        by_node: dict[Any, list[int]] = defaultdict(list)
+        for number in numbers:
+            by_node[self._client.nodes_manager.get_node_from_slot(self._slots[tags[number]])].append(number)
+        for node, mine in by_node.items():
+            one = self._client.get_redis_connection(node)
+            yield from zip(mine, pipelined(one, [commands[each] for each in mine]), strict=True)
+
+    def primaries(self) -> list[tuple[str, Any]]:
+        """Address and client of every server that has slots; each has answered."""
+        found = []
+        with self._looking_anew():
+            for node in self._client.get_primaries():
+                one = self._client.get_redis_connection(node)
+                one.ping()
+                found.append((f"{node.host}:{node.port}", one))
+        return found
+
+    @contextlib.contextmanager
+    def _looking_anew(self) -> Iterator[None]:
+        """After an error, ask who has which slot: whoever tries again finds the server that has taken its place."""
+        try:
+            yield
+        except _LOST:
+            with contextlib.suppress(redis.RedisError, redis.exceptions.RedisClusterException):
+                self._client.nodes_manager.initialize()
+            raise
+
+
+def pipelined(client: Any, commands: Sequence[Sequence[Any]]) -> list[Any]:
+    """The answers of one server, errors of single commands among them."""
+    pipe = client.pipeline(transaction=False)
+    for words in commands:
+        pipe.execute_command(*words)
+    return list(pipe.execute(raise_on_error=False))

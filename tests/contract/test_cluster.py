@@ -1,0 +1,110 @@
+"""A Redis Cluster while its slots move and its servers change, on Redis and on Valkey."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from expunge.adapters.redis.index import RedisIndex
+from expunge.adapters.redis.server import Server
+from expunge.domain.digest import digest, name
+from expunge.domain.lineage.statement import Statement
+from expunge.domain.lineage.walk import Trip
+from expunge.domain.scope import Arrival
+from expunge.errors import Forgotten, Unavailable
+from expunge.ports import Rule, Said
+from tests.deployment import until
+from tests.own_redis import own_cluster
+from tools.devstack.cluster import Cluster, client, is_synchronised, role, slots_of
+from tools.devstack.devstack import redis_server, valkey_server
+
+CASE, TASK = name("case"), name("task")
+PREFIX = "cluster."
+
+
+@pytest.fixture(params=["redis", "valkey"], scope="module")
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    directory: Path = tmp_path_factory.mktemp("own")
+    with own_cluster(directory, {"redis": redis_server, "valkey": valkey_server}[request.param]()) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def server(made: Cluster) -> Iterator[Server]:
+    server = Server(made.url, PREFIX, cluster=True)
+    server.initialise(512, "check")
+    server.compares = True
+    yield server
+    Server(made.url, PREFIX, cluster=True).forget(PREFIX)
+
+
+def key(number: int) -> bytes:
+    return digest("asset", f"a{number}")
+
+
+def said(number: int) -> Said:
+    statement = Statement(f"a{number}", kinds=("object",), systems=("s",))
+    return Said(key(number), statement.row(()), 1)
+
+
+def slot_of(server: Server, tag: int) -> int:
+    return int(server.client.keyslot(server.key(tag, "x")))
+
+
+def test_what_is_being_moved_is_neither_read_nor_written(made: Cluster, server: Server) -> None:
+    """Scripts find keys that nobody has declared: one that has moved already would be read as one that never was."""
+    index, numbers = RedisIndex(server), [n for n in range(20_000) if key(n)[1] == 7]
+    index.put([said(number) for number in numbers])
+    keys, seen = sorted(key(number) for number in numbers), Counter[str]()
+
+    def look() -> None:
+        try:
+            found = index.visit(CASE, TASK, [Trip(Arrival.THROUGH, own=True, keys=keys)], Rule(bounded=True))
+            seen["whole" if all(each.row for part in found for each in part) else "in part"] += 1
+        except Unavailable:
+            seen["refused"] += 1
+
+    look()
+    made.move_slot(slot_of(server, 7), 1, look)
+    assert (seen["whole"], seen["in part"]) == (1, 0)
+    assert seen["refused"] > 1
+    look()
+    assert (seen["whole"], seen["in part"]) == (2, 0)
+    assert all(index.rows(keys))
+
+
+def test_a_replica_that_takes_its_masters_place_is_another_server(made: Cluster, server: Server) -> None:
+    assert server.read([(tag, ("GET", server.key(tag, "x"))) for tag in range(256)]) == [None] * 256
+    server.accept()
+    server.look()
+    assert not server.is_another
+    master = next(port for port in made.ports if port in made.processes and role(port) == "master")
+    tag = next(each for each in range(256) if slot_of(server, each) in slots_of(master))
+    made.kill(master)
+
+    def another() -> bool:
+        with contextlib.suppress(Unavailable):
+            server.read([(tag, ("GET", server.key(tag, "x")))])
+        return server.is_another
+
+    until(another, 60)
+    server.accept()
+    assert until(lambda: server.read([(tag, ("GET", server.key(tag, "x")))]), 30) == [None]
+    assert not server.is_another
+    made.start_one(master)
+    until(lambda: role(master) == "slave" and is_synchronised(master), 30)
+
+
+def test_a_master_that_is_empty_is_not_read(made: Cluster, server: Server) -> None:
+    master = next(port for port in made.ports if role(port) == "master")
+    tag = next(each for each in range(256) if slot_of(server, each) in slots_of(master))
+    other = next(each for each in range(256) if slot_of(server, each) not in slots_of(master))
+    client(master).flushall()
+    assert server.read([(other, ("GET", server.key(other, "x")))]) == [None]
+    with pytest.raises(Forgotten):
+        server.read([(other, ("GET", server.key(other, "x"))), (tag, ("GET", server.key(tag, "x")))])
+    assert 0 < server.lost_tags("1") < 256
