@@ -297,12 +297,12 @@ def test_what_was_stated_after_its_purge_has_come_back(index: Index) -> None:
     assert only(index, "a").state is MarkState.GONE
 
 
-def forgotten(index: Index, *assets: str) -> list[bool]:
+def forgotten(index: Index, *assets: str, cases: tuple[str, ...] = (CASE,)) -> list[bool]:
     rows = {key(each): row for each in assets for row in index.rows([key(each)]) if row}
-    return index.forget(rows)
+    return index.forget(rows, cases)
 
 
-def test_the_id_of_what_is_gone_for_every_case_is_forgotten(index: Index) -> None:
+def test_the_id_of_what_is_gone_for_forgotten_cases_alone_is_forgotten(index: Index) -> None:
     for asset in ("gone", "elsewhere", "open", "never"):
         put(index, asset, at=NOW, parents=("parent",), subjects=(Named(key("ann")),), purposes=("x",))
     visit(index, "gone", "elsewhere", "open")
@@ -313,9 +313,12 @@ def test_the_id_of_what_is_gone_for_every_case_is_forgotten(index: Index) -> Non
     assert row is not None
     assert (row.asset, row.is_forgotten, row.parents) == ("", True, (key("parent"),))
     assert (sorted(row.combination.kinds), sorted(row.combination.systems)) == (["object"], [])
-    index.set_state(OTHER, [key("elsewhere")], MarkState.GONE, NOW + 30)
-    assert forgotten(index, "elsewhere") == [True]
-    assert put(index, "gone", at=NOW + 40).asset == "gone"
+    assert forgotten(index, "elsewhere", cases=(CASE, OTHER)) == [True]  # the other one was there for nothing
+    index.put([Said(key("gone"), Row("gone"), 0)])
+    (row,) = index.rows([key("gone")])
+    assert row is not None
+    assert (row.asset, row.is_forgotten) == ("gone", True)  # known again, and nothing is planned for it
+    assert not put(index, "gone", at=NOW + 40).is_forgotten
 
 
 def test_what_was_stated_since_it_is_gone_is_not_forgotten(index: Index) -> None:
@@ -329,10 +332,17 @@ def test_what_was_stated_since_it_is_gone_is_not_forgotten(index: Index) -> None
     assert forgotten(index, "a") == [False]
     index.set_state(CASE, [key("a")], MarkState.GONE, NOW + 25)
     assert only(index, "a").stated_again
-    visit(index, "a", task=TASK2, own=True, returned=NOW + 30)
-    assert (only(index, "a").state, only(index, "a").stated_again) == (MarkState.OPEN, False)
-    index.set_state(CASE, [key("a")], MarkState.GONE, NOW + 50)
-    assert forgotten(index, "a") == [True]
+    visit(index, "a", case=OTHER)
+    index.set_state(OTHER, [key("a")], MarkState.GONE, NOW + 35)  # it was purged for another case after that
+    assert forgotten(index, "a", cases=(CASE, OTHER)) == [True]
+    put(index, "b", at=NOW)
+    visit(index, "b")
+    index.set_state(CASE, [key("b")], MarkState.GONE, NOW + 20)
+    index.put([said("b", at=NOW + 30)])
+    visit(index, "b", task=TASK2, own=True, returned=NOW + 30)
+    assert (only(index, "b").state, only(index, "b").stated_again) == (MarkState.OPEN, False)
+    index.set_state(CASE, [key("b")], MarkState.GONE, NOW + 50)
+    assert forgotten(index, "b") == [True]
 
 
 def test_a_row_that_has_changed_meanwhile_is_not_forgotten(index: Index) -> None:
@@ -340,12 +350,16 @@ def test_a_row_that_has_changed_meanwhile_is_not_forgotten(index: Index) -> None
     visit(index, "a")
     index.set_state(CASE, [key("a")], MarkState.GONE, NOW + 20)
     put(index, "a", at=0, purposes=("x",))
-    assert index.forget({key("a"): read}) == [False]
-    name_only = Row("other", aliases=("a",))
-    index.put([Said(key("other"), name_only, 0)])
-    assert index.forget_names({key("other"): Row("other", aliases=("b",))}) == [False]
-    assert index.forget_names({key("other"): name_only}) == [True]
-    assert index.rows([key("other")]) == [None]
+    assert index.forget({key("a"): read}, (CASE,)) == [False]
+
+
+def test_an_index_of_an_earlier_version_notes_returns_since_somebody_asks(clustered: Server) -> None:
+    index, meta = RedisIndex(clustered), clustered.key(0, "meta")
+    assert index.notes_returns_since() == 0
+    clustered.client.hdel(meta, "again")
+    since = index.notes_returns_since()
+    assert 0 < since <= clustered.now_ms()
+    assert index.notes_returns_since() == since
 
 
 def test_planning_again_does_not_forget_that_something_was_stated_again(index: Index) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 from expunge.domain.partition import partition_of
+from expunge.roles.common import on_cases
+from expunge.wire.cases.case import ForgetGoesOn
 from tests.simulation import PARTITIONS, World, identity, receipt
 
 MONTH = 31 * 86_400
@@ -285,25 +287,108 @@ def test_an_asset_that_another_case_needs_is_not_swept_away() -> None:
     assert world.sweep().statements == 2
 
 
-def test_a_set_that_stays_names_what_it_was_made_from_by_key_alone() -> None:
+def test_what_something_was_made_from_that_stands_keeps_its_id() -> None:
+    """Else a later request could not have that made anew without it."""
     world = World()
-    world.register("photo-0", "object", "photos", subjects=[identity("ann")], aliases=["photo-zero"])
+    world.answers["ml"] = lambda command: [receipt(command, all={"claim": "exempt", "reason_code": "tax"})]
+    world.register("photo-0", "object", "photos", subjects=[identity("ann")])
     world.register("set", "dataset", "ml", parents=["photo-0"])
     world.settle()
     case_id = world.erase("ann")
     world.settle()
-    assert world.status(case_id) == "completed"
     forget(world, case_id)
-    swept = world.sweep()
-    assert (swept.statements, swept.shortened) == (1, 1)
+    assert world.sweep().statements == 0
+    world.answers.clear()
+    again = world.erase("ann", request="r2")
+    world.settle()
+    assert world.excluded[again, "set"] == {"photo-0"}
+
+
+def test_a_set_that_turns_up_late_says_itself_what_it_must_leave_out() -> None:
+    world = World()
+    case_id = ended(world)
+    forget(world, case_id)
+    assert world.sweep().statements == 3
+    world.register("set", "dataset", "ml", parents=["photo-0"])
+    world.settle()
+    assert world.excluded[case_id, "set"] == {"photo-0"}
+    assert not [each for each in world.commanded[case_id] if each[1] == "photo-0"][1:]
+
+
+def test_of_what_several_systems_have_none_is_forgotten() -> None:
+    """What one of them has deleted another may keep, of the same person or of another one."""
+    world = World()
+    world.answers["ml"] = lambda command: [receipt(command, all={"claim": "exempt", "reason_code": "tax"})]
+    for system in ("photos", "ml"):
+        world.register("doc-0", "object", system, subjects=[identity("ann")])
+    world.settle()
+    case_id = world.erase("ann")
+    world.settle()
+    forget(world, case_id)
+    assert world.sweep().statements == 0
+    world.answers.clear()
+    again = world.erase("ann", request="r2")
+    world.settle()
+    assert {system for system, _, _ in world.commanded[again]} == {"photos", "ml"}
+
+
+def test_other_cases_that_are_forgotten_keep_no_id() -> None:
+    """A dry run, and a request that concerned nothing of it, leave marks that nobody closes."""
+    world = World()
+    world.register("photo-0", "object", "photos", subjects=[identity("ann")], purposes=["training"])
+    world.settle()
+    cases = [world.erase("ann", request="dry", dry_run=True), world.revoke("ann", "marketing", request="revoked")]
+    world.settle()
+    cases.append(world.erase("ann", request="r1"))
+    world.settle()
+    forget(world, *cases[1:])
+    assert world.sweep().statements == 0
+    world.tick(26 * MONTH)
+    world.settle()
+    assert world.sweep().statements == 1
     assert left(world, "plans", "assets") == []
-    assert b"set" in b"".join(world.index.raw.values())
+
+
+def test_a_word_that_it_is_not_there_keeps_no_id() -> None:
+    world = World()
+    case_id = ended(world)
+    removed = {"asset": "photo-0", "system": "photos", "reason": "gone"}
+    world.tick(60)
+    world.publish("registrations", "expunge.asset.removed.v1", removed)
+    world.settle()
+    forget(world, case_id)
+    assert world.sweep().statements == 4
+    assert left(world, "plans", "assets") == []
+
+
+def test_a_store_that_was_set_back_to_before_a_sweep_is_swept_again() -> None:
+    world = World()
+    case_id = ended(world)
+    forget(world, case_id)
     rows = dict(world.index.raw)
-    world.rebuild()
-    assert world.index.raw == rows
+    world.sweep()
+    world.index.raw.update(rows)
+    assert b"photo-0" in b"".join(world.index.raw.values())
+    world.sweep()
+    assert left(world, "assets") == []
 
 
-def test_what_is_forgotten_stays_a_step_on_the_way_to_what_was_kept() -> None:
+def test_a_returning_customer_leaves_one_statement_more_however_often_it_is_said() -> None:
+    world = World()
+    case_id = ended(world)
+    world.tick(60 * 86_400)
+    for night in range(5):
+        world.tick(86_400)
+        fields = {"collected_at": "2026-12-20T00:00:00Z", "subjects": [identity("ann")]}
+        world.register("photo-0", "object", "photos", event=f"night-{night}", **fields)
+        world.settle()
+    assert world.status(case_id) == "completed"
+    keys = {record.key for (topic, _), log in world.broker.logs.items() if topic == "assets" for record in log}
+    assert len([key for key in keys if key and key.startswith(world.keys.asset("photo-0").hex().encode())]) == 3
+
+
+def test_what_is_planned_again_after_it_was_forgotten_is_another_chunk() -> None:
+    """As the same, the fact that forgot the first took the second one's targets away."""
     world = World()
     world.answers["ml"] = lambda command: [receipt(command, all={"claim": "exempt", "reason_code": "tax"})]
     world.register("photo-0", "object", "photos", subjects=[identity("ann")])
@@ -311,12 +396,62 @@ def test_what_is_forgotten_stays_a_step_on_the_way_to_what_was_kept() -> None:
     world.settle()
     case_id = world.erase("ann")
     world.settle()
-    assert world.status(case_id) == "completed"
     forget(world, case_id)
-    assert world.sweep().statements == 1
-    again = world.erase("ann", request="r2")
+    world.register("copy-0", "object", "ml", parents=["photo-0"], categories=["biometric"])
     world.settle()
-    assert ("ml", "copy-0", "delete") in world.commanded[again]
+    assert len([each for each in world.commanded[case_id] if each[1] == "copy-0"]) == 2
+    world.rebuild()
+    world.settle()
+    world.check_ledger(case_id)
+
+
+def test_a_page_that_was_asked_for_before_something_happened_asks_for_nothing() -> None:
+    world = World()
+    case_id = ended(world)
+    stale = ForgetGoesOn(case_id=case_id, after="", serial=1)
+    world.broker.send([on_cases(stale, world.broker.now, "/expunge/coordinator", case_id)])
+    world.settle()
+    assert "photo-0" in stored(world)
+
+
+def test_a_frozen_case_is_not_forgotten_before_all_that_waits_for_it_is_handled() -> None:
+    world = World()
+    case_id = ended(world)
+    world.say("case.forgotten", case_id, reason="why not")
+    world.settle()
+    world.age()
+    number = partition_of(case_id, PARTITIONS)
+    fired = len(world.broker.logs["cases", number]) - 1
+    world.poison = lambda role, at: (role, at.partition, at.position.offset) == ("coordinator", number, fired)
+    world.register("photo-1", "object", "photos", event="restored", subjects=[identity("ann")])
+    for _ in range(20):
+        world.step("coordinator", 1)
+        world.step("indexer")
+    assert case_id in world.standing()[number].frozen
+    world.poison = lambda *_: False
+    world.thaw(case_id)
+    world.settle()
+    assert case_id not in world.standing()[number].frozen
+    assert [each for each in world.commanded[case_id] if each[1] == "photo-1"][1:]
+    assert world.status(case_id) == "completed"
+
+
+def test_what_is_forgotten_stays_a_step_on_the_way_of_other_walks() -> None:
+    """A node without a row is passed through: walks for one person went on from a set into what is somebody else's."""
+    world = World()
+    world.register("photo-0", "object", "photos", subjects=[identity("ann")], data_sources=["supplier-a"])
+    world.register("copy-0", "object", "ml", parents=["photo-0"])
+    world.settle()
+    case_id = world.erase("ann")
+    world.settle()
+    forget(world, case_id)
+    assert world.sweep().statements == 2
+    world.register("copy-1", "object", "ml", parents=["copy-0"])
+    world.settle()
+    assert ("ml", "copy-1", "delete") in world.commanded[case_id]
+    again = world.withdraw("supplier-a", request="r2")
+    world.settle()
+    assert {asset for _, asset, _ in world.commanded[again]} == {"copy-1"}
 
 
 def test_nothing_is_swept_that_a_rebuild_may_need() -> None:

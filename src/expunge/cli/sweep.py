@@ -31,11 +31,11 @@ def sweep(json_output: Json = False) -> None:
         bars = {topic: progress.add_task(topic, total=records_on(expunge, topic)) for topic in TOPICS}
         swept = passed(expunge, lambda topic, number: progress.advance(bars[topic], number))
     if json_output:
-        print_json({"parts": swept.parts, "statements": swept.statements, "shortened": swept.shortened})
+        print_json({"parts": swept.parts, "statements": swept.statements, "young": swept.young})
         return
     console.print(f"{swept.parts:>12,} parts of forgotten cases taken off `plans`")
-    console.print(f"{swept.statements:>12,} statements about what they had purged taken off `assets`")
-    console.print(f"{swept.shortened:>12,} statements that named such an asset name its key now")
+    console.print(f"{swept.statements:>12,} statements about what they had purged on `assets` name keys now")
+    console.print(f"{swept.young:>12,} parts left for a later pass: their cases were forgotten less than a day ago")
 
 
 def passed(expunge: Installation, tell: Tell) -> Swept:
@@ -51,7 +51,7 @@ def daily(expunge: Installation) -> None:
     try:
         preflight.refuse_other_secret(expunge)
         swept = passed(expunge, lambda *_: None)
-        log.info("swept", parts=swept.parts, statements=swept.statements, shortened=swept.shortened)
+        log.info("swept", parts=swept.parts, statements=swept.statements, young=swept.young)
         expunge.close()
     except ExpungeError as error:
         log.warning("not swept; it is tried again", reason=str(error))

@@ -105,6 +105,8 @@ CHUNKS_PER_MESSAGE = 200
 """Chunks that one decision holds a word against."""
 CHUNKS_PER_PAGE = 200
 """Chunks that one decision replaces by the keys of their targets."""
+MAX_DISMISSED = 10_000
+"""Commands that one message tells a system to forget."""
 KEYS_PER_PAGE = 20_000
 """Targets of those chunks, unless one of them alone has more."""
 

@@ -216,15 +216,15 @@ class Index(Protocol):
     def rows(self, keys: Sequence[bytes]) -> list[Row | None]:
         """Rows, without marking anything."""
 
-    def forget(self, rows: Mapping[bytes, Row]) -> list[bool]:
-        """Take the ids out of rows of assets that every case which has been there had purged (`Row.forgotten`).
+    def forget(self, rows: Mapping[bytes, Row], cases: Collection[str]) -> list[bool]:
+        """Take the ids out of rows of assets that are gone (`marks.is_gone`), where no other case has been there.
 
-        Not where somebody has stated one since: each is one step with that look, and with the look whether its row is
-        still the one that was read. Whether its id is forgotten now.
+        Each is one step with that look, and with the look whether its row is still the one that was read. Whether its
+        id is forgotten now (`Row.forgotten`).
         """
 
-    def forget_names(self, names: Mapping[bytes, Row]) -> list[bool]:
-        """Take away rows that are bare names of forgotten assets, if they are still what was read; whether so."""
+    def notes_returns_since(self) -> int:
+        """Since when every mark of what is gone says whether that was stated again (milliseconds since 1970)."""
 
     def watch(self, case_id: str, keys: Sequence[bytes]) -> list[Row | None]:
         """Rows that a case looks at for holds; in the same step each notes that, so that whoever changes it says so."""

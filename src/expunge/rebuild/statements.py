@@ -64,8 +64,6 @@ class Statements:
             told.said.append(Said(asset, each.row(parents), 0 if each.removed else millis(at)))
             told.edges.extend((parent, asset) for parent in parents)
             told.members.extend((named.pseudonym, asset) for named in each.subjects)
-            for name in each.forgotten_aliases:
-                told.edges.extend(((asset, bytes.fromhex(name)), (bytes.fromhex(name), asset)))
             for alias in each.aliases:
                 other = key(alias)
                 told.said.append(Said(other, Row(alias, aliases=(each.asset,)), 0))

@@ -19,10 +19,12 @@ class LeftOut:
     Attributes:
         others: key -> id, but for what is left out by leaving out the withdrawn data sources.
         cut: there was more than the index keeps, so this is not all.
+        unnamed: something of it is forgotten, and nobody can be told to leave it out.
     """
 
     others: dict[bytes, str]
     cut: bool
+    unnamed: bool = False
 
     def __repr__(self) -> str:
         return "LeftOut(...)"
@@ -39,12 +41,15 @@ def left_out(index: Index, keys: Keys, case_id: str, scope: Scope, container: by
     same = names - set(row.parents if row else ()) | {container}
     found = sorted({key for each in lists for key in each} - same)
     asked = {keys.asset(asset): asset for asset in scope.assets}
-    others = {}
+    others, unnamed = {}, False
     for key, known in zip(found, index.rows(found), strict=True):
-        asset = known.asset if known and not known.is_forgotten else asked.get(key)
-        if asset is not None and not (known and is_covered(scope, known)):
+        if known and is_covered(scope, known):
+            continue
+        asset = (known.asset if known else "") or asked.get(key, "")
+        if asset:
             others[key] = asset
-    return LeftOut(others, any(len(each) > MAX_EXCLUDED for each in lists))
+        unnamed = unnamed or bool(known and not asset)
+    return LeftOut(others, any(len(each) > MAX_EXCLUDED for each in lists), unnamed)
 
 
 def names_of(index: Index, keys: Keys, assets: list[bytes]) -> set[bytes]:

@@ -140,10 +140,10 @@ class Indexer:
             if put.marks or at in met:
                 things[at], own[at] = _thing(stated[at], put), put.marks
         changed = _changed((*puts, *names), latest)
-        back = [each for each, put in zip(stated, puts, strict=True) if _is_back(each, put)]
+        back = [(each, since) for each, put in zip(stated, puts, strict=True) if (since := _back_since(each, put))]
         partitions = self._topics.partitions("assets")
-        kept = [_canonical(each, partitions, anew=True) for each in back]
-        return (*kept, *holdings, *changed, *self._late(things, own, met, latest))
+        kept = [_canonical(each, partitions, since_ms=since) for each, since in back]
+        return (*kept, *holdings, *changed, *self._late(stated, things, own, met, latest))
 
     def _write(self, stated: Sequence[_Stated]) -> _Written:
         """Rows, then edges and memberships; and the marks that they met, by number of the statement."""
@@ -250,6 +250,7 @@ class Indexer:
 
     def _late(
         self,
+        stated: Sequence[_Stated],
         things: Mapping[int, Thing],
         own: Mapping[int, Sequence[Mark]],
         met: Mapping[int, Sequence[Met]],
@@ -279,10 +280,20 @@ class Indexer:
                     asset = _traced(asset, each, of_its_own=not each.parent and each.mark in mine)
                 listed = cases[case_id]
                 listed[thing.key] = _both(listed[thing.key], asset) if thing.key in listed else asset
+        if exclusions:
+            found = [parents for containers in exclusions.values() for parents in containers.values()]
+            self._name_again(stated, set().union(*found))
         for case_id, containers in exclusions.items():
             # Whenever the edge was told of, a container must leave out what it was made from.
             self._index.exclude(case_id, self._uncovered(case_id, containers))
         return [message for case_id, assets in cases.items() for message in late_messages(case_id, assets, at, SOURCE)]
+
+    def _name_again(self, stated: Sequence[_Stated], parents: set[bytes]) -> None:
+        """Parents of containers that are forgotten have names again, by which those are told to leave them out."""
+        names = {key: name for each in stated for name, key in zip(each.statement.parents, each.parents, strict=True)}
+        wanted = sorted(parents & names.keys())
+        rows = zip(wanted, self._index.rows(wanted), strict=True)
+        self._index.put([Said(key, Row(names[key]), 0) for key, row in rows if row and not row.asset])
 
     def _uncovered(self, case_id: str, containers: Mapping[bytes, set[bytes]]) -> dict[bytes, set[bytes]]:
         """Without parents that state a data source which the case withdraws: whoever leaves it out leaves them out."""
@@ -297,19 +308,19 @@ class Indexer:
         return {key: each - covered for key, each in containers.items() if each - covered}
 
 
-def _is_back(said: _Stated, put: Put) -> bool:
-    """Whether an asset was stated again that some case had purged."""
-    return any(has_returned(mark, _stated_ms(said)) for mark in put.marks)
+def _back_since(said: _Stated, put: Put) -> int:
+    """Since when an asset was gone, for some case, that is stated again; 0: it was not."""
+    return max((mark.since_ms for mark in put.marks if has_returned(mark, _stated_ms(said))), default=0)
 
 
-def _canonical(said: _Stated, partitions: int, *, anew: bool = False) -> Outgoing:
+def _canonical(said: _Stated, partitions: int, *, since_ms: int = 0) -> Outgoing:
     """A statement on `assets`. All that is said of one asset lies on one partition, which its key decides.
 
-    What is stated `anew`, after it was purged, is another message than the same before, which may be swept away at this
-    very moment (rule "swept").
+    What is stated after it was purged is another message than the same before, which may be swept away at this very
+    moment (rule "swept").
     """
     data = said.statement.data()
-    name = said.key.hex() + identity_of(data | {"since": millis(said.at)} if anew else data)
+    name = said.key.hex() + identity_of(data | {"since": since_ms} if since_ms else data)
     partition = int.from_bytes(said.key[-4:], "big") % partitions
     return Outgoing("assets", name, Event(STATED, SOURCE, name, said.at, data), partition)
 

@@ -7,7 +7,7 @@ die anywhere, run beside another pass, and beside all roles.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -19,9 +19,11 @@ from expunge.domain.aggregates.case.state import Case
 from expunge.domain.digest import hidden
 from expunge.domain.events import EARLIEST, Event, Outgoing, Record, millis
 from expunge.domain.identity import Keys
-from expunge.domain.lineage.marks import Mark, MarkState
+from expunge.domain.lineage.marks import MarkState, is_gone
+from expunge.domain.lineage.row import Row
 from expunge.domain.lineage.statement import Statement, identity_of
 from expunge.domain.partition import partition_of
+from expunge.domain.scope import SHARDS, Group, GroupKind
 from expunge.errors import ConfigurationError
 from expunge.ports import Index, Sender, Topics
 from expunge.ports.logs import Logs
@@ -30,6 +32,7 @@ from expunge.wire.assets import STATED
 
 PATIENCE = timedelta(days=1)
 """So long after a case was forgotten: until then what stands may be set back to before that, and needs all of it."""
+MOST_YOUNG = 100_000
 AT_ONCE = 1_000
 """Records that are looked up together."""
 SOURCE, COORDINATOR = "/expunge/sweep", "coordinator"
@@ -46,8 +49,8 @@ class Swept:
     """Of `plans`."""
     statements: int = 0
     """Of `assets`: keys stand in their place."""
-    shortened: int = 0
-    """Statements about other assets, which named forgotten ones as what they were made from."""
+    young: int = 0
+    """Messages of cases that were forgotten less than a day ago, or are not committed: for a later pass."""
 
 
 class _Stated(NamedTuple):
@@ -55,7 +58,6 @@ class _Stated(NamedTuple):
     node: bytes
     at: datetime
     statement: Statement
-    parents: dict[str, bytes]
 
     def __repr__(self) -> str:
         return hidden(self)
@@ -78,6 +80,7 @@ class Sweep:
     ) -> None:
         self._since, self._store, self._index, self._topics, self._sender = since, store, index, topics, sender
         self._keys, self._until, self._tell, self._swept = keys, now - PATIENCE, tell, Swept()
+        self._young: set[str] = set()
         reached = logs.committed_by(COORDINATOR)
         self._committed = {number: each.at_ms for (topic, number), each in reached.items() if topic == "cases"}
         """Partition -> until when a rebuild would restore it, as things are now (milliseconds since 1970)."""
@@ -109,7 +112,9 @@ class Sweep:
         found: dict[str, Case] = {}
         for partition, ids in sorted(mine.items()):
             known = self._store.forgotten(partition, ids)
-            found |= {k: case for k, case in known.items() if self._is_long_ago(partition, case.forgotten_at)}
+            old = {k: case for k, case in known.items() if self._is_long_ago(partition, case.forgotten_at)}
+            found |= old
+            self._young = (self._young | (known.keys() - old.keys())) if len(self._young) < MOST_YOUNG else self._young
         return found
 
     def _is_long_ago(self, partition: int, moment: datetime | None) -> bool:
@@ -120,26 +125,18 @@ class Sweep:
         parts = [(record, *_case_and_part(record)) for record in batch if record.value is not None]
         cases = self._forgotten({case_id for _, case_id, _ in parts if case_id})
         goes = [r for r, case_id, part in parts if case_id in cases and _goes(cases[case_id], part, r.appended_at)]
+        self._swept.young += sum(case_id in self._young for _, case_id, _ in parts)
         self._send(map(_taken_away, goes))
         self._swept.parts += len(goes)
 
     def _statements(self, batch: Sequence[Record]) -> None:
         stated = [each for record in batch if (each := self._read(record)) is not None]
-        gone = self._gone({node for each in stated for node in (each.node, *each.parents.values())})
-        dead = [each for each in stated if each.node in gone and millis(each.at) <= gone[each.node]]
-        forgotten = self._forget({each.node for each in dead})
-        dead = [each for each in dead if each.node in forgotten]
-        self._forget_names(dead)
-        self._replace((each, each.statement.without_ids(self._keys.asset)) for each in dead)
+        gone, cases = self._gone({each.node for each in stated})
+        forgotten = self._forget(gone, cases)
+        dead = [each for each in stated if each.node in forgotten and _is_of_before(each, gone[each.node])]
+        self._send(_keyed(each, each.statement.without_ids(self._keys.asset)) for each in dead)
+        self._send(_taken_away(each.record) for each in dead)
         self._swept.statements += len(dead)
-        self._shorten([each for each in stated if each.node not in forgotten], gone)
-
-    def _forget(self, nodes: Collection[bytes]) -> set[bytes]:
-        """Take the ids out of rows; those of which none is there any more."""
-        rows = {n: r for n, r in zip(sorted(nodes), self._index.rows(sorted(nodes)), strict=True) if r is not None}
-        named = {node: row for node, row in rows.items() if not row.is_forgotten}
-        done = {node for node, goes in zip(named, self._index.forget(named), strict=True) if goes}
-        return done | (set(rows) - set(named))
 
     def _read(self, record: Record) -> _Stated | None:
         if record.value is None:
@@ -147,47 +144,43 @@ class Sweep:
         event = orjson.loads(record.value)
         if event["type"] != STATED:
             return None
-        statement, key = Statement.of(event["data"]), self._keys.asset
-        parents = {each: key(each) for each in statement.parents}
-        if statement.forgotten:
-            return None
-        return _Stated(record, key(statement.asset), datetime.fromisoformat(event["time"]), statement, parents)
+        statement = Statement.of(event["data"])
+        node, at = statement.node(self._keys.asset), datetime.fromisoformat(event["time"])
+        return _Stated(record, node, at, statement)
 
-    def _gone(self, nodes: Collection[bytes]) -> dict[bytes, int]:
-        """Those of some nodes of which nobody needs more than their key, and since when they are gone (milliseconds).
+    def _gone(self, nodes: Collection[bytes]) -> tuple[dict[bytes, int], set[str]]:
+        """Those of some nodes that are gone for good, since when (milliseconds since 1970); and the forgotten cases."""
+        ordered = sorted(nodes)
+        found = dict(zip(ordered, self._index.marks(ordered), strict=True))
+        purged = {n: m for n, m in found.items() if any(each.state is MarkState.GONE for each in m)}
+        known = self._forgotten({mark.case_id for marks in purged.values() for mark in marks})
+        cases = {case_id for case_id, case in known.items() if case.is_forgotten}
+        since = {node: max(m.since_ms for m in marks if m.state is MarkState.GONE) for node, marks in purged.items()}
+        first = self._index.notes_returns_since() if purged else 0
+        return {n: at for n, at in since.items() if at >= first and is_gone(purged[n], cases)}, cases
 
-        Every case that has been there had them purged, and is forgotten.
+    def _forget(self, nodes: Collection[bytes], cases: Collection[str]) -> set[bytes]:
+        """Take the ids out of rows; those of which no row has one any more.
+
+        An asset that several systems have, or that has other names, keeps its id: what one of them has purged says
+        nothing of the others. So does one that something was made from that stands, which must be told by name what to
+        leave out, and a holding, which is asked again.
         """
-        found = {n: m for n, m in zip(sorted(nodes), self._index.marks(sorted(nodes)), strict=True) if _are_gone(m)}
-        cases = self._forgotten({mark.case_id for marks in found.values() for mark in marks})
-        free = {case_id for case_id, case in cases.items() if case.is_forgotten}
-        return {
-            node: min(mark.since_ms for mark in marks)
-            for node, marks in found.items()
-            if all(mark.case_id in free for mark in marks)
-        }
+        rows = {n: r for n, r in zip(sorted(nodes), self._index.rows(sorted(nodes)), strict=True) if r is not None}
+        done = {node for node, row in rows.items() if row.is_forgotten and not row.asset}
+        alone = {node: row for node, row in rows.items() if node not in done and _stands_alone(row)}
+        wanted = {node: row for node, row in alone.items() if not self._has_children(node)}
+        if wanted:
+            done |= {node for node, goes in zip(wanted, self._index.forget(wanted, cases), strict=True) if goes}
+        return done
 
-    def _forget_names(self, dead: Iterable[_Stated]) -> None:
-        """Other names of what is gone are rows of their own, which name it."""
-        owners = {alias: each.statement.asset for each in dead for alias in each.statement.aliases}
-        names = {self._keys.asset(alias): owner for alias, owner in owners.items()}
-        rows = zip(names, self._index.rows(list(names)), strict=True)
-        bare = {n: row for n, row in rows if row and not row.combination.kinds and set(row.aliases) <= {names[n]}}
-        if bare:
-            self._index.forget_names(bare)
-
-    def _shorten(self, stated: Iterable[_Stated], gone: Mapping[bytes, int]) -> None:
-        """What stays names the keys of what it was made from, where that is gone."""
-        found = [(each, {name: n for name, n in each.parents.items() if n in gone}) for each in stated]
-        anew = [(each, each.statement.forgetting(forgotten)) for each, forgotten in found if forgotten]
-        self._replace(anew)
-        self._swept.shortened += len(anew)
-
-    def _replace(self, anew: Iterable[tuple[_Stated, Statement]]) -> None:
-        """Statements by others of the same moment: first the new message, then the old one goes."""
-        both = list(anew)
-        self._send(_stated_anew(each, statement) for each, statement in both)
-        self._send(_taken_away(each.record) for each, _ in both)
+    def _has_children(self, node: bytes) -> bool:
+        """Whether something stands that was made from an asset."""
+        children = self._index.members(Group(GroupKind.CHILDREN, node), range(SHARDS))
+        rows = dict(zip(children, self._index.rows(children), strict=True))
+        left = {key: row for key, row in rows.items() if row is None or not row.is_forgotten}
+        gone, _ = self._gone(left) if left else ({}, set())
+        return any(key not in gone or row is None or not _stands_alone(row) for key, row in left.items())
 
     def _send(self, outgoing: Iterable[Outgoing]) -> None:
         messages = list(outgoing)
@@ -195,8 +188,13 @@ class Sweep:
             raise ConfigurationError(f"Kafka refuses what a sweep writes ({refused[0].reason})")
 
 
-def _are_gone(marks: Sequence[Mark]) -> bool:
-    return bool(marks) and all(mark.state is MarkState.GONE and not mark.stated_again for mark in marks)
+def _stands_alone(row: Row) -> bool:
+    return len(row.combination.systems) <= 1 and not row.aliases and row.holding is None
+
+
+def _is_of_before(each: _Stated, since_ms: int) -> bool:
+    """Whether a statement with ids speaks of what is gone: not that it is there again."""
+    return not each.statement.forgotten and (each.statement.removed or millis(each.at) <= since_ms)
 
 
 def _case_and_part(record: Record) -> tuple[str, str]:
@@ -215,7 +213,7 @@ def _goes(case: Case, part: str, at: datetime) -> bool:
         return True
     if kind == "chunk":  # 0.1 did not say of which generation
         number, _, digest = rest.partition(":")
-        return not digest or int(number) <= case.forgotten
+        return not digest or case.is_forgotten or int(number) <= case.forgotten
     if kind in {"claims", "received", "aside"}:
         return case.is_forgotten or (case.forgotten_at is not None and at <= case.forgotten_at)
     return False
@@ -225,8 +223,8 @@ def _taken_away(record: Record) -> Outgoing:
     return Outgoing(record.topic, (record.key or b"").decode(), None, record.partition)
 
 
-def _stated_anew(each: _Stated, statement: Statement) -> Outgoing:
-    """The statement under another name, as of the same moment."""
+def _keyed(each: _Stated, statement: Statement) -> Outgoing:
+    """The statement without ids, under another name, as of the same moment."""
     data = statement.data()
     name = each.node.hex() + identity_of(data | {"since": millis(each.at)})
     return Outgoing("assets", name, Event(STATED, SOURCE, name, each.at, data), each.record.partition)

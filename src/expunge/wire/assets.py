@@ -40,12 +40,10 @@ class AssetStated(Outlet):
     command_id: Hex | None = None
     attributes: dict[str, str] = Field(default_factory=dict)
     holding: HoldingStated | None = None
-    forgotten_parents: tuple[Hex, ...] = ()
-    """The keys of parents whose ids are forgotten."""
     forgotten: Hex | None = None
     """The key of an asset whose id is forgotten: every case that had it purged is."""
-    forgotten_aliases: tuple[Hex, ...] = ()
-    """The keys of its other names."""
+    forgotten_parents: tuple[Hex, ...] = ()
+    """The keys of the parents of such an asset."""
 
 
 STATED = "expunge.asset.stated.v1"

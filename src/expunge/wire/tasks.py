@@ -89,8 +89,8 @@ class Task(Value):
     found: tuple[Found, ...] = ()
     system: str = ""
     """Who found them."""
-    forgotten: bool = False
-    """What the case had planned once is forgotten: of what is gone nobody knows any more that it was planned."""
+    forgotten: int = 0
+    """So many of the case's generations are forgotten: of what is gone nobody knows any more that it was planned."""
 
     @model_validator(mode="after")
     def _readable(self) -> Task:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from expunge.domain.limits import MAX_EXCLUDED
-from expunge.domain.lineage.marks import TASK_DIGITS, Mark, MarkState
+from expunge.domain.lineage.marks import TASK_DIGITS, Mark, MarkState, is_gone
 from expunge.domain.lineage.row import CONTAINER, DIGEST_BYTES, Combination, Row, collected_of, combination_of, flags_of
 from expunge.domain.lineage.walk import Trip, Visit, boundary, reach_of
 from expunge.domain.scope import SHARDS, Arrival, Group, GroupKind, data_source_node, shard_of
@@ -206,26 +206,21 @@ class MemoryIndex:
         found = (self.raw.get(key) for key in keys)
         return [Row.decode(raw, self.combination(combination_of(raw))) if raw else None for raw in found]
 
-    def forget(self, rows: Mapping[bytes, Row]) -> list[bool]:
+    def forget(self, rows: Mapping[bytes, Row], cases: Collection[str]) -> list[bool]:
         """See `ports.Index.forget`."""
         found = []
         for node, row in rows.items():
-            marks = self.marked.get(node, {}).values()
-            gone = bool(marks) and all(m.state is MarkState.GONE and not m.again for m in marks)
-            found.append(gone and self.raw.get(node) == row.encode())
-            if found[-1]:
+            goes = is_gone(self.marks([node])[0], cases) and self.raw.get(node) == row.encode()
+            found.append(goes)
+            if goes:
                 bare = row.forgotten()
                 self.combinations[bare.combination.digest] = bare.combination
                 self.raw[node] = bare.encode()
         return found
 
-    def forget_names(self, names: Mapping[bytes, Row]) -> list[bool]:
-        """See `ports.Index.forget_names`."""
-        goes = [self.raw.get(node) == row.encode() for node, row in names.items()]
-        for node, each in zip(names, goes, strict=True):
-            if each:
-                del self.raw[node]
-        return goes
+    def notes_returns_since(self) -> int:
+        """See `ports.Index.notes_returns_since`."""
+        return 0
 
     def watch(self, case_id: str, keys: Sequence[bytes]) -> list[Row | None]:
         """See `ports.Index.watch`."""

@@ -132,7 +132,6 @@ class MemoryCaseStore:
         for case_id, digests in changes.forgotten.items():
             state.chunks = {key: each for key, each in state.chunks.items() if key[0] != case_id}
             state.owners = {key: each for key, each in state.owners.items() if key[0] != case_id}
-            state.aside.pop(case_id, None)
             for each in digests:
                 state.bodies.pop((case_id, each), None)
         state.chunks |= {(case, digest): c for case, chunks in changes.chunks.items() for digest, c in chunks.items()}

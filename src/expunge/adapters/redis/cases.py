@@ -272,7 +272,7 @@ def _forgetting_words(keys: CaseKeys, case: Case, digests: Sequence[str]) -> Ite
     """Everything about the chunks of a case goes; and that it was forgotten is noted."""
     of, case_id = keys.of, case.case_id
     yield ["SADD", of("forgotten"), case_id]
-    names = [of(each, case_id) for each in ("chunks", "owners", "commands", "live", "aside")]
+    names = [of(each, case_id) for each in ("chunks", "owners", "commands", "live")]
     names += [of("chunk", case_id, digest) for digest in digests]
     for each in case.generations:
         names += [of("plan", case_id, each.number), *(of("ready", case_id, each.number, stage) for stage in each.sizes)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby, islice
 from typing import Any, TypeVar
@@ -266,24 +266,23 @@ class RedisIndex:
         found = self._server.read([(key[1], ("HGET", place("a", key), key)) for key in keys])
         return [self.decode(raw) if raw else None for raw in found]
 
-    def forget(self, rows: Mapping[bytes, Row]) -> list[bool]:
+    def forget(self, rows: Mapping[bytes, Row], cases: Collection[str]) -> list[bool]:
         """See `ports.Index.forget`."""
         bare = {node: row.forgotten() for node, row in rows.items()}
         self._keep_combinations({row.combination for row in bare.values()})
-        return self._forget(rows, {node: row.encode() for node, row in bare.items()})
 
-    def forget_names(self, names: Mapping[bytes, Row]) -> list[bool]:
-        """See `ports.Index.forget_names`."""
-        return self._forget(names, dict.fromkeys(names, b""))
-
-    def _forget(self, rows: Mapping[bytes, Row], after: Mapping[bytes, bytes]) -> list[bool]:
         def packed(node: bytes, bucket: int) -> bytes:
-            digest = rows[node].encode()[:DIGEST_BYTES]
-            return _FORGET.pack(bucket, node, digest, len(after[node])) + after[node]
+            after = bare[node].encode()
+            return _FORGET.pack(bucket, node, rows[node].encode()[:DIGEST_BYTES], len(after)) + after
 
-        replies = self._on_nodes("forget", (), list(rows), packed)
+        known = b"".join(bytes.fromhex(case_id) for case_id in sorted(cases))
+        replies = self._on_nodes("forget", (known,), list(rows), packed)
         gone = {node for nodes, reply in replies for node, word in zip(nodes, reply, strict=True) if word == ord("1")}
         return [node in gone for node in rows]
+
+    def notes_returns_since(self) -> int:
+        """See `ports.Index.notes_returns_since`: in an index of an earlier version, since somebody asked first."""
+        return self._server.notes_returns_since()
 
     def watch(self, case_id: str, keys: Sequence[bytes]) -> list[Row | None]:
         """See `ports.Index.watch`."""

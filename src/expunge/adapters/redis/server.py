@@ -376,11 +376,23 @@ class Server:
     def write_meta(self, client: Any, meta: Meta) -> None:
         """There is an index from now on; by a client, or in a step with others."""
         said = {"format": meta.layout, "buckets": meta.buckets, "check": meta.check, "epoch": meta.epoch, "covers": "1"}
+        said["again"] = "0"
         client.hset(self.key(0, "meta"), mapping=said)
 
     def adopt(self, meta: Meta) -> None:
         """What this process is to write is this index, which is not there yet."""
         self.__dict__["meta"] = meta
+
+    def notes_returns_since(self) -> int:
+        """Since when marks of what is gone say whether that was stated again (milliseconds since 1970).
+
+        An index that an earlier version made does so since it was asked for the first time: by then no such version
+        writes there any more.
+        """
+        key = self.key(0, "meta")
+        with translated():
+            self.client.hsetnx(key, "again", self.now_ms())
+            return int(self.client.hget(key, "again"))
 
     def is_half_built(self) -> bool:
         """Whether a rebuild has begun and not ended: its last step puts the index in the place of what says so."""

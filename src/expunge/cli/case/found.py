@@ -11,6 +11,7 @@ from expunge import queries
 from expunge.bootstrap import Installation
 from expunge.cli.common import NO, quiet_console, say_error
 from expunge.domain.aggregates.case import confirm
+from expunge.domain.aggregates.case.forgetting import time_of
 from expunge.domain.aggregates.case.state import Case
 from expunge.domain.events import stamp
 from expunge.domain.vocabulary import CLOSED
@@ -83,7 +84,8 @@ def kept(case: Case) -> str:
     """Until when what names people and assets in it is kept, or since when it is not; empty while it goes on."""
     if case.is_forgotten and case.forgotten_at is not None:
         return f"forgotten on {case.forgotten_at.date().isoformat()}"
-    return f"kept until {case.forget_at.date().isoformat()}" if case.forget_at is not None else ""
+    until = time_of(case)
+    return f"kept until {until.date().isoformat()}" if until is not None else ""
 
 
 def line(case: Case) -> dict[str, Any]:
@@ -99,7 +101,7 @@ def line(case: Case) -> dict[str, Any]:
         "due_at": case.due_at.isoformat(timespec="seconds"),
         "clock": case.clock,
         "dry_run": case.dry_run,
-        "kept_until": stamp(case.forget_at) if case.forget_at else None,
+        "kept_until": stamp(until) if (until := time_of(case)) else None,
         "forgotten_at": stamp(case.forgotten_at) if case.forgotten_at else None,
         "counts": confirm.counts(case),
     }

@@ -6,7 +6,7 @@ The rule of lateness stands here, once, for indexers and coordinators alike.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -113,3 +113,15 @@ def has_returned(mark: Mark, stated_ms: int) -> bool:
     It was appended after the receipt; a statement that is only read again (a rewound indexer) was not (rule "returns").
     """
     return mark.state is MarkState.GONE and stated_ms > mark.since_ms
+
+
+def is_gone(marks: Sequence[Mark], forgotten: Collection[str]) -> bool:
+    """Whether an asset is gone, and nobody asks for it any more: all cases that have been there are forgotten.
+
+    What the latest of those says counts that had it purged: whoever has it stated again later says so there, too.
+    `forget.lua` keeps the same rule on the server.
+    """
+    gone = [mark for mark in marks if mark.state is MarkState.GONE]
+    last = max((mark.since_ms for mark in gone), default=0)
+    stated = any(mark.stated_again for mark in gone if mark.since_ms == last)
+    return bool(gone) and not stated and all(mark.case_id in forgotten for mark in marks)

@@ -179,8 +179,11 @@ class Row:
 
     @property
     def is_forgotten(self) -> bool:
-        """Whether only its key is known: it is gone, and no command can name it. It stays a step on walks."""
-        return not self.asset
+        """Whether it is gone, and its id was forgotten: it stays a step on walks, and nothing is planned for it.
+
+        Its id may be known again, from what says that it was made from it.
+        """
+        return FORGOTTEN in self.combination.categories and not self.combination.systems
 
     def forgotten(self) -> Row:
         """The same once its id is forgotten: what it was, and from what, so that walks go as they did."""

@@ -52,17 +52,13 @@ class Statement:
     attributes: tuple[tuple[str, str], ...] = ()
     holding: Holding | None = None
     forgotten_parents: tuple[str, ...] = ()
-    """The keys of parents whose ids are forgotten, in hexadecimal."""
+    """The keys of its parents, where its own id is forgotten, in hexadecimal."""
     forgotten: str = ""
     """The key of the asset itself, where its id is forgotten; `asset` is empty then."""
-    forgotten_aliases: tuple[str, ...] = ()
-    """The keys of its other names, then."""
 
     def data(self) -> dict[str, Any]:  # noqa: C901, PLR0912 - a list of fields; a loop over names takes twice as long
         """The statement as it stands on the `assets` topic; empty fields are left out."""
         fields: dict[str, Any] = {"asset": self.asset} if self.asset else {"forgotten": self.forgotten}
-        if self.forgotten_aliases:
-            fields["forgotten_aliases"] = self.forgotten_aliases
         if self.aliases:
             fields["aliases"] = self.aliases
         if self.categories:
@@ -128,7 +124,6 @@ class Statement:
             Holding.of(holding) if holding else None,
             tuple(get("forgotten_parents", none)),
             get("forgotten", ""),
-            tuple(get("forgotten_aliases", none)),
         )
 
     def node(self, key: Callable[[str], bytes]) -> bytes:
@@ -154,14 +149,7 @@ class Statement:
             removed=self.removed,
             forgotten_parents=tuple(sorted({node.hex() for node in self.parents_of(key)})),
             forgotten=self.node(key).hex(),
-            forgotten_aliases=tuple(sorted(key(alias).hex() for alias in self.aliases)),
         )
-
-    def forgetting(self, forgotten: Mapping[str, bytes]) -> Statement:
-        """The same where the ids of some parents are forgotten, and only their keys are known."""
-        keys = {*self.forgotten_parents, *(node.hex() for node in forgotten.values())}
-        left = tuple(each for each in self.parents if each not in forgotten)
-        return replace(self, parents=left, forgotten_parents=tuple(sorted(keys)))
 
     def _persons(self) -> list[set[bytes]]:
         """The pseudonyms that it names, those of one person together."""

@@ -31,7 +31,10 @@ NOT_INTEGRATED = "not_integrated"
 NO_CAPABLE_ACTION = "no_capable_action"
 TOO_MANY_EXCLUSIONS = "too_many_exclusions"
 TOO_LARGE = "too_large_for_a_command"
-UNCOMMANDABLE = frozenset({UNOWNED, NOT_INTEGRATED, NO_CAPABLE_ACTION, TOO_MANY_EXCLUSIONS, TOO_LARGE})
+FORGOTTEN_EXCLUSIONS = "forgotten_exclusions"
+UNCOMMANDABLE = frozenset(
+    {UNOWNED, NOT_INTEGRATED, NO_CAPABLE_ACTION, TOO_MANY_EXCLUSIONS, TOO_LARGE, FORGOTTEN_EXCLUSIONS}
+)
 """Why no command can go out for an obligation."""
 
 _ALONE = frozenset({Action.REBUILD_WITHOUT, Action.RETRAIN_WITHOUT})
@@ -78,6 +81,8 @@ class Lot(NamedTuple):
     """The command leaves when this has happened (`policy.rules.Event`)."""
     keep_until: int = 0
     """The command leaves not before this day (days since 1970): a law wants it kept; 0: none does."""
+    after: int = 0
+    """So many generations of the case were forgotten by then: it is no work of theirs, whatever that was."""
 
     def __repr__(self) -> str:
         return hidden(self)
@@ -97,18 +102,22 @@ class Obligation(NamedTuple):
     excluded: tuple[str, ...] = ()
     cut: bool = False
     """There is more to leave out than `excluded` says, so nothing can be told."""
+    unnamed: bool = False
+    """Something to leave out is forgotten, so nothing can be told either."""
 
     def __repr__(self) -> str:
         return hidden(self)
 
     def name(self, lot: Lot) -> bytes:
         """A digest of all that it says. Whatever task plans it again, it stays in the chunk that has it already."""
-        key, _, detail, excluded, cut = self
+        key, _, detail, excluded, cut, unnamed = self
         raw = key + _lot_digest(lot)
         if detail is not None:
             raw += digest(*(text for pair in detail.words for text in pair))
         if excluded:
             raw += digest(*excluded, int(cut)) if cut else digest(*excluded)
+        if unnamed:
+            raw += digest(FORGOTTEN_EXCLUSIONS)
         # It begins as the asset's key does, so that neighbours in a chunk are neighbours where names are kept.
         return key[:2] + hashlib.blake2b(raw, digest_size=NAME_BYTES - 2).digest()
 
@@ -122,9 +131,9 @@ class Obligation(NamedTuple):
 @lru_cache(maxsize=4096)
 def _lot_digest(lot: Lot) -> bytes:
     """What is to be done, whatever rule asks for it and in whatever stage: under another policy it is no new work."""
-    return digest(
-        lot.system, lot.action, lot.kind, int(lot.holding), lot.root, lot.returned, len(lot.purposes), *lot.purposes
-    )
+    after = (lot.after,) if lot.after else ()
+    said = (lot.system, lot.action, lot.kind, int(lot.holding), lot.root, lot.returned, len(lot.purposes))
+    return digest(*said, *lot.purposes, *after)
 
 
 class ChunkSummary(Value):
@@ -173,11 +182,14 @@ class Chunk(Value):
     assets: tuple[str, ...]
     details: dict[int, Detail] = Field(default_factory=dict)
     """Ordinal -> what else is said of the asset, where something is."""
+    after: int = 0
+    """See `Lot.after`."""
 
     @cached_property
     def digest(self) -> str:
         """The name of the chunk: a digest of its whole content, as JSON with sorted keys."""
-        return digest("chunk", orjson.dumps(self.model_dump(mode="json"), option=_CANONICAL)).hex()
+        said = self.model_dump(mode="json", exclude=None if self.after else {"after"})
+        return digest("chunk", orjson.dumps(said, option=_CANONICAL)).hex()
 
     def summary(self) -> ChunkSummary:
         """What `planned` says of it."""
@@ -217,7 +229,8 @@ def why_open(registry: Registry, lot: Lot, obligation: Obligation) -> str:
         return TOO_LARGE
     excluded = obligation.excluded
     heavy = sum(map(encoded, excluded)) > MAX_EXCLUDED_BYTES
-    return TOO_MANY_EXCLUSIONS if obligation.cut or len(excluded) > MAX_EXCLUDED or heavy else ""
+    too_many = obligation.cut or len(excluded) > MAX_EXCLUDED or heavy
+    return FORGOTTEN_EXCLUSIONS if obligation.unnamed else TOO_MANY_EXCLUSIONS if too_many else ""
 
 
 Lots = Mapping[Lot, Sequence[Obligation]]
@@ -293,6 +306,7 @@ def _chunk(case_id: str, lot: Lot, part: list[Obligation], reason: str) -> Chunk
         defer_until=lot.defer_until,
         keep_until=lot.keep_until,
         provision=lot.provision,
+        after=lot.after,
         excluded=() if reason else part[0].excluded,
         reason=reason,
         assets=tuple(each.asset for each in part),
@@ -310,7 +324,7 @@ def names_of(chunk: Chunk, key: Callable[[str], bytes]) -> list[bytes]:
         chunk: the chunk.
         key: of an asset id.
     """
-    if chunk.reason in {TOO_LARGE, TOO_MANY_EXCLUSIONS}:
+    if chunk.reason in {TOO_LARGE, TOO_MANY_EXCLUSIONS, FORGOTTEN_EXCLUSIONS}:
         return []
     lot = Lot(**{field: getattr(chunk, field) for field in Lot._fields})
     return sorted(

@@ -14,6 +14,7 @@ from expunge.domain.aggregates.retraining.state import Retraining
 from expunge.domain.aggregates.suppression import RESTRICTED
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing
+from expunge.domain.limits import MAX_DISMISSED
 from expunge.domain.planning.chunks import Chunk, Detail
 from expunge.domain.planning.policy.rules import Grade
 from expunge.domain.scope import ScopeKind, names_of_person
@@ -116,9 +117,11 @@ def forgotten(case_id: str, chunks: Iterable[ChunkState], now: datetime) -> Iter
         if chunk.attempt and not chunk.pooled:
             sent[chunk.summary.system] += {chunk.command_id, *chunk.named}
     for system, ids in sorted(sent.items()):
-        said = PurgeForgotten(case_id=case_id, system=system, command_ids=tuple(sorted(ids)))
-        identity = name(FORGOTTEN, case_id, *said.command_ids)
-        yield Outgoing(f"commands.{system}", case_id, Event(FORGOTTEN, COORDINATOR, identity, now, said.data()))
+        for start in range(0, len(ids), MAX_DISMISSED):
+            some = tuple(sorted(ids)[start : start + MAX_DISMISSED])
+            said = PurgeForgotten(case_id=case_id, system=system, command_ids=some)
+            event = Event(FORGOTTEN, COORDINATOR, name(FORGOTTEN, case_id, *some), now, said.data())
+            yield Outgoing(f"commands.{system}", case_id, event)
 
 
 def weight(chunk: Chunk, root: Root) -> int:

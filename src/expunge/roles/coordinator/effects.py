@@ -145,21 +145,22 @@ class Effects:
         return self._part(f"claims:{asked.chunk}:{asked.sequence}", CLAIMS_TYPE, said, told)
 
     def _keep_keys(self, asked: effect.KeepKeys, told: Told) -> Iterator[Outgoing]:
-        """Chunks by the keys of their targets; and to each of their systems, which commands it need not remember."""
+        """Chunks by the keys of their targets."""
         chunks = [chunk for digest in asked.chunks if (chunk := told.view.chunks.chunk(told.case_id, digest))]
         keyed = [KeyedChunk.of(told.body(c.summary.digest), c.answers, self._door.keys.asset) for c in chunks]
         for part in in_parts(told.case_id, keyed):
             yield from self._part(part.part, FORGOTTEN, part.model_dump(mode="json", exclude_defaults=True), told)
-        yield from commands.forgotten(told.case_id, chunks, told.cause.at)
 
     def _forget(self, asked: effect.Forget, told: Told) -> list[Outgoing]:
         """What the case was opened with stays without names beside the whole of it, which is swept away later.
 
-        See rule "forgotten".
+        Each of its systems hears which commands it need not remember. See rule "forgotten".
         """
         root = told.root.without_names(self._door.keys.asset)
+        chunks = [chunk for digest in asked.chunks if (chunk := told.view.chunks.chunk(told.case_id, digest))]
+        dismissed = list(commands.forgotten(told.case_id, chunks, told.cause.at))
         told.view.forget(root, asked.chunks)
-        return self._part("root:forgotten", ROOT_TYPE, root.model_dump(mode="json"), told)
+        return [*self._part("root:forgotten", ROOT_TYPE, root.model_dump(mode="json"), told), *dismissed]
 
     def _start_task(self, start: effect.StartTask, told: Told) -> list[Outgoing]:
         root, roots = told.root, start.kind is TaskKind.ROOTS
@@ -180,7 +181,7 @@ class Effects:
             force=start.force or not roots,
             found=start.found,
             system=start.system,
-            forgotten=told.case.forgotten > 0,
+            forgotten=told.case.forgotten,
         )
         return [task_message(task, told.cause.at, COORDINATOR)]
 
@@ -349,8 +350,8 @@ def _reconsider_on(asked: effect.ReconsiderOn, told: Told) -> list[Outgoing]:
 
 
 def _forget_on(asked: effect.ForgetOn, told: Told) -> list[Outgoing]:
-    go_on = ForgetGoesOn(case_id=told.case_id, after=asked.after)
-    return [told.cause.say(go_on, asked.after)]
+    go_on = ForgetGoesOn(case_id=told.case_id, after=asked.after, serial=asked.serial)
+    return [told.cause.say(go_on, asked.after, asked.serial)]
 
 
 def _continue_stage(asked: effect.ContinueStage, told: Told) -> list[Outgoing]:

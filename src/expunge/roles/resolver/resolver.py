@@ -187,9 +187,9 @@ class Resolver:
                 continue  # as what it is named in the request it was planned when it was met
             found = left_out(self._index, self._door.keys, task.case_id, task.scope, key, row)
             excluded = tuple(sorted(found.others.values()))
-            whole = obligation_of(task.scope, key, row, excluded, cut=found.cut)
+            whole = obligation_of(task.scope, key, row, excluded, cut=found.cut)._replace(unnamed=found.unnamed)
             for lot in lots_of(row, disposition, judge, returned=task.returned):
-                lots[lot].append(whole if lot.action in ANEW else whole._replace(excluded=(), cut=False))
+                lots[lot].append(whole if lot.action in ANEW else whole._replace(excluded=(), cut=False, unnamed=False))
         return lots
 
     def population(self, task: Task) -> dict[str, int]:
@@ -250,6 +250,7 @@ class Resolver:
         and the store is asked only if it says otherwise.
         """
         partition = self._partition(task)
+        lots = {lot._replace(after=task.forgotten): found for lot, found in lots.items()} if task.forgotten else lots
         planned: dict[str, Chunk] = {}
         doubtful = [(lot, each) for lot in lots if known for each in lots[lot] if each.key in known]
         together = {lot: [each for each in lots[lot] if each.key not in known] for lot in lots} if known else dict(lots)

@@ -197,6 +197,8 @@ class ForgetGoesOn(ForCase):
 
     after: str = ""
     """The last chunk that has been replaced."""
+    serial: int = 0
+    """How many facts the case had when the first page was: with one more, all begins anew another time."""
 
 
 class GrantedAgain(ForCase):

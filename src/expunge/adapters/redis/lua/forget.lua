@@ -1,21 +1,28 @@
--- Takes ids out of the rows of assets that are gone for every case which has been there; and rows away that are bare
--- names of such assets. ARGV: epoch, then packed for each: bucket (4), node (16), digest of the row that was read (5),
--- length (4) and the row that takes its place, none for a name.
+-- Takes ids out of the rows of assets that are gone, where no case has been there but those that are forgotten: the rule
+-- is `is_gone` of domain/lineage/marks.py. ARGV: epoch, the ids of those cases (16 each), then packed: bucket (4), node
+-- (16), digest of the row that was read (5), length (4) and the row that takes its place.
 -- Answers a string with a letter for each: '1' where that was done, '0' where the row must stay.
-local blob, at, answers = ARGV[2], 1, {}
+local blob, at, answers, forgotten = ARGV[3], 1, {}, {}
+for first = 1, #ARGV[2], 16 do forgotten[string.sub(ARGV[2], first, first + 15)] = true end
 
--- Whether every case that has been there had it purged, and nobody has stated it since.
 local function is_gone(marks)
-  local place, cases = 1, 0
+  local place, last, stated = 1, nil, false
   while place <= #marks do
     local mark = read_mark(marks, place)
     if mark.reach ~= WATCHED then
-      if mark.state ~= GONE or mark.till then return false end
-      cases = cases + 1
+      if not forgotten[mark.case] then return false end
+      if mark.state == GONE then
+        local since, again = millis(mark.since), mark.till ~= nil
+        if not last or since > last then
+          last, stated = since, again
+        elseif since == last then
+          stated = stated or again
+        end
+      end
     end
     place = place + mark_size(string.byte(marks, place))
   end
-  return cases > 0
+  return last ~= nil and not stated
 end
 
 while at <= #blob do
@@ -25,14 +32,8 @@ while at <= #blob do
   at = at + length
   local rows = key_of('a', bucket)
   local row = redis.call('HGET', rows, node)
-  local same = row and string.sub(row, 1, 5) == digest
-  if same and length == 0 then
-    redis.call('HDEL', rows, node)
-  elseif same and is_gone(all_marks(key_of('m', bucket), node)) then
-    redis.call('HSET', rows, node, after)
-  else
-    same = false
-  end
-  answers[#answers + 1] = same and '1' or '0'
+  local goes = row and string.sub(row, 1, 5) == digest and is_gone(all_marks(key_of('m', bucket), node))
+  if goes then redis.call('HSET', rows, node, after) end
+  answers[#answers + 1] = goes and '1' or '0'
 end
 return table.concat(answers)

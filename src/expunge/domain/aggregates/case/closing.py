@@ -13,9 +13,8 @@ from expunge.domain.aggregates.case.chunks import EMISSION_REFUSED, Tally
 from expunge.domain.aggregates.case.fact import CaseFact
 from expunge.domain.aggregates.case.state import Case
 from expunge.domain.aggregates.case.turn import Turn
-from expunge.domain.planning.policy.rules import NotFound, Policy
+from expunge.domain.planning.policy.rules import NotFound
 from expunge.domain.scope import ScopeKind
-from expunge.domain.topics import READ_AGAIN
 from expunge.domain.vocabulary import DEFERRALS, OPEN, OVER, RESTRICTING, UNDONE, Claim, Status
 
 DONE = frozenset({Status.COMPLETED, Status.COMPLETED_WITH_DEFERRALS})
@@ -51,12 +50,7 @@ class Reopened(CaseFact):
 
 def end(turn: Turn, status: Status) -> None:
     """Record that the case has ended, and until when it is kept."""
-    turn.record(Closed(status=status, forget_at=kept_until(turn.policy, turn.now)))
-
-
-def kept_until(policy: Policy, end: datetime) -> datetime:
-    """Until when a case is kept that ends at a moment: for its evidence period, and while it may be heard again."""
-    return max(policy.retention.until(end), end + READ_AGAIN)
+    turn.record(Closed(status=status, forget_at=turn.policy.retention.until(turn.now)))
 
 
 def conclude(turn: Turn) -> None:

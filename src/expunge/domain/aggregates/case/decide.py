@@ -191,7 +191,7 @@ FORGET = "forget"
 
 def timers(case: Case) -> dict[str, datetime]:
     """When the case must be looked at again, by timer: a function of its state, so a rebuild has them too."""
-    forget_at = case.forget_at if forgetting.may_be_forgotten(case) else None
+    forget_at = forgetting.time_of(case)
     if case.status in OVER or case.cancelling:
         return {FORGET: forget_at} if forget_at else {}
     wanted: dict[str, datetime | None] = {FORGET: forget_at} | {"walk": case.walk_retry_at, "grace": case.grace_until}

@@ -173,7 +173,7 @@ class TellRejected:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class KeepKeys:
-    """Keep in `plans` what must be known of some chunks when they are forgotten; and tell their systems to forget."""
+    """Keep in `plans` what must be known of some chunks when they are forgotten."""
 
     chunks: tuple[str, ...]
 
@@ -183,6 +183,7 @@ class ForgetOn:
     """Go on with forgetting behind a chunk, in a message behind whatever waits."""
 
     after: str
+    serial: int
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -25,6 +25,8 @@ from expunge.wire.cases.words import ForgetSaid, HoldKind
 NOT_ENDED = "case_has_not_ended"
 UNDER_HOLD = "case_is_held"
 FORGOTTEN_ALREADY = "case_is_forgotten"
+FROZEN = "case_is_frozen"
+ASKED_ALREADY = "asked_already"
 
 
 class ForgetAsked(CaseFact):
@@ -73,20 +75,32 @@ def ask(turn: Turn, message: ForgetSaid) -> None:
     if reason := _why_not(turn):
         turn.emit(SetAside(message.place, message.content, reason))
         return
-    forget_at = max(turn.now, turn.happened_at + READ_AGAIN)
-    turn.record(ForgetAsked(operator=message.operator, control=message.content, forget_at=forget_at))
+    if turn.case.forget_at is not None and turn.case.forget_at <= turn.now:  # another word would put it off
+        turn.emit(SetAside(message.place, message.content, ASKED_ALREADY))
+        return
+    turn.record(ForgetAsked(operator=message.operator, control=message.content, forget_at=turn.now))
+
+
+def time_of(case: Case) -> datetime | None:
+    """When a case is forgotten: not before what was said of it last can be read no more; None: at no time yet."""
+    if case.forget_at is None or not may_be_forgotten(case):
+        return None
+    return max(case.forget_at, case.now + READ_AGAIN)
 
 
 def is_due(turn: Turn) -> None:
     """Its time has come."""
-    case = turn.case
-    if case.forget_at is not None and turn.now >= case.forget_at:
-        go_on(turn, ForgetGoesOn(case_id=case.case_id))
+    case, wanted = turn.case, time_of(turn.case.model_copy(update={"now": turn.happened_at}))
+    if wanted is not None and turn.now >= wanted:
+        go_on(turn, ForgetGoesOn(case_id=case.case_id, serial=case.sequence))
 
 
 def go_on(turn: Turn, message: ForgetGoesOn) -> None:
-    """Keep what must be known of some chunks; with the last of them the case is forgotten."""
-    if _why_not(turn):
+    """Keep what must be known of some chunks; with the last of them the case is forgotten.
+
+    A page that was asked for before something happened in the case asks for nothing any more.
+    """
+    if message.serial != turn.case.sequence or _why_not(turn):
         return
     every = sorted({digest for each in turn.case.generations for digest in turn.digests(each.number)})
     left = [digest for digest in every if digest > message.after]
@@ -94,7 +108,7 @@ def go_on(turn: Turn, message: ForgetGoesOn) -> None:
     if page:
         turn.emit(KeepKeys(page))
     if len(page) < len(left):
-        turn.emit(ForgetOn(page[-1]))
+        turn.emit(ForgetOn(page[-1], message.serial))
         return
     turn.record(Forgotten(at=turn.now))
     turn.emit(Forget(tuple(every)))
@@ -117,5 +131,7 @@ def _why_not(turn: Turn) -> str:
         return FORGOTTEN_ALREADY
     if not may_be_forgotten(case):
         return NOT_ENDED
+    if case.case_id in turn.standing.frozen:  # something waits for it
+        return FROZEN
     held = (hold for hold in turn.standing.active if hold.scope.kind is HoldKind.CASE)
     return UNDER_HOLD if any(hold.scope.value == case.case_id for hold in held) else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from expunge.domain.aggregates.case import closing, confirm, resolution
+from expunge.domain.aggregates.case import confirm, resolution
 from expunge.domain.aggregates.case.deadlines import end_term
 from expunge.domain.aggregates.case.effects import Reject, WriteRoot
 from expunge.domain.aggregates.case.fact import CaseFact
@@ -108,6 +108,6 @@ def _first_fact(root: Root, policy: Policy, now: datetime) -> Opened:
         extended_warn_at=dates.extended - dates.warning if dates.extended else None,
         provisions=tuple((each.id, each.due_at) for each in root.scope.provisions),
         dry_run=root.dry_run,
-        forget_at=closing.kept_until(policy, now) if root.dry_run else None,
+        forget_at=policy.retention.until(now) if root.dry_run else None,
         commitment=digest("commitment", root.salt, root.content).hex(),
     )
