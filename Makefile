@@ -17,8 +17,8 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	@touch $@
 
 demo: setup  ## the story, from photos to confirmations, on a real Kafka and a real Redis
-	@$(DEVSTACK) up --instance demo
-	@env -u EXPUNGE_CONFIG $$($(DEVSTACK) env --instance demo) $(BIN)/expunge demo
+	@$(DEVSTACK) up --instance demo $(if $(CLUSTER),--cluster)
+	@env -u EXPUNGE_CONFIG $$($(DEVSTACK) env --instance demo $(if $(CLUSTER),--cluster)) $(BIN)/expunge demo
 
 ALONE := tests/unit tests/cli tests/adapters tests/properties
 SERVED := tests/contract tests/integration tests/e2e tests/faults
@@ -61,8 +61,8 @@ fix: setup  ## format, and write the schemas anew
 	@$(BIN)/python tools/limits.py
 	@$(BIN)/python tools/commands.py
 
-up down status: setup  ## the demo's servers
-	@$(DEVSTACK) $@ --instance demo
+up down status: setup  ## the demo's servers; with CLUSTER=1 a Redis Cluster instead of one Redis
+	@$(DEVSTACK) $@ --instance demo $(if $(CLUSTER),--cluster)
 
 bench: setup  ## figures beside the raw clients', into benchmarks/RESULTS.md
 	@$(DEVSTACK) up --instance test

@@ -225,7 +225,7 @@ def topic_files(world: World) -> dict[str, dict[str, Any]]:
             "written_by": each.writers,
             "read_by": each.readers or each.role,
             "partitions": each.partitions,
-            "settings": each.settings(brokers=3),
+            "settings": each.created_with(brokers=3),
             "types": sorted(said.get(base, ())),
         }
     return files

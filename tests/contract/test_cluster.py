@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from redis.exceptions import RedisClusterException
 
 from expunge.adapters.redis.index import RedisIndex
 from expunge.adapters.redis.server import Server
@@ -15,10 +16,11 @@ from expunge.domain.digest import digest, name
 from expunge.domain.lineage.statement import Statement
 from expunge.domain.lineage.walk import Trip
 from expunge.domain.scope import Arrival
-from expunge.errors import Forgotten, Unavailable
+from expunge.errors import ConfigurationError, Forgotten, Unavailable
 from expunge.ports import Rule, Said
 from tests.deployment import until
 from tests.own_redis import own_cluster
+from tests.servers import Servers
 from tools.devstack.cluster import Cluster, client, is_synchronised, role, slots_of
 from tools.devstack.devstack import redis_server, valkey_server
 
@@ -108,3 +110,19 @@ def test_a_master_that_is_empty_is_not_read(made: Cluster, server: Server) -> No
     with pytest.raises(Forgotten):
         server.read([(other, ("GET", server.key(other, "x"))), (tag, ("GET", server.key(tag, "x")))])
     assert 0 < server.lost_tags("1") < 256
+
+
+def test_one_server_is_no_cluster(real: Servers) -> None:
+    with pytest.raises(ConfigurationError, match="is no cluster"):
+        Server(real.redis, PREFIX, cluster=True).read_meta()
+
+
+def test_a_cluster_that_the_settings_do_not_name_says_so(made: Cluster) -> None:
+    with pytest.raises(Unavailable, match="cluster = true"):
+        Server(made.url, PREFIX).lost_tags("1")
+
+
+def test_a_call_that_no_cluster_takes_is_a_defect(server: Server) -> None:
+    """Said to be an outage it would be tried for ever."""
+    with pytest.raises(RedisClusterException):
+        server.guarded(lambda client: client.mget([server.key(1, "a"), server.key(2, "b")]))

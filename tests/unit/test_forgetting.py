@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from typing import Any
+
+import pytest
 
 from expunge.domain.partition import partition_of
 from expunge.roles.common import on_cases
@@ -119,6 +122,39 @@ def test_a_case_under_a_hold_is_kept_whatever_its_age() -> None:
     world.tick(2 * 86_400)
     world.settle()
     assert "photo-0" not in stored(world)
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [{"subject": identity("ann")}, {"system": "photos"}, {"asset": "photo-1"}],
+    ids=lambda each: next(iter(each)),
+)
+def test_a_hold_on_what_a_case_is_about_keeps_its_record(scope: dict[str, Any]) -> None:
+    world = World()
+    case_id = ended(world)
+    world.order("hold.placed", hold_id="h1", scope=scope, basis="litigation", custodian="legal")
+    world.settle()
+    world.tick(30 * MONTH)
+    world.settle()
+    assert "photo-0" in stored(world)
+    world.order("hold.released", hold_id="h1")
+    world.settle()
+    world.tick(2 * 86_400)
+    world.settle()
+    assert "photo-0" not in stored(world)
+    assert world.facts(case_id)[-1].fact == "forgotten"
+
+
+def test_a_word_that_is_said_twice_is_refused_the_second_time() -> None:
+    world = World()
+    case_id = ended(world)
+    for reason in ("why not", "still not"):
+        world.say("case.forgotten", case_id, reason=reason)
+        world.settle()
+    assert [each["reason"] for each in world.dead_letters()] == ["asked_already"]
+    world.age()
+    world.settle()
+    assert world.facts(case_id)[-1].fact == "forgotten"
 
 
 def test_what_a_forgotten_case_had_purged_is_caught_when_it_comes_back() -> None:

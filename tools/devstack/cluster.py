@@ -58,9 +58,10 @@ class Cluster:
 
     def form(self) -> None:
         """Each knows the others, masters share all slots, and each has a replica. A cluster that stands is let be."""
-        if self.is_whole():
-            return
         ports = self.ports
+        if len(nodes(ports[0])) == len(ports):
+            _until(self.is_whole, "the cluster does not come to stand again")
+            return
         for port in ports[1:]:
             client(port).execute_command("CLUSTER", "MEET", "127.0.0.1", ports[0])
         each = -(-SLOTS // MASTERS)

@@ -1,6 +1,6 @@
 """Starts and stops a real Apache Kafka and a real Redis as local processes, for the demo and the tests.
 
-Usage: python tools/devstack/devstack.py up|down|status|kafka-classpath [--instance demo|test|faults]
+Usage: python tools/devstack/devstack.py up|down|status|env|kafka-classpath [--instance demo|test|faults] [--cluster]
 
 Each instance has its own directory under .devstack/ and its own ports (settings.toml). The servers run in sessions of
 their own, so they survive the terminal; only processes that this program started, by pid and start time, are stopped.
@@ -26,6 +26,8 @@ ROOT = HERE.parent.parent
 SETTINGS: dict[str, Any] = tomllib.loads((HERE / "settings.toml").read_text())
 START_SECONDS = 90
 STOP_SECONDS = 20
+MEMBERS = tuple(f"redis-{number}" for number in range(1, 7))
+"""The servers of a Redis Cluster: three masters, and a replica of each."""
 
 POM = """<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
 <groupId>local</groupId><artifactId>devstack</artifactId><version>1</version><packaging>pom</packaging>
@@ -43,9 +45,11 @@ class DevstackError(Exception):
 
 @dataclass(frozen=True)
 class Instance:
-    """One pair of servers: where it lives and which ports it uses."""
+    """One Kafka and one Redis: where they live and which ports they use."""
 
     name: str
+    is_cluster: bool = False
+    """Whether its Redis is a cluster of six servers."""
 
     @property
     def directory(self) -> Path:
@@ -60,11 +64,17 @@ class Instance:
     @property
     def redis(self) -> str:
         """Where its Redis is."""
-        return f"redis://127.0.0.1:{self.port('redis')}/0"
+        return f"redis://127.0.0.1:{self.port(MEMBERS[0] if self.is_cluster else 'redis')}/0"
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """What `up` starts."""
+        return ("kafka", *MEMBERS) if self.is_cluster else ("kafka", "redis")
 
     def port(self, server: str) -> int:
-        """The port of `kafka`, `controller` or `redis`."""
-        return int(SETTINGS["instances"][self.name][server])
+        """The port of `kafka`, `controller`, `redis`, or a member of the cluster."""
+        ports = SETTINGS["instances"][self.name]
+        return int(ports["redis"]) + 101 + MEMBERS.index(server) if server in MEMBERS else int(ports[server])
 
 
 def need(program: str, mend: str) -> str:
@@ -183,13 +193,15 @@ def start_kafka(instance: Instance) -> None:
     spawn(instance, "kafka", [*base, "kafka.Kafka", str(properties)])
 
 
-def start_redis(instance: Instance) -> None:
-    """Start Redis on its port with the append-only file on."""
-    (instance.directory / "redis").mkdir(exist_ok=True)
-    options = ["--port", str(instance.port("redis")), "--bind", "127.0.0.1", "--dir", str(instance.directory / "redis")]
-    for key, value in SETTINGS["redis"]["settings"].items():
-        options += [f"--{key}", value]
-    spawn(instance, "redis", [redis_server(), *options])
+def start_redis(instance: Instance, server: str) -> None:
+    """Start a Redis on its port with the append-only file on."""
+    home = instance.directory / server
+    home.mkdir(exist_ok=True)
+    settings = SETTINGS["redis"]["settings"] | {"port": str(instance.port(server)), "bind": "127.0.0.1"}
+    if server in MEMBERS:
+        settings |= {"cluster-enabled": "yes", "cluster-node-timeout": "2000"}
+    options = [word for key, value in (settings | {"dir": str(home)}).items() for word in (f"--{key}", value)]
+    spawn(instance, server, [redis_server(), *options])
 
 
 def kafka_answers(instance: Instance) -> bool:
@@ -206,46 +218,61 @@ def kafka_answers(instance: Instance) -> bool:
     return True
 
 
-def redis_answers(instance: Instance) -> bool:
-    """Whether Redis answers a ping."""
+def redis_answers(instance: Instance, server: str) -> bool:
+    """Whether a Redis answers a ping."""
     import redis  # noqa: PLC0415
 
     try:
-        return bool(redis.Redis(port=instance.port("redis"), socket_timeout=2).ping())
+        return bool(redis.Redis(port=instance.port(server), socket_timeout=2).ping())
     except redis.RedisError:
         return False
 
 
-SERVERS = {"redis": (start_redis, redis_answers), "kafka": (start_kafka, kafka_answers)}
+def answers(instance: Instance, server: str) -> bool:
+    """Whether a server of an instance answers."""
+    return kafka_answers(instance) if server == "kafka" else redis_answers(instance, server)
+
+
+def start(instance: Instance, server: str) -> None:
+    """Start a server that does not run."""
+    if answers(instance, server):
+        raise DevstackError(f"port {instance.port(server)} is taken by a {server} that is not ours: stop it")
+    if server == "kafka":
+        start_kafka(instance)
+    else:
+        start_redis(instance, server)
 
 
 def up(instance: Instance) -> None:
     """Start what does not run, and wait until it answers."""
     instance.directory.mkdir(parents=True, exist_ok=True)
-    for server, (start, answers) in SERVERS.items():
+    for server in instance.servers:
         if not running(instance, server):
-            if answers(instance):
-                raise DevstackError(f"port {instance.port(server)} is taken by a {server} that is not ours: stop it")
-            start(instance)
-    for server, (_, answers) in SERVERS.items():
+            start(instance, server)
+    for server in instance.servers:
         deadline = time.monotonic() + START_SECONDS
-        while not answers(instance):
+        while not answers(instance, server):
             if not running(instance, server):
                 raise DevstackError(f"{server} ended at once: see {instance.directory / server}.log")
             if time.monotonic() > deadline:
                 raise DevstackError(f"{server} does not answer after {START_SECONDS} s: see its log")
             time.sleep(0.2)
+    if instance.is_cluster:
+        sys.path.insert(0, str(ROOT))
+        from tools.devstack.cluster import Cluster  # noqa: PLC0415 - it needs the client
+
+        Cluster(instance.directory, instance.port(MEMBERS[0]), redis_server()).form()
     print(f"{instance.name}: {addresses(instance)}")
 
 
 def addresses(instance: Instance) -> str:
     """Where the servers of an instance listen."""
-    return f"Kafka {instance.kafka}, Redis {instance.redis}"
+    return f"Kafka {instance.kafka}, Redis{' Cluster' if instance.is_cluster else ''} {instance.redis}"
 
 
 def down(instance: Instance) -> None:
-    """Stop the servers that this program started; their data stays."""
-    for server in SERVERS:
+    """Stop the servers that this program started, a cluster's, too; their data stays."""
+    for server in ("kafka", "redis", *MEMBERS):
         pid = running(instance, server)
         if pid is None:
             continue
@@ -263,7 +290,7 @@ def down(instance: Instance) -> None:
 
 def status(instance: Instance) -> None:
     """Say which servers run, and where."""
-    for server in SERVERS:
+    for server in instance.servers:
         pid = running(instance, server)
         print(f"{instance.name}: {server} {f'runs (pid {pid}) on port {instance.port(server)}' if pid else 'is down'}")
 
@@ -273,13 +300,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("command", choices=["up", "down", "status", "env", "kafka-classpath"])
     parser.add_argument("--instance", default="demo", choices=sorted(SETTINGS["instances"]))
+    parser.add_argument("--cluster", action="store_true", help="a Redis Cluster instead of one Redis")
     chosen = parser.parse_args()
-    instance = Instance(chosen.instance)
+    instance = Instance(chosen.instance, chosen.cluster)
     try:
         if chosen.command == "kafka-classpath":
             print(f"{kafka_jars()}/*")
         elif chosen.command == "env":
-            print(f"EXPUNGE_KAFKA__BOOTSTRAP_SERVERS={instance.kafka} EXPUNGE_REDIS__URL={instance.redis}")
+            cluster = " EXPUNGE_REDIS__CLUSTER=true" if instance.is_cluster else ""
+            print(f"EXPUNGE_KAFKA__BOOTSTRAP_SERVERS={instance.kafka} EXPUNGE_REDIS__URL={instance.redis}{cluster}")
         else:
             {"up": up, "down": down, "status": status}[chosen.command](instance)
     except DevstackError as error:

@@ -96,13 +96,13 @@ class _Steps:
                     if str(error) != waits:
                         waits = str(error)
                         quiet_console.print(f"waiting: {waits}", markup=False, soft_wrap=True)
-                    self._expunge.server.accept()  # whatever it holds: how far that reaches stands there, too
                     threading.Event().wait(AGAIN_SECONDS)
                 else:
                     return
 
     def _once(self, show: Callable[[str], None]) -> None:
         expunge = self._expunge
+        expunge.server.accept()  # whatever it holds: how far that reaches stands there, too
 
         def tell(topic: str, number: int) -> None:
             if topic in STEPS:

@@ -28,8 +28,8 @@ from expunge.roles import ROLES
 
 RESTART_SECONDS, MAX_RESTART_SECONDS = 0.2, 10.0
 DRAIN_SECONDS = END_SECONDS + 1
-SWEEP_AFTER_SECONDS, SWEEP_EVERY_SECONDS = 3_600.0, 86_400.0
-"""When the first sweep begins, and the next ones."""
+SWEEP_AFTER_SECONDS, SWEEP_EVERY_SECONDS = 600.0, 86_400.0
+"""When the first sweep begins, or one that has failed another time; and the next ones."""
 HEALTHY_SECONDS = 30.0
 """After this the wait before a restart is short again."""
 
@@ -103,6 +103,8 @@ class _Sweeps:
         """Begin a pass that is due."""
         if self._process is not None and not self._process.is_alive():
             self._process.join()
+            if self._process.exitcode:
+                self._next = min(self._next, time.monotonic() + SWEEP_AFTER_SECONDS)
             self._process = None
         if self._process is None and time.monotonic() >= self._next:
             self._next = time.monotonic() + SWEEP_EVERY_SECONDS
@@ -119,7 +121,7 @@ def _sweep(settings: Settings) -> None:
     """The body of a pass: it ends when it is told to, wherever it is."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     configure_logs(settings.log_level)
-    sweep.daily(Installation(settings))
+    sys.exit(0 if sweep.daily(Installation(settings)) else 1)
 
 
 def _start(context: Any, settings: Settings, child: _Child) -> None:

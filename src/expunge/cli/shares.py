@@ -92,6 +92,7 @@ def _write(partitions: Collection[int], epoch: str, told: Any, parent: int) -> N
     try:
         expunge = installation()
         expunge.server.compares = True
+        expunge.server.accept()
         Rebuilding(expunge.server).join(epoch)
         of(expunge, partial(expunge.since, partitions=partitions), tell).statements()
         expunge.close()

@@ -16,7 +16,7 @@ from expunge.cli.lineage import brief
 from expunge.domain.aggregates.suppression import EVERYTHING
 from expunge.domain.lineage.marks import MarkState
 from expunge.domain.scope import SHARDS, Group, GroupKind
-from expunge.domain.topics import DAY_MS, FOR_EVER, Topic
+from expunge.domain.topics import DAY_MS, FOR_EVER, SEGMENT_MS, Topic
 from expunge.errors import ConfigurationError, InvalidMessage
 from expunge.wire import inlets
 from expunge.wire.form import Identity
@@ -117,9 +117,12 @@ def _topics(expunge: Installation) -> Iterator[dict[str, str]]:
 
 
 def _until(topic: Topic) -> str:
+    if topic.name in {"plans", "assets"}:
+        return "the case is forgotten, the topic swept, and Kafka has compacted it"
     if topic.cleanup == "compact":
         return "replaced by a later word; else for ever"
-    return "for ever" if topic.retention_ms == FOR_EVER else f"{topic.retention_ms // DAY_MS} days after it was said"
+    days = (topic.retention_ms + SEGMENT_MS) // DAY_MS + 1
+    return "for ever" if topic.retention_ms == FOR_EVER else f"up to {days} days after it was said"
 
 
 def _print(found: dict[str, Any]) -> None:
@@ -159,7 +162,7 @@ def _print(found: dict[str, Any]) -> None:
         title="Cases about this person",
     )
     print_table(
-        ("purpose", "since", "of what was collected until"),
+        ("purpose", "since", "for data collected before"),
         [
             (each["purpose"], each["since"][:10], each["collected_until"][:10] or "ever")
             for each in found["suppressions"]

@@ -46,12 +46,14 @@ def passed(expunge: Installation, tell: Tell) -> Swept:
     return swept
 
 
-def daily(expunge: Installation) -> None:
-    """A pass in a process of its own; what goes wrong is logged, and the next one does the rest."""
+def daily(expunge: Installation) -> bool:
+    """A pass in a process of its own; whether it came to its end. What goes wrong is logged."""
     try:
         preflight.refuse_other_secret(expunge)
         swept = passed(expunge, lambda *_: None)
         log.info("swept", parts=swept.parts, statements=swept.statements, young=swept.young)
         expunge.close()
     except ExpungeError as error:
-        log.warning("not swept; it is tried again", reason=str(error))
+        log.warning("not swept; it is tried again in some minutes", reason=str(error))
+        return False
+    return True

@@ -60,6 +60,11 @@ class Topic:
             settings["flush.messages"] = "1"
         return settings
 
+    def created_with(self, brokers: int) -> dict[str, str]:
+        """The same, and what may be changed afterwards: until when what was taken away is off disks."""
+        lag = {"max.compaction.lag.ms": str(7 * DAY_MS)} if self.cleanup == "compact" else {}
+        return self.settings(brokers) | lag
+
 
 def all_topics(registry: Registry, partitions: int, ledger_partitions: int, other_partitions: int) -> list[Topic]:
     """The topics of a deployment.

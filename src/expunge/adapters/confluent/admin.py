@@ -73,7 +73,7 @@ class ConfluentTopics(ClusterTopics):
     def make(self, topics: Mapping[str, Topic], brokers: int) -> None:
         """See `ClusterTopics.make`."""
         new = [
-            NewTopic(name, each.partitions, min(3, brokers), config=each.settings(brokers))
+            NewTopic(name, each.partitions, min(3, brokers), config=each.created_with(brokers))
             for name, each in topics.items()
         ]
         with self._asking("create topics") as client:

@@ -68,7 +68,7 @@ class KafkaTopics(ClusterTopics):
                     name: {
                         "num_partitions": topic.partitions,
                         "replication_factor": min(3, brokers),
-                        "configs": topic.settings(brokers),
+                        "configs": topic.created_with(brokers),
                     }
                     for name, topic in topics.items()
                 },

@@ -19,7 +19,7 @@ from redis.connection import parse_url
 from redis.retry import Retry
 from redis.utils import str_if_bytes
 
-from expunge.adapters.redis.slots import Slots, pipelined
+from expunge.adapters.redis.slots import OF_CLUSTERS, Slots, from_cluster, is_wrong_call, pipelined
 from expunge.domain.digest import hidden
 from expunge.errors import ConfigurationError, Fenced, Forgotten, Unavailable
 
@@ -85,11 +85,10 @@ def translated() -> Iterator[None]:
         yield
     except (redis.ConnectionError, redis.TimeoutError) as error:
         raise Unavailable(f"Redis does not answer ({type(error).__name__})", server=REDIS) from error
-    except redis.exceptions.RedisClusterException as error:
-        text = f"the cluster does not answer for every slot ({type(error).__name__})"
-        raise Unavailable(text, server=REDIS) from error
-    except (redis.exceptions.AskError, redis.exceptions.TryAgainError) as error:
-        raise Unavailable("slots of the cluster are being moved", server=REDIS) from error
+    except OF_CLUSTERS as error:
+        if is_wrong_call(error):
+            raise
+        raise from_cluster(error) from error
     except redis.ResponseError as error:
         text = str(error)
         if EPOCH in text:
@@ -103,8 +102,6 @@ def translated() -> Iterator[None]:
         if passing := next((word for word in _PASSING if word in text), None):  # a script's error has words before it
             raise Unavailable(f"Redis refuses for now ({passing})", server=REDIS) from error
         raise
-    except redis.exceptions.ClusterError as error:  # it has sent a command on and on
-        raise Unavailable("the cluster does not come to rest", server=REDIS) from error
 
 
 class Call(NamedTuple):
@@ -145,6 +142,8 @@ class Server:
         """Whether this process must know when a server has become another one: a role's must."""
         self._known: dict[str, str] = {}
         """Address -> which server was there."""
+        self._is_accepted = False
+        """Whether every primary of a cluster is known that was one at the start."""
         self._rebuilt: Meta | None = None
         """Another index that is there now, until it is accepted."""
         self._others: dict[str, str] = {}
@@ -192,7 +191,7 @@ class Server:
             return
         with self._greeting:
             # A primary of a cluster that was none before has perhaps not heard all that the one before it was told.
-            before = self._known.get(address, "" if self.is_cluster and self._known else found)
+            before = self._known.get(address, "" if self.is_cluster and self._is_accepted else found)
             self._known.setdefault(address, before)
             if found and found != before:
                 self._is_another_now(address, found)
@@ -261,7 +260,7 @@ class Server:
         if self.is_cluster:  # of which a connection may never have led to some
             found = self._identities()
             with self._greeting:
-                self._known = found | self._known
+                self._known, self._is_accepted = found | self._known, True
 
     @property
     def prefix(self) -> str:

@@ -12,6 +12,8 @@ from typing import Any
 
 import redis
 
+from expunge.errors import ConfigurationError, Unavailable
+
 MOST_MOVES = 3
 """So often commands follow a slot that has moved; then whoever asked tries again later."""
 _LOST = (
@@ -20,6 +22,16 @@ _LOST = (
     redis.exceptions.ClusterDownError,
     redis.exceptions.SlotNotCoveredError,
 )
+
+OF_CLUSTERS = (
+    redis.exceptions.RedisClusterException,
+    redis.exceptions.ClusterError,
+    redis.exceptions.AskError,
+    redis.exceptions.TryAgainError,
+)
+"""What only a cluster, or the client of one, says."""
+_WRONG_CALLS = ("same key slot", "No way to dispatch", "is blocked when")
+_NO_CLUSTER = "Cluster mode is not enabled"
 
 
 class Slots:
@@ -85,3 +97,21 @@ def pipelined(client: Any, commands: Sequence[Sequence[Any]]) -> list[Any]:
     for words in commands:
         pipe.execute_command(*words)
     return list(pipe.execute(raise_on_error=False))
+
+
+def is_wrong_call(error: Exception) -> bool:
+    """Whether no cluster takes what was asked: that is a defect of the call."""
+    return any(words in str(error) for words in _WRONG_CALLS)
+
+
+def from_cluster(error: Exception) -> Unavailable | ConfigurationError:
+    """Expunge's exception for one that only a cluster, or the client of one, raises."""
+    if _NO_CLUSTER in str(error):
+        return ConfigurationError("redis.cluster is true, but the Redis at redis.url is no cluster: set it to false")
+    if isinstance(error, redis.exceptions.MovedError):
+        text = "a slot has moved, or this is a server of a Redis Cluster, and redis.cluster = true is not set"
+    elif isinstance(error, (redis.exceptions.AskError, redis.exceptions.TryAgainError)):
+        text = "slots of the cluster are being moved"
+    else:
+        text = f"the cluster does not answer for every slot ({type(error).__name__})"
+    return Unavailable(text, server="Redis")

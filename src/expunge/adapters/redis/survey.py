@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -211,8 +211,13 @@ class Survey:
 
         def read(client: Any) -> list[tuple[bytes, bytes]]:
             keys = sorted(set(client.scan_iter(match=f"{self._server.prefix}{{*}}case:*", count=1000)))
-            parts = (keys[start : start + 1000] for start in range(0, len(keys), 1000))
-            return [each for part in parts for each in zip(part, client.mget(part), strict=True)]
+            return [each for start in range(0, len(keys), 1000) for each in of(client, keys[start : start + 1000])]
+
+        def of(client: Any, keys: Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]:
+            pipe = client.pipeline(transaction=False)
+            for key in keys:
+                pipe.get(key)
+            return zip(keys, pipe.execute(), strict=True)
 
         found = self._server.guarded(read)
         return sum(_digest(Field("case", key.rpartition(b":")[2], _lasting(value))) for key, value in found if value)

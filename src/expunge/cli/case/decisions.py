@@ -8,8 +8,8 @@ import typer
 
 from expunge import queries
 from expunge.cli.case import models
-from expunge.cli.case.found import CaseId, find
-from expunge.cli.common import Json, installation
+from expunge.cli.case.found import CaseId, find, kept
+from expunge.cli.common import Json, console, installation
 from expunge.cli.words import Heard, Operator, await_heard, say_word
 from expunge.errors import ConfigurationError
 from expunge.wire.controls import Option
@@ -80,6 +80,9 @@ def forget(
     caught. A case under a hold is kept.
     """
     _say("expunge.case.forgotten.v1", case_id, operator, "decide", {"reason": reason}, wait, as_json=json_output)
+    if wait and not json_output:
+        told = kept(find(installation(), case_id)).replace("kept until", "will be forgotten on")
+        console.print(f"{told}, or soon after; until then `expunge hold place ID --case CASE` keeps it")
 
 
 def decide(

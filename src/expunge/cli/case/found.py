@@ -25,7 +25,7 @@ def find(expunge: Installation, name: str) -> Case:
     case = queries.case(expunge, name)
     if case is not None:
         return case
-    found = _of_request(expunge, name)
+    found = _of_request(expunge, name) or _forgotten_request(expunge, name)
     if len(found) == 1:
         return found[0]
     if found:
@@ -39,6 +39,12 @@ def find(expunge: Installation, name: str) -> Case:
 def _of_request(expunge: Installation, request_id: str) -> list[Case]:
     partitions = range(expunge.settings.kafka.partitions)
     return [each for p in partitions for each in expunge.cases.listed(p) if each.request_id == request_id]
+
+
+def _forgotten_request(expunge: Installation, request_id: str) -> list[Case]:
+    """Cases of a request that do not say so any more: their ids follow from it, and from who has made it."""
+    ids = [expunge.keys.case(each.source, request_id) for each in expunge.settings.publishers]
+    return [case for case_id in ids if (case := queries.case(expunge, case_id)) is not None]
 
 
 def case_to_name(expunge: Installation, name: str) -> str:

@@ -29,6 +29,7 @@ from expunge.cli.common import (
 )
 from expunge.domain.aggregates.case import confirm
 from expunge.domain.aggregates.case.chunks import ChunkState, Phase
+from expunge.domain.aggregates.case.forgetting import covers
 from expunge.domain.aggregates.case.state import Case
 from expunge.domain.events import stamp
 from expunge.domain.partition import partition_of
@@ -50,6 +51,7 @@ def show(
         state = {
             "generations": [each.model_dump(mode="json", exclude=hidden) for each in case.generations],
             "waits_for_index": case.awaits_index,
+            "kept_by_holds": _keeping(expunge, case),
             "kept_back": _kept_back(expunge, case),
             "said": [_said(word) for word in words] if words is not None else None,
         }
@@ -76,7 +78,8 @@ def _print_head(expunge: Installation, case: Case) -> None:
         f"received {stamp(case.received_at)}, due {due(case)}"
     )
     if until := kept(case):
-        console.print(f"what names people and assets: {until}")
+        held = f", and as long as these holds stand: {', '.join(holds)}" if (holds := _keeping(expunge, case)) else ""
+        console.print(f"what names people and assets: {until}{safe(held)}")
     for generation in case.generations:
         plan = generation.plan_digest or "being resolved"
         console.print(f"plan {generation.number}: {generation.obligations:,} obligations, digest {plan}")
@@ -84,6 +87,13 @@ def _print_head(expunge: Installation, case: Case) -> None:
         console.print(Text(visible(why), style="yellow"))
     if case.awaits_index:
         console.print("waits until the indexers have applied what was registered before the request")
+
+
+def _keeping(expunge: Installation, case: Case) -> list[str]:
+    """The holds that keep the record of a case, whatever its age."""
+    standing = expunge.cases.reader(partition_of(case.case_id, expunge.settings.kafka.partitions)).standing
+    root, key = queries.root(expunge, case.case_id), expunge.keys.asset
+    return [] if case.is_forgotten else [each.hold_id for each in standing.active if covers(each, case, root, key)]
 
 
 def _print_words(expunge: Installation, case: Case, words: Sequence[Spoken]) -> None:

@@ -18,5 +18,5 @@ def demo(
 ) -> None:
     """Play a whole story against the configured servers: photos, people, a model, and three requests."""
     settings = installation().settings
-    world = Demo(directory.absolute(), settings.kafka.bootstrap_servers, settings.redis.url, photos)
+    world = Demo(directory.absolute(), settings.kafka, settings.redis, photos)
     Story(world, console).play()

@@ -49,7 +49,7 @@ class Story:
         with self._console.status("writing photos, embeddings, data sets, a model, users and a backup"):
             self._demo.write()
         os.environ["EXPUNGE_CONFIG"] = str(self._demo.config)
-        for variable in ("EXPUNGE_KAFKA__BOOTSTRAP_SERVERS", "EXPUNGE_REDIS__URL"):
+        for variable in ("EXPUNGE_KAFKA__BOOTSTRAP_SERVERS", "EXPUNGE_REDIS__URL", "EXPUNGE_REDIS__CLUSTER"):
             os.environ.pop(variable, None)
         expunge = Installation(load())
         with self._console.status("creating topics"):
@@ -80,7 +80,11 @@ class Story:
         commands = {
             "roles": [*here, "expunge", "run"],
             "agents": [*here, "expunge", "agent", "run", *READY_AGENTS],
-            "trainer": [sys.executable, trainer.__file__, *map(str, (demo.kafka, demo.prefix, demo.directory))],
+            "trainer": [
+                sys.executable,
+                trainer.__file__,
+                *map(str, (demo.kafka.bootstrap_servers, demo.prefix, demo.directory)),
+            ],
         }
         started: list[subprocess.Popen[bytes]] = []
         try:

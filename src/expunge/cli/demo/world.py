@@ -24,6 +24,7 @@ from typing import Any
 from expunge.adapters.policy_file import shipped
 from expunge.adapters.vault import new_key_pair
 from expunge.cli.demo.trainer import train, vector_of
+from expunge.config import Kafka, Redis
 
 NORTH, SOUTH = "supplier-north", "supplier-south"
 PHOTOS_PER_PERSON = 10
@@ -43,6 +44,7 @@ session_timeout_ms = 6000
 
 [redis]
 url = "{redis}"
+cluster = {cluster}
 expected_assets = 50_000
 
 [[namespaces]]
@@ -152,7 +154,7 @@ class Photo:
 class Demo:
     """The directory and the names of one run."""
 
-    def __init__(self, directory: Path, kafka: str, redis: str, photos: int) -> None:
+    def __init__(self, directory: Path, kafka: Kafka, redis: Redis, photos: int) -> None:
         self.directory, self.kafka, self.redis = directory, kafka, redis
         self.prefix = time.strftime("demo-%Y%m%d-%H%M%S.", time.gmtime())
         people = max(6, photos // PHOTOS_PER_PERSON)
@@ -191,7 +193,12 @@ class Demo:
         (self.directory / "policy.yaml").write_text(shipped().replace("collect_hours: 24", "collect_hours: 0"))
         self.config.write_text(
             CONFIG.format(
-                directory=self.directory, prefix=self.prefix, kafka=self.kafka, redis=self.redis, public=public
+                directory=self.directory,
+                prefix=self.prefix,
+                kafka=self.kafka.bootstrap_servers,
+                redis=self.redis.url,
+                cluster=str(self.redis.cluster).lower(),
+                public=public,
             )
         )
 

@@ -53,6 +53,10 @@ class Kept:
         """The stored chunks of a case count no more."""
         self._forgotten.add(case_id)
 
+    def root(self, case_id: str) -> Root | None:
+        """What a case was opened with."""
+        return self._reader.root(case_id)
+
     def digests(self, case_id: str, generation: int) -> list[str]:
         """All chunks of a generation."""
         return [] if case_id in self._forgotten else self._reader.digests(case_id, generation)

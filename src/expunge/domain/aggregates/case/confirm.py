@@ -17,8 +17,9 @@ from expunge.domain.vocabulary import DEFERRALS, FINAL, MODELS, OPEN, OVER, Clai
 from expunge.wire.confirmations import MILESTONES
 
 RECORD_NOTICE = (
-    "A record of this request and of what was done is kept as evidence, for {months} months at least after it has "
-    "ended. It holds counts and digests, no identifiers, and is used for nothing else."
+    "What names you and your data in the record of this request is kept as evidence and used for nothing else, as a "
+    "rule until {months} months after it has ended. A legal hold may lengthen that, and an operator may shorten it. "
+    "After that counts, dates and keyed digests are kept, so that what should be gone is noticed if it comes back."
 )
 
 BEFORE_WORK = frozenset({"acknowledged", "planned", "awaiting_approval"})

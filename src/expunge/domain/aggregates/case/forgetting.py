@@ -7,7 +7,7 @@ once. Until then nothing has gone, so whatever turns up meanwhile finds the case
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from expunge.domain.aggregates.case.effects import Forget, ForgetOn, KeepKeys
@@ -16,11 +16,12 @@ from expunge.domain.aggregates.case.state import Case
 from expunge.domain.aggregates.case.turn import Turn
 from expunge.domain.aggregates.decision import SetAside
 from expunge.domain.limits import CHUNKS_PER_PAGE, KEYS_PER_PAGE
+from expunge.domain.scope import names_of_person
 from expunge.domain.topics import READ_AGAIN
 from expunge.domain.values import Hex
 from expunge.domain.vocabulary import DEFERRALS, OVER, UNDONE, Claim, Status
-from expunge.wire.cases.case import ForgetGoesOn
-from expunge.wire.cases.words import ForgetSaid, HoldKind
+from expunge.wire.cases.case import ForgetGoesOn, Root
+from expunge.wire.cases.words import ForgetSaid, Hold, HoldKind
 
 NOT_ENDED = "case_has_not_ended"
 UNDER_HOLD = "case_is_held"
@@ -133,5 +134,38 @@ def _why_not(turn: Turn) -> str:
         return NOT_ENDED
     if case.case_id in turn.standing.frozen:  # something waits for it
         return FROZEN
-    held = (hold for hold in turn.standing.active if hold.scope.kind is HoldKind.CASE)
-    return UNDER_HOLD if any(hold.scope.value == case.case_id for hold in held) else ""
+    root, key = turn.root, turn.keys.asset
+    held = any(
+        covers(hold, case, root, key) or (hold.scope.kind is HoldKind.ASSET and _is_target(turn, hold.scope.value))
+        for hold in turn.standing.active
+    )
+    return UNDER_HOLD if held else ""
+
+
+def covers(hold: Hold, case: Case, root: Root | None, key: Callable[[str], bytes]) -> bool:
+    """Whether a hold asks that evidence of a case is kept: it is about the case, or about what that is about.
+
+    Args:
+        hold: the hold.
+        case: the case.
+        root: what it was opened with.
+        key: of an asset id.
+    """
+    value, kind = hold.scope.value, hold.scope.kind
+    if kind is HoldKind.CASE:
+        return value == case.case_id
+    if kind is HoldKind.SYSTEM:
+        return any(line.system == value for line, _ in case.counts)
+    if root is None:
+        return False
+    if kind is HoldKind.SUBJECT:
+        return not {each.pseudonym for each in root.scope.subjects}.isdisjoint(names_of_person(value))
+    if kind is HoldKind.DATA_SOURCE:
+        return value in root.scope.data_sources
+    return bytes.fromhex(value) in root.withdrawn_nodes(key)
+
+
+def _is_target(turn: Turn, key: str) -> bool:
+    digests = (digest for each in turn.case.generations for digest in turn.digests(each.number))
+    chunks = (chunk for digest in digests if (chunk := turn.chunk(digest)) is not None)
+    return any(turn.keys.asset(asset).hex() == key for chunk in chunks for asset in turn.body(chunk).assets)

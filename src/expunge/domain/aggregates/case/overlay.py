@@ -5,6 +5,7 @@ from __future__ import annotations
 from expunge.domain.aggregates.case.chunks import ChunkState
 from expunge.domain.aggregates.case.state import CaseReader
 from expunge.domain.planning.chunks import Chunk
+from expunge.wire.cases.case import Root
 
 Changed = dict[str, dict[str, ChunkState]]
 """Case -> digest -> a chunk that was changed."""
@@ -18,6 +19,10 @@ class Overlay:
 
     def _mine(self, case_id: str) -> dict[str, ChunkState]:
         return self._changed.get(case_id, {})
+
+    def root(self, case_id: str) -> Root | None:
+        """What a case was opened with."""
+        return self._below.root(case_id)
 
     def chunk(self, case_id: str, digest: str) -> ChunkState | None:
         """The state of one chunk."""

@@ -13,6 +13,7 @@ from expunge.domain.planning.chunks import Chunk
 from expunge.domain.scope import Granted, ScopeKind
 from expunge.domain.values import A_DAY, Hex, Value
 from expunge.domain.vocabulary import CLOSED, OVER, UNDONE, Regime, Status
+from expunge.wire.cases.case import Root
 
 
 class HeldBack(Value):
@@ -254,6 +255,9 @@ class Case(Value):
 
 class CaseReader(Protocol):
     """The part of the state that is too large to hand over whole, read piece by piece. Reading changes nothing."""
+
+    def root(self, case_id: str) -> Root | None:
+        """What a case was opened with."""
 
     def chunk(self, case_id: str, digest: str) -> ChunkState | None:
         """The state of one chunk."""

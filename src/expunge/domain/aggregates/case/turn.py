@@ -13,6 +13,7 @@ from expunge.domain.aggregates.decision import Context
 from expunge.domain.planning.chunks import Chunk
 from expunge.domain.planning.policy.rules import Policy
 from expunge.domain.registry import System
+from expunge.wire.cases.case import Root
 
 
 class Turn:
@@ -103,6 +104,11 @@ class Turn:
     def body(self, chunk: ChunkState) -> Chunk:
         """The targets of a chunk."""
         return self._reader.body(self.case.case_id, chunk.summary.digest)
+
+    @property
+    def root(self) -> Root | None:
+        """What the case was opened with."""
+        return self._reader.root(self.case.case_id)
 
     def digests(self, generation: int) -> list[str]:
         """All chunks of a generation."""
