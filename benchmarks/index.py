@@ -46,6 +46,7 @@ from expunge.ports import Made, Said  # noqa: E402
 from expunge.roles.resolver.resolver import Resolver, _Answer  # noqa: E402
 from expunge.roles.resolver.traversal import Bounds  # noqa: E402
 from expunge.wire.tasks import Task, TaskKind, task_id  # noqa: E402
+from tools.devstack.cluster import Cluster, free_ports  # noqa: E402
 from tools.devstack.devstack import redis_server as redis_binary  # noqa: E402
 
 SETTINGS = ("hash-max-ziplist-entries", "512", "hash-max-ziplist-value", "2048")
@@ -94,6 +95,19 @@ def redis_server(binary: str) -> Iterator[Server]:
         finally:
             process.terminate()
             process.wait()
+
+
+@contextmanager
+def redis_cluster(binary: str) -> Iterator[Server]:
+    """A cluster of its own, three masters with a replica each, gone afterwards."""
+    settings = dict(zip(SETTINGS[::2], SETTINGS[1::2], strict=True)) | {"save": "", "appendonly": "no"}
+    with tempfile.TemporaryDirectory() as directory:
+        cluster = Cluster(Path(directory), free_ports(), binary, settings)
+        try:
+            cluster.start()
+            yield Server(cluster.url, "bench.", cluster=True)
+        finally:
+            cluster.stop()
 
 
 def _answers(server: Server) -> bool:
@@ -243,6 +257,21 @@ def marked(binary: str, statements: int, marks: int) -> dict[str, Any]:
     return found
 
 
+def clustered(binary: str, assets: int) -> dict[str, Any]:
+    """The same on one server and on a cluster."""
+    found: dict[str, Any] = {"assets": assets}
+    for name, opened in (("one", redis_server(binary)), ("cluster", redis_cluster(binary))):
+        with opened as server:
+            server.initialise(buckets_for(assets), "bench")
+            index, keys = RedisIndex(server), Keys(b"b" * 40)
+            loaded = fill(index, keys, assets)
+            stage = resolver(server, index, keys)
+            walked, closed = withdrawal(stage), closures(stage, index, keys)[0]
+            found[name] = {"load": loaded, "walk": walked, "closure ms": statistics.median(closed)}
+    found["ratios"] = {key: found["cluster"][key] / found["one"][key] for key in found["one"]}
+    return found
+
+
 def measure(binary: str, assets: int) -> dict[str, Any]:
     """Everything, at one size."""
     with redis_server(binary) as server:
@@ -280,10 +309,14 @@ def main() -> None:
     parser.add_argument("--assets", type=int, default=1_000_000)
     parser.add_argument("--redis", default=redis_binary())
     parser.add_argument("--marked", type=int, help="Only: that many assets under one parent with this many marks.")
+    parser.add_argument("--clustered", action="store_true", help="Only: on one server, and on a Redis Cluster.")
     arguments = parser.parse_args()
     tune_process()
     if arguments.marked:
         print(json.dumps(marked(arguments.redis, arguments.assets, arguments.marked)))
+        return
+    if arguments.clustered:
+        print(json.dumps(clustered(arguments.redis, arguments.assets)))
         return
     print(json.dumps(measure(arguments.redis, arguments.assets)))
 

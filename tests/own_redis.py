@@ -8,14 +8,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import redis as client
 
 from tests.deployment import Deployment, until
-from tools.devstack.cluster import MASTERS, Cluster
+from tools.devstack.cluster import Cluster, free_ports
 from tools.devstack.devstack import redis_server
 
 ROLES = ("intake", "indexer", "resolver", "coordinator", "notary")
@@ -97,22 +97,9 @@ def expunge(world: Deployment, *command: str) -> subprocess.CompletedProcess[str
 def own_cluster(directory: Path, program: str = "") -> Iterator[Cluster]:
     """Three masters and their replicas of this test's own."""
     settings = {"appendonly": "yes", "appendfsync": "everysec"}
-    made = Cluster(directory, _ports_in_a_row(), program or redis_server(), settings)
+    made = Cluster(directory, free_ports(), program or redis_server(), settings)
     try:
         made.start()
         yield made
     finally:
         made.stop()
-
-
-def _ports_in_a_row() -> int:
-    """The first of as many free ports as a cluster needs; each has another one for its bus, 10,000 above."""
-    for first in range(15_000, 22_000, 10):
-        with ExitStack() as stack:
-            try:
-                for port in (number + above for number in range(first, first + 2 * MASTERS) for above in (0, 10_000)):
-                    stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return first
-    raise RuntimeError("no ports are free for a cluster")

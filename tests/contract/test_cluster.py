@@ -84,6 +84,8 @@ def test_a_replica_that_takes_its_masters_place_is_another_server(made: Cluster,
     server.accept()
     server.look()
     assert not server.is_another
+    for node in server.client.get_nodes():  # also to replicas: who has which slot is asked of anybody
+        server.client.get_redis_connection(node).ping()
     master = next(port for port in made.ports if port in made.processes and role(port) == "master")
     tag = next(each for each in range(256) if slot_of(server, each) in slots_of(master))
     made.kill(master)
@@ -91,6 +93,7 @@ def test_a_replica_that_takes_its_masters_place_is_another_server(made: Cluster,
     def another() -> bool:
         with contextlib.suppress(Unavailable):
             server.read([(tag, ("GET", server.key(tag, "x")))])
+            pytest.fail("it was read before it was compared")
         return server.is_another
 
     until(another, 60)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -109,6 +111,19 @@ class Cluster:
             between()
         for port in (target, source, *masters):
             client(port).execute_command("CLUSTER", "SETSLOT", slot, "NODE", node_id(target))
+
+
+def free_ports() -> int:
+    """The first of as many free ports as a cluster needs; each has another one for its bus, 10,000 above."""
+    for first in range(15_000, 22_000, 10):
+        with ExitStack() as stack:
+            try:
+                for port in (number + above for number in range(first, first + 2 * MASTERS) for above in (0, 10_000)):
+                    stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return first
+    raise RuntimeError("no ports are free for a cluster")
 
 
 def client(port: int) -> Any:

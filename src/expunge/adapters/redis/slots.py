@@ -41,6 +41,8 @@ class Slots:
         # client: of the library, for the cluster. keys: one of each tag.
         self._client = client
         self._slots = [int(client.keyslot(key)) for key in keys]
+        self._met: set[str] = set()
+        """Servers to which all connections were made when they were primaries; none has sent a command away since."""
 
     def pipelined(self, tags: Sequence[int], commands: Sequence[Sequence[Any]]) -> list[Any]:
         """The answers to commands, each of which is for one tag; errors of single ones are among them.
@@ -67,15 +69,26 @@ class Slots:
         for number in numbers:
             by_node[self._client.nodes_manager.get_node_from_slot(self._slots[tags[number]])].append(number)
         for node, mine in by_node.items():
-            one = self._client.get_redis_connection(node)
-            yield from zip(mine, pipelined(one, [commands[each] for each in mine]), strict=True)
+            answers = pipelined(self._of(node), [commands[each] for each in mine])
+            if any(isinstance(answer, redis.exceptions.MovedError) for answer in answers):
+                self._met.discard(node.name)
+            yield from zip(mine, answers, strict=True)
+
+    def _of(self, node: Any) -> Any:
+        """The client of a primary; a connection of before it was one would not be greeted (`Server._greet`)."""
+        one = self._client.get_redis_connection(node)
+        if node.name not in self._met:
+            one.connection_pool.update_active_connections_for_reconnect()
+            one.connection_pool.disconnect_free_connections()
+            self._met.add(node.name)
+        return one
 
     def primaries(self) -> list[tuple[str, Any]]:
         """Address and client of every server that has slots; each has answered."""
         found = []
         with self._looking_anew():
             for node in self._client.get_primaries():
-                one = self._client.get_redis_connection(node)
+                one = self._of(node)
                 one.ping()
                 found.append((f"{node.host}:{node.port}", one))
         return found
@@ -86,6 +99,7 @@ class Slots:
         try:
             yield
         except _LOST:
+            self._met.clear()
             with contextlib.suppress(redis.RedisError, redis.exceptions.RedisClusterException):
                 self._client.nodes_manager.initialize()
             raise
