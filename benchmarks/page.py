@@ -16,6 +16,8 @@ SIZES = (1_000_000, 5_000_000)
 CLIENTS = ("kafka", "confluent")
 ASSETS = 200_000
 LINES = 1_000_000
+CLUSTERED = 200_000
+"""Assets of the index on a cluster."""
 
 
 def line(runs: list[dict[str, float]], label: str, key: str, unit: str, floor_key: str = "") -> str:
@@ -161,6 +163,32 @@ def rebuild_report(runs: list[dict[str, float]]) -> str:
     )
 
 
+def cluster_report(runs: list[dict[str, Any]]) -> str:
+    """The index on a cluster beside one server."""
+
+    def cell(where: str, key: str, shape: str) -> str:
+        found = sorted(run[where][key] for run in runs)
+        return f"{statistics.median(found):{shape}} ({found[0]:{shape}} to {found[-1]:{shape}})"
+
+    rows = "".join(
+        f"| {what} | {cell('one', key, ',.0f')} | {cell('cluster', key, ',.0f')} | {cell('ratios', key, '.2f')} |\n"
+        for key, what in CLUSTER_ROWS.items()
+    )
+    return (
+        f"\n## Redis Cluster\n\n`python benchmarks/index.py --assets {CLUSTERED} --clustered`, {len(runs)} runs: one "
+        "server, then three masters with a\nreplica each, all without persistence, on the cores of the client. What a "
+        "cluster gains by having more cores does not\nshow here; what its many small calls cost does.\n\n"
+        "| what | one server | cluster | ratio |\n|---|---|---|---|\n" + rows + "\n"
+    )
+
+
+CLUSTER_ROWS = {
+    "load": "rows, edges and people written, assets a second",
+    "walk": "walked: marks, rows, children, chunks, messages, assets a second",
+    "closure ms": "one person's 1,000 assets, six deep, walked, milliseconds",
+}
+
+
 def page(results: dict[str, Any], before: str = "") -> str:
     """RESULTS.md; of parts that were not measured since, what stood there before."""
     intro = (
@@ -182,6 +210,8 @@ def page(results: dict[str, Any], before: str = "") -> str:
         parts.append(rebuild_report(results["rebuild"]))
     if f"index {SIZES[0]}" in results:
         parts.append(index_report({assets: results[f"index {assets}"] for assets in SIZES}))
+    if "cluster" in results:
+        parts.append(cluster_report(results["cluster"]))
     made = "".join(parts)
     titles = {part.partition("\n")[0] for part in made.split(SECTION)}
     kept = [SECTION + part for part in before.split(SECTION)[1:] if part.partition("\n")[0] not in titles]

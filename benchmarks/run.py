@@ -9,9 +9,11 @@ What is measured, each on one Kafka broker and one Redis on the same machine:
 - everyday requests (`everyday.py`) flat out and at a few rates beside their floor (`floor.py`), with each client;
 - orders of several sizes (`orders.py`);
 - the index by itself (`index.py`);
+- the index on a Redis Cluster beside one server (`index.py --clustered`);
 - an empty Redis made anew (`rebuild.py`).
 
-`--flow`, `--everyday`, `--orders`, `--index`, `--rebuild`: that part alone, the others as they were; `--page`: none.
+`--flow`, `--everyday`, `--orders`, `--index`, `--cluster`, `--rebuild`: that part alone, the others as they were;
+`--page`: none.
 Figures stand in benchmarks/results.json; `compare.py` says what got slower between two such files.
 """
 
@@ -35,7 +37,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks import everyday, orders, rebuild  # noqa: E402 - the tree is not installed as a package
 from benchmarks import floor as floors  # noqa: E402
-from benchmarks.page import ASSETS, CLIENTS, LINES, ORDERS, RATES, SIZES, page  # noqa: E402
+from benchmarks.page import ASSETS, CLIENTS, CLUSTERED, LINES, ORDERS, RATES, SIZES, page  # noqa: E402
 from benchmarks.picture import plot, plot_cost, plot_latency  # noqa: E402
 from expunge.adapters.sender import HEADERS  # noqa: E402
 from tests.deployment import Deployment, deployed, until  # noqa: E402 - the tree is not installed as a package
@@ -183,9 +185,9 @@ def run(kafka: str, redis: str) -> dict[str, float]:
     return found
 
 
-def index_runs(assets: int) -> list[dict[str, Any]]:
+def index_runs(assets: int, *words: str) -> list[dict[str, Any]]:
     """Runs of benchmarks/index.py, each in a process of its own."""
-    command = [sys.executable, str(ROOT / "benchmarks" / "index.py"), "--assets", str(assets)]
+    command = [sys.executable, str(ROOT / "benchmarks" / "index.py"), "--assets", str(assets), *words]
     runs = []
     for number in range(RUNS):
         done = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -194,7 +196,7 @@ def index_runs(assets: int) -> list[dict[str, Any]]:
     return runs
 
 
-PARTS = ("flow", "everyday", "orders", "index", "rebuild")
+PARTS = ("flow", "everyday", "orders", "index", "cluster", "rebuild")
 RESULTS = ROOT / "benchmarks" / "results.json"
 SECONDS = 18
 """For so long requests come at a rate."""
@@ -243,6 +245,11 @@ def measure_index() -> Measured:
         yield f"index {assets}", index_runs(assets)
 
 
+def measure_cluster() -> Measured:
+    """The index on a cluster."""
+    yield "cluster", index_runs(CLUSTERED, "--clustered")
+
+
 def measure_rebuild() -> Measured:
     """Redis made anew."""
     yield "rebuild", [said("rebuild", rebuild.run()) for _ in range(2)]
@@ -268,7 +275,7 @@ def main() -> None:
     wanted = [part for part in PARTS if f"--{part}" in sys.argv] or ([] if "--page" in sys.argv else list(PARTS))
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     measures = {"flow": measure_flow, "everyday": measure_everyday, "orders": measure_orders, "index": measure_index}
-    measures["rebuild"] = measure_rebuild
+    measures |= {"cluster": measure_cluster, "rebuild": measure_rebuild}
     for part in wanted:
         for key, runs in measures[part]():
             results |= {key: runs, "machine": machine()}
