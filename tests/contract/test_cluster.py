@@ -6,12 +6,15 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+import redis
 from redis.exceptions import RedisClusterException
 
 from expunge.adapters.redis.index import RedisIndex
-from expunge.adapters.redis.server import Server
+from expunge.adapters.redis.server import Call, Server
+from expunge.adapters.redis.slots import Slots
 from expunge.domain.digest import digest, name
 from expunge.domain.lineage.statement import Statement
 from expunge.domain.lineage.walk import Trip
@@ -79,7 +82,13 @@ def test_what_is_being_moved_is_neither_read_nor_written(made: Cluster, server: 
     assert all(index.rows(keys))
 
 
-def test_a_replica_that_takes_its_masters_place_is_another_server(made: Cluster, server: Server) -> None:
+def away(_: Slots) -> NoReturn:
+    raise redis.ConnectionError
+
+
+def test_a_replica_that_takes_its_masters_place_is_another_server(
+    made: Cluster, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert server.read([(tag, ("GET", server.key(tag, "x"))) for tag in range(256)]) == [None] * 256
     server.accept()
     server.look()
@@ -97,6 +106,11 @@ def test_a_replica_that_takes_its_masters_place_is_another_server(made: Cluster,
         return server.is_another
 
     until(another, 60)
+    with monkeypatch.context() as patched:
+        patched.setattr(Slots, "primaries", away)
+        with pytest.raises(Unavailable):
+            server.accept()
+    until(lambda: server.is_another, 1)  # it was forgotten when some server had not answered
     server.accept()
     assert until(lambda: server.read([(tag, ("GET", server.key(tag, "x")))]), 30) == [None]
     assert not server.is_another
@@ -129,3 +143,28 @@ def test_a_call_that_no_cluster_takes_is_a_defect(server: Server) -> None:
     """Said to be an outage it would be tried for ever."""
     with pytest.raises(RedisClusterException):
         server.guarded(lambda client: client.mget([server.key(1, "a"), server.key(2, "b")]))
+
+
+def test_scripts_that_one_server_has_lost_are_not_run_again_on_the_others(made: Cluster, server: Server) -> None:
+    """A commit that is run twice answers the second time that somebody else has written."""
+    master = next(port for port in made.ports if port in made.processes and role(port) == "master")
+    on = {slot_of(server, tag) in slots_of(master): tag for tag in range(256)}
+    calls = [Call("commit", [tag], ["", "1"], [server.key(tag, "tried")]) for tag in on.values()]
+    client(master).script_flush()
+    assert server.run(calls) == [1, 1]
+
+
+def test_an_index_that_has_gone_is_not_begun_by_whoever_asks_since_when_it_notes_returns(
+    made: Cluster, server: Server
+) -> None:
+    assert server.notes_returns_since() == 0  # it has done so from the beginning
+    Server(made.url, PREFIX, cluster=True).forget(PREFIX)
+    with pytest.raises(Forgotten):
+        server.notes_returns_since()
+    assert Server(made.url, PREFIX, cluster=True).read_meta() is None
+
+
+def test_a_url_that_no_cluster_has_is_refused() -> None:
+    for url in ("redis://127.0.0.1:1/1", "unix:///tmp/redis.sock"):
+        with pytest.raises(ConfigurationError, match="one database"):
+            Server(url, PREFIX, cluster=True)

@@ -22,6 +22,7 @@ from expunge.adapters.redis.case_reader import CaseKeys
 from expunge.adapters.system import SystemClock
 from expunge.agent import Agent, Result, Target, done
 from expunge.domain.events import millis
+from expunge.domain.topics import READ_AGAIN
 from expunge.domain.vocabulary import Claim
 from expunge.sweep.sweep import Sweep, Swept
 from tests.deployment import Deployment, deployed, until
@@ -80,11 +81,13 @@ def publish_planted(world: Deployment) -> list[Path]:
 
 
 def has_come(world: Deployment, case_id: str) -> None:
-    """The end of the evidence period of a case."""
+    """The end of the evidence period of a case, of which nobody has heard for long."""
     server, keys = world.installation.server, CaseKeys(world.installation.server, world.partition_of_case(case_id))
     raw = server.client.get(keys.of("case", case_id))
     before = SystemClock().now() - timedelta(minutes=1)
-    state = json.loads(raw) | {"forget_at": before.isoformat()}
+    state = json.loads(raw)
+    assert {"forget_at", "now"} <= state.keys()
+    state |= {"forget_at": before.isoformat(), "now": (before - READ_AGAIN).isoformat()}
     server.client.set(keys.of("case", case_id), (b" " if raw.startswith(b" ") else b"") + json.dumps(state).encode())
     server.client.zadd(keys.of("timers"), {f"{case_id}|forget": millis(before)})
 

@@ -290,8 +290,8 @@ def test_what_is_held_about_a_person_is_told_with_where_and_until_when(world: De
     assert (case["case_id"], case["request_id"], case["status"]) == (case_id, "r-99", "completed")
     assert [each["purpose"] for each in after["suppressions"]] == ["every purpose"]
     held = {each["topic"].removeprefix(world.prefix): each for each in after["topics"]}
-    assert held["requests"]["until"] == "7 days after it was said"
-    assert held["plans"]["until"] == "replaced by a later word; else for ever"
+    assert held["requests"]["until"] == "up to 15 days after it was said"
+    assert held["plans"]["until"].startswith("the case is forgotten")
     assert {"receipts.files", "commands.files"} <= held.keys()
     assert not {"ledger", "confirmations.app"} & held.keys()
     shown = expunge("subject", "show", "-", text="user_id:hilda\n").stdout

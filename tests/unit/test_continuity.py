@@ -100,6 +100,7 @@ class World:
     asked: int = 0
     at: float = 100.0
     another: bool = False
+    does_not_answer: bool = False
     refuses: bool = False
 
     def __post_init__(self) -> None:
@@ -141,6 +142,8 @@ class World:
         return self.another
 
     def accept(self) -> None:
+        if self.does_not_answer:
+            raise Unavailable("a server of several does not answer")
         self.another = False
 
     def covered(self, places: Collection[Place]) -> dict[Place, Reached]:
@@ -281,6 +284,20 @@ def test_nothing_is_committed_before_the_last_handled_record_has_come_again() ->
     assert world.continuity.cover({PLACE: Reached(7), ("cases", 1): Reached(3)}) == {("cases", 1): Reached(3)}
     world.continuity.admitted([record(7)])
     assert world.continuity.cover({PLACE: Reached(9)}) == {PLACE: Reached(9)}
+
+
+def test_another_store_that_cannot_be_accepted_yet_is_compared_when_it_can() -> None:
+    """What it was asked had answered only in part; the notice was gone, and nothing was compared."""
+    world = World()
+    world.continuity.settle()
+    world.another = world.does_not_answer = True
+    with pytest.raises(Unavailable):
+        world.continuity.settle()
+    with pytest.raises(Unavailable):
+        world.continuity.cover({PLACE: Reached(9)})
+    world.does_not_answer = False
+    assert world.continuity.settle()
+    assert world.begun == [7, 7]
 
 
 def test_another_store_is_compared_once_and_nothing_is_committed_before() -> None:

@@ -506,3 +506,109 @@ def test_nothing_is_swept_that_a_rebuild_may_need() -> None:
     world.settle()
     assert world.facts(case_id)[-1].fact == "forgotten"
     world.check_ledger(case_id)
+
+
+def test_a_withdrawn_asset_that_nobody_has_registered_is_named_by_the_set_that_was_made_from_it() -> None:
+    world = World()
+    world.register("photo-y", "object", "photos")
+    world.settle()
+    case_id = world.withdraw_assets("photo-x", "photo-y")
+    world.settle()
+    forget(world, case_id)
+    world.register("set", "dataset", "ml", parents=["photo-x"])
+    world.settle()
+    assert world.excluded[case_id, "set"] == {"photo-x"}
+    assert world.status(case_id) == "completed"
+
+
+def test_a_set_of_which_nobody_can_say_what_it_must_leave_out_is_open() -> None:
+    world = World()
+    world.register("set", "dataset", "ml", parents=["photo-x"])
+    world.settle()
+    case_id = world.withdraw_assets("photo-x")
+    world.settle()
+    assert world.excluded[case_id, "set"] == {"photo-x"}
+    forget(world, case_id)
+    world.sweep()
+    world.tick(60)
+    world.register("set", "dataset", "ml", event="restored", attributes={"v": "2"})
+    world.settle()
+    named = world.excluded[case_id, "set"] == {"photo-x"} and world.status(case_id) == "completed"
+    assert named or world.status(case_id) == "partially_completed"
+    commands = [each["data"] for each in world.broker.events("commands.ml") if "commanded" in each["type"]]
+    assert [] not in [each["exclude"]["assets"] for each in commands if "exclude" in each]
+
+
+def test_what_waits_for_a_forgotten_case_that_is_frozen_is_not_swept_away() -> None:
+    world = World()
+    case_id = ended(world)
+    forget(world, case_id)
+    number = partition_of(case_id, PARTITIONS)
+    world.tick_clocks(60)
+    world.register("photo-1", "object", "photos", event="restored", subjects=[identity("ann")])
+    first = len(world.broker.logs["cases", number])
+    world.poison = lambda role, at: (
+        role == "coordinator" and (at.topic, at.partition, at.position.offset) == ("cases", number, first)
+    )
+    world.settle(ticks=2)
+    world.tick(61)
+    world.settle(ticks=2)
+    assert case_id in world.standing()[number].frozen
+    world.poison = lambda *_: False
+    world.tick(3 * 86_400)
+    world.settle()
+    world.sweep()
+    world.compact()
+    world.rebuild()
+    world.thaw(case_id)
+    world.settle()
+    assert [asset for _, asset, _ in world.commanded[case_id]].count("photo-1") == 2
+    assert world.status(case_id) == "completed"
+
+
+@pytest.mark.parametrize("breaths", range(14))
+def test_what_is_planned_before_it_is_written_that_a_case_was_forgotten_is_counted_once(breaths: int) -> None:
+    """Owners of the new chunk went with those of the forgotten ones, and a second one held the same obligation."""
+    world = World()
+    case_id = ended(world)
+    world.say("case.forgotten", case_id, reason="why not")
+    world.settle()
+    world.answers["ml"] = lambda _: []
+    world.age()
+    for number in (1, 2):
+        world.register(f"copy-{number}", "object", "ml", parents=["photo-0"])
+    for _ in range(3):
+        world.step("indexer")
+    world.beside("coordinator", partition_of(case_id, PARTITIONS), breaths, "resolver", 50)
+    world.settle(ticks=3)
+    world.register("copy-1", "object", "ml", event="more", parents=["photo-0"], categories=["biometric"])
+    world.settle(ticks=3)
+    case = next(s.cases[case_id] for s in world.store.states.values() if case_id in s.cases)
+    assert sum(number for _, number in case.counts) == 5
+    assert [each.fact for each in world.facts(case_id)].count("forgotten") == 1
+
+
+def test_a_hold_that_is_placed_between_two_pages_is_looked_for_in_the_first_one_too() -> None:
+    world = World()
+    for number in range(700):
+        world.register(f"photo-{number}", "object", "photos", subjects=[identity("ann")])
+    world.settle()
+    case_id = world.erase("ann")
+    world.settle()
+    world.approve_all()
+    world.settle()
+    world.say("case.forgotten", case_id, reason="why not")
+    world.settle()
+    state = world.store.states[partition_of(case_id, PARTITIONS)]
+    first = min(digest for case, digest in state.chunks if case == case_id)
+    world.age()
+    asset = state.bodies[case_id, first].assets[0]
+    world.order("hold.placed", hold_id="h1", scope={"asset": asset}, basis="litigation", custodian="legal")
+    world.step("intake")  # so that it comes behind the timer, and before the second page
+    world.settle()
+    assert "forgotten" not in [each.fact for each in world.facts(case_id)]
+    world.order("hold.released", hold_id="h1")
+    world.settle()
+    world.tick(2 * 86_400)
+    world.settle()
+    assert "forgotten" in [each.fact for each in world.facts(case_id)]

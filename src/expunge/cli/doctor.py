@@ -115,15 +115,18 @@ def _checksums() -> list[Finding]:
 
 
 def _eviction(expunge: Installation) -> list[Finding]:
-    policy = expunge.server.setting("maxmemory-policy")
-    if policy not in ("", "noeviction"):
-        return [Finding(f"Redis may evict keys (maxmemory-policy {policy})", "CONFIG SET maxmemory-policy noeviction")]
+    wrong = sorted(set(expunge.server.settings("maxmemory-policy")) - {"", "noeviction"})
+    if wrong:
+        return [
+            Finding(f"Redis may evict keys (maxmemory-policy {wrong[0]})", "CONFIG SET maxmemory-policy noeviction")
+        ]
     return []
 
 
 def _persistence(expunge: Installation) -> list[Finding]:
     """A server that writes nothing to disk forgets everything when it ends; a service that does not say is let be."""
-    if expunge.server.setting("appendonly") == "no" and not expunge.server.setting("save"):
+    kept = zip(expunge.server.settings("appendonly"), expunge.server.settings("save"), strict=False)
+    if any(log == "no" and not snapshots for log, snapshots in kept):
         problem = "Redis keeps nothing on disk (appendonly no, no save): when it ends, everything is forgotten"
         return [Finding(problem, "CONFIG SET appendonly yes, and in the server's configuration file")]
     return []
@@ -133,8 +136,8 @@ def _encodings(expunge: Installation) -> list[Finding]:
     """Buckets that Redis does not keep compact take several times the memory; nothing else is wrong with them."""
     found = []
     for setting, least in COMPACT.items():
-        value = expunge.server.setting(setting)
-        if value.isdigit() and int(value) < least:
+        value = min((each for each in expunge.server.settings(setting) if each.isdigit()), key=int, default="")
+        if value and int(value) < least:
             mend = f"CONFIG SET {setting} {least}, and in the server's configuration file"
             found.append(Finding(f"Redis keeps the index in several times the memory ({setting} is {value})", mend))
     return found

@@ -381,8 +381,15 @@ class CaseStore(Protocol):
 class ChunkStore(Protocol):
     """The bodies of chunks, written by resolvers beside the coordinator's state."""
 
-    def owners(self, partition: int, case_id: str, names: Sequence[bytes]) -> list[str | None]:
-        """The digest of the chunk that holds each of these obligations of a case."""
+    def owners(self, partition: int, case_id: str, names: Sequence[bytes], after: int = 0) -> list[str | None]:
+        """The digest of the chunk that holds each of these obligations, of those since the case was forgotten last.
+
+        Args:
+            partition: of `cases`.
+            case_id: the case.
+            names: of obligations.
+            after: the last generation that the case has forgotten; see `Chunk.after`.
+        """
 
     def bodies(self, partition: int, case_id: str, digests: Sequence[str]) -> list[Chunk]:
         """Bodies of chunks that are kept.

@@ -34,7 +34,7 @@ def left_out(index: Index, keys: Keys, case_id: str, scope: Scope, container: by
     """Everything that a case found in a container under any of its names, and not those names themselves.
 
     A name that it was made from, too ("latest", before it moved on), is none of its own. A withdrawn asset that nobody
-    has registered yet is known by what the request calls it.
+    has registered yet is known by what the request calls it, until that is forgotten.
     """
     names = names_of(index, keys, [container]) if row is None or row.aliases else {container}
     lists = [index.excluded(case_id, name) for name in sorted(names)]
@@ -48,7 +48,7 @@ def left_out(index: Index, keys: Keys, case_id: str, scope: Scope, container: by
         asset = (known.asset if known else "") or asked.get(key, "")
         if asset:
             others[key] = asset
-        unnamed = unnamed or bool(known and not asset)
+        unnamed = unnamed or not asset
     return LeftOut(others, any(len(each) > MAX_EXCLUDED for each in lists), unnamed)
 
 

@@ -259,6 +259,7 @@ class Indexer:
         """One message for each case and batch, listing what came too late for it (rule "late assets")."""
         cases: dict[str, dict[bytes, LateAsset]] = defaultdict(dict)
         exclusions: dict[str, dict[bytes, set[bytes]]] = defaultdict(lambda: defaultdict(set))
+        parents = set[bytes]()
         for number, thing in things.items():
             mine = own[number]
             back = {mark.case_id for mark in mine if has_returned(mark, thing.stated_ms)}
@@ -267,6 +268,7 @@ class Indexer:
                 case_id = each.mark.case_id
                 if case_id not in back and not is_late(thing, each, mine):
                     continue
+                parents |= {each.parent} - {b""}
                 if each.parent and flags_of(thing.raw) & (CONTAINER | EXTRA):  # perhaps a name of a container
                     exclusions[case_id][thing.key].add(each.parent)
                 asset = LateAsset(
@@ -280,20 +282,18 @@ class Indexer:
                     asset = _traced(asset, each, of_its_own=not each.parent and each.mark in mine)
                 listed = cases[case_id]
                 listed[thing.key] = _both(listed[thing.key], asset) if thing.key in listed else asset
-        if exclusions:
-            found = [parents for containers in exclusions.values() for parents in containers.values()]
-            self._name_again(stated, set().union(*found))
+        self._name_again(stated, parents)
         for case_id, containers in exclusions.items():
             # Whenever the edge was told of, a container must leave out what it was made from.
             self._index.exclude(case_id, self._uncovered(case_id, containers))
         return [message for case_id, assets in cases.items() for message in late_messages(case_id, assets, at, SOURCE)]
 
     def _name_again(self, stated: Sequence[_Stated], parents: set[bytes]) -> None:
-        """Parents of containers that are forgotten have names again, by which those are told to leave them out."""
+        """Parents that are forgotten, or that nobody has registered, have names by which sets can leave them out."""
         names = {key: name for each in stated for name, key in zip(each.statement.parents, each.parents, strict=True)}
         wanted = sorted(parents & names.keys())
         rows = zip(wanted, self._index.rows(wanted), strict=True)
-        self._index.put([Said(key, Row(names[key]), 0) for key, row in rows if row and not row.asset])
+        self._index.put([Said(key, Row(names[key]), 0) for key, row in rows if row is None or not row.asset])
 
     def _uncovered(self, case_id: str, containers: Mapping[bytes, set[bytes]]) -> dict[bytes, set[bytes]]:
         """Without parents that state a data source which the case withdraws: whoever leaves it out leaves them out."""

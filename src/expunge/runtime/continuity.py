@@ -78,9 +78,9 @@ class Continuity:
         is_another = self._covered.is_another()
         if is_another:
             log.warning("the store is another one: what it holds is compared", role=self._role)
-            self._covered.accept()  # before anything is compared: if it is another one yet, that is done once more
-            self._source.stop()
+            self._source.stop()  # first: if some server does not answer to be accepted, all is stopped nevertheless
             self._is_unsettled, self._put_back_from = True, None
+            self._covered.accept()  # before anything is compared: if it is another one yet, that is done once more
         fresh = self._source.fresh()
         self._lost = {place: lost for place, lost in self._lost.items() if place in fresh}
         self._metrics.gauge("lost_partitions", len(self._lost), label=self._role)

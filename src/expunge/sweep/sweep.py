@@ -214,7 +214,9 @@ def _goes(case: Case, part: str, at: datetime) -> bool:
     if kind == "chunk":  # 0.1 did not say of which generation
         number, _, digest = rest.partition(":")
         return not digest or case.is_forgotten or int(number) <= case.forgotten
-    if kind in {"claims", "received", "aside"}:
+    if kind == "aside":  # nothing waits when a case is forgotten, so what is later is news
+        return case.forgotten_at is not None and at <= case.forgotten_at
+    if kind in {"claims", "received"}:
         return case.is_forgotten or (case.forgotten_at is not None and at <= case.forgotten_at)
     return False
 

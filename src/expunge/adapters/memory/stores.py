@@ -32,7 +32,7 @@ class _Partition:
     roots: dict[str, Root] = field(default_factory=dict)
     chunks: dict[tuple[str, str], ChunkState] = field(default_factory=dict)
     bodies: dict[tuple[str, str], Chunk] = field(default_factory=dict)
-    owners: dict[tuple[str, bytes], str] = field(default_factory=dict)
+    owners: dict[tuple[str, int, bytes], str] = field(default_factory=dict)
     timers: dict[TimerKey, datetime] = field(default_factory=dict)
     suppressions: dict[str, Suppression] = field(default_factory=dict)
     rates: dict[str, Rate] = field(default_factory=dict)
@@ -131,7 +131,8 @@ class MemoryCaseStore:
         state.roots |= changes.roots
         for case_id, digests in changes.forgotten.items():
             state.chunks = {key: each for key, each in state.chunks.items() if key[0] != case_id}
-            state.owners = {key: each for key, each in state.owners.items() if key[0] != case_id}
+            gone = changes.before[case_id].forgotten if case_id in changes.before else 0
+            state.owners = {key: each for key, each in state.owners.items() if key[:2] != (case_id, gone)}
             for each in digests:
                 state.bodies.pop((case_id, each), None)
         state.chunks |= {(case, digest): c for case, chunks in changes.chunks.items() for digest, c in chunks.items()}
@@ -190,10 +191,10 @@ class MemoryCaseStore:
         """See `rebuild.ports.States.drop_keyed`."""
         self.states[partition].keyed.pop(case_id, None)
 
-    def owners(self, partition: int, case_id: str, names: Sequence[bytes]) -> list[str | None]:
+    def owners(self, partition: int, case_id: str, names: Sequence[bytes], after: int = 0) -> list[str | None]:
         """See `ports.ChunkStore.owners`."""
         known = self.states[partition].owners
-        return [known.get((case_id, name)) for name in names]
+        return [known.get((case_id, after, name)) for name in names]
 
     def bodies(self, partition: int, case_id: str, digests: Sequence[str]) -> list[Chunk]:
         """See `ports.ChunkStore.bodies`."""
@@ -205,11 +206,11 @@ class MemoryCaseStore:
         written = []
         for chunk, names in chunks:
             digest = chunk.digest
-            owners = {state.owners.get((chunk.case_id, name), digest) for name in names}
+            owners = {state.owners.get((chunk.case_id, chunk.after, name), digest) for name in names}
             written.append(owners <= {digest})
             if written[-1]:
                 state.bodies[chunk.case_id, digest] = chunk
-                state.owners |= {(chunk.case_id, name): digest for name in names}
+                state.owners |= {(chunk.case_id, chunk.after, name): digest for name in names}
         return written
 
 

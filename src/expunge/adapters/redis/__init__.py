@@ -35,6 +35,7 @@ mod 256). Names stand behind the deployment's prefix. docs/index.md says why eac
     {<t>}live:<p>:<case>           zset    chunks that operators' words may concern, in lexical order
     {<t>}chunk:<p>:<case>:<d>      string  body of a chunk, JSON
     {<t>}owners:<p>:<case>         hash    name of an obligation (12) -> digest of the chunk that holds it
+                                           (<case>.<g> once generation g and all before it are forgotten)
     {<t>}owners:<p>:<case>:<xx>    hash    the same, of a large case: by the first two bytes of the name
     {<t>}timers:<p>                zset    case|timer -> due, in milliseconds
     {<t>}unapplied:<p>             set     cases that wait for the indexers

@@ -70,7 +70,7 @@ class RedisCaseStore:
         for case_id, root in changes.roots.items():
             words.append(["SET", keys.of("root", case_id), root.model_dump_json()])
         for case_id, digests in changes.forgotten.items():
-            words += _forgetting_words(keys, changes.cases[case_id], digests)
+            words += _forgetting_words(keys, changes.cases[case_id], changes.before.get(case_id), digests)
         for case_id, chunks in changes.chunks.items():
             if chunks:
                 words += hash_words(keys.of("chunks", case_id), list(_states(chunks)))
@@ -187,10 +187,10 @@ class RedisCaseStore:
         words: list[Words] = [["UNLINK", keys.of("keyed", case_id)]]
         self._server.run([Call("commit", [keys.tag], ["", "-", *flat(words)], [keys.of("pos")])])
 
-    def owners(self, partition: int, case_id: str, names: Sequence[bytes]) -> list[str | None]:
+    def owners(self, partition: int, case_id: str, names: Sequence[bytes], after: int = 0) -> list[str | None]:
         """See `ports.ChunkStore.owners`."""
         keys = CaseKeys(self._server, partition)
-        where = [keys.of("owners", case_id)]
+        where = [_owners(keys, case_id, after)]
         parts = [names[start : start + NAMES_PER_CALL] for start in range(0, len(names), NAMES_PER_CALL)]
         replies = self._server.run([Call("owners", [keys.tag], [b"".join(part)], where) for part in parts])
         return [digest.hex() if digest else None for reply in replies for digest in reply]
@@ -206,7 +206,7 @@ class RedisCaseStore:
 
         def call(chunk: Chunk, names: Sequence[bytes]) -> Call:
             digest = chunk.digest
-            where = [keys.of("owners", chunk.case_id), keys.of("chunk", chunk.case_id, digest)]
+            where = [_owners(keys, chunk.case_id, chunk.after), keys.of("chunk", chunk.case_id, digest)]
             body = chunk.model_dump_json(exclude_defaults=True)
             return Call("put_chunk", [keys.tag], [body, bytes.fromhex(digest), b"".join(names)], where)
 
@@ -268,16 +268,22 @@ def _case_words(keys: CaseKeys, case: Case, before: Case | None) -> list[Words]:
     return words
 
 
-def _forgetting_words(keys: CaseKeys, case: Case, digests: Sequence[str]) -> Iterator[Words]:
+def _owners(keys: CaseKeys, case_id: str, after: int) -> bytes:
+    """Where owners lie of what was planned since a case was forgotten: one may be written before that is done."""
+    return keys.of("owners", f"{case_id}.{after}" if after else case_id)
+
+
+def _forgetting_words(keys: CaseKeys, case: Case, before: Case | None, digests: Sequence[str]) -> Iterator[Words]:
     """Everything about the chunks of a case goes; and that it was forgotten is noted."""
     of, case_id = keys.of, case.case_id
     yield ["SADD", of("forgotten"), case_id]
-    names = [of(each, case_id) for each in ("chunks", "owners", "commands", "live")]
+    owners = _owners(keys, case_id, before.forgotten if before else 0)
+    names = [owners, *(of(each, case_id) for each in ("chunks", "commands", "live"))]
     names += [of("chunk", case_id, digest) for digest in digests]
     for each in case.generations:
         names += [of("plan", case_id, each.number), *(of("ready", case_id, each.number, stage) for stage in each.sizes)]
     if not case.small:  # their owners continue in hashes of their own (put_chunk.lua)
-        names += [of("owners", case_id) + b":" + prefix.to_bytes(2, "big") for prefix in range(1 << 16)]
+        names += [owners + b":" + prefix.to_bytes(2, "big") for prefix in range(1 << 16)]
     for start in range(0, len(names), PER_COMMAND):
         yield ["UNLINK", *names[start : start + PER_COMMAND]]
 

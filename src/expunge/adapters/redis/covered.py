@@ -32,7 +32,7 @@ class _OnServer:
 
     def is_another(self) -> bool:
         """See `ports.logs.Covered.is_another`; the server is asked once a second."""
-        if time.monotonic() - self._looked >= LOOK_SECONDS:
+        if not self._server.is_another and time.monotonic() - self._looked >= LOOK_SECONDS:
             self._looked = time.monotonic()
             self._server.look()
         return self._server.is_another

@@ -14,7 +14,7 @@ from expunge.errors import ConfigurationError, Unavailable
 
 EMPTY_IT = "empty it first: delete the keys that begin with `prefix`, or all of them (redis-cli FLUSHDB)"
 TAKEN_OVER = "another rebuild has taken this one over: let it end, or stop it and begin again"
-SAID_BY_ALL = ("suspects", "parked", "losses", "acknowledged", "policies")
+SAID_BY_ALL = ("suspects", "parked", "losses", "acknowledged", "policies", "swept")
 """What waiting roles and operators may write into an empty Redis: keys of tag 0 that no state depends on."""
 
 

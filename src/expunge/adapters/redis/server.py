@@ -7,7 +7,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
@@ -135,9 +135,11 @@ class Server:
     def __init__(self, url: str, prefix: str, *, cluster: bool = False) -> None:
         self.is_cluster, self._url = cluster, url
         try:
-            parse_url(url)  # type: ignore[no-untyped-call]
+            parts = parse_url(url)  # type: ignore[no-untyped-call]
         except ValueError:  # whose text may hold the password
             raise ConfigurationError("redis.url is no address of a Redis: redis://HOST:PORT/0, or rediss://") from None
+        if cluster and (parts.get("db") or "path" in parts):
+            raise ConfigurationError("redis.url: a Redis Cluster has one database, and no socket: redis://HOST:PORT/0")
         self.compares = False
         """Whether this process must know when a server has become another one: a role's must."""
         self._known: dict[str, str] = {}
@@ -253,14 +255,19 @@ class Server:
         """From now on this is the server, and what it holds the index. Nothing that was begun before is under way."""
         self._ahead.submit(int).result()
         with self._greeting:
+            before, others = dict(self._known), dict(self._others)
+            self._known |= others
+            self._others = {}
+        try:
+            found = self._identities() if self.is_cluster else {}  # of which a connection may never have led to some
+        except Unavailable:  # nothing is accepted, and nothing that was noticed forgotten
+            with self._greeting:
+                self._known, self._others = before, others | self._others
+            raise
+        with self._greeting:
+            self._known, self._is_accepted = found | self._known, True
             if self._rebuilt is not None:
                 self.__dict__["meta"], self._rebuilt = self._rebuilt, None
-            self._known |= self._others
-            self._others = {}
-        if self.is_cluster:  # of which a connection may never have led to some
-            found = self._identities()
-            with self._greeting:
-                self._known, self._is_accepted = found | self._known, True
 
     @property
     def prefix(self) -> str:
@@ -324,7 +331,7 @@ class Server:
 
     def _read_meta(self) -> Meta | None:
         raw = self.client.hgetall(self.key(0, "meta"))
-        if not raw:
+        if b"epoch" not in raw:
             return None
         return Meta(
             int(raw[b"buckets"]),
@@ -346,13 +353,14 @@ class Server:
             for key in self.client.scan_iter(match=f"{prefix}{{*", count=1000):
                 self.client.unlink(key)
 
-    def setting(self, name: str) -> str:
-        """A setting of the server; empty where it does not say (managed services)."""
-        try:
-            with translated():
-                return str(self.client.config_get(name).get(name, ""))
-        except redis.ResponseError:
-            return ""
+    def settings(self, name: str) -> list[str]:
+        """A setting, as each server that is written to has it; nothing where they do not say (managed services)."""
+        found = []
+        with suppress(redis.ResponseError):
+            for _, client in self._primaries():
+                with translated():
+                    found.append(str(client.config_get(name).get(name, "")))
+        return found
 
     def time(self) -> float:
         """The server's clock, in seconds since the epoch."""
@@ -389,9 +397,8 @@ class Server:
         writes there any more.
         """
         key = self.key(0, "meta")
-        with translated():
-            self.client.hsetnx(key, "again", self.now_ms())
-            return int(self.client.hget(key, "again"))
+        self.run([Call("commit", [0], ["", "-", 4, "HSETNX", key, "again", self.now_ms()], [key])])
+        return int(self.read_one(0, "HGET", key, "again"))
 
     def is_half_built(self) -> bool:
         """Whether a rebuild has begun and not ended: its last step puts the index in the place of what says so."""
@@ -450,11 +457,12 @@ class Server:
 
     def _trip(self, calls: Sequence[Call]) -> list[Any]:
         answers = self._pipelined(calls)
-        if any(isinstance(answer, redis.exceptions.NoScriptError) for answer in answers):
-            # Scripts may be run twice: all of them only add, or compare before they set.
+        missing = [at for at, each in enumerate(answers) if isinstance(each, redis.exceptions.NoScriptError)]
+        if missing:  # on one server of several, perhaps: what others have done is not done again
             for text in self._sources.values():
                 self.client.script_load(text)
-            answers = self._pipelined(calls)
+            for at, answer in zip(missing, self._pipelined([calls[at] for at in missing]), strict=True):
+                answers[at] = answer
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer

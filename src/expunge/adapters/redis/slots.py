@@ -127,5 +127,5 @@ def from_cluster(error: Exception) -> Unavailable | ConfigurationError:
     elif isinstance(error, (redis.exceptions.AskError, redis.exceptions.TryAgainError)):
         text = "slots of the cluster are being moved"
     else:
-        text = f"the cluster does not answer for every slot ({type(error).__name__})"
+        text = "the cluster does not answer for every slot, or the server in redis.url is away"
     return Unavailable(text, server="Redis")

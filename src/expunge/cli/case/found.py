@@ -11,7 +11,7 @@ from expunge import queries
 from expunge.bootstrap import Installation
 from expunge.cli.common import NO, quiet_console, say_error
 from expunge.domain.aggregates.case import confirm
-from expunge.domain.aggregates.case.forgetting import time_of
+from expunge.domain.aggregates.case.forgetting import may_be_forgotten, time_of
 from expunge.domain.aggregates.case.state import Case
 from expunge.domain.events import stamp
 from expunge.domain.vocabulary import CLOSED
@@ -25,7 +25,9 @@ def find(expunge: Installation, name: str) -> Case:
     case = queries.case(expunge, name)
     if case is not None:
         return case
-    found = _of_request(expunge, name) or _forgotten_request(expunge, name)
+    found = list(
+        {each.case_id: each for each in _of_request(expunge, name) + _forgotten_request(expunge, name)}.values()
+    )
     if len(found) == 1:
         return found[0]
     if found:
@@ -91,7 +93,9 @@ def kept(case: Case) -> str:
     if case.is_forgotten and case.forgotten_at is not None:
         return f"forgotten on {case.forgotten_at.date().isoformat()}"
     until = time_of(case)
-    return f"kept until {until.date().isoformat()}" if until is not None else ""
+    if until is not None:
+        return f"kept until {until.date().isoformat()}"
+    return "kept until it is forgotten by word" if may_be_forgotten(case) else ""  # it ended before there was a period
 
 
 def line(case: Case) -> dict[str, Any]:

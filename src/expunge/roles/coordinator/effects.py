@@ -249,7 +249,7 @@ class Effects:
 
         def is_clean(node: bytes, row: Row | None) -> bool:
             found = left_out(self._index, self._door.keys, told.case_id, told.root.scope, node, row)
-            return not found.cut and excluded.issuperset(found.others)
+            return not (found.cut or found.unnamed) and excluded.issuperset(found.others)
 
         clean = [node for node, row in zip(nodes, self._index.rows(nodes), strict=True) if is_clean(node, row)]
         if clean:
@@ -350,8 +350,8 @@ def _reconsider_on(asked: effect.ReconsiderOn, told: Told) -> list[Outgoing]:
 
 
 def _forget_on(asked: effect.ForgetOn, told: Told) -> list[Outgoing]:
-    go_on = ForgetGoesOn(case_id=told.case_id, after=asked.after, serial=asked.serial)
-    return [told.cause.say(go_on, asked.after, asked.serial)]
+    go_on = ForgetGoesOn(case_id=told.case_id, after=asked.after, serial=asked.serial, holds=asked.holds)
+    return [told.cause.say(go_on, asked.after, asked.serial, asked.holds)]
 
 
 def _continue_stage(asked: effect.ContinueStage, told: Told) -> list[Outgoing]:

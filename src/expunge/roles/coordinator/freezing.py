@@ -25,6 +25,8 @@ from expunge.wire.cases.said import Place
 from expunge.wire.cases.table import TYPE_OF, Message
 from expunge.wire.cases.words import ThawSaid
 
+MISSING = "waiting_messages_missing"
+"""Redis does not have what waits for a case, though it says that something does."""
 _HEX = re.compile(r"[0-9a-f]{32}")
 
 
@@ -176,6 +178,9 @@ class Freezer:
             return []
         if not frozen.waiting:
             view.freeze(case_id, frozen.model_copy(update={"thawing": False}) if frozen.places else None)
+            return []
+        if view.first_aside(case_id) is None:  # nobody has it any more: to ask for it again would never end
+            self.stay(view, case_id, MISSING)
             return []
         message = ThawOn(case_id=case_id, number=frozen.taken)
         return [cause.say(message, case_id, frozen.taken, partition=view.partition)]

@@ -255,7 +255,7 @@ class Resolver:
         doubtful = [(lot, each) for lot in lots if known for each in lots[lot] if each.key in known]
         together = {lot: [each for each in lots[lot] if each.key not in known] for lot in lots} if known else dict(lots)
         while doubtful or any(together.values()):
-            named, fresh = self._sort_out(task.case_id, partition, doubtful)
+            named, fresh = self._sort_out(task, partition, doubtful)
             fresh = self._not_gone(task, fresh) if task.forgotten else fresh
             planned |= zip(named, self._chunks.bodies(partition, task.case_id, named), strict=True)
             # What must be done anew is neither clean nor gone until it has been answered; first, so that a crash
@@ -285,10 +285,12 @@ class Resolver:
             yield each.chunk, each.names
 
     def _sort_out(
-        self, case_id: str, partition: int, doubtful: Sequence[tuple[Lot, Obligation]]
+        self, task: Task, partition: int, doubtful: Sequence[tuple[Lot, Obligation]]
     ) -> tuple[list[str], list[Owed]]:
         """The chunks that hold obligations already, and the obligations that none holds."""
-        owners = self._chunks.owners(partition, case_id, [each.name(lot) for lot, each in doubtful])
+        owners = self._chunks.owners(
+            partition, task.case_id, [each.name(lot) for lot, each in doubtful], task.forgotten
+        )
         fresh = [item for item, owner in zip(doubtful, owners, strict=True) if owner is None]
         return sorted({owner for owner in owners if owner}), fresh
 

@@ -199,6 +199,8 @@ class ForgetGoesOn(ForCase):
     """The last chunk that has been replaced."""
     serial: int = 0
     """How many facts the case had when the first page was: with one more, all begins anew another time."""
+    holds: int = 0
+    """The number of the latest hold of which all pages so far have looked whether it is on one of their assets."""
 
 
 class GrantedAgain(ForCase):

@@ -184,6 +184,7 @@ class ForgetOn:
 
     after: str
     serial: int
+    holds: int
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -73,7 +73,8 @@ def ask(turn: Turn, message: ForgetSaid) -> None:
     """It is forgotten as soon as nobody can read again what was said of it on topics that are kept for a while."""
     if message.content in turn.case.controls:
         return
-    if reason := _why_not(turn):
+    reason = _why_not(turn) or (UNDER_HOLD if _names_held(turn, _all_chunks(turn)) else "")
+    if reason:
         turn.emit(SetAside(message.place, message.content, reason))
         return
     if turn.case.forget_at is not None and turn.case.forget_at <= turn.now:  # another word would put it off
@@ -99,20 +100,28 @@ def is_due(turn: Turn) -> None:
 def go_on(turn: Turn, message: ForgetGoesOn) -> None:
     """Keep what must be known of some chunks; with the last of them the case is forgotten.
 
-    A page that was asked for before something happened in the case asks for nothing any more.
+    A page that was asked for before something happened in the case asks for nothing any more. Each page looks for what
+    it names itself in the holds on assets; one that was placed since the first page sends all back to the first.
     """
     if message.serial != turn.case.sequence or _why_not(turn):
         return
-    every = sorted({digest for each in turn.case.generations for digest in turn.digests(each.number)})
-    left = [digest for digest in every if digest > message.after]
+    newest = max((hold.number for hold in turn.standing.active), default=0)
+    every = _all_chunks(turn)
+    left = [digest for digest in every if digest > message.after or newest > message.holds]
     page = _page(turn, left)
+    if _names_held(turn, page):
+        return
     if page:
         turn.emit(KeepKeys(page))
     if len(page) < len(left):
-        turn.emit(ForgetOn(page[-1], message.serial))
+        turn.emit(ForgetOn(page[-1], message.serial, max(newest, message.holds)))
         return
     turn.record(Forgotten(at=turn.now))
     turn.emit(Forget(tuple(every)))
+
+
+def _all_chunks(turn: Turn) -> list[str]:
+    return sorted({digest for each in turn.case.generations for digest in turn.digests(each.number)})
 
 
 def _page(turn: Turn, digests: Sequence[str]) -> tuple[str, ...]:
@@ -135,11 +144,7 @@ def _why_not(turn: Turn) -> str:
     if case.case_id in turn.standing.frozen:  # something waits for it
         return FROZEN
     root, key = turn.root, turn.keys.asset
-    held = any(
-        covers(hold, case, root, key) or (hold.scope.kind is HoldKind.ASSET and _is_target(turn, hold.scope.value))
-        for hold in turn.standing.active
-    )
-    return UNDER_HOLD if held else ""
+    return UNDER_HOLD if any(covers(hold, case, root, key) for hold in turn.standing.active) else ""
 
 
 def covers(hold: Hold, case: Case, root: Root | None, key: Callable[[str], bytes]) -> bool:
@@ -165,7 +170,8 @@ def covers(hold: Hold, case: Case, root: Root | None, key: Callable[[str], bytes
     return bytes.fromhex(value) in root.withdrawn_nodes(key)
 
 
-def _is_target(turn: Turn, key: str) -> bool:
-    digests = (digest for each in turn.case.generations for digest in turn.digests(each.number))
-    chunks = (chunk for digest in digests if (chunk := turn.chunk(digest)) is not None)
-    return any(turn.keys.asset(asset).hex() == key for chunk in chunks for asset in turn.body(chunk).assets)
+def _names_held(turn: Turn, digests: Sequence[str]) -> bool:
+    """Whether a hold on an asset covers a target of some chunks."""
+    held = {hold.scope.value for hold in turn.standing.active if hold.scope.kind is HoldKind.ASSET}
+    chunks = (chunk for digest in digests if held and (chunk := turn.chunk(digest)) is not None)
+    return any(turn.keys.asset(asset).hex() in held for chunk in chunks for asset in turn.body(chunk).assets)
