@@ -66,16 +66,21 @@ def served(world: Deployment) -> Iterator[None]:
 
 
 def publish_planted(world: Deployment) -> list[Path]:
-    """Files of a person, with everything about them that can be said."""
-    files = [world.directory / "files" / f"planted-{number}.bin" for number in range(5)]
-    assets: list[dict[str, Any]] = []
-    for number, file in enumerate(files):
+    """Files of a person, with everything about them that can be said.
+
+    The first is one that keeps its id, for it has another name, and a set stands that was made from it.
+    """
+    names = ["kept.bin", *(f"planted-{number}.bin" for number in range(1, 5))]
+    files = [world.directory / "files" / name for name in names]
+    who = {"namespace": "email", "id": "planted@example.com"}
+    assets: list[dict[str, Any]] = [{"asset": "files:kept.bin", "subjects": [who], "aliases": ["kept-alias"]}]
+    for file in files:
         file.write_bytes(b"x")
-        who = {"namespace": "email", "id": "planted@example.com", "ref": "planted-handle"}
-        asset = {"asset": f"files:{file.name}", "subjects": [who], "attributes": {"note": "planted-note"}}
-        assets.append(asset | {"aliases": [f"planted-alias-{number}"]})
+    for file in files[1:]:
+        said = {"subjects": [who | {"ref": "planted-handle"}], "attributes": {"note": "planted-note"}}
+        assets.append({"asset": f"files:{file.name}", **said})
     world.register(assets)
-    world.register([{"asset": "set", "kind": "dataset", "system": "ml", "parents": ["files:planted-0.bin"]}])
+    world.register([{"asset": "set", "kind": "dataset", "system": "ml", "parents": ["files:kept.bin"]}])
     world.await_indexed()
     return files
 
@@ -174,15 +179,15 @@ def test_nothing_that_was_planted_is_left_and_what_comes_back_is_caught(world: D
     assert json.loads(expunge(world, "sweep", "--json").stdout)["statements"] == 0  # less than a day ago
     assert unswept not in expunge(world, "doctor").stdout.replace("\n", " ")
     first: Swept = until(lambda: swept_at_last(world), 30, world)
-    assert first.statements == 4  # a set stands that was made from the first
+    assert first.statements == 4
     assert PLANTED not in in_redis(world)
     compact(world)
     for topic in KEPT_FOR_EVER:
         until(partial(is_clean, world, topic), 90, world)
 
-    files[0].write_bytes(b"restored")
-    world.register([{"asset": f"files:{files[0].name}", "subjects": who}])
-    until(lambda: not files[0].exists(), 60, world)
+    files[1].write_bytes(b"restored")
+    world.register([{"asset": f"files:{files[1].name}", "subjects": who}])
+    until(lambda: not files[1].exists(), 60, world)
     world.await_milestone(case_id, "reopened")
     again = world.installation.keys.case("/app", "another-request")
     world.publish("requests", "expunge.erasure.requested.v1", data | {"request_id": "another-request"})
