@@ -26,7 +26,7 @@ from expunge.domain.topics import READ_AGAIN
 from expunge.domain.vocabulary import Claim
 from expunge.sweep.sweep import Sweep, Swept
 from tests.deployment import Deployment, deployed, until
-from tests.own_redis import expunge
+from tests.own_redis import expunge, furnish
 from tests.servers import Servers
 
 PLANTED = b"planted"
@@ -206,3 +206,19 @@ def test_an_operator_hears_that_a_case_is_forgotten_later(world: Deployment) -> 
     assert "kept until" in shown
     swept = expunge(world, "sweep", "--json")
     assert json.loads(swept.stdout) == {"parts": 0, "statements": 0, "young": 0}, swept.stderr
+
+
+def test_a_person_sees_which_hold_keeps_the_record_of_a_case(world: Deployment) -> None:
+    files = furnish(world, "olaf", 2)
+    world.await_indexed()
+    case_id = world.erase("olaf", "held-later")
+    world.await_milestone(case_id)
+    legal = ("--operator", "olga", "--basis", "litigation", "--custodian", "counsel", "--json")
+    placed = [
+        expunge(world, "hold", "place", *scope, *legal)
+        for scope in (("--case", case_id), ("--asset", f"files:{files[0].name}"), ("--asset", "files:another.bin"))
+    ]
+    assert all(each.returncode == 0 for each in placed), placed[-1].stderr
+    on_case, on_target, _ = (json.loads(each.stdout)["hold_id"] for each in placed)
+    said = json.loads(expunge(world, "case", "show", case_id, "--json").stdout)
+    assert sorted(said["kept_by_holds"]) == sorted([on_case, on_target])

@@ -159,7 +159,7 @@ def _print(found: dict[str, Any]) -> None:
             for each in cases
         ],
         empty="no case is about this person",
-        title="Cases about this person",
+        title="Cases about this person; a hold keeps them longer",
     )
     print_table(
         ("purpose", "since", "for data collected before"),

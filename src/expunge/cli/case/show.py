@@ -35,7 +35,7 @@ from expunge.domain.events import stamp
 from expunge.domain.partition import partition_of
 from expunge.domain.vocabulary import OVER
 from expunge.errors import Unavailable
-from expunge.wire.cases.words import Pause
+from expunge.wire.cases.words import HoldKind, Pause
 
 
 def show(
@@ -93,7 +93,19 @@ def _keeping(expunge: Installation, case: Case) -> list[str]:
     """The holds that keep the record of a case, whatever its age."""
     standing = expunge.cases.reader(partition_of(case.case_id, expunge.settings.kafka.partitions)).standing
     root, key = queries.root(expunge, case.case_id), expunge.keys.asset
-    return [] if case.is_forgotten else [each.hold_id for each in standing.active if covers(each, case, root, key)]
+    if case.is_forgotten:
+        return []
+    on_assets = {each.hold_id: each.scope.value for each in standing.active if each.scope.kind is HoldKind.ASSET}
+    targets = _targets(expunge, case) if on_assets else set()
+    found = [each.hold_id for each in standing.active if covers(each, case, root, key)]
+    return found + [hold for hold, value in on_assets.items() if value in targets and hold not in found]
+
+
+def _targets(expunge: Installation, case: Case) -> set[str]:
+    """The keys of all that a case has planned, as holds have them."""
+    reader = expunge.cases.reader(partition_of(case.case_id, expunge.settings.kafka.partitions))
+    digests = (digest for each in case.generations for digest in reader.digests(case.case_id, each.number))
+    return {expunge.keys.asset(asset).hex() for digest in digests for asset in reader.body(case.case_id, digest).assets}
 
 
 def _print_words(expunge: Installation, case: Case, words: Sequence[Spoken]) -> None:
