@@ -809,7 +809,7 @@ class World:
         for fact in others:
             case, touched = apply(case, chunks, fact)
             chunks = {} if isinstance(fact, Forgotten) else chunks | touched
-        return case.model_copy(update={"now": kept.now}), chunks
+        return case.model_copy(update={"now": kept.now, "told_at": kept.told_at}), chunks
 
     def check_ledger(self, case_id: str) -> None:
         """Hold what stands to what the facts give back."""

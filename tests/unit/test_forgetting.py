@@ -612,3 +612,22 @@ def test_a_hold_that_is_placed_between_two_pages_is_looked_for_in_the_first_one_
     world.tick(2 * 86_400)
     world.settle()
     assert "forgotten" in [each.fact for each in world.facts(case_id)]
+
+
+def test_a_case_that_was_forgotten_behind_where_state_is_restored_stays_forgotten() -> None:
+    """A group was set back, and Redis lost: what the case was before had been swept away, and all waited for that."""
+    world = World()
+    case_id = ended(world)
+    forget(world, case_id)
+    world.sweep()
+    world.compact()
+    number = partition_of(case_id, PARTITIONS)
+    world.replay("coordinator", "cases", number, 2)
+    world.rebuild()
+    world.settle()
+    assert [each.fact for each in world.facts(case_id)].count("forgotten") == 1
+    world.check_ledger(case_id)
+    world.register("photo-1", "object", "photos", event="restored", subjects=[identity("ann")])
+    world.settle()
+    assert [asset for _, asset, _ in world.commanded[case_id]].count("photo-1") == 2
+    assert world.status(case_id) == "completed"

@@ -48,8 +48,19 @@ class Said(NamedTuple):
         return hidden(self)
 
 
-def facts_in(records: Sequence[Record], ends: Mapping[int, Reached]) -> dict[int, list[Said]]:
-    """The facts in messages of the ledger, by partition of `cases`, up to where its state is restored."""
+def facts_in(
+    records: Sequence[Record], ends: Mapping[int, Reached], later: dict[str, list[Said]]
+) -> dict[int, list[Said]]:
+    """The facts in messages of the ledger, by partition of `cases`, up to where its state is restored.
+
+    Of a case that was forgotten behind that, by a group that was set back since, all up to there: what it was before
+    may have been swept away, and nothing that was said of it can be read again (`forgetting.time_of`).
+
+    Args:
+        records: of the ledger.
+        ends: of each partition, up to where.
+        later: case -> what was said of it behind that so far; changed.
+    """
     found: dict[int, list[Said]] = defaultdict(list)
     for record in records:
         if record.value is None:
@@ -69,9 +80,14 @@ def facts_in(records: Sequence[Record], ends: Mapping[int, Reached]) -> dict[int
                     "of it: set the group's offset to where they were (kafka-consumer-groups --reset-offsets), or "
                     "restore Redis from a backup"
                 )
+            fact, at = ledger.read(event["type"], data["body"]), datetime.fromisoformat(event["time"])
+            said = Said(data["case_id"], data["sequence"], fact, data["policy"], at)
             if data["cause"]["offset"] < ends[partition].next:
-                fact, at = ledger.read(event["type"], data["body"]), datetime.fromisoformat(event["time"])
-                found[partition].append(Said(data["case_id"], data["sequence"], fact, data["policy"], at))
+                found[partition].append(said)
+            elif isinstance(fact, Forgotten):
+                found[partition] += [*later.pop(said.key, ()), said]
+            else:
+                later[said.key] = [*later.get(said.key, ()), said]
     return found
 
 
@@ -80,12 +96,13 @@ class Facts:
 
     def __init__(self, store: States, marks: Marks, keys: Keys, ends: Mapping[int, Reached]) -> None:
         self._store, self._marks, self._keys, self._ends = store, marks, keys, ends
+        self._later: dict[str, list[Said]] = {}
         self.in_part: dict[str, set[str]] = defaultdict(set)
         """Case -> tasks that have answered in part, perhaps all since."""
 
     def take(self, records: Sequence[Record]) -> None:
         """Write what follows from messages of the ledger."""
-        said = facts_in(records, self._ends)
+        said = facts_in(records, self._ends, self._later)
         wanted = {partition: Wanted({each.key for each in found}) for partition, found in said.items()}
         for partition, reader in self._store.read(wanted).items():
             changes = Changes()
@@ -183,7 +200,7 @@ class _Replay:
     def _apply(self, fact: CaseFact, at: datetime) -> None:
         if isinstance(fact, Opened):
             root = self._root()
-            self._case = fact.begin(root, at)
+            self._case = fact.begin(root, at).model_copy(update={"told_at": at})
             self._marks.roots(root)
             return
         if self._case is None:
@@ -191,7 +208,7 @@ class _Replay:
         before = self._known(fact) if isinstance(fact, ChunkFact) else None
         known = {before.summary.digest: before} if before else {}
         case, touched = apply(self._case, known, fact)
-        self._case = case.model_copy(update={"now": at})
+        self._case = case.model_copy(update={"now": at, "told_at": at})
         self._chunks |= touched
         self._mark(fact, before, at)
 

@@ -87,7 +87,7 @@ def time_of(case: Case) -> datetime | None:
     """When a case is forgotten: not before what was said of it last can be read no more; None: at no time yet."""
     if case.forget_at is None or not may_be_forgotten(case):
         return None
-    return max(case.forget_at, case.now + READ_AGAIN)
+    return max(case.forget_at, (case.told_at or case.now) + READ_AGAIN)
 
 
 def is_due(turn: Turn) -> None:

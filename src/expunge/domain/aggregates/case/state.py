@@ -125,6 +125,8 @@ class Case(Value):
     batch: str | None
     content: Hex
     now: datetime
+    told_at: datetime | None = None
+    """When its last fact was told, which the ledger says, too; `now` also moves with messages that change nothing."""
     sequence: int = 0
     status: Status = Status.RESOLVING
     until: int = 0

@@ -51,13 +51,14 @@ class Turn:
 
     def open(self, case: Case, fact: CaseFact) -> None:
         """Record the first fact, with the case that it begins."""
-        self.case_or_none = case
+        self.case_or_none = case.model_copy(update={"told_at": case.now})
         self.facts.append((case.sequence, fact))
 
     def record(self, fact: CaseFact) -> None:
         """Record a fact and apply it."""
         known = {fact.chunk: self._known(fact.chunk)} if isinstance(fact, ChunkFact) else {}
-        self.case_or_none, touched = apply(self.case, known, fact)
+        case, touched = apply(self.case, known, fact)
+        self.case_or_none = case.model_copy(update={"told_at": self.now})
         self.chunks.update(touched)
         self.facts.append((self.case.sequence, fact))
 
