@@ -91,8 +91,8 @@ def has_come(world: Deployment, case_id: str) -> None:
     raw = server.client.get(keys.of("case", case_id))
     before = SystemClock().now() - timedelta(minutes=1)
     state = json.loads(raw)
-    assert {"forget_at", "now"} <= state.keys()
-    state |= {"forget_at": before.isoformat(), "now": (before - READ_AGAIN).isoformat()}
+    assert {"forget_at", "told_at"} <= state.keys()
+    state |= {"forget_at": before.isoformat(), "told_at": (before - READ_AGAIN).isoformat()}
     server.client.set(keys.of("case", case_id), (b" " if raw.startswith(b" ") else b"") + json.dumps(state).encode())
     server.client.zadd(keys.of("timers"), {f"{case_id}|forget": millis(before)})
 
