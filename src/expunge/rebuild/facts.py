@@ -87,7 +87,7 @@ def facts_in(
             elif isinstance(fact, Forgotten):
                 found[partition] += [*later.pop(said.key, ()), said]
             else:
-                later[said.key] = [*later.get(said.key, ()), said]
+                later.setdefault(said.key, []).append(said)
     return found
 
 

@@ -92,7 +92,7 @@ def time_of(case: Case) -> datetime | None:
 
 def is_due(turn: Turn) -> None:
     """Its time has come."""
-    case, wanted = turn.case, time_of(turn.case.model_copy(update={"now": turn.happened_at}))
+    case, wanted = turn.case, time_of(turn.case)
     if wanted is not None and turn.now >= wanted:
         go_on(turn, ForgetGoesOn(case_id=case.case_id, serial=case.sequence))
 

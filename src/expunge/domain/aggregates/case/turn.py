@@ -21,7 +21,6 @@ class Turn:
 
     Attributes:
         now: the later of the case's own time and the message's append time (rule "time and ids").
-        happened_at: when something happened in the case for the last time before.
         chunks: those that this decision has changed.
         facts: with their sequence numbers.
         to_look_into: holds, and whether to wait for the indexers no longer -> chunks.
@@ -32,7 +31,6 @@ class Turn:
     def __init__(self, case: Case | None, reader: CaseReader, context: Context) -> None:
         self.now: datetime = max(case.now, context.at) if case else context.at
         self.case_or_none = case.model_copy(update={"now": self.now}) if case else None
-        self.happened_at = case.now if case else self.now
         self.registry, self.standing, self._policies = context.registry, context.standing, context.policies
         self.keys = context.keys
         self.chunks: dict[str, ChunkState] = {}
