@@ -27,6 +27,19 @@ def ended(world: World, request: str = "r1") -> str:
     return case_id
 
 
+def ended_on_two_pages() -> tuple[World, str]:
+    """A case of more assets than one page of forgetting has."""
+    world = World()
+    for number in range(700):
+        world.register(f"photo-{number}", "object", "photos", subjects=[identity("ann")])
+    world.settle()
+    case_id = world.erase("ann")
+    world.settle()
+    world.approve_all()
+    world.settle()
+    return world, case_id
+
+
 def forget(world: World, *cases: str) -> None:
     """An operator has cases forgotten that have ended."""
     for case_id in cases:
@@ -177,14 +190,7 @@ def test_what_a_forgotten_case_had_purged_is_caught_when_it_comes_back() -> None
 
 
 def test_a_large_case_is_forgotten_page_by_page() -> None:
-    world = World()
-    for number in range(700):
-        world.register(f"photo-{number}", "object", "photos", subjects=[{"namespace": "user_id", "id": "ann"}])
-    world.settle()
-    case_id = world.erase("ann")
-    world.settle()
-    world.approve_all()
-    world.settle()
+    world, case_id = ended_on_two_pages()
     assert world.status(case_id) == "completed"
     forget(world, case_id)
     assert "photo-699" not in stored(world)
@@ -194,14 +200,7 @@ def test_a_large_case_is_forgotten_page_by_page() -> None:
 
 
 def test_something_late_between_two_pages_is_purged_first() -> None:
-    world = World()
-    for number in range(700):
-        world.register(f"photo-{number}", "object", "photos", subjects=[identity("ann")])
-    world.settle()
-    case_id = world.erase("ann")
-    world.settle()
-    world.approve_all()
-    world.settle()
+    world, case_id = ended_on_two_pages()
     world.say("case.forgotten", case_id, reason="why not")
     world.settle()
     world.register("photo-1000", "object", "photos", subjects=[identity("ann")])
@@ -589,14 +588,7 @@ def test_what_is_planned_before_it_is_written_that_a_case_was_forgotten_is_count
 
 
 def test_a_hold_that_is_placed_between_two_pages_is_looked_for_in_the_first_one_too() -> None:
-    world = World()
-    for number in range(700):
-        world.register(f"photo-{number}", "object", "photos", subjects=[identity("ann")])
-    world.settle()
-    case_id = world.erase("ann")
-    world.settle()
-    world.approve_all()
-    world.settle()
+    world, case_id = ended_on_two_pages()
     world.say("case.forgotten", case_id, reason="why not")
     world.settle()
     state = world.store.states[partition_of(case_id, PARTITIONS)]

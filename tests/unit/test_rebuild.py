@@ -459,8 +459,8 @@ def published(world: World, case_id: str) -> list[bytes | None]:
     return [record.value for record in every if record.key == root.suppressions[0].encode()]
 
 
-def test_what_0_1_had_suppressed_stays_suppressed() -> None:
-    """It kept nothing but what it published, and a coordinator of this version has gone on from there."""
+def suppressed_by_0_1() -> tuple[World, str]:
+    """A case whose suppressions nobody has kept but on their topic, and a coordinator that keeps what comes next."""
     world = World()
     ours: Any = world.roles["coordinator"]
     keeping, ours._keeping = ours._keeping, Silent()
@@ -468,6 +468,12 @@ def test_what_0_1_had_suppressed_stays_suppressed() -> None:
     world.settle()
     ours._keeping = keeping
     world.tick()
+    return world, case_id
+
+
+def test_what_0_1_had_suppressed_stays_suppressed() -> None:
+    """It kept nothing but what it published, and a coordinator of this version has gone on from there."""
+    world, case_id = suppressed_by_0_1()
     world.rebuild()
     world.revoke("ann", "training", request="later")
     world.settle()
@@ -503,13 +509,7 @@ def test_of_what_0_1_had_published_the_last_word_counts(monkeypatch: pytest.Monk
 
 
 def test_what_0_1_had_suppressed_stays_so_where_more_was_said_but_not_committed() -> None:
-    world = World()
-    ours: Any = world.roles["coordinator"]
-    keeping, ours._keeping = ours._keeping, Silent()
-    case_id = world.erase("ann", request="second")
-    world.settle()
-    ours._keeping = keeping
-    world.tick()
+    world, case_id = suppressed_by_0_1()
     committed = dict(world.committed)
     world.revoke("ann", "training", request="later")
     world.settle()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -30,7 +30,7 @@ from expunge.cli.common import (
 from expunge.domain.aggregates.case import confirm
 from expunge.domain.aggregates.case.chunks import ChunkState, Phase
 from expunge.domain.aggregates.case.forgetting import covers
-from expunge.domain.aggregates.case.state import Case
+from expunge.domain.aggregates.case.state import Case, CaseReader
 from expunge.domain.events import stamp
 from expunge.domain.partition import partition_of
 from expunge.domain.vocabulary import OVER
@@ -91,21 +91,21 @@ def _print_head(expunge: Installation, case: Case) -> None:
 
 def _keeping(expunge: Installation, case: Case) -> list[str]:
     """The holds that keep the record of a case, whatever its age."""
-    standing = expunge.cases.reader(partition_of(case.case_id, expunge.settings.kafka.partitions)).standing
+    reader = expunge.cases.reader(partition_of(case.case_id, expunge.settings.kafka.partitions))
+    standing = reader.standing
     root, key = queries.root(expunge, case.case_id), expunge.keys.asset
     if case.is_forgotten:
         return []
     on_assets = {each.hold_id: each.scope.value for each in standing.active if each.scope.kind is HoldKind.ASSET}
-    targets = _targets(expunge, case) if on_assets else set()
+    targets = _targets(reader, case, key) if on_assets else set()
     found = [each.hold_id for each in standing.active if covers(each, case, root, key)]
     return found + [hold for hold, value in on_assets.items() if value in targets and hold not in found]
 
 
-def _targets(expunge: Installation, case: Case) -> set[str]:
+def _targets(reader: CaseReader, case: Case, key: Callable[[str], bytes]) -> set[str]:
     """The keys of all that a case has planned, as holds have them."""
-    reader = expunge.cases.reader(partition_of(case.case_id, expunge.settings.kafka.partitions))
     digests = (digest for each in case.generations for digest in reader.digests(case.case_id, each.number))
-    return {expunge.keys.asset(asset).hex() for digest in digests for asset in reader.body(case.case_id, digest).assets}
+    return {key(asset).hex() for digest in digests for asset in reader.body(case.case_id, digest).assets}
 
 
 def _print_words(expunge: Installation, case: Case, words: Sequence[Spoken]) -> None:
