@@ -185,7 +185,7 @@ class World:
             for fact in others:
                 case, touched = apply(case, chunks, cast("CaseFact", fact))
                 chunks |= touched
-            if case.model_copy(update={"now": kept.now}) != kept:
+            if case.model_copy(update={"now": kept.now, "told_at": kept.told_at}) != kept:
                 raise RuntimeError("a case's facts do not give its state back")
 
 
