@@ -21,18 +21,19 @@ demo: setup  ## the story, from photos to confirmations, on a real Kafka and a r
 	@env -u EXPUNGE_CONFIG $$($(DEVSTACK) env --instance demo $(if $(CLUSTER),--cluster)) $(BIN)/expunge demo
 
 ALONE := tests/unit tests/cli tests/adapters tests/properties
-BESIDE := tests/faults/test_cluster.py
-SERVED := tests/contract tests/integration tests/e2e $(filter-out $(BESIDE),$(sort $(wildcard tests/faults/test_*.py)))
+BESIDE := tests/faults
+SERVED := tests/contract tests/integration tests/e2e
 LOG := .devstack/alone.log
 
-# What needs no servers, then a cluster of its own, run beside the rest and give way to it (containers are for one run alone);
+# What needs no servers gives way to the rest; then faults, most of which have servers of their own, run beside it
+# (containers are for one run alone);
 # ARGS is for pytest, and then there is one run.
 test: setup  ## every test, on servers of its own (CONTAINERS=1 takes them from a Docker engine)
 	@test -n "$(CONTAINERS)" || { test -n "$$EXPUNGE_TEST_KAFKA" && test -n "$$EXPUNGE_TEST_REDIS"; } || $(DEVSTACK) up --instance test
 	@mkdir -p .devstack; export EXPUNGE_TEST_CONTAINERS=$(CONTAINERS); \
 	 if test -n "$(ARGS)"; then $(BIN)/python -m pytest $(ARGS); code=$$?; \
 	 else { nice -n 10 $(BIN)/coverage run -m pytest -q $(ALONE) \
-	   && { test -n "$(CONTAINERS)" || nice -n 10 $(BIN)/python -m pytest -q $(BESIDE); }; } > $(LOG) 2>&1 & alone=$$!; \
+	   && { test -n "$(CONTAINERS)" || $(BIN)/python -m pytest --durations=9 $(BESIDE); }; } > $(LOG) 2>&1 & alone=$$!; \
 	  $(BIN)/python -m pytest --durations=15 $(if $(CONTAINERS),$(BESIDE)) $(SERVED); served=$$?; wait $$alone; code=$$?; cat $(LOG); \
 	  test $$code -ne 0 || { $(BIN)/coverage report --fail-under=95; code=$$?; }; \
 	  test $$served -eq 0 || code=$$served; fi; \

@@ -244,10 +244,12 @@ class Seat:
                 store = world.store.positions([place[1]]) if self._role == "coordinator" else {}
                 at = store.get(place[1]) if store else world.seen.position(place[1])
                 found[place] = Reached(at.offset + 1, at) if at else Reached(0)
+                if self._role == "coordinator" and world.apart:
+                    found[place] = min(found[place], world.covered.get(place, Reached(0)), key=lambda each: each.next)
         return found
 
     def cover(self, reached: Mapping[Place, Reached]) -> None:
-        if self._role in {"indexer", "resolver"}:
+        if self._role in {"indexer", "resolver"} or (self._role == "coordinator" and self._world.apart):
             self._world.covered |= reached
 
     def restart(self, place: Place, position: Position) -> None:
@@ -296,6 +298,8 @@ class World:
     breaths: int | None = None
     intruder: Callable[[], object] | None = None
     """Takes its turn when the breaths are used up, instead of a crash."""
+    apart: bool = False
+    """Index and state lie on servers of their own, of which one may forget while the other does not."""
     stores: Callable[[], tuple[Any, Any]] | None = None
     """Makes index and state on a real Redis instead of in memory."""
     committed: dict[tuple[str, str, int], int] = field(default_factory=dict)
@@ -346,7 +350,9 @@ class World:
                 bounds,
                 self.broker,
             ),
-            "coordinator": Coordinator(self.door, store, index, self, self.broker, self.vault, self.metrics, self),
+            "coordinator": Coordinator(
+                self.door, store, index, self, self.broker, self.vault, self.metrics, self, apart=self.apart
+            ),
             "notary": Notary(self.door, self.seen, self.vault, self.metrics),
         }
         self.clock = self.broker.now
@@ -415,15 +421,17 @@ class World:
         if not self.stores:
             self.saved = copied([vars(self.index), vars(self.store), vars(self.seen), self.covered])
 
-    def forget(self) -> None:
-        """The store is started anew with what it had when it was saved, or empty but initialised."""
+    def forget(self, what: Collection[str] = ("index", "state", "notes")) -> None:
+        """The store is started anew with what it had when it was saved; of servers apart, one of them is."""
         if self.saved is None:
             return
         index, store, seen, self.covered = copied(self.saved)
-        clock = {"now_ms": self.index.now_ms, "hub": self.index.hub}
-        vars(self.index).update(index | clock)
-        vars(self.store).update(store)
-        vars(self.seen).update(seen)
+        if "index" in what:
+            vars(self.index).update(index | {"now_ms": self.index.now_ms, "hub": self.index.hub})
+        if "state" in what:
+            vars(self.store).update(store)
+        if "notes" in what:
+            vars(self.seen).update(seen)
         self.run += 1
 
     def rebuild(self, deaths: Sequence[int] = ()) -> int:

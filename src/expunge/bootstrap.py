@@ -13,7 +13,7 @@ from functools import cached_property
 from expunge.adapters.broker import Broker, Reader, Records, broker
 from expunge.adapters.policy_file import load_policy
 from expunge.adapters.redis.cases import RedisCaseStore, RedisNotaryStore
-from expunge.adapters.redis.covered import IndexCovered, IndexProgress, NothingKept, StateCovered
+from expunge.adapters.redis.covered import IndexCovered, IndexProgress, NotesCovered, NothingKept, StateCovered
 from expunge.adapters.redis.index import RedisIndex
 from expunge.adapters.redis.policies import RedisPolicies
 from expunge.adapters.redis.server import Server
@@ -153,7 +153,7 @@ class Installation:
             case "indexer" | "resolver":
                 return IndexCovered(self.server)
             case "coordinator":
-                return StateCovered(self.server, "pos")
+                return (NotesCovered if self.server.is_cluster else StateCovered)(self.server, "pos")
             case "notary":
                 return StateCovered(self.server, "notary-pos")
             case _:
@@ -204,7 +204,8 @@ class Installation:
                 more = (waiter, tenure, bounds, self.sender)
                 return Resolver(door, self.index, self.cases, self.progress, topics, vault, metrics, *more)
             case "coordinator":
-                return Coordinator(door, self.cases, self.index, self.progress, topics, vault, metrics, tenure)
+                ports = self.cases, self.index, self.progress, topics, vault, metrics, tenure
+                return Coordinator(door, *ports, apart=self.server.is_cluster)
             case "notary":
                 return Notary(door, RedisNotaryStore(self.server), vault, metrics)
             case _:

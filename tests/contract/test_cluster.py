@@ -173,3 +173,11 @@ def test_a_url_that_no_cluster_has_is_refused() -> None:
     for url in ("redis://127.0.0.1:1/1", "unix:///tmp/redis.sock"):
         with pytest.raises(ConfigurationError, match="one database"):
             Server(url, PREFIX, cluster=True)
+
+
+def test_a_row_outlives_the_server_on_which_combinations_were_written_first(server: Server) -> None:
+    RedisIndex(server).put([said(1)])
+    server.client.delete(server.key(0, "combinations"))
+    (row,) = RedisIndex(server).rows([key(1)])
+    assert row is not None
+    assert row.combination.systems == {"s"}

@@ -7,7 +7,8 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -41,8 +42,8 @@ def slot_of(world: Deployment, tag: int) -> int:
     return int(server.client.keyslot(server.key(tag, "x")))
 
 
-def purged(world: Deployment, requests: int, *, each: int = 30) -> None:
-    """So many people are forgotten, one after the other."""
+def purged(world: Deployment, requests: int, *, each: int = 30) -> list[Path]:
+    """So many people are forgotten, one after the other; the files that they had."""
     files = {f"p{number}": furnish(world, f"p{number}-{os.urandom(4).hex()}", each) for number in range(requests)}
     world.await_indexed()
     people = {name: found[0].name.rpartition("-")[0] for name, found in files.items()}
@@ -50,6 +51,16 @@ def purged(world: Deployment, requests: int, *, each: int = 30) -> None:
     for name, case_id in cases.items():
         world.await_milestone(case_id, seconds=120)
         assert not [file for file in files[name] if file.exists()]
+    return [file for found in files.values() for file in found]
+
+
+def purged_again(world: Deployment, files: Sequence[Path]) -> None:
+    """What comes back is noticed: each file is there again, and is stated as it was before."""
+    for file in files:
+        file.write_bytes(b"x" * 64)
+        person = file.name.rpartition("-")[0]
+        world.register([{"asset": f"files:{file.name}", "subjects": [{"namespace": "user_id", "id": person}]}])
+    until(lambda: not [file for file in files if file.exists()], 120, world)
 
 
 def test_slots_move_while_cases_are_carried_out(world: Deployment, cluster: Cluster) -> None:
@@ -88,11 +99,12 @@ def test_a_master_dies_and_a_replica_that_lacks_its_last_writes_takes_its_place(
     os.kill(cluster.processes[behind[0]].pid, signal.SIGSTOP)
     client(master).execute_command("CLIENT", "KILL", "TYPE", "replica")
     purged(world, 1, each=3)
-    purged(world, 2)  # nobody but the master knows of it
+    gone = purged(world, 2)  # nobody but the master knows of it
     cluster.kill(master)
     os.kill(cluster.processes[behind[0]].pid, signal.SIGCONT)
     until(lambda: role(behind[0]) == "master", 60)
     purged(world, 2)
+    purged_again(world, gone)
     facts_agree(world)
     assert not world.events("dead-letters")
     cluster.start_one(master)

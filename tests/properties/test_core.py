@@ -162,6 +162,7 @@ moves = st.one_of(
     st.tuples(st.just("ahead"), st.sampled_from([200, 86_400])),
     st.tuples(st.just("save")),
     st.tuples(st.just("forget")),
+    st.tuples(st.just("forget in part"), st.sampled_from(["index", "state"])),
     st.tuples(st.just("forget beside"), st.sampled_from(ROLES), st.integers(0, 25)),
     st.tuples(st.just("rebuild"), st.lists(st.integers(0, 60), max_size=2)),
     st.tuples(st.just("let go"), st.integers(0, 2)),
@@ -398,6 +399,9 @@ def play(script: Script, history: list[tuple[object, ...]], spoilt: Sequence[str
                 script.sweep(crash if isinstance(crash, int) else None)
             case ("forget",):
                 world.forget()
+            case ("forget in part", str(what)):
+                if world.apart:
+                    world.forget([what])
             case ("forget beside", str(role), int(after)):
                 world.forget_beside(role, after)
         script.look_at_holds()
@@ -421,6 +425,12 @@ def finish(script: Script, spoilt: Sequence[str]) -> None:
         script.release()
     for each in SCOPES:
         script.resume(each)
+    come_to_rest(script)
+
+
+def come_to_rest(script: Script) -> None:
+    """Mend what waits for an operator, and let the world rest."""
+    world = script.world
     world.settle(ticks=5)
     while any(each.frozen for each in world.standing()):
         script.mend()
@@ -447,6 +457,7 @@ history_of = {
     ),
     "holding": st.sampled_from([0, 2, 99]),
     "step_nodes": st.sampled_from([1, 2, 20_000]),
+    "apart": st.booleans(),
     "guard": st.sampled_from([0, 2, 100]),
     "collect": st.sampled_from([0, 0, 1]),
     "grace": st.sampled_from([0, 0, 1]),
@@ -457,6 +468,7 @@ history_of = {
     "spoilt": st.lists(st.sampled_from(sorted(POISONED)), max_size=2),
     "restored": st.integers(0, 6),
     "aftermath": st.lists(moves, max_size=15),
+    "fails": st.sampled_from(["", "index", "state"]),
     "left": st.sampled_from(["whole", "whole", "forgotten", "swept", "rebuilt"]),
 }
 MOST_SWEEPS = 5
@@ -471,7 +483,7 @@ common = settings(
 @settings(common, max_examples=HISTORIES)
 @given(**history_of)
 def test_everything_reachable_is_commanded_and_nothing_else(**history: Any) -> None:
-    try_out(World(step_nodes=history.pop("step_nodes")), **history)
+    try_out(World(step_nodes=history.pop("step_nodes"), apart=history.pop("apart")), **history)
 
 
 @settings(common, max_examples=max(20, HISTORIES // 25))
@@ -481,7 +493,11 @@ def test_the_same_on_a_real_redis(real: Servers, history: dict[str, Any]) -> Non
     server.initialise(256, "check")
     try:
         try_out(
-            World(step_nodes=history.pop("step_nodes"), stores=lambda: (RedisIndex(server), RedisCaseStore(server))),
+            World(
+                step_nodes=history.pop("step_nodes"),
+                apart=history.pop("apart"),
+                stores=lambda: (RedisIndex(server), RedisCaseStore(server)),
+            ),
             **history,
         )
     finally:
@@ -505,6 +521,7 @@ def try_out(
     restored: int,
     aftermath: list[tuple[object, ...]],
     left: str,
+    fails: str,
 ) -> None:
     """Play a history and hold its end to the plain model; then restore an asset, and hold it to the model again.
 
@@ -527,8 +544,10 @@ def try_out(
     for number, asked in enumerate(script.requests):
         if not script.ended(number):
             judge(script, asked, script.cases[number])
-    if left != "whole":
-        forget_all(script, left)
+    forget_all(script, left)
+    if fails and world.apart and left == "whole":  # whatever it has forgotten, what comes back is noticed
+        world.forget([fails])
+        come_to_rest(script)
     before = {case_id: len(commands) for case_id, commands in world.commanded.items()}
     if restored < len(assets):
         world.tick(60)
@@ -564,6 +583,8 @@ def try_out(
 def forget_all(script: Script, left: str) -> None:
     """Have every case forgotten, and what is left of it swept away, and the store rebuilt from what is left then."""
     world = script.world
+    if left == "whole":
+        return
     for number in script.cases:
         script.let_go(number)
     world.settle()

@@ -272,7 +272,8 @@ class Rebuild:
             raise ConfigurationError(
                 "coordinators have gone on beside this rebuild: stop them, empty Redis, and begin anew"
             )
-        for reached in self._covers:
+        notes = {("cases", partition): each for partition, each in self._ends.items()}
+        for reached in (*self._covers, notes):
             self._into.covered.cover(reached)
 
 

@@ -9,6 +9,7 @@ mod 256). Names stand behind the deployment's prefix. docs/index.md says why eac
     {0}holdings                    set     keys of holdings
     {0}policies                    hash    digest -> policy, JSON
     {0}combinations                hash    digest (6) -> kinds, systems, data sources, purposes, categories, JSON
+                                           (on a cluster in every tag: a row must not outlive what it names)
     {<t>}sentinel                  hash    epoch; every script checks it first
     {<t>}a:<b>                     hash    asset -> row (domain/lineage/row.py)
     {<t>}c:<b>                     hash    node -> packed children, or 'S': see the hash beside it

@@ -116,6 +116,31 @@ class StateCovered(_OnServer):
         commit(self._server, [commit_call(keys, self._name, before, position, ())])
 
 
+class NotesCovered(StateCovered):
+    """Of coordinators on a cluster: what they note on marks lies on other servers than their state.
+
+    See rule "notes again". It is covered as the index is, in every tag, so that what one server has forgotten is seen.
+    """
+
+    def __init__(self, server: Server, name: str) -> None:
+        super().__init__(server, name)
+        self._notes = IndexCovered(server)
+
+    def covered(self, places: Collection[Place]) -> dict[Place, Reached]:
+        """See `ports.logs.Covered.covered`: state and notes."""
+        state, notes = super().covered(places), self._notes.covered(places)
+        return {place: min(each, notes.get(place, each), key=lambda at: at.next) for place, each in state.items()}
+
+    def cover(self, reached: Mapping[Place, Reached]) -> None:
+        """See `ports.logs.Covered.cover`."""
+        self._notes.cover(reached)
+
+    def restart(self, place: Place, position: Position) -> None:
+        """See `ports.logs.Covered.restart`."""
+        super().restart(place, position)
+        self._notes.restart(place, position)
+
+
 class NothingKept(_OnServer):
     """Of a role that keeps nothing: what it has committed is all that is known. See `ports.logs.Covered`."""
 

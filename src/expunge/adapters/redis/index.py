@@ -302,11 +302,19 @@ class RedisIndex:
         """See `ports.Index.combination`: few, and the same for ever, so they are remembered."""
         known = self._combinations.get(digest)
         if known is None:
-            raw = self._server.read_one(0, "HGET", self._server.key(0, "combinations"), digest)
+            raw = next((found for tag in self._homes() if (found := self._kept_in(tag, digest))), None)
             if raw is None:
                 raise Unavailable("a combination of the index is missing in Redis: it has forgotten; rebuild")
             known = self._combinations[digest] = Combination.decode(raw)
         return known
+
+    def _homes(self) -> Sequence[int]:
+        """The tags in which a combination lies: on a cluster all, or a row might outlive what it names."""
+        return range(TAGS) if self._server.is_cluster else (0,)
+
+    def _kept_in(self, tag: int, digest: bytes) -> bytes | None:
+        found: bytes | None = self._server.read_one(tag, "HGET", self._server.key(tag, "combinations"), digest)
+        return found
 
     def combinations(self) -> list[Combination]:
         """Every combination of names that rows share, for people."""
@@ -322,11 +330,8 @@ class RedisIndex:
         fresh = [each for each in combinations if each.digest not in kept]
         if not fresh:
             return
-        key = self._server.key(0, "combinations")
-        words: list[Any] = []
-        for each in fresh:
-            words += [4, b"HSETNX", key, each.digest, each.encode()]
-        self._server.run([Call("commit", [0], ["", "-", *words], [key])])
+        keys = [(tag, self._server.key(tag, "combinations")) for tag in self._homes()]
+        self._server.run([Call("commit", [tag], ["", "-", *_named_once(key, fresh)], [key]) for tag, key in keys])
         for each in fresh:
             if self.combination(each.digest) != each:
                 raise RuntimeError("index: two combinations of names share a digest")
@@ -397,6 +402,11 @@ def _visits(nodes: Sequence[bytes], reply: tuple[bytes, Sequence[bytes | None], 
         )
         for key, word, reach, row, kids in zip(nodes, words[::2], words[1::2], rows, children, strict=True)
     ]
+
+
+def _named_once(key: bytes, combinations: Iterable[Combination]) -> list[Any]:
+    """Words of a commit that write combinations which are not there yet."""
+    return [word for each in combinations for word in (4, b"HSETNX", key, each.digest, each.encode())]
 
 
 @lru_cache(maxsize=4096)

@@ -19,6 +19,7 @@ from expunge.domain.topics import read_by
 from expunge.errors import ConfigurationError, Fenced, InvalidMessage, NotUnderstood, Unavailable
 from expunge.ports import Batch, CaseStore, Index, Metrics, Progress, Refused, Result, Tenure, Topics, Vault, Wanted
 from expunge.roles.common import COORDINATOR, on_cases
+from expunge.roles.coordinator.again import NotesAgain
 from expunge.roles.coordinator.cases import Cases
 from expunge.roles.coordinator.cause import Cause, Waves
 from expunge.roles.coordinator.effects import Effects, is_command
@@ -62,8 +63,12 @@ class Coordinator:
         vault: Vault,
         metrics: Metrics,
         tenure: Tenure,
+        *,
+        apart: bool = False,
     ) -> None:
+        # apart: the index may forget what was written last while the state does not.
         self._door, self._store = door, store
+        self._again = NotesAgain(index, door.keys) if apart else None
         dead = DeadLetters(self.name, door, vault, metrics)
         self._dead, self._freezer, self._timers = dead, Freezer(dead), Timers(store, progress)
         self._effects = Effects(door, index, topics, dead, tenure)
@@ -89,8 +94,12 @@ class Coordinator:
             view = View(self._store, partition, readers[partition])
             fresh = [each for each in found if view.before is None or each[0].position > view.before]
             if fresh:
-                views[partition], decided = self._decided(view, fresh)
+                view, decided = self._decided(view, fresh)
+                views[partition] = view
                 waves.take(decided)
+            if self._again is not None:
+                self._again.look(view, found)
+                waves.last += self._effects.settle(view)
         return Result(self._checked(waves, list(views.values())), dict(views))
 
     def _decided(self, view: View, records: Sequence[tuple[Record, ReadMessage]]) -> tuple[View, Waves]:

@@ -13,6 +13,7 @@ from expunge.domain.aggregates.case.gate import Exhausted
 from expunge.domain.aggregates.case.reading import KnownWords, Standard, next_answers
 from expunge.domain.aggregates.case.turn import Turn
 from expunge.domain.aggregates.decision import SetAside
+from expunge.domain.planning.chunks import Chunk
 from expunge.domain.planning.policy.rules import Grade
 from expunge.domain.values import A_DAY, Hex
 from expunge.domain.vocabulary import MEANINGS, After
@@ -193,6 +194,15 @@ def _answer(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
         late.plan_produced(turn, chunk.summary.digest, but=model)
     elif answered.open and tried_enough and not answered.exhausted and answered.phase is Phase.SENT:
         turn.record(Exhausted(chunk=chunk.summary.digest))
+
+
+def purged_by(chunk: ChunkState, body: Chunk, message: Receipted | None = None) -> list[str]:
+    """Which targets are gone as their chunk stands; of a receipt: of those that it speaks of."""
+    gone = [asset for asset, letter in zip(body.assets, chunk.answers, strict=True) if letter in GONE]
+    if body.holding or message is None or message.all is not None:
+        return [] if body.holding else gone
+    told = {each.asset for each in message.answers}
+    return [asset for asset in gone if asset in told]
 
 
 def _standard(turn: Turn, chunk: ChunkState) -> Standard:
