@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from expunge.adapters.broker import DEFAULT, broker
+from expunge.adapters.system import SystemClock
 from expunge.domain.aggregates.suppression import EVERYTHING, source_key
 from expunge.domain.events import Record, decode
 from expunge.domain.identity import SuppressionKey
@@ -30,9 +31,12 @@ POLL_SECONDS = 0.2
 class _Entry(NamedTuple):
     since_ms: int
     until: int
+    ends_ms: int = 0
 
-    def covers(self, collected: float) -> bool:
-        return self.until == 0 or int(collected) <= self.until
+    def covers(self, collected: float, now: float = 0) -> bool:
+        """Whether it stands for what was collected at a moment, as things are now (both in seconds since 1970)."""
+        is_over = 0 < self.ends_ms <= now * 1000
+        return not is_over and (self.until == 0 or int(collected) <= self.until)
 
 
 class Filter:
@@ -91,7 +95,9 @@ class Filter:
         if data["sequence"] < self._sequences.get(key, 0):
             return  # a process that had lost its partition: the owner will say so, too
         self._sequences[key] = data["sequence"]
-        self._known[key] = {each["purpose"]: _Entry(each["since_ms"], each["until"]) for each in data["entries"]}
+        self._known[key] = {
+            each["purpose"]: _Entry(each["since_ms"], each["until"], each.get("ends_ms", 0)) for each in data["entries"]
+        }
 
     def purposes_left(
         self, namespace: str, text: str, purposes: Collection[str], collected_at: datetime, *, tenant: str = ""
@@ -123,10 +129,10 @@ class Filter:
         return self._left(source_key(data_source), purposes, collected_at)
 
     def _left(self, key: str, purposes: Collection[str], collected_at: datetime) -> list[str]:
-        known, collected = self._known.get(key, {}), collected_at.timestamp()
+        known, collected, now = self._known.get(key, {}), collected_at.timestamp(), SystemClock().now().timestamp()
 
         def covered(purpose: str) -> bool:
-            return any(each in known and known[each].covers(collected) for each in (EVERYTHING, purpose))
+            return any(each in known and known[each].covers(collected, now) for each in (EVERYTHING, purpose))
 
         return [purpose for purpose in purposes if not covered(purpose)]
 

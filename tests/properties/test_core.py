@@ -26,6 +26,7 @@ from expunge.adapters.redis.cases import RedisCaseStore
 from expunge.adapters.redis.index import RedisIndex
 from expunge.adapters.redis.server import Server
 from expunge.domain.aggregates.standing.state import hold_word
+from expunge.domain.aggregates.suppression import source_key
 from expunge.domain.partition import partition_of
 from expunge.domain.planning.policy.limits import Of, Per, RateRule, Threshold
 from expunge.domain.planning.policy.models import Models
@@ -469,6 +470,7 @@ history_of = {
     "restored": st.integers(0, 6),
     "aftermath": st.lists(moves, max_size=15),
     "fails": st.sampled_from(["", "index", "state"]),
+    "suppressed": st.sampled_from([None, 1]),
     "left": st.sampled_from(["whole", "whole", "forgotten", "swept", "rebuilt"]),
 }
 MOST_SWEEPS = 5
@@ -522,6 +524,7 @@ def try_out(
     aftermath: list[tuple[object, ...]],
     left: str,
     fails: str,
+    suppressed: int | None,
 ) -> None:
     """Play a history and hold its end to the plain model; then restore an asset, and hold it to the model again.
 
@@ -532,6 +535,7 @@ def try_out(
     rates = tuple(RateRule(id=f"rate-{of}", of=of, per=Per.DAY, more_than=rate) for of in Of)
     changes = {"guard": threshold, "rates": rates, "models": Models(collect_hours=collect, needs_hours=1)}
     changes["clocks"] = tuple(each.model_copy(update=A_YEAR) for each in world.policies.current.clocks)
+    changes["retention"] = world.policies.current.retention.model_copy(update={"suppression_months": suppressed})
     changes["grace"] = (Grace(id="grace", hours=grace),) if grace else ()
     world.policies.change(world.policies.current.model_copy(update=changes))
     world.tick_clocks(8 * 86_400)  # past the tail of every erasure, so that something can be collected after it
@@ -564,6 +568,7 @@ def try_out(
                 assert came_back
             elif not script.has_forgotten and not any(move[0] == "again" for move in aftermath):
                 assert not came_back  # but what another system has now is new work, too
+    let_suppressions_end(world, suppressed)
     for case_id in script.cases.values():  # nobody extended anything
         events = world.broker.events("confirmations.app")
         assert len({each["data"]["due_at"] for each in events if each["data"]["case_id"] == case_id}) == 1
@@ -598,6 +603,22 @@ def forget_all(script: Script, left: str) -> None:
     if left == "rebuilt":
         world.rebuild()
     world.settle()
+
+
+def let_suppressions_end(world: World, months: int | None) -> None:
+    """People may be collected again when the months are over; withdrawn sources never."""
+    before = suppressed_now(world)
+    world.tick_clocks(62 * 86_400)
+    world.sweep()
+    world.deliver()
+    assert suppressed_now(world) == {key for key in before if months is None or key == source_key("supplier-a")}
+
+
+def suppressed_now(world: World) -> set[str]:
+    """The keys of people and sources that are suppressed."""
+    logs = [log for (topic, _), log in sorted(world.broker.logs.items()) if topic == "suppressions"]
+    last = {(record.key or b"").decode(): record.value for log in logs for record in log}
+    return {key for key, value in last.items() if value is not None}
 
 
 def share_a_name(assets: list[Asset]) -> bool:

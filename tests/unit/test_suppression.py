@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expunge.domain.aggregates.suppression import Publish, Suppression, decide
+from expunge.domain.aggregates.suppression import Publish, Suppression, decide, source_key
 from expunge.suppression import _Entry
 from expunge.wire.cases.suppression import Published, PurposeWord, Suppress
-from tests.simulation import context
+from tests.simulation import World, context
 
 KEY = "ab" * 16
 WORDS = st.builds(
@@ -21,6 +21,7 @@ WORDS = st.builds(
     word=st.sampled_from(["revoked", "granted"]),
     until=st.sampled_from([0, 7, 9]),
     case_id=st.sampled_from(["", "c" * 32]),
+    ends_ms=st.sampled_from([0, 5000, 9000]),
 )
 
 
@@ -66,8 +67,70 @@ def test_the_limit_of_a_purpose(words: list[tuple[str, int]], limit: int | None)
     assert (state.purposes["p"].limit if words else None) == limit
 
 
+def test_what_policy_lets_end_ends_when_the_last_of_its_cases_does() -> None:
+    first = PurposeWord(purpose="*", at_ms=1, word="revoked", case_id="a" * 32, ends_ms=5000)
+    second = PurposeWord(purpose="*", at_ms=2, word="revoked", case_id="b" * 32, ends_ms=9000)
+    state = after([first, second])
+    assert [each.ends_ms for each in state.entries] == [9000]
+    assert after([first, second.model_copy(update={"ends_ms": 0})]).entries[0].ends_ms == 0
+    assert after([first, second, PurposeWord(purpose="*", at_ms=5000, word="ended")]).entries == state.entries
+    over = decide(
+        state, Suppress(suppression=KEY, words=(PurposeWord(purpose="*", at_ms=9000, word="ended"),)), context()
+    )
+    assert over.state is not None
+    assert (over.state.entries, over.state.purposes) == ((), {})
+    assert Publish() in over.effects
+
+
+def test_an_entry_that_has_ended_covers_nothing() -> None:
+    assert _Entry(0, 0, 9000).covers(1, now=8.9)
+    assert not _Entry(0, 0, 9000).covers(1, now=9)
+    assert _Entry(0, 0, 0).covers(1, now=10**10)
+
+
 def test_an_entry_covers_what_was_collected_up_to_its_end() -> None:
     end = datetime(2026, 11, 1, tzinfo=UTC).timestamp()
     assert _Entry(0, int(end)).covers(end + 0.5)
     assert not _Entry(0, int(end)).covers(end + 1)
     assert _Entry(0, 0).covers(end + 10**9)
+
+
+def test_a_sweep_lifts_what_has_ended_a_day_after_that_and_not_before() -> None:
+    world = World()
+    months = world.policies.current.retention.model_copy(update={"suppression_months": 1})
+    world.policies.change(world.policies.current.model_copy(update={"retention": months}))
+    world.register("photo", subjects=["ann"], data_sources=["supplier-a"])
+    world.settle()
+    world.erase("ann")
+    world.settle()
+    (entry,) = world.broker.events("suppressions")[-1]["data"]["entries"]
+    assert entry["ends_ms"] > entry["since_ms"]
+    end = datetime.fromtimestamp(entry["ends_ms"] / 1000, UTC)
+    world.tick_clocks((end - world.broker.now).total_seconds())
+    world.tick_clocks(-60)  # a pass is a day later than now
+    assert world.sweep().suppressions == 0
+    world.tick_clocks(60)
+    assert world.sweep().suppressions == 1
+    world.deliver()
+    assert suppressed(world) == set()
+    world.compact()
+    assert world.sweep().suppressions == 0
+
+
+def test_a_withdrawn_source_and_a_restriction_do_not_end() -> None:
+    world = World()
+    months = world.policies.current.retention.model_copy(update={"suppression_months": 1})
+    world.policies.change(world.policies.current.model_copy(update={"retention": months}))
+    world.register("photo", data_sources=["supplier-a"])
+    world.settle()
+    world.withdraw("supplier-a")
+    world.settle()
+    world.tick_clocks(90 * 86_400)
+    assert world.sweep().suppressions == 0
+    assert suppressed(world) == {source_key("supplier-a")}
+
+
+def suppressed(world: World) -> set[str]:
+    logs = [log for (topic, _), log in sorted(world.broker.logs.items()) if topic == "suppressions"]
+    last = {(record.key or b"").decode(): record.value for log in logs for record in log}
+    return {key for key, value in last.items() if value is not None}

@@ -107,7 +107,8 @@ def _suppressions(expunge: Installation, who: Identity) -> Iterator[dict[str, An
             purpose = "every purpose" if entry.purpose == EVERYTHING else entry.purpose
             collected = datetime.fromtimestamp(entry.until, UTC).isoformat() if entry.until else ""
             since = datetime.fromtimestamp(entry.since_ms / 1000, UTC).isoformat()
-            yield {"purpose": purpose, "since": since, "collected_until": collected}
+            ends = datetime.fromtimestamp(entry.ends_ms / 1000, UTC).isoformat() if entry.ends_ms else ""
+            yield {"purpose": purpose, "since": since, "collected_until": collected, "ends": ends}
 
 
 def _topics(expunge: Installation) -> Iterator[dict[str, str]]:
@@ -162,9 +163,14 @@ def _print(found: dict[str, Any]) -> None:
         title="Cases about this person; a hold keeps them longer",
     )
     print_table(
-        ("purpose", "since", "for data collected before"),
+        ("purpose", "since", "for data collected before", "until"),
         [
-            (each["purpose"], each["since"][:10], each["collected_until"][:10] or "ever")
+            (
+                each["purpose"],
+                each["since"][:10],
+                each["collected_until"][:10] or "ever",
+                each["ends"][:10] or "lifted",
+            )
             for each in found["suppressions"]
         ],
         empty="nothing is suppressed",
@@ -179,5 +185,5 @@ def _print(found: dict[str, Any]) -> None:
     console.print(
         "Of a forgotten case pseudonyms, keyed digests of its assets, counts and dates stay: they catch what comes "
         "back. Ids of purged assets go when every case that purged them is forgotten, at the next `expunge sweep`; "
-        "suppressions stay until they are lifted."
+        "suppressions stay until they are lifted, or end by policy."
     )

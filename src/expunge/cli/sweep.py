@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import structlog
 
 from expunge import preflight
@@ -13,7 +15,7 @@ from expunge.cli.rebuild import progress_bars, records_on
 from expunge.errors import ExpungeError
 from expunge.sweep.sweep import Sweep, Swept, Tell
 
-TOPICS = ("plans", "assets")
+TOPICS = ("plans", "assets", "suppressions")
 
 log = structlog.get_logger()
 
@@ -31,10 +33,11 @@ def sweep(json_output: Json = False) -> None:
         bars = {topic: progress.add_task(topic, total=records_on(expunge, topic)) for topic in TOPICS}
         swept = passed(expunge, lambda topic, number: progress.advance(bars[topic], number))
     if json_output:
-        print_json({"parts": swept.parts, "statements": swept.statements, "young": swept.young})
+        print_json(asdict(swept))
         return
     console.print(f"{swept.parts:>12,} parts of forgotten cases taken off `plans`")
     console.print(f"{swept.statements:>12,} statements about what they had purged on `assets` name keys now")
+    console.print(f"{swept.suppressions:>12,} suppressions that policy has let end are lifted")
     console.print(f"{swept.young:>12,} parts left for a later pass: their cases were forgotten less than a day ago")
 
 
@@ -51,7 +54,7 @@ def daily(expunge: Installation) -> bool:
     try:
         preflight.refuse_other_secret(expunge)
         swept = passed(expunge, lambda *_: None)
-        log.info("swept", parts=swept.parts, statements=swept.statements, young=swept.young)
+        log.info("swept", **asdict(swept))
         expunge.close()
     except ExpungeError as error:
         log.warning("not swept; it is tried again in some minutes", reason=str(error))

@@ -1,4 +1,7 @@
-"""One pass over `plans` and `assets`: what named people and assets there for forgotten cases alone is taken away.
+"""One pass over topics that are kept for ever: what nobody needs any more is taken away.
+
+Of `plans` and `assets` that is what named people and assets for forgotten cases alone; of `suppressions` it is what has
+ended.
 
 A pass decides on each message by itself, by what stands of its case now, and whatever it does may be done twice. It may
 die anywhere, run beside another pass, and beside all roles.
@@ -27,8 +30,11 @@ from expunge.domain.scope import SHARDS, Group, GroupKind
 from expunge.errors import ConfigurationError
 from expunge.ports import Index, Sender, Topics
 from expunge.ports.logs import Logs
+from expunge.roles.common import suppress_message
 from expunge.sweep.ports import Forgotten, Since
 from expunge.wire.assets import STATED
+from expunge.wire.cases.suppression import PurposeWord, Suppress
+from expunge.wire.suppressions import SuppressionSet
 
 PATIENCE = timedelta(days=1)
 """So long after a case was forgotten: until then what stands may be set back to before that, and needs all of it."""
@@ -49,6 +55,8 @@ class Swept:
     """Of `plans`."""
     statements: int = 0
     """Of `assets`: keys stand in their place."""
+    suppressions: int = 0
+    """Of `suppressions`, which have ended: their owners are told."""
     young: int = 0
     """Messages of cases that were forgotten less than a day ago, or are not committed: for a later pass."""
 
@@ -96,6 +104,8 @@ class Sweep:
             self._parts(batch)
         for batch in self._batches("assets"):
             self._statements(batch)
+        for batch in self._batches("suppressions"):
+            self._suppressions(batch)
         return self._swept
 
     def _batches(self, topic: str) -> Iterator[Sequence[Record]]:
@@ -137,6 +147,19 @@ class Sweep:
         self._send(_keyed(each, each.statement.without_ids(self._keys.asset)) for each in dead)
         self._send(_taken_away(each.record) for each in dead)
         self._swept.statements += len(dead)
+
+    def _suppressions(self, batch: Sequence[Record]) -> None:
+        """Their owners take them away: nobody else writes there."""
+        until = millis(self._until)
+        ended = [
+            (key, words)
+            for record in batch
+            if record.value is not None and (words := _ended(record.value, until))
+            for key in [(record.key or b"").decode()]
+        ]
+        said = [Suppress(suppression=key, words=words) for key, words in ended]
+        self._send(suppress_message(each, self._until, SOURCE) for each in said)
+        self._swept.suppressions += len(said)
 
     def _read(self, record: Record) -> _Stated | None:
         if record.value is None:
@@ -186,6 +209,13 @@ class Sweep:
         messages = list(outgoing)
         if messages and (refused := self._sender.send(messages)):
             raise ConfigurationError(f"Kafka refuses what a sweep writes ({refused[0].reason})")
+
+
+def _ended(value: bytes, until_ms: int) -> tuple[PurposeWord, ...]:
+    """Words for those purposes of a published suppression that have ended by a moment."""
+    entries = SuppressionSet.model_validate(orjson.loads(value)["data"]).entries
+    over = [each for each in entries if 0 < each.ends_ms <= until_ms]
+    return tuple(PurposeWord(purpose=each.purpose, at_ms=each.ends_ms, word="ended") for each in over)
 
 
 def _stands_alone(row: Row) -> bool:

@@ -13,6 +13,8 @@ class SuppressionEntry(Outlet):
     since_ms: int
     until: int
     """What was collected up to here, in seconds since 1970; 0: whenever it was collected."""
+    ends_ms: int = 0
+    """From when on it may be collected again, in milliseconds since 1970; 0: never by itself."""
 
 
 class SuppressionSet(Outlet):

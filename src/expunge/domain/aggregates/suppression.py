@@ -7,7 +7,7 @@ ties.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from pydantic import Field
@@ -43,6 +43,8 @@ class Revocation(Value):
     case_id: str
     at_ms: int
     until: int = 0
+    ends_ms: int = 0
+    """When it ends by policy, in milliseconds since 1970; 0: never."""
 
 
 class Purpose(Value):
@@ -71,6 +73,11 @@ class Purpose(Value):
         return max((each.at_ms for each in self.standing), default=0)
 
     @property
+    def ends_ms(self) -> int:
+        """When the last of them ends; 0: never."""
+        return _furthest({each.ends_ms for each in self.standing})
+
+    @property
     def granted_ms(self) -> int | None:
         """The first grant after the revocation: consent that is confirmed later takes nothing back."""
         return next((at for at in self.grants if at > self.revoked_ms), None)
@@ -81,7 +88,7 @@ class Purpose(Value):
         ends = {each.until for each in self.standing}
         if not ends:
             return None
-        until = 0 if 0 in ends else max(ends)  # what reaches further stands
+        until = _furthest(ends)
         if self.granted_ms is None:
             return until
         again = max(1, self.granted_ms // 1000 - 1)
@@ -91,6 +98,9 @@ class Purpose(Value):
         """The same with one more word; any order of the same words ends alike."""
         if word.word == "granted":
             return self.model_copy(update={"grants": self._needed(sorted({*self.grants, word.at_ms}))})
+        if word.word == "ended":
+            left = tuple(each for each in self.revocations if not 0 < each.ends_ms <= word.at_ms)
+            return self.model_copy(update={"revocations": left})
         if word.word == "cancelled":
             left = tuple(each for each in self.revocations if each.case_id != word.case_id)
             known_cases = tuple(each for each in self.cancelled if each != word.case_id)
@@ -98,12 +108,12 @@ class Purpose(Value):
             return self.model_copy(update={"revocations": left, "cancelled": cancelled})
         if word.word == "revoked" and word.case_id and word.case_id in self.cancelled:
             return self
-        said = Revocation(case_id=word.case_id, at_ms=word.at_ms, until=word.until)
-        known = sorted({*self.revocations, said}, key=lambda each: (each.at_ms, each.case_id, each.until))
+        said = Revocation(case_id=word.case_id, at_ms=word.at_ms, until=word.until, ends_ms=word.ends_ms)
+        known = sorted({*self.revocations, said}, key=lambda each: (each.at_ms, each.case_id, each.until, each.ends_ms))
         while len(known) > KEPT_CASES:
             first, second, *others = known
-            ends = {first.until, second.until}
-            known = [Revocation(case_id="", at_ms=second.at_ms, until=0 if 0 in ends else max(ends)), *others]
+            until, end = _furthest({first.until, second.until}), _furthest({first.ends_ms, second.ends_ms})
+            known = [Revocation(case_id="", at_ms=second.at_ms, until=until, ends_ms=end), *others]
         return self.model_copy(update={"revocations": tuple(known)})
 
     def _needed(self, grants: list[int]) -> tuple[int, ...]:
@@ -112,6 +122,11 @@ class Purpose(Value):
             return tuple(grants)
         firsts = (next((at for at in grants if at > each.at_ms), 0) for each in self.revocations)
         return tuple(sorted({*firsts, grants[-1]} - {0})[-KEPT_GRANTS:])
+
+
+def _furthest(ends: Collection[int]) -> int:
+    """What reaches furthest stands; 0 is without end."""
+    return 0 if 0 in ends else max(ends, default=0)
 
 
 class Suppression(Value):
@@ -126,7 +141,9 @@ class Suppression(Value):
     def of(cls, key: str, said: SuppressionSet) -> Suppression:
         """As much of it as is published: what each purpose's revocations come to, whatever cases they were of."""
         purposes = {
-            each.purpose: Purpose(revocations=(Revocation(case_id="", at_ms=each.since_ms, until=each.until),))
+            each.purpose: Purpose(
+                revocations=(Revocation(case_id="", at_ms=each.since_ms, until=each.until, ends_ms=each.ends_ms),)
+            )
             for each in said.entries
         }
         return cls(suppression=key, data_source=said.data_source or "", sequence=said.sequence, purposes=purposes)
@@ -135,7 +152,7 @@ class Suppression(Value):
     def entries(self) -> tuple[SuppressionEntry, ...]:
         """What is suppressed, by purpose; empty: nothing is."""
         return tuple(
-            SuppressionEntry(purpose=purpose, since_ms=each.revoked_ms, until=limit)
+            SuppressionEntry(purpose=purpose, since_ms=each.revoked_ms, until=limit, ends_ms=each.ends_ms)
             for purpose, each in sorted(self.purposes.items())
             if purpose != RESTRICTED and (limit := each.limit) is not None
         )
@@ -174,6 +191,8 @@ def decide(before: Suppression | None, message: Suppress | Published, context: C
     purposes = dict(state.purposes)
     for word in message.words:
         purposes[word.purpose] = purposes.get(word.purpose, Purpose()).with_word(word)
+        if word.word == "ended" and not purposes[word.purpose].revocations:
+            del purposes[word.purpose]
     if purposes == state.purposes:
         return Decision(state)
     after = state.model_copy(

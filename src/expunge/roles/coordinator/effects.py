@@ -112,8 +112,8 @@ class Effects:
             effect.LeaveRate: _leave_rate,
             effect.ReconsiderOn: _reconsider_on,
             effect.ContinueStage: _continue_stage,
-            effect.SuppressAgain: lambda _, told: suppress(told.root, told.cause),
-            effect.SuppressNoLonger: lambda _, told: suppress(told.root, told.cause, taken_back=True),
+            effect.SuppressAgain: lambda _, told: self._suppress(told),
+            effect.SuppressNoLonger: lambda _, told: self._suppress(told, taken_back=True),
             effect.Confirm: _confirm,
             effect.Reject: self._reject,
             effect.TellRejected: _tell_rejected,
@@ -256,6 +256,10 @@ class Effects:
             lease = self._tenure.until_ms()
             self._index.set_state(told.case_id, clean, MarkState.CLEAN, told.cause.at_ms, lease)
 
+    def _suppress(self, told: Told, *, taken_back: bool = False) -> list[Outgoing]:
+        end = self._door.policies.of(told.root.policy).retention.suppressed_until(told.root.received_at)
+        return suppress(told.root, told.cause, millis(end) if end else 0, taken_back=taken_back)
+
     def _reject(self, asked: effect.Reject, told: Told) -> list[Outgoing]:
         root, now = asked.root, told.cause.at
         data = {"source": root.source, "id": root.event_id, "request_id": root.request_id, "reason": asked.reason}
@@ -307,15 +311,20 @@ def _look_into_replacement(look: effect.LookIntoReplacement, told: Told) -> list
     return [task_message(task, told.cause.at, COORDINATOR)]
 
 
-def suppress(root: Root, cause: Cause, *, taken_back: bool = False) -> list[Outgoing]:
-    """Words for the suppressions of a request, each to the aggregate that decides on it (rule "suppressions")."""
+def suppress(root: Root, cause: Cause, ends_ms: int, *, taken_back: bool = False) -> list[Outgoing]:
+    """Words for the suppressions of a request, each to the aggregate that decides on it (rule "suppressions").
+
+    What policy lets end is that a person must not be collected: no restriction, and no data source.
+    """
     scope, at_ms = root.scope, millis(root.received_at)
     word: Literal["cancelled", "revoked"] = "cancelled" if taken_back else "revoked"
     words = tuple(
         PurposeWord(purpose=purpose, at_ms=at_ms, word=word, until=scope.until, case_id=root.case_id)
         for purpose in scope.purposes or (RESTRICTED if scope.kind is ScopeKind.RESTRICTION else EVERYTHING,)
     )
-    people = [Suppress(suppression=key, words=words) for key in root.suppressions]
+    ends = 0 if scope.kind is ScopeKind.RESTRICTION else ends_ms
+    said = tuple(word.model_copy(update={"ends_ms": ends}) for word in words)
+    people = [Suppress(suppression=key, words=said) for key in root.suppressions]
     sources = [Suppress(suppression=source_key(name), data_source=name, words=words) for name in scope.data_sources]
     return [suppress_message(each, cause.at, COORDINATOR) for each in (*people, *sources)]
 

@@ -16,11 +16,14 @@ class PurposeWord(Value):
     purpose: str
     at_ms: int
     """`received_at`, in milliseconds since 1970."""
-    word: Literal["revoked", "granted", "cancelled"]
+    word: Literal["revoked", "granted", "cancelled", "ended"]
+    """`ended`: what had an end by `at_ms` stands no longer."""
     until: int = 0
     """Of a revocation: only what was collected up to here (seconds since 1970) is meant; 0: everything."""
     case_id: str = ""
     """The case that carries a revocation out, or that was cancelled."""
+    ends_ms: int = 0
+    """When a revocation ends by policy, in milliseconds since 1970; 0: never."""
 
 
 class ForSuppression(CaseEvent):

@@ -181,6 +181,12 @@ class Retention(PolicyRow):
 
     case_months: int = Field(24, ge=1, le=1200)
     """How long its record is kept after it has ended; requesters are told."""
+    suppression_months: int | None = Field(None, ge=1, le=1200)
+    """How long after a request its person must not be collected again; None: as long as nobody lifts that."""
+
+    def suppressed_until(self, received: datetime) -> datetime | None:
+        """When the suppression of a person ends whose request was received at a moment; None: it has no end."""
+        return received + relativedelta(months=self.suppression_months) if self.suppression_months else None
 
     def until(self, end: datetime) -> datetime:
         """Until when what names people and assets in a case is kept that has ended at a moment."""
