@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from expunge.domain.admission.door import Door
 from expunge.domain.identity import Keys, normalise, versions
 from expunge.domain.normalisers import NORMALISERS
 from expunge.domain.scope import Scope, ScopeKind, Subject
@@ -251,3 +252,24 @@ def test_a_case_that_an_earlier_version_took_names_every_pseudonym_of_an_id_that
     assert person.data() == {"pseudonym": "a" * 32, "sealed": "x"}
     kept = Seal.model_validate_json(new.model_dump_json(exclude_defaults=True))
     assert kept.also == ()
+
+
+def test_who_is_registered_again_under_a_newer_version_is_no_second_person(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is shared by several people is redacted: a person's own photo was never deleted after an upgrade."""
+    ann, world = {"namespace": "email", "id": "Ann@example.com"}, World()
+    with monkeypatch.context() as earlier:
+        earlier.setattr(Door, "pseudonym", Door.earliest)
+        earlier.setattr(Door, "earliest", lambda *_: b"")
+        world.register("photo", subjects=[ann])
+        world.settle()
+    before = world.index.rows([world.keys.asset("photo")])
+    world.register("photo", subjects=[ann], event="nightly inventory")
+    world.settle()
+    assert world.index.rows([world.keys.asset("photo")]) == before
+    world.register("together", subjects=[ann, {"namespace": "email", "id": "bob@example.com"}])
+    world.settle()
+    case_id = world.erase(ann)
+    world.settle()
+    assert set(world.commanded[case_id]) == {("photos", "photo", "delete"), ("photos", "together", "redact")}
+    world.rebuild()
+    assert world.index.rows([world.keys.asset("photo")]) == before

@@ -28,6 +28,8 @@ class AssetStated(Outlet):
     subjects: tuple[tuple[Hex, str], ...] = ()
     persons: tuple[tuple[Hex, ...], ...] = ()
     """Of the subjects, those that are one person's."""
+    earliest: dict[str, Hex] = Field(default_factory=dict)
+    """Of subjects whose normaliser has had several versions: what each is called under the first."""
     data_sources: tuple[str, ...] = ()
     purposes: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()

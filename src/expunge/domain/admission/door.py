@@ -14,6 +14,7 @@ from expunge.domain import digest
 from expunge.domain.events import CloudEvent, Record
 from expunge.domain.identity import EPOCH, Keys, versions
 from expunge.domain.limits import MAX_ASSET_BYTES
+from expunge.domain.normalisers import newest
 from expunge.domain.planning.policy.rules import Policies
 from expunge.domain.registry import Publisher, Registry
 from expunge.errors import InvalidMessage
@@ -88,6 +89,17 @@ class Door:
             return [self.pseudonym(identity)]
         made = partial(self.keys.pseudonym, self.tenant_of(identity), space.name, space.normaliser, identity.id)
         return [made(version) for version in versions(space.normaliser, identity.id)]
+
+    def earliest(self, identity: Identity) -> bytes:
+        """The pseudonym under the first version of its normaliser that takes the id; empty where there is only one.
+
+        Raises:
+            InvalidMessage: see `pseudonym`.
+        """
+        space = self.registry.namespace(identity.namespace or "")
+        if space is None or identity.id is None or newest(space.normaliser) == 1:
+            return b""
+        return self.pseudonyms(identity)[-1]
 
     def tenant_of(self, identity: Identity) -> str:
         """Whose customer a person is: the deployment's own, where nobody says otherwise."""

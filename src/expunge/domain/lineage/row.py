@@ -158,7 +158,8 @@ class Row:
         asset: its id; empty where that is forgotten.
         collected: the earliest moment at which anything in it was collected, in seconds since 1970; 0 for unknown.
         derived_ms: the latest moment at which it was made, in milliseconds since 1970; 0 for unknown.
-        first_subject: the beginning of the smallest pseudonym that it names; a second person makes it `shared`.
+        first_subject: the beginning of the smallest pseudonym that it names; a second person makes it `shared`. It is
+            that under the first version of a normaliser, so that nobody becomes a second person by a newer one.
         parents: keys of a few of the assets that it was made from: for people, not for walks.
         refs: (pseudonym in hexadecimal, the system's own handle for that person).
         aliases: other ids of the same asset; a row of that id, perhaps with nothing else in it, names this one.

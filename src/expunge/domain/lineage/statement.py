@@ -22,6 +22,8 @@ class Named(NamedTuple):
     ref: str | None = None
     person: str = ""
     """Names with the same label in one statement are one person's; without one each stands for itself."""
+    earliest: bytes = b""
+    """The pseudonym under the first version of the id's normaliser, where there have been several: see `Row`."""
 
     def __repr__(self) -> str:
         return hidden(self)
@@ -94,6 +96,8 @@ class Statement:
         if self.subjects:
             named = [(each.pseudonym.hex(), each.ref or "") for each in self.subjects]
             fields["subjects"] = sorted(set(named)) if len(named) > 1 else named
+            if earliest := {each.pseudonym.hex(): each.earliest.hex() for each in self.subjects if each.earliest}:
+                fields["earliest"] = earliest
             if len(named) > 1 and (several := [names for names in self._persons() if len(names) > 1]):
                 fields["persons"] = sorted(sorted(each.hex() for each in names) for names in several)
         return fields
@@ -103,13 +107,19 @@ class Statement:
         """A statement as `data` has written it; labels of persons are others, and mean the same."""
         get, none = data.get, ()
         person = {name: names[0] for names in get("persons", none) for name in names}
+        earliest = get("earliest", {})
         holding, attributes = get("holding"), get("attributes")
         return cls(
             get("asset", ""),
             tuple(get("kinds", none)),
             tuple(get("systems", none)),
             tuple(get("parents", none)),
-            tuple([Named(bytes.fromhex(n), ref or None, person.get(n, "")) for n, ref in get("subjects", none)]),
+            tuple(
+                [
+                    Named(bytes.fromhex(n), ref or None, person.get(n, ""), bytes.fromhex(earliest.get(n, "")))
+                    for n, ref in get("subjects", none)
+                ]
+            ),
             tuple(get("data_sources", none)),
             tuple(get("purposes", none)),
             tuple(get("categories", none)),
@@ -141,7 +151,10 @@ class Statement:
         return Statement(
             asset="",
             kinds=self.kinds,
-            subjects=tuple(Named(pseudonym) for pseudonym in sorted({each.pseudonym for each in self.subjects})),
+            subjects=tuple(
+                Named(pseudonym, earliest=earliest)
+                for pseudonym, earliest in sorted({(each.pseudonym, each.earliest) for each in self.subjects})
+            ),
             data_sources=self.data_sources,
             purposes=self.purposes,
             collected_at=self.collected_at,
@@ -160,6 +173,13 @@ class Statement:
             persons.setdefault(each.person or each.pseudonym, set()).add(each.pseudonym)
         return list(persons.values())
 
+    def _people(self) -> set[bytes]:
+        """One pseudonym of each person that it names, the same whatever version of a normaliser made the others."""
+        if len(self.subjects) == 1:
+            return {self.subjects[0].earliest or self.subjects[0].pseudonym}
+        earliest = {each.pseudonym: each.earliest or each.pseudonym for each in self.subjects}
+        return {min(map(earliest.__getitem__, names)) for names in self._persons()}
+
     def row(self, parents: tuple[bytes, ...]) -> Row:
         """What this statement alone says; rows of one asset are merged.
 
@@ -168,7 +188,7 @@ class Statement:
         """
         if self.forgotten:
             return replace(self, forgotten="").row(parents).forgotten()
-        people = {min(names) for names in self._persons()}
+        people = self._people()
         refs = [(each.pseudonym.hex(), each.ref) for each in self.subjects if each.ref]
         return Row(
             self.asset,
