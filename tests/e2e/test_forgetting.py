@@ -205,7 +205,7 @@ def test_an_operator_hears_that_a_case_is_forgotten_later(world: Deployment) -> 
     shown = expunge(world, "case", "show", case_id).stdout
     assert "kept until" in shown
     swept = expunge(world, "sweep", "--json")
-    assert json.loads(swept.stdout) == {"parts": 0, "statements": 0, "young": 0}, swept.stderr
+    assert json.loads(swept.stdout) == {"parts": 0, "statements": 0, "suppressions": 0, "young": 0}, swept.stderr
 
 
 def test_a_person_sees_which_hold_keeps_the_record_of_a_case(world: Deployment) -> None:

@@ -579,7 +579,7 @@ def try_out(
     assert {letter["reason"] for letter in world.dead_letters()} <= (
         ({"case_has_ended", "control_without_case"} if world.cancels else set())
         | ({"case_has_not_ended", "case_is_forgotten", "case_is_held", "control_without_case"})
-        | ({"poison", "case_is_not_frozen"} if world.deaths else set())
+        | ({"poison", "case_is_frozen", "case_is_not_frozen"} if world.deaths else set())
     )
     assert not any(each.telling or each.unsettled for each in world.standing())
     assert not any(name == "ledger_alarms" for name, _ in world.metrics.counts)
@@ -654,6 +654,12 @@ def lying(command: dict[str, Any], lies: list[str]) -> list[dict[str, Any]]:
     return honest(command) * (2 if lie == "twice" else 1)
 
 
+def open_for(world: World, case_id: str) -> set[str]:
+    """The reasons for which obligations of a case are open."""
+    case = world.store.reader(partition_of(case_id, PARTITIONS)).cases([case_id])[case_id]
+    return {line.reason for line, _ in case.counts if line.claim == "open"}
+
+
 def judge(script: Script, asked: Asked, case_id: str) -> None:
     """One case against the plain model."""
     world, assets = script.world, script.assets
@@ -674,6 +680,8 @@ def judge(script: Script, asked: Asked, case_id: str) -> None:
     ) | asked_holding <= commanded  # one that is declared later is asked if the case is open by then
     assert commanded <= most | ({("users", "users.db")} if asked.person and script.declared else set())
     everything = {(system, asset) for system, asset, _ in world.commanded[case_id]}
+    if script.has_forgotten and open_for(world, case_id) == {"forgotten_exclusions"}:
+        return  # a person decides: nobody can say any more what is to be left out (docs/forgetting.md)
     assert world.status(case_id) == "completed"
     final = world.confirmations("completed", case_id=case_id)
     ended = len(final) + len(world.confirmations("completed_with_deferrals", case_id=case_id))

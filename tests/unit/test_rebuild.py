@@ -9,17 +9,20 @@ from typing import Any
 
 import pytest
 
+from expunge.adapters.memory.stores import MemoryPolicies
 from expunge.domain.continuity import Lost, Reached, Why
-from expunge.domain.events import stamp
+from expunge.domain.events import Position, Record, stamp
 from expunge.domain.identity import Keys
 from expunge.domain.lineage.marks import MarkState
 from expunge.domain.lineage.statement import Named, Statement
 from expunge.domain.planning.policy.rules import Grace
 from expunge.errors import ConfigurationError
+from expunge.rebuild.parts import Parts
+from expunge.roles.common import policy_part
 from expunge.roles.coordinator.keeping import LEFT, Keeping
 from expunge.wire.kept import KEPT
 from expunge.wire.ledger import loss_acknowledged
-from tests.simulation import World, honest, receipt
+from tests.simulation import SHIPPED, World, honest, receipt
 
 OUTLETS = ("commands.", "confirmations.", "suppressions", "holds")
 
@@ -571,3 +574,17 @@ def test_a_statement_is_read_as_it_was_written() -> None:
     read = Statement.of(json.loads(json.dumps(whole.data())))
     assert read.data() == whole.data()
     assert read.row(()) == whole.row(())
+
+
+def test_a_policy_of_an_earlier_build_is_found_by_the_name_that_its_cases_know() -> None:
+    """A field more of this version gives the same rules another digest: a rebuild made whoever was bound to it wait."""
+    world = World()
+    kept, policies = policy_part(world.broker, SHIPPED, START), MemoryPolicies(SHIPPED)
+    assert kept.event is not None
+    earlier = "ab" * 16
+    kept.event.data["policy"] = earlier
+    kept.event.data["rules"]["retention"].pop("suppression_months")
+    value = kept.event.encode()
+    parts = Parts(world.store, policies, world.keys, {})
+    parts.take([Record("plans", 0, Position(0, 0), START, f"policy:{earlier}".encode(), value)])
+    assert policies.of(earlier) == SHIPPED

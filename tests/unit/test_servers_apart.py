@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any, NoReturn
+
 import pytest
 
+from expunge.adapters.memory.stores import _Reader
 from expunge.domain.lineage.marks import MarkState
-from tests.simulation import World
+from expunge.errors import NotUnderstood
+from tests.poison import frozen, poisoned
+from tests.simulation import PARTITIONS, World, honest, receipt
 from tests.unit.test_late_and_back import DAY, restore, state
 from tests.unit.test_nothing_escapes import commands, erased
 
@@ -74,3 +79,100 @@ def test_nothing_is_noted_again_of_what_is_read_again_and_was_not_forgotten() ->
     world.settle()
     assert world.index.marks([world.keys.asset("photo")]) == before
     assert commands(world, case_id, "photo") == 1
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_a_set_that_came_back_and_was_rebuilt_is_not_noted_as_gone(*, apart: bool) -> None:
+    """Bob's data is in the set: as gone it was swept, and Bob heard that all was done."""
+    world = World(apart=apart)
+    world.answers["ml"] = lambda command: [receipt(command, all={"claim": "deleted"})]
+    world.register("photo", subjects=["ann"])
+    world.register("photo-b", subjects=["bob"])
+    world.register("set", "dataset", "ml", parents=["photo", "photo-b"])
+    world.settle()
+    world.erase("ann")
+    for each in ("intake", "coordinator", "resolver") * 9:
+        world.step(each, 50)
+    covered = {place: reached for place, reached in world.covered.items() if place[0] == "cases"}
+    world.settle()
+    world.tick(DAY)
+    del world.answers["ml"]
+    world.register("set", "dataset", "ml", parents=["photo", "photo-b"], event="restored")
+    world.settle(ticks=3)
+    assert state(world, "set") == [MarkState.CLEAN]
+    world.register("set", "dataset", "ml", parents=["photo", "photo-b"], purposes=["training"], event="inventory")
+    world.settle(ticks=3)
+    world.covered |= covered  # another server of the cluster, on which nothing of this lies
+    world.run += 1
+    world.settle(ticks=3)
+    assert state(world, "set") == [MarkState.CLEAN]
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_what_comes_back_twice_is_commanded_twice_though_a_receipt_is_heard_late(*, apart: bool) -> None:
+    world = World(apart=apart)
+    case_id = erased(world, "photo")
+    world.tick(DAY)
+    heard: list[dict[str, Any]] = []
+
+    def silent(command: dict[str, Any]) -> list[dict[str, Any]]:
+        heard.append(command)
+        return []
+
+    world.answers["photos"] = silent
+    world.register("photo", subjects=["ann"], event="restored")
+    for _ in range(9):
+        world.deliver()
+        world.answer_all()
+        world.tick(1)
+    number = commands(world, case_id, "photo")
+    world.publish(
+        "receipts.photos", "expunge.purge.receipted.v1", receipt(heard[-1], all={"claim": "deleted"}), source="/photos"
+    )
+    world.tick(2)
+    world.register("photo", subjects=["ann"], purposes=["training"], event="restored from another backup")
+    world.tick(1)
+    for _ in range(4):
+        for role in ("indexer", "coordinator", "resolver", "coordinator"):
+            world.step(role, 50)
+        world.tick(1)
+    del world.answers["photos"]
+    world.settle()
+    assert commands(world, case_id, "photo") == number + 1
+
+
+def test_a_receipt_that_had_waited_for_a_thaw_is_noted_again_too() -> None:
+    world = World(apart=True)
+    world.register("photo", subjects=["ann"])
+    world.settle()
+    poisoned(world, world.keys.case("/app", "r1"))
+    answers = [honest]
+    world.answers["photos"] = lambda command: answers.pop()(command) if answers else []
+    case_id = world.erase("ann")
+    world.settle(ticks=1)
+    assert frozen(world, case_id)
+    world.poison = lambda *_: False
+    world.deliver()
+    world.save()
+    world.thaw(case_id)
+    world.settle(ticks=2)
+    world.forget(["index"])
+    world.settle(ticks=2)
+    world.tick(DAY)
+    del world.answers["photos"]
+    restore(world, "photo")
+    assert commands(world, case_id, "photo") == 2
+
+
+def test_what_a_newer_version_wrote_ends_no_coordinator(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(apart=True)
+    erased(world, "photo")
+
+    def newer(*_: object) -> NoReturn:
+        raise NotUnderstood("unknown_state")
+
+    monkeypatch.setattr(_Reader, "chunk_of", newer)
+    monkeypatch.setattr(_Reader, "chunk", newer)
+    for partition in range(PARTITIONS):
+        world.replay("coordinator", "cases", partition, 999)
+    assert world.step("coordinator", 50)

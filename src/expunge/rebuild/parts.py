@@ -99,7 +99,8 @@ class Parts:
 
     def _policy(self, partition: int, data: Any) -> None:
         del partition
-        self._policies.restore(KeptPolicy.model_validate(data).rules)
+        kept = KeptPolicy.model_validate(data)
+        self._policies.restore(kept.policy, kept.rules)
 
     def _kept(self, partition: int, data: Any) -> None:
         """A piece; only what was handled by then, and committed, counts."""

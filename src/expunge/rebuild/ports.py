@@ -34,5 +34,5 @@ class States(CaseStore, ChunkStore, Protocol):
 class KeptPolicies(Protocol):
     """The policies that cases are bound to."""
 
-    def restore(self, policy: Policy) -> None:
-        """Put one where roles find it."""
+    def restore(self, digest: str, policy: Policy) -> None:
+        """Put one where roles find it, under the digest by which cases name it."""

@@ -363,9 +363,9 @@ class MemoryPolicies:
         self.current = policy
         self._known[policy.digest] = policy
 
-    def restore(self, policy: Policy) -> None:
+    def restore(self, digest: str, policy: Policy) -> None:
         """One that cases are bound to."""
-        self._known[policy.digest] = policy
+        self._known[digest] = policy
 
     def of(self, digest: str) -> Policy:
         """A policy by its digest.

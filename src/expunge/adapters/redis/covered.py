@@ -128,7 +128,7 @@ class NotesCovered(StateCovered):
 
     def covered(self, places: Collection[Place]) -> dict[Place, Reached]:
         """See `ports.logs.Covered.covered`: state and notes."""
-        state, notes = super().covered(places), self._notes.covered(places)
+        state, notes = super().covered(places), self._notes.everywhere()  # an earlier build had covered none
         return {place: min(each, notes.get(place, each), key=lambda at: at.next) for place, each in state.items()}
 
     def cover(self, reached: Mapping[Place, Reached]) -> None:

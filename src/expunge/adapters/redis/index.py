@@ -6,7 +6,7 @@ import struct
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import groupby, islice
 from typing import Any, TypeVar
 
@@ -318,9 +318,10 @@ class RedisIndex:
 
     def combinations(self) -> list[Combination]:
         """Every combination of names that rows share, for people."""
-        key = self._server.key(0, "combinations")
-        found = self._server.guarded(lambda client: list(client.hscan_iter(key, count=1000)))
-        return [Combination.decode(raw) for _, raw in found]
+        keys, found = [self._server.key(tag, "combinations") for tag in self._homes()], dict[bytes, bytes]()
+        for key in keys:
+            found |= self._server.guarded(partial(_scanned, key))
+        return [Combination.decode(raw) for raw in found.values()]
 
     def _keep_combinations(self, combinations: Iterable[Combination]) -> None:
         """Write combinations before rows that name them."""
@@ -402,6 +403,11 @@ def _visits(nodes: Sequence[bytes], reply: tuple[bytes, Sequence[bytes | None], 
         )
         for key, word, reach, row, kids in zip(nodes, words[::2], words[1::2], rows, children, strict=True)
     ]
+
+
+def _scanned(key: bytes, client: Any) -> dict[bytes, bytes]:
+    """A hash, read bit by bit."""
+    return dict(client.hscan_iter(key, count=1000))
 
 
 def _named_once(key: bytes, combinations: Iterable[Combination]) -> list[Any]:

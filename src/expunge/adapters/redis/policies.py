@@ -23,12 +23,12 @@ class RedisPolicies:
 
     def keep(self) -> None:
         """Put the policy of this process where others find it, before anything is decided under it."""
-        self.restore(self._current)
+        self.restore(self._current.digest, self._current)
 
-    def restore(self, policy: Policy) -> None:
-        """Put one there that cases are bound to."""
+    def restore(self, digest: str, policy: Policy) -> None:
+        """Put one there that cases are bound to, under the digest that they name: an earlier version made another."""
         key = self._server.key(0, "policies")
-        self._server.guarded(lambda client: client.hset(key, policy.digest, policy.encode()))
+        self._server.guarded(lambda client: client.hset(key, digest, policy.encode()))
 
     def of(self, digest: str) -> Policy:
         """A policy by its digest.

@@ -191,7 +191,8 @@ def decide(before: Suppression | None, message: Suppress | Published, context: C
     purposes = dict(state.purposes)
     for word in message.words:
         purposes[word.purpose] = purposes.get(word.purpose, Purpose()).with_word(word)
-        if word.word == "ended" and not purposes[word.purpose].revocations:
+        said = purposes[word.purpose]
+        if word.word == "ended" and not (said.revocations or said.cancelled):
             del purposes[word.purpose]
     if purposes == state.purposes:
         return Decision(state)

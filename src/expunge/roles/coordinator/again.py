@@ -8,26 +8,30 @@ again there, or answered again, has its notes looked at, though it decides on no
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
 
+from expunge.domain.aggregates.case.chunks import ChunkState
 from expunge.domain.aggregates.case.receipts import purged_by
-from expunge.domain.events import CloudEvent, Record, millis
+from expunge.domain.events import Record, millis
 from expunge.domain.identity import Keys
-from expunge.domain.lineage.marks import MarkState
+from expunge.domain.lineage.marks import TASK_DIGITS, Mark, MarkState
 from expunge.domain.lineage.row import moment
 from expunge.errors import NotUnderstood
 from expunge.ports import Gone, Index
 from expunge.roles.coordinator.freezing import ReadMessage
 from expunge.roles.coordinator.view import View
-from expunge.wire.cases.case import Planned, Receipted
+from expunge.wire.cases.case import Planned, Receipted, ThawOn
+from expunge.wire.cases.words import ThawSaid
 
 
 class _Note(NamedTuple):
-    """That an asset of a case is gone since a moment, and when the case heard of it."""
+    """That an asset of a case is gone since a moment, by a chunk of a generation; and when the case heard of it."""
 
     case_id: str
-    node: bytes
+    asset: str
+    generation: int
     since_ms: int
     at: datetime
 
@@ -45,62 +49,84 @@ class NotesAgain:
             view: the partition, after what is new was decided on.
             read: all messages of the batch on it, new or not.
         """
-        before = view.before
-        heard = [(record, each) for record, each in read if before is not None and record.position <= before]
-        view.load({each.key for _, each in heard if isinstance(each.message, Planned | Receipted)})
-        said = [note for record, each in heard for note in self._by_receipt(view, record, each)]
-        said = [note for record, each in read for note in self._by_plan(view, record, each)] + said
-        for note in self._missing(said):
-            view.gone.append((Gone(note.case_id, [note.node], note.since_ms), note.at))
+        before, said = view.before, list[_Note]()
+        view.load({each.key for _, each in read if isinstance(each.message, _TELLING)})
+        for record, each in read:
+            was_heard = before is not None and record.position <= before
+            if isinstance(each.message, Planned) or (was_heard and isinstance(each.message, _TELLING)):
+                with suppress(NotUnderstood):  # a newer version wrote the case or its chunk, and will look itself
+                    said += self._told(view, record, each)
+        for note, node in self._missing(view, said):
+            view.gone.append((Gone(note.case_id, [node], note.since_ms), note.at))
 
-    def _by_receipt(self, view: View, record: Record, read: ReadMessage) -> Iterator[_Note]:
-        """A receipt was heard: what it said is gone, if it is gone still, was noted then."""
-        message = read.message
-        if not isinstance(message, Receipted) or not _can_read(view, read.key):
-            return
-        chunk = view.chunks.chunk_of(read.key, message.command_id)
-        if chunk is None:
-            return
-        for asset in purged_by(chunk, view.chunks.body(read.key, chunk.summary.digest), message):
-            yield _Note(read.key, self._keys.asset(asset), message.appended_ms, record.appended_at)
+    def _told(self, view: View, record: Record, read: ReadMessage) -> list[_Note]:
+        """What one message has led to notes of, as the case stands."""
+        case, message = view.case(read.key), read.message
+        if case is None:
+            return []
+        if isinstance(message, Receipted):  # what it said is gone, if it is gone still, was noted then
+            chunk = view.chunks.chunk_of(read.key, message.command_id)
+            return self._gone(view, read.key, [chunk], message.appended_ms, record.appended_at, message)
+        if isinstance(message, Planned):
+            # Its marks are made anew, and what was gone is noted behind them. When a system said so is not known here;
+            # it was not before the task, so nothing of the generation that came back is missed.
+            digests = [each.digest for each in message.chunks]
+            chunks = [view.chunks.chunk(read.key, digest) for digest in digests]
+            mine = [each for each in chunks if each is not None and each.generation == message.generation]
+            return self._gone(view, read.key, mine, _said_ms(read), record.appended_at)
+        # Something was taken up that had waited; nobody knows here what it was, nor when it was said.
+        digests = [digest for each in case.generations for digest in view.chunks.digests(read.key, each.number)]
+        waited = [view.chunks.chunk(read.key, digest) for digest in digests]
+        return self._gone(view, read.key, waited, millis(case.opened_at), record.appended_at)
 
-    def _by_plan(self, view: View, record: Record, read: ReadMessage) -> Iterator[_Note]:
-        """A task was answered again: its marks are made anew, and what was gone is noted behind them.
-
-        When a system said so is not known here. It was not before the task, so nothing that came back is missed.
-        """
-        message, event = read.message, read.event
-        if not isinstance(message, Planned) or event is None or not _can_read(view, read.key):
-            return
-        for digest in (each.digest for each in message.chunks):
-            chunk = view.chunks.chunk(read.key, digest)
-            if chunk is not None:
-                for asset in purged_by(chunk, view.chunks.body(read.key, digest)):
-                    yield _Note(read.key, self._keys.asset(asset), _said_ms(event), record.appended_at)
-
-    def _missing(self, said: Iterable[_Note]) -> list[_Note]:
-        """The earliest of what was said of each asset, where no mark says so."""
-        first: dict[tuple[str, bytes], _Note] = {}
-        for note in said:
-            known = first.setdefault((note.case_id, note.node), note)
-            if note.since_ms < known.since_ms:
-                first[note.case_id, note.node] = note
-        nodes = sorted({node for _, node in first})
-        marks = dict(zip(nodes, self._index.marks(nodes), strict=True)) if nodes else {}
+    def _gone(
+        self,
+        view: View,
+        case_id: str,
+        chunks: Iterable[ChunkState | None],
+        since_ms: int,
+        at: datetime,
+        message: Receipted | None = None,
+    ) -> list[_Note]:
         return [
-            note
-            for (case_id, node), note in first.items()
-            if not any(each.case_id == case_id and each.state is MarkState.GONE for each in marks[node])
+            _Note(case_id, asset, chunk.generation, since_ms, at)
+            for chunk in chunks
+            if chunk is not None
+            for asset in purged_by(chunk, view.chunks.body(case_id, chunk.summary.digest), message)
         ]
 
+    def _missing(self, view: View, said: Iterable[_Note]) -> Iterator[tuple[_Note, bytes]]:
+        """The earliest of what was said of each asset, where its mark says nothing and nothing has happened since."""
+        first: dict[tuple[str, bytes], _Note] = {}
+        for note in said:
+            node = self._keys.asset(note.asset)
+            known = first.setdefault((note.case_id, node), note)
+            if note.since_ms < known.since_ms:
+                first[note.case_id, node] = note
+        nodes = sorted({node for _, node in first})
+        marks = dict(zip(nodes, self._index.marks(nodes), strict=True)) if nodes else {}
+        for (case_id, node), note in first.items():
+            mark = next((each for each in marks[node] if each.case_id == case_id), None)
+            if mark is not None and mark.state in _SAY_NOTHING and not _is_owed_anew(view, note, mark):
+                yield note, node
 
-def _said_ms(event: CloudEvent) -> int:
+
+_TELLING = Planned | Receipted | ThawSaid | ThawOn
+"""Messages that may lead to notes of what is gone."""
+_SAY_NOTHING = (MarkState.OPEN, MarkState.RESTATED)
+
+
+def _is_owed_anew(view: View, note: _Note, mark: Mark) -> bool:
+    """Whether an asset has come back since, and is planned, or about to be, in a later generation of its case."""
+    case = view.case(note.case_id)
+    later = [each for each in case.generations if each.number > note.generation] if case else []
+    tasks = {task[:TASK_DIGITS] for each in later for task in each.announced}
+    if not tasks.isdisjoint(mark.tasks):
+        return True
+    digests = (digest for each in later for digest in view.chunks.digests(note.case_id, each.number))
+    return any(note.asset in view.chunks.body(note.case_id, digest).assets for digest in digests)
+
+
+def _said_ms(read: ReadMessage) -> int:
     """When what led to a message of our own was appended (milliseconds since 1970)."""
-    return millis(moment((event.model_extra or {})["time"]))
-
-
-def _can_read(view: View, case_id: str) -> bool:
-    try:
-        return view.case(case_id) is not None
-    except NotUnderstood:  # a newer version wrote it, and will look
-        return False
+    return millis(moment((read.event.model_extra or {})["time"])) if read.event else 0
