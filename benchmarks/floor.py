@@ -230,7 +230,7 @@ def measured(client: str, kafka: str, url: str, requests: int, rate: float) -> d
     try:
         _ask(kafka, prefix, "warm", 50, 0)
         _await(kafka, prefix, 50)
-        spent = Spent({role: each.pid for role, each in processes.items()} | server_pids())
+        spent = Spent({role: each.pid for role, each in processes.items()} | server_pids(kafka, url))
         _ask(kafka, prefix, "real", requests, rate)
         records = _await(kafka, prefix, requests + 50)
         each = spent.ms_each(requests)

@@ -25,15 +25,16 @@ def resident_mb(pid: int) -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
-def server_pids() -> dict[str, int]:
-    """The servers of the measure: the newest Kafka and Redis on this machine."""
+def server_pids(kafka: str, redis: str) -> dict[str, int]:
+    """The servers of the measure, by their addresses: others may run, and end, on this machine."""
+    kafka_port, redis_port = (each.rpartition(":")[2].partition("/")[0] for each in (kafka, redis))
     listed = subprocess.run(["ps", "-eo", "pid,args", "--sort=start_time"], capture_output=True, text=True, check=True)
     found = {}
     for line in listed.stdout.splitlines()[1:]:
         pid, _, command = line.strip().partition(" ")
-        if "kafka.Kafka" in command:
+        if "kafka.Kafka" in command and f":{kafka_port}" in Path(command.split()[-1]).read_text():
             found["kafka"] = int(pid)
-        elif "redis-server" in command:
+        elif "redis-server" in command and f":{redis_port}" in command:
             found["redis"] = int(pid)
     return found
 

@@ -81,7 +81,7 @@ class World:
     def pids(self) -> dict[str, int]:
         """Every process that takes part, by name."""
         mine = {name: process.pid for name, process in self.at.processes.items()}
-        return mine | {"answering": self.answering[0].pid} | server_pids()
+        return mine | {"answering": self.answering[0].pid} | server_pids(self.at.kafka, self.at.redis)
 
     @contextmanager
     def producer(self) -> Iterator[Any]:

@@ -11,7 +11,7 @@ from expunge.adapters.memory.index import MemoryIndex
 from expunge.adapters.redis.index import RedisIndex
 from expunge.adapters.redis.server import Server
 from expunge.domain.digest import digest, name
-from expunge.domain.lineage.marks import TASK_DIGITS, Mark, MarkState
+from expunge.domain.lineage.marks import TASK_DIGITS, Mark, MarkState, is_gone
 from expunge.domain.lineage.row import DIGEST_BYTES, Row
 from expunge.domain.lineage.statement import Named, Statement
 from expunge.domain.lineage.walk import Trip, Visit
@@ -475,3 +475,20 @@ def test_what_is_gone_in_many_cases_is_marked_as_one_by_one(index: Index) -> Non
     found = {mark.case_id: mark.state for mark in index.marks([key("b")])[0]}
     assert found == dict(zip(cases, (MarkState.RESTATED, MarkState.RESTATED, MarkState.GONE), strict=True))
     assert index.set_gone([]) == []
+
+
+def test_what_is_noted_again_is_gone_and_may_be_there_all_the_same(index: Index) -> None:
+    """It is never swept away: `is_gone` of marks, and `forget` of rows, wait for what is known."""
+    case = name("case")
+    put(index, "a", at=NOW)
+    visit(index, "a", case=case)
+    assert index.set_gone([Gone(case, [key("a")], NOW + 20, again=True)]) == [[]]
+    (mark,) = index.marks([key("a")])[0]
+    assert (mark.state, mark.since_ms, mark.stated_again) == (MarkState.GONE, NOW + 20, True)
+    assert not is_gone([mark], {case})
+    (row,) = index.rows([key("a")])
+    assert row is not None
+    assert index.forget({key("a"): row}, {case}) == [False]
+    assert index.set_gone([Gone(case, [key("a")], NOW + 30)]) == [[]]  # its system says so once more
+    (mark,) = index.marks([key("a")])[0]
+    assert mark.since_ms == NOW + 30

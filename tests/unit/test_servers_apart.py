@@ -9,10 +9,12 @@ import pytest
 from expunge.adapters.memory.stores import _Reader
 from expunge.domain.lineage.marks import MarkState
 from expunge.errors import NotUnderstood
+from expunge.wire.receipts import RECEIPT
 from tests.poison import frozen, poisoned
 from tests.simulation import PARTITIONS, World, honest, receipt
+from tests.unit.test_forgetting import forget
 from tests.unit.test_late_and_back import DAY, restore, state
-from tests.unit.test_nothing_escapes import commands, erased
+from tests.unit.test_nothing_escapes import MARCH, commands, erased
 
 
 def saved_before(role: str) -> tuple[World, str]:
@@ -126,9 +128,7 @@ def test_what_comes_back_twice_is_commanded_twice_though_a_receipt_is_heard_late
         world.answer_all()
         world.tick(1)
     number = commands(world, case_id, "photo")
-    world.publish(
-        "receipts.photos", "expunge.purge.receipted.v1", receipt(heard[-1], all={"claim": "deleted"}), source="/photos"
-    )
+    world.publish("receipts.photos", RECEIPT, receipt(heard[-1], all={"claim": "deleted"}), source="/photos")
     world.tick(2)
     world.register("photo", subjects=["ann"], purposes=["training"], event="restored from another backup")
     world.tick(1)
@@ -176,3 +176,94 @@ def test_what_a_newer_version_wrote_ends_no_coordinator(monkeypatch: pytest.Monk
     for partition in range(PARTITIONS):
         world.replay("coordinator", "cases", partition, 999)
     assert world.step("coordinator", 50)
+
+
+def test_what_was_let_be_when_it_came_back_is_never_swept_for_a_note() -> None:
+    """It was swept, and its person's erasure ended without a command for it."""
+    world = World(apart=True)
+    world.answers["photos"] = lambda command: [receipt(command, all={"claim": "deleted"})]
+    world.register("photo", subjects=["ann"], purposes=["marketing"])
+    world.register("crop", parents=["photo"], purposes=["marketing"])
+    world.settle()
+    case_id = world.revoke("ann", "marketing")
+    world.settle()
+    world.tick(30 * DAY)
+    world.grant("ann", "marketing", received_at="2026-11-20T00:00:00Z")
+    world.settle()
+    world.register("crop", subjects=["ann"], purposes=["marketing"], collected_at=MARCH, event="collected anew")
+    world.settle(ticks=3)
+    assert commands(world, case_id, "crop") == 1
+    for partition in range(PARTITIONS):
+        world.replay("coordinator", "cases", partition, 9999)
+    world.settle(ticks=3)
+    del world.answers["photos"]
+    forget(world, case_id)
+    world.tick(5 * DAY)
+    world.settle()
+    world.sweep()
+    other = world.erase("ann", request="r2", received_at=world.broker.now.isoformat())
+    world.settle()
+    assert commands(world, other, "crop") == 1
+
+
+def test_what_another_system_answered_later_keeps_no_note_from_being_made_again() -> None:
+    world, held = World(apart=True), list[dict[str, Any]]()
+
+    def silent(command: dict[str, Any]) -> list[dict[str, Any]]:
+        held.append(command)
+        return []
+
+    world.register("photo", subjects=["ann"])
+    world.settle()
+    world.answers["photos"] = silent
+    world.answers["ml"] = lambda command: [receipt(command, all={"claim": "exempt", "reason": "legal", "basis": "law"})]
+    case_id = world.erase("ann")
+    for _ in range(6):
+        world.deliver()
+        world.answer_all()
+        world.tick(1)
+    world.register("photo", system="ml", subjects=["ann"], event="in ml, too")
+    for _ in range(8):
+        world.deliver()
+        world.answer_all()
+        world.tick(1)
+    world.save()
+    world.publish("receipts.photos", RECEIPT, receipt(held[-1], all={"claim": "deleted"}), source="/photos")
+    world.settle(ticks=3)
+    world.forget(["index"])
+    world.settle(ticks=3)
+    world.tick(DAY)
+    del world.answers["photos"]
+    before = commands(world, case_id, "photo")
+    restore(world, "photo")
+    assert commands(world, case_id, "photo") > before
+
+
+@pytest.mark.parametrize("first", ["coordinator", "resolver"])
+def test_what_was_planned_later_and_is_walked_earlier_is_noted_again(first: str) -> None:
+    """A walk that is done again meets what was made known later, and owns its mark."""
+    world = World(apart=True)
+    world.register("photo", subjects=["ann"])
+    world.register("crop")
+    world.register("thumb", "embedding", "ml", parents=["crop"])
+    world.settle()
+    world.answers["ml"] = lambda command: [receipt(command, all={"claim": "deleted"})]
+    case_id = world.erase("ann")
+    for each in ("intake", "coordinator") * 9:
+        world.step(each, 50)
+    world.save()
+    world.settle()
+    world.tick(DAY)
+    world.register("crop", parents=["photo"], event="now it is said")
+    world.settle()
+    assert state(world, "thumb") == [MarkState.GONE]
+    world.forget(["index"])
+    while world.step("indexer", 50):
+        pass
+    while world.step(first, 50):
+        pass
+    world.settle(ticks=3)
+    world.tick(DAY)
+    world.register("thumb", "embedding", "ml", parents=["crop"], event="restored")
+    world.settle()
+    assert commands(world, case_id, "thumb") == 2

@@ -97,6 +97,8 @@ class Gone(NamedTuple):
     case_id: str
     nodes: Sequence[bytes]
     since_ms: int
+    again: bool = False
+    """It is noted once more, and something may have happened since: see `Mark.stated_again`."""
 
     def __repr__(self) -> str:
         return hidden(self)

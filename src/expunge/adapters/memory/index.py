@@ -97,8 +97,10 @@ class MemoryIndex:
         since_ms: int,
         lease_until_ms: int = 0,
         task_id: str = "",
+        *,
+        again: bool = False,
     ) -> list[bytes]:
-        """See `ports.Index.set_state`."""
+        """See `ports.Index.set_state`; of what is gone, `Gone.again`."""
         self._lease(lease_until_ms)
         returned = []
         for node in sorted(set(nodes)):
@@ -112,14 +114,16 @@ class MemoryIndex:
             if task_id and mark.state is not state:
                 mark.widened = task_id
             mark.state, mark.since_ms = state, 0 if state is MarkState.OPEN else since_ms
-            mark.again = mark.again and state is MarkState.GONE
+            mark.again = (mark.again or again) and state is MarkState.GONE
             if state is MarkState.GONE:
                 mark.owner = mark.widened = ""
         return returned
 
     def set_gone(self, gone: Sequence[Gone], lease_until_ms: int = 0) -> list[list[bytes]]:
         """See `ports.Index.set_gone`."""
-        return [self.set_state(c, nodes, MarkState.GONE, at, lease_until_ms) for c, nodes, at in gone]
+        return [
+            self.set_state(c, nodes, MarkState.GONE, at, lease_until_ms, again=again) for c, nodes, at, again in gone
+        ]
 
     def mark_roots(
         self, case_id: str, task_id: str, nodes: Sequence[bytes], until: int, lease_until_ms: int = 0

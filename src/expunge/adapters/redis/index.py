@@ -174,8 +174,8 @@ class RedisIndex:
     def set_gone(self, gone: Sequence[Gone], lease_until_ms: int = 0) -> list[list[bytes]]:
         """See `ports.Index.set_gone`."""
         made: list[list[Call]] = []
-        for case_id, nodes, since_ms in gone:
-            head = _state_head(case_id, MarkState.GONE, since_ms, lease_until_ms)
+        for case_id, nodes, since_ms, again in gone:
+            head = _state_head(case_id, MarkState.GONE, since_ms, lease_until_ms, again=again)
             made.append(self._calls("set_state", head, set(nodes), _place)[1])
         replies = iter(self._server.run([call for calls in made for call in calls]))
         return [[node for reply in islice(replies, len(calls)) for node in reply] for calls in made]
@@ -430,11 +430,18 @@ def _tags(nodes: Iterable[bytes]) -> list[int]:
 
 
 def _state_head(
-    case_id: str, state: MarkState, since_ms: int, lease_until_ms: int, task_id: str = ""
+    case_id: str, state: MarkState, since_ms: int, lease_until_ms: int, task_id: str = "", *, again: bool = False
 ) -> tuple[Any, ...]:
     """What `set_state.lua` takes before the nodes."""
     owner = _task(task_id) if task_id else b""
-    return lease_until_ms, bytes.fromhex(case_id), int(state), since_ms.to_bytes(6, "big"), owner
+    return (
+        lease_until_ms,
+        bytes.fromhex(case_id),
+        int(state),
+        since_ms.to_bytes(6, "big"),
+        owner,
+        b"1" if again else b"",
+    )
 
 
 def _place(node: bytes, bucket: int) -> bytes:

@@ -192,7 +192,7 @@ def decide(before: Suppression | None, message: Suppress | Published, context: C
     for word in message.words:
         purposes[word.purpose] = purposes.get(word.purpose, Purpose()).with_word(word)
         said = purposes[word.purpose]
-        if word.word == "ended" and not (said.revocations or said.cancelled):
+        if word.word == "ended" and not (said.revocations or said.cancelled or said.grants):
             del purposes[word.purpose]
     if purposes == state.purposes:
         return Decision(state)

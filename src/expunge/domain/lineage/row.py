@@ -20,7 +20,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from typing import Any
@@ -158,11 +158,12 @@ class Row:
         asset: its id; empty where that is forgotten.
         collected: the earliest moment at which anything in it was collected, in seconds since 1970; 0 for unknown.
         derived_ms: the latest moment at which it was made, in milliseconds since 1970; 0 for unknown.
-        first_subject: the beginning of the smallest pseudonym that it names; a second person makes it `shared`. It is
-            that under the first version of a normaliser, so that nobody becomes a second person by a newer one.
+        first_subject: the beginning of the smallest pseudonym that it names; a second person makes it `shared`.
         parents: keys of a few of the assets that it was made from: for people, not for walks.
         refs: (pseudonym in hexadecimal, the system's own handle for that person).
         aliases: other ids of the same asset; a row of that id, perhaps with nothing else in it, names this one.
+        earliest: what the first subject was called under the first version of a normaliser, so that nobody is a second
+            person by a newer one. It is known while rows are merged, and is no part of what is kept.
     """
 
     asset: str
@@ -177,6 +178,7 @@ class Row:
     attributes: tuple[tuple[str, str], ...] = ()
     holding: Holding | None = None
     aliases: tuple[str, ...] = ()
+    earliest: bytes = field(default=b"", compare=False)
 
     @property
     def is_forgotten(self) -> bool:
@@ -220,14 +222,14 @@ class Row:
 
     def merged(self, other: Row) -> Row:
         """Both rows of one asset: union, minimum and maximum only."""
-        subjects = {self.first_subject, other.first_subject} - {b""}
+        first, is_one_person = self._first_subject(other)
         return Row(
             asset=self.asset or other.asset,
             combination=self.combination.merged(other.combination),
             collected=min(filter(None, (self.collected, other.collected)), default=0),
             derived_ms=max(self.derived_ms, other.derived_ms),
-            first_subject=min(subjects, default=b""),
-            shared=self.shared or other.shared or len(subjects) > 1,
+            first_subject=first,
+            shared=self.shared or other.shared or not is_one_person,
             removed=self.removed or other.removed,
             parents=tuple(sorted({*self.parents, *other.parents})[:KEPT_PARENTS]),
             refs=frozenset(sorted(self.refs | other.refs)[:KEPT_REFS]),
@@ -236,7 +238,17 @@ class Row:
             if self.holding and other.holding
             else self.holding or other.holding,
             aliases=tuple(sorted({*self.aliases, *other.aliases})[:KEPT_ALIASES]),
+            earliest=self.earliest or other.earliest,
         )
+
+    def _first_subject(self, other: Row) -> tuple[bytes, bool]:
+        """The first person of both rows, by the newest name that is known; and whether that is the only one."""
+        mine, others = self.first_subject, other.first_subject
+        if mine and others and mine != others:
+            if others == self.earliest:
+                return mine, True
+            return (others, True) if mine == other.earliest else (min(mine, others), False)
+        return mine or others, True
 
     def encode(self) -> bytes:
         """The bytes of the row; equal rows have equal bytes."""

@@ -173,13 +173,6 @@ class Statement:
             persons.setdefault(each.person or each.pseudonym, set()).add(each.pseudonym)
         return list(persons.values())
 
-    def _people(self) -> set[bytes]:
-        """One pseudonym of each person that it names, the same whatever version of a normaliser made the others."""
-        if len(self.subjects) == 1:
-            return {self.subjects[0].earliest or self.subjects[0].pseudonym}
-        earliest = {each.pseudonym: each.earliest or each.pseudonym for each in self.subjects}
-        return {min(map(earliest.__getitem__, names)) for names in self._persons()}
-
     def row(self, parents: tuple[bytes, ...]) -> Row:
         """What this statement alone says; rows of one asset are merged.
 
@@ -188,14 +181,15 @@ class Statement:
         """
         if self.forgotten:
             return replace(self, forgotten="").row(parents).forgotten()
-        people = self._people()
+        people = {min(names) for names in self._persons()}
+        first = min(people, default=b"")
         refs = [(each.pseudonym.hex(), each.ref) for each in self.subjects if each.ref]
         return Row(
             self.asset,
             combine(self.kinds, self.systems, self.data_sources, self.purposes, self.categories),
             max(0, int(moment(self.collected_at).timestamp())) if self.collected_at else 0,
             max(0, millis(moment(self.derived_at))) if self.derived_at else 0,
-            min(people, default=b"")[:SUBJECT_BYTES],
+            first[:SUBJECT_BYTES],
             self.shared or len(people) > 1,
             self.removed,
             tuple(sorted(set(parents))[:KEPT_PARENTS]) if len(parents) > 1 else parents,
@@ -203,6 +197,7 @@ class Statement:
             tuple(sorted(self.attributes)[:KEPT_ATTRIBUTES]) if self.attributes else (),
             self.holding,
             self.aliases[:KEPT_ALIASES],
+            next((each.earliest for each in self.subjects if each.pseudonym == first), b"")[:SUBJECT_BYTES],
         )
 
 

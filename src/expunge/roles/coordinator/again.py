@@ -2,7 +2,8 @@
 
 What systems have said is gone is noted beside the asset, and the case's state is written after that. On a Redis Cluster
 the two lie on several servers, of which one may forget its last writes while the other does not. So whatever is read
-again there, or answered again, has its notes looked at, though it decides on nothing any more.
+again there, or answered again, has its notes looked at, though it decides on nothing any more. Much may have happened
+to an asset since; so what is noted again says that it may be there all the same, and is never swept away for it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class _Note(NamedTuple):
 
     case_id: str
     asset: str
+    system: str
     generation: int
     since_ms: int
     at: datetime
@@ -57,7 +59,7 @@ class NotesAgain:
                 with suppress(NotUnderstood):  # a newer version wrote the case or its chunk, and will look itself
                     said += self._told(view, record, each)
         for note, node in self._missing(view, said):
-            view.gone.append((Gone(note.case_id, [node], note.since_ms), note.at))
+            view.gone.append((Gone(note.case_id, [node], note.since_ms, again=True), note.at))
 
     def _told(self, view: View, record: Record, read: ReadMessage) -> list[_Note]:
         """What one message has led to notes of, as the case stands."""
@@ -68,12 +70,16 @@ class NotesAgain:
             chunk = view.chunks.chunk_of(read.key, message.command_id)
             return self._gone(view, read.key, [chunk], message.appended_ms, record.appended_at, message)
         if isinstance(message, Planned):
-            # Its marks are made anew, and what was gone is noted behind them. When a system said so is not known here;
-            # it was not before the task, so nothing of the generation that came back is missed.
-            digests = [each.digest for each in message.chunks]
-            chunks = [view.chunks.chunk(read.key, digest) for digest in digests]
-            mine = [each for each in chunks if each is not None and each.generation == message.generation]
-            return self._gone(view, read.key, mine, _said_ms(read), record.appended_at)
+            # Its marks are made anew, and what was gone is noted behind them. When a system said so is not known here:
+            # not before the task, of what was planned then or later; of what was planned earlier, nobody knows.
+            chunks = [view.chunks.chunk(read.key, each.digest) for each in message.chunks]
+            found = [each for each in chunks if each is not None]
+            mine = [each for each in found if each.generation >= message.generation]
+            earlier = [each for each in found if each.generation < message.generation]
+            return [
+                *self._gone(view, read.key, mine, _said_ms(read), record.appended_at),
+                *self._gone(view, read.key, earlier, millis(case.opened_at), record.appended_at),
+            ]
         # Something was taken up that had waited; nobody knows here what it was, nor when it was said.
         digests = [digest for each in case.generations for digest in view.chunks.digests(read.key, each.number)]
         waited = [view.chunks.chunk(read.key, digest) for digest in digests]
@@ -89,7 +95,7 @@ class NotesAgain:
         message: Receipted | None = None,
     ) -> list[_Note]:
         return [
-            _Note(case_id, asset, chunk.generation, since_ms, at)
+            _Note(case_id, asset, chunk.summary.system, chunk.generation, since_ms, at)
             for chunk in chunks
             if chunk is not None
             for asset in purged_by(chunk, view.chunks.body(case_id, chunk.summary.digest), message)
@@ -107,7 +113,7 @@ class NotesAgain:
         marks = dict(zip(nodes, self._index.marks(nodes), strict=True)) if nodes else {}
         for (case_id, node), note in first.items():
             mark = next((each for each in marks[node] if each.case_id == case_id), None)
-            if mark is not None and mark.state in _SAY_NOTHING and not _is_owed_anew(view, note, mark):
+            if mark is not None and mark.state in _SAY_NOTHING and not _is_owed_again(view, note, mark):
                 yield note, node
 
 
@@ -116,15 +122,16 @@ _TELLING = Planned | Receipted | ThawSaid | ThawOn
 _SAY_NOTHING = (MarkState.OPEN, MarkState.RESTATED)
 
 
-def _is_owed_anew(view: View, note: _Note, mark: Mark) -> bool:
-    """Whether an asset has come back since, and is planned, or about to be, in a later generation of its case."""
+def _is_owed_again(view: View, note: _Note, mark: Mark) -> bool:
+    """Whether an asset is planned for the same system in a later generation of its case, or may be in a moment."""
     case = view.case(note.case_id)
     later = [each for each in case.generations if each.number > note.generation] if case else []
-    tasks = {task[:TASK_DIGITS] for each in later for task in each.announced}
-    if not tasks.isdisjoint(mark.tasks):
+    under_way = {task[:TASK_DIGITS] for each in later for task in each.announced - each.answered}
+    if not under_way.isdisjoint(mark.tasks):
         return True
-    digests = (digest for each in later for digest in view.chunks.digests(note.case_id, each.number))
-    return any(note.asset in view.chunks.body(note.case_id, digest).assets for digest in digests)
+    digests = [digest for each in later for digest in view.chunks.digests(note.case_id, each.number)]
+    bodies = (view.chunks.body(note.case_id, digest) for digest in digests)
+    return any(body.system == note.system and note.asset in body.assets for body in bodies)
 
 
 def _said_ms(read: ReadMessage) -> int:

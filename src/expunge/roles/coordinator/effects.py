@@ -238,9 +238,9 @@ class Effects:
         gone, view.gone = view.gone, []
         answers = self._index.set_gone([each for each, _ in gone], self._tenure.until_ms()) if gone else []
         made: list[Outgoing] = []
-        for ((case_id, _, at_ms), at), returned in zip(gone, answers, strict=True):
-            back = {n: LateAsset(key=n.hex(), arrival=Arrival.THROUGH, returned=at_ms + 1) for n in returned}
-            made += late_messages(case_id, back, at, COORDINATOR)
+        for (each, at), returned in zip(gone, answers, strict=True):
+            back = {n: LateAsset(key=n.hex(), arrival=Arrival.THROUGH, returned=each.since_ms + 1) for n in returned}
+            made += late_messages(each.case_id, back, at, COORDINATOR)
         return made
 
     def _mark_clean(self, told: Told, chunk: Chunk, nodes: Sequence[bytes]) -> None:
