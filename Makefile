@@ -21,12 +21,12 @@ demo: setup  ## the story, from photos to confirmations, on a real Kafka and a r
 	@env -u EXPUNGE_CONFIG $$($(DEVSTACK) env --instance demo $(if $(CLUSTER),--cluster)) $(BIN)/expunge demo
 
 ALONE := tests/unit tests/cli tests/adapters tests/properties
-BESIDE := tests/faults
-SERVED := tests/contract tests/integration tests/e2e
+BESIDE := tests/faults/test_lost_state.py tests/faults/test_moved.py tests/faults/test_outages.py
+SERVED := tests/contract tests/integration tests/e2e $(filter-out $(BESIDE),$(sort $(wildcard tests/faults/test_*.py)))
 LOG := .devstack/alone.log
 
-# What needs no servers gives way to the rest; then faults, most of which have servers of their own, run beside it
-# (containers are for one run alone);
+# What needs no servers gives way to the rest; then what takes servers of its own away runs beside it (containers are for
+# one run alone);
 # ARGS is for pytest, and then there is one run.
 test: setup  ## every test, on servers of its own (CONTAINERS=1 takes them from a Docker engine)
 	@test -n "$(CONTAINERS)" || { test -n "$$EXPUNGE_TEST_KAFKA" && test -n "$$EXPUNGE_TEST_REDIS"; } || $(DEVSTACK) up --instance test
