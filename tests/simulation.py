@@ -492,6 +492,12 @@ class World:
             self.breaths = None
             self.compact()
 
+    def suppressed(self) -> set[str]:
+        """The keys of people and sources that are suppressed, as it is published last."""
+        logs = [log for (topic, _), log in sorted(self.broker.logs.items()) if topic == "suppressions"]
+        last = {(record.key or b"").decode(): record.value for log in logs for record in log}
+        return {key for key, value in last.items() if value is not None}
+
     def deliver(self) -> None:
         """Everything that lies on topics is handled, and no time passes."""
         while any(self.step(role, 50) for role in self.roles):

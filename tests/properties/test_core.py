@@ -607,18 +607,11 @@ def forget_all(script: Script, left: str) -> None:
 
 def let_suppressions_end(world: World, months: int | None) -> None:
     """People may be collected again when the months are over; withdrawn sources never."""
-    before = suppressed_now(world)
+    before = world.suppressed()
     world.tick_clocks(62 * 86_400)
     world.sweep()
     world.deliver()
-    assert suppressed_now(world) == {key for key in before if months is None or key == source_key("supplier-a")}
-
-
-def suppressed_now(world: World) -> set[str]:
-    """The keys of people and sources that are suppressed."""
-    logs = [log for (topic, _), log in sorted(world.broker.logs.items()) if topic == "suppressions"]
-    last = {(record.key or b"").decode(): record.value for log in logs for record in log}
-    return {key for key, value in last.items() if value is not None}
+    assert world.suppressed() == {key for key in before if months is None or key == source_key("supplier-a")}
 
 
 def share_a_name(assets: list[Asset]) -> bool:

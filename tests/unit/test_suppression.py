@@ -95,10 +95,16 @@ def test_an_entry_covers_what_was_collected_up_to_its_end() -> None:
     assert _Entry(0, 0).covers(end + 10**9)
 
 
-def test_a_sweep_lifts_what_has_ended_a_day_after_that_and_not_before() -> None:
+def ending() -> World:
+    """A world in which people may be collected again after a month."""
     world = World()
     months = world.policies.current.retention.model_copy(update={"suppression_months": 1})
     world.policies.change(world.policies.current.model_copy(update={"retention": months}))
+    return world
+
+
+def test_a_sweep_lifts_what_has_ended_a_day_after_that_and_not_before() -> None:
+    world = ending()
     world.register("photo", subjects=["ann"], data_sources=["supplier-a"])
     world.settle()
     world.erase("ann")
@@ -112,25 +118,17 @@ def test_a_sweep_lifts_what_has_ended_a_day_after_that_and_not_before() -> None:
     world.tick_clocks(60)
     assert world.sweep().suppressions == 1
     world.deliver()
-    assert suppressed(world) == set()
+    assert world.suppressed() == set()
     world.compact()
     assert world.sweep().suppressions == 0
 
 
-def test_a_withdrawn_source_and_a_restriction_do_not_end() -> None:
-    world = World()
-    months = world.policies.current.retention.model_copy(update={"suppression_months": 1})
-    world.policies.change(world.policies.current.model_copy(update={"retention": months}))
+def test_a_withdrawn_source_has_no_end() -> None:
+    world = ending()
     world.register("photo", data_sources=["supplier-a"])
     world.settle()
     world.withdraw("supplier-a")
     world.settle()
     world.tick_clocks(90 * 86_400)
     assert world.sweep().suppressions == 0
-    assert suppressed(world) == {source_key("supplier-a")}
-
-
-def suppressed(world: World) -> set[str]:
-    logs = [log for (topic, _), log in sorted(world.broker.logs.items()) if topic == "suppressions"]
-    last = {(record.key or b"").decode(): record.value for log in logs for record in log}
-    return {key for key, value in last.items() if value is not None}
+    assert world.suppressed() == {source_key("supplier-a")}

@@ -151,13 +151,11 @@ class Sweep:
     def _suppressions(self, batch: Sequence[Record]) -> None:
         """Their owners take them away: nobody else writes there."""
         until = millis(self._until)
-        ended = [
-            (key, words)
+        said = [
+            Suppress(suppression=(record.key or b"").decode(), words=words)
             for record in batch
             if record.value is not None and (words := _ended(record.value, until))
-            for key in [(record.key or b"").decode()]
         ]
-        said = [Suppress(suppression=key, words=words) for key, words in ended]
         self._send(suppress_message(each, self._until, SOURCE) for each in said)
         self._swept.suppressions += len(said)
 
