@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, cast
 
 from expunge.adapters.memory.index import MemoryIndex
+from expunge.adapters.memory.people import MemoryPeople
 from expunge.adapters.memory.stores import (
     MemoryCaseStore,
     MemoryLosses,
@@ -41,7 +42,7 @@ from expunge.domain.aggregates.standing.state import Standing, hold_word
 from expunge.domain.continuity import Log, Place, Reached
 from expunge.domain.digest import name
 from expunge.domain.events import CONTENT_TYPE, Event, Outgoing, Position, Record, millis, stamp
-from expunge.domain.identity import Keys
+from expunge.domain.identity import Epochs, Keys
 from expunge.domain.partition import partition_of
 from expunge.domain.planning.policy.models import Models
 from expunge.domain.registry import Namespace, Operator, Publisher, Registry, System
@@ -59,6 +60,7 @@ from expunge.roles.notary import Notary
 from expunge.roles.resolver.recovery import Recovery, earlier
 from expunge.roles.resolver.resolver import Resolver
 from expunge.roles.resolver.traversal import Bounds
+from expunge.rotation.rotation import Rotation
 from expunge.runtime.continuity import Continuity
 from expunge.runtime.loop import Loop, Sink
 from expunge.sweep.sweep import Sweep, Swept
@@ -104,6 +106,10 @@ def context(at: datetime = START, registry: Registry = REGISTRY) -> Context:
 SHIPPED = load_policy(None).model_copy(update={"models": Models()})
 """But for the time that models wait for others."""
 WITHDRAWN, FORGOTTEN = "expunge.purge.withdrawn.v1", "expunge.purge.forgotten.v1"
+
+
+MOST_SECRETS = 3
+FIRST_SECRET = Epochs(1, 1)
 
 
 class Crash(BaseException):
@@ -256,6 +262,31 @@ class Seat:
         self._world.covered[place] = Reached(position.offset + 1)
 
 
+@dataclass(frozen=True)
+class _Rotated:
+    """What the store says of secrets: which are in use, and of which something is left to be taken away."""
+
+    epochs: Epochs = FIRST_SECRET
+    left: int = 0
+
+
+class _KeysOf(Keys):
+    """The keys of a world in which every process begins anew when another secret is used."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(*(letter * 32 for letter in (b"s", b"t", b"u")[:MOST_SECRETS]))
+        self._world = world
+
+    @property
+    def epochs(self) -> Epochs:
+        return self._world.rotated.epochs
+
+
+def _in_memory() -> tuple[Any, Any, Any]:
+    index = MemoryIndex()
+    return index, MemoryCaseStore(), MemoryPeople(index)
+
+
 def copied(what: Any) -> Any:
     """A copy of state in memory: what it holds at the end cannot change."""
     if isinstance(what, defaultdict):
@@ -300,8 +331,12 @@ class World:
     """Takes its turn when the breaths are used up, instead of a crash."""
     apart: bool = False
     """Index and state lie on servers of their own, of which one may forget while the other does not."""
-    stores: Callable[[], tuple[Any, Any]] | None = None
-    """Makes index and state on a real Redis instead of in memory."""
+    stores: Callable[[], tuple[Any, Any, Any]] | None = None
+    """Makes index, state and people's names on a real Redis instead of in memory."""
+    rotated: _Rotated = field(default_factory=_Rotated)
+    """What the store says of secrets."""
+    secrets: int = 1
+    """How many secrets there have ever been."""
     committed: dict[tuple[str, str, int], int] = field(default_factory=dict)
     furthest: dict[tuple[str, str, int], int] = field(default_factory=lambda: defaultdict(int))
     """The same, whoever may have set it back since."""
@@ -320,23 +355,23 @@ class World:
     def __post_init__(self) -> None:
         self.begun: dict[str, tuple[Seat, Continuity]] = {}
         self.losses = MemoryLosses()
-        self.keys = Keys(b"s" * 32)
+        self.keys = _KeysOf(self)
         self.policies = MemoryPolicies(SHIPPED)
         self.door = Door(self.registry, self.keys, self.policies, "t.", allow_unsigned=True)
-        stores: tuple[Any, Any] = self.stores() if self.stores else (MemoryIndex(), MemoryCaseStore())
-        self.index, self.store = stores
+        self.index, self.store, people = self.stores() if self.stores else _in_memory()
         self.seen = MemoryNotaryStore()
         self.lease_clock, self.lease_until = 1_000_000, 0
         if isinstance(self.index, MemoryIndex):
             self.index.now_ms, self.index.hub = self.lease_clock, min(self.index.hub, self.step_nodes)
         self.metrics, self.vault = MemoryMetrics(), UnsafeMemoryVault()
         index: Any = Dying(self.index, self)
+        self.people: Any = Dying(people, self)
         store: Any = Dying(self.store, self)
         few = self.step_nodes
         bounds = Bounds(few, frontier_nodes=20 * few, trip_nodes=few, group_nodes=few)
         self.roles: dict[str, Role] = {
             "intake": Intake(self.door, self, cast("Topics", self.broker), self.vault, self.metrics),
-            "indexer": Indexer(self.door, index, self.broker, self.vault, self.metrics),
+            "indexer": Indexer(self.door, index, self.people, self.broker, self.vault, self.metrics),
             "resolver": Resolver(
                 self.door,
                 index,
@@ -419,20 +454,53 @@ class World:
     def save(self) -> None:
         """What the store holds now is all that it will know if it forgets."""
         if not self.stores:
-            self.saved = copied([vars(self.index), vars(self.store), vars(self.seen), self.covered])
+            self.saved = copied([vars(self.index), vars(self.store), vars(self.seen), self.covered, self.rotated])
 
     def forget(self, what: Collection[str] = ("index", "state", "notes")) -> None:
         """The store is started anew with what it had when it was saved; of servers apart, one of them is."""
         if self.saved is None:
             return
-        index, store, seen, self.covered = copied(self.saved)
+        index, store, seen, self.covered, rotated = copied(self.saved)
         if "index" in what:
+            self.rotated = rotated
             vars(self.index).update(index | {"now_ms": self.index.now_ms, "hub": self.index.hub})
         if "state" in what:
             vars(self.store).update(store)
         if "notes" in what:
             vars(self.seen).update(seen)
         self.run += 1
+
+    def rotate(self, crash_after: int | None = None) -> None:
+        """One step of a rotation: begin it, copy, or use the earlier secret no longer; it may die on the way."""
+        epochs = self.rotated.epochs
+        before = epochs.newest - 1
+        rotation = Rotation(self.people, self.index, self.keys, before, self._subjects_of, lambda: None)
+        self.breaths, self.intruder = crash_after, None
+        try:
+            if epochs.oldest < epochs.newest:
+                if not rotation.copy():
+                    self.rotated = _Rotated(Epochs(epochs.newest, epochs.newest), left=before)
+                    rotation.drop()
+                    self.rotated = replace(self.rotated, left=0)
+            elif self.rotated.left:
+                rotation.drop()
+                self.rotated = replace(self.rotated, left=0)
+            elif epochs.newest < MOST_SECRETS:
+                self.secrets = max(self.secrets, epochs.newest + 1)
+                self.rotated = _Rotated(Epochs(epochs.newest, epochs.newest + 1))
+        except Crash:
+            pass
+        finally:
+            self.breaths = None
+
+    def rotate_to_the_end(self) -> None:
+        """What was begun is ended; so is what the store has forgotten of it."""
+        while self.rotated != _Rotated(Epochs(self.secrets, self.secrets)):
+            self.rotate()
+
+    def _subjects_of(self, case_id: str) -> list[bytes]:
+        root = self.store.reader(partition_of(case_id, PARTITIONS)).root(case_id)
+        return [bytes.fromhex(each.pseudonym) for each in root.scope.subjects] if root else []
 
     def rebuild(self, deaths: Sequence[int] = ()) -> int:
         """The store is empty, and is made anew from the logs; the rebuild dies some times on the way, and goes on.
@@ -453,6 +521,7 @@ class World:
         self.suspects.places.clear()
         self.suspects.parks.clear()
         self.covered, self.run, self.intruder = {}, self.run + 1, None
+        self.rotated = _Rotated(Epochs(self.secrets, self.secrets))
         seat, died = Seat("indexer", self), 0
         for breaths in (*deaths, None):
             self.breaths = breaths
@@ -486,7 +555,7 @@ class World:
         self.breaths = crash_after
         try:
             return sweep.run()
-        except Crash:
+        except (Crash, Unavailable):  # also where the store does not know the newest secret any more
             return Swept()
         finally:
             self.breaths = None

@@ -15,6 +15,7 @@ from expunge.adapters.policy_file import load_policy
 from expunge.adapters.redis.cases import RedisCaseStore, RedisNotaryStore
 from expunge.adapters.redis.covered import IndexCovered, IndexProgress, NotesCovered, NothingKept, StateCovered
 from expunge.adapters.redis.index import RedisIndex
+from expunge.adapters.redis.people import RedisPeople
 from expunge.adapters.redis.policies import RedisPolicies
 from expunge.adapters.redis.server import Server
 from expunge.adapters.sender import Compression, Publishing
@@ -29,10 +30,10 @@ from expunge.adapters.vault import LibraryVault
 from expunge.config import Settings
 from expunge.domain.admission.door import Door
 from expunge.domain.events import Record
-from expunge.domain.identity import Keys
+from expunge.domain.identity import Epochs, Keys
 from expunge.domain.planning.policy.rules import Policy
 from expunge.errors import ConfigurationError
-from expunge.ports import Role
+from expunge.ports import Finding, Role
 from expunge.ports.logs import Covered
 from expunge.roles import ROLES
 from expunge.roles.coordinator.coordinator import Coordinator
@@ -43,6 +44,10 @@ from expunge.roles.resolver.resolver import Resolver
 from expunge.roles.resolver.traversal import Bounds
 from expunge.runtime.label import Label
 
+OTHER_SECRET = Finding(
+    "the index was made with another secret",
+    "set secret_file to the secret it was made with; if that was rotated, all later ones stand beside it (FILE.2, ...)",
+)
 CLOCK_SECONDS = 1.0
 """For so long a process reckons by its own clock from Redis' as it was read last."""
 
@@ -78,10 +83,28 @@ class Installation:
 
     @cached_property
     def keys(self) -> Keys:
-        """The keys derived from the secret."""
-        secret = self.settings.secret()
-        refuse_if_readable(self.settings.secret_file, "secret file", OTHERS)
-        return Keys(secret)
+        """The keys derived from the secrets."""
+        secrets = self.settings.secrets()
+        for file in self.settings.secret_files():
+            refuse_if_readable(file, "secret file", OTHERS)
+        return Keys(*secrets, epochs=self._epochs)
+
+    def _epochs(self) -> Epochs:
+        """Under which secrets people stand in the index that this process knows; scripts are refused in another.
+
+        Raises:
+            ConfigurationError: the last of them is not at hand.
+        """
+        meta = self.server.meta
+        newest = self.keys.epoch_of(meta.check)
+        if not newest:
+            raise ConfigurationError(f"{OTHER_SECRET.problem}: {OTHER_SECRET.mend}")
+        return Epochs(meta.oldest or newest, newest)
+
+    @cached_property
+    def people(self) -> RedisPeople:
+        """People's names in the index, while one secret takes another's place."""
+        return RedisPeople(self.server, self.index)
 
     @cached_property
     def door(self) -> Door:
@@ -197,7 +220,7 @@ class Installation:
             case "intake":
                 return Intake(door, self.progress, topics, vault, metrics)
             case "indexer":
-                return Indexer(door, self.index, topics, vault, metrics)
+                return Indexer(door, self.index, self.people, topics, vault, metrics)
             case "resolver":
                 bounds = Bounds(self.settings.limits.step_nodes)
                 waiter = StopWaiter(stop)

@@ -183,16 +183,27 @@ class Settings(BaseSettings):
         kafka = self.kafka
         return all_topics(self.registry(), kafka.partitions, kafka.ledger_partitions, kafka.other_partitions)
 
-    def secret(self) -> bytes:
-        """The secret from its file.
+    def secret_files(self) -> list[Path]:
+        """The file of the first secret, and those that are there of secrets which have taken its place since."""
+        files = [self.secret_file]
+        while (following := self.secret_file_of(len(files) + 1)).exists():
+            files.append(following)
+        return files
+
+    def secret_file_of(self, number: int) -> Path:
+        """Where a secret is expected: the second beside the first, with `.2` behind its name."""
+        return self.secret_file if number == 1 else self.secret_file.with_name(f"{self.secret_file.name}.{number}")
+
+    def secrets(self) -> list[bytes]:
+        """The secrets from their files, in order.
 
         Raises:
-            ConfigurationError: the file is missing.
+            ConfigurationError: the first is missing, or one cannot be read.
         """
         try:
-            return self.secret_file.read_bytes().strip()
+            return [file.read_bytes().strip() for file in self.secret_files()]
         except OSError as error:
-            path = self.secret_file.absolute()
+            path = Path(error.filename).absolute()
             mend = f"(umask 077; head -c 48 /dev/urandom | base64 > {path})"
             text = f"secret file {path}: {error.strerror}; restore it, or only for a new installation make one"
             raise ConfigurationError(f"{text}: {mend}") from None

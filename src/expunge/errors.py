@@ -4,6 +4,7 @@
     ├── ConfigurationError   the installation is wrong: exit status 2
     ├── Unavailable          a server does not answer: the same message is tried again (exit status 3 on a command line)
     │   └── Forgotten        what a server held is gone: it is waited for until a person has made it anew
+    ├── Changed              what this process goes by is another now: it ends, and one in its place begins with that
     ├── NotUnderstood        a newer version wrote it: the one case that it belongs to waits, and nobody else
     ├── Fenced               this process lost its partition or its epoch: it must read again, and change nothing
     └── InvalidMessage       the message can never be right: a dead letter
@@ -41,6 +42,10 @@ class Forgotten(Unavailable):
 
 class Wedged(ExpungeError):
     """This process cannot go on, through no message's fault; another in its place can."""
+
+
+class Changed(ExpungeError):
+    """What this process goes by is another now; one that is started in its place begins with that."""
 
 
 class NotUnderstood(ExpungeError):

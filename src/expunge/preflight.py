@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
-from expunge.adapters.redis.server import FORMAT, HALF_BUILT, NO_INDEX, PART_LOST, TAGS, buckets_for
-from expunge.bootstrap import Installation
+from expunge.adapters.redis.server import FORMAT, HALF_BUILT, NO_INDEX, PART_LOST, TAGS, TURNING, buckets_for
+from expunge.bootstrap import OTHER_SECRET, Installation
 from expunge.errors import ConfigurationError, Forgotten, Unavailable
 from expunge.ports import Finding
-
-_OTHER_SECRET = Finding("the index was made with another secret", "set secret_file to the secret it was made with")
 
 
 def refuse_if_wrong(expunge: Installation) -> None:
@@ -45,8 +43,8 @@ def refuse_other_secret(expunge: Installation) -> None:
     """
     with contextlib.suppress(Unavailable):
         meta = expunge.server.read_meta()
-        if meta is not None and meta.check != expunge.keys.check:
-            raise ConfigurationError(f"{_OTHER_SECRET.problem}: {_OTHER_SECRET.mend}")
+        if meta is not None and not expunge.keys.epoch_of(meta.check):
+            raise ConfigurationError(f"{OTHER_SECRET.problem}: {OTHER_SECRET.mend}")
 
 
 def index_findings(expunge: Installation) -> list[Finding]:
@@ -63,7 +61,7 @@ def _made_otherwise(expunge: Installation) -> list[Finding]:
     if meta.layout != FORMAT:
         mend = "run the version that made it, or rebuild the index into an empty Redis"
         return [Finding(f"the index has layout {meta.layout}, this version reads {FORMAT}", mend)]
-    return [_OTHER_SECRET] if meta.check != expunge.keys.check else []
+    return [] if expunge.keys.epoch_of(meta.check) else [OTHER_SECRET]
 
 
 def lost(expunge: Installation) -> Finding | None:
@@ -73,6 +71,8 @@ def lost(expunge: Installation) -> Finding | None:
         if expunge.server.is_half_built():
             return Finding("Redis holds half an index", HALF_BUILT)
         return Finding("Redis holds no index", NO_INDEX)
+    if meta.turning:
+        return Finding("the secret is being rotated", TURNING)
     if number := expunge.server.lost_tags(meta.epoch):
         return Finding(f"Redis has lost {number} of {TAGS} parts of the index", PART_LOST)
     return None

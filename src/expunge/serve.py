@@ -42,7 +42,6 @@ def run(expunge: Installation, role: str, stop: threading.Event) -> None:
     port, address = expunge.settings.metrics.port, expunge.settings.metrics.address
     metrics = PrometheusMetrics(port + ROLES.index(role) if port else 0, address)
     tenure = StoreTenure(expunge.server, expunge.settings.kafka.session_timeout_ms)
-    handler = expunge.role(role, metrics, stop, tenure)
 
     def ready() -> None:
         expunge.server.accept()  # whoever is there now: nothing of another is known yet
@@ -52,6 +51,7 @@ def run(expunge: Installation, role: str, stop: threading.Event) -> None:
 
     if not start(ready, role, stop, metrics):
         return
+    handler = expunge.role(role, metrics, stop, tenure)
     source = tenure.source = expunge.records(role, handler.topics)
     suspects, waiter = RedisSuspects(expunge.server), StopWaiter(stop)
     clock, sink, losses = SystemClock(), expunge.sender, RedisLosses(expunge.server)

@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 from expunge.adapters.redis.cases import RedisCaseStore
 from expunge.adapters.redis.index import RedisIndex
+from expunge.adapters.redis.people import RedisPeople
 from expunge.adapters.redis.server import Server
 from expunge.domain.aggregates.standing.state import hold_word
 from expunge.domain.aggregates.suppression import source_key
@@ -168,6 +169,7 @@ moves = st.one_of(
     st.tuples(st.just("rebuild"), st.lists(st.integers(0, 60), max_size=2)),
     st.tuples(st.just("let go"), st.integers(0, 2)),
     st.tuples(st.just("sweep"), st.none() | st.integers(0, 40)),
+    st.tuples(st.just("rotate"), st.none() | st.integers(0, 40)),
 )
 
 
@@ -398,6 +400,8 @@ def play(script: Script, history: list[tuple[object, ...]], spoilt: Sequence[str
                 script.let_go(number)
             case ("sweep", crash):
                 script.sweep(crash if isinstance(crash, int) else None)
+            case ("rotate", crash):
+                world.rotate(crash if isinstance(crash, int) else None)
             case ("forget",):
                 world.forget()
             case ("forget in part", str(what)):
@@ -432,6 +436,8 @@ def finish(script: Script, spoilt: Sequence[str]) -> None:
 def come_to_rest(script: Script) -> None:
     """Mend what waits for an operator, and let the world rest."""
     world = script.world
+    world.settle(ticks=5)
+    world.rotate_to_the_end()
     world.settle(ticks=5)
     while any(each.frozen for each in world.standing()):
         script.mend()
@@ -498,13 +504,19 @@ def test_the_same_on_a_real_redis(real: Servers, history: dict[str, Any]) -> Non
             World(
                 step_nodes=history.pop("step_nodes"),
                 apart=history.pop("apart"),
-                stores=lambda: (RedisIndex(server), RedisCaseStore(server)),
+                stores=lambda: on_redis(server),
             ),
             **history,
         )
     finally:
         server.forget(server.prefix)
         server.client.close()
+
+
+def on_redis(server: Server) -> tuple[RedisIndex, RedisCaseStore, RedisPeople]:
+    """Index, state and people's names."""
+    index = RedisIndex(server)
+    return index, RedisCaseStore(server), RedisPeople(server, index)
 
 
 def try_out(

@@ -68,5 +68,5 @@ def test_a_variable_that_is_wrong_is_named(monkeypatch: pytest.MonkeyPatch, tmp_
 
 def test_a_missing_secret_is_to_be_restored_and_a_new_one_is_nobody_elses(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"restore it.*umask 077") as refused:
-        load(secret_file=tmp_path / "secret").secret()
+        load(secret_file=tmp_path / "secret").secrets()
     assert str(tmp_path / "secret") in str(refused.value)

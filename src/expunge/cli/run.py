@@ -23,7 +23,7 @@ from expunge.cli import sweep
 from expunge.cli.common import DIED, NO_SERVER, WRONG, installation, say_error
 from expunge.config import Settings
 from expunge.domain.backoff import doubled
-from expunge.errors import ConfigurationError, Unavailable, place_of
+from expunge.errors import Changed, ConfigurationError, Unavailable, place_of
 from expunge.roles import ROLES
 
 RESTART_SECONDS, MAX_RESTART_SECONDS = 0.2, 10.0
@@ -180,6 +180,9 @@ def _serve(expunge: Installation, role: str, stop: threading.Event) -> int:
     except Unavailable as error:
         log.error("role could not start", role=role, reason=str(error))
         return NO_SERVER
+    except Changed as error:
+        log.info("role ends, to begin anew", role=role, reason=str(error))
+        return DIED
     except Exception as error:  # noqa: BLE001 - the last frame: say what died, by type and place only, and die
         log.critical("role died", role=role, error=type(error).__name__, where=place_of(error))
         return DIED

@@ -8,7 +8,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import unicodedata
+from collections.abc import Callable, Collection
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -16,10 +18,24 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from expunge.domain.digest import SIZE
 from expunge.domain.limits import MAX_ID_BYTES, MIN_SECRET_BYTES
 from expunge.domain.normalisers import NORMALISERS, newest, was_meant_once
-from expunge.errors import ConfigurationError, InvalidMessage
+from expunge.errors import ConfigurationError, InvalidMessage, Unavailable
 
 EPOCH = 1
-"""The live epoch of the keys; its byte leads every pseudonym, so that a later epoch can live beside it."""
+"""Of the first secret. The byte of the secret that a pseudonym was made with last leads it."""
+MOST_SECRETS = 255
+
+
+class Epochs(NamedTuple):
+    """Under which secrets people stand in the index, by their numbers: while one takes another's place, under both."""
+
+    oldest: int
+    newest: int
+
+
+SET_BACK = (
+    "people stand here under a later secret than the index does, which was set back to before the secret was rotated: "
+    "`expunge keys rotate` takes it there again"
+)
 
 
 def normalise(normaliser: str, text: str, version: int = 0) -> str:
@@ -104,12 +120,25 @@ class SuppressionKey:
 
 
 class Keys:
-    """The keys derived from one secret, by purpose and epoch (HKDF-SHA-256, RFC 5869). `repr` shows nothing."""
+    """The keys derived from the secrets, by purpose and epoch (HKDF-SHA-256, RFC 5869). `repr` shows nothing.
 
-    def __init__(self, secret: bytes) -> None:
-        if len(secret) < MIN_SECRET_BYTES:
-            raise ConfigurationError(f"the secret has {len(secret)} bytes: it needs at least {MIN_SECRET_BYTES}")
-        self._secret = secret
+    People's pseudonyms follow from all secrets: that of an epoch is the keyed digest of the one before, so what stands
+    under an earlier secret can be taken to a later one without anybody's id, and never back (ADR 31). All else follows
+    from the first secret.
+
+    Args:
+        secret: the first.
+        later: those that have taken its place since, in order.
+        epochs: says which of them people stand under; asked once, for the first person. None: under the last alone.
+    """
+
+    def __init__(self, secret: bytes, *later: bytes, epochs: Callable[[], Epochs] | None = None) -> None:
+        self._secrets = (secret, *later)
+        for number, each in enumerate(self._secrets, start=EPOCH):
+            if len(each) < MIN_SECRET_BYTES:
+                text = f"secret {number} has {len(each)} bytes: it needs at least {MIN_SECRET_BYTES}"
+                raise ConfigurationError(text)
+        self._said = epochs
 
     def __repr__(self) -> str:
         return "Keys(...)"
@@ -117,11 +146,22 @@ class Keys:
     def derive(self, purpose: str, epoch: int = EPOCH) -> bytes:
         """A 32-byte key for one purpose."""
         info = f"expunge/v1/{purpose}/{epoch}".encode()
-        return HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=info).derive(self._secret)
+        secret = self._secrets[epoch - EPOCH]
+        return HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=info).derive(secret)
+
+    @property
+    def last(self) -> int:
+        """The number of the last secret that is at hand."""
+        return len(self._secrets)
 
     @cached_property
-    def _subject(self) -> bytes:
-        return self.derive("subject")
+    def epochs(self) -> Epochs:
+        """Under which secrets people stand."""
+        return self._said() if self._said else Epochs(self.last, self.last)
+
+    @cached_property
+    def _subject(self) -> list[bytes]:
+        return [self.derive("subject", epoch) for epoch in range(EPOCH, self.last + 1)]
 
     @cached_property
     def _asset(self) -> bytes:
@@ -141,9 +181,21 @@ class Keys:
         return SuppressionKey(self.derive("suppression"))
 
     @cached_property
+    def checks(self) -> list[str]:
+        """For each secret a value that two share who hold the same, up to that one: it stands beside the index."""
+        found = ["check"]
+        for epoch in range(EPOCH, self.last + 1):
+            found.append(hmac.digest(self.derive("check", epoch), found[-1].encode(), "sha256").hex()[:32])
+        return found[1:]
+
+    @property
     def check(self) -> str:
-        """A value that two holders of the same secret share; it stands beside the index to catch another secret."""
-        return hmac.digest(self.derive("check"), b"check", "sha256").hex()[:32]
+        """That of the last secret."""
+        return self.checks[-1]
+
+    def epoch_of(self, check: str) -> int:
+        """Of which secret a check value is; 0: of none that is at hand."""
+        return self.checks.index(check) + EPOCH if check in self.checks else 0
 
     def pseudonym(self, tenant: str, namespace: str, normaliser: str, text: str, version: int = 0) -> bytes:
         """The 16-byte pseudonym of an id: the epoch's byte, then 120 bits of HMAC-SHA-256.
@@ -151,7 +203,44 @@ class Keys:
         Raises:
             InvalidMessage: see `normalise`.
         """
-        return _pseudonym(self._subject, tenant, namespace, normaliser, text, version)
+        return self.newest(self.first(tenant, namespace, normaliser, text, version))
+
+    def first(self, tenant: str, namespace: str, normaliser: str, text: str, version: int = 0) -> bytes:
+        """The pseudonym of an id under the first secret; see `pseudonym`."""
+        return _pseudonym(self._subject[0], tenant, namespace, normaliser, text, version)
+
+    def newest(self, pseudonym: bytes) -> bytes:
+        """The same person under the newest secret that the index knows.
+
+        Raises:
+            Unavailable: it was made with a later one.
+        """
+        return self.until(pseudonym, self.epochs.newest)
+
+    def live(self, pseudonym: bytes) -> tuple[bytes, ...]:
+        """Every name of a person in the index, the newest first, as far as they follow from one of them.
+
+        Raises:
+            Unavailable: it was made with a later secret than the index knows: nobody can tell what it was before, and
+                to find nothing under it would look like an answer.
+        """
+        oldest, newest = self.epochs
+        if pseudonym[0] > newest:
+            raise Unavailable(SET_BACK, server="a rotation of the secret")
+        return tuple(self.until(pseudonym, epoch) for epoch in range(newest, max(oldest, pseudonym[0]) - 1, -1))
+
+    def is_one(self, some: Collection[str], others: Collection[str]) -> bool:
+        """Whether two lists of names, in hexadecimal, have somebody in common, whatever secrets they were made with."""
+        newest = [{self.newest(bytes.fromhex(each)) for each in names} for names in (some, others)]
+        return not newest[0].isdisjoint(newest[1])
+
+    def until(self, pseudonym: bytes, epoch: int) -> bytes:
+        """A pseudonym as it is under a secret, not before its own."""
+        if pseudonym[0] > epoch:
+            raise Unavailable(SET_BACK, server="a rotation of the secret")
+        for following in range(pseudonym[0] + 1, epoch + 1):
+            pseudonym = _renamed(self._subject[following - EPOCH], following, pseudonym)
+        return pseudonym
 
     def asset(self, asset_id: str) -> bytes:
         """The 16-byte key of an asset: keyed BLAKE2b-128 of its id."""
@@ -171,6 +260,11 @@ def _pseudonym(key: bytes, tenant: str, namespace: str, normaliser: str, text: s
     """People recur in the records that lie next to each other, so the last ones are remembered, in memory alone."""
     message = framed(tenant, namespace, version or newest(normaliser), normalise(normaliser, text, version))
     return bytes([EPOCH]) + hmac.digest(key, message, "sha256")[: SIZE - 1]
+
+
+@lru_cache(maxsize=65_536)
+def _renamed(key: bytes, epoch: int, pseudonym: bytes) -> bytes:
+    return bytes([epoch]) + hmac.digest(key, pseudonym, "sha256")[: SIZE - 1]
 
 
 @lru_cache(maxsize=65_536)

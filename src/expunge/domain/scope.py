@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import NamedTuple, Self
@@ -134,6 +134,20 @@ class Scope(Value):
         if not again:
             return self
         return self.model_copy(update={"purposes": tuple(p for p in self.purposes if p not in again), "granted": ()})
+
+    def called(self, live: Callable[[bytes], Collection[bytes]]) -> dict[str, str]:
+        """Every name that the index has for its people -> the name that the request has for them (rule "rotated").
+
+        Args:
+            live: the names that follow from one, under every secret that people stand under.
+        """
+        own = [each.pseudonym for each in self.subjects]
+        return {each.hex(): name for name in own for each in live(bytes.fromhex(name))} | {name: name for name in own}
+
+    def people(self, live: Callable[[bytes], Collection[bytes]]) -> list[bytes]:
+        """The nodes of its people in the index, those under the newest secret first."""
+        found = {each for subject in self.subjects for each in live(bytes.fromhex(subject.pseudonym))}
+        return sorted(found, key=lambda name: (-name[0], name))
 
     @property
     def bounded(self) -> bool:

@@ -88,7 +88,8 @@ class Settling:
         """A walk that judges as the case's resolvers do."""
         scope = root.scope.model_copy(update={"granted": case.granted})
         judge = Judge(self._door.policies.of(root.policy), scope, root.regime)
-        return Walk(judge, frozenset(), self._index.combination, Inheritance(self._index).of)
+        people = scope.called(self.keys.live)
+        return Walk(judge, frozenset(), self._index.combination, people, Inheritance(self._index).of)
 
     @property
     def index(self) -> Index:
@@ -226,7 +227,7 @@ class _Settled:
 
     def _members(self, known: Collection[bytes]) -> None:
         """What names the case's people, and what came from its data sources."""
-        roots = [(GroupKind.SUBJECT, bytes.fromhex(each.pseudonym), Arrival.MEMBER) for each in self._scope.subjects]
+        roots = [(GroupKind.SUBJECT, each, Arrival.MEMBER) for each in self._scope.people(self._all.keys.live)]
         roots += [(GroupKind.SOURCE, data_source_node(each), Arrival.THROUGH) for each in self._scope.data_sources]
         for kind, node, arrival in roots:
             for member in self._all.index.members(Group(kind, node), range(SHARDS)):

@@ -60,6 +60,7 @@ class Statements:
         key = self._keys.asset
         told = Told([], [], [], [])
         for each, at in stated(records):
+            each = each.renamed(self._keys.newest)  # noqa: PLW2901 - what lies there may be of an earlier secret
             asset, parents = each.node(key), each.parents_of(key)
             told.said.append(Said(asset, each.row(parents), 0 if each.removed else millis(at)))
             told.edges.extend((parent, asset) for parent in parents)

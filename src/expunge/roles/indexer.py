@@ -34,6 +34,7 @@ from expunge.domain.scope import Arrival, data_source_node
 from expunge.domain.topics import read_by
 from expunge.errors import InvalidMessage
 from expunge.ports import Index, Made, Metrics, Put, Refused, Result, Said, Topics, Vault
+from expunge.ports.people import People
 from expunge.roles.common import late_messages, on_cases
 from expunge.roles.dead_letters import DeadLetters, froze
 from expunge.wire.assets import STATED
@@ -57,6 +58,12 @@ class _Stated(NamedTuple):
         return hidden(self)
 
 
+def _stated_anew(statements: Sequence[Statement], newest: Callable[[bytes], bytes], row: Row) -> Row:
+    for each in statements:
+        row = each.stated_anew(row, newest)
+    return row
+
+
 _Written = tuple[list[Put], dict[int, list[Met]], list[Put]]
 """What the index answered to a part: for each statement, the marks that edges met, by its number, and for aliases."""
 
@@ -68,8 +75,10 @@ class Indexer:
     keeps_time = False
     topics = read_by(name)
 
-    def __init__(self, door: Door, index: Index, topics: Topics, vault: Vault, metrics: Metrics) -> None:
-        self._door, self._index, self._topics = door, index, topics
+    def __init__(
+        self, door: Door, index: Index, people: People, topics: Topics, vault: Vault, metrics: Metrics
+    ) -> None:
+        self._door, self._index, self._people, self._topics = door, index, people, topics
         self._dead = DeadLetters(self.name, door, vault, metrics)
 
     def handle(self, batch: Sequence[Record]) -> Result:
@@ -147,6 +156,7 @@ class Indexer:
 
     def _write(self, stated: Sequence[_Stated]) -> _Written:
         """Rows, then edges and memberships; and the marks that they met, by number of the statement."""
+        self._rename(stated)
         said = [Said(each.key, each.statement.row(each.parents), _stated_ms(each)) for each in stated]
         every = self._index.put(said + self._names(stated))
         puts, names = every[: len(said)], every[len(said) :]
@@ -155,6 +165,16 @@ class Indexer:
         self._link_subjects(stated, met)
         self._data_sources(stated, met)
         return puts, met, names
+
+    def _rename(self, stated: Sequence[_Stated]) -> None:
+        """While one secret takes another's place: who stands in a row under the one before is nobody else now."""
+        wanted: dict[bytes, list[Statement]] = defaultdict(list)
+        for each in stated:
+            if any(named.earlier for named in each.statement.subjects):
+                wanted[each.key].append(each.statement)
+        if wanted:
+            newest = self._door.keys.newest
+            self._people.rename({key: partial(_stated_anew, some, newest) for key, some in wanted.items()})
 
     def _names(self, stated: Sequence[_Stated]) -> list[Said]:
         """A row for each alias, so that what was made from it under that name can be told to leave it out."""
@@ -203,12 +223,17 @@ class Indexer:
                 met[child].append(Met(mark, mark.reach.onward, parent))
 
     def _link_subjects(self, stated: Sequence[_Stated], met: dict[int, list[Met]]) -> None:
-        members: list[tuple[bytes, bytes]] = []
-        numbers: list[int] = []
-        for at, each in enumerate(stated):
-            for named in each.statement.subjects:
-                members.append((named.pseudonym, each.key))
-                numbers.append(at)
+        """Who is named; then, while one secret takes another's place, the same under the one before.
+
+        In this order nothing stands under the earlier name alone, and the marks of both are read (rule "rotated").
+        """
+        named = [(at, each.key, name) for at, each in enumerate(stated) for name in each.statement.subjects]
+        self._link_names([(at, name.pseudonym, key) for at, key, name in named], met)
+        if earlier := [(at, other, key) for at, key, name in named for other in name.earlier]:
+            self._link_names(earlier, met)
+
+    def _link_names(self, named: Sequence[tuple[int, bytes, bytes]], met: dict[int, list[Met]]) -> None:
+        numbers, members = [at for at, _, _ in named], [(name, key) for _, name, key in named]
         for at, marks in zip(numbers, self._index.link_subjects(members), strict=True):
             met_here = [Met(mark, Arrival.MEMBER) for mark in marks]
             if met_here:

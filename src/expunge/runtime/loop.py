@@ -26,7 +26,7 @@ import structlog
 from expunge.domain.backoff import doubled
 from expunge.domain.continuity import Place, Reached
 from expunge.domain.events import Outgoing, Record, is_ahead
-from expunge.errors import ConfigurationError, Fenced, Unavailable, Wedged
+from expunge.errors import Changed, ConfigurationError, Fenced, Unavailable, Wedged
 from expunge.ports import Metrics, Refused, Result, Role, Suspects, Waiter
 from expunge.ports.logs import Source
 from expunge.runtime.outage import Outage
@@ -219,7 +219,7 @@ class Loop:
             for wave in result.waves:
                 self._send(wave)
             self._role.write(result)
-        except (Unavailable, Fenced, ConfigurationError, Wedged):
+        except (Unavailable, Fenced, ConfigurationError, Wedged, Changed):
             raise
         except Exception as error:
             self._suspicion.died(part, error)

@@ -33,6 +33,7 @@ from expunge.ports.logs import Logs
 from expunge.roles.common import suppress_message
 from expunge.sweep.ports import Forgotten, Since
 from expunge.wire.assets import STATED
+from expunge.wire.cases.case import Root
 from expunge.wire.cases.suppression import PurposeWord, Suppress
 from expunge.wire.suppressions import SuppressionSet
 
@@ -55,6 +56,8 @@ class Swept:
     """Of `plans`."""
     statements: int = 0
     """Of `assets`: keys stand in their place."""
+    renamed: int = 0
+    """Of `assets`, and what stays of forgotten cases: people stand there under the newest secret now."""
     suppressions: int = 0
     """Of `suppressions`, which have ended: their owners are told."""
     young: int = 0
@@ -138,6 +141,13 @@ class Sweep:
         self._swept.young += sum(case_id in self._young for _, case_id, _ in parts)
         self._send(map(_taken_away, goes))
         self._swept.parts += len(goes)
+        self._send_renamed(record for record, _, part in parts if part == "root:forgotten")
+
+    def _send_renamed(self, records: Iterable[Record]) -> None:
+        """What stays of a forgotten case; that of others is evidence, and stays as it was written."""
+        renamed = [each for record in records if (each := _root_renamed(record, self._keys.newest)) is not None]
+        self._send(renamed)
+        self._swept.renamed += len(renamed)
 
     def _statements(self, batch: Sequence[Record]) -> None:
         stated = [each for record in batch if (each := self._read(record)) is not None]
@@ -147,6 +157,16 @@ class Sweep:
         self._send(_keyed(each, each.statement.without_ids(self._keys.asset)) for each in dead)
         self._send(_taken_away(each.record) for each in dead)
         self._swept.statements += len(dead)
+        done = {each.record.position for each in dead}
+        self._rename(each for each in stated if each.record.position not in done)
+
+    def _rename(self, stated: Iterable[_Stated]) -> None:
+        """Statements that name people under an earlier secret, under other names: what they say is the same."""
+        newest = self._keys.newest
+        old = [(each, after) for each in stated if (after := each.statement.renamed(newest)) is not each.statement]
+        self._send(_keyed(each, after) for each, after in old)
+        self._send(_taken_away(each.record) for each, _ in old)
+        self._swept.renamed += len(old)
 
     def _suppressions(self, batch: Sequence[Record]) -> None:
         """Their owners take them away: nobody else writes there."""
@@ -253,8 +273,19 @@ def _taken_away(record: Record) -> Outgoing:
     return Outgoing(record.topic, (record.key or b"").decode(), None, record.partition)
 
 
+def _root_renamed(record: Record, newest: Callable[[bytes], bytes]) -> Outgoing | None:
+    event = orjson.loads(record.value or b"null")
+    before = Root.model_validate(event["data"])
+    after = before.renamed(newest)
+    if after == before:
+        return None
+    data, at = after.model_dump(mode="json"), datetime.fromisoformat(event["time"])
+    key = (record.key or b"").decode()
+    return Outgoing(record.topic, key, Event(event["type"], SOURCE, event["id"], at, data), record.partition)
+
+
 def _keyed(each: _Stated, statement: Statement) -> Outgoing:
-    """The statement without ids, under another name, as of the same moment."""
+    """What takes a statement's place, as of the same moment: what says the same of another one has another name."""
     data = statement.data()
     name = each.node.hex() + identity_of(data | {"since": millis(each.at)})
     return Outgoing("assets", name, Event(STATED, SOURCE, name, each.at, data), each.record.partition)

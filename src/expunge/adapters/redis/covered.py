@@ -35,6 +35,7 @@ class _OnServer:
         if not self._server.is_another and time.monotonic() - self._looked >= LOOK_SECONDS:
             self._looked = time.monotonic()
             self._server.look()
+            self._server.refuse_if_changed()
         return self._server.is_another
 
     def accept(self) -> None:

@@ -98,7 +98,7 @@ class RedisIndex:
             return head + row + _packed_sources(rows[key].combination.data_sources)
 
         found = {}
-        for keys, reply in self._on_nodes("put", (), list(raw), packed):
+        for keys, reply in self.on_nodes("put", (), list(raw), packed):
             for at in range(0, len(reply), 3):
                 packed_marks = reply[at + 2]
                 found[keys[reply[at] - 1]] = (reply[at + 1], unpack_marks(packed_marks), _watchers(packed_marks))
@@ -114,7 +114,7 @@ class RedisIndex:
             Call(script, _tags(part), (*head, b"".join([pack(node, bucket(node)) for node in part]))) for part in parts
         ]
 
-    def _on_nodes(
+    def on_nodes(
         self, script: str, head: Sequence[Any], nodes: Sequence[bytes], pack: Callable[[bytes, int], bytes]
     ) -> Iterable[tuple[list[bytes], Any]]:
         """Run a script over nodes: (nodes, reply) of each call."""
@@ -153,7 +153,7 @@ class RedisIndex:
         """See `ports.Index.marks`."""
         found = {
             key: unpack_marks(packed)
-            for keys, reply in self._on_nodes("marks", (), list(set(nodes)), _place)
+            for keys, reply in self.on_nodes("marks", (), list(set(nodes)), _place)
             for key, packed in zip(keys, reply, strict=True)
         }
         return [found[node] for node in nodes]
@@ -169,7 +169,7 @@ class RedisIndex:
     ) -> list[bytes]:
         """See `ports.Index.set_state`."""
         head = _state_head(case_id, state, since_ms, lease_until_ms, task_id)
-        return [node for _, reply in self._on_nodes("set_state", head, list(set(nodes)), _place) for node in reply]
+        return [node for _, reply in self.on_nodes("set_state", head, list(set(nodes)), _place) for node in reply]
 
     def set_gone(self, gone: Sequence[Gone], lease_until_ms: int = 0) -> list[list[bytes]]:
         """See `ports.Index.set_gone`."""
@@ -185,7 +185,7 @@ class RedisIndex:
     ) -> None:
         """See `ports.Index.mark_roots`."""
         head = (lease_until_ms, bytes.fromhex(case_id), _task(task_id), until.to_bytes(5, "big") if until else b"")
-        self._on_nodes("mark_roots", head, nodes, _place)
+        self.on_nodes("mark_roots", head, nodes, _place)
 
     def sizes(self, group: Group) -> list[int]:
         """See `ports.Index.sizes`."""
@@ -199,7 +199,7 @@ class RedisIndex:
         """See `ports.Index.members`."""
         wanted = (shards.start, shards.stop - 1)
         calls = [Call("members", [tag], (*place, *wanted)) for tag, place in self._places(group, shards)]
-        return [key for packed in self._server.run(calls) for key in _unpacked(packed)]
+        return [key for packed in self._server.run(calls) for key in unpacked(packed)]
 
     def _places(self, group: Group, shards: range = range(SHARDS)) -> Iterator[tuple[int, tuple[Any, ...]]]:
         """Where a group's members lie: a tag each, and kind, field, first and last bucket for the scripts.
@@ -253,7 +253,7 @@ class RedisIndex:
     def peek(self, case_id: str, nodes: Sequence[bytes]) -> list[Peek]:
         """See `ports.Index.peek`."""
         found = {}
-        for keys, reply in self._on_nodes("peek", (bytes.fromhex(case_id),), list(set(nodes)), _place):
+        for keys, reply in self.on_nodes("peek", (bytes.fromhex(case_id),), list(set(nodes)), _place):
             heads = iter(reply)
             for key, head, row in zip(keys, heads, heads, strict=True):
                 mark = unpack_marks(head[1:])
@@ -276,7 +276,7 @@ class RedisIndex:
             return _FORGET.pack(bucket, node, rows[node].encode()[:DIGEST_BYTES], len(after)) + after
 
         known = b"".join(bytes.fromhex(case_id) for case_id in sorted(cases))
-        replies = self._on_nodes("forget", (known,), list(rows), packed)
+        replies = self.on_nodes("forget", (known,), list(rows), packed)
         gone = {node for nodes, reply in replies for node, word in zip(nodes, reply, strict=True) if word == ord("1")}
         return [node in gone for node in rows]
 
@@ -289,7 +289,7 @@ class RedisIndex:
         head = (bytes.fromhex(case_id).translate(_TURNED),)
         found = {
             key: raw
-            for nodes, reply in self._on_nodes("watch", head, list(set(keys)), _place)
+            for nodes, reply in self.on_nodes("watch", head, list(set(keys)), _place)
             for key, raw in zip(nodes, reply, strict=True)
         }
         return [self.decode(found[key]) if found[key] else None for key in keys]
@@ -452,7 +452,8 @@ def _task(task_id: str) -> bytes:
     return bytes.fromhex(task_id[:TASK_DIGITS])
 
 
-def _unpacked(packed: bytes) -> list[bytes]:
+def unpacked(packed: bytes) -> list[bytes]:
+    """Members as a field holds them."""
     return [packed[at : at + SIZE] for at in range(0, len(packed), SIZE)]
 
 

@@ -21,13 +21,14 @@ from redis.utils import str_if_bytes
 
 from expunge.adapters.redis.slots import OF_CLUSTERS, Slots, from_cluster, is_wrong_call, pipelined
 from expunge.domain.digest import hidden
-from expunge.errors import ConfigurationError, Fenced, Forgotten, Unavailable
+from expunge.errors import Changed, ConfigurationError, Fenced, Forgotten, Unavailable
 
 T = TypeVar("T")
 REDIS = "Redis"
 TAGS = 256
 NO_INDEX = "`expunge rebuild` makes it from what lies on topics; on a new installation: `expunge topics create`"
 HALF_BUILT = "a rebuild of this Redis has begun and not ended: `expunge rebuild` goes on with it"
+TURNING = "`expunge keys rotate` goes on, should it have been broken off"
 PART_LOST = "empty what is left under the prefix, then `expunge rebuild`, or restore Redis: docs/recovery.md"
 FORMAT = "3"
 FIRST_EPOCH = "1"
@@ -49,6 +50,9 @@ SCRIPTS = (
     "commit",
     "forget",
     "watch",
+    "adopt",
+    "rename",
+    "drop",
     "read",
     "load",
     "cover",
@@ -127,6 +131,15 @@ class Meta:
     """Which version of the keys' encodings this is; see FORMAT."""
     covers: bool = False
     """Whether it was said from the first write on how far what stands here reaches; 0.1 did not say so."""
+    oldest: int = 0
+    """The number of the earliest secret under which people stand here; 0: that of `check`, the newest, alone."""
+    turning: bool = False
+    """Whether another secret is being given to every tag: see `turning`."""
+
+    @property
+    def means(self) -> tuple[str, str, int]:
+        """What a process must know to read it rightly."""
+        return self.layout, self.check, self.oldest
 
 
 class Server:
@@ -237,14 +250,24 @@ class Server:
         found = self._read_meta()
         if found is None:
             raise self._empty()
+        if found.turning:
+            raise Unavailable(f"the secret is being rotated: {TURNING}", server=REDIS)
         if found.epoch != self.meta.epoch:
-            if (found.layout, found.check) != (self.meta.layout, self.meta.check):
-                raise ConfigurationError(
-                    "the index was rebuilt by another version, or with another secret: start this role anew with those"
-                )
+            if found.means != self.meta.means:
+                raise Changed("people stand in the index under another secret, or another version has made it")
             with self._greeting:
                 self._rebuilt = found
                 self._is_another_now("index", found.epoch)
+
+    def refuse_if_changed(self) -> None:
+        """Of a process that runs no scripts, which would be refused.
+
+        Raises:
+            Changed: people stand in the index under another secret than this process knows of.
+        """
+        found = self.read_meta()
+        if found is not None and found.means != self.meta.means:
+            raise Changed("people stand in the index under another secret than before")
 
     @property
     def is_another(self) -> bool:
@@ -339,6 +362,8 @@ class Server:
             raw[b"epoch"].decode(),
             raw[b"format"].decode(),
             b"covers" in raw,
+            int(raw.get(b"oldest", 0)),
+            b"turning" in raw,
         )
 
     def now_ms(self) -> int:

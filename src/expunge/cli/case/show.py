@@ -98,7 +98,7 @@ def _keeping(expunge: Installation, case: Case) -> list[str]:
         return []
     on_assets = {each.hold_id: each.scope.value for each in standing.active if each.scope.kind is HoldKind.ASSET}
     targets = _targets(reader, case, key) if on_assets else set()
-    found = [each.hold_id for each in standing.active if covers(each, case, root, key)]
+    found = [each.hold_id for each in standing.active if covers(each, case, root, expunge.keys)]
     return found + [hold for hold, value in on_assets.items() if value in targets and hold not in found]
 
 

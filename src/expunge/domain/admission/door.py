@@ -12,7 +12,7 @@ import rfc8785
 
 from expunge.domain import digest
 from expunge.domain.events import CloudEvent, Record
-from expunge.domain.identity import EPOCH, Keys, versions
+from expunge.domain.identity import Keys, versions
 from expunge.domain.limits import MAX_ASSET_BYTES
 from expunge.domain.normalisers import newest
 from expunge.domain.planning.policy.rules import Policies
@@ -66,17 +66,7 @@ class Door:
         Raises:
             InvalidMessage: the namespace is not declared, or the id is not of its form.
         """
-        space = self.registry.namespace(identity.namespace or "")
-        if space is None and (identity.pseudonym is None or identity.namespace is not None):
-            raise InvalidMessage("undeclared_namespace", "data.subjects.namespace")
-        if identity.pseudonym is not None:
-            raw = bytes.fromhex(identity.pseudonym)
-            if raw[0] != EPOCH:
-                raise InvalidMessage("bad_identity", "a pseudonym of an epoch that is not live")
-            return raw
-        if space is None:
-            raise InvalidMessage("undeclared_namespace", "data.subjects.namespace")
-        return self.keys.pseudonym(self.tenant_of(identity), space.name, space.normaliser, identity.id or "")
+        return self.keys.newest(self._first(identity))
 
     def pseudonyms(self, identity: Identity) -> list[bytes]:
         """Every pseudonym under which a person may stand in the index, the newest first: for whoever must find them.
@@ -84,11 +74,31 @@ class Door:
         Raises:
             InvalidMessage: see `pseudonym`.
         """
-        space = self.registry.namespace(identity.namespace or "")
-        if identity.id is None or space is None:
-            return [self.pseudonym(identity)]
-        made = partial(self.keys.pseudonym, self.tenant_of(identity), space.name, space.normaliser, identity.id)
-        return [made(version) for version in versions(space.normaliser, identity.id)]
+        return [name for first in self._firsts(identity) for name in self.keys.live(first)]
+
+    def earlier(self, identity: Identity) -> tuple[bytes, ...]:
+        """While one secret takes another's place: those of them that were made with the one before.
+
+        Raises:
+            InvalidMessage: see `pseudonym`.
+        """
+        oldest, newest = self.keys.epochs
+        if oldest == newest:
+            return ()
+        return tuple(name for name in self.pseudonyms(identity) if name[0] < newest)
+
+    def ever(self, identity: Identity) -> list[bytes]:
+        """Every pseudonym that a person may ever have had, as far as they follow from what is said.
+
+        Raises:
+            InvalidMessage: see `pseudonym`.
+        """
+        newest = self.keys.epochs.newest
+        return [
+            self.keys.until(first, epoch)
+            for first in self._firsts(identity)
+            for epoch in range(newest, first[0] - 1, -1)
+        ]
 
     def earliest(self, identity: Identity) -> bytes:
         """The pseudonym under the first version of its normaliser that takes the id; empty where there is only one.
@@ -99,7 +109,30 @@ class Door:
         space = self.registry.namespace(identity.namespace or "")
         if space is None or identity.id is None or newest(space.normaliser) == 1:
             return b""
-        return self.pseudonyms(identity)[-1]
+        return self.keys.newest(self._firsts(identity)[-1])
+
+    def _first(self, identity: Identity, version: int = 0) -> bytes:
+        """A person as whoever brings a pseudonym along says, or under the first secret."""
+        space = self.registry.namespace(identity.namespace or "")
+        if space is None and (identity.pseudonym is None or identity.namespace is not None):
+            raise InvalidMessage("undeclared_namespace", "data.subjects.namespace")
+        if identity.pseudonym is not None:
+            raw = bytes.fromhex(identity.pseudonym)
+            # What was made with the newest secret does not say what it was before, under which assets may stand still.
+            if not 0 < raw[0] <= self.keys.epochs.oldest:
+                raise InvalidMessage("bad_identity", "a pseudonym of an epoch that is not live")
+            return raw
+        if space is None:
+            raise InvalidMessage("undeclared_namespace", "data.subjects.namespace")
+        tenant = self.tenant_of(identity)
+        return self.keys.first(tenant, space.name, space.normaliser, identity.id or "", version)
+
+    def _firsts(self, identity: Identity) -> list[bytes]:
+        """The same by every version of the normaliser, the newest first."""
+        space = self.registry.namespace(identity.namespace or "")
+        if identity.id is None or space is None:
+            return [self._first(identity)]
+        return [self._first(identity, version) for version in versions(space.normaliser, identity.id)]
 
     def tenant_of(self, identity: Identity) -> str:
         """Whose customer a person is: the deployment's own, where nobody says otherwise."""

@@ -115,7 +115,10 @@ def _asset(door: Door, said: Registered, appended_at: datetime) -> Statement:
         systems=(said.system,),
         parents=tuple(sorted(set(said.parents) - {said.asset})) if said.parents else (),
         subjects=tuple(
-            [Named(door.pseudonym(each), each.ref, each.person or "", door.earliest(each)) for each in said.subjects]
+            [
+                Named(door.pseudonym(each), each.ref, each.person or "", door.earliest(each), door.earlier(each))
+                for each in said.subjects
+            ]
         ),
         data_sources=tuple(sorted(set(said.data_sources))) if said.data_sources else (),
         purposes=declared(said.purposes, door.registry.purposes, "undeclared_purpose"),

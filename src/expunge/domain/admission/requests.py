@@ -112,8 +112,13 @@ def _read(door: Door, event: CloudEvent, publisher: Publisher, now: datetime) ->
 
 def _suppressed_as(door: Door, scope: Scope, identities: Sequence[Identity]) -> tuple[str, ...]:
     if scope.kind is ScopeKind.RESTRICTION:
-        return tuple(sorted({restriction_key(subject.pseudonym) for subject in scope.subjects}))
+        return _restricted_as(door, identities)
     return door.suppressions(identities)
+
+
+def _restricted_as(door: Door, identities: Sequence[Identity]) -> tuple[str, ...]:
+    """The keys of what is said of a person's restrictions, under every secret: it stays where it was said first."""
+    return tuple(sorted({restriction_key(each.hex()) for identity in identities for each in door.ever(identity)}))
 
 
 def granted(door: Door, event: CloudEvent, publisher: Publisher, appended_at: datetime) -> list[Suppress]:
@@ -149,8 +154,9 @@ def lifted(door: Door, event: CloudEvent, publisher: Publisher, appended_at: dat
         raise InvalidMessage("not_carried_out", "data.dry_run")
     at_ms = millis(min(said.received_at, appended_at))
     words = (PurposeWord(purpose=RESTRICTED, at_ms=at_ms, word="granted"),)
-    subjects = {each.pseudonym for identity in said.subjects for each in _subjects(door, identity, publisher)}
-    return [Suppress(suppression=restriction_key(each), words=words) for each in sorted(subjects)]
+    for identity in said.subjects:
+        _subjects(door, identity, publisher)
+    return [Suppress(suppression=key, words=words) for key in _restricted_as(door, said.subjects)]
 
 
 def _scope(door: Door, kind: ScopeKind, request: Request, publisher: Publisher) -> Scope:

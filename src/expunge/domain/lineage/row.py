@@ -19,8 +19,8 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from typing import Any
@@ -240,6 +240,34 @@ class Row:
             aliases=tuple(sorted({*self.aliases, *other.aliases})[:KEPT_ALIASES]),
             earliest=self.earliest or other.earliest,
         )
+
+    def renamed(self, before: bytes, after: bytes) -> Row:
+        """The same once somebody whom it names has another pseudonym, made with a later secret.
+
+        A row that is not shared names one person, whatever number of names they have, so its first subject is the
+        smallest of those that are known by now, as if it had been stated under them.
+        """
+        old, new, first = before[:SUBJECT_BYTES], after[:SUBJECT_BYTES], self.first_subject
+        if first == old or (first and not self.shared and first[0] < new[0]):
+            first = new
+        elif first and not self.shared:
+            first = min(first, new)
+        names = {before.hex(): after.hex()}
+        refs = frozenset((names.get(name, name), ref) for name, ref in self.refs) if self.refs else self.refs
+        return replace(self, first_subject=first, refs=refs)
+
+    def stated_of(self, names: Collection[bytes], renames: Mapping[bytes, bytes]) -> Row:
+        """The same where it names somebody who is stated again, so that they are no second person.
+
+        Args:
+            names: what a statement calls them.
+            renames: of each name that they have had under the secret before, what it is now.
+        """
+        known = {name[:SUBJECT_BYTES] for name in (*renames, *renames.values())}
+        first = min(names)[:SUBJECT_BYTES] if self.first_subject in known else self.first_subject
+        called = {before.hex(): after.hex() for before, after in renames.items()}
+        refs = frozenset((called.get(name, name), ref) for name, ref in self.refs) if self.refs else self.refs
+        return replace(self, first_subject=first, refs=refs)
 
     def _first_subject(self, other: Row) -> tuple[bytes, bool]:
         """The first person of both rows, by the newest name that is known; and whether that is the only one."""

@@ -24,6 +24,14 @@ class Named(NamedTuple):
     """Names with the same label in one statement are one person's; without one each stands for itself."""
     earliest: bytes = b""
     """The pseudonym under the first version of the id's normaliser, where there have been several: see `Row`."""
+    earlier: tuple[bytes, ...] = ()
+    """While one secret takes another's place: every name in the index that was made with the one before. Not kept."""
+
+    def renamed(self, newest: Callable[[bytes], bytes]) -> Named:
+        """The same under the newest secret."""
+        return self._replace(
+            pseudonym=newest(self.pseudonym), earliest=newest(self.earliest) if self.earliest else b"", earlier=()
+        )
 
     def __repr__(self) -> str:
         return hidden(self)
@@ -163,6 +171,18 @@ class Statement:
             forgotten_parents=tuple(sorted({node.hex() for node in self.parents_of(key)})),
             forgotten=self.node(key).hex(),
         )
+
+    def renamed(self, newest: Callable[[bytes], bytes]) -> Statement:
+        """The same with everybody's name under the newest secret; the very same where all are."""
+        subjects = tuple(each.renamed(newest) for each in self.subjects)
+        return self if subjects == self.subjects else replace(self, subjects=subjects)
+
+    def stated_anew(self, row: Row, newest: Callable[[bytes], bytes]) -> Row:
+        """What stands of the asset, with the names that this statement has for the same people."""
+        for names in self._persons():
+            mine = [each for each in self.subjects if each.pseudonym in names]
+            row = row.stated_of(names, {name: newest(name) for each in mine for name in each.earlier})
+        return row
 
     def _persons(self) -> list[set[bytes]]:
         """The pseudonyms that it names, those of one person together."""

@@ -7,7 +7,7 @@ reads a node (rule "mark first"), so a statement that comes later finds the mark
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
@@ -119,6 +119,8 @@ class Walk:
     """The task's own roots: planned even if another task has marked them."""
     combination: Callable[[bytes], Combination]
     """The combination of a digest."""
+    people: Mapping[str, str]
+    """What the index calls those whom the case is about -> what the request calls them."""
     inherited: Callable[[Row], frozenset[str]] = _nothing
     """The purposes that a row has from what it was made from; asked only where a purpose is revoked."""
     returned: int = 0
@@ -283,7 +285,7 @@ class Walk:
 
     def _owe(self, key: bytes, row: Row, lots: Iterable[Lot]) -> None:
         for lot in lots:
-            self.lots.setdefault(lot, {})[key] = obligation_of(self.scope, key, row)
+            self.lots.setdefault(lot, {})[key] = obligation_of(self.people, key, row)
 
     def exclusions(self) -> dict[bytes, set[bytes]]:
         """What each container that was met must leave out, as far as this walk has come from there."""
@@ -361,10 +363,17 @@ def lots_of(
 
 
 def obligation_of(
-    scope: Scope, key: bytes, row: Row, excluded: tuple[str, ...] = (), *, cut: bool = False
+    people: Mapping[str, str], key: bytes, row: Row, excluded: tuple[str, ...] = (), *, cut: bool = False
 ) -> Obligation:
-    """The obligation of one asset, with what its owner is told beside its id."""
-    people = {subject.pseudonym for subject in scope.subjects}
-    refs = tuple(sorted(ref for ref in row.refs if ref[0] in people))
+    """The obligation of one asset, with what its owner is told beside its id.
+
+    Args:
+        people: what the index calls whom the case is about -> what the request calls them.
+        key: of the asset.
+        row: what is known of it.
+        excluded: what a container must leave out.
+        cut: whether not all of that is known.
+    """
+    refs = tuple(sorted({(people[name], ref) for name, ref in row.refs if name in people})) if row.refs else ()
     detail = Detail(attributes=dict(row.attributes), refs=refs) if row.attributes or refs else None
     return Obligation(key, row.asset, detail, excluded, cut)

@@ -37,9 +37,9 @@ def covered(
 
     def ordinals(chunk: Chunk, hold: HoldAsked) -> tuple[int, ...]:
         if chunk.holding and hold.scope.kind is not HoldKind.ASSET:
-            asked = set(names_of_person(chunk.root)) if hold.scope.kind is HoldKind.SUBJECT else {chunk.root}
-            meant = names_of_person(hold.scope.value) if hold.scope.kind is HoldKind.SUBJECT else [hold.scope.value]
-            return (0,) if asked.intersection(meant) else ()
+            if hold.scope.kind is HoldKind.SUBJECT:
+                return (0,) if keys.is_one(names_of_person(chunk.root), names_of_person(hold.scope.value)) else ()
+            return (0,) if chunk.root == hold.scope.value else ()
         return tuple(at for at, asset in enumerate(chunk.assets) if keys.asset(asset) in kept[hold.hold_id])
 
     return tuple(
@@ -99,6 +99,7 @@ def _named(index: Index, keys: Keys, lineage: _Lineage, hold: HoldAsked) -> set[
         made = {child for name in names for child in index.members(Group(GroupKind.CHILDREN, name), range(SHARDS))}
         return names | (made & lineage.unknown)
     if hold.scope.kind is HoldKind.SUBJECT:
-        people = [Group(GroupKind.SUBJECT, bytes.fromhex(name)) for name in names_of_person(value)]
+        names = {each for name in names_of_person(value) for each in keys.live(bytes.fromhex(name))}
+        people = [Group(GroupKind.SUBJECT, name) for name in sorted(names)]
         return {key for each in people for key in index.members(each, range(SHARDS))} | lineage.unknown
     return lineage.unknown | {key for key, row in lineage.rows.items() if value in row.combination.data_sources}

@@ -178,6 +178,7 @@ class Resolver:
         """Containers to be made anew, each with what it must leave out: the walk has ended, so all of it is known."""
         keys, judge, inherited = sorted(unpack(task.nodes)), self._traversal.judge(task), self._traversal.inherited
         lots: dict[Lot, list[Obligation]] = defaultdict(list)
+        people = self._traversal.people(task)
         for key, row, peek in zip(keys, self._index.rows(keys), self._index.peek(task.case_id, keys), strict=True):
             if row is None or row.is_forgotten:
                 continue
@@ -187,7 +188,7 @@ class Resolver:
                 continue  # as what it is named in the request it was planned when it was met
             found = left_out(self._index, self._door.keys, task.case_id, task.scope, key, row)
             excluded = tuple(sorted(found.others.values()))
-            whole = obligation_of(task.scope, key, row, excluded, cut=found.cut)._replace(unnamed=found.unnamed)
+            whole = obligation_of(people, key, row, excluded, cut=found.cut)._replace(unnamed=found.unnamed)
             for lot in lots_of(row, disposition, judge, returned=task.returned):
                 lots[lot].append(whole if lot.action in ANEW else whole._replace(excluded=(), cut=False, unnamed=False))
         return lots

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from expunge.domain.admission.door import Door
@@ -45,6 +45,14 @@ class Traversal:
         """The policy that is pinned in a task's generation, as it applies to the case."""
         return Judge(self._door.policies.of(task.policy), task.scope, task.regime)
 
+    def people(self, task: Task) -> Mapping[str, str]:
+        """What the index calls those whom a task is about -> what the request calls them."""
+        return task.scope.called(self._door.keys.live)
+
+    def _walk(self, task: Task, roots: Collection[bytes], returned: int = 0) -> Walk:
+        known = self._index.combination
+        return Walk(self.judge(task), frozenset(roots), known, self.people(task), self.inherited, returned)
+
     @property
     def inherited(self) -> Callable[[Row], frozenset[str]]:
         """What rows inherit, as the index knows it now."""
@@ -63,7 +71,7 @@ class Traversal:
         if task.kind is TaskKind.SHARD:
             return self._start_shard(task), []
         nodes = unpack(task.nodes)
-        walk = Walk(self.judge(task), frozenset(nodes), self._index.combination, self.inherited, task.returned)
+        walk = self._walk(task, nodes, task.returned)
         if task.kind in {TaskKind.LATE, TaskKind.HOLDING}:
             self._plan_holdings(walk, sorted(nodes))
         if task.kind is not TaskKind.HOLDING:
@@ -74,10 +82,13 @@ class Traversal:
     def _start_roots(self, task: Task) -> tuple[Walk, list[Task]]:
         """Mark the roots, then read what belongs to them, holdings included (rules "mark first" and "holdings")."""
         scope = task.scope
-        subjects = [bytes.fromhex(subject.pseudonym) for subject in scope.subjects]
+        subjects = scope.people(self._door.keys.live)
         sources = [data_source_node(each) for each in scope.data_sources]
-        lease = self._tenure.until_ms()
-        self._index.mark_roots(task.case_id, task.task_id, [*subjects, *sources], scope.until, lease)
+        lease, newest = self._tenure.until_ms(), [each for each in subjects if each[0] == subjects[0][0]]
+        # Those under the newest secret first: what has a mark under an earlier one has it under the later, too.
+        for nodes in ([*newest, *sources], subjects[len(newest) :]):
+            if nodes:
+                self._index.mark_roots(task.case_id, task.task_id, nodes, scope.until, lease)
         groups = [(Group(GroupKind.SUBJECT, node), Arrival.MEMBER) for node in subjects]
         groups += [(Group(GroupKind.SOURCE, node), Arrival.THROUGH) for node in sources]
         members: dict[bytes, Arrival] = {}
@@ -89,9 +100,7 @@ class Traversal:
         keys = self._door.keys
         withdrawn = sorted(names_of(self._index, keys, [keys.asset(asset) for asset in scope.assets]))
         holdings = self._index.holdings()
-        walk = Walk(
-            self.judge(task), frozenset([*members, *withdrawn, *holdings]), self._index.combination, self.inherited
-        )
+        walk = self._walk(task, [*members, *withdrawn, *holdings])
         for key, arrival in members.items():
             walk.reach([key], arrival)
         walk.reach(withdrawn, Arrival.ROOT)
@@ -131,10 +140,11 @@ class Traversal:
         return tasks
 
     def _start_shard(self, task: Task) -> Walk:
-        group = Group(task.group, bytes.fromhex(task.node))
+        node = bytes.fromhex(task.node)
+        # A name that the index does not use any more has become another one, with the same members.
+        group = Group(task.group, self._door.keys.live(node)[-1] if task.group is GroupKind.SUBJECT else node)
         members = self._index.members(group, range(task.shard, task.shard_end))
-        walk = Walk(self.judge(task), frozenset(members), self._index.combination, self.inherited)
-        parent = None
+        walk, parent = self._walk(task, members), None
         if group.kind is GroupKind.CHILDREN:
             (row,) = self._index.rows([group.node])
             parent = None if row and is_covered(task.scope, row) else group.node

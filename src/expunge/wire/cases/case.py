@@ -70,6 +70,12 @@ class Root(Value):
         """The nodes of the assets that the request withdraws; `key` makes them from ids."""
         return sorted({*map(key, self.scope.assets), *map(bytes.fromhex, self.withdrawn)})
 
+    def renamed(self, newest: Callable[[bytes], bytes]) -> Root:
+        """The same with its people's names under the newest secret (rule "rotated")."""
+        names = {newest(bytes.fromhex(each.pseudonym)).hex(): each for each in self.scope.subjects}
+        subjects = tuple(each.model_copy(update={"pseudonym": name}) for name, each in sorted(names.items()))
+        return self.model_copy(update={"scope": self.scope.model_copy(update={"subjects": subjects})})
+
     def without_names(self, key: Callable[[str], bytes]) -> Root:
         """What stays of it when its case is forgotten: pseudonyms and keys, by which what comes back is caught."""
         gone: dict[str, Any] = {"request_id": "", "event_id": "", "correlation_id": None, "batch": None, "salt": ""}

@@ -7,7 +7,7 @@ once. Until then nothing has gone, so whatever turns up meanwhile finds the case
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from expunge.domain.aggregates.case.effects import Forget, ForgetOn, KeepKeys
@@ -15,6 +15,7 @@ from expunge.domain.aggregates.case.fact import CaseFact, heard
 from expunge.domain.aggregates.case.state import Case
 from expunge.domain.aggregates.case.turn import Turn
 from expunge.domain.aggregates.decision import SetAside
+from expunge.domain.identity import Keys
 from expunge.domain.limits import CHUNKS_PER_PAGE, KEYS_PER_PAGE
 from expunge.domain.scope import names_of_person
 from expunge.domain.topics import READ_AGAIN
@@ -143,18 +144,18 @@ def _why_not(turn: Turn) -> str:
         return NOT_ENDED
     if case.case_id in turn.standing.frozen:  # something waits for it
         return FROZEN
-    root, key = turn.root, turn.keys.asset
-    return UNDER_HOLD if any(covers(hold, case, root, key) for hold in turn.standing.active) else ""
+    root, keys = turn.root, turn.keys
+    return UNDER_HOLD if any(covers(hold, case, root, keys) for hold in turn.standing.active) else ""
 
 
-def covers(hold: Hold, case: Case, root: Root | None, key: Callable[[str], bytes]) -> bool:
+def covers(hold: Hold, case: Case, root: Root | None, keys: Keys) -> bool:
     """Whether a hold asks that evidence of a case is kept: it is about the case, or about what that is about.
 
     Args:
         hold: the hold.
         case: the case.
         root: what it was opened with.
-        key: of an asset id.
+        keys: of people and assets.
     """
     value, kind = hold.scope.value, hold.scope.kind
     if kind is HoldKind.CASE:
@@ -164,10 +165,10 @@ def covers(hold: Hold, case: Case, root: Root | None, key: Callable[[str], bytes
     if root is None:
         return False
     if kind is HoldKind.SUBJECT:
-        return not {each.pseudonym for each in root.scope.subjects}.isdisjoint(names_of_person(value))
+        return keys.is_one([each.pseudonym for each in root.scope.subjects], names_of_person(value))
     if kind is HoldKind.DATA_SOURCE:
         return value in root.scope.data_sources
-    return bytes.fromhex(value) in root.withdrawn_nodes(key)
+    return bytes.fromhex(value) in root.withdrawn_nodes(keys.asset)
 
 
 def _names_held(turn: Turn, digests: Sequence[str]) -> bool:

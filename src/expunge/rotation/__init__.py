@@ -1,0 +1,1 @@
+"""Another secret takes a secret's place, while everything goes on (ADR 31)."""
