@@ -358,7 +358,7 @@ class Script:
 SCOPES: tuple[dict[str, Any], ...] = ({"all": True}, {"system": "photos"}, {"publisher": "app"})
 
 
-def play(script: Script, history: list[tuple[object, ...]], spoilt: Sequence[str] = ()) -> None:  # noqa: PLR0912 - one arm for each move
+def play(script: Script, history: list[tuple[object, ...]]) -> None:  # noqa: PLR0912 - one arm for each move
     world = script.world
     for move in history:
         match move:
@@ -410,7 +410,16 @@ def play(script: Script, history: list[tuple[object, ...]], spoilt: Sequence[str
             case ("forget beside", str(role), int(after)):
                 world.forget_beside(role, after)
         script.look_at_holds()
-    finish(script, spoilt)
+
+
+def rotate(script: Script, steps: int, after: int) -> None:
+    """So many steps of a rotation when some more has been published and the world has rested; then comes the rest."""
+    for _ in range(after):
+        script.next()
+    if steps:
+        script.world.settle(ticks=2)
+    for _ in range(steps):
+        script.world.rotate()
 
 
 def finish(script: Script, spoilt: Sequence[str]) -> None:
@@ -477,6 +486,7 @@ history_of = {
     "aftermath": st.lists(moves, max_size=15),
     "fails": st.sampled_from(["", "index", "state"]),
     "suppressed": st.sampled_from([None, 1]),
+    "rotated": st.just((0, 0)) | st.tuples(st.integers(1, 3), st.integers(0, 4)),
     "left": st.sampled_from(["whole", "whole", "forgotten", "swept", "rebuilt"]),
 }
 MOST_SWEEPS = 5
@@ -537,6 +547,7 @@ def try_out(
     left: str,
     fails: str,
     suppressed: int | None,
+    rotated: tuple[int, int],
 ) -> None:
     """Play a history and hold its end to the plain model; then restore an asset, and hold it to the model again.
 
@@ -556,7 +567,9 @@ def try_out(
     script = Script(world, assets, [Asked(asked.kind, min(asked.at, len(assets))) for asked in requests], holding)
     if learns and not share_a_name(assets):
         world.learns_from = script.sets_of
-    play(script, history, spoilt)
+    play(script, history)
+    rotate(script, *rotated)
+    finish(script, spoilt)
     for number, asked in enumerate(script.requests):
         if not script.ended(number):
             judge(script, asked, script.cases[number])
@@ -570,6 +583,7 @@ def try_out(
         world.save()  # walk, purge and return all forgotten together: docs/recovery.md, "What is not noticed"
         script.register(restored, event="restored from a backup")
         play(script, aftermath)
+        finish(script, ())
         for number, asked in enumerate(script.requests):
             if script.ended(number):
                 continue
