@@ -46,6 +46,7 @@ from expunge.domain.identity import Epochs, Keys
 from expunge.domain.partition import partition_of
 from expunge.domain.planning.policy.models import Models
 from expunge.domain.registry import Namespace, Operator, Publisher, Registry, System
+from expunge.domain.scope import GroupKind
 from expunge.domain.topics import INLETS_OF_ASSETS, READ_AGAIN
 from expunge.domain.vocabulary import Action, Regime
 from expunge.errors import Fenced, Unavailable
@@ -497,6 +498,9 @@ class World:
         """What was begun is ended; so is what the store has forgotten of it."""
         while self.rotated != _Rotated(Epochs(self.secrets, self.secrets)):
             self.rotate()
+        if isinstance(self.index, MemoryIndex):
+            people = {group.node[0] for group, found in self.index.groups.items() if group.kind is GroupKind.SUBJECT}
+            assert people <= {self.secrets}, "somebody stands under an earlier secret still"
 
     def _subjects_of(self, case_id: str) -> list[bytes]:
         root = self.store.reader(partition_of(case_id, PARTITIONS)).root(case_id)

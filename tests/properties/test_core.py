@@ -686,6 +686,8 @@ def judge(script: Script, asked: Asked, case_id: str) -> None:
     # Other names of a withdrawn asset that are known in time are withdrawn with it, whole.
     same = names(assets, "asset-0") if asked.kind == "asset" else set()
     expected = reachable(assets, roots(assets, asked) | {each.number for each in assets if each.id in same}, asked)
+    actions = {action for _, _, action in world.commanded[case_id]}
+    assert "redact" not in actions  # in no asset of the model there is anybody else
     owners = {(system, asset.id) for asset in assets if asset.id in least for system in script.systems[asset.number]}
     most = {(system, asset.id) for asset in assets if asset.id in expected for system in script.systems[asset.number]}
     # What a trainer made is none of the history's assets; it is commanded where it was made too early.

@@ -16,6 +16,7 @@ from expunge.adapters.redis.suspects import RedisSuspects
 from expunge.adapters.redis.sweeps import RedisSweeps
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
+from expunge.cli import rotating
 from expunge.cli.agent import READY
 from expunge.cli.case.thaw import frozen_line
 from expunge.cli.common import NO, Json, console, installation, print_json, print_table, safe, visible
@@ -59,6 +60,7 @@ def examine(expunge: Installation) -> list[Finding]:
         _checksums,
         lambda: expunge.topics.check(expunge.settings.topics()),
         lambda: preflight.index_findings(expunge),
+        lambda: _rotation(expunge),
         lambda: _eviction(expunge),
         lambda: _persistence(expunge),
         lambda: _encodings(expunge),
@@ -90,10 +92,24 @@ def examine(expunge: Installation) -> list[Finding]:
 
 
 def _secret(expunge: Installation) -> list[Finding]:
-    mode = expunge.settings.secret_file.stat().st_mode if expunge.settings.secret_file.exists() else 0
+    readable = [each for each in expunge.settings.secret_files() if each.exists() and each.stat().st_mode & 0o077]
     _ = expunge.keys
-    if mode & 0o077:
-        return [Finding("the secret file can be read by others", f"chmod 600 {expunge.settings.secret_file}")]
+    return [Finding("the secret file can be read by others", f"chmod 600 {file}") for file in readable]
+
+
+def _rotation(expunge: Installation) -> list[Finding]:
+    """A secret that takes another's place, or that nobody uses yet."""
+    meta = expunge.server.read_meta()
+    newest = expunge.keys.epoch_of(meta.check) if meta else 0
+    if meta is None or not newest or meta.turning:
+        return []  # how the index is says a check of its own
+    if rotating.is_under_way(meta, newest):
+        mend = "expunge keys rotate, or wait for the next `expunge sweep`"
+        return [Finding("a rotation of the secret is under way: people stand under two secrets", mend)]
+    if newest < expunge.keys.last:
+        file = expunge.settings.secret_file_of(newest + 1)
+        problem = f"the secret in {file} is not in use yet"
+        return [Finding(problem, "when it is wherever Expunge runs: expunge keys rotate")]
     return []
 
 

@@ -10,6 +10,7 @@ from expunge import preflight
 from expunge.adapters.redis.sweeps import RedisSweeps
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
+from expunge.cli import rotating
 from expunge.cli.common import Json, console, installation, print_json
 from expunge.cli.rebuild import progress_bars, records_on
 from expunge.errors import ExpungeError
@@ -29,6 +30,7 @@ def sweep(json_output: Json = False) -> None:
     expunge = installation()
     preflight.refuse_wrong_topics(expunge)
     preflight.refuse_other_secret(expunge)
+    rotating.go_on(expunge.settings, lambda: None)
     with progress_bars(quiet=json_output) as progress:
         bars = {topic: progress.add_task(topic, total=records_on(expunge, topic)) for topic in TOPICS}
         swept = passed(expunge, lambda topic, number: progress.advance(bars[topic], number))
@@ -37,6 +39,7 @@ def sweep(json_output: Json = False) -> None:
         return
     console.print(f"{swept.parts:>12,} parts of forgotten cases taken off `plans`")
     console.print(f"{swept.statements:>12,} statements about what they had purged on `assets` name keys now")
+    console.print(f"{swept.renamed:>12,} statements and records name people under the newest secret now")
     console.print(f"{swept.suppressions:>12,} suppressions that policy has let end are lifted")
     console.print(f"{swept.young:>12,} parts left for a later pass: their cases were forgotten less than a day ago")
 
@@ -53,6 +56,7 @@ def daily(expunge: Installation) -> bool:
     """A pass in a process of its own; whether it came to its end. What goes wrong is logged."""
     try:
         preflight.refuse_other_secret(expunge)
+        rotating.go_on(expunge.settings, lambda: None)
         swept = passed(expunge, lambda *_: None)
         log.info("swept", **asdict(swept))
         expunge.close()

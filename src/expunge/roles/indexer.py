@@ -229,7 +229,9 @@ class Indexer:
         """
         named = [(at, each.key, name) for at, each in enumerate(stated) for name in each.statement.subjects]
         self._link_names([(at, name.pseudonym, key) for at, key, name in named], met)
-        if earlier := [(at, other, key) for at, key, name in named for other in name.earlier]:
+        newest = self._door.keys.newest
+        earlier = [(at, e, key) for at, key, name in named for e in name.earlier if newest(e) == name.pseudonym]
+        if earlier:
             self._link_names(earlier, met)
 
     def _link_names(self, named: Sequence[tuple[int, bytes, bytes]], met: dict[int, list[Met]]) -> None:

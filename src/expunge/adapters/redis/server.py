@@ -133,6 +133,8 @@ class Meta:
     """Whether it was said from the first write on how far what stands here reaches; 0.1 did not say so."""
     oldest: int = 0
     """The number of the earliest secret under which people stand here; 0: that of `check`, the newest, alone."""
+    left: int = 0
+    """The number of a secret that is used no longer, and under which something may stand still; 0: of none."""
     turning: bool = False
     """Whether another secret is being given to every tag: see `turning`."""
 
@@ -363,6 +365,7 @@ class Server:
             raw[b"format"].decode(),
             b"covers" in raw,
             int(raw.get(b"oldest", 0)),
+            int(raw.get(b"left", 0)),
             b"turning" in raw,
         )
 

@@ -25,10 +25,11 @@ return redis.call('HGET', KEYS[1], 'turning')
 
 
 class Turned(NamedTuple):
-    """What the index says of secrets: the check value of the newest, and the number of the oldest that is in use."""
+    """What the index says of secrets; see `server.Meta`."""
 
     check: str
     oldest: int
+    left: int = 0
 
 
 def turn(server: Server, wanted: Turned) -> None:
@@ -62,7 +63,7 @@ def _end(server: Server, before: str, begun: dict[str, Any]) -> Turned:
         pipe.hset(key, mapping=begun)
         pipe.hdel(key, "turning")
         pipe.execute()
-    return Turned(begun["check"], begun["oldest"])
+    return Turned(begun["check"], begun["oldest"], begun["left"])
 
 
 def go_on(server: Server) -> None:
@@ -71,7 +72,12 @@ def go_on(server: Server) -> None:
         said = server.client.hget(server.key(0, "meta"), "turning")
     if said:
         begun = orjson.loads(said)
-        turn(server, Turned(begun["check"], begun["oldest"]))
+        turn(server, Turned(begun["check"], begun["oldest"], begun["left"]))
+
+
+def nothing_left(server: Server) -> None:
+    """Note that nothing stands under the earlier secret any more."""
+    server.guarded(lambda client: client.hset(server.key(0, "meta"), "left", 0))
 
 
 def copied(server: Server) -> None:
