@@ -22,7 +22,7 @@ from tests.servers import Servers
 
 MANY = 20_000
 """Assets, so that a rotation can be met in the middle."""
-GONE = 80
+GONE = 25
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_nobody_is_lost_while_the_secret_is_rotated(world: Deployment) -> None:
         until(lambda: len(load.cases) > 30, 60, world)
         done = rotated(world)
         assert done["is_over"], done
-        until(lambda: len(load.cases) > 60, 60, world)
+        until(lambda: len(load.cases) > 45, 60, world)
     for case_id in (*before, *load.cases):
         world.await_milestone(case_id)
     until(lambda: not any(file.exists() for file in (late, *early, *load.files)), 90, world)

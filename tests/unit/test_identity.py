@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from expunge.domain.identity import Keys, normalise
+from expunge.domain.identity import Epochs, Keys, normalise
 from expunge.domain.partition import murmur2, partition_of
-from expunge.errors import ConfigurationError, InvalidMessage
+from expunge.errors import ConfigurationError, InvalidMessage, Unavailable
 
 VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "identity.json").read_text())
 KEYS = Keys(bytes.fromhex(VECTORS["secret"]))
@@ -40,6 +40,34 @@ def test_pseudonyms(vector: dict[str, Any]) -> None:
     named, version = (vector["tenant"], vector["namespace"], vector["normaliser"], vector["id"]), vector["version"]
     assert KEYS.pseudonym(*named, version).hex() == vector["pseudonym"]
     assert normalise(vector["normaliser"], vector["id"], version) == vector["normalised"]
+
+
+@pytest.mark.parametrize("vector", VECTORS["pseudonyms"])
+def test_pseudonyms_under_a_second_secret(vector: dict[str, Any]) -> None:
+    """They follow from those under the first, so nobody's id is needed."""
+    both = Keys(bytes.fromhex(VECTORS["secret"]), bytes.fromhex(VECTORS["second_secret"]))
+    named, version = (vector["tenant"], vector["namespace"], vector["normaliser"], vector["id"]), vector["version"]
+    assert both.newest(bytes.fromhex(vector["pseudonym"])).hex() == vector["under_the_second"]
+    assert both.pseudonym(*named, version).hex() == vector["under_the_second"]
+    assert both.check == VECTORS["second_check"]
+    assert [both.epoch_of(each) for each in (VECTORS["check"], both.check, "other")] == [1, 2, 0]
+
+
+def test_what_was_made_with_a_later_secret_than_is_in_use_is_waited_for() -> None:
+    """To look for it, and find nothing, would look like an answer."""
+    secrets = (b"x" * 32, b"y" * 32)
+    later = Keys(*secrets).pseudonym("t", "n", "exact", "a")
+    keys = Keys(*secrets, epochs=lambda: Epochs(1, 1))
+    for ask in (keys.live, keys.newest):
+        with pytest.raises(Unavailable, match="expunge keys rotate"):
+            ask(later)
+
+
+def test_a_person_is_one_whatever_secret_their_name_was_made_with() -> None:
+    keys = Keys(b"x" * 32, b"y" * 32)
+    ann, bob = (keys.first("t", "n", "exact", each) for each in ("ann", "bob"))
+    assert keys.is_one([keys.newest(ann).hex()], [bob.hex(), ann.hex()])
+    assert not keys.is_one([keys.newest(ann).hex()], [bob.hex()])
 
 
 @pytest.mark.parametrize("vector", VECTORS["assets"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import NamedTuple, Self
@@ -135,16 +135,21 @@ class Scope(Value):
             return self
         return self.model_copy(update={"purposes": tuple(p for p in self.purposes if p not in again), "granted": ()})
 
-    def called(self, live: Callable[[bytes], Collection[bytes]]) -> dict[str, str]:
-        """Every name that the index has for its people -> the name that the request has for them (rule "rotated").
+    def called(self, live: Callable[[bytes], Sequence[bytes]]) -> dict[str, tuple[str, ...]]:
+        """Every name that the index may have for its people -> the names that the request has (rule "rotated").
 
         Args:
-            live: the names that follow from one, under every secret that people stand under.
+            live: the names that follow from one, under every secret that people stand under, the newest first.
         """
-        own = [each.pseudonym for each in self.subjects]
-        return {each.hex(): name for name in own for each in live(bytes.fromhex(name))} | {name: name for name in own}
+        own: dict[bytes, tuple[str, ...]] = {}
+        index: dict[str, bytes] = {}
+        for each in self.subjects:
+            names = live(bytes.fromhex(each.pseudonym))
+            own[names[0]] = (*own.get(names[0], ()), each.pseudonym)
+            index |= dict.fromkeys([each.pseudonym, *(name.hex() for name in names)], names[0])
+        return {name: own[newest] for name, newest in index.items()}
 
-    def people(self, live: Callable[[bytes], Collection[bytes]]) -> list[bytes]:
+    def people(self, live: Callable[[bytes], Sequence[bytes]]) -> list[bytes]:
         """The nodes of its people in the index, those under the newest secret first."""
         found = {each for subject in self.subjects for each in live(bytes.fromhex(subject.pseudonym))}
         return sorted(found, key=lambda name: (-name[0], name))

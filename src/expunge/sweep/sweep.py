@@ -153,12 +153,17 @@ class Sweep:
         stated = [each for record in batch if (each := self._read(record)) is not None]
         gone, cases = self._gone({each.node for each in stated})
         forgotten = self._forget(gone, cases)
-        dead = [each for each in stated if each.node in forgotten and _is_of_before(each, gone[each.node])]
-        self._send(_keyed(each, each.statement.without_ids(self._keys.asset)) for each in dead)
+        dead, left = list[_Stated](), list[_Stated]()
+        for each in stated:
+            goes = each.node in forgotten and _is_of_before(each, gone[each.node])
+            (dead if goes else left).append(each)
+        self._send(_keyed(each, self._without_ids(each.statement)) for each in dead)
         self._send(_taken_away(each.record) for each in dead)
         self._swept.statements += len(dead)
-        done = {each.record.position for each in dead}
-        self._rename(each for each in stated if each.record.position not in done)
+        self._rename(left)
+
+    def _without_ids(self, statement: Statement) -> Statement:
+        return statement.without_ids(self._keys.asset).renamed(self._keys.newest)
 
     def _rename(self, stated: Iterable[_Stated]) -> None:
         """Statements that name people under an earlier secret, under other names: what they say is the same."""

@@ -119,7 +119,7 @@ class Walk:
     """The task's own roots: planned even if another task has marked them."""
     combination: Callable[[bytes], Combination]
     """The combination of a digest."""
-    people: Mapping[str, str]
+    people: Mapping[str, Sequence[str]]
     """What the index calls those whom the case is about -> what the request calls them."""
     inherited: Callable[[Row], frozenset[str]] = _nothing
     """The purposes that a row has from what it was made from; asked only where a purpose is revoked."""
@@ -363,7 +363,7 @@ def lots_of(
 
 
 def obligation_of(
-    people: Mapping[str, str], key: bytes, row: Row, excluded: tuple[str, ...] = (), *, cut: bool = False
+    people: Mapping[str, Sequence[str]], key: bytes, row: Row, excluded: tuple[str, ...] = (), *, cut: bool = False
 ) -> Obligation:
     """The obligation of one asset, with what its owner is told beside its id.
 
@@ -374,6 +374,6 @@ def obligation_of(
         excluded: what a container must leave out.
         cut: whether not all of that is known.
     """
-    refs = tuple(sorted({(people[name], ref) for name, ref in row.refs if name in people})) if row.refs else ()
+    refs = tuple(sorted({(own, ref) for name, ref in row.refs for own in people.get(name, ())})) if row.refs else ()
     detail = Detail(attributes=dict(row.attributes), refs=refs) if row.attributes or refs else None
     return Obligation(key, row.asset, detail, excluded, cut)

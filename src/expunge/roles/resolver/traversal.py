@@ -45,7 +45,7 @@ class Traversal:
         """The policy that is pinned in a task's generation, as it applies to the case."""
         return Judge(self._door.policies.of(task.policy), task.scope, task.regime)
 
-    def people(self, task: Task) -> Mapping[str, str]:
+    def people(self, task: Task) -> Mapping[str, Sequence[str]]:
         """What the index calls those whom a task is about -> what the request calls them."""
         return task.scope.called(self._door.keys.live)
 

@@ -1,0 +1,233 @@
+"""People keep being found while the secret is rotated, and after (rule "rotated")."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from expunge.domain.identity import Epochs
+from tests.simulation import World, identity
+
+STEPS = {"begun": 1, "copied": 2, "over": 3, "twice": 6}
+"""A rotation is begun, copies, finds nothing to copy and is over."""
+
+
+def rotate(world: World, until: str) -> None:
+    for _ in range(STEPS[until]):
+        world.rotate()
+
+
+def subjects(world: World, case_id: str) -> list[dict[str, Any]]:
+    (target,) = [
+        target
+        for event in world.broker.events("commands.photos")
+        if event["data"].get("case_id") == case_id
+        for target in event["data"]["targets"]
+    ]
+    return list(target["subjects"])
+
+
+@pytest.mark.parametrize("until", STEPS)
+def test_what_comes_late_finds_the_case_that_knew_the_earlier_secret(until: str) -> None:
+    world = World()
+    world.register("photo", subjects=["ann"])
+    world.settle()
+    case_id = world.erase("ann")
+    world.settle()
+    rotate(world, until)
+    world.register("late", subjects=["ann"], collected_at="2026-10-01T00:00:00Z")
+    world.settle()
+    assert {asset for _, asset, _ in world.commanded[case_id]} == {"photo", "late"}
+    assert world.status(case_id) == "completed"
+
+
+@pytest.mark.parametrize("until", STEPS)
+def test_a_request_finds_what_was_registered_before_with_its_handle(until: str) -> None:
+    world = World()
+    world.register("photo", subjects=[identity("ann") | {"ref": "a-17"}])
+    world.settle()
+    rotate(world, until)
+    case_id = world.erase("ann")
+    world.settle()
+    assert world.commanded[case_id] == [("photos", "photo", "delete")]
+    assert {each["ref"] for each in subjects(world, case_id)} == {"a-17"}
+
+
+@pytest.mark.parametrize("until", STEPS)
+def test_who_is_stated_again_is_no_second_person(until: str) -> None:
+    """Under two ids as well, of which the smaller one may be another under the later secret."""
+    for ann in ("ann", "eve", "joe", "kim"):
+        world = World()
+        both = [identity(ann) | {"person": "1"}, {"namespace": "email", "id": f"{ann}@example.com", "person": "1"}]
+        world.register("photo", subjects=both)
+        world.settle()
+        for _ in range(STEPS[until]):
+            world.rotate()
+            world.register("photo", subjects=both, event=f"inventory {world.rotated}")
+            world.settle()
+        case_id = world.erase(ann)
+        world.settle()
+        assert world.commanded[case_id] == [("photos", "photo", "delete")]
+        world.register("photo", subjects=[*both, identity("bob")], event="and bob")
+        world.settle()
+        (row,) = world.index.rows([world.keys.asset("photo")])
+        assert row is not None
+        assert row.shared
+
+
+@pytest.mark.parametrize("until", STEPS)
+def test_somebody_else_is_a_second_person_whatever_secrets_they_were_named_under(until: str) -> None:
+    world = World()
+    world.register("photo", subjects=["ann"])
+    world.settle()
+    rotate(world, until)
+    world.register("photo", subjects=["bob"], event="bob is in it, too")
+    world.settle()
+    world.rotate_to_the_end()
+    case_id = world.erase("ann")
+    world.settle()
+    assert world.commanded[case_id] == [("photos", "photo", "redact")]
+
+
+def test_a_restriction_is_lifted_that_was_asked_for_before() -> None:
+    world = World()
+    world.register("photo", subjects=["ann"])
+    world.settle()
+    case_id = world.restrict("ann")
+    world.settle()
+    rotate(world, "over")
+    world.lift("ann")
+    world.settle()
+    assert world.commanded[case_id] == [("photos", "photo", "restrict"), ("photos", "photo", "lift")]
+
+
+@pytest.mark.parametrize("until", STEPS)
+def test_a_hold_keeps_whom_it_was_placed_on_before(until: str) -> None:
+    """What names them, and a holding that is asked for them."""
+    world = World()
+    world.register("photo", subjects=["ann"])
+    world.declare_holding("users.db", namespaces=["user_id"])
+    world.order("hold.placed", hold_id="h1", scope={"subject": identity("ann")}, basis="b", custodian="c")
+    world.settle()
+    rotate(world, until)
+    case_id = world.erase("ann")
+    world.settle()
+    assert world.commanded[case_id] == []
+    rotate(world, "over")
+    world.order("hold.released", hold_id="h1")
+    world.settle()
+    assert {asset for _, asset, _ in world.commanded[case_id]} == {"photo", "users.db"}
+
+
+def test_who_makes_pseudonyms_goes_on_with_those_under_the_earlier_secret() -> None:
+    """What was made with the newest does not say what it was before, under which assets may stand still."""
+    world = World()
+    first = world.keys.first("default", "user_id", "exact", "ann")
+    world.register("photo", subjects=[identity("ann")])
+    world.settle()
+    rotate(world, "begun")
+    second = world.keys.newest(first)
+    refused = world.erase({"pseudonym": second.hex()}, request="too-early")
+    case_id = world.erase({"pseudonym": first.hex()}, request="r1")
+    world.settle()
+    assert world.commanded[case_id] == [("photos", "photo", "delete")]
+    assert [each["reason"] for each in world.rejections()] == ["bad_identity"]
+    assert world.commanded[refused] == []
+    rotate(world, "over")
+    for number, name in enumerate((first, second)):
+        world.register(f"later-{number}", subjects=[{"pseudonym": name.hex()}], collected_at="2026-10-01T00:00:00Z")
+    world.settle()
+    assert {asset for _, asset, _ in world.commanded[case_id]} == {"photo", "later-0", "later-1"}
+
+
+def test_a_task_that_waited_reads_what_it_was_announced_for() -> None:
+    """A large group is read in shards, by its name under the secret of that time; nothing stands there any more."""
+    world = World(step_nodes=1)
+    for number in range(6):
+        world.register(f"photo-{number}", subjects=["ann"])
+    world.settle()
+    case_id = world.erase("ann")
+    for role in ("intake", "indexer", "coordinator"):
+        world.step(role, 50)
+    assert world.step("resolver", 1)  # the roots: the rest is in tasks now
+    rotate(world, "over")
+    world.settle(ticks=20)
+    assert len(world.commanded[case_id]) == 6
+
+
+def test_a_store_that_was_set_back_waits_until_it_is_rotated_again() -> None:
+    """A request that names somebody by the later secret alone would find nobody, and say so."""
+    world = World()
+    world.register("photo", subjects=["ann"])
+    world.settle()
+    world.save()
+    rotate(world, "over")
+    case_id = world.erase("ann")
+    for role in ("intake", "indexer", "coordinator"):
+        world.step(role, 50)
+    world.forget()
+    assert world.rotated.epochs == Epochs(1, 1)
+    world.settle()
+    assert not world.confirmations("completed", case_id=case_id)
+    world.rotate_to_the_end()
+    world.settle()
+    assert world.commanded[case_id] == [("photos", "photo", "delete")]
+
+
+def names_on(world: World, topic: str, epoch: int) -> list[str]:
+    """Messages in which somebody is called as under a secret."""
+    name = world.keys.until(world.keys.first("default", "user_id", "exact", "ann"), epoch).hex()
+    logs = [log for (at, _), log in sorted(world.broker.logs.items()) if at == topic]
+    return [(record.key or b"").decode() for log in logs for record in log if name in (record.value or b"").decode()]
+
+
+@pytest.mark.parametrize("rebuilt", [False, True])
+def test_topics_are_swept_and_what_was_purged_is_caught_when_it_comes_back(rebuilt: bool) -> None:  # noqa: FBT001 - drawn
+    world = World()
+    world.register("photo", subjects=["ann"])
+    world.settle()
+    case_id = world.erase("ann")
+    world.settle()
+    world.say("case.forgotten", case_id, reason="why not")
+    world.settle()
+    world.age()
+    world.register("kept", subjects=["ann"], collected_at="2026-11-20T00:00:00Z")
+    world.settle()
+    rotate(world, "over")
+    swept = world.sweep()
+    assert swept.renamed == 2  # what is kept, and what stays of the case
+    assert names_on(world, "assets", 1) == []
+    assert [key for key in names_on(world, "plans", 1) if "forgotten" in key] == []
+    assert names_on(world, "assets", 2)
+    assert world.sweep().renamed == 0
+    if rebuilt:
+        world.rebuild()
+    world.register("photo", subjects=["ann"], event="restored from a backup")
+    world.register("late", subjects=["ann"], collected_at="2026-10-01T00:00:00Z")
+    world.settle()
+    assert set(world.commanded[case_id][1:]) == {("photos", "photo", "delete"), ("photos", "late", "delete")}
+
+
+def test_statements_are_swept_apart_whatever_they_say() -> None:
+    """Two of one content and two moments stay two: one of them may be taken away when its asset is forgotten."""
+    world = World()
+    for number in range(2):
+        world.register("photo", subjects=["ann"], event=str(number))
+        world.settle()
+        case_id = world.erase("ann", request=f"r{number}")
+        world.settle()
+        assert world.status(case_id) == "completed"
+    before = moments(world)
+    assert len(before) == 2
+    rotate(world, "over")
+    world.sweep()
+    assert moments(world) == before
+    assert names_on(world, "assets", 1) == []
+
+
+def moments(world: World) -> set[str]:
+    """Of all that is stated."""
+    logs = [log for (topic, _), log in world.broker.logs.items() if topic == "assets"]
+    return {orjson.loads(record.value)["time"] for log in logs for record in log if record.value}
