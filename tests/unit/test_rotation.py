@@ -157,23 +157,30 @@ def test_a_task_that_waited_reads_what_it_was_announced_for() -> None:
     assert len(world.commanded[case_id]) == 6
 
 
-def test_a_store_that_was_set_back_waits_until_it_is_rotated_again() -> None:
-    """A request that names somebody by the later secret alone would find nobody, and say so."""
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("held", [False, True])
+def test_a_store_that_was_set_back_waits_until_it_is_rotated_again(*, begun: bool, held: bool) -> None:
+    """A request, or a hold, that names somebody by the later secret alone would find nobody, and say so."""
     world = World()
     world.register("photo", subjects=["ann"])
     world.settle()
+    if begun:
+        rotate(world, "begun")
     world.save()
-    rotate(world, "over")
+    world.rotate_to_the_end() if begun else rotate(world, "over")
+    if held:
+        world.order("hold.placed", hold_id="h1", scope={"subject": identity("ann")}, basis="b", custodian="c")
+        world.settle()
     case_id = world.erase("ann")
     for role in ("intake", "indexer", "coordinator"):
         world.step(role, 50)
     world.forget()
-    assert world.rotated.epochs == Epochs(1, 1)
+    assert world.rotated.epochs == Epochs(1, 1 + begun)
     world.settle()
     assert not world.confirmations("completed", case_id=case_id)
     world.rotate_to_the_end()
     world.settle()
-    assert world.commanded[case_id] == [("photos", "photo", "delete")]
+    assert world.commanded[case_id] == ([] if held else [("photos", "photo", "delete")])
 
 
 def names_on(world: World, topic: str, epoch: int) -> list[str]:

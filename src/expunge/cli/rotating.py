@@ -12,7 +12,7 @@ from expunge.adapters.redis.server import NO_INDEX, REDIS, TAGS, Meta
 from expunge.adapters.redis.turning import Turned
 from expunge.bootstrap import OTHER_SECRET, Installation
 from expunge.config import Settings
-from expunge.errors import ConfigurationError, Forgotten, Unavailable
+from expunge.errors import Changed, ConfigurationError, Forgotten, Unavailable
 from expunge.rotation.rotation import Rotation
 
 PATIENCE_MS = 600_000
@@ -73,6 +73,8 @@ def go_on(settings: Settings, tell: Callable[[], None]) -> Rotated:
         try:
             if not _step(expunge, done, tell):
                 return done
+        except Changed:  # somebody else has gone on with it meanwhile
+            continue
         finally:
             expunge.close()
     return done

@@ -33,8 +33,8 @@ class Epochs(NamedTuple):
 
 
 SET_BACK = (
-    "people stand here under a later secret than the index does, which was set back to before the secret was rotated: "
-    "`expunge keys rotate` takes it there again"
+    "somebody is named here under a later secret alone than people stand under in the index, which was set back to "
+    "before that: `expunge keys rotate` takes it there again"
 )
 
 
@@ -228,6 +228,20 @@ class Keys:
         if pseudonym[0] > newest:
             raise Unavailable(SET_BACK, server="a rotation of the secret")
         return tuple(self.until(pseudonym, epoch) for epoch in range(newest, max(oldest, pseudonym[0]) - 1, -1))
+
+    def nodes(self, names: Collection[bytes]) -> list[bytes]:
+        """Every name in the index of people who are to be found there, those under the newest secret first.
+
+        Raises:
+            Unavailable: see `live`; or of somebody only the name under the newer of two secrets is known, under which
+                not everything stands yet: they were named when the older one was used no longer.
+        """
+        oldest, newest = self.epochs
+        found = {each for name in names for each in self.live(name)}
+        followed = {self.until(name, newest) for name in found if name[0] == oldest}
+        if any(self.until(name, newest) not in followed for name in found):
+            raise Unavailable(SET_BACK, server="a rotation of the secret")
+        return sorted(found, key=lambda name: (-name[0], name))
 
     def is_one(self, some: Collection[str], others: Collection[str]) -> bool:
         """Whether two lists of names, in hexadecimal, have somebody in common, whatever secrets they were made with."""

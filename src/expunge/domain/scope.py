@@ -149,10 +149,10 @@ class Scope(Value):
             index |= dict.fromkeys([each.pseudonym, *(name.hex() for name in names)], names[0])
         return {name: own[newest] for name, newest in index.items()}
 
-    def people(self, live: Callable[[bytes], Sequence[bytes]]) -> list[bytes]:
-        """The nodes of its people in the index, those under the newest secret first."""
-        found = {each for subject in self.subjects for each in live(bytes.fromhex(subject.pseudonym))}
-        return sorted(found, key=lambda name: (-name[0], name))
+    @property
+    def people(self) -> list[bytes]:
+        """What the request calls those whom it is about."""
+        return [bytes.fromhex(each.pseudonym) for each in self.subjects]
 
     @property
     def bounded(self) -> bool:

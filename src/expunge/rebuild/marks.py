@@ -37,7 +37,7 @@ class Marks:
     def roots(self, root: Root) -> None:
         """People, data sources and assets that a case begins at."""
         scope = root.scope
-        nodes = scope.people(self._keys.live)
+        nodes = self._keys.nodes(scope.people)
         nodes += [data_source_node(each) for each in scope.data_sources]
         self._index.mark_roots(root.case_id, TASK, nodes, scope.until)
         self._visit(root.case_id, scope, root.withdrawn_nodes(self._keys.asset), Arrival.ROOT)

@@ -227,7 +227,7 @@ class _Settled:
 
     def _members(self, known: Collection[bytes]) -> None:
         """What names the case's people, and what came from its data sources."""
-        roots = [(GroupKind.SUBJECT, each, Arrival.MEMBER) for each in self._scope.people(self._all.keys.live)]
+        roots = [(GroupKind.SUBJECT, each, Arrival.MEMBER) for each in self._all.keys.nodes(self._scope.people)]
         roots += [(GroupKind.SOURCE, data_source_node(each), Arrival.THROUGH) for each in self._scope.data_sources]
         for kind, node, arrival in roots:
             for member in self._all.index.members(Group(kind, node), range(SHARDS)):

@@ -99,7 +99,7 @@ def _named(index: Index, keys: Keys, lineage: _Lineage, hold: HoldAsked) -> set[
         made = {child for name in names for child in index.members(Group(GroupKind.CHILDREN, name), range(SHARDS))}
         return names | (made & lineage.unknown)
     if hold.scope.kind is HoldKind.SUBJECT:
-        names = {each for name in names_of_person(value) for each in keys.live(bytes.fromhex(name))}
-        people = [Group(GroupKind.SUBJECT, name) for name in sorted(names)]
+        nodes = keys.nodes([bytes.fromhex(name) for name in names_of_person(value)])
+        people = [Group(GroupKind.SUBJECT, node) for node in nodes]
         return {key for each in people for key in index.members(each, range(SHARDS))} | lineage.unknown
     return lineage.unknown | {key for key, row in lineage.rows.items() if value in row.combination.data_sources}

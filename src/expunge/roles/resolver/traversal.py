@@ -82,7 +82,7 @@ class Traversal:
     def _start_roots(self, task: Task) -> tuple[Walk, list[Task]]:
         """Mark the roots, then read what belongs to them, holdings included (rules "mark first" and "holdings")."""
         scope = task.scope
-        subjects = scope.people(self._door.keys.live)
+        subjects = self._door.keys.nodes(scope.people)
         sources = [data_source_node(each) for each in scope.data_sources]
         lease, newest = self._tenure.until_ms(), [each for each in subjects if each[0] == subjects[0][0]]
         # Those under the newest secret first: what has a mark under an earlier one has it under the later, too.
