@@ -163,6 +163,11 @@ def test_an_index_that_was_rotated_is_the_one_that_a_rebuild_makes(world: Deploy
     world.await_milestone(kept, "completed_with_deferrals")
     world.processes["roles"].terminate()
     assert world.processes.pop("roles").wait(40) == 0
+    second = world.directory / "secret.2"
+    second.rename(world.directory / "away")
+    without = expunge(world, "run", "--role", "intake")
+    assert (without.returncode, "all later ones stand beside it" in without.stderr) == (2, True)
+    (world.directory / "away").rename(second)
     stands = checksum(world)
     assert rebuilt(world, store) == stands
     swept = json.loads(expunge(world, "sweep", "--json").stdout)

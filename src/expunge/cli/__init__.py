@@ -6,7 +6,7 @@ import sys
 
 from expunge.cli.app import app
 from expunge.cli.common import DIED, NO_SERVER, WRONG, say_error
-from expunge.errors import ConfigurationError, ExpungeError, Forgotten, Unavailable, place_of
+from expunge.errors import Changed, ConfigurationError, ExpungeError, Forgotten, Unavailable, place_of
 
 
 def main() -> None:
@@ -18,6 +18,9 @@ def main() -> None:
         sys.exit(NO_SERVER)
     except Unavailable as error:
         say_error(f"{error}: is it up, and is its address right? `expunge doctor` shows the settings")
+        sys.exit(NO_SERVER)
+    except Changed as error:
+        say_error(f"{error}: run this again")
         sys.exit(NO_SERVER)
     except (ConfigurationError, ExpungeError) as error:
         say_error(str(error))
