@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -30,13 +30,14 @@ from expunge.adapters.memory.stores import MemoryMetrics, MemoryPolicies, NoWait
 from expunge.adapters.policy_file import load_policy  # noqa: E402
 from expunge.adapters.redis.cases import RedisCaseStore  # noqa: E402
 from expunge.adapters.redis.index import RedisIndex  # noqa: E402
+from expunge.adapters.redis.people import RedisPeople  # noqa: E402
 from expunge.adapters.redis.server import Server, buckets_for  # noqa: E402
 from expunge.adapters.redis.survey import Survey  # noqa: E402
 from expunge.adapters.system import SystemClock, tune_process  # noqa: E402
 from expunge.domain.admission.door import Door  # noqa: E402
 from expunge.domain.digest import digest  # noqa: E402
 from expunge.domain.events import Outgoing  # noqa: E402
-from expunge.domain.identity import Keys  # noqa: E402
+from expunge.domain.identity import Epochs, Keys  # noqa: E402
 from expunge.domain.lineage.marks import MarkState  # noqa: E402
 from expunge.domain.lineage.statement import Named, Statement  # noqa: E402
 from expunge.domain.registry import Registry, System  # noqa: E402
@@ -45,6 +46,7 @@ from expunge.domain.vocabulary import Action, Regime  # noqa: E402
 from expunge.ports import Made, Said  # noqa: E402
 from expunge.roles.resolver.resolver import Resolver, _Answer  # noqa: E402
 from expunge.roles.resolver.traversal import Bounds  # noqa: E402
+from expunge.rotation.rotation import Rotation  # noqa: E402
 from expunge.wire.tasks import Task, TaskKind, task_id  # noqa: E402
 from tools.devstack.cluster import Cluster, free_ports  # noqa: E402
 from tools.devstack.devstack import redis_server as redis_binary  # noqa: E402
@@ -257,6 +259,38 @@ def marked(binary: str, statements: int, marks: int) -> dict[str, Any]:
     return found
 
 
+def rotated(binary: str, assets: int) -> dict[str, Any]:
+    """People's names taken from one secret to the next, beside reading the same rows and memberships and no more."""
+    found: dict[str, Any] = {"assets": assets, "people": assets // 2 // PEOPLE_PER_PHOTO}
+    with redis_server(binary) as server:
+        server.initialise(buckets_for(assets), "bench")
+        index, keys = RedisIndex(server), Keys(b"b" * 40, b"c" * 40, epochs=lambda: Epochs(1, 2))
+        fill(index, keys, assets)
+        rotation = Rotation(RedisPeople(server, index), index, keys, 1, lambda _: (), lambda: None)
+        steps: dict[str, Callable[[], object]] = {
+            "read": lambda: read(server, "sa"),
+            "copied": rotation.copy,
+            "seen to be there": rotation.copy,
+            "taken away": rotation.drop,
+        }
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step()
+            found[name] = time.perf_counter() - start
+    found["ratio"] = sum(found[name] for name in steps if name != "read") / found["read"]
+    return found
+
+
+def read(server: Server, parts: str) -> None:
+    """Every bucket of some parts, with plain commands."""
+    keys = [server.key(tag, f"{part}:{place}") for tag in range(256) for place in range(server.width) for part in parts]
+    for start in range(0, len(keys), 128):
+        pipe = server.client.pipeline(transaction=False)
+        for key in keys[start : start + 128]:
+            pipe.hgetall(key)
+        pipe.execute()
+
+
 def clustered(binary: str, assets: int) -> dict[str, Any]:
     """The same on one server and on a cluster."""
     found: dict[str, Any] = {"assets": assets}
@@ -309,11 +343,15 @@ def main() -> None:
     parser.add_argument("--assets", type=int, default=1_000_000)
     parser.add_argument("--redis", default=redis_binary())
     parser.add_argument("--marked", type=int, help="Only: that many assets under one parent with this many marks.")
+    parser.add_argument("--rotated", action="store_true", help="Only: people's names, from one secret to the next.")
     parser.add_argument("--clustered", action="store_true", help="Only: on one server, and on a Redis Cluster.")
     arguments = parser.parse_args()
     tune_process()
     if arguments.marked:
         print(json.dumps(marked(arguments.redis, arguments.assets, arguments.marked)))
+        return
+    if arguments.rotated:
+        print(json.dumps(rotated(arguments.redis, arguments.assets)))
         return
     if arguments.clustered:
         print(json.dumps(clustered(arguments.redis, arguments.assets)))
