@@ -62,6 +62,7 @@ from expunge.roles.resolver.recovery import Recovery, earlier
 from expunge.roles.resolver.resolver import Resolver
 from expunge.roles.resolver.traversal import Bounds
 from expunge.rotation.rotation import Rotation
+from expunge.rotation.topics import Renaming
 from expunge.runtime.continuity import Continuity
 from expunge.runtime.loop import Loop, Sink
 from expunge.sweep.sweep import Sweep, Swept
@@ -265,10 +266,10 @@ class Seat:
 
 @dataclass(frozen=True)
 class _Rotated:
-    """What the store says of secrets: which are in use, and of which something is left to be taken away."""
+    """What the store says of secrets: which are in use, and of which one not everything was taken away."""
 
     epochs: Epochs = FIRST_SECRET
-    left: int = 0
+    retired: int = 0
 
 
 class _KeysOf(Keys):
@@ -479,13 +480,14 @@ class World:
         self.breaths, self.intruder = crash_after, None
         try:
             if epochs.oldest < epochs.newest:
+                Renaming(self._since, self.people, self.broker, self.keys, lambda _: None).run()
                 if not rotation.copy():
-                    self.rotated = _Rotated(Epochs(epochs.newest, epochs.newest), left=before)
+                    self.rotated = _Rotated(Epochs(epochs.newest, epochs.newest), retired=before)
                     rotation.drop()
-                    self.rotated = replace(self.rotated, left=0)
-            elif self.rotated.left:
+                    self.rotated = replace(self.rotated, retired=0)
+            elif self.rotated.retired:
                 rotation.drop()
-                self.rotated = replace(self.rotated, left=0)
+                self.rotated = replace(self.rotated, retired=0)
             elif epochs.newest < MOST_SECRETS:
                 self.secrets = max(self.secrets, epochs.newest + 1)
                 self.rotated = _Rotated(Epochs(epochs.newest, epochs.newest + 1))
@@ -501,6 +503,8 @@ class World:
         if isinstance(self.index, MemoryIndex):
             people = {group.node[0] for group, found in self.index.groups.items() if group.kind is GroupKind.SUBJECT}
             assert people <= {self.secrets}, "somebody stands under an earlier secret still"
+            rows = self.index.rows(list(self.index.raw))
+            assert {row.first_subject[0] for row in rows if row and row.first_subject} <= {self.secrets}
 
     def _subjects_of(self, case_id: str) -> list[bytes]:
         root = self.store.reader(partition_of(case_id, PARTITIONS)).root(case_id)

@@ -40,6 +40,7 @@ from expunge.wire.forgotten import FORGOTTEN, ChunksForgotten  # noqa: E402
 from expunge.wire.kept import KEPT, Kept  # noqa: E402
 from expunge.wire.ledger import LedgerEntry  # noqa: E402
 from expunge.wire.outlets import OUTLETS  # noqa: E402
+from expunge.wire.secrets import SECRETS, SecretsUsed  # noqa: E402
 from expunge.wire.tasks import Task  # noqa: E402
 from tests.simulation import World  # noqa: E402
 from tools.story import story  # noqa: E402
@@ -57,6 +58,7 @@ INTERNAL: dict[str, type[BaseModel]] = {
     "expunge.plan.policy.v1": KeptPolicy,
     "expunge.plan.claims.v1": Receipted,
     KEPT: Kept,
+    SECRETS: SecretsUsed,
 }
 
 

@@ -17,7 +17,7 @@ from expunge.adapters.redis.covered import IndexCovered, IndexProgress, NotesCov
 from expunge.adapters.redis.index import RedisIndex
 from expunge.adapters.redis.people import RedisPeople
 from expunge.adapters.redis.policies import RedisPolicies
-from expunge.adapters.redis.server import Server
+from expunge.adapters.redis.server import Meta, Server
 from expunge.adapters.sender import Compression, Publishing
 from expunge.adapters.system import (
     OTHERS,
@@ -44,10 +44,7 @@ from expunge.roles.resolver.resolver import Resolver
 from expunge.roles.resolver.traversal import Bounds
 from expunge.runtime.label import Label
 
-OTHER_SECRET = Finding(
-    "the index was made with another secret",
-    "set secret_file to the secret it was made with; if that was rotated, all later ones stand beside it (FILE.2, ...)",
-)
+MADE_OTHERWISE = "the index was made with another secret"
 CLOCK_SECONDS = 1.0
 """For so long a process reckons by its own clock from Redis' as it was read last."""
 
@@ -96,10 +93,22 @@ class Installation:
             ConfigurationError: the last of them is not at hand.
         """
         meta = self.server.meta
-        newest = self.keys.epoch_of(meta.check)
-        if not newest:
-            raise ConfigurationError(f"{OTHER_SECRET.problem}: {OTHER_SECRET.mend}")
-        return Epochs(meta.oldest or newest, newest)
+        if finding := self.wrong_secret(meta):
+            raise ConfigurationError(f"{finding.problem}: {finding.mend}")
+        return Epochs(meta.oldest or meta.newest, meta.newest)
+
+    def wrong_secret(self, meta: Meta) -> Finding | None:
+        """That an index was made with another secret than those at hand; None: with one of them."""
+        if self.keys.epoch_of(meta.check) == meta.newest:
+            return None
+        if meta.newest == 1:
+            return Finding(MADE_OTHERWISE, "set secret_file to the secret it was made with")
+        file = self.settings.secret_file_of
+        if meta.newest > self.keys.last:
+            problem = f"people stand in the index under secret {meta.newest}, and {file(self.keys.last + 1)} is missing"
+            return Finding(problem, "copy it from where `expunge keys prepare` has made it, or from where you keep it")
+        used = ", ".join(str(file(number + 1)) for number in range(meta.newest))
+        return Finding(MADE_OTHERWISE, f"one of these is not what it was made with: {used}")
 
     @cached_property
     def people(self) -> RedisPeople:

@@ -16,6 +16,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from expunge.domain.limits import MIN_SECRET_BYTES
 from expunge.domain.registry import Name, Namespace, Operator, Publisher, Registry, System
 from expunge.domain.topics import Topic, all_topics
 from expunge.errors import ConfigurationError
@@ -201,12 +202,16 @@ class Settings(BaseSettings):
             ConfigurationError: the first is missing, or one cannot be read.
         """
         try:
-            return [file.read_bytes().strip() for file in self.secret_files()]
+            found = {file.absolute(): file.read_bytes().strip() for file in self.secret_files()}
         except OSError as error:
             path = Path(error.filename).absolute()
             mend = f"(umask 077; head -c 48 /dev/urandom | base64 > {path})"
             text = f"secret file {path}: {error.strerror}; restore it, or only for a new installation make one"
             raise ConfigurationError(f"{text}: {mend}") from None
+        for path, secret in found.items():
+            if len(secret) < MIN_SECRET_BYTES:
+                raise ConfigurationError(f"secret file {path} has {len(secret)} bytes: it needs {MIN_SECRET_BYTES}")
+        return list(found.values())
 
 
 def without_password(url: str) -> str:

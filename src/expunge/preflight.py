@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable
 
 from expunge.adapters.redis.server import FORMAT, HALF_BUILT, NO_INDEX, PART_LOST, TAGS, TURNING, buckets_for
-from expunge.bootstrap import OTHER_SECRET, Installation
+from expunge.bootstrap import Installation
 from expunge.errors import ConfigurationError, Forgotten, Unavailable
 from expunge.ports import Finding
 
@@ -43,8 +43,8 @@ def refuse_other_secret(expunge: Installation) -> None:
     """
     with contextlib.suppress(Unavailable):
         meta = expunge.server.read_meta()
-        if meta is not None and not expunge.keys.epoch_of(meta.check):
-            raise ConfigurationError(f"{OTHER_SECRET.problem}: {OTHER_SECRET.mend}")
+        if meta is not None and (finding := expunge.wrong_secret(meta)):
+            raise ConfigurationError(f"{finding.problem}: {finding.mend}")
 
 
 def index_findings(expunge: Installation) -> list[Finding]:
@@ -61,7 +61,7 @@ def _made_otherwise(expunge: Installation) -> list[Finding]:
     if meta.layout != FORMAT:
         mend = "run the version that made it, or rebuild the index into an empty Redis"
         return [Finding(f"the index has layout {meta.layout}, this version reads {FORMAT}", mend)]
-    return [] if expunge.keys.epoch_of(meta.check) else [OTHER_SECRET]
+    return [finding] if (finding := expunge.wrong_secret(meta)) else []
 
 
 def lost(expunge: Installation) -> Finding | None:

@@ -151,7 +151,7 @@ def test_a_pass_copies_and_the_next_one_shows_that_all_is_there(both: tuple[Any,
     assert {mark.case_id for mark in index.marks([KEYS.newest(ANN)])[0]} == {CASE}
     turn.drop()
     assert named(people, 1) == set()
-    assert {row_of(index, asset).first_subject[0] for asset in ("photo", "together")} == {2}
+    assert [row_of(index, asset).first_subject[:1] for asset in ("photo", "together")] == [b"\x02", b""]
 
 
 def test_what_only_looks_like_a_name_is_not_dropped(both: tuple[Any, Any]) -> None:
@@ -179,13 +179,13 @@ def test_nobody_passes_the_turn_without_knowing_it(server: Server) -> None:
     """A process that knows of the old secret alone would write where nobody looks any more."""
     old = another(server)
     old.read_one(0, "GET", old.key(0, "x"))
-    turning.turn(server, Turned("other check", 1))
+    turning.turn(server, Turned("other check", 2, 1), "1")
     with pytest.raises(Changed):
         old.run([Call("read", [7], [])])
     with pytest.raises(Changed):
         old.refuse_if_changed()
     fresh = another(server)
-    assert (fresh.meta.check, fresh.meta.oldest, fresh.meta.left) == ("other check", 1, 0)
+    assert (fresh.meta.check, fresh.meta.newest, fresh.meta.oldest, fresh.meta.retired) == ("other check", 2, 1, 0)
     fresh.run([Call("read", range(1), [])])
 
 
@@ -203,7 +203,7 @@ def test_a_turn_that_is_broken_off_lets_roles_wait_and_is_ended(
     with monkeypatch.context() as dies:
         dies.setattr(Server, "sentinel", dying)
         with pytest.raises(KeyboardInterrupt):
-            turning.turn(server, Turned("other check", 1))
+            turning.turn(server, Turned("other check", 2, 1), "1")
     with pytest.raises(Unavailable, match="rotated"):
         old.run([Call("read", [0], [])])
     old.run([Call("read", [255], [])])  # a tag that was not reached
@@ -217,5 +217,19 @@ def test_a_turn_that_is_broken_off_lets_roles_wait_and_is_ended(
 def test_a_tag_that_was_lost_is_not_hidden_by_a_turn(server: Server) -> None:
     server.client.delete(server.sentinel(9))
     with pytest.raises(Forgotten):
-        turning.turn(server, Turned("other check", 1))
+        turning.turn(server, Turned("other check", 2, 1), "1")
     assert another(server).meta.check == "check"
+
+
+def test_who_comes_late_turns_nothing_back(server: Server) -> None:
+    """Two operators, or one and a sweep: what the second had decided followed from an index that is another now."""
+    turning.turn(server, Turned("second", 2, 1), "1")
+    after = another(server).meta
+    turning.turn(server, Turned("second", 2, 2, retired=1), after.epoch)
+    for late in (Turned("second", 2, 1), Turned("second", 2, 2)):
+        with pytest.raises(Changed):
+            turning.turn(server, late, after.epoch)
+    with pytest.raises(Changed):
+        turning.note(server, after.epoch, "retired", 0)
+    found = another(server).meta
+    assert (found.check, found.oldest, found.retired, found.turning) == ("second", 2, 1, False)

@@ -24,6 +24,8 @@ from expunge.errors import ConfigurationError
 NO = 1
 WRONG = 2
 NO_SERVER = 3
+ANEW = 75
+"""What a role goes by is another now: one that is started in its place begins with that (EX_TEMPFAIL)."""
 DIED = 70
 """What nobody foresaw (EX_SOFTWARE)."""
 

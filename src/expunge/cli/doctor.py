@@ -43,6 +43,7 @@ def doctor(json_output: Json = False) -> None:
     else:
         print_table(("key", "value"), _flat(settings), title="Settings")
         console.print(f"configuration: {safe(config_file() or 'none')}")
+        console.print(f"secrets: {_secrets_at_hand(expunge)}")
         _print_findings(findings)
     if findings:
         raise typer.Exit(NO)
@@ -97,19 +98,25 @@ def _secret(expunge: Installation) -> list[Finding]:
     return [Finding("the secret file can be read by others", f"chmod 600 {file}") for file in readable]
 
 
+def _secrets_at_hand(expunge: Installation) -> str:
+    """How many there are here, and what tells them from others: machines that have the same say the same."""
+    try:
+        return f"{expunge.keys.last} at hand, check value {expunge.keys.check[:8]}"
+    except ConfigurationError:
+        return "none that can be used"
+
+
 def _rotation(expunge: Installation) -> list[Finding]:
     """A secret that takes another's place, or that nobody uses yet."""
     meta = expunge.server.read_meta()
-    newest = expunge.keys.epoch_of(meta.check) if meta else 0
-    if meta is None or not newest or meta.turning:
+    if meta is None or expunge.wrong_secret(meta) or meta.turning:
         return []  # how the index is says a check of its own
-    if rotating.is_under_way(meta, newest):
+    if rotating.is_under_way(meta):
         mend = "expunge keys rotate, or wait for the next `expunge sweep`"
         return [Finding("a rotation of the secret is under way: people stand under two secrets", mend)]
-    if newest < expunge.keys.last:
-        file = expunge.settings.secret_file_of(newest + 1)
-        problem = f"the secret in {file} is not in use yet"
-        return [Finding(problem, "when it is wherever Expunge runs: expunge keys rotate")]
+    if meta.newest < expunge.keys.last:
+        problem = f"the secret in {expunge.settings.secret_file_of(meta.newest + 1)} is not in use yet"
+        return [Finding(problem, "when it is wherever Expunge runs: expunge keys rotate; or delete the file")]
     return []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import secrets
+import tempfile
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -42,38 +43,60 @@ def show(which: Annotated[Shown, typer.Argument(help="suppression: for those who
 
 
 @app.command()
-def rotate(json_output: Json = False) -> None:
-    """Give all people in the index other pseudonyms, made with another secret, while everything goes on.
+def prepare(json_output: Json = False) -> None:
+    """Make the next secret, beside the first (SECRET_FILE.2, then .3, ...), and use it for nothing yet.
 
-    Run it twice. The first time it makes the next secret beside the first (SECRET_FILE.2, then .3, ...) and changes
-    nothing: copy that file to wherever Expunge runs, and to where your secrets are kept; all of them are needed from
-    then on. The second time it begins: roles start anew with both secrets, and those that do not have the new one end.
-    It may be interrupted; run again it goes on, and so does each `expunge sweep`.
+    Copy it to wherever Expunge runs, and to where your secrets are kept; then `expunge keys rotate` begins.
     """
     expunge = installation()
-    meta, newest = rotating.meta_of(expunge)
-    if not rotating.is_under_way(meta, newest) and not meta.turning:
-        if newest == expunge.keys.last:
-            _say_made(_make(expunge, newest + 1), json_output=json_output)
-            return
-        rotating.begin(expunge, newest)
+    meta = rotating.meta_of(expunge)
+    if rotating.is_under_way(meta):
+        raise ConfigurationError("a rotation is under way: `expunge keys rotate` ends it; make the next secret then")
+    made = meta.newest == expunge.keys.last
+    path = _make(expunge, meta.newest + 1) if made else expunge.settings.secret_file_of(meta.newest + 1)
+    if json_output:
+        print_json({"secret": str(path.absolute()), "made": made})
+        return
+    said = "made" if made else "is there already, and used for nothing yet"
+    console.print(f"{path.absolute()}: {said}", soft_wrap=True)
+    console.print("1. copy it to wherever Expunge runs, beside the first secret, and to where your secrets are kept")
+    console.print("2. then begin: expunge keys rotate")
+
+
+@app.command()
+def rotate(json_output: Json = False) -> None:
+    """Give all people in the index other pseudonyms, made with the next secret, while everything goes on.
+
+    Roles start anew with all secrets, and those that do not have the new one end: `expunge keys prepare` comes first.
+    Interrupted, it goes on when it is run again, and so does each `expunge sweep`.
+    """
+    expunge = installation()
+    meta = rotating.meta_of(expunge)
+    if not rotating.is_under_way(meta) and not meta.turning:
+        if meta.newest == expunge.keys.last:
+            raise ConfigurationError(
+                f"people stand under secret {meta.newest} alone, and nothing is under way; to give them other "
+                "pseudonyms, make the next secret: expunge keys prepare"
+            )
+        rotating.begin(expunge, meta)
     with progress_bars(quiet=json_output) as progress:
-        bar = progress.add_task("the index", total=None)
+        bar = progress.add_task("parts looked at", total=None)
         done = rotating.go_on(expunge.settings, lambda: progress.advance(bar))
     if json_output:
         print_json(asdict(done))
         return
+    console.print(f"{done.renamed:>12,} messages on `assets` and `plans` written anew")
     console.print(f"{done.copied:>12,} assets, marks and rows copied to the new pseudonyms")
-    console.print(f"{done.dropped:>12,} old pseudonyms taken away")
+    console.print(f"{done.dropped:>12,} old pseudonyms taken out of the index")
     if done.is_over:
-        console.print("people stand in the index under the new secret alone; `expunge sweep` does the same on topics")
+        console.print("people stand under the new secret alone")
     else:
         console.print("in ten minutes the cluster must show that all of it is there: run this again, or wait for the")
         console.print("next `expunge sweep`. Until then people are looked for under both secrets.")
 
 
 def _make(expunge: Installation, number: int) -> Path:
-    """A new secret, readable by its owner alone.
+    """A new secret, readable by its owner alone: whole from the moment at which it is there.
 
     Raises:
         ConfigurationError: it cannot be written.
@@ -82,21 +105,16 @@ def _make(expunge: Installation, number: int) -> Path:
         raise ConfigurationError(f"there have been {MOST_SECRETS} secrets: no pseudonym can say of a later one")
     path = expunge.settings.secret_file_of(number)
     try:
-        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(opened, "wb") as file:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.") as file:  # of mode 0600
             file.write(base64.b64encode(secrets.token_bytes(SECRET_BYTES)) + b"\n")
             file.flush()
             os.fsync(file.fileno())
+            os.link(file.name, path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
+    except FileExistsError:
+        raise ConfigurationError(f"secret file {path.absolute()}: somebody has just made it; run this again") from None
     except OSError as error:
-        mend = f"(umask 077; head -c {SECRET_BYTES} /dev/urandom | base64 > {path.absolute()})"
-        raise ConfigurationError(f"secret file {path.absolute()}: {error.strerror}; make it yourself: {mend}") from None
+        raise ConfigurationError(f"secret file {path.absolute()} cannot be written: {error.strerror}") from None
     return path
-
-
-def _say_made(path: Path, *, json_output: bool) -> None:
-    if json_output:
-        print_json({"made": str(path.absolute())})
-        return
-    console.print(f"made {path.absolute()}; nothing has changed yet", soft_wrap=True)
-    console.print("1. copy it to wherever Expunge runs, beside the first secret, and to where your secrets are kept")
-    console.print("2. then begin: expunge keys rotate")

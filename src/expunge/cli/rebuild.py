@@ -18,7 +18,7 @@ from expunge.adapters.redis.server import buckets_for
 from expunge.adapters.redis.survey import Survey
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
-from expunge.cli import shares
+from expunge.cli import rotating, shares
 from expunge.cli.common import Json, console, installation, print_json, quiet_console
 from expunge.errors import ConfigurationError, Unavailable
 from expunge.rebuild.rebuild import refuse_another_secret
@@ -110,7 +110,9 @@ class _Steps:
                 show(topic)
 
         refuse_another_secret(expunge.since, expunge.keys)
-        if self._rebuilding.begin(buckets_for(expunge.settings.redis.expected_assets), expunge.keys.check):
+        newest = max(1, rotating.secrets_said(expunge))
+        check, buckets = expunge.keys.checks[newest - 1], buckets_for(expunge.settings.redis.expected_assets)
+        if self._rebuilding.begin(buckets, check, newest):
             if self._rebuilding.has_ended:
                 return
             self.counted = dict.fromkeys(STEPS, 0)  # what was read before a wait is not read again

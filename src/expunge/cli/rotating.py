@@ -10,10 +10,14 @@ from expunge.adapters.redis import turning
 from expunge.adapters.redis.people import BUCKETS_PER_TRIP
 from expunge.adapters.redis.server import NO_INDEX, REDIS, TAGS, Meta
 from expunge.adapters.redis.turning import Turned
-from expunge.bootstrap import OTHER_SECRET, Installation
+from expunge.adapters.system import SystemClock
+from expunge.bootstrap import MADE_OTHERWISE, Installation
 from expunge.config import Settings
+from expunge.domain.events import EARLIEST
 from expunge.errors import Changed, ConfigurationError, Forgotten, Unavailable
 from expunge.rotation.rotation import Rotation
+from expunge.rotation.topics import Renaming
+from expunge.wire.secrets import PARTITION, last_said, secrets_used
 
 PATIENCE_MS = 600_000
 """So long after the last copying a cluster must show that all of it is there: a server of it may lose what it wrote."""
@@ -23,6 +27,8 @@ PATIENCE_MS = 600_000
 class Rotated:
     """What a run did."""
 
+    renamed: int = 0
+    """Messages that were written anew."""
     copied: int = 0
     """Assets, marks and rows that stood under the earlier secret alone."""
     dropped: int = 0
@@ -30,8 +36,8 @@ class Rotated:
     is_over: bool = False
 
 
-def meta_of(expunge: Installation) -> tuple[Meta, int]:
-    """What the index says of secrets, and the number of the newest that it knows.
+def meta_of(expunge: Installation) -> Meta:
+    """What the index says of secrets.
 
     Raises:
         Forgotten: there is no index.
@@ -40,20 +46,37 @@ def meta_of(expunge: Installation) -> tuple[Meta, int]:
     meta = expunge.server.read_meta()
     if meta is None:
         raise Forgotten(f"Redis holds no index: {NO_INDEX}", server=REDIS)
-    newest = expunge.keys.epoch_of(meta.check)
-    if not newest:
-        raise ConfigurationError(f"{OTHER_SECRET.problem}: {OTHER_SECRET.mend}")
-    return meta, newest
+    if finding := expunge.wrong_secret(meta):
+        raise ConfigurationError(f"{finding.problem}: {finding.mend}")
+    return meta
 
 
-def is_under_way(meta: Meta, newest: int) -> bool:
+def is_under_way(meta: Meta) -> bool:
     """Whether something stands, or may stand, under an earlier secret."""
-    return bool(meta.left or 0 < meta.oldest < newest)
+    return bool(meta.retired or 0 < meta.oldest < meta.newest)
 
 
-def begin(expunge: Installation, newest: int) -> None:
+def secrets_said(expunge: Installation) -> int:
+    """How many secrets have been used, as far as it was said; 0: nobody has said so.
+
+    Raises:
+        ConfigurationError: they are not those that are at hand.
+    """
+    said, checks = last_said(expunge.since("plans", EARLIEST, [PARTITION])), expunge.keys.checks
+    missing = [str(expunge.settings.secret_file_of(number + 1)) for number in range(len(checks), len(said))]
+    if missing:
+        raise ConfigurationError(f"people are named under {len(said)} secrets: {', '.join(missing)} is missing")
+    if list(said) != checks[: len(said)]:
+        raise ConfigurationError(f"{MADE_OTHERWISE}, as topics say: restore the secrets that were used")
+    return len(said)
+
+
+def begin(expunge: Installation, meta: Meta) -> None:
     """From now on the next secret is in use beside the newest, and whoever does not have it is refused."""
-    turning.turn(expunge.server, Turned(expunge.keys.checks[newest], newest))
+    checks = expunge.keys.checks[: meta.newest + 1]
+    if secrets_said(expunge) <= meta.newest:
+        expunge.sender.publish([secrets_used(checks, SystemClock().now())])
+    turning.turn(expunge.server, Turned(checks[-1], meta.newest + 1, meta.newest), meta.epoch)
 
 
 def parts(expunge: Installation) -> int:
@@ -67,10 +90,13 @@ def go_on(settings: Settings, tell: Callable[[], None]) -> Rotated:
     Raises:
         Unavailable: Redis is away, or was started anew on the way. What was done by then is done.
     """
-    done = Rotated()
+    done, has_renamed = Rotated(), False
     while not done.is_over:
         expunge = Installation(settings)
         try:
+            if not has_renamed and is_under_way(_settled(expunge)):
+                done.renamed += _renaming(expunge, tell).run()
+                has_renamed = True
             if not _step(expunge, done, tell):
                 return done
         except Changed:  # somebody else has gone on with it meanwhile
@@ -82,12 +108,8 @@ def go_on(settings: Settings, tell: Callable[[], None]) -> Rotated:
 
 def _step(expunge: Installation, done: Rotated, tell: Callable[[], None]) -> bool:
     """One pass, under the secrets that are in use now; False: there is nothing more to do for now."""
-    server = expunge.server
-    server.compares = True
-    server.accept()
-    turning.go_on(server)
-    meta, newest = meta_of(expunge)
-    before = meta.left or (meta.oldest if is_under_way(meta, newest) else 0)
+    server, meta = expunge.server, _settled(expunge)
+    before = meta.retired or (meta.oldest if is_under_way(meta) else 0)
     if not before:
         done.is_over = True
         return True
@@ -97,9 +119,9 @@ def _step(expunge: Installation, done: Rotated, tell: Callable[[], None]) -> boo
         return [bytes.fromhex(each.pseudonym) for each in root.scope.subjects] if root else []
 
     rotation = Rotation(expunge.people, expunge.index, expunge.keys, before, subjects_of, tell)
-    if meta.left:
+    if meta.retired:
         done.dropped += rotation.drop()
-        turning.nothing_left(server)
+        turning.note(server, meta.epoch, "retired", 0)
         return True
     copied = rotation.copy()
     done.copied += copied
@@ -107,9 +129,21 @@ def _step(expunge: Installation, done: Rotated, tell: Callable[[], None]) -> boo
     if server.is_another:
         raise Unavailable("Redis is another one, or was started anew: look once more at what is there", server=REDIS)
     if copied:
-        turning.copied(server)
+        turning.note(server, meta.epoch, "copied", server.now_ms())
         return not server.is_cluster
     if server.is_cluster and server.now_ms() - turning.copied_ms(server) < PATIENCE_MS:
         return False
-    turning.turn(server, Turned(meta.check, newest, left=before))
+    turning.turn(server, Turned(meta.check, meta.newest, meta.newest, retired=before), meta.epoch)
     return True
+
+
+def _settled(expunge: Installation) -> Meta:
+    """What the index says, once a turn that was broken off is ended; see `meta_of`."""
+    expunge.server.compares = True
+    expunge.server.accept()
+    turning.go_on(expunge.server)
+    return meta_of(expunge)
+
+
+def _renaming(expunge: Installation, tell: Callable[[], None]) -> Renaming:
+    return Renaming(expunge.since, expunge.people, expunge.sender, expunge.keys, lambda _: tell())

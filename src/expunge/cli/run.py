@@ -20,7 +20,7 @@ from expunge import preflight, serve
 from expunge.adapters.system import END_SECONDS, PrometheusMetrics, configure_logs, end_on_signals
 from expunge.bootstrap import Installation
 from expunge.cli import sweep
-from expunge.cli.common import DIED, NO_SERVER, WRONG, installation, say_error
+from expunge.cli.common import ANEW, DIED, NO_SERVER, WRONG, installation, say_error
 from expunge.config import Settings
 from expunge.domain.backoff import doubled
 from expunge.errors import Changed, ConfigurationError, Unavailable, place_of
@@ -139,6 +139,10 @@ def _ended(child: _Child) -> int:
     child.process = None
     if code == WRONG:
         return WRONG
+    if code == ANEW:
+        log.info("role begins anew", role=child.role)
+        child.failures, child.start_at = 0, 0.0
+        return 0
     healthy = time.monotonic() - child.started > HEALTHY_SECONDS
     child.failures = 0 if healthy else child.failures + 1
     pause = doubled(RESTART_SECONDS, child.failures, MAX_RESTART_SECONDS)
@@ -182,7 +186,7 @@ def _serve(expunge: Installation, role: str, stop: threading.Event) -> int:
         return NO_SERVER
     except Changed as error:
         log.info("role ends, to begin anew", role=role, reason=str(error))
-        return DIED
+        return ANEW
     except Exception as error:  # noqa: BLE001 - the last frame: say what died, by type and place only, and die
         log.critical("role died", role=role, error=type(error).__name__, where=place_of(error))
         return DIED

@@ -39,7 +39,6 @@ def sweep(json_output: Json = False) -> None:
         return
     console.print(f"{swept.parts:>12,} parts of forgotten cases taken off `plans`")
     console.print(f"{swept.statements:>12,} statements about what they had purged on `assets` name keys now")
-    console.print(f"{swept.renamed:>12,} statements and records name people under the newest secret now")
     console.print(f"{swept.suppressions:>12,} suppressions that policy has let end are lifted")
     console.print(f"{swept.young:>12,} parts left for a later pass: their cases were forgotten less than a day ago")
 

@@ -25,8 +25,9 @@ from expunge.rebuild.marks import Marks
 from expunge.rebuild.parts import Parts
 from expunge.rebuild.ports import KeptPolicies, Since, States
 from expunge.rebuild.settling import Coming, Settling
-from expunge.rebuild.statements import Statements, Told, stated
+from expunge.rebuild.statements import Statements, Told
 from expunge.roles.resolver.recovery import earlier
+from expunge.wire.assets import stated
 from expunge.wire.cases.case import Planned
 from expunge.wire.cases.table import TYPE_OF
 from expunge.wire.tasks import PlannedStatus
@@ -60,9 +61,10 @@ def refuse_another_secret(since: Since, keys: Keys) -> None:
     """
     with _read_by_this_version("assets"):
         for record in since("assets", EARLIEST):
-            if record.value is None or record.key is None:
+            said = stated(record)
+            if said is None or record.key is None:
                 continue
-            ((statement, _),) = stated([record])
+            statement = said.statement
             if statement.forgotten:  # nothing of it was made with the secret that can be made again
                 continue
             if not record.key.decode().startswith(keys.asset(statement.asset).hex()):
@@ -264,7 +266,8 @@ class Rebuild:
         since = datetime.fromtimestamp(since_ms / 1000, UTC)
         lying = self._since("assets", since if since_ms else EARLIEST)
         key = self._door.keys.asset
-        return {each.node(key) for record in lying for each, at in stated([record]) if millis(at) >= since_ms}
+        said = filter(None, map(stated, lying))
+        return {each.statement.node(key) for each in said if millis(each.at) >= since_ms}
 
     def _end(self) -> None:
         """The index reaches as far as its roles had come; what lies behind that they handle now."""

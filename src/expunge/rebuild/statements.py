@@ -2,39 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from typing import NamedTuple
-
-import orjson
 
 from expunge.domain.digest import hidden
 from expunge.domain.events import Record, millis
 from expunge.domain.identity import Keys
 from expunge.domain.lineage.row import Row
-from expunge.domain.lineage.statement import Statement
 from expunge.ports import Index, Said
-from expunge.wire.assets import STATED
-
-
-class Stated(NamedTuple):
-    """A statement, and when it was appended to its inlet."""
-
-    statement: Statement
-    at: datetime
-
-    def __repr__(self) -> str:
-        return hidden(self)
-
-
-def stated(records: Sequence[Record]) -> Iterator[Stated]:
-    """The statements in messages of `assets`; what was taken away since says nothing."""
-    for record in records:
-        if record.value is None:
-            continue
-        event = orjson.loads(record.value)
-        if event["type"] == STATED:
-            yield Stated(Statement.of(event["data"]), datetime.fromisoformat(event["time"]))
+from expunge.wire.assets import stated
 
 
 class Told(NamedTuple):
@@ -59,8 +35,8 @@ class Statements:
         """What messages say."""
         key = self._keys.asset
         told = Told([], [], [], [])
-        for each, at in stated(records):
-            each = each.renamed(self._keys.newest)  # noqa: PLW2901 - what lies there may be of an earlier secret
+        for said in filter(None, map(stated, records)):
+            each, at = said.statement.renamed(self._keys.newest), said.at  # it may be of an earlier secret
             asset, parents = each.node(key), each.parents_of(key)
             told.said.append(Said(asset, each.row(parents), 0 if each.removed else millis(at)))
             told.edges.extend((parent, asset) for parent in parents)

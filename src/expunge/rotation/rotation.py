@@ -79,10 +79,8 @@ class Rotation:
         return dropped
 
     def _copy(self, part: Sequence[Name]) -> int:
-        alone = [name.node for name in part if not name.has_members]
-        assets = {node for node, row in zip(alone, self._index.rows(alone), strict=True) if row is not None}
-        nodes = [name.node for name in part if name.node not in assets]
-        later = {node: self._keys.newest(node) for node in nodes}
+        nodes = [name.node for name in part if name.has_members or self._is_person(name.node)]
+        later = {node: self._keys.until(node, self._before + 1) for node in nodes}
         copied = self._people.adopt_marks(list(later.items())) if later else 0
         people = [name.node for name in part if name.has_members]
         small: list[_Called] = []
@@ -123,9 +121,10 @@ class Rotation:
         return [*parts, range(start, SHARDS)]
 
     def _is_person(self, node: bytes) -> bool:
-        """Whether a name without members is one: an asset that nobody has registered may look like that."""
+        """Whether a node without members is a name: one of an asset, or of a data source, may begin like one."""
         (marks,) = self._index.marks([node])
-        return any(node in self._subjects_of(mark.case_id) for mark in marks)
+        people = (person for mark in marks for person in self._subjects_of(mark.case_id))
+        return any(person[0] <= self._before and self._keys.until(person, self._before) == node for person in people)
 
 
 def _renamed(names: Sequence[tuple[bytes, bytes]], row: Row) -> Row:

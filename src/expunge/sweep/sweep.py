@@ -20,11 +20,11 @@ import orjson
 
 from expunge.domain.aggregates.case.state import Case
 from expunge.domain.digest import hidden
-from expunge.domain.events import EARLIEST, Event, Outgoing, Record, millis
+from expunge.domain.events import EARLIEST, Outgoing, Record, millis
 from expunge.domain.identity import Keys
 from expunge.domain.lineage.marks import MarkState, is_gone
 from expunge.domain.lineage.row import Row
-from expunge.domain.lineage.statement import Statement, identity_of
+from expunge.domain.lineage.statement import Statement
 from expunge.domain.partition import partition_of
 from expunge.domain.scope import SHARDS, Group, GroupKind
 from expunge.errors import ConfigurationError
@@ -32,8 +32,7 @@ from expunge.ports import Index, Sender, Topics
 from expunge.ports.logs import Logs
 from expunge.roles.common import suppress_message
 from expunge.sweep.ports import Forgotten, Since
-from expunge.wire.assets import STATED
-from expunge.wire.cases.case import Root
+from expunge.wire.assets import Stated, stated, stated_anew, taken_away
 from expunge.wire.cases.suppression import PurposeWord, Suppress
 from expunge.wire.suppressions import SuppressionSet
 
@@ -56,8 +55,6 @@ class Swept:
     """Of `plans`."""
     statements: int = 0
     """Of `assets`: keys stand in their place."""
-    renamed: int = 0
-    """Of `assets`, and what stays of forgotten cases: people stand there under the newest secret now."""
     suppressions: int = 0
     """Of `suppressions`, which have ended: their owners are told."""
     young: int = 0
@@ -139,39 +136,21 @@ class Sweep:
         cases = self._forgotten({case_id for _, case_id, _ in parts if case_id})
         goes = [r for r, case_id, part in parts if case_id in cases and _goes(cases[case_id], part, r.appended_at)]
         self._swept.young += sum(case_id in self._young for _, case_id, _ in parts)
-        self._send(map(_taken_away, goes))
+        self._send(map(taken_away, goes))
         self._swept.parts += len(goes)
-        self._send_renamed(record for record, _, part in parts if part == "root:forgotten")
-
-    def _send_renamed(self, records: Iterable[Record]) -> None:
-        """What stays of a forgotten case; that of others is evidence, and stays as it was written."""
-        renamed = [each for record in records if (each := _root_renamed(record, self._keys.newest)) is not None]
-        self._send(renamed)
-        self._swept.renamed += len(renamed)
 
     def _statements(self, batch: Sequence[Record]) -> None:
         stated = [each for record in batch if (each := self._read(record)) is not None]
         gone, cases = self._gone({each.node for each in stated})
         forgotten = self._forget(gone, cases)
-        dead, left = list[_Stated](), list[_Stated]()
-        for each in stated:
-            goes = each.node in forgotten and _is_of_before(each, gone[each.node])
-            (dead if goes else left).append(each)
-        self._send(_keyed(each, self._without_ids(each.statement)) for each in dead)
-        self._send(_taken_away(each.record) for each in dead)
+        dead = [each for each in stated if each.node in forgotten and _is_of_before(each, gone[each.node])]
+        self._send(self._without_ids(each) for each in dead)
+        self._send(taken_away(each.record) for each in dead)
         self._swept.statements += len(dead)
-        self._rename(left)
 
-    def _without_ids(self, statement: Statement) -> Statement:
-        return statement.without_ids(self._keys.asset).renamed(self._keys.newest)
-
-    def _rename(self, stated: Iterable[_Stated]) -> None:
-        """Statements that name people under an earlier secret, under other names: what they say is the same."""
-        newest = self._keys.newest
-        old = [(each, after) for each in stated if (after := each.statement.renamed(newest)) is not each.statement]
-        self._send(_keyed(each, after) for each, after in old)
-        self._send(_taken_away(each.record) for each, _ in old)
-        self._swept.renamed += len(old)
+    def _without_ids(self, each: _Stated) -> Outgoing:
+        bare = each.statement.without_ids(self._keys.asset).renamed(self._keys.newest)
+        return stated_anew(Stated(bare, each.at), each.node, each.record.partition, SOURCE)
 
     def _suppressions(self, batch: Sequence[Record]) -> None:
         """Their owners take them away: nobody else writes there."""
@@ -185,14 +164,8 @@ class Sweep:
         self._swept.suppressions += len(said)
 
     def _read(self, record: Record) -> _Stated | None:
-        if record.value is None:
-            return None
-        event = orjson.loads(record.value)
-        if event["type"] != STATED:
-            return None
-        statement = Statement.of(event["data"])
-        node, at = statement.node(self._keys.asset), datetime.fromisoformat(event["time"])
-        return _Stated(record, node, at, statement)
+        said = stated(record)
+        return _Stated(record, said.statement.node(self._keys.asset), said.at, said.statement) if said else None
 
     def _gone(self, nodes: Collection[bytes]) -> tuple[dict[bytes, int], set[str]]:
         """Those of some nodes that are gone for good, since when (milliseconds since 1970); and the forgotten cases."""
@@ -272,25 +245,3 @@ def _goes(case: Case, part: str, at: datetime) -> bool:
     if kind in {"claims", "received"}:
         return case.is_forgotten or (case.forgotten_at is not None and at <= case.forgotten_at)
     return False
-
-
-def _taken_away(record: Record) -> Outgoing:
-    return Outgoing(record.topic, (record.key or b"").decode(), None, record.partition)
-
-
-def _root_renamed(record: Record, newest: Callable[[bytes], bytes]) -> Outgoing | None:
-    event = orjson.loads(record.value or b"null")
-    before = Root.model_validate(event["data"])
-    after = before.renamed(newest)
-    if after == before:
-        return None
-    data, at = after.model_dump(mode="json"), datetime.fromisoformat(event["time"])
-    key = (record.key or b"").decode()
-    return Outgoing(record.topic, key, Event(event["type"], SOURCE, event["id"], at, data), record.partition)
-
-
-def _keyed(each: _Stated, statement: Statement) -> Outgoing:
-    """What takes a statement's place, as of the same moment: what says the same of another one has another name."""
-    data = statement.data()
-    name = each.node.hex() + identity_of(data | {"since": millis(each.at)})
-    return Outgoing("assets", name, Event(STATED, SOURCE, name, each.at, data), each.record.partition)

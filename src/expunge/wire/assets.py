@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import NamedTuple
+
+import orjson
 from pydantic import Field
 
+from expunge.domain.digest import hidden
+from expunge.domain.events import Event, Outgoing, Record, millis
+from expunge.domain.lineage.statement import Statement, identity_of
 from expunge.domain.values import Hex
 from expunge.wire.form import Outlet
 
@@ -49,3 +56,35 @@ class AssetStated(Outlet):
 
 
 STATED = "expunge.asset.stated.v1"
+
+
+class Stated(NamedTuple):
+    """A statement, and when it was appended to its inlet."""
+
+    statement: Statement
+    at: datetime
+
+    def __repr__(self) -> str:
+        return hidden(self)
+
+
+def stated(record: Record) -> Stated | None:
+    """The statement in a message of `assets`; what was taken away since says nothing."""
+    if record.value is None:
+        return None
+    event = orjson.loads(record.value)
+    if event["type"] != STATED:
+        return None
+    return Stated(Statement.of(event["data"]), datetime.fromisoformat(event["time"]))
+
+
+def stated_anew(said: Stated, node: bytes, partition: int, source: str) -> Outgoing:
+    """A statement that takes another's place; what says the same of another moment has another name."""
+    data = said.statement.data()
+    name = node.hex() + identity_of(data | {"since": millis(said.at)})
+    return Outgoing("assets", name, Event(STATED, source, name, said.at, data), partition)
+
+
+def taken_away(record: Record) -> Outgoing:
+    """Nothing in the place of a message."""
+    return Outgoing(record.topic, (record.key or b"").decode(), None, record.partition)

@@ -35,12 +35,13 @@ class Rebuilding:
         """Of what this process has begun."""
         return self._mine
 
-    def begin(self, buckets: int, check: str) -> bool:
+    def begin(self, buckets: int, check: str, newest: int = 1) -> bool:
         """Begin, or go on with what was begun before; whether it goes on.
 
         Args:
             buckets: into how many the index is cut; of one that was begun that stands.
             check: the check value of the secret.
+            newest: its number.
 
         Raises:
             ConfigurationError: this Redis holds an index, or part of one; what was begun was begun with another
@@ -55,12 +56,12 @@ class Rebuilding:
             raise ConfigurationError(f"this Redis has lost part of an index: {EMPTY_IT}, then rebuild")
         fixed, number = int(begun["buckets"]) if begun else buckets, _number(begun["epoch"]) if begun else 1
         self._mine = f"{max(number, _number(self._mine)) + 1}.{secrets.token_hex(8)}"
-        said: dict[str, Any] = {"buckets": fixed, "check": check, "epoch": self._mine}
+        said: dict[str, Any] = {"buckets": fixed, "check": check, "epoch": self._mine, "newest": newest}
         with self._unless_taken_over(begun.get("epoch", "")) as pipe:
             pipe.hset(self._key, mapping=said)
         self._server.write_sentinels(self._mine)
         self._server.guarded(lambda client: client.hset(self._key, "sentinels", "written"))
-        self._server.adopt(Meta(fixed, check, self._mine, FORMAT, covers=True))
+        self._server.adopt(Meta(fixed, check, self._mine, FORMAT, covers=True, newest=newest))
         return bool(begun)
 
     @property
@@ -115,7 +116,9 @@ class Rebuilding:
         begun = self._begun()
         if not begun or begun["epoch"] != epoch:
             raise Unavailable("Redis has forgotten the rebuild that was begun in it", server=REDIS)
-        self._server.adopt(Meta(int(begun["buckets"]), begun["check"], epoch, FORMAT, covers=True))
+        self._server.adopt(
+            Meta(int(begun["buckets"]), begun["check"], epoch, FORMAT, covers=True, newest=int(begun.get("newest", 1)))
+        )
 
     def end(self) -> None:
         """All is there: from here on roles find it."""

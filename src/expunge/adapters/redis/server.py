@@ -131,9 +131,11 @@ class Meta:
     """Which version of the keys' encodings this is; see FORMAT."""
     covers: bool = False
     """Whether it was said from the first write on how far what stands here reaches; 0.1 did not say so."""
+    newest: int = 1
+    """The number of the secret that `check` is of: the newest that is in use."""
     oldest: int = 0
-    """The number of the earliest secret under which people stand here; 0: that of `check`, the newest, alone."""
-    left: int = 0
+    """The number of the earliest that is; 0: the newest alone."""
+    retired: int = 0
     """The number of a secret that is used no longer, and under which something may stand still; 0: of none."""
     turning: bool = False
     """Whether another secret is being given to every tag: see `turning`."""
@@ -364,8 +366,9 @@ class Server:
             raw[b"epoch"].decode(),
             raw[b"format"].decode(),
             b"covers" in raw,
+            int(raw.get(b"newest", 1)),
             int(raw.get(b"oldest", 0)),
-            int(raw.get(b"left", 0)),
+            int(raw.get(b"retired", 0)),
             b"turning" in raw,
         )
 
@@ -411,7 +414,7 @@ class Server:
     def write_meta(self, client: Any, meta: Meta) -> None:
         """There is an index from now on; by a client, or in a step with others."""
         said = {"format": meta.layout, "buckets": meta.buckets, "check": meta.check, "epoch": meta.epoch, "covers": "1"}
-        said["again"] = "0"
+        said |= {"again": "0", "newest": meta.newest}
         client.hset(self.key(0, "meta"), mapping=said)
 
     def adopt(self, meta: Meta) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from expunge.adapters.redis.server import PART_LOST, REDIS, TAGS, Server, translated
-from expunge.errors import Forgotten
+from expunge.errors import Changed, Forgotten
 
 _TURN = """
 local epoch = redis.call('HGET', KEYS[1], 'epoch')
@@ -21,39 +21,52 @@ _BEGIN = """
 if redis.call('HGET', KEYS[1], 'epoch') == ARGV[1] then redis.call('HSETNX', KEYS[1], 'turning', ARGV[2]) end
 return redis.call('HGET', KEYS[1], 'turning')
 """
-"""What is begun, by this process or by another before it; nothing where another has ended meanwhile."""
+"""What is begun, by this process or by another before it; nothing where the index is another."""
+_NOTE = """
+if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
+return 1
+"""
+OTHERS = "somebody else has gone on with the rotation meanwhile"
 
 
 class Turned(NamedTuple):
     """What the index says of secrets; see `server.Meta`."""
 
     check: str
+    newest: int
     oldest: int
-    left: int = 0
+    retired: int = 0
 
 
-def turn(server: Server, wanted: Turned) -> None:
+def turn(server: Server, wanted: Turned, epoch: str) -> None:
     """Give every tag another epoch, so that whoever does not know of the change is refused from now on.
 
-    What is wanted is written down first: should this be broken off, roles wait, and whoever turns next ends it.
+    What is wanted is written down first: should this be broken off, roles wait, and whoever goes on ends it.
+
+    Args:
+        server: the index.
+        wanted: what it is to say.
+        epoch: of the index from which that follows.
 
     Raises:
+        Changed: it is another by now, and something else may follow.
         Forgotten: there is no index, or a tag has forgotten what it held.
     """
-    done: Turned | None = None
-    while done != wanted:  # what another has begun is ended before
-        meta = server.read_meta()
-        if meta is None or (server.lost_tags(meta.epoch) and not meta.turning):
-            raise Forgotten(f"Redis has lost parts of the index: {PART_LOST}", server=REDIS)
-        following = f"{int(meta.epoch.partition('.')[0]) + 1}.{secrets.token_hex(8)}"
-        said = orjson.dumps({"epoch": following, **wanted._asdict()})
-        with translated():
-            begun = server.client.eval(_BEGIN, 1, server.key(0, "meta"), meta.epoch, said)
-        if begun:
-            done = _end(server, meta.epoch, orjson.loads(begun))
+    go_on(server)
+    meta = server.read_meta()
+    if meta is None or server.lost_tags(meta.epoch):
+        raise Forgotten(f"Redis has lost parts of the index: {PART_LOST}", server=REDIS)
+    following = f"{int(epoch.partition('.')[0]) + 1}.{secrets.token_hex(8)}"
+    said = orjson.dumps({"epoch": following, **wanted._asdict()})
+    with translated():
+        begun = server.client.eval(_BEGIN, 1, server.key(0, "meta"), epoch, said)
+    if begun != said:
+        raise Changed(OTHERS)
+    _end(server, epoch, orjson.loads(said))
 
 
-def _end(server: Server, before: str, begun: dict[str, Any]) -> Turned:
+def _end(server: Server, before: str, begun: dict[str, Any]) -> None:
     key = server.key(0, "meta")
     with translated():
         for tag in range(TAGS):
@@ -63,29 +76,32 @@ def _end(server: Server, before: str, begun: dict[str, Any]) -> Turned:
         pipe.hset(key, mapping=begun)
         pipe.hdel(key, "turning")
         pipe.execute()
-    return Turned(begun["check"], begun["oldest"], begun["left"])
 
 
 def go_on(server: Server) -> None:
-    """End what was begun and broken off."""
+    """End what was begun and broken off.
+
+    Raises:
+        Forgotten: a tag has forgotten what it held.
+    """
+    meta = server.read_meta()
     with translated():
-        said = server.client.hget(server.key(0, "meta"), "turning")
-    if said:
-        begun = orjson.loads(said)
-        turn(server, Turned(begun["check"], begun["oldest"], begun["left"]))
+        begun = server.client.hget(server.key(0, "meta"), "turning")
+    if meta is not None and begun:
+        _end(server, meta.epoch, orjson.loads(begun))
 
 
-def nothing_left(server: Server) -> None:
-    """Note that nothing stands under the earlier secret any more."""
-    server.guarded(lambda client: client.hset(server.key(0, "meta"), "left", 0))
+def note(server: Server, epoch: str, field: str, value: int) -> None:
+    """Write down how far a rotation has come: `retired`, when nothing is left of it, or `copied`, when something was.
 
-
-def copied(server: Server) -> None:
-    """Note that something had to be copied from one name to another just now."""
-    now = server.now_ms()
-    server.guarded(lambda client: client.hset(server.key(0, "meta"), "copied", now))
+    Raises:
+        Changed: the index is another by now.
+    """
+    with translated():
+        if not server.client.eval(_NOTE, 1, server.key(0, "meta"), epoch, field, value):
+            raise Changed(OTHERS)
 
 
 def copied_ms(server: Server) -> int:
-    """When that was the case last, in milliseconds since 1970, by the server's clock; 0: never."""
+    """When something had to be copied last, in milliseconds since 1970, by the server's clock; 0: never."""
     return int(server.guarded(lambda client: client.hget(server.key(0, "meta"), "copied")) or 0)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
@@ -35,6 +35,8 @@ DIGEST_BYTES = 5
 COMBINATION_BYTES = 6
 SUBJECT_BYTES = 8
 """Of a pseudonym, in a row: only whether another person is named matters there."""
+FIRST_SECRET = b"\x01"
+"""The first byte of pseudonyms that were made with the first secret."""
 CONTAINER, PASS_THROUGH, SHARED, REMOVED, SUBJECT, DERIVED, PARENTS, EXTRA = (1 << bit for bit in range(8))
 _HEAD = struct.Struct(">5sB6s5sH")
 _TAIL = struct.Struct(">B6s5sH")
@@ -158,12 +160,13 @@ class Row:
         asset: its id; empty where that is forgotten.
         collected: the earliest moment at which anything in it was collected, in seconds since 1970; 0 for unknown.
         derived_ms: the latest moment at which it was made, in milliseconds since 1970; 0 for unknown.
-        first_subject: the beginning of the smallest pseudonym that it names; a second person makes it `shared`.
+        first_subject: the beginning of the smallest pseudonym that it names; a second person makes it `shared`. Once
+            the secret was rotated a shared row has none: which is the smallest says nothing any more.
         parents: keys of a few of the assets that it was made from: for people, not for walks.
         refs: (pseudonym in hexadecimal, the system's own handle for that person).
         aliases: other ids of the same asset; a row of that id, perhaps with nothing else in it, names this one.
-        earliest: what the first subject was called under the first version of a normaliser, so that nobody is a second
-            person by a newer one. It is known while rows are merged, and is no part of what is kept.
+        also: what else the first subject is called, by other ids or under the first version of a normaliser, so that
+            nobody is a second person by those. It is known while rows are merged, and is no part of what is kept.
     """
 
     asset: str
@@ -178,7 +181,7 @@ class Row:
     attributes: tuple[tuple[str, str], ...] = ()
     holding: Holding | None = None
     aliases: tuple[str, ...] = ()
-    earliest: bytes = field(default=b"", compare=False)
+    also: tuple[bytes, ...] = field(default=(), compare=False)
 
     @property
     def is_forgotten(self) -> bool:
@@ -223,13 +226,14 @@ class Row:
     def merged(self, other: Row) -> Row:
         """Both rows of one asset: union, minimum and maximum only."""
         first, is_one_person = self._first_subject(other)
+        shared = self.shared or other.shared or not is_one_person
         return Row(
             asset=self.asset or other.asset,
             combination=self.combination.merged(other.combination),
             collected=min(filter(None, (self.collected, other.collected)), default=0),
             derived_ms=max(self.derived_ms, other.derived_ms),
-            first_subject=first,
-            shared=self.shared or other.shared or not is_one_person,
+            first_subject=kept_first(first, shared=shared),
+            shared=shared,
             removed=self.removed or other.removed,
             parents=tuple(sorted({*self.parents, *other.parents})[:KEPT_PARENTS]),
             refs=frozenset(sorted(self.refs | other.refs)[:KEPT_REFS]),
@@ -238,44 +242,38 @@ class Row:
             if self.holding and other.holding
             else self.holding or other.holding,
             aliases=tuple(sorted({*self.aliases, *other.aliases})[:KEPT_ALIASES]),
-            earliest=self.earliest or other.earliest,
+            also=self.also + other.also,
         )
 
     def renamed(self, before: bytes, after: bytes) -> Row:
-        """The same once somebody whom it names has another pseudonym, made with a later secret.
-
-        A row that is not shared names one person, whatever number of names they have, so its first subject is the
-        smallest of those that are known by now, as if it had been stated under them.
-        """
-        old, new, first = before[:SUBJECT_BYTES], after[:SUBJECT_BYTES], self.first_subject
-        if first == old or (first and not self.shared and first[0] < new[0]):
-            first = new
-        elif first and not self.shared:
-            first = min(first, new)
+        """The same once somebody whom it names has another pseudonym, made with a later secret."""
+        first = self.first_subject
+        if first == before[:SUBJECT_BYTES]:
+            first = b"" if self.shared else after[:SUBJECT_BYTES]
         names = {before.hex(): after.hex()}
         refs = frozenset((names.get(name, name), ref) for name, ref in self.refs) if self.refs else self.refs
         return replace(self, first_subject=first, refs=refs)
 
-    def stated_of(self, names: Collection[bytes], renames: Mapping[bytes, bytes]) -> Row:
+    def stated_of(self, first: bytes, renames: Mapping[bytes, bytes]) -> Row:
         """The same where it names somebody who is stated again, so that they are no second person.
 
         Args:
-            names: what a statement calls them.
+            first: what a statement calls them as the first subject.
             renames: of each name that they have had under the secret before, what it is now.
         """
         known = {name[:SUBJECT_BYTES] for name in (*renames, *renames.values())}
-        first = min(names)[:SUBJECT_BYTES] if self.first_subject in known else self.first_subject
+        mine = first[:SUBJECT_BYTES] if self.first_subject in known else self.first_subject
         called = {before.hex(): after.hex() for before, after in renames.items()}
         refs = frozenset((called.get(name, name), ref) for name, ref in self.refs) if self.refs else self.refs
-        return replace(self, first_subject=first, refs=refs)
+        return replace(self, first_subject=b"" if self.shared else mine, refs=refs)
 
     def _first_subject(self, other: Row) -> tuple[bytes, bool]:
         """The first person of both rows, by the newest name that is known; and whether that is the only one."""
         mine, others = self.first_subject, other.first_subject
         if mine and others and mine != others:
-            if others == self.earliest:
+            if others in self.also:
                 return mine, True
-            return (others, True) if mine == other.earliest else (min(mine, others), False)
+            return (others, True) if mine in other.also else (min(mine, others), False)
         return mine or others, True
 
     def encode(self) -> bytes:
@@ -328,6 +326,11 @@ class Row:
             holding=Holding.of(held) if held else None,
             aliases=tuple(aliases),
         )
+
+
+def kept_first(first: bytes, *, shared: bool) -> bytes:
+    """What a row keeps of its first subject: under later secrets than the first nothing where it is shared."""
+    return b"" if shared and first[:1] > FIRST_SECRET else first
 
 
 def asset_of(raw: bytes) -> str:

@@ -12,7 +12,7 @@ import orjson
 from expunge.domain.digest import SIZE, hidden
 from expunge.domain.events import millis
 from expunge.domain.limits import KEPT_ALIASES, KEPT_ATTRIBUTES, KEPT_PARENTS, KEPT_REFS
-from expunge.domain.lineage.row import SUBJECT_BYTES, Holding, Row, combine, moment
+from expunge.domain.lineage.row import FIRST_SECRET, SUBJECT_BYTES, Holding, Row, combine, kept_first, moment
 
 
 class Named(NamedTuple):
@@ -29,9 +29,10 @@ class Named(NamedTuple):
 
     def renamed(self, newest: Callable[[bytes], bytes]) -> Named:
         """The same under the newest secret."""
-        return self._replace(
-            pseudonym=newest(self.pseudonym), earliest=newest(self.earliest) if self.earliest else b"", earlier=()
-        )
+        pseudonym, earliest = newest(self.pseudonym), newest(self.earliest) if self.earliest else b""
+        earlier = (self.pseudonym, self.earliest) if self.earliest else (self.pseudonym,)
+        is_old = pseudonym != self.pseudonym
+        return self._replace(pseudonym=pseudonym, earliest=earliest, earlier=earlier if is_old else ())
 
     def __repr__(self) -> str:
         return hidden(self)
@@ -181,8 +182,19 @@ class Statement:
         """What stands of the asset, with the names that this statement has for the same people."""
         for names in self._persons():
             mine = [each for each in self.subjects if each.pseudonym in names]
-            row = row.stated_of(names, {name: newest(name) for each in mine for name in each.earlier})
+            row = row.stated_of(self._first_of(names), {name: newest(name) for each in mine for name in each.earlier})
         return row
+
+    def _first_of(self, names: set[bytes]) -> bytes:
+        """Of all names of one person that under which rows know them.
+
+        Once the secret was rotated, a name counts as it was under the first version of its normaliser: what was stated
+        before there was another one says the same then, in whatever order statements come.
+        """
+        first = min(names)
+        if first[:1] <= FIRST_SECRET or not any(each.earliest for each in self.subjects):
+            return first
+        return min(each.earliest or each.pseudonym for each in self.subjects if each.pseudonym in names)
 
     def _persons(self) -> list[set[bytes]]:
         """The pseudonyms that it names, those of one person together."""
@@ -201,24 +213,32 @@ class Statement:
         """
         if self.forgotten:
             return replace(self, forgotten="").row(parents).forgotten()
-        people = {min(names) for names in self._persons()}
-        first = min(people, default=b"")
+        persons = self._persons()
+        people = {self._first_of(names) for names in persons}
+        first, shared = min(people, default=b""), self.shared or len(people) > 1
         refs = [(each.pseudonym.hex(), each.ref) for each in self.subjects if each.ref]
         return Row(
             self.asset,
             combine(self.kinds, self.systems, self.data_sources, self.purposes, self.categories),
             max(0, int(moment(self.collected_at).timestamp())) if self.collected_at else 0,
             max(0, millis(moment(self.derived_at))) if self.derived_at else 0,
-            first[:SUBJECT_BYTES],
-            self.shared or len(people) > 1,
+            kept_first(first[:SUBJECT_BYTES], shared=shared),
+            shared,
             self.removed,
             tuple(sorted(set(parents))[:KEPT_PARENTS]) if len(parents) > 1 else parents,
             frozenset(sorted(refs)[:KEPT_REFS]) if refs else _NONE,
             tuple(sorted(self.attributes)[:KEPT_ATTRIBUTES]) if self.attributes else (),
             self.holding,
             self.aliases[:KEPT_ALIASES],
-            next((each.earliest for each in self.subjects if each.pseudonym == first), b"")[:SUBJECT_BYTES],
+            self._also(persons),
         )
+
+    def _also(self, persons: list[set[bytes]]) -> tuple[bytes, ...]:
+        """The beginnings of all names of the one person that it names."""
+        if len(persons) != 1 or (len(self.subjects) == 1 and not self.subjects[0].earliest):
+            return ()
+        names = {name for each in self.subjects for name in (each.pseudonym, each.earliest) if name}
+        return tuple(sorted(name[:SUBJECT_BYTES] for name in names))
 
 
 _NONE: frozenset[tuple[str, str]] = frozenset()

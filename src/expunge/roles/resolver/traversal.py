@@ -140,16 +140,20 @@ class Traversal:
         return tasks
 
     def _start_shard(self, task: Task) -> Walk:
-        node = bytes.fromhex(task.node)
-        # A name that the index does not use any more has become another one, with the same members.
-        group = Group(task.group, self._door.keys.live(node)[-1] if task.group is GroupKind.SUBJECT else node)
-        members = self._index.members(group, range(task.shard, task.shard_end))
+        group, shards = Group(task.group, bytes.fromhex(task.node)), range(task.shard, task.shard_end)
+        groups = self._named(task, group) if group.kind is GroupKind.SUBJECT else [group]
+        members = sorted({member for each in groups for member in self._index.members(each, shards)})
         walk, parent = self._walk(task, members), None
         if group.kind is GroupKind.CHILDREN:
             (row,) = self._index.rows([group.node])
             parent = None if row and is_covered(task.scope, row) else group.node
         walk.reach(members, task.arrival, parent)
         return walk
+
+    def _named(self, task: Task, person: Group) -> list[Group]:
+        """A person under every name that is in use now: it was announced under those of another time, perhaps."""
+        keys, nodes = self._door.keys, self._door.keys.nodes(task.scope.people)
+        return [Group(person.kind, each) for each in nodes if keys.newest(each) == keys.newest(person.node)]
 
     def _go(self, task: Task, walk: Walk) -> tuple[list[Task], Mapping[bytes, Peek]]:
         """Walk on; the tasks that large groups of children are, and a last look at what waits.
