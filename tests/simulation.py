@@ -48,7 +48,7 @@ from expunge.domain.planning.policy.models import Models
 from expunge.domain.registry import Namespace, Operator, Publisher, Registry, System
 from expunge.domain.scope import GroupKind
 from expunge.domain.topics import INLETS_OF_ASSETS, READ_AGAIN
-from expunge.domain.vocabulary import Action, Regime
+from expunge.domain.vocabulary import Action, Regime, Status
 from expunge.errors import Fenced, Unavailable
 from expunge.ports import Offsets, Refused, Result, Role, Topics
 from expunge.ports.logs import Source, Word
@@ -979,6 +979,7 @@ class World:
         plans = [
             (case.case_id, each.plan_digest)
             for case in cases
+            if case.status is not Status.CANCELLED  # where nobody's word counts any more
             for each in case.generations
             if len(each.approved_by) < each.approvals and not each.rejected
         ]
