@@ -70,6 +70,7 @@ from expunge.wire import ledger
 from expunge.wire.cases.said import Place as Lies
 from expunge.wire.cases.said import home_of
 from expunge.wire.cases.words import Hold
+from expunge.wire.secrets import secrets_used
 
 START = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 PARTITIONS = 2
@@ -490,6 +491,7 @@ class World:
                 self.rotated = replace(self.rotated, retired=0)
             elif epochs.newest < MOST_SECRETS:
                 self.secrets = max(self.secrets, epochs.newest + 1)
+                self.broker.send([secrets_used(self.keys.checks[: self.secrets], self.broker.now)])
                 self.rotated = _Rotated(Epochs(epochs.newest, epochs.newest + 1))
         except Crash:
             pass

@@ -78,6 +78,8 @@ def story() -> World:
     world.register("never-read")
     world.expire("registrations", "olga")
     _let_go(world)
+    world.rotate_to_the_end()
+    world.rotate()
     return world
 
 
