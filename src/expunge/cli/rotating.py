@@ -35,6 +35,11 @@ class Rotated:
     """Names under the earlier secret that were taken away."""
     is_over: bool = False
 
+    @property
+    def has_done_something(self) -> bool:
+        """Whether a rotation was under way."""
+        return bool(self.renamed or self.copied or self.dropped or not self.is_over)
+
 
 def meta_of(expunge: Installation) -> Meta:
     """What the index says of secrets.

@@ -14,7 +14,7 @@ from expunge.adapters.redis.rebuilding import Rebuilding
 from expunge.bootstrap import Installation
 from expunge.cli.common import installation
 from expunge.errors import ConfigurationError, ExpungeError, Unavailable
-from expunge.rebuild.ports import Since
+from expunge.ports.logs import Since
 from expunge.rebuild.rebuild import Into, Rebuild, Tell
 
 LOOK_SECONDS = 0.5

@@ -30,13 +30,16 @@ def sweep(json_output: Json = False) -> None:
     expunge = installation()
     preflight.refuse_wrong_topics(expunge)
     preflight.refuse_other_secret(expunge)
-    rotating.go_on(expunge.settings, lambda: None)
+    rotated = rotating.go_on(expunge.settings, lambda: None)
     with progress_bars(quiet=json_output) as progress:
         bars = {topic: progress.add_task(topic, total=records_on(expunge, topic)) for topic in TOPICS}
         swept = passed(expunge, lambda topic, number: progress.advance(bars[topic], number))
     if json_output:
         print_json(asdict(swept))
         return
+    if rotated.has_done_something:
+        ends = "has ended" if rotated.is_over else "goes on: expunge keys rotate"
+        console.print(f"the rotation of the secret that was under way {ends}")
     console.print(f"{swept.parts:>12,} parts of forgotten cases taken off `plans`")
     console.print(f"{swept.statements:>12,} statements about what they had purged on `assets` name keys now")
     console.print(f"{swept.suppressions:>12,} suppressions that policy has let end are lifted")

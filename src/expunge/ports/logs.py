@@ -5,11 +5,15 @@ See rule "compared" and `domain.continuity`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from expunge.domain.continuity import Log, Lost, Place, Reached
 from expunge.domain.events import Position, Record
+
+Since = Callable[[str, datetime], Iterator[Record]]
+"""All that was appended to a topic from a moment on, up to its end as it is then."""
 
 
 class Source(Protocol):

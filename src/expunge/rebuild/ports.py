@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Iterator
 from typing import Protocol
 
-from expunge.domain.events import Record
 from expunge.domain.planning.policy.rules import Policy
 from expunge.ports import CaseStore, ChunkStore
 from expunge.wire.forgotten import ChunksForgotten, KeyedChunk
-
-Since = Callable[[str, datetime], Iterator[Record]]
-"""All that was appended to a topic from a moment on, up to its end as it is then."""
 
 
 class States(CaseStore, ChunkStore, Protocol):

@@ -19,11 +19,11 @@ from expunge.domain.identity import Keys
 from expunge.domain.topics import INLETS_OF_ASSETS
 from expunge.errors import ConfigurationError, InvalidMessage, NotUnderstood, Unavailable
 from expunge.ports import Batch, Changes, Index, Sender, Topics
-from expunge.ports.logs import Covered, Logs
+from expunge.ports.logs import Covered, Logs, Since
 from expunge.rebuild.facts import Facts
 from expunge.rebuild.marks import Marks
 from expunge.rebuild.parts import Parts
-from expunge.rebuild.ports import KeptPolicies, Since, States
+from expunge.rebuild.ports import KeptPolicies, States
 from expunge.rebuild.settling import Coming, Settling
 from expunge.rebuild.statements import Statements, Told
 from expunge.roles.resolver.recovery import earlier

@@ -20,6 +20,7 @@ from expunge.domain.lineage.row import Row
 from expunge.domain.lineage.statement import Statement
 from expunge.errors import ConfigurationError
 from expunge.ports import Sender
+from expunge.ports.logs import Since
 from expunge.ports.people import People
 from expunge.wire.assets import Stated, stated, stated_anew, taken_away
 from expunge.wire.cases.case import Root
@@ -29,8 +30,6 @@ AT_ONCE = 1_000
 FORGOTTEN_ROOT = b":root:forgotten"
 MOST_GONE = 2_000_000
 """Keys of messages that were taken away and lie there still; of more it is written anew what they had said."""
-
-Since = Callable[[str, datetime], Iterator[Record]]
 
 
 class Renaming:

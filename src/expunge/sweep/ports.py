@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from datetime import datetime
+from collections.abc import Collection
 from typing import Protocol
 
 from expunge.domain.aggregates.case.state import Case
-from expunge.domain.events import Record
-
-Since = Callable[[str, datetime], Iterator[Record]]
-"""All that was appended to a topic from a moment on, up to its end as it is then."""
 
 
 class Forgotten(Protocol):

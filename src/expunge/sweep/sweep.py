@@ -29,9 +29,9 @@ from expunge.domain.partition import partition_of
 from expunge.domain.scope import SHARDS, Group, GroupKind
 from expunge.errors import ConfigurationError
 from expunge.ports import Index, Sender, Topics
-from expunge.ports.logs import Logs
+from expunge.ports.logs import Logs, Since
 from expunge.roles.common import suppress_message
-from expunge.sweep.ports import Forgotten, Since
+from expunge.sweep.ports import Forgotten
 from expunge.wire.assets import Stated, stated, stated_anew, taken_away
 from expunge.wire.cases.suppression import PurposeWord, Suppress
 from expunge.wire.suppressions import SuppressionSet
