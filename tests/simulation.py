@@ -478,15 +478,17 @@ class World:
         epochs = self.rotated.epochs
         before = epochs.newest - 1
         rotation = Rotation(self.people, self.index, self.keys, before, self._subjects_of, lambda: None)
+        renaming = Renaming(self._since, self.people, self.broker, self.keys, lambda _: None)
         self.breaths, self.intruder = crash_after, None
         try:
             if epochs.oldest < epochs.newest:
-                Renaming(self._since, self.people, self.broker, self.keys, lambda _: None).run()
-                if not rotation.copy():
+                if not renaming.run() + rotation.copy():
                     self.rotated = _Rotated(Epochs(epochs.newest, epochs.newest), retired=before)
+                    renaming.run()
                     rotation.drop()
                     self.rotated = replace(self.rotated, retired=0)
             elif self.rotated.retired:
+                renaming.run()
                 rotation.drop()
                 self.rotated = replace(self.rotated, retired=0)
             elif epochs.newest < MOST_SECRETS:

@@ -20,6 +20,9 @@ def refuse_if_wrong(expunge: Installation) -> None:
         ConfigurationError: the first thing that is wrong, and its mend.
         Forgotten: there was an index, and is none, or not all of it.
     """
+    meta = expunge.server.read_meta()
+    if meta is not None and meta.turning:
+        raise Unavailable(f"the secret is being rotated: {TURNING}", server="Redis")
     findings, forgotten = expunge.topics.check(expunge.settings.topics()), lost(expunge)
     if forgotten and not findings and not expunge.topics.empty(["assets", "ledger"]):
         raise Forgotten(f"{forgotten.problem}: {forgotten.mend}", server="Redis")

@@ -233,3 +233,25 @@ def test_who_comes_late_turns_nothing_back(server: Server) -> None:
         turning.note(server, after.epoch, "retired", 0)
     found = another(server).meta
     assert (found.check, found.oldest, found.retired, found.turning) == ("second", 2, 1, False)
+
+
+def test_who_stalls_in_a_turn_that_another_has_ended_changes_nothing(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The index is whole, and says what the other has said last."""
+    looked = itertools.count()
+
+    def stalling(of: Server, tag: int) -> bytes:
+        if next(looked) == TAGS + 100:
+            with monkeypatch.context() as other:
+                other.setattr(Server, "sentinel", lambda of, tag: of.key(tag, "sentinel"))
+                turning.go_on(another(server))
+                turning.turn(another(server), Turned("second", 2, 2, retired=1), another(server).meta.epoch)
+        return of.key(tag, "sentinel")
+
+    monkeypatch.setattr(Server, "sentinel", stalling)
+    with pytest.raises(Changed):
+        turning.turn(server, Turned("second", 2, 1), "1")
+    found = another(server).meta
+    assert (found.check, found.oldest, found.retired, found.turning) == ("second", 2, 1, False)
+    assert another(server).lost_tags(found.epoch) == 0

@@ -114,6 +114,9 @@ def _rotation(expunge: Installation) -> list[Finding]:
     if rotating.is_under_way(meta):
         mend = "expunge keys rotate, or wait for the next `expunge sweep`"
         return [Finding("a rotation of the secret is under way: people stand under two secrets", mend)]
+    if meta.newest < expunge.keys.last and rotating.secrets_said(expunge) > meta.newest:
+        problem = f"a rotation to secret {meta.newest + 1} was begun, and the index does not know of it"
+        return [Finding(problem, "expunge keys rotate")]
     if meta.newest < expunge.keys.last:
         problem = f"the secret in {expunge.settings.secret_file_of(meta.newest + 1)} is not in use yet"
         return [Finding(problem, "when it is wherever Expunge runs: expunge keys rotate; or delete the file")]

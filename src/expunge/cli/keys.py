@@ -52,6 +52,10 @@ def prepare(json_output: Json = False) -> None:
     meta = rotating.meta_of(expunge)
     if rotating.is_under_way(meta):
         raise ConfigurationError("a rotation is under way: `expunge keys rotate` ends it; make the next secret then")
+    if rotating.secrets_said(expunge) > meta.newest:
+        raise ConfigurationError(
+            f"a rotation to secret {meta.newest + 1} was begun: `expunge keys rotate` goes on with it"
+        )
     made = meta.newest == expunge.keys.last
     path = _make(expunge, meta.newest + 1) if made else expunge.settings.secret_file_of(meta.newest + 1)
     if json_output:
@@ -85,7 +89,7 @@ def rotate(json_output: Json = False) -> None:
     if json_output:
         print_json(asdict(done))
         return
-    console.print(f"{done.renamed:>12,} messages on `assets` and `plans` written anew")
+    console.print(f"{done.renamed:>12,} messages and rows written anew")
     console.print(f"{done.copied:>12,} assets, marks and rows copied to the new pseudonyms")
     console.print(f"{done.dropped:>12,} old pseudonyms taken out of the index")
     if done.is_over:

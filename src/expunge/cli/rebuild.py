@@ -20,6 +20,7 @@ from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
 from expunge.cli import rotating, shares
 from expunge.cli.common import Json, console, installation, print_json, quiet_console
+from expunge.domain.identity import ROTATION
 from expunge.errors import ConfigurationError, Unavailable
 from expunge.rebuild.rebuild import refuse_another_secret
 
@@ -91,7 +92,7 @@ class _Steps:
                         progress.update(bar, total=_size(self._expunge, topic))
                     self._once(lambda topic: progress.update(bars[topic], completed=self.counted[topic]))
                 except Unavailable as error:
-                    if not error.server:
+                    if error.server in {"", ROTATION}:
                         raise ConfigurationError(str(error)) from None
                     if str(error) != waits:
                         waits = str(error)

@@ -28,7 +28,7 @@ class Rotated:
     """What a run did."""
 
     renamed: int = 0
-    """Messages that were written anew."""
+    """Messages that were written anew, and rows that name people otherwise now."""
     copied: int = 0
     """Assets, marks and rows that stood under the earlier secret alone."""
     dropped: int = 0
@@ -95,13 +95,10 @@ def go_on(settings: Settings, tell: Callable[[], None]) -> Rotated:
     Raises:
         Unavailable: Redis is away, or was started anew on the way. What was done by then is done.
     """
-    done, has_renamed = Rotated(), False
+    done = Rotated()
     while not done.is_over:
         expunge = Installation(settings)
         try:
-            if not has_renamed and is_under_way(_settled(expunge)):
-                done.renamed += _renaming(expunge, tell).run()
-                has_renamed = True
             if not _step(expunge, done, tell):
                 return done
         except Changed:  # somebody else has gone on with it meanwhile
@@ -112,7 +109,10 @@ def go_on(settings: Settings, tell: Callable[[], None]) -> Rotated:
 
 
 def _step(expunge: Installation, done: Rotated, tell: Callable[[], None]) -> bool:
-    """One pass, under the secrets that are in use now; False: there is nothing more to do for now."""
+    """One pass, under the secrets that are in use now; False: there is nothing more to do for now.
+
+    Only a pass that finds nothing shows that nothing is left.
+    """
     server, meta = expunge.server, _settled(expunge)
     before = meta.retired or (meta.oldest if is_under_way(meta) else 0)
     if not before:
@@ -123,6 +123,8 @@ def _step(expunge: Installation, done: Rotated, tell: Callable[[], None]) -> boo
         root = queries.root(expunge, case_id)
         return [bytes.fromhex(each.pseudonym) for each in root.scope.subjects] if root else []
 
+    renamed = Renaming(expunge.since, expunge.people, expunge.sender, expunge.keys, lambda _: tell()).run()
+    done.renamed += renamed
     rotation = Rotation(expunge.people, expunge.index, expunge.keys, before, subjects_of, tell)
     if meta.retired:
         done.dropped += rotation.drop()
@@ -133,7 +135,7 @@ def _step(expunge: Installation, done: Rotated, tell: Callable[[], None]) -> boo
     server.look()
     if server.is_another:
         raise Unavailable("Redis is another one, or was started anew: look once more at what is there", server=REDIS)
-    if copied:
+    if copied or renamed:
         turning.note(server, meta.epoch, "copied", server.now_ms())
         return not server.is_cluster
     if server.is_cluster and server.now_ms() - turning.copied_ms(server) < PATIENCE_MS:
@@ -148,7 +150,3 @@ def _settled(expunge: Installation) -> Meta:
     expunge.server.accept()
     turning.go_on(expunge.server)
     return meta_of(expunge)
-
-
-def _renaming(expunge: Installation, tell: Callable[[], None]) -> Renaming:
-    return Renaming(expunge.since, expunge.people, expunge.sender, expunge.keys, lambda _: tell())

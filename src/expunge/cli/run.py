@@ -30,6 +30,8 @@ RESTART_SECONDS, MAX_RESTART_SECONDS = 0.2, 10.0
 DRAIN_SECONDS = END_SECONDS + 1
 SWEEP_AFTER_SECONDS, SWEEP_EVERY_SECONDS = 600.0, 86_400.0
 """When the first sweep begins, or one that has failed another time; and the next ones."""
+AGAIN_SECONDS = 2.0
+"""So long a role that ended to begin anew must have run to be started at once."""
 HEALTHY_SECONDS = 30.0
 """After this the wait before a restart is short again."""
 
@@ -141,7 +143,8 @@ def _ended(child: _Child) -> int:
         return WRONG
     if code == ANEW:
         log.info("role begins anew", role=child.role)
-        child.failures, child.start_at = 0, 0.0
+        ran = time.monotonic() - child.started
+        child.failures, child.start_at = 0, time.monotonic() + (0 if ran > AGAIN_SECONDS else AGAIN_SECONDS)
         return 0
     healthy = time.monotonic() - child.started > HEALTHY_SECONDS
     child.failures = 0 if healthy else child.failures + 1

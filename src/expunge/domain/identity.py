@@ -32,6 +32,8 @@ class Epochs(NamedTuple):
     newest: int
 
 
+ROTATION = "a rotation of the secret"
+"""What is waited for where somebody is named by a secret that the index does not know yet."""
 SET_BACK = (
     "somebody is named here under a later secret alone than people stand under in the index, which was set back to "
     "before that: `expunge keys rotate` takes it there again"
@@ -226,7 +228,7 @@ class Keys:
         """
         oldest, newest = self.epochs
         if pseudonym[0] > newest:
-            raise Unavailable(SET_BACK, server="a rotation of the secret")
+            raise Unavailable(SET_BACK, server=ROTATION)
         return tuple(self.until(pseudonym, epoch) for epoch in range(newest, max(oldest, pseudonym[0]) - 1, -1))
 
     def nodes(self, names: Collection[bytes]) -> list[bytes]:
@@ -240,7 +242,7 @@ class Keys:
         found = {each for name in names for each in self.live(name)}
         followed = {self.until(name, newest) for name in found if name[0] == oldest}
         if any(self.until(name, newest) not in followed for name in found):
-            raise Unavailable(SET_BACK, server="a rotation of the secret")
+            raise Unavailable(SET_BACK, server=ROTATION)
         return sorted(found, key=lambda name: (-name[0], name))
 
     def is_one(self, some: Collection[str], others: Collection[str]) -> bool:
@@ -251,7 +253,7 @@ class Keys:
     def until(self, pseudonym: bytes, epoch: int) -> bytes:
         """A pseudonym as it is under a secret, not before its own."""
         if pseudonym[0] > epoch:
-            raise Unavailable(SET_BACK, server="a rotation of the secret")
+            raise Unavailable(SET_BACK, server=ROTATION)
         for following in range(pseudonym[0] + 1, epoch + 1):
             pseudonym = _renamed(self._subject[following - EPOCH], following, pseudonym)
         return pseudonym

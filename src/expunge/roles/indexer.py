@@ -29,7 +29,7 @@ from expunge.domain.lineage.row import (
     moment,
     parents_of,
 )
-from expunge.domain.lineage.statement import Statement, identity_of
+from expunge.domain.lineage.statement import Statement, identity_of, in_row
 from expunge.domain.scope import Arrival, data_source_node
 from expunge.domain.topics import read_by
 from expunge.errors import InvalidMessage
@@ -56,12 +56,6 @@ class _Stated(NamedTuple):
 
     def __repr__(self) -> str:
         return hidden(self)
-
-
-def _stated_anew(statements: Sequence[Statement], newest: Callable[[bytes], bytes], row: Row) -> Row:
-    for each in statements:
-        row = each.stated_anew(row, newest)
-    return row
 
 
 _Written = tuple[list[Put], dict[int, list[Met]], list[Put]]
@@ -174,7 +168,7 @@ class Indexer:
                 wanted[each.key].append(each.statement)
         if wanted:
             newest = self._door.keys.newest
-            self._people.rename({key: partial(_stated_anew, some, newest) for key, some in wanted.items()})
+            self._people.rename({key: partial(in_row, some, newest) for key, some in wanted.items()})
 
     def _names(self, stated: Sequence[_Stated]) -> list[Said]:
         """A row for each alias, so that what was made from it under that name can be told to leave it out."""

@@ -1,7 +1,7 @@
 """People's names on topics that are kept for ever, from one secret to the next; and in rows, as statements say them.
 
 A pass finds everything by looking at everything. It may die anywhere, run twice, and beside all roles: what is taken
-away is written anew before. Nothing depends on it but what a row says of whom it names.
+away is written anew before. What a rebuild restores does not depend on it; whether a row names one person or two does.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ import orjson
 
 from expunge.domain.events import EARLIEST, Event, Outgoing, Record
 from expunge.domain.identity import Keys
-from expunge.domain.lineage.row import Row
-from expunge.domain.lineage.statement import Statement
+from expunge.domain.lineage.statement import Statement, identity_of, in_row
 from expunge.errors import ConfigurationError
 from expunge.ports import Sender
 from expunge.ports.logs import Since
 from expunge.ports.people import People
-from expunge.wire.assets import Stated, stated, stated_anew, taken_away
+from expunge.wire.assets import Stated, said_anew, stated, taken_away
 from expunge.wire.cases.case import Root
 
 SOURCE = "/expunge/rotation"
@@ -47,7 +46,7 @@ class Renaming:
         self._since, self._people, self._sender, self._keys, self._tell = since, people, sender, keys, tell
 
     def run(self) -> int:
-        """The whole pass; how many messages were written anew.
+        """The whole pass; how many messages were written anew, and rows changed.
 
         The record of a case that is not forgotten is evidence, and stays as it was written.
 
@@ -77,21 +76,25 @@ class Renaming:
             self._tell(len(batch))
 
     def _statements(self, batch: Sequence[Record]) -> int:
+        """Rows first: who names whom follows from what is said, by whatever secret it was said."""
         old, new = list[Record](), list[Outgoing]()
         rows: dict[bytes, list[Statement]] = defaultdict(list)
+        newest, key = self._keys.newest, self._keys.asset
         for record in batch:
             said = stated(record)
-            if said is None or (after := said.statement.renamed(self._keys.newest)) is said.statement:
+            if said is None or not said.statement.subjects:
                 continue
-            node = after.node(self._keys.asset)
-            rows[node].append(after)
-            old.append(record)
-            new.append(stated_anew(Stated(after, said.at), node, record.partition, SOURCE))
-        newest = self._keys.newest
-        self._people.rename({node: partial(named_anew, some, newest) for node, some in rows.items()})
+            after, node = said.statement.renamed(newest), said.statement.node(key)
+            if after is not said.statement or len(after.subjects) > 1:
+                rows[node].append(after)
+            if after is not said.statement:
+                name = (node.hex() + identity_of(said.statement.data())).encode()
+                old.append(record)
+                new.append(said_anew(Stated(after, said.at), node, record.partition, SOURCE, apart=record.key != name))
+        changed = self._people.rename({node: partial(in_row, some, newest) for node, some in rows.items()})
         self._send(new)
         self._send(map(taken_away, old))
-        return len(old)
+        return changed + len(old)
 
     def _roots(self, batch: Sequence[Record]) -> int:
         kept = [record for record in batch if record.value and (record.key or b"").endswith(FORGOTTEN_ROOT)]
@@ -113,10 +116,3 @@ class Renaming:
         messages = list(outgoing)
         if messages and (refused := self._sender.send(messages)):
             raise ConfigurationError(f"Kafka refuses what a rotation writes ({refused[0].reason})")
-
-
-def named_anew(statements: Sequence[Statement], newest: Callable[[bytes], bytes], row: Row) -> Row:
-    """A row with the names that statements have for the same people."""
-    for each in statements:
-        row = each.stated_anew(row, newest)
-    return row

@@ -32,7 +32,7 @@ from expunge.ports import Index, Sender, Topics
 from expunge.ports.logs import Logs, Since
 from expunge.roles.common import suppress_message
 from expunge.sweep.ports import Forgotten
-from expunge.wire.assets import Stated, stated, stated_anew, taken_away
+from expunge.wire.assets import Stated, said_anew, stated, taken_away
 from expunge.wire.cases.suppression import PurposeWord, Suppress
 from expunge.wire.suppressions import SuppressionSet
 
@@ -150,7 +150,7 @@ class Sweep:
 
     def _without_ids(self, each: _Stated) -> Outgoing:
         bare = each.statement.without_ids(self._keys.asset).renamed(self._keys.newest)
-        return stated_anew(Stated(bare, each.at), each.node, each.record.partition, SOURCE)
+        return said_anew(Stated(bare, each.at), each.node, each.record.partition, SOURCE)
 
     def _suppressions(self, batch: Sequence[Record]) -> None:
         """Their owners take them away: nobody else writes there."""

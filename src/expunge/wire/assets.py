@@ -78,10 +78,18 @@ def stated(record: Record) -> Stated | None:
     return Stated(Statement.of(event["data"]), datetime.fromisoformat(event["time"]))
 
 
-def stated_anew(said: Stated, node: bytes, partition: int, source: str) -> Outgoing:
-    """A statement that takes another's place; what says the same of another moment has another name."""
+def said_anew(said: Stated, node: bytes, partition: int, source: str, *, apart: bool = True) -> Outgoing:
+    """A statement that takes another's place, as of the same moment.
+
+    Args:
+        said: the statement.
+        node: of its asset.
+        partition: on which it lies.
+        source: who says it.
+        apart: whether what says the same of another moment stands beside it; else the later one takes its place.
+    """
     data = said.statement.data()
-    name = node.hex() + identity_of(data | {"since": millis(said.at)})
+    name = node.hex() + identity_of(data | {"since": millis(said.at)} if apart else data)
     return Outgoing("assets", name, Event(STATED, source, name, said.at, data), partition)
 
 

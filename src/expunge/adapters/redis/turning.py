@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
@@ -22,6 +22,14 @@ if redis.call('HGET', KEYS[1], 'epoch') == ARGV[1] then redis.call('HSETNX', KEY
 return redis.call('HGET', KEYS[1], 'turning')
 """
 """What is begun, by this process or by another before it; nothing where the index is another."""
+_END = """
+local meta = redis.call('HMGET', KEYS[1], 'epoch', 'turning')
+if meta[1] ~= ARGV[1] or meta[2] ~= ARGV[2] then return 0 end
+for at = 3, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 1]) end
+redis.call('HDEL', KEYS[1], 'turning')
+return 1
+"""
+"""Only what was begun, of the index from which it follows, is ended."""
 _NOTE = """
 if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
@@ -63,32 +71,39 @@ def turn(server: Server, wanted: Turned, epoch: str) -> None:
         begun = server.client.eval(_BEGIN, 1, server.key(0, "meta"), epoch, said)
     if begun != said:
         raise Changed(OTHERS)
-    _end(server, epoch, orjson.loads(said))
+    _end(server, epoch, said)
 
 
-def _end(server: Server, before: str, begun: dict[str, Any]) -> None:
-    key = server.key(0, "meta")
+def _end(server: Server, before: str, said: bytes) -> None:
+    begun, key = orjson.loads(said), server.key(0, "meta")
+    fields = [word for name, value in begun.items() for word in (name, value)]
     with translated():
         for tag in range(TAGS):
             if not server.client.eval(_TURN, 1, server.sentinel(tag), before, begun["epoch"]):
-                raise Forgotten(f"Redis has lost parts of the index: {PART_LOST}", server=REDIS)
-        pipe = server.client.pipeline(transaction=True)
-        pipe.hset(key, mapping=begun)
-        pipe.hdel(key, "turning")
-        pipe.execute()
+                raise _lost_or_changed(server, before)
+        if not server.client.eval(_END, 1, key, before, said, *fields):
+            raise _lost_or_changed(server, before)
+
+
+def _lost_or_changed(server: Server, before: str) -> Exception:
+    """Why a step was refused: somebody else has ended this turn, or a tag has forgotten what it held."""
+    meta = server.read_meta()
+    if meta is not None and (meta.epoch != before or not meta.turning):
+        return Changed(OTHERS)
+    return Forgotten(f"Redis has lost parts of the index: {PART_LOST}", server=REDIS)
 
 
 def go_on(server: Server) -> None:
     """End what was begun and broken off.
 
     Raises:
+        Changed: somebody else has ended it meanwhile.
         Forgotten: a tag has forgotten what it held.
     """
-    meta = server.read_meta()
     with translated():
-        begun = server.client.hget(server.key(0, "meta"), "turning")
-    if meta is not None and begun:
-        _end(server, meta.epoch, orjson.loads(begun))
+        epoch, begun = server.client.hmget(server.key(0, "meta"), "epoch", "turning")
+    if begun:
+        _end(server, epoch.decode(), begun)
 
 
 def note(server: Server, epoch: str, field: str, value: int) -> None:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
@@ -160,13 +160,13 @@ class Row:
         asset: its id; empty where that is forgotten.
         collected: the earliest moment at which anything in it was collected, in seconds since 1970; 0 for unknown.
         derived_ms: the latest moment at which it was made, in milliseconds since 1970; 0 for unknown.
-        first_subject: the beginning of the smallest pseudonym that it names; a second person makes it `shared`. Once
-            the secret was rotated a shared row has none: which is the smallest says nothing any more.
+        first_subject: the beginning of the smallest pseudonym that it names; a second person makes it `shared`. Under
+            later secrets than the first a shared row has none: which is the smallest says nothing any more.
         parents: keys of a few of the assets that it was made from: for people, not for walks.
         refs: (pseudonym in hexadecimal, the system's own handle for that person).
         aliases: other ids of the same asset; a row of that id, perhaps with nothing else in it, names this one.
-        also: what else the first subject is called, by other ids or under the first version of a normaliser, so that
-            nobody is a second person by those. It is known while rows are merged, and is no part of what is kept.
+        earliest: what the first subject was called under the first version of a normaliser, so that nobody is a second
+            person by a newer one. It is known while rows are merged, and is no part of what is kept.
     """
 
     asset: str
@@ -181,7 +181,7 @@ class Row:
     attributes: tuple[tuple[str, str], ...] = ()
     holding: Holding | None = None
     aliases: tuple[str, ...] = ()
-    also: tuple[bytes, ...] = field(default=(), compare=False)
+    earliest: bytes = field(default=b"", compare=False)
 
     @property
     def is_forgotten(self) -> bool:
@@ -242,38 +242,38 @@ class Row:
             if self.holding and other.holding
             else self.holding or other.holding,
             aliases=tuple(sorted({*self.aliases, *other.aliases})[:KEPT_ALIASES]),
-            also=self.also + other.also,
+            earliest=self.earliest or other.earliest,
         )
 
     def renamed(self, before: bytes, after: bytes) -> Row:
         """The same once somebody whom it names has another pseudonym, made with a later secret."""
         first = self.first_subject
         if first == before[:SUBJECT_BYTES]:
-            first = b"" if self.shared else after[:SUBJECT_BYTES]
+            first = kept_first(after[:SUBJECT_BYTES], shared=self.shared)
         names = {before.hex(): after.hex()}
         refs = frozenset((names.get(name, name), ref) for name, ref in self.refs) if self.refs else self.refs
         return replace(self, first_subject=first, refs=refs)
 
-    def stated_of(self, first: bytes, renames: Mapping[bytes, bytes]) -> Row:
+    def stated_of(self, names: Collection[bytes], renames: Mapping[bytes, bytes]) -> Row:
         """The same where it names somebody who is stated again, so that they are no second person.
 
         Args:
-            first: what a statement calls them as the first subject.
+            names: what a statement calls them.
             renames: of each name that they have had under the secret before, what it is now.
         """
-        known = {name[:SUBJECT_BYTES] for name in (*renames, *renames.values())}
-        mine = first[:SUBJECT_BYTES] if self.first_subject in known else self.first_subject
+        known = {name[:SUBJECT_BYTES] for name in (*names, *renames, *renames.values())}
+        first = min(names)[:SUBJECT_BYTES] if self.first_subject in known else self.first_subject
         called = {before.hex(): after.hex() for before, after in renames.items()}
         refs = frozenset((called.get(name, name), ref) for name, ref in self.refs) if self.refs else self.refs
-        return replace(self, first_subject=b"" if self.shared else mine, refs=refs)
+        return replace(self, first_subject=kept_first(first, shared=self.shared), refs=refs)
 
     def _first_subject(self, other: Row) -> tuple[bytes, bool]:
         """The first person of both rows, by the newest name that is known; and whether that is the only one."""
         mine, others = self.first_subject, other.first_subject
         if mine and others and mine != others:
-            if others in self.also:
+            if others == self.earliest:
                 return mine, True
-            return (others, True) if mine in other.also else (min(mine, others), False)
+            return (others, True) if mine == other.earliest else (min(mine, others), False)
         return mine or others, True
 
     def encode(self) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import orjson
 from expunge.domain.digest import SIZE, hidden
 from expunge.domain.events import millis
 from expunge.domain.limits import KEPT_ALIASES, KEPT_ATTRIBUTES, KEPT_PARENTS, KEPT_REFS
-from expunge.domain.lineage.row import FIRST_SECRET, SUBJECT_BYTES, Holding, Row, combine, kept_first, moment
+from expunge.domain.lineage.row import SUBJECT_BYTES, Holding, Row, combine, kept_first, moment
 
 
 class Named(NamedTuple):
@@ -178,23 +178,12 @@ class Statement:
         subjects = tuple(each.renamed(newest) for each in self.subjects)
         return self if subjects == self.subjects else replace(self, subjects=subjects)
 
-    def stated_anew(self, row: Row, newest: Callable[[bytes], bytes]) -> Row:
+    def in_row(self, row: Row, newest: Callable[[bytes], bytes]) -> Row:
         """What stands of the asset, with the names that this statement has for the same people."""
         for names in self._persons():
             mine = [each for each in self.subjects if each.pseudonym in names]
-            row = row.stated_of(self._first_of(names), {name: newest(name) for each in mine for name in each.earlier})
+            row = row.stated_of(names, {name: newest(name) for each in mine for name in each.earlier})
         return row
-
-    def _first_of(self, names: set[bytes]) -> bytes:
-        """Of all names of one person that under which rows know them.
-
-        Once the secret was rotated, a name counts as it was under the first version of its normaliser: what was stated
-        before there was another one says the same then, in whatever order statements come.
-        """
-        first = min(names)
-        if first[:1] <= FIRST_SECRET or not any(each.earliest for each in self.subjects):
-            return first
-        return min(each.earliest or each.pseudonym for each in self.subjects if each.pseudonym in names)
 
     def _persons(self) -> list[set[bytes]]:
         """The pseudonyms that it names, those of one person together."""
@@ -213,32 +202,31 @@ class Statement:
         """
         if self.forgotten:
             return replace(self, forgotten="").row(parents).forgotten()
-        persons = self._persons()
-        people = {self._first_of(names) for names in persons}
-        first, shared = min(people, default=b""), self.shared or len(people) > 1
+        people = {min(names) for names in self._persons()}
+        first = min(people, default=b"")
         refs = [(each.pseudonym.hex(), each.ref) for each in self.subjects if each.ref]
         return Row(
             self.asset,
             combine(self.kinds, self.systems, self.data_sources, self.purposes, self.categories),
             max(0, int(moment(self.collected_at).timestamp())) if self.collected_at else 0,
             max(0, millis(moment(self.derived_at))) if self.derived_at else 0,
-            kept_first(first[:SUBJECT_BYTES], shared=shared),
-            shared,
+            kept_first(first[:SUBJECT_BYTES], shared=self.shared or len(people) > 1),
+            self.shared or len(people) > 1,
             self.removed,
             tuple(sorted(set(parents))[:KEPT_PARENTS]) if len(parents) > 1 else parents,
             frozenset(sorted(refs)[:KEPT_REFS]) if refs else _NONE,
             tuple(sorted(self.attributes)[:KEPT_ATTRIBUTES]) if self.attributes else (),
             self.holding,
             self.aliases[:KEPT_ALIASES],
-            self._also(persons),
+            next((each.earliest for each in self.subjects if each.pseudonym == first), b"")[:SUBJECT_BYTES],
         )
 
-    def _also(self, persons: list[set[bytes]]) -> tuple[bytes, ...]:
-        """The beginnings of all names of the one person that it names."""
-        if len(persons) != 1 or (len(self.subjects) == 1 and not self.subjects[0].earliest):
-            return ()
-        names = {name for each in self.subjects for name in (each.pseudonym, each.earliest) if name}
-        return tuple(sorted(name[:SUBJECT_BYTES] for name in names))
+
+def in_row(statements: Iterable[Statement], newest: Callable[[bytes], bytes], row: Row) -> Row:
+    """A row with the names that statements about its asset have for the same people; see `Statement.in_row`."""
+    for each in statements:
+        row = each.in_row(row, newest)
+    return row
 
 
 _NONE: frozenset[tuple[str, str]] = frozenset()

@@ -156,7 +156,8 @@ class Effects:
 
         Each of its systems hears which commands it need not remember. See rule "forgotten".
         """
-        root = told.root.without_names(self._door.keys.asset)
+        keys = self._door.keys
+        root = told.root.without_names(keys.asset).renamed(keys.newest)
         chunks = [chunk for digest in asked.chunks if (chunk := told.view.chunks.chunk(told.case_id, digest))]
         dismissed = list(commands.forgotten(told.case_id, chunks, told.cause.at))
         told.view.forget(root, asked.chunks)
