@@ -482,13 +482,15 @@ class World:
         self.breaths, self.intruder = crash_after, None
         try:
             if epochs.oldest < epochs.newest:
-                if not renaming.run() + rotation.copy():
+                if not renaming.rows() + rotation.copy():
                     self.rotated = _Rotated(Epochs(epochs.newest, epochs.newest), retired=before)
-                    renaming.run()
+                    renaming.rows()
+                    renaming.roots()
                     rotation.drop()
                     self.rotated = replace(self.rotated, retired=0)
             elif self.rotated.retired:
-                renaming.run()
+                renaming.rows()
+                renaming.roots()
                 rotation.drop()
                 self.rotated = replace(self.rotated, retired=0)
             elif epochs.newest < MOST_SECRETS:

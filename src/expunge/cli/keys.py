@@ -89,7 +89,7 @@ def rotate(json_output: Json = False) -> None:
     if json_output:
         print_json(asdict(done))
         return
-    console.print(f"{done.renamed:>12,} messages and rows written anew")
+    console.print(f"{done.written:>12,} statements written anew")
     console.print(f"{done.copied:>12,} assets, marks and rows copied to the new pseudonyms")
     console.print(f"{done.dropped:>12,} old pseudonyms taken out of the index")
     if done.is_over:

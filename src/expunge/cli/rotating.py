@@ -27,18 +27,19 @@ PATIENCE_MS = 600_000
 class Rotated:
     """What a run did."""
 
-    renamed: int = 0
-    """Messages that were written anew, and rows that name people otherwise now."""
+    written: int = 0
+    """Statements that were written anew."""
     copied: int = 0
     """Assets, marks and rows that stood under the earlier secret alone."""
     dropped: int = 0
     """Names under the earlier secret that were taken away."""
+    passes: int = 0
     is_over: bool = False
 
     @property
     def has_done_something(self) -> bool:
         """Whether a rotation was under way."""
-        return bool(self.renamed or self.copied or self.dropped or not self.is_over)
+        return bool(self.written or self.copied or self.dropped or not self.is_over)
 
 
 def meta_of(expunge: Installation) -> Meta:
@@ -123,19 +124,21 @@ def _step(expunge: Installation, done: Rotated, tell: Callable[[], None]) -> boo
         root = queries.root(expunge, case_id)
         return [bytes.fromhex(each.pseudonym) for each in root.scope.subjects] if root else []
 
-    renamed = Renaming(expunge.since, expunge.people, expunge.sender, expunge.keys, lambda _: tell()).run()
-    done.renamed += renamed
+    renaming = Renaming(expunge.since, expunge.people, expunge.sender, expunge.keys, lambda _: tell())
     rotation = Rotation(expunge.people, expunge.index, expunge.keys, before, subjects_of, tell)
     if meta.retired:
+        renaming.rows()  # of what was said meanwhile by who did not know of the turn yet
+        renaming.roots()
+        done.written += renaming.written
         done.dropped += rotation.drop()
         turning.note(server, meta.epoch, "retired", 0)
         return True
-    copied = rotation.copy()
-    done.copied += copied
+    copied = renaming.rows(writes=not done.passes) + rotation.copy()
+    done.written, done.copied, done.passes = done.written + renaming.written, done.copied + copied, done.passes + 1
     server.look()
     if server.is_another:
         raise Unavailable("Redis is another one, or was started anew: look once more at what is there", server=REDIS)
-    if copied or renamed:
+    if copied:
         turning.note(server, meta.epoch, "copied", server.now_ms())
         return not server.is_cluster
     if server.is_cluster and server.now_ms() - turning.copied_ms(server) < PATIENCE_MS:

@@ -44,19 +44,39 @@ class Renaming:
 
     def __init__(self, since: Since, people: People, sender: Sender, keys: Keys, tell: Callable[[int], None]) -> None:
         self._since, self._people, self._sender, self._keys, self._tell = since, people, sender, keys, tell
+        self.written = 0
+        """How many statements were written anew."""
 
-    def run(self) -> int:
-        """The whole pass; how many messages were written anew, and rows changed.
+    def rows(self, *, writes: bool = True) -> int:
+        """A pass over `assets`; how many rows name people otherwise now.
 
-        The record of a case that is not forgotten is evidence, and stays as it was written.
+        Args:
+            writes: whether statements are written anew, too. What was written lies there beside what it replaces until
+                Kafka has compacted that, so a pass that is made again does not write again.
 
         Raises:
             Unavailable: a server is away. What was done by then is done.
             ConfigurationError: Kafka refuses what is written.
         """
         gone = self._gone("assets")
-        stands = ([each for each in batch if each.key not in gone] for batch in self._batches("assets"))
-        return sum(map(self._statements, stands)) + sum(map(self._roots, self._batches("plans")))
+        changed = 0
+        for batch in self._batches("assets"):
+            stands = [each for each in batch if each.key not in gone]
+            changed += self._rows(stands)
+            if writes:
+                self._write(stands)
+        return changed
+
+    def roots(self) -> None:
+        """A pass over `plans`: what stays of forgotten cases. The record of any other is evidence, and stays as it is.
+
+        Raises:
+            Unavailable: as above.
+            ConfigurationError: as above.
+        """
+        for batch in self._batches("plans"):
+            kept = [record for record in batch if record.value and (record.key or b"").endswith(FORGOTTEN_ROOT)]
+            self._send(each for record in kept if (each := self._root(record)) is not None)
 
     def _gone(self, topic: str) -> set[bytes]:
         """The keys of what was taken away, and is there until Kafka has compacted it: nobody says it any more."""
@@ -75,32 +95,29 @@ class Renaming:
             yield batch
             self._tell(len(batch))
 
-    def _statements(self, batch: Sequence[Record]) -> int:
-        """Rows first: who names whom follows from what is said, by whatever secret it was said."""
-        old, new = list[Record](), list[Outgoing]()
+    def _rows(self, batch: Sequence[Record]) -> int:
+        """Who names whom follows from what is said, by whatever secret it was said."""
         rows: dict[bytes, list[Statement]] = defaultdict(list)
-        newest, key = self._keys.newest, self._keys.asset
+        newest = self._keys.newest
+        for said in filter(None, map(stated, batch)):
+            after = said.statement.renamed(newest)
+            if after is not said.statement or len(after.subjects) > 1:
+                rows[said.statement.node(self._keys.asset)].append(after)
+        return self._people.rename({node: partial(in_row, some, newest) for node, some in rows.items()})
+
+    def _write(self, batch: Sequence[Record]) -> None:
+        old, new = list[Record](), list[Outgoing]()
         for record in batch:
             said = stated(record)
-            if said is None or not said.statement.subjects:
+            if said is None or (after := said.statement.renamed(self._keys.newest)) is said.statement:
                 continue
-            after, node = said.statement.renamed(newest), said.statement.node(key)
-            if after is not said.statement or len(after.subjects) > 1:
-                rows[node].append(after)
-            if after is not said.statement:
-                name = (node.hex() + identity_of(said.statement.data())).encode()
-                old.append(record)
-                new.append(said_anew(Stated(after, said.at), node, record.partition, SOURCE, apart=record.key != name))
-        changed = self._people.rename({node: partial(in_row, some, newest) for node, some in rows.items()})
+            node = said.statement.node(self._keys.asset)
+            name = (node.hex() + identity_of(said.statement.data())).encode()
+            old.append(record)
+            new.append(said_anew(Stated(after, said.at), node, record.partition, SOURCE, apart=record.key != name))
         self._send(new)
         self._send(map(taken_away, old))
-        return changed + len(old)
-
-    def _roots(self, batch: Sequence[Record]) -> int:
-        kept = [record for record in batch if record.value and (record.key or b"").endswith(FORGOTTEN_ROOT)]
-        renamed = [each for record in kept if (each := self._root(record)) is not None]
-        self._send(renamed)
-        return len(renamed)
+        self.written += len(old)
 
     def _root(self, record: Record) -> Outgoing | None:
         event = orjson.loads(record.value or b"")
