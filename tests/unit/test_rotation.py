@@ -399,3 +399,17 @@ def test_of_whom_no_asset_is_known_no_earlier_name_stays() -> None:
     world.register("late", subjects=["ann"], collected_at="2026-10-01T00:00:00Z")
     world.settle()
     assert world.commanded[case_id] == [("photos", "late", "delete")]
+
+
+def test_a_store_that_was_set_back_by_two_secrets_is_taken_through_both() -> None:
+    """Topics name everybody by the last one by then: a rotation to the second could not read them, and never ended."""
+    world = World()
+    world.register("photo", subjects=["ann"])
+    world.settle()
+    world.save()
+    rotate(world, "twice")
+    world.forget()
+    world.rotate_to_the_end()
+    case_id = world.erase("ann")
+    world.settle()
+    assert world.commanded[case_id] == [("photos", "photo", "delete")]

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from expunge import queries
 from expunge.adapters.redis import turning
-from expunge.adapters.redis.people import BUCKETS_PER_TRIP
-from expunge.adapters.redis.server import NO_INDEX, REDIS, TAGS, Meta
+from expunge.adapters.redis.server import NO_INDEX, REDIS, Meta
 from expunge.adapters.redis.turning import Turned
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import MADE_OTHERWISE, Installation
@@ -34,6 +33,7 @@ class Rotated:
     dropped: int = 0
     """Names under the earlier secret that were taken away."""
     passes: int = 0
+    """Over the index, while people stood under both secrets."""
     is_over: bool = False
 
     @property
@@ -83,11 +83,6 @@ def begin(expunge: Installation, meta: Meta) -> None:
     if secrets_said(expunge) <= meta.newest:
         expunge.sender.publish([secrets_used(checks, SystemClock().now())])
     turning.turn(expunge.server, Turned(checks[-1], meta.newest + 1, meta.newest), meta.epoch)
-
-
-def parts(expunge: Installation) -> int:
-    """In how many parts a pass looks at the index."""
-    return -(-TAGS * expunge.server.width // BUCKETS_PER_TRIP)
 
 
 def go_on(settings: Settings, tell: Callable[[], None]) -> Rotated:

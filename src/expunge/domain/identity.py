@@ -219,6 +219,13 @@ class Keys:
         """
         return self.until(pseudonym, self.epochs.newest)
 
+    def risen(self, pseudonym: bytes) -> bytes:
+        """The same person under the newest secret that the index knows, or under a later one that made it already.
+
+        For whoever writes names anew: an index that was set back is taken to one secret after the other.
+        """
+        return pseudonym if pseudonym[0] > self.epochs.newest else self.newest(pseudonym)
+
     def live(self, pseudonym: bytes) -> tuple[bytes, ...]:
         """Every name of a person in the index, the newest first, as far as they follow from one of them.
 

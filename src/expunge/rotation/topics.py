@@ -98,18 +98,18 @@ class Renaming:
     def _rows(self, batch: Sequence[Record]) -> int:
         """Who names whom follows from what is said, by whatever secret it was said."""
         rows: dict[bytes, list[Statement]] = defaultdict(list)
-        newest = self._keys.newest
+        risen = self._keys.risen
         for said in filter(None, map(stated, batch)):
-            after = said.statement.renamed(newest)
+            after = said.statement.renamed(risen)
             if after is not said.statement or len(after.subjects) > 1:
                 rows[said.statement.node(self._keys.asset)].append(after)
-        return self._people.rename({node: partial(in_row, some, newest) for node, some in rows.items()})
+        return self._people.rename({node: partial(in_row, some, risen) for node, some in rows.items()})
 
     def _write(self, batch: Sequence[Record]) -> None:
         old, new = list[Record](), list[Outgoing]()
         for record in batch:
             said = stated(record)
-            if said is None or (after := said.statement.renamed(self._keys.newest)) is said.statement:
+            if said is None or (after := said.statement.renamed(self._keys.risen)) is said.statement:
                 continue
             node = said.statement.node(self._keys.asset)
             name = (node.hex() + identity_of(said.statement.data())).encode()
@@ -122,7 +122,7 @@ class Renaming:
     def _root(self, record: Record) -> Outgoing | None:
         event = orjson.loads(record.value or b"")
         before = Root.model_validate(event["data"])
-        after = before.renamed(self._keys.newest)
+        after = before.renamed(self._keys.risen)
         if after == before:
             return None
         at, data = datetime.fromisoformat(event["time"]), after.model_dump(mode="json")

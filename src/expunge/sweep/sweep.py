@@ -149,7 +149,7 @@ class Sweep:
         self._swept.statements += len(dead)
 
     def _without_ids(self, each: _Stated) -> Outgoing:
-        bare = each.statement.without_ids(self._keys.asset).renamed(self._keys.newest)
+        bare = each.statement.without_ids(self._keys.asset).renamed(self._keys.risen)
         return said_anew(Stated(bare, each.at), each.node, each.record.partition, SOURCE)
 
     def _suppressions(self, batch: Sequence[Record]) -> None:

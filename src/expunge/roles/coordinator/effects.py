@@ -157,7 +157,7 @@ class Effects:
         Each of its systems hears which commands it need not remember. See rule "forgotten".
         """
         keys = self._door.keys
-        root = told.root.without_names(keys.asset).renamed(keys.newest)
+        root = told.root.without_names(keys.asset).renamed(keys.risen)
         chunks = [chunk for digest in asked.chunks if (chunk := told.view.chunks.chunk(told.case_id, digest))]
         dismissed = list(commands.forgotten(told.case_id, chunks, told.cause.at))
         told.view.forget(root, asked.chunks)
