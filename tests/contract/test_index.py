@@ -81,12 +81,12 @@ def test_statements_add_up_in_any_order(index: Index) -> None:
     first: dict[str, Any] = {
         "purposes": ("training",),
         "collected_at": "2026-02-01T00:00:00.000Z",
-        "subjects": (Named(b"1" * 16),),
+        "subjects": (Named(b"\x01" + b"1" * 15),),
     }
     second: dict[str, Any] = {
         "data_sources": ("x",),
         "collected_at": "2026-01-01T00:00:00.000Z",
-        "subjects": (Named(b"2" * 16, "her-id"),),
+        "subjects": (Named(b"\x01" + b"2" * 15, "her-id"),),
         "parents": ("p", "q"),
         "derived_at": "2026-01-02T00:00:00.000Z",
         "attributes": (("a", "b"),),
@@ -94,9 +94,9 @@ def test_statements_add_up_in_any_order(index: Index) -> None:
     put(index, "a", **first)
     row = put(index, "a", "record", **second)
     assert row.combination.kinds == {"object", "record"}
-    assert (row.collected, row.shared, row.first_subject) == (1767225600, True, b"1" * 8)
+    assert (row.collected, row.shared, row.first_subject) == (1767225600, True, b"\x01" + b"1" * 7)
     assert row.parents == tuple(sorted((key("p"), key("q"))))
-    assert row.refs == {((b"2" * 16).hex(), "her-id")}
+    assert row.refs == {((b"\x01" + b"2" * 15).hex(), "her-id")}
     assert (row.attributes, row.derived_ms) == ((("a", "b"),), 1767312000000)
     other = MemoryIndex()
     put(other, "a", "record", **second)
