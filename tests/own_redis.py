@@ -94,6 +94,18 @@ def expunge(world: Deployment, *command: str) -> subprocess.CompletedProcess[str
 
 
 @contextmanager
+def own_redis(directory: Path) -> Iterator[OwnRedis]:
+    """A server of this test's own."""
+    directory.mkdir()
+    made = OwnRedis(directory)
+    made.start()
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+@contextmanager
 def own_cluster(directory: Path, program: str = "") -> Iterator[Cluster]:
     """Three masters and their replicas of this test's own."""
     settings = {"appendonly": "yes", "appendfsync": "everysec"}

@@ -514,7 +514,7 @@ class World:
 
     def _subjects_of(self, case_id: str) -> list[bytes]:
         root = self.store.reader(partition_of(case_id, PARTITIONS)).root(case_id)
-        return [bytes.fromhex(each.pseudonym) for each in root.scope.subjects] if root else []
+        return root.scope.people if root else []
 
     def rebuild(self, deaths: Sequence[int] = ()) -> int:
         """The store is empty, and is made anew from the logs; the rebuild dies some times on the way, and goes on.

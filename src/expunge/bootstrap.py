@@ -93,9 +93,17 @@ class Installation:
             ConfigurationError: the last of them is not at hand.
         """
         meta = self.server.meta
+        self.refuse_wrong_secret(meta)
+        return Epochs(meta.oldest or meta.newest, meta.newest)
+
+    def refuse_wrong_secret(self, meta: Meta) -> None:
+        """Look for nobody under pseudonyms of another secret: nobody would be found, and that looks like an answer.
+
+        Raises:
+            ConfigurationError: see `wrong_secret`.
+        """
         if finding := self.wrong_secret(meta):
             raise ConfigurationError(f"{finding.problem}: {finding.mend}")
-        return Epochs(meta.oldest or meta.newest, meta.newest)
 
     def wrong_secret(self, meta: Meta) -> Finding | None:
         """That an index was made with another secret than those at hand; None: with one of them."""

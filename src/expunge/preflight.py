@@ -46,8 +46,8 @@ def refuse_other_secret(expunge: Installation) -> None:
     """
     with contextlib.suppress(Unavailable):
         meta = expunge.server.read_meta()
-        if meta is not None and (finding := expunge.wrong_secret(meta)):
-            raise ConfigurationError(f"{finding.problem}: {finding.mend}")
+        if meta is not None:
+            expunge.refuse_wrong_secret(meta)
 
 
 def index_findings(expunge: Installation) -> list[Finding]:

@@ -17,17 +17,14 @@ from kafka import KafkaAdminClient, TopicPartition
 
 from tests.deployment import Deployment, deployed, until
 from tests.outages import Outages, own_servers
-from tests.own_redis import ROLES, OwnRedis, expunge, facts_agree, furnish
+from tests.own_redis import ROLES, OwnRedis, expunge, facts_agree, furnish, own_redis
 from tests.servers import ROOT, Servers
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[OwnRedis]:
-    (tmp_path / "redis").mkdir()
-    own = OwnRedis(tmp_path / "redis")
-    own.start()
-    yield own
-    own.stop()
+    with own_redis(tmp_path / "redis") as made:
+        yield made
 
 
 @pytest.fixture

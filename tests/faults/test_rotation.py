@@ -17,7 +17,7 @@ import redis as client
 
 from expunge.bootstrap import Installation
 from tests.deployment import Deployment, deployed, until
-from tests.own_redis import ROLES, OwnRedis, expunge, facts_agree, furnish
+from tests.own_redis import ROLES, OwnRedis, expunge, facts_agree, furnish, own_redis
 from tests.servers import Servers
 
 MANY = 8_000
@@ -27,11 +27,8 @@ GONE = 10
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[OwnRedis]:
-    (tmp_path / "redis").mkdir()
-    made = OwnRedis(tmp_path / "redis")
-    made.start()
-    yield made
-    made.stop()
+    with own_redis(tmp_path / "redis") as made:
+        yield made
 
 
 @pytest.fixture

@@ -52,8 +52,7 @@ def meta_of(expunge: Installation) -> Meta:
     meta = expunge.server.read_meta()
     if meta is None:
         raise Forgotten(f"Redis holds no index: {NO_INDEX}", server=REDIS)
-    if finding := expunge.wrong_secret(meta):
-        raise ConfigurationError(f"{finding.problem}: {finding.mend}")
+    expunge.refuse_wrong_secret(meta)
     return meta
 
 
@@ -117,7 +116,7 @@ def _step(expunge: Installation, done: Rotated, tell: Callable[[], None]) -> boo
 
     def subjects_of(case_id: str) -> list[bytes]:
         root = queries.root(expunge, case_id)
-        return [bytes.fromhex(each.pseudonym) for each in root.scope.subjects] if root else []
+        return root.scope.people if root else []
 
     renaming = Renaming(expunge.since, expunge.people, expunge.sender, expunge.keys, lambda _: tell())
     rotation = Rotation(expunge.people, expunge.index, expunge.keys, before, subjects_of, tell)

@@ -60,7 +60,7 @@ class Rotation:
         """Copy to the later names what stands under the earlier ones alone; how much that was."""
         copied = 0
         for part in self._people.named(self._before):
-            copied += self._copy(part)
+            copied += self._copy(part, self._names(part))
             self._tell()
         return copied
 
@@ -71,15 +71,18 @@ class Rotation:
         """
         dropped = 0
         for part in self._people.named(self._before):
-            self._copy(part)
-            gone = [name.node for name in part if name.has_members or self._is_person(name.node)]
+            gone = self._names(part)
+            self._copy(part, gone)
             self._people.drop(gone)
             dropped += len(gone)
             self._tell()
         return dropped
 
-    def _copy(self, part: Sequence[Name]) -> int:
-        nodes = [name.node for name in part if name.has_members or self._is_person(name.node)]
+    def _names(self, part: Sequence[Name]) -> list[bytes]:
+        """The nodes that are people's names."""
+        return [name.node for name in part if name.has_members or self._is_person(name.node)]
+
+    def _copy(self, part: Sequence[Name], nodes: Sequence[bytes]) -> int:
         later = {node: self._keys.until(node, self._before + 1) for node in nodes}
         copied = self._people.adopt_marks(list(later.items())) if later else 0
         people = [name.node for name in part if name.has_members]

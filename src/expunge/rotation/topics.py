@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from itertools import islice
+from typing import NamedTuple
 
 import orjson
 
+from expunge.domain.digest import hidden
 from expunge.domain.events import EARLIEST, Event, Outgoing, Record
 from expunge.domain.identity import Keys
 from expunge.domain.lineage.statement import Statement, identity_of, in_row
@@ -29,6 +31,19 @@ AT_ONCE = 1_000
 FORGOTTEN_ROOT = b":root:forgotten"
 MOST_GONE = 2_000_000
 """Keys of messages that were taken away and lie there still; of more it is written anew what they had said."""
+
+
+class _Named(NamedTuple):
+    """A statement, its asset, and what it says under the newest secret."""
+
+    record: Record
+    said: Stated
+    node: bytes
+    after: Statement
+    is_old: bool
+
+    def __repr__(self) -> str:
+        return hidden(self)
 
 
 class Renaming:
@@ -61,10 +76,11 @@ class Renaming:
         gone = self._gone("assets")
         changed = 0
         for batch in self._batches("assets"):
-            stands = [each for each in batch if each.key not in gone]
-            changed += self._rows(stands)
+            stands = (record for record in batch if record.key not in gone)
+            named = list(filter(None, map(self._named, stands)))
+            changed += self._rows(named)
             if writes:
-                self._write(stands)
+                self._write(named)
         return changed
 
     def roots(self) -> None:
@@ -95,28 +111,27 @@ class Renaming:
             yield batch
             self._tell(len(batch))
 
-    def _rows(self, batch: Sequence[Record]) -> int:
+    def _named(self, record: Record) -> _Named | None:
+        """A statement that names somebody under an earlier secret, or one person perhaps by several names."""
+        said = stated(record)
+        if said is None:
+            return None
+        after = said.statement.renamed(self._keys.risen)
+        is_old = after is not said.statement
+        node = said.statement.node(self._keys.asset)
+        return _Named(record, said, node, after, is_old) if is_old or len(after.subjects) > 1 else None
+
+    def _rows(self, named: Iterable[_Named]) -> int:
         """Who names whom follows from what is said, by whatever secret it was said."""
         rows: dict[bytes, list[Statement]] = defaultdict(list)
-        risen = self._keys.risen
-        for said in filter(None, map(stated, batch)):
-            after = said.statement.renamed(risen)
-            if after is not said.statement or len(after.subjects) > 1:
-                rows[said.statement.node(self._keys.asset)].append(after)
-        return self._people.rename({node: partial(in_row, some, risen) for node, some in rows.items()})
+        for each in named:
+            rows[each.node].append(each.after)
+        return self._people.rename({node: partial(in_row, some, self._keys.risen) for node, some in rows.items()})
 
-    def _write(self, batch: Sequence[Record]) -> None:
-        old, new = list[Record](), list[Outgoing]()
-        for record in batch:
-            said = stated(record)
-            if said is None or (after := said.statement.renamed(self._keys.risen)) is said.statement:
-                continue
-            node = said.statement.node(self._keys.asset)
-            name = (node.hex() + identity_of(said.statement.data())).encode()
-            old.append(record)
-            new.append(said_anew(Stated(after, said.at), node, record.partition, SOURCE, apart=record.key != name))
-        self._send(new)
-        self._send(map(taken_away, old))
+    def _write(self, named: Iterable[_Named]) -> None:
+        old = [each for each in named if each.is_old]
+        self._send(map(_anew, old))
+        self._send(taken_away(each.record) for each in old)
         self.written += len(old)
 
     def _root(self, record: Record) -> Outgoing | None:
@@ -133,3 +148,10 @@ class Renaming:
         messages = list(outgoing)
         if messages and (refused := self._sender.send(messages)):
             raise ConfigurationError(f"Kafka refuses what a rotation writes ({refused[0].reason})")
+
+
+def _anew(each: _Named) -> Outgoing:
+    """Under the name that an indexer gives it; what stands apart from what says the same goes on to do so."""
+    plain = (each.node.hex() + identity_of(each.said.statement.data())).encode()
+    said = Stated(each.after, each.said.at)
+    return said_anew(said, each.node, each.record.partition, SOURCE, apart=each.record.key != plain)

@@ -37,7 +37,7 @@ _ARRIVALS = {str(int(arrival)).encode()[0]: arrival for arrival in Arrival}
 _ALIKE = struct.Struct(">IHB")
 _SAID = struct.Struct(">I16s5s6sI")
 _LINK = struct.Struct(">I16s16sB6s")
-_FORGET = struct.Struct(">I16s5sI")
+_REPLACED = struct.Struct(">I16s5sI")
 _UNKNOWN = Made(container=True, derived_ms=0)
 _TURNED = bytes(255 - byte for byte in range(256))
 """Turns the id of a case over: what it watches is no mark of its own (lua/watch.lua)."""
@@ -153,7 +153,7 @@ class RedisIndex:
         """See `ports.Index.marks`."""
         found = {
             key: unpack_marks(packed)
-            for keys, reply in self.on_nodes("marks", (), list(set(nodes)), _place)
+            for keys, reply in self.on_nodes("marks", (), list(set(nodes)), placed)
             for key, packed in zip(keys, reply, strict=True)
         }
         return [found[node] for node in nodes]
@@ -169,14 +169,14 @@ class RedisIndex:
     ) -> list[bytes]:
         """See `ports.Index.set_state`."""
         head = _state_head(case_id, state, since_ms, lease_until_ms, task_id)
-        return [node for _, reply in self.on_nodes("set_state", head, list(set(nodes)), _place) for node in reply]
+        return [node for _, reply in self.on_nodes("set_state", head, list(set(nodes)), placed) for node in reply]
 
     def set_gone(self, gone: Sequence[Gone], lease_until_ms: int = 0) -> list[list[bytes]]:
         """See `ports.Index.set_gone`."""
         made: list[list[Call]] = []
         for case_id, nodes, since_ms, again in gone:
             head = _state_head(case_id, MarkState.GONE, since_ms, lease_until_ms, again=again)
-            made.append(self._calls("set_state", head, set(nodes), _place)[1])
+            made.append(self._calls("set_state", head, set(nodes), placed)[1])
         replies = iter(self._server.run([call for calls in made for call in calls]))
         return [[node for reply in islice(replies, len(calls)) for node in reply] for calls in made]
 
@@ -185,7 +185,7 @@ class RedisIndex:
     ) -> None:
         """See `ports.Index.mark_roots`."""
         head = (lease_until_ms, bytes.fromhex(case_id), _task(task_id), until.to_bytes(5, "big") if until else b"")
-        self.on_nodes("mark_roots", head, nodes, _place)
+        self.on_nodes("mark_roots", head, nodes, placed)
 
     def sizes(self, group: Group) -> list[int]:
         """See `ports.Index.sizes`."""
@@ -253,7 +253,7 @@ class RedisIndex:
     def peek(self, case_id: str, nodes: Sequence[bytes]) -> list[Peek]:
         """See `ports.Index.peek`."""
         found = {}
-        for keys, reply in self.on_nodes("peek", (bytes.fromhex(case_id),), list(set(nodes)), _place):
+        for keys, reply in self.on_nodes("peek", (bytes.fromhex(case_id),), list(set(nodes)), placed):
             heads = iter(reply)
             for key, head, row in zip(keys, heads, heads, strict=True):
                 mark = unpack_marks(head[1:])
@@ -270,15 +270,20 @@ class RedisIndex:
         """See `ports.Index.forget`."""
         bare = {node: row.forgotten() for node, row in rows.items()}
         self._keep_combinations({row.combination for row in bare.values()})
+        known = b"".join(bytes.fromhex(case_id) for case_id in sorted(cases))
+        wanted = {node: (row.encode(), bare[node].encode()) for node, row in rows.items()}
+        gone = self.replace("forget", (known,), wanted)
+        return [node in gone for node in rows]
+
+    def replace(self, script: str, head: Sequence[Any], rows: Mapping[bytes, tuple[bytes, bytes]]) -> set[bytes]:
+        """Run a script that puts rows in the place of those that were read, if they stand there still; where it did."""
 
         def packed(node: bytes, bucket: int) -> bytes:
-            after = bare[node].encode()
-            return _FORGET.pack(bucket, node, rows[node].encode()[:DIGEST_BYTES], len(after)) + after
+            before, after = rows[node]
+            return _REPLACED.pack(bucket, node, before[:DIGEST_BYTES], len(after)) + after
 
-        known = b"".join(bytes.fromhex(case_id) for case_id in sorted(cases))
-        replies = self.on_nodes("forget", (known,), list(rows), packed)
-        gone = {node for nodes, reply in replies for node, word in zip(nodes, reply, strict=True) if word == ord("1")}
-        return [node in gone for node in rows]
+        replies = self.on_nodes(script, head, list(rows), packed)
+        return {node for nodes, reply in replies for node, word in zip(nodes, reply, strict=True) if word == ord("1")}
 
     def notes_returns_since(self) -> int:
         """See `ports.Index.notes_returns_since`: in an index of an earlier version, since somebody asked first."""
@@ -289,7 +294,7 @@ class RedisIndex:
         head = (bytes.fromhex(case_id).translate(_TURNED),)
         found = {
             key: raw
-            for nodes, reply in self.on_nodes("watch", head, list(set(keys)), _place)
+            for nodes, reply in self.on_nodes("watch", head, list(set(keys)), placed)
             for key, raw in zip(nodes, reply, strict=True)
         }
         return [self.decode(found[key]) if found[key] else None for key in keys]
@@ -444,7 +449,8 @@ def _state_head(
     )
 
 
-def _place(node: bytes, bucket: int) -> bytes:
+def placed(node: bytes, bucket: int) -> bytes:
+    """A node as scripts take it."""
     return bucket.to_bytes(4, "big") + node
 
 

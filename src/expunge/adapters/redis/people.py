@@ -6,14 +6,12 @@ import struct
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from expunge.adapters.redis.index import SPILLED, RedisIndex, unpacked
+from expunge.adapters.redis.index import SPILLED, RedisIndex, placed, unpacked
 from expunge.adapters.redis.server import TAGS, Server
-from expunge.domain.lineage.row import DIGEST_BYTES, Row
+from expunge.domain.lineage.row import Row
 from expunge.ports.people import Name
 
 BUCKETS_PER_TRIP = 64
-_HEAD = struct.Struct(">I16s")
-_RENAMED = struct.Struct(">I16s5sI")
 _ADOPTED = struct.Struct(">I16sI")
 
 
@@ -46,7 +44,7 @@ class RedisPeople:
         old = sorted({before for before, _ in names})
         found = {
             node: packed
-            for nodes, reply in self._index.on_nodes("marks", (), old, _place)
+            for nodes, reply in self._index.on_nodes("marks", (), old, placed)
             for node, packed in zip(nodes, reply, strict=True)
         }
         given: dict[bytes, list[bytes]] = defaultdict(list)
@@ -67,23 +65,11 @@ class RedisPeople:
             rows = dict(zip(left, self._index.rows(left), strict=True))
             wanted = {node: (row, changes[node](row)) for node, row in rows.items() if row is not None}
             fresh = {node: (row.encode(), after.encode()) for node, (row, after) in wanted.items() if row != after}
-            done = self._renamed(fresh)
+            done = self._index.replace("rename", (), fresh)
             number += len(done)
             left = [node for node in fresh if node not in done]
         return number
 
-    def _renamed(self, rows: Mapping[bytes, tuple[bytes, bytes]]) -> set[bytes]:
-        def packed(node: bytes, bucket: int) -> bytes:
-            before, after = rows[node]
-            return _RENAMED.pack(bucket, node, before[:DIGEST_BYTES], len(after)) + after
-
-        replies = self._index.on_nodes("rename", (), list(rows), packed)
-        return {node for nodes, reply in replies for node, word in zip(nodes, reply, strict=True) if word == ord("1")}
-
     def drop(self, nodes: Sequence[bytes]) -> None:
         """See `ports.people.People.drop`."""
-        self._index.on_nodes("drop", (), nodes, _place)
-
-
-def _place(node: bytes, bucket: int) -> bytes:
-    return _HEAD.pack(bucket, node)
+        self._index.on_nodes("drop", (), nodes, placed)
