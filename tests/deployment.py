@@ -174,6 +174,7 @@ class Deployment:
         """Clients of this test's own, anew: a server that they were connected to was away."""
         with contextlib.suppress(KafkaError):
             self._producer.close(timeout=1)
+        self.installation.topics.close()  # one that was open while Kafka was away fails once more when Kafka is back
         self._producer = KafkaProducer(bootstrap_servers=self.kafka, max_request_size=8_000_000)
 
     # Messages
