@@ -6,6 +6,8 @@ between any two things that it does.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -13,6 +15,8 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, cast
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from expunge.adapters.memory.index import MemoryIndex
 from expunge.adapters.memory.people import MemoryPeople
@@ -27,6 +31,7 @@ from expunge.adapters.memory.stores import (
     UnsafeMemoryVault,
 )
 from expunge.adapters.policy_file import load_policy
+from expunge.adapters.signing import Signer
 from expunge.domain.admission.door import Door
 from expunge.domain.aggregates.case.chunks import ChunkState
 from expunge.domain.aggregates.case.fact import CaseFact, apply
@@ -98,6 +103,25 @@ REGISTRY = Registry(
         Operator(name="pia", roles=("pause",)),
     ),
 )
+
+
+def signer(party: str) -> Signer:
+    """Somebody's key, the same in every history."""
+    return Signer(Ed25519PrivateKey.from_private_bytes(hashlib.sha256(party.encode()).digest()))
+
+
+PARTIES: tuple[System | Publisher | Operator, ...] = (*REGISTRY.systems, *REGISTRY.publishers, *REGISTRY.operators)
+SIGNERS = {each.name: signer(each.name) for each in PARTIES}
+STRANGER = signer("a stranger")
+
+
+def with_keys(registry: Registry) -> Registry:
+    """The same, with a key for everybody."""
+    fields = {
+        kind: [each.model_copy(update={"key": (SIGNERS[each.name].public,)}) for each in getattr(registry, kind)]
+        for kind in ("systems", "publishers", "operators")
+    }
+    return registry.model_copy(update=fields)
 
 
 def context(at: datetime = START, registry: Registry = REGISTRY) -> Context:
@@ -334,6 +358,8 @@ class World:
     """Takes its turn when the breaths are used up, instead of a crash."""
     apart: bool = False
     """Index and state lie on servers of their own, of which one may forget while the other does not."""
+    signs: bool = False
+    """Whether everybody has a key and signs with it."""
     stores: Callable[[], tuple[Any, Any, Any]] | None = None
     """Makes index, state and people's names on a real Redis instead of in memory."""
     rotated: _Rotated = field(default_factory=_Rotated)
@@ -360,7 +386,10 @@ class World:
         self.losses = MemoryLosses()
         self.keys = _KeysOf(self)
         self.policies = MemoryPolicies(SHIPPED)
-        self.door = Door(self.registry, self.keys, self.policies, "t.", allow_unsigned=True)
+        registry = with_keys(self.registry) if self.signs else self.registry
+        self.door = Door(registry, self.keys, self.policies, "t.", allow_unsigned=not self.signs)
+        self.forged: list[tuple[str, int, int]] = []
+        """Where messages lie that somebody published in another's name."""
         self.index, self.store, people = self.stores() if self.stores else _in_memory()
         self.seen = MemoryNotaryStore()
         self.lease_clock, self.lease_until = 1_000_000, 0
@@ -817,9 +846,48 @@ class World:
 
     def publish(self, topic: str, kind: str, data: dict[str, Any], *, source: str = "/app", event: str = "") -> str:
         identity = event or name(topic, kind, json.dumps(data, sort_keys=True, default=str))
-        value = Event(kind, source, identity, self.broker.now, data).encode()
-        self.broker.append(topic, identity, value)
+        self.broker.append(topic, identity, self._said(topic, Event(kind, source, identity, self.broker.now, data)))
         return identity
+
+    def _said(self, topic: str, event: Event) -> bytes:
+        """An event as whoever publishes it sends it."""
+        speaker = event.source.removeprefix("/operators").strip("/").rpartition("/")[2]
+        if self.signs and topic != "registrations" and speaker in SIGNERS:
+            event = SIGNERS[speaker].event(event)
+        return event.encode()
+
+    def forge(self, case_id: str, how: str) -> None:
+        """Somebody who may write to topics, and has no key of whoever is believed, publishes in their name."""
+        number, now = len(self.forged), self.broker.now
+        data: dict[str, Any] = {"case_id": case_id, "operator": "olga", "reason": "forged"}
+        event = Event("expunge.request.cancelled.v1", "/operators/olga", f"forged-{number}", now, data)
+        topic, value = "controls", event.encode()
+        match how:
+            case "stranger":
+                value = STRANGER.event(event).encode()
+            case "colleague":
+                value = SIGNERS["omar"].event(event).encode()
+            case "altered":
+                said = SIGNERS["olga"].event(event)
+                payload = base64.b64decode(said.data["payload"]).replace(b"forged", b"fofged")
+                said.data["payload"] = base64.b64encode(payload).decode()
+                value = said.encode()
+            case "later":
+                event.time = now - timedelta(hours=1)
+                value = SIGNERS["olga"].event(event).encode()
+            case "system":
+                told = [json.loads(each.value or b"")["data"] for each in self._log_of("commands.photos")]
+                if not told:
+                    return
+                answer = receipt(told[-1], all={"claim": "deleted"}) | {"sequence": 99}
+                topic = "receipts.photos"
+                event = Event("expunge.purge.receipted.v1", "/photos", f"forged-{number}", now, answer)
+                value = SIGNERS["ml"].event(event).encode()
+        record = self.broker.append(topic, case_id, value)
+        self.forged.append((topic, record.partition, record.position.offset))
+
+    def _log_of(self, topic: str) -> list[Record]:
+        return [each for number in range(PARTITIONS) for each in self.broker.logs[topic, number]]
 
     def register(
         self, asset: str, kind: str = "object", system: str = "photos", *, event: str = "", **fields: Any
@@ -884,10 +952,10 @@ class World:
 
     def order(self, kind: str, operator: str = "olga", key: str = "word", **fields: Any) -> None:
         """An operator's word that is not about one case."""
-        event = name(kind, str(sorted(fields.items(), key=str)), stamp(self.broker.now))
+        event = name(kind, str(sorted(fields.items(), key=str)), stamp(self.broker.now), len(self._log_of("controls")))
         data = {"operator": operator} | fields
-        value = Event(f"expunge.{kind}.v1", f"/operators/{operator}", event, self.broker.now, data).encode()
-        self.broker.append("controls", key, value)
+        said = Event(f"expunge.{kind}.v1", f"/operators/{operator}", event, self.broker.now, data)
+        self.broker.append("controls", key, self._said("controls", said))
 
     def facts(self, case_id: str) -> list[CaseFact]:
         """A case's facts as they stand on the ledger: the first of each number; a repetition says the same."""

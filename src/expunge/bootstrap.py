@@ -9,8 +9,11 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 
+from expunge.adapters.archive import DirectoryArchive
 from expunge.adapters.broker import Broker, Reader, Records, broker
+from expunge.adapters.ledger_log import DirectoryLog, LoggedCovered
 from expunge.adapters.policy_file import load_policy
 from expunge.adapters.redis.cases import RedisCaseStore, RedisNotaryStore
 from expunge.adapters.redis.covered import IndexCovered, IndexProgress, NotesCovered, NothingKept, StateCovered
@@ -19,6 +22,7 @@ from expunge.adapters.redis.people import RedisPeople
 from expunge.adapters.redis.policies import RedisPolicies
 from expunge.adapters.redis.server import Meta, Server
 from expunge.adapters.sender import Compression, Publishing
+from expunge.adapters.signing import Signer
 from expunge.adapters.system import (
     OTHERS,
     PrometheusMetrics,
@@ -30,12 +34,14 @@ from expunge.adapters.vault import LibraryVault
 from expunge.config import Settings
 from expunge.domain.admission.door import Door
 from expunge.domain.events import Record
+from expunge.domain.evidence.notes import verifier
 from expunge.domain.identity import Epochs, Keys
 from expunge.domain.planning.policy.rules import Policy
 from expunge.errors import ConfigurationError
 from expunge.ports import Finding, Role
 from expunge.ports.logs import Covered
 from expunge.roles import ROLES
+from expunge.roles.certifying import Evidence, Maker
 from expunge.roles.coordinator.coordinator import Coordinator
 from expunge.roles.indexer import Indexer
 from expunge.roles.intake import Intake
@@ -195,7 +201,8 @@ class Installation:
             case "coordinator":
                 return (NotesCovered if self.server.is_cluster else StateCovered)(self.server, "pos")
             case "notary":
-                return StateCovered(self.server, "notary-pos")
+                covered = StateCovered(self.server, "notary-pos")
+                return LoggedCovered(covered, self.ledger_log) if self.ledger_log else covered
             case _:
                 return NothingKept(self.server)
 
@@ -247,9 +254,39 @@ class Installation:
                 ports = self.cases, self.index, self.progress, topics, vault, metrics, tenure
                 return Coordinator(door, *ports, apart=self.server.is_cluster)
             case "notary":
-                return Notary(door, RedisNotaryStore(self.server), vault, metrics)
+                return Notary(door, RedisNotaryStore(self.server), vault, metrics, self._evidence(metrics))
             case _:
                 raise ConfigurationError(f"unknown role {name}: one of {', '.join(ROLES)}")
+
+    @cached_property
+    def ledger_log(self) -> DirectoryLog | None:
+        """The ledger's log; None where no evidence is kept.
+
+        Raises:
+            ConfigurationError: there is no key to sign it with.
+        """
+        evidence = self.settings.evidence
+        if not evidence.origin:
+            return None
+        return DirectoryLog(evidence.directory, evidence.origin, Signer.of(self.log_key))
+
+    @property
+    def log_key(self) -> Path:
+        """Where the key lies with which log and certificates are signed."""
+        return self.settings.keys_directory / "notary.key"
+
+    @cached_property
+    def archive(self) -> DirectoryArchive:
+        """Certificates."""
+        return DirectoryArchive(self.settings.evidence.directory / "certificates")
+
+    def _evidence(self, metrics: PrometheusMetrics) -> Evidence | None:
+        if self.ledger_log is None:
+            return None
+        settings, signer = self.settings, Signer.of(self.log_key)
+        line = verifier(settings.evidence.origin, bytes.fromhex(signer.public))
+        maker = Maker(settings.registry(), settings.allow_unsigned, line, signer.public, signer.sign)
+        return Evidence(self.ledger_log, self.archive, self.cases, self.topics, metrics, maker)
 
     def close(self) -> None:
         """Let go of connections that were opened."""

@@ -18,12 +18,14 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import orjson
 
 from expunge.adapters.broker import DEFAULT, broker
+from expunge.adapters.signing import Signer
 from expunge.adapters.system import SystemClock
 from expunge.domain.admission import registrations
 from expunge.domain.admission.door import check_sizes
@@ -116,6 +118,8 @@ class Client:
         prefix: of the deployment's topics.
         options: settings of the Kafka client under its own names; kafka-python's, for the client that comes along.
         client: the Kafka client, as `kafka.client` in a deployment's configuration.
+        signing_key: the file of the key with which requests are signed, where the publisher is declared with one.
+        publisher: its declared name, where it has a topic of its own for requests.
     """
 
     def __init__(
@@ -126,7 +130,11 @@ class Client:
         prefix: str = "expunge.",
         options: dict[str, Any] | None = None,
         client: str = DEFAULT,
+        signing_key: Path | None = None,
+        publisher: str | None = None,
     ) -> None:
+        self._signer = Signer.of(signing_key) if signing_key else None
+        self._requests = f"requests.{publisher}" if publisher else "requests"
         self._source, self._clock = source, SystemClock()
         kafka = broker(bootstrap_servers, options, prefix, client)
         self._topics, self._sender = kafka.topics, kafka.sender()
@@ -219,7 +227,7 @@ class Client:
     def grant(self, *people: Person, purposes: Sequence[str], received_at: datetime | None = None) -> None:
         """One person consents (again) to some purposes; it opens no case."""
         said = _subjects(people) | {"purposes": list(purposes), "received_at": self._moment(received_at)}
-        self._say("requests", GRANT, said)
+        self._say(self._requests, GRANT, said)
 
     def request(
         self,
@@ -255,8 +263,11 @@ class Client:
         check_sizes(said.get("assets", ()))
         _check_ids(said)
         event = Event(kind, self._source, identity, self._clock.now(), said)
-        self._sender.publish([Outgoing("requests", identity, event)])
+        self._sender.publish([Outgoing(self._requests, identity, self._signed(event))])
         return identity
+
+    def _signed(self, event: Event) -> Event:
+        return self._signer.event(event) if self._signer else event
 
     def _moment(self, moment: datetime | None) -> str:
         return stamp(_aware(moment) if moment else self._clock.now())
@@ -267,7 +278,8 @@ class Client:
         check_sizes([said[field] for field in ("asset", "holding") if field in said])
         _check_ids(said)
         event = self._event(kind, said)
-        self._sender.publish([Outgoing(topic, event.id, event)])
+        message = self._signed(event) if topic == self._requests else event
+        self._sender.publish([Outgoing(topic, event.id, message)])
 
     def _event(self, kind: str, said: dict[str, Any]) -> Event:
         identity = name(kind, self._source, orjson.dumps(said, option=orjson.OPT_SORT_KEYS))

@@ -72,6 +72,16 @@ class Metrics(_Section):
     """Where they are served: on this machine alone, unless somebody says otherwise."""
 
 
+class Evidence(_Section):
+    """What is kept for those who do not take our word for it."""
+
+    origin: str = Field("", max_length=128, pattern=r"^([a-z0-9][a-z0-9.-]*(/[A-Za-z0-9._~-]+)*)?$")
+    """The name of the ledger's log, unique in the world: a host of yours and a path (`expunge.example.org/ledger`).
+    Empty: nothing is logged, and no certificates are issued."""
+    directory: Path = Path("evidence")
+    """Where the notary keeps the log and certificates."""
+
+
 class Limits(_Section):
     """How much one message may lead to."""
 
@@ -120,6 +130,8 @@ class Agent(_Section):
     tables: tuple[AgentTable, ...] = ()
     key_file: Path | None = None
     """The system's private opening key, where identities are revealed to it."""
+    signing_key_file: Path | None = None
+    """With which it signs its receipts, where the system is declared with a key."""
     state: Path
     """Where the agent remembers its answers."""
 
@@ -137,10 +149,14 @@ class Settings(BaseSettings):
     """YAML; none: the policy that comes with Expunge."""
     tenant: str = "default"
     allow_unsigned: bool = False
+    """Whether words are believed of operators who have no key; for development."""
+    keys_directory: Path = Path("keys")
+    """Where commands find the keys with which they sign: NAME.key."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     kafka: Kafka = Kafka()
     redis: Redis = Redis()
     metrics: Metrics = Metrics()
+    evidence: Evidence = Evidence()
     limits: Limits = Limits()
     namespaces: tuple[Namespace, ...] = ()
     data_sources: tuple[_Pattern, ...] = ()

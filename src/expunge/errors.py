@@ -40,6 +40,10 @@ class Forgotten(Unavailable):
     """What a server held is gone, and a person must make it anew: whoever needs it waits for as long as that takes."""
 
 
+class Contradicted(Unavailable):
+    """What was logged for good is another now: nothing more is logged, or said of it, until a person has looked."""
+
+
 class Wedged(ExpungeError):
     """This process cannot go on, through no message's fault; another in its place can."""
 

@@ -170,6 +170,11 @@ moves = st.one_of(
     st.tuples(st.just("let go"), st.integers(0, 2)),
     st.tuples(st.just("sweep"), st.none() | st.integers(0, 40)),
     st.tuples(st.just("rotate"), st.none() | st.integers(0, 40)),
+    st.tuples(
+        st.just("forge"),
+        st.integers(0, 2),
+        st.sampled_from(["unsigned", "stranger", "colleague", "altered", "later", "system"]),
+    ),
 )
 
 
@@ -296,6 +301,11 @@ class Script:
         if number in self.cases:
             self.world.say("case.forgotten", self.cases[number], reason="why not")
 
+    def forge(self, number: int, how: str) -> None:
+        """Publish something in another's name, where that can be told."""
+        if number in self.cases and self.world.signs:
+            self.world.forge(self.cases[number], how)
+
     def sweep(self, crash_after: int | None = None) -> None:
         """What is left of forgotten cases is taken away; it may die on the way."""
         self.sweeps += 1
@@ -358,7 +368,7 @@ class Script:
 SCOPES: tuple[dict[str, Any], ...] = ({"all": True}, {"system": "photos"}, {"publisher": "app"})
 
 
-def play(script: Script, history: list[tuple[object, ...]]) -> None:  # noqa: PLR0912 - one arm for each move
+def play(script: Script, history: list[tuple[object, ...]]) -> None:  # noqa: PLR0912, PLR0915 - one arm for each move
     world = script.world
     for move in history:
         match move:
@@ -402,6 +412,8 @@ def play(script: Script, history: list[tuple[object, ...]]) -> None:  # noqa: PL
                 script.sweep(crash if isinstance(crash, int) else None)
             case ("rotate", crash):
                 world.rotate(crash if isinstance(crash, int) else None)
+            case ("forge", int(number), str(how)):
+                script.forge(number, how)
             case ("forget",):
                 world.forget()
             case ("forget in part", str(what)):
@@ -474,6 +486,7 @@ history_of = {
     "holding": st.sampled_from([0, 2, 99]),
     "step_nodes": st.sampled_from([1, 2, 20_000]),
     "apart": st.booleans(),
+    "signs": st.booleans(),
     "guard": st.sampled_from([0, 2, 100]),
     "collect": st.sampled_from([0, 0, 1]),
     "grace": st.sampled_from([0, 0, 1]),
@@ -501,7 +514,7 @@ common = settings(
 @settings(common, max_examples=HISTORIES)
 @given(**history_of)
 def test_everything_reachable_is_commanded_and_nothing_else(**history: Any) -> None:
-    try_out(World(step_nodes=history.pop("step_nodes"), apart=history.pop("apart")), **history)
+    try_out(World(**{each: history.pop(each) for each in ("step_nodes", "apart", "signs")}), **history)
 
 
 @settings(common, max_examples=max(20, HISTORIES // 25))
@@ -514,6 +527,7 @@ def test_the_same_on_a_real_redis(real: Servers, history: dict[str, Any]) -> Non
             World(
                 step_nodes=history.pop("step_nodes"),
                 apart=history.pop("apart"),
+                signs=history.pop("signs"),
                 stores=lambda: on_redis(server),
             ),
             **history,
@@ -602,13 +616,23 @@ def try_out(
         world.check_ledger(case_id)
     world.check_retrainings()
     assert not world.done_too_late
-    assert {letter["reason"] for letter in world.dead_letters()} <= (
+    forged = {(each["topic"].removeprefix("t."), each["partition"], each["offset"]) for each in refused(world)}
+    assert forged == set(world.forged)
+    assert {letter["reason"] for letter in world.dead_letters()} - FORGED <= (
         ({"case_has_ended", "control_without_case"} if world.cancels else set())
         | ({"case_has_not_ended", "case_is_forgotten", "case_is_held", "control_without_case"})
         | ({"poison", "case_is_frozen", "case_is_not_frozen"} if world.deaths else set())
     )
     assert not any(each.telling or each.unsettled for each in world.standing())
     assert not any(name == "ledger_alarms" for name, _ in world.metrics.counts)
+
+
+FORGED = frozenset({"unsigned", "bad_signature", "stale"})
+
+
+def refused(world: World) -> list[dict[str, Any]]:
+    """What was set aside because nobody knows who has said it."""
+    return [letter for letter in world.dead_letters() if letter["reason"] in FORGED]
 
 
 def forget_all(script: Script, left: str) -> None:

@@ -15,7 +15,7 @@ def test_an_event_is_admitted_whichever_way_it_came() -> None:
     data = {"request_id": "r", "received_at": stamp(START), "subjects": [{"namespace": "user_id", "id": "ann"}]}
     event = CloudEvent(specversion="1.0", id="1", source="/app", type="expunge.erasure.requested.v1", data=data)
     came = Origin(START, Place(topic="http", partition=0, offset=7))
-    publisher = world.door.publisher(event)
+    publisher = world.door.publisher(event, came)
     root = requests.request(
         world.door, event, publisher, came, seal_for=lambda *_: "", salt="0" * 32, watermark={"registrations": {"0": 3}}
     )

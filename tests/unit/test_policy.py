@@ -18,11 +18,11 @@ from expunge.domain.planning.policy.capabilities import incapable
 from expunge.domain.planning.policy.clocks import after, deadlines
 from expunge.domain.planning.policy.dispose import Circumstances, Judge, Nature, decide, meets
 from expunge.domain.planning.policy.explain import Given, possible
-from expunge.domain.planning.policy.rules import Basis, Grade, GradeRule, Policy, Sources
+from expunge.domain.planning.policy.rules import Basis, GradeRule, Policy, Sources
 from expunge.domain.planning.policy.terms import Term
 from expunge.domain.registry import System
 from expunge.domain.scope import Granted, Scope, ScopeKind, Subject
-from expunge.domain.vocabulary import CONTAINERS, STRICTNESS, Action, Kind, Regime
+from expunge.domain.vocabulary import CONTAINERS, STRICTNESS, Action, Grade, Kind, Regime
 from expunge.errors import ConfigurationError
 from expunge.wire.requests import REQUESTS
 from tests.simulation import World

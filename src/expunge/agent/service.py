@@ -17,6 +17,7 @@ import structlog
 from pydantic import ValidationError
 
 from expunge.adapters.broker import DEFAULT, broker
+from expunge.adapters.signing import Signer
 from expunge.adapters.system import SystemClock
 from expunge.adapters.vault import Opener
 from expunge.agent import contained
@@ -33,8 +34,8 @@ from expunge.wire.receipts import RECEIPT, Answer
 
 REST_SECONDS = 1.0
 START_SECONDS = 60.0
-RESULTS_BYTES = 700_000
-"""Bytes of results in one receipt; a longer answer is cut into several."""
+RESULTS_BYTES = 600_000
+"""Bytes of results in one receipt; a longer answer is cut into several. An envelope makes a third more of them."""
 
 Said = Command | Withdrawal | Dismissal
 
@@ -57,6 +58,7 @@ class Agent:
         options: settings of the Kafka client under its own names; kafka-python's, for the client that comes along.
         client: the Kafka client, as `kafka.client` in a deployment's configuration.
         metrics: where to count; agents of one process share one. `metrics.registry` is for Prometheus.
+        signing_key: the file of the key with which receipts are signed, where the system is declared with one.
     """
 
     def __init__(
@@ -74,8 +76,10 @@ class Agent:
         options: dict[str, Any] | None = None,
         client: str = DEFAULT,
         metrics: AgentMetrics | None = None,
+        signing_key: Path | None = None,
     ) -> None:
         self._system, self._purger = system, purger
+        self._signer = Signer.of(signing_key) if signing_key else None
         self._reader = Reader(Opener(opening_key).open if opening_key else None)
         self._batch_targets, self._batch_seconds = batch_targets, batch_seconds
         self._memory, self._clock, self._metrics = Memory(state), SystemClock(), metrics or AgentMetrics()
@@ -370,7 +374,8 @@ class Agent:
         }
         identity = name(RECEIPT, word.command_id, word.attempt, sequence)
         event = Event(RECEIPT, f"/systems/{self._system}", identity, now, data)
-        return Outgoing(f"receipts.{self._system}", word.command_id, event)
+        said = self._signer.event(event) if self._signer else event
+        return Outgoing(f"receipts.{self._system}", word.command_id, said)
 
 
 def _slices(result: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
+from expunge.adapters.signing import Signer
 from expunge.adapters.system import OTHERS, configure_logs, end_on_signals, refuse_if_readable, serve_metrics
 from expunge.adapters.vault import is_pair
 from expunge.agent import Agent, AgentMetrics
@@ -53,8 +54,27 @@ def run_agents(
     metrics = AgentMetrics()
     if metrics_port:
         serve_metrics(metrics_port, settings.metrics.address, metrics.registry)
-    served = {each.system: Served(purger(each, settings), each.state, _key(each, settings)) for each in chosen}
+    served = {each.system: _served(each, settings) for each in chosen}
     serve_all(settings, served, metrics)
+
+
+def _served(agent: AgentSettings, settings: Settings) -> Served:
+    return Served(purger(agent, settings), agent.state, _key(agent, settings), _signing_key(agent, settings))
+
+
+def _signing_key(agent: AgentSettings, settings: Settings) -> Path | None:
+    """The file of the key with which a system's receipts are signed.
+
+    Raises:
+        ConfigurationError: it is not that with which the system is declared.
+    """
+    declared = settings.registry().system(agent.system)
+    if agent.signing_key_file and declared and Signer.of(agent.signing_key_file).public not in declared.key:
+        raise ConfigurationError(
+            f"agent {agent.system}: signing_key_file is not the key that the system is declared with in [[systems]]: "
+            f"`expunge keys show {agent.signing_key_file.stem} --directory {agent.signing_key_file.parent}` prints it"
+        )
+    return agent.signing_key_file
 
 
 class Served(NamedTuple):
@@ -63,6 +83,7 @@ class Served(NamedTuple):
     purger: Purger
     state: Path
     key: str | None = None
+    signing_key: Path | None = None
 
 
 def serve_all(settings: Settings, systems: Mapping[str, Served], metrics: AgentMetrics | None = None) -> None:
@@ -85,6 +106,7 @@ def serve_all(settings: Settings, systems: Mapping[str, Served], metrics: AgentM
                 options=settings.kafka.options,
                 client=settings.kafka.client,
                 metrics=metrics,
+                signing_key=served.signing_key,
             )
             agents.append(agent)
             agent.run(stop)

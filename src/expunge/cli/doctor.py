@@ -21,7 +21,7 @@ from expunge.cli.agent import READY
 from expunge.cli.case.thaw import frozen_line
 from expunge.cli.common import NO, Json, console, installation, print_json, print_table, safe, visible
 from expunge.cli.words import standing
-from expunge.config import config_file, without_password
+from expunge.config import Settings, config_file, without_password
 from expunge.domain.planning.policy.capabilities import incapable
 from expunge.domain.planning.policy.dispose import Nature
 from expunge.domain.topics import role_of
@@ -320,7 +320,7 @@ def _clocks(expunge: Installation) -> list[Finding]:
     return findings
 
 
-NOT_SIGNED = "let nobody write to `controls` and `requests` whom you would not believe: nothing can be signed yet"
+NOT_SIGNED = "declare operators with a key (`expunge keys create NAME`), and take the line out"
 
 
 def _declarations(expunge: Installation) -> list[Finding]:
@@ -332,6 +332,7 @@ def _declarations(expunge: Installation) -> list[Finding]:
         found.append(Finding("no systems are declared: every asset is unowned", "add [[systems]]"))
     if settings.allow_unsigned:
         found.append(Finding("allow_unsigned is set: anybody who can write to a topic is believed", NOT_SIGNED))
+    found += _unbound(settings)
     approvers = sum("approve" in operator.roles for operator in settings.operators)
     most = max(row.approvals for row in expunge.policy.guard)
     if approvers < most:
@@ -342,6 +343,21 @@ def _declarations(expunge: Installation) -> list[Finding]:
         for system in settings.systems
         if not system.integrated
     ]
+    return found
+
+
+def _unbound(settings: Settings) -> list[Finding]:
+    """In whose name anybody could speak who can write to a topic."""
+    unbound = [each.name for each in settings.publishers if not each.is_bound]
+    found = []
+    if unbound:
+        problem = f"what publishers may ask is not enforced: anybody may speak as {', '.join(unbound)}"
+        mend = "give them a key (`expunge keys create NAME`), or own_topic = true and an access list of the broker"
+        found.append(Finding(problem, mend))
+    mute = [each.name for each in settings.operators if not each.key]
+    if mute and not settings.allow_unsigned:
+        mend = "expunge keys create NAME, and the line that it prints into their [[operators]]"
+        found.append(Finding(f"nobody believes operators without a key: {', '.join(mute)}", mend))
     return found
 
 

@@ -3,43 +3,80 @@
 from __future__ import annotations
 
 import base64
-import os
 import secrets
-import tempfile
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from expunge.adapters.signing import Signer, create, write_new
 from expunge.bootstrap import Installation
 from expunge.cli import rotating
 from expunge.cli.common import Json, console, installation, print_json
 from expunge.cli.rebuild import progress_bars
+from expunge.config import load
 from expunge.domain.identity import MOST_SECRETS
+from expunge.domain.signatures import key_id
 from expunge.errors import ConfigurationError
 
-app = typer.Typer(help="The deployment's secret, and keys derived from it.", no_args_is_help=True)
+app = typer.Typer(help="Keys to sign with, the deployment's secret, and keys derived from it.", no_args_is_help=True)
 SECRET_BYTES = 48
+SUPPRESSION = "suppression"
 
-
-class Shown(StrEnum):
-    """Keys that somebody outside must hold."""
-
-    SUPPRESSION = "suppression"
+Directory = Annotated[
+    Path | None, typer.Option(help="Where the key's file lies (default: `keys_directory` of the configuration).")
+]
+KeyName = Annotated[
+    str, typer.Argument(help="Whose key it is: an operator's, publisher's or system's name.", show_default=False)
+]
 
 
 @app.callback()
 def root() -> None:
-    """The deployment's secret, and keys derived from it."""
+    """Keys to sign with, the deployment's secret, and keys derived from it."""
+
+
+@app.command("create")
+def create_key(name: KeyName, directory: Directory = None, json_output: Json = False) -> None:
+    """Make a key to sign with, in NAME.key (readable by its owner alone), and print its public part.
+
+    Whoever is to be believed is declared with the public part; the file stays with whoever signs.
+    """
+    file = _file(name, directory)
+    if name == SUPPRESSION:
+        raise ConfigurationError(f"{SUPPRESSION} names a key of the deployment: take another name")
+    _print_public(create(file), file, as_json=json_output)
 
 
 @app.command()
-def show(which: Annotated[Shown, typer.Argument(help="suppression: for those who take data in.")]) -> None:
-    """Print a key, in hexadecimal, for whoever must hold it. It opens nothing else."""
-    del which  # there is one
-    typer.echo(installation().keys.suppression.hex())
+def show(name: KeyName, directory: Directory = None, json_output: Json = False) -> None:
+    """Print the public part of a key to sign with; or, as `suppression`, the key that whoever takes data in must hold.
+
+    The latter opens nothing else.
+    """
+    if name == SUPPRESSION:
+        key = installation().keys.suppression.hex()
+        print_json({"suppression": key}) if json_output else typer.echo(key)
+        return
+    file = _file(name, directory)
+    _print_public(Signer.of(file), file, as_json=json_output)
+
+
+def _file(name: str, directory: Path | None) -> Path:
+    if name != Path(name).name or name.startswith("."):
+        raise ConfigurationError("a key has a plain name: that of whoever signs with it")
+    return (directory or load().keys_directory) / f"{name}.key"
+
+
+def _print_public(signer: Signer, file: Path, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"file": str(file.absolute()), "key": signer.public, "key_id": key_id(signer.public)})
+        return
+    console.print(f"in {file.absolute()}, which stays with whoever signs", soft_wrap=True)
+    console.print(f"key id: {key_id(signer.public)}", soft_wrap=True)
+    console.print("to be believed, in the table that declares them:")
+    console.print(f'key = "{signer.public}"', soft_wrap=True, markup=False)
 
 
 @app.command()
@@ -108,17 +145,5 @@ def _make(expunge: Installation, number: int) -> Path:
     if number > MOST_SECRETS:
         raise ConfigurationError(f"there have been {MOST_SECRETS} secrets: no pseudonym can say of a later one")
     path = expunge.settings.secret_file_of(number)
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.") as file:  # of mode 0600
-            file.write(base64.b64encode(secrets.token_bytes(SECRET_BYTES)) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-            os.link(file.name, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
-    except FileExistsError:
-        raise ConfigurationError(f"secret file {path.absolute()}: somebody has just made it; run this again") from None
-    except OSError as error:
-        raise ConfigurationError(f"secret file {path.absolute()} cannot be written: {error.strerror}") from None
+    write_new(path, base64.b64encode(secrets.token_bytes(SECRET_BYTES)) + b"\n", "secret file")
     return path

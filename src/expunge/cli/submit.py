@@ -26,6 +26,7 @@ from expunge.cli.common import (
     status_text,
     visible,
 )
+from expunge.cli.signing import key_file, signer_of
 from expunge.client import Client
 from expunge.domain.admission.requests import JURISDICTIONS
 from expunge.domain.registry import Publisher
@@ -153,8 +154,16 @@ def publish(expunge: Installation, speaker: Publisher, kind: str, data: dict[str
     _refuse_what_the_door_would(expunge, data, about)
     kafka = expunge.settings.kafka
     prefix = expunge.settings.prefix
+    if speaker.key:
+        signer_of(expunge, speaker)  # refused here, it need not be refused there
     with Client(
-        kafka.bootstrap_servers, speaker.source, prefix=prefix, options=kafka.options, client=kafka.client
+        kafka.bootstrap_servers,
+        speaker.source,
+        prefix=prefix,
+        options=kafka.options,
+        client=kafka.client,
+        signing_key=key_file(expunge, speaker) if speaker.key else None,
+        publisher=speaker.name if speaker.own_topic else None,
     ) as client:
         try:
             request_id = client.request(TYPES[kind], data, **about)

@@ -15,6 +15,7 @@ from expunge import queries
 from expunge.adapters.system import StopWaiter, SystemClock
 from expunge.bootstrap import Installation
 from expunge.cli.common import NO, NO_SERVER, console, print_json, quiet_console, safe, say_error
+from expunge.cli.signing import signed
 from expunge.domain.admission.controls import content_of
 from expunge.domain.aggregates.standing.state import Standing, name_of_word
 from expunge.domain.events import AHEAD_AT_MOST, NOW, Event, Outgoing, Record, decode
@@ -48,6 +49,9 @@ REASONS = {
     "extended_already": "its due date was put off before, and the law lets it once",
     "too_late_to_extend": "its first term has ended",
     "no_extension_in_this_regime": "the law of that case knows no extension",
+    "unsigned": "the roles believe that operator only with a signature: have they this configuration?",
+    "bad_signature": "the roles know that operator by another key: have they this configuration?",
+    "stale": "this machine's clock is not the broker's: a signed word says when it was said",
     "case_has_ended": "the case has ended",
     "control_without_case": "there is no such case",
     "nothing_of_that_system": "the case has nothing in that system",
@@ -90,8 +94,9 @@ def say_word(expunge: Installation, kind: str, key: str, operator: str, role: st
     now = SystemClock().now()
     event = Event(kind, f"/operators/{operator}", f"cli-{uuid.uuid4()}", now, data | {"operator": operator})
     said = _checked(CONTROLS[kind][1], event)
-    expunge.sender.publish([Outgoing("controls", key, event)])
-    return SaidWord(event, name_of_word(event.id), _contents(expunge, said, event))
+    message = signed(expunge, expunge.settings.registry().operator(operator), event)
+    expunge.sender.publish([Outgoing("controls", key, message)])
+    return SaidWord(event, name_of_word(event.id), _contents(expunge, said, event, message))
 
 
 def _checked(model: type[AnyControl], event: Event) -> AnyControl:
@@ -105,13 +110,13 @@ def _checked(model: type[AnyControl], event: Event) -> AnyControl:
         raise ConfigurationError(f"that would be refused: {where + ': ' if where else ''}{why}") from None
 
 
-def _contents(expunge: Installation, said: Inlet, event: Event) -> frozenset[str]:
+def _contents(expunge: Installation, said: Inlet, event: Event, message: Event) -> frozenset[str]:
     try:
         keys = expunge.keys
     except ConfigurationError as error:
         quiet_console.print(f"said; whether it is refused cannot be seen from here: {safe(error)}", style="yellow")
         return frozenset()
-    return frozenset({content_of(keys, said, event.type, event.id), keys.content(event.encode())})
+    return frozenset({content_of(keys, said, event.type, event.id), keys.content(message.encode())})
 
 
 def refuse_unless_declared(expunge: Installation, operator: str, role: str) -> None:
@@ -124,9 +129,10 @@ def refuse_unless_declared(expunge: Installation, operator: str, role: str) -> N
     if declared is None or role not in declared.roles:
         known = ", ".join(each.name for each in expunge.settings.operators if role in each.roles) or "nobody"
         raise ConfigurationError(f"operator {operator} is not declared with role {role} in [[operators]]: {known} is")
-    if not expunge.settings.allow_unsigned:
+    if not declared.key and not expunge.settings.allow_unsigned:
         raise ConfigurationError(
-            "operators' words cannot be signed yet: they are taken with allow_unsigned = true only"
+            f"operator {operator} is declared without a key, so nobody would believe them: run `expunge keys create "
+            f"{operator}` and put the line that it prints into their [[operators]], wherever Expunge runs"
         )
 
 

@@ -233,6 +233,15 @@ def decode(record: Record, max_bytes: int = MAX_PAYLOAD_BYTES) -> CloudEvent:
         raise InvalidMessage("too_large", f"{len(value)} bytes, at most {max_bytes}")
     if record.content_type and not record.content_type.lower().startswith("application/cloudevents"):
         raise InvalidMessage("not_structured_mode", "header content-type")
+    return envelope(value)
+
+
+def envelope(value: bytes) -> CloudEvent:
+    """The envelope in some bytes.
+
+    Raises:
+        InvalidMessage: they are no JSON, or no CloudEvent in structured mode.
+    """
     try:
         body = loaded(value)
     except DuplicateKey:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from expunge.domain.backoff import doubled
 from expunge.domain.scope import ScopeKind
+from expunge.domain.signatures import PublicKeys, key_id
 from expunge.domain.values import A_DAY
 from expunge.domain.vocabulary import Action, Regime
 
@@ -51,6 +52,8 @@ class System(_Declared):
     """The system's X25519 public key, hexadecimal."""
     path_prefix: str | None = None
     """Where asset ids are this and a path: another spelling of the path is refused, for it would be another asset."""
+    key: PublicKeys = ()
+    """The Ed25519 keys with which its agent signs receipts; one that is signed is of grade E2."""
     third_party: bool = False
     integrated: bool = True
     reason: str = ""
@@ -109,6 +112,20 @@ class Publisher(_Declared):
     namespaces: tuple[Name, ...] | None = None
     data_sources: tuple[str, ...] | None = None
     default_regime: Regime
+    key: PublicKeys = ()
+    """The Ed25519 keys with which it signs requests; where there are any, one that is not signed is refused."""
+    own_topic: bool = False
+    """Whether it writes to `requests.<name>`, and nowhere else: there the broker's access list says who it is."""
+
+    @property
+    def topic(self) -> str:
+        """The topic of its requests."""
+        return f"requests.{self.name}" if self.own_topic else "requests"
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether nobody else can speak as this publisher, so that what it may ask is enforced."""
+        return bool(self.key) or self.own_topic
 
     def speaks_as(self, source: str) -> bool:
         """Whether a `source` is this publisher's: the prefix, ending at a boundary of the URI."""
@@ -122,8 +139,14 @@ class Operator(_Declared):
     """Somebody who may speak on `controls`, and about what."""
 
     name: Name
-    key: str = ""
+    key: PublicKeys = ()
+    """The Ed25519 keys with which they sign their words."""
     roles: tuple[Literal["approve", "hold", "replay", "decide", "pause"], ...] = ()
+
+    @property
+    def identity(self) -> str:
+        """How they stand in the ledger: by the id of their first key, for names are people's; without one by name."""
+        return key_id(self.key[0]) if self.key else self.name
 
 
 class Registry(_Declared):
@@ -146,6 +169,8 @@ class Registry(_Declared):
             twice = {name for name in names if names.count(name) > 1}
             if twice:
                 raise ValueError(f"{kind} declared twice: {', '.join(sorted(twice))}")
+        if len(self.keys) > len(set(self.keys)):
+            raise ValueError("one key is declared for two: who signed could not be told apart")
         known = {namespace.name for namespace in self.namespaces}
         for system in self.systems:
             if unknown := set(system.reveal) - known:
@@ -161,6 +186,12 @@ class Registry(_Declared):
         """The declared namespaces by name."""
         return {space.name: space for space in self.namespaces}
 
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """The public keys of everybody."""
+        parties: tuple[Operator | Publisher | System, ...] = (*self.operators, *self.publishers, *self.systems)
+        return tuple(key for each in parties for key in each.key)
+
     def system(self, name: str) -> System | None:
         """The declared system of that name; None for assets that nobody owns."""
         return next((system for system in self.systems if system.name == name), None)
@@ -168,6 +199,10 @@ class Registry(_Declared):
     def operator(self, name: str) -> Operator | None:
         """The declared operator of that name."""
         return next((operator for operator in self.operators if operator.name == name), None)
+
+    def operator_of(self, identity: str) -> str:
+        """The name of whoever stands in the ledger so; the same again of one that is not declared (any more)."""
+        return next((each.name for each in self.operators if each.identity == identity), identity)
 
     def publisher_of(self, source: str) -> Publisher | None:
         """The publisher whose source prefix is the longest that fits."""

@@ -78,6 +78,7 @@ def all_topics(registry: Registry, partitions: int, ledger_partitions: int, othe
     few, many = other_partitions, partitions
     systems = [system.name for system in registry.systems if system.integrated]
     publishers = [each.name for each in registry.publishers]
+    bound = [each for each in registry.publishers if each.own_topic]
     agent, month, week = "the system's agent", 30 * DAY_MS, 7 * DAY_MS
     roles = "coordinator, resolver"
     told = "intake (to tell the owner)"
@@ -92,6 +93,20 @@ def all_topics(registry: Registry, partitions: int, ledger_partitions: int, othe
             "publishers",
             holds="the person, as publishers named them",
             flushed=True,
+        ),
+        *(
+            Topic(
+                each.topic,
+                few,
+                "delete",
+                week,
+                4 * MIB,
+                "intake",
+                "the publisher",
+                holds="the person, as the publisher named them",
+                flushed=True,
+            )
+            for each in bound
         ),
         Topic(
             "registrations",
@@ -181,7 +196,7 @@ def all_topics(registry: Registry, partitions: int, ledger_partitions: int, othe
             fixed=True,
             flushed=True,
         ),
-        Topic("certificates", few, "delete", FOR_EVER, writers="nobody yet", readers="nobody yet"),
+        Topic("certificates", few, "delete", FOR_EVER, writers="notary", readers="whoever checks"),
         Topic(
             "dead-letters",
             few,
@@ -196,7 +211,8 @@ def all_topics(registry: Registry, partitions: int, ledger_partitions: int, othe
 
 
 _ANY = Registry(
-    systems=(System(name="any"),), publishers=(Publisher(name="any", source="/any", default_regime=Regime.NONE),)
+    systems=(System(name="any"),),
+    publishers=(Publisher(name="any", source="/any", default_regime=Regime.NONE, own_topic=True),),
 )
 _BY_NAME = {topic.name.removesuffix("any"): topic for topic in all_topics(_ANY, 1, 1, 1)}
 """By name; of one for each system or publisher by what its name begins with, up to the point."""
@@ -215,6 +231,15 @@ READ_AGAIN = timedelta(
 def read_by(role: str, registry: Registry = _ANY) -> tuple[str, ...]:
     """The topics that a role reads, in a deployment where these systems and publishers are declared."""
     return tuple(topic.name for topic in all_topics(registry, 1, 1, 1) if topic.role == role)
+
+
+OWN_REQUESTS = "requests."
+"""What the topics begin with to which publishers write that have one of their own."""
+
+
+def carries_requests(topic: str) -> bool:
+    """Whether requests lie on a topic."""
+    return topic == "requests" or topic.startswith(OWN_REQUESTS)
 
 
 INLETS_OF_ASSETS = tuple(name for name, topic in _BY_NAME.items() if topic.registers)

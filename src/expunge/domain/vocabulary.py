@@ -114,6 +114,18 @@ DONE_WORTH = 8
 """The worth of what counts as done; of two answers with one number the one that is worth less stands."""
 
 
+class Grade(StrEnum):
+    """What an answer rests on: E1 an unsigned receipt, E2 a signed one, E3 a probe, E4 a third party.
+
+    See design: "Nothing false is said".
+    """
+
+    E1 = "E1"
+    E2 = "E2"
+    E3 = "E3"
+    E4 = "E4"
+
+
 class Claim(StrEnum):
     """What a system says it did: the only words that reports may use. What each means is its row in `MEANINGS`."""
 

@@ -38,12 +38,15 @@ MetricName = Literal[
     "batch_seconds",  # time from poll to commit, by role
     "pauses",  # batches tried again because something was unavailable, by role
     "ledger_alarms",  # gaps or contradictions that the notary found
+    "certificates_made",
+    "certificates_not_made",  # cases whose facts the log does not hold as they must be: an alarm
     "poisoned",  # messages that were parked because they end processes, or cannot be read: an alarm, by role
     "refused_emissions",  # messages that the broker does not take for good, by topic
 ]
 GaugeName = Literal[
     "waiting_seconds",  # for how long a role has waited for a server that is away; 0: it does not
     "lost_partitions",  # partitions that stand still because part of their log is gone, by role: an alarm
+    "log_size",  # leaves of the ledger's Merkle log
     "clock_ahead_seconds",  # by how much append times are ahead of this machine's clock: an alarm above 300
 ]
 

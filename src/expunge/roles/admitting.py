@@ -36,7 +36,7 @@ def admit(
         InvalidMessage: what is wrong, by field.
     """
     check_names(event)
-    publisher = door.publisher(event)
+    publisher = door.publisher(event, came)
     if event.type in {GRANT, LIFT}:
         words = requests.granted if event.type == GRANT else requests.lifted
         return [suppress_message(each, came.at, INTAKE) for each in words(door, event, publisher, came.at)]

@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from expunge.domain.admission import controls, receipts
-from expunge.domain.admission.door import Door
+from expunge.domain.admission.door import Door, Origin
 from expunge.domain.aggregates.standing import decide as hearing
 from expunge.domain.events import AsReceived, CloudEvent, Outgoing, Record, decode
 from expunge.domain.limits import MAX_ID_CHARACTERS, MAX_PASSED_BYTES
-from expunge.domain.topics import INLETS_OF_ASSETS, read_by
+from expunge.domain.topics import INLETS_OF_ASSETS, carries_requests, read_by
 from expunge.errors import InvalidMessage
 from expunge.ports import Metrics, Progress, Refused, Result, Topics, Vault
 from expunge.roles.admitting import admit, check_names, is_text, to_case
@@ -43,7 +43,7 @@ class Intake:
 
     def handle(self, batch: Sequence[Record]) -> Result:
         """Every record becomes an event of a case, or a dead letter and, where somebody can be told, a rejection."""
-        watermark = self._progress.end_offsets() if any(r.topic == "requests" for r in batch) else {}
+        watermark = self._progress.end_offsets() if any(carries_requests(r.topic) for r in batch) else {}
         outgoing: list[Outgoing] = []
         for record in batch:
             if record.topic.startswith(RECEIPTS):
@@ -62,7 +62,7 @@ class Intake:
     def park(self, record: Record, error: str) -> Result:
         """See `ports.Role.park`: a case that was to hear of it is frozen."""
         dead, place = self._dead.parked(record, error), self._door.place_of(record)
-        told = self._poisoned(record) if record.topic == "requests" else []
+        told = self._poisoned(record) if carries_requests(record.topic) else []
         return Result(((dead, *told, *froze(record, record.topic, error, place, SOURCE)),))
 
     def _poisoned(self, record: Record) -> list[Outgoing]:
@@ -94,26 +94,27 @@ class Intake:
         event: CloudEvent | None = None
         try:
             event = decode(record)
+            event, came = self._door.opened(event, record)
             if record.topic == "controls":
-                return self._control(event, record)
-            return admit(self._door, event, self._door.origin(record), self._vault, watermark)
+                return self._control(event, came)
+            return admit(self._door, event, came, self._vault, watermark)
         except InvalidMessage as error:
             return [self._dead.of(record, error), *self._rejection(event, record, error)]
 
-    def _control(self, event: CloudEvent, record: Record) -> list[Outgoing]:
+    def _control(self, event: CloudEvent, came: Origin) -> list[Outgoing]:
         """An operator's word, to its case or to every partition of `cases`."""
         check_names(event)
-        word = controls.control(self._door, event, self._door.origin(record))
+        word = controls.control(self._door, event, came)
         if isinstance(word, HoldSaid):  # what lies before it on the inlets may say what it covers
             hold = word.hold.model_copy(update={"watermark": self._progress.end_offsets()})
             word = word.model_copy(update={"hold": hold})
         if isinstance(word, ThawSaid) and any(self._is_registration(place) for place in word.places):
             word = word.model_copy(update={"watermark": self._progress.end_offsets()})
         if isinstance(word, Control):
-            return [to_case(word, record.appended_at, event.source, event.id)]
+            return [to_case(word, came.at, event.source, event.id)]
         cause, key = (event.source, event.id), hearing.word_of(word)
         return [
-            on_cases(word, record.appended_at, SOURCE, number, cause=cause, key=key, partition=number)
+            on_cases(word, came.at, SOURCE, number, cause=cause, key=key, partition=number)
             for number in range(self._topics.partitions("cases"))
         ]
 
@@ -145,9 +146,9 @@ class Intake:
     def _receipt(self, record: Record) -> list[Outgoing]:
         system = record.topic.removeprefix(RECEIPTS)
         try:
-            event = decode(record)
+            event, came = self._door.opened(decode(record), record)
             part = f"received:{self._door.keys.content(record.value or b'')}"
-            taken, foreign = receipts.receipt(self._door, event, self._door.origin(record), system, part)
+            taken, foreign = receipts.receipt(self._door, event, came, system, part)
         except InvalidMessage as error:
             return [self._dead.of(record, error)]
         if receipts.names_replacement(taken):  # the case waits until the indexers have passed what there is

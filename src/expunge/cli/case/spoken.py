@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from expunge.bootstrap import Installation
+from expunge.domain import signatures
 from expunge.domain.admission.controls import content_of
 from expunge.domain.aggregates.case.state import Case
 from expunge.domain.events import AHEAD_AT_MOST, CloudEvent, Record, decode
@@ -52,7 +53,8 @@ def forgotten_before(expunge: Installation, case: Case, now: datetime) -> dateti
 def _word(expunge: Installation, case: Case, record: Record) -> Spoken | None:
     """A record as a word about the case; None where it is about something else, or nobody can read it."""
     try:
-        event = decode(record, max_bytes=MAX_PAYLOAD_BYTES)
+        came = decode(record, max_bytes=MAX_PAYLOAD_BYTES)
+        event = signatures.carried(came)
     except InvalidMessage:
         return None
     data = event.data
@@ -61,8 +63,19 @@ def _word(expunge: Installation, case: Case, record: Record) -> Spoken | None:
     heard = _content(expunge, event, record) in case.controls
     if data.get("case_id") != case.case_id and not heard:
         return None
+    if not heard and not _is_theirs(expunge, came):
+        return None
     why = str(data.get("reason") or data.get("rationale") or "")[:MOST_SHOWN]
     return Spoken(record.appended_at, *_who_and_what(event), why, heard)
+
+
+def _is_theirs(expunge: Installation, came: CloudEvent) -> bool:
+    """Whether somebody who is declared has signed what is signed: else it says nothing of who has said it."""
+    try:
+        signatures.opened(came, expunge.settings.registry().keys)
+    except InvalidMessage:
+        return False
+    return True
 
 
 def _content(expunge: Installation, event: CloudEvent, record: Record) -> str:

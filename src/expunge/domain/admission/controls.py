@@ -59,17 +59,16 @@ def control(door: Door, event: CloudEvent, came: Origin) -> Control | Said:
     """
     if event.type not in CONTROLS:
         raise InvalidMessage("unknown_type")
-    if not door.allow_unsigned:
-        raise InvalidMessage("unsigned", "controls must be signed, or allow_unsigned be set")
     role, model = CONTROLS[event.type]
     said = inlets.read(model, event, came.at, KNOWN_FIELDS)
     operator = door.registry.operator(said.operator)
     if operator is None:
         raise InvalidMessage("undeclared_operator", "data.operator")
+    door.refuse_unless_said_by(operator, event, came)
     if role not in operator.roles:
         raise InvalidMessage("not_allowed", "data.operator")
     content, place = content_of(door.keys, said, event.type, event.id), came.place
-    spoken: dict[str, Any] = {"operator": operator.name, "content": content, "place": place}
+    spoken: dict[str, Any] = {"operator": operator.identity, "content": content, "place": place}
     if isinstance(said, CaseControl):
         return _of_case(door, said, spoken | {"case_id": said.case_id})
     if isinstance(said, EmissionPaused | EmissionResumed):
@@ -77,7 +76,7 @@ def control(door: Door, event: CloudEvent, came: Origin) -> Control | Said:
     word = name_of_word(event.id)
     if isinstance(said, HoldPlaced):
         return HoldSaid(hold=_hold(door, said, operator, came, content, word), place=place)
-    release = Release(at=came.at, operator=operator.name, order=_order(came), word=word)
+    release = Release(at=came.at, operator=operator.identity, order=_order(came), word=word)
     return ReleaseSaid(hold_id=said.hold_id, release=release, content=content, place=place)
 
 
@@ -115,7 +114,7 @@ def _pause(
     return Pause(
         scope=_whose(door, said.scope),
         paused=isinstance(said, EmissionPaused),
-        operator=operator.name,
+        operator=operator.identity,
         at=came.at,
         order=_order(came),
         word=name_of_word(identity),
@@ -140,7 +139,7 @@ def _hold(door: Door, said: HoldPlaced, operator: Operator, came: Origin, conten
         scope=_held(door, said.scope),
         basis=said.basis,
         custodian=said.custodian,
-        operator=operator.name,
+        operator=operator.identity,
         review_by=said.review_by,
         placed_at=came.at,
         word=word,

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache, partial
 from typing import NamedTuple
 
 import rfc8785
+from pydantic import TypeAdapter, ValidationError
 
-from expunge.domain import digest
-from expunge.domain.events import CloudEvent, Record
+from expunge.domain import digest, signatures
+from expunge.domain.events import CloudEvent, Instant, Record
 from expunge.domain.identity import Keys, versions
 from expunge.domain.limits import MAX_ASSET_BYTES
 from expunge.domain.normalisers import newest
 from expunge.domain.planning.policy.rules import Policies
-from expunge.domain.registry import Publisher, Registry
+from expunge.domain.registry import Operator, Publisher, Registry
+from expunge.domain.topics import carries_requests
 from expunge.errors import InvalidMessage
 from expunge.wire.cases.said import Place
 from expunge.wire.form import Identity
@@ -29,6 +31,13 @@ class Origin(NamedTuple):
     place: Place
     leader_epoch: int = -1
     """Of the broker that took it; -1: nobody counts them."""
+    signers: frozenset[str] = frozenset()
+    """Public keys of declared parties with which it is signed."""
+
+
+FRESH = timedelta(minutes=10)
+"""By so much the moment that a signed word bears may differ from that at which it was appended (rule "signed")."""
+_MOMENT: TypeAdapter[datetime] = TypeAdapter(Instant)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -49,16 +58,41 @@ class Door:
         """The same for what came on a topic."""
         return Origin(record.appended_at, self.place_of(record), record.position.leader_epoch)
 
-    def publisher(self, event: CloudEvent) -> Publisher:
+    def opened(self, event: CloudEvent, record: Record) -> tuple[CloudEvent, Origin]:
+        """An event out of its envelope, and the way on which it came.
+
+        Raises:
+            InvalidMessage: nobody who is declared has signed it; see `signatures.opened`.
+        """
+        inner, signers = signatures.opened(event, self.registry.keys)
+        return inner, self.origin(record)._replace(signers=signers)
+
+    def publisher(self, event: CloudEvent, came: Origin) -> Publisher:
         """The declared publisher of an event.
 
         Raises:
-            InvalidMessage: its source is not declared.
+            InvalidMessage: its source is not declared, or somebody else may have said it.
         """
         publisher = self.registry.publisher_of(event.source)
         if publisher is None:
             raise InvalidMessage("undeclared_source")
+        topic = came.place.topic.removeprefix(self.prefix)
+        if carries_requests(topic) and topic != publisher.topic:
+            raise InvalidMessage("wrong_topic", f"requests of {publisher.name} are written to {publisher.topic}")
+        _refuse_unsigned(publisher.key, came)
         return publisher
+
+    def refuse_unless_said_by(self, operator: Operator, event: CloudEvent, came: Origin) -> None:
+        """See that an operator has said a word, and has said it now: an old one might be published again.
+
+        Raises:
+            InvalidMessage: it is not signed by them, or bears another moment.
+        """
+        _refuse_unsigned(operator.key, came)
+        if not operator.key and not self.allow_unsigned:
+            raise InvalidMessage("unsigned", "controls must be signed, or allow_unsigned be set")
+        if operator.key and abs(came.at - _moment_of(event)) > FRESH:
+            raise InvalidMessage("stale", "time")
 
     def pseudonym(self, identity: Identity) -> bytes:
         """The pseudonym of an identity, made here or brought along.
@@ -158,6 +192,21 @@ class Door:
         for name in names:
             if not self.registry.knows_data_source(name):
                 raise InvalidMessage("undeclared_data_source", "data.data_sources")
+
+
+def _refuse_unsigned(keys: Sequence[str], came: Origin) -> None:
+    """Whoever has a key must use it, whatever `allow_unsigned` says: otherwise anybody could leave it out."""
+    if keys and not came.signers:
+        raise InvalidMessage("unsigned", "a key is declared for whoever says this")
+    if keys and came.signers.isdisjoint(keys):
+        raise InvalidMessage("bad_signature", "signed by somebody else")
+
+
+def _moment_of(event: CloudEvent) -> datetime:
+    try:
+        return _MOMENT.validate_python((event.model_extra or {}).get("time"))
+    except ValidationError:
+        raise InvalidMessage("stale", "time: a signed word says when it was said") from None
 
 
 def canonical(value: object) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from expunge.domain.admission.door import Door, Origin, canonical, check_sizes
 from expunge.domain.events import CloudEvent, millis
-from expunge.domain.vocabulary import Claim
+from expunge.domain.vocabulary import Claim, Grade
 from expunge.errors import InvalidMessage
 from expunge.wire import inlets
 from expunge.wire.cases.case import Receipted, TargetAnswer
@@ -23,8 +23,11 @@ def receipt(door: Door, event: CloudEvent, came: Origin, system: str, received: 
     if event.type != RECEIPT:
         raise InvalidMessage("unknown_type")
     receipt = inlets.read(PurgeReceipted, event, came.at)
-    if receipt.system != system or door.registry.system(system) is None:
+    owner = door.registry.system(system)
+    if receipt.system != system or owner is None:
         raise InvalidMessage("wrong_system", "data.system")
+    if came.signers and came.signers.isdisjoint(owner.key):
+        raise InvalidMessage("bad_signature", "signed by somebody else")
     answers = (*receipt.results, *receipt.exceptions)
     every = (*answers, *((receipt.all,) if receipt.all else ()))
     check_sizes([found.asset for answer in every for found in answer.discovered])
@@ -49,6 +52,7 @@ def receipt(door: Door, event: CloudEvent, came: Origin, system: str, received: 
         replacement=_replacement(door, receipt.all),
         content=door.keys.content(canonical(said)),
         received=received,
+        grade=Grade.E2 if came.signers else Grade.E1,
         place=came.place,
         appended_ms=millis(came.at),
     )

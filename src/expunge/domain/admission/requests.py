@@ -105,8 +105,8 @@ def _read(door: Door, event: CloudEvent, publisher: Publisher, now: datetime) ->
     kind, model = REQUESTS[event.type]
     if kind not in publisher.may:
         raise InvalidMessage("not_allowed", "type")
-    if kind is ScopeKind.WITHDRAWAL and not door.allow_unsigned:
-        raise InvalidMessage("unsigned", "a withdrawal of a data source must be signed, or allow_unsigned be set")
+    if kind is ScopeKind.WITHDRAWAL and not (publisher.is_bound or door.allow_unsigned):
+        raise InvalidMessage("unsigned", "whoever withdraws data sources has a key, or a topic of their own")
     return kind, inlets.read(model, event, now)
 
 

@@ -16,9 +16,8 @@ from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing
 from expunge.domain.limits import MAX_DISMISSED
 from expunge.domain.planning.chunks import Chunk, Detail
-from expunge.domain.planning.policy.rules import Grade
 from expunge.domain.scope import ScopeKind, names_of_person
-from expunge.domain.vocabulary import Action
+from expunge.domain.vocabulary import Action, Grade
 from expunge.roles.common import COORDINATOR
 from expunge.wire.cases.case import Root
 from expunge.wire.commands import (

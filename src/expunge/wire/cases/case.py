@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from expunge.domain.planning.chunks import ChunkSummary
 from expunge.domain.scope import Granted, Scope
 from expunge.domain.values import Hex, Value
-from expunge.domain.vocabulary import Regime
+from expunge.domain.vocabulary import Grade, Regime
 from expunge.wire.cases.rate import RateAnswer, in_a_list
 from expunge.wire.cases.said import ForCase, ForCaseOrModel, ForEverybody, Place
 from expunge.wire.receipts import Outcome
@@ -135,6 +135,8 @@ class Receipted(ForCaseOrModel):
     begun: bool = False
     """That it has been told."""
     content: Hex
+    grade: Literal[Grade.E1, Grade.E2] = Grade.E1
+    """Whether it is signed with a key of its system (E2)."""
     received: str = ""
     """Which part of the case in `plans` is the receipt as it came, byte by byte; 0.1 kept none."""
     watermark: dict[str, dict[str, int]] = Field(default_factory=dict)

@@ -77,6 +77,8 @@ class Pause(Value):
     at: datetime
     order: Order
     word: str = ""
+    earlier: tuple[tuple[str, datetime], ...] = ()
+    """Words that were said of the scope shortly before: one of them published once more is not a new one."""
 
 
 class ApprovalSaid(ForCaseOrGroup):

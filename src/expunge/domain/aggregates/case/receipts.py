@@ -14,9 +14,8 @@ from expunge.domain.aggregates.case.reading import KnownWords, Standard, next_an
 from expunge.domain.aggregates.case.turn import Turn
 from expunge.domain.aggregates.decision import SetAside
 from expunge.domain.planning.chunks import Chunk
-from expunge.domain.planning.policy.rules import Grade
 from expunge.domain.values import A_DAY, Hex
-from expunge.domain.vocabulary import MEANINGS, After
+from expunge.domain.vocabulary import MEANINGS, After, Grade
 from expunge.wire.cases.case import Receipted
 from expunge.wire.tasks import Found
 
@@ -54,7 +53,7 @@ class Answered(ChunkFact):
     fact = "answered"
     attempt: int
     sequence: int
-    grade: Literal["E1"] = "E1"
+    grade: Literal[Grade.E1, Grade.E2] = Grade.E1
     receipt: Hex
     answers: str
     notes: tuple[Note, ...]
@@ -161,7 +160,7 @@ def _accept(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
 
 def _answer(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
     body = turn.body(chunk)
-    answers, notes = next_answers(chunk, body, message, _standard(turn, chunk), _spoken(turn))
+    answers, notes = next_answers(chunk, body, message, _standard(turn, chunk, message.grade), _spoken(turn))
     place = (message.attempt, message.sequence)
     kept = "" if chunk.pooled else message.received  # what is said to several cases is kept with the model
     nothing_new = place <= chunk.receipt or message.status == "withdrawn"
@@ -172,6 +171,7 @@ def _answer(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
         chunk=chunk.summary.digest,
         attempt=message.attempt,
         sequence=message.sequence,
+        grade=message.grade,
         receipt=message.content,
         answers=answers,
         notes=notes,
@@ -205,10 +205,10 @@ def purged_by(chunk: ChunkState, body: Chunk, message: Receipted | None = None) 
     return [asset for asset in gone if asset in told]
 
 
-def _standard(turn: Turn, chunk: ChunkState) -> Standard:
-    """What policy lets count; receipts are of grade E1 as long as they cannot be signed."""
+def _standard(turn: Turn, chunk: ChunkState, has: Grade) -> Standard:
+    """What policy lets count of a receipt that has a grade."""
     least, rule = turn.policy.minimum_grade(chunk.summary.kind, turn.case.regime)
-    return Standard(turn.policy.refusals, turn.case.regime, rule if least > Grade.E1 else "")
+    return Standard(turn.policy.refusals, turn.case.regime, rule if least > has else "")
 
 
 def _next(turn: Turn, chunk: ChunkState, attempt: int) -> datetime | None:

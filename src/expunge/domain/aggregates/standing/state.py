@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pydantic import Field
 
@@ -20,6 +20,9 @@ from expunge.wire.cases.rate import GroupVerdict
 from expunge.wire.cases.words import Hold, HoldKind, Pause, Release
 
 EVERYTHING = "all"
+REMEMBERED = timedelta(hours=1)
+"""So long a word about a scope is known again; what is published once more later is refused at the door as stale."""
+MOST_REMEMBERED = 64
 
 
 class Frozen(Value):
@@ -117,6 +120,12 @@ class Standing(Value):
         known = self.pauses.get(pause.scope)
         if known is not None and not pause.order.is_after(known.order):
             return None
+        if known is not None and pause.word:
+            said = ((known.word, known.at), *known.earlier)
+            if pause.word in {word for word, _ in said}:
+                return None
+            recent = tuple(each for each in said if pause.at - each[1] <= REMEMBERED)[:MOST_REMEMBERED]
+            pause = pause.model_copy(update={"earlier": recent})
         return self.model_copy(update={"pauses": {**self.pauses, pause.scope: pause}})
 
     def placed(self, hold: Hold) -> Standing | None:

@@ -25,7 +25,7 @@ from expunge.domain.planning.policy.limits import RateRule, Threshold
 from expunge.domain.planning.policy.models import Models
 from expunge.domain.planning.policy.stages import StageRule, check_stages
 from expunge.domain.planning.policy.terms import LegalClock, Term, zone_name
-from expunge.domain.vocabulary import CONTAINERS, KEEPING, STRICTNESS, Action, Claim, Kind, Regime
+from expunge.domain.vocabulary import CONTAINERS, KEEPING, STRICTNESS, Action, Claim, Grade, Kind, Regime
 
 
 class Basis(StrEnum):
@@ -142,18 +142,6 @@ class Seen(StrEnum):
     DEFERRED = "deferred"
     """That something is not done yet, not why."""
     HELD = "held"
-
-
-class Grade(StrEnum):
-    """What an answer rests on: E1 an unsigned receipt, E2 a signed one, E3 a probe, E4 a third party.
-
-    See design: "Nothing false is said".
-    """
-
-    E1 = "E1"
-    E2 = "E2"
-    E3 = "E3"
-    E4 = "E4"
 
 
 class GradeRule(PolicyRow):

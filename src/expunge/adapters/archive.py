@@ -1,0 +1,91 @@
+"""Certificates in a directory: DIRECTORY/CASE/SEQUENCE/, with `certificate.json` and what can be checked beside it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import orjson
+
+from expunge.adapters import files
+from expunge.errors import Unavailable
+
+CERTIFICATE = "certificate.json"
+
+
+class DirectoryArchive:
+    """See `ports.evidence.Archive`."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def certificate(self, case_id: str, sequence: int) -> bytes | None:
+        """See `ports.evidence.Archive.certificate`."""
+        try:
+            return (self.place(case_id, sequence) / CERTIFICATE).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def place(self, case_id: str, sequence: int) -> Path:
+        """Where a certificate lies."""
+        return self._directory / case_id / str(sequence)
+
+    def sequences(self, case_id: str) -> list[int]:
+        """Of which ends of a case there are certificates."""
+        folder = self._directory / case_id
+        found = [each.name for each in folder.iterdir()] if folder.is_dir() else []
+        return sorted(int(each) for each in found if each.isdigit())
+
+    def newest(self, case_id: str) -> str:
+        """See `ports.evidence.Archive.newest`."""
+        sequences = self.sequences(case_id)
+        if not sequences:
+            return ""
+        envelope = orjson.loads(self.certificate(case_id, sequences[-1]) or b"{}")
+        return hashlib.sha256(base64.b64decode(envelope["payload"])).hexdigest()
+
+    @contextmanager
+    def draft(self, case_id: str, sequence: int) -> Iterator[DirectoryDraft]:
+        """See `ports.evidence.Archive.draft`."""
+        place = self.place(case_id, sequence)
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(dir=place.parent, prefix=".draft-"))
+            try:
+                yield DirectoryDraft(folder, place)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+        except OSError as error:
+            raise Unavailable(f"certificates in {self._directory}: {error.strerror}", server="the archive") from None
+
+
+class DirectoryDraft:
+    """See `ports.evidence.Draft`."""
+
+    def __init__(self, folder: Path, place: Path) -> None:
+        self._folder, self._place = folder, place
+
+    def write(self, name: str, lines: Iterable[bytes]) -> None:
+        """See `ports.evidence.Draft.write`."""
+        for _ in self.written(name, lines):
+            pass
+
+    def written(self, name: str, lines: Iterable[bytes]) -> Iterator[bytes]:
+        """See `ports.evidence.Draft.written`."""
+        with (self._folder / name).open("wb") as file:
+            for line in lines:
+                file.write(line + b"\n")
+                yield line
+            files.flush(file)
+
+    def keep(self, envelope: bytes) -> None:
+        """See `ports.evidence.Draft.keep`."""
+        files.write(self._folder / CERTIFICATE, envelope)
+        self._folder.chmod(0o755)
+        self._folder.rename(self._place)
+        files.sync(self._place.parent)

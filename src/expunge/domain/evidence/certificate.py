@@ -1,0 +1,258 @@
+"""The certificate of a case: an in-toto Statement about what was found, and what became of it (rule "certified").
+
+It says what the facts of the case say, and nothing else. Of assets and people it holds counts and commitments; whoever
+owns an asset, and is told its `opening`, can show that it is among them. https://github.com/in-toto/attestation
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from expunge.domain.aggregates.case import confirm
+from expunge.domain.digest import canonical, hidden
+from expunge.domain.events import stamp
+from expunge.domain.evidence import merkle
+from expunge.domain.evidence.history import History, Obligation
+from expunge.domain.planning.chunks import Chunk
+from expunge.domain.registry import Registry
+from expunge.domain.vocabulary import OPEN, UNDONE, Grade
+from expunge.wire.cases.case import Root
+
+STATEMENT = "https://in-toto.io/Statement/v1"
+PREDICATE = "https://expunge.dev/certificate/v1"
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+
+LIMITATIONS = (
+    (
+        "It rests on what systems have answered to commands, not on a look at their disks: E1 is an unsigned answer, "
+        "E2 one that is signed with the system's own key."
+    ),
+    (
+        "It tells of what was registered in the lineage index, and of what systems found that were asked; what nobody "
+        "has registered, it does not know."
+    ),
+    "The times in it are those of the deployment's own broker.",
+)
+NOT_SHOWN = (
+    "no probe by a third party has looked whether anything is left: nothing here is `verified deleted`",
+    "no independent clock has stamped the checkpoint (RFC 3161)",
+    "the way from the data to each model",
+)
+
+
+class Standing(NamedTuple):
+    """How the deployment stands when a certificate is issued."""
+
+    registry: Registry
+    allow_unsigned: bool
+    verifier: str
+    """The log's public key, as verifiers hold it (`notes.verifier`)."""
+    losses: Sequence[dict[str, Any]] = ()
+    """What operators have acknowledged to be lost."""
+
+
+def opening(salt: str, asset: str) -> bytes:
+    """What its owner must be told to show that an asset is in a certificate: it says nothing of any other.
+
+    HMAC-SHA-256 of the asset's id under the case's salt.
+    """
+    return hmac.digest(bytes.fromhex(salt), b"expunge/v1/opening\n" + asset.encode(), "sha256")
+
+
+def commitment(opened: bytes, asset: str) -> str:
+    """What stands in a certificate for an asset: SHA-256 of its opening and its id, hexadecimal."""
+    return hashlib.sha256(opened + asset.encode()).hexdigest()
+
+
+def lines(obligations: Iterable[Obligation], bodies: Iterable[Chunk], salt: str) -> Iterator[bytes]:
+    """Each obligation as it is committed to: a line of canonical JSON (RFC 8785), a leaf of the certificate's own tree.
+
+    Args:
+        obligations: as `History.obligations` orders them.
+        bodies: their chunks, in the same order.
+        salt: of the case.
+    """
+    bodies, body = iter(bodies), None
+    for each in obligations:
+        if each.ordinal == 0:
+            body = next(bodies)
+        if body is None or body.digest != each.chunk.summary.digest:
+            raise ValueError("a chunk has another body than its name says")
+        asset = body.assets[each.ordinal]
+        said = {
+            "asset": commitment(opening(salt, asset), asset),
+            "chunk": each.chunk.summary.digest,
+            "ordinal": each.ordinal,
+            **_line(each),
+        }
+        yield canonical({key: value for key, value in said.items() if value != ""})
+
+
+def _line(each: Obligation) -> dict[str, Any]:
+    """What is counted of an obligation."""
+    summary = each.chunk.summary
+    return {
+        "kind": summary.kind.value,
+        "system": summary.system,
+        "action": summary.action.value,
+        "claim": str(each.claim),
+        "grade": each.grade,
+        "reason": each.reason,
+        "until": each.until,
+        "provision": summary.provision,
+    }
+
+
+def inventory(obligations: Iterable[Obligation]) -> list[dict[str, Any]]:
+    """Obligations that are alike, counted."""
+    counts = Counter(tuple(_line(each).items()) for each in obligations)
+    rows = [({key: value for key, value in said if value != ""}, number) for said, number in counts.items()]
+    return [row | {"count": number} for row, number in sorted(rows, key=lambda each: sorted(each[0].items()))]
+
+
+class Records(NamedTuple):
+    """The records of the ledger on which a certificate rests."""
+
+    number: int
+    root: bytes
+    """Over the hashes of their leaves, in order."""
+
+
+def records_of(leaves: Sequence[bytes]) -> Records:
+    """The same, of the records themselves."""
+    return Records(len(leaves), merkle.root_of(map(merkle.leaf_hash, leaves)))
+
+
+class Evidence(NamedTuple):
+    """What a certificate points to: all of it can be checked beside it."""
+
+    records: Records
+    checkpoint: str
+    """The signed note in which the records lie."""
+    obligations: bytes | None
+    """The root over the lines of obligations; None: they are not known any more."""
+    predecessor: str
+    """SHA-256 of the payload of the certificate of an earlier end of this case; empty: there is none."""
+
+    def __repr__(self) -> str:
+        return hidden(self)
+
+
+def statement(root: Root, told: History, evidence: Evidence, standing: Standing) -> dict[str, Any]:
+    """The statement that is signed: the same input is the same statement."""
+    case, rows = told.case, inventory(told.obligations())
+    number = sum(row["count"] for row in rows)
+    digest = evidence.obligations.hex() if evidence.obligations is not None else evidence.records.root.hex()
+    predicate = {
+        "version": 1,
+        "case": _case(root, told),
+        "scope": _scope(root),
+        "lineage": {
+            "registrations_at_the_request": root.watermark,
+            "all_of_them_indexed": not case.watermark,
+            "plans": len(case.generations),
+        },
+        "systems": _systems(rows, standing.registry),
+        "inventory": rows,
+        "obligations": {
+            "number": number,
+            "open": sum(row["count"] for row in rows if row["claim"] in UNDONE),
+            "root": evidence.obligations.hex() if evidence.obligations is not None else None,
+        },
+        "words": _words(told),
+        "losses": list(standing.losses),
+        "verification": {"probes": 0},
+        "unsigned": _unsigned(root, rows, standing),
+        "records": {"number": evidence.records.number, "root": evidence.records.root.hex()},
+        "log": {"checkpoint": evidence.checkpoint, "key": standing.verifier},
+        "policy": case.policy,
+        "predecessor": evidence.predecessor or None,
+        "not_shown": _not_shown(told, evidence),
+        "limitations": list(LIMITATIONS),
+    }
+    subject = {"name": f"case:{case.case_id}", "digest": {"sha256": digest}}
+    return {"_type": STATEMENT, "subject": [subject], "predicateType": PREDICATE, "predicate": predicate}
+
+
+def _case(root: Root, told: History) -> dict[str, Any]:
+    case = told.case
+    matter = root.matter.model_dump(mode="json", include={"authority", "docket", "order_date"}) if root.matter else None
+    expected = root.matter.expected_count if root.matter else None
+    return {
+        "id": case.case_id,
+        "publisher": case.publisher,
+        "regime": case.regime.value,
+        "clock": case.clock,
+        "received_at": stamp(case.received_at),
+        "received_at_clamped": case.clamped,
+        "opened_at": stamp(case.opened_at),
+        "due_at": stamp(case.due_at),
+        "extended": case.extended,
+        "ended_at": stamp(told.at),
+        "on_time": told.at <= case.due_at,
+        "status": case.status.value,
+        "outcome": confirm.outcome_of(case),
+        "sequence": told.facts[-1].sequence,
+        "provisions": confirm.provisions(case),
+        "matter": matter,
+        "expected_count": expected,
+    }
+
+
+def _scope(root: Root) -> dict[str, Any]:
+    scope = root.scope
+    return {
+        "kind": scope.kind.value,
+        "people": len(scope.subjects),
+        "data_sources": list(scope.data_sources),
+        "assets": len(scope.assets) or len(root.withdrawn),
+        "purposes": list(scope.purposes),
+        "collected_until": scope.until or None,
+    }
+
+
+def _systems(rows: Sequence[dict[str, Any]], registry: Registry) -> list[dict[str, Any]]:
+    """Who was asked for how much; and of whom nothing is known, and why."""
+    counts: Counter[str] = Counter()
+    for row in rows:
+        counts[row["system"]] += row["count"]
+    found = []
+    for name in sorted({*counts, *(each.name for each in registry.systems)}):
+        system = registry.system(name)
+        why = "" if system and system.integrated else system.reason if system else "it is not declared"
+        third = {"third_party": True} if system and system.third_party else {}
+        found.append({"system": name, "obligations": counts[name]} | third | ({"not_asked": why} if why else {}))
+    return found
+
+
+def _words(told: History) -> list[dict[str, Any]]:
+    """What operators have said of the case, by the id of their key."""
+    return [
+        {"fact": each.fact.fact, "operator": operator, "at": stamp(each.at)}
+        for each in told.facts
+        if (operator := getattr(each.fact, "operator", ""))
+    ]
+
+
+def _unsigned(root: Root, rows: Sequence[dict[str, Any]], standing: Standing) -> dict[str, Any]:
+    publisher = next((each for each in standing.registry.publishers if each.name == root.publisher), None)
+    return {
+        "answers": sum(row["count"] for row in rows if row.get("grade") == Grade.E1),
+        "operators_may_be": standing.allow_unsigned,
+        "publisher_is_bound": bool(publisher and publisher.is_bound),
+    }
+
+
+def _not_shown(told: History, evidence: Evidence) -> list[str]:
+    found = list(NOT_SHOWN)
+    if evidence.obligations is None:
+        found.append("which assets these were: the case was forgotten before this certificate was made")
+    if any(each.claim == OPEN for each in told.obligations()):
+        found.append("that what is open was done: nobody has answered for it")
+    if told.case.watermark:
+        found.append("that all had been indexed that was registered before the request")
+    return found

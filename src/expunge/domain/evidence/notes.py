@@ -1,0 +1,56 @@
+"""Checkpoints: how large a log is, and its root, as notes that others check (C2SP signed-note, tlog-checkpoint)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import NamedTuple
+
+from expunge.domain.signatures import Sign
+
+ED25519 = b"\x01"
+"""The kind of a key, as verifiers spell it."""
+SIGNED_BY = "\u2014 "
+"""What a line with a signature begins with."""
+
+
+class Checkpoint(NamedTuple):
+    """A log as it is at some moment."""
+
+    origin: str
+    """The name of the log, unique in the world: a URL without its scheme."""
+    size: int
+    root: bytes
+
+    @property
+    def body(self) -> str:
+        """What is signed."""
+        return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
+
+
+def key_hash(name: str, public: bytes) -> bytes:
+    """The four bytes by which a signature names its key."""
+    return hashlib.sha256(name.encode() + b"\n" + ED25519 + public).digest()[:4]
+
+
+def verifier(name: str, public: bytes) -> str:
+    """A public key as those who check notes hold it: `name+hash+key`."""
+    return f"{name}+{key_hash(name, public).hex()}+{base64.b64encode(ED25519 + public).decode()}"
+
+
+def signed(checkpoint: Checkpoint, public: bytes, sign: Sign) -> str:
+    """A checkpoint with the log's own signature; the key bears the name of the log."""
+    signature = base64.b64encode(key_hash(checkpoint.origin, public) + sign(checkpoint.body.encode())).decode()
+    return f"{checkpoint.body}\n{SIGNED_BY}{checkpoint.origin} {signature}\n"
+
+
+def checkpoint_of(note: str) -> Checkpoint:
+    """What a note says; who has signed it is another matter.
+
+    Raises:
+        ValueError: it is no checkpoint.
+    """
+    origin, size, root, *_ = note.split("\n")
+    if not (origin and size.isascii() and size.isdigit() and (size == "0" or size[0] != "0")):
+        raise ValueError("no checkpoint")
+    return Checkpoint(origin, int(size), base64.b64decode(root, validate=True))

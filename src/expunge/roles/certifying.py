@@ -1,0 +1,178 @@
+"""Evidence: the ledger's log with its checkpoints, and a certificate when a case has ended.
+
+See rules "logged" and "certified". What is due is kept with the log; a certificate that was made and not published
+is published again, the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, Protocol
+
+import orjson
+
+from expunge.domain.aggregates.case.fact import CaseFact
+from expunge.domain.digest import canonical, hidden, name
+from expunge.domain.events import Event, Outgoing
+from expunge.domain.evidence import certificate, merkle
+from expunge.domain.evidence.certificate import PAYLOAD_TYPE, Standing
+from expunge.domain.evidence.history import History, Told, history
+from expunge.domain.partition import partition_of
+from expunge.domain.registry import Registry
+from expunge.domain.signatures import Sign, enveloped
+from expunge.ports import CaseStore, ChunkStore, Metrics, Topics
+from expunge.ports.evidence import Archive, Due, Leaf, LedgerLog, Proven
+from expunge.wire import ledger
+from expunge.wire.cases.case import Root
+from expunge.wire.certificates import ISSUED, CertificateIssued
+
+LOSSES = "losses"
+"""Under which the log finds what operators have said of losses, as it finds a case's facts under its id."""
+CADENCE = timedelta(minutes=1)
+"""So often a log that grows gets a checkpoint at least; every certificate has one."""
+AT_ONCE = 20
+"""Certificates in one turn: the ledger is read between them."""
+BODIES_AT_ONCE = 50
+SOURCE = "/expunge/notary"
+
+
+class Maker(NamedTuple):
+    """Who issues certificates, and in what state the deployment is."""
+
+    registry: Registry
+    allow_unsigned: bool
+    verifier: str
+    """The log's public key, as verifiers hold it."""
+    public: str
+    sign: Sign
+
+    def __repr__(self) -> str:
+        return hidden(self)
+
+
+class Cases(CaseStore, ChunkStore, Protocol):
+    """The coordinator's state, which is read for what the ledger does not say: roots, and the targets of chunks."""
+
+
+class Evidence:
+    """The notary's part that others can check."""
+
+    def __init__(
+        self, log: LedgerLog, archive: Archive, cases: Cases, topics: Topics, metrics: Metrics, maker: Maker
+    ) -> None:
+        self._log, self._archive, self._cases, self._topics = log, archive, cases, topics
+        self._metrics, self._maker = metrics, maker
+        self._signed_at: datetime | None = None
+        self._done: list[Due] = []
+
+    def log(self, leaves: Sequence[Leaf]) -> None:
+        """Log records of the ledger.
+
+        Raises:
+            Contradicted: the ledger is not what was logged.
+        """
+        if self._log.append(leaves):
+            self._metrics.gauge("log_size", self._log.size)
+
+    def tick(self, now: datetime) -> list[Outgoing]:
+        """A checkpoint where one is due, and certificates that are."""
+        due = self._log.due(AT_ONCE)
+        if not due and self._signed_at is not None and now - self._signed_at < CADENCE:
+            return []
+        note = self._log.checkpoint()
+        self._signed_at = now
+        if note is None:
+            return []
+        self._done = list(due)
+        return [outgoing for each in due for outgoing in self._issue(each, note)]
+
+    def ticked(self) -> None:
+        """What was due is published."""
+        if self._done:
+            self._log.settled(self._done)
+            self._done = []
+
+    def _issue(self, due: Due, note: str) -> Iterator[Outgoing]:
+        made = self._archive.certificate(due.key, due.sequence)
+        if made is None:
+            try:
+                made = self._make(due, note)
+            except ValueError:  # the ledger lacks something of this case: the others have theirs all the same
+                self._metrics.count("certificates_not_made")
+                return
+            self._metrics.count("certificates_made")
+        said = CertificateIssued(case_id=due.key, certificate=orjson.loads(made))
+        payload = said.certificate.payload
+        event = Event(ISSUED, SOURCE, name(ISSUED, due.key, due.sequence, payload), due.at, said.data())
+        yield Outgoing("certificates", due.key, event)
+
+    def _make(self, due: Due, note: str) -> bytes:
+        """Make a certificate, with what can be checked beside it.
+
+        Raises:
+            ValueError: the log does not hold all facts of the case.
+        """
+        partition = partition_of(due.key, self._topics.partitions("cases"))
+        root = self._cases.reader(partition).root(due.key)
+        if root is None:
+            raise ValueError("a case without a root")
+        proven = self._log.proven(due.key, note)
+        told = history(root, [each for record in proven for each in facts_in(record.entry, due.key, due.sequence)])
+        records = [each for each in proven if any(facts_in(each.entry, due.key, due.sequence))]
+        with self._archive.draft(due.key, due.sequence) as draft:
+            draft.write("records.jsonl", map(_record, records))
+            obligations = None
+            if not root.forgotten:
+                obligations = merkle.root_of(
+                    map(merkle.leaf_hash, draft.written("obligations.jsonl", self._lines(partition, root, told)))
+                )
+            losses = [loss for each in self._log.proven(LOSSES, note) for loss in _losses(each.entry)]
+            maker = self._maker
+            standing = Standing(maker.registry, maker.allow_unsigned, maker.verifier, losses)
+            evidence = certificate.Evidence(
+                certificate.records_of([each.entry for each in records]),
+                note,
+                obligations,
+                self._archive.newest(due.key),
+            )
+            said = canonical(certificate.statement(root, told, evidence, standing))
+            envelope = orjson.dumps(enveloped(PAYLOAD_TYPE, said, maker.public, maker.sign))
+            draft.keep(envelope)
+        return envelope
+
+    def _lines(self, partition: int, root: Root, told: History) -> Iterator[bytes]:
+        return certificate.lines(told.obligations(), self._bodies(partition, told), root.salt)
+
+    def _bodies(self, partition: int, told: History) -> Iterator[Any]:
+        digests = sorted(told.chunks)
+        for begin in range(0, len(digests), BODIES_AT_ONCE):
+            part = digests[begin : begin + BODIES_AT_ONCE]
+            yield from self._cases.bodies(partition, told.case.case_id, part)
+
+
+def _record(proven: Proven) -> bytes:
+    said = {"index": proven.leaf, "entry": proven.entry.decode(), "proof": [each.hex() for each in proven.proof]}
+    return orjson.dumps(said)
+
+
+def facts_in(entry: bytes, key: str, until: int) -> Iterator[Told]:
+    """The facts of a case in a record, up to a number.
+
+    Raises:
+        ValueError: it is a fact that this version does not know.
+    """
+    try:
+        for event in ledger.facts_of(orjson.loads(entry)):
+            data = event["data"]
+            if data["case_id"] == key and data["sequence"] <= until:
+                fact = ledger.read(event["type"], data["body"])
+                if isinstance(fact, CaseFact):
+                    yield Told(data["sequence"], fact, datetime.fromisoformat(event["time"]))
+    except (KeyError, TypeError) as error:
+        raise ValueError("no fact of this version") from error
+
+
+def _losses(entry: bytes) -> list[dict[str, Any]]:
+    said = orjson.loads(entry)["data"]
+    return [{each: said[each] for each in ("topic", "partition", "why", "since", "until")}]
