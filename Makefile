@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEVSTACK := $(BIN)/python tools/devstack/devstack.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+unexport PYTHONDONTWRITEBYTECODE  # tests start a thousand processes: what is compiled once need not be again
 
 .PHONY: setup demo test coverage faults check fix up down status bench lock clean
 

@@ -14,10 +14,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from expunge.adapters.archive import DirectoryArchive
+from expunge.adapters.ledger_log import DirectoryLog
 from expunge.adapters.memory.index import MemoryIndex
 from expunge.adapters.memory.people import MemoryPeople
 from expunge.adapters.memory.stores import (
@@ -47,6 +50,7 @@ from expunge.domain.aggregates.standing.state import Standing, hold_word
 from expunge.domain.continuity import Log, Place, Reached
 from expunge.domain.digest import name
 from expunge.domain.events import CONTENT_TYPE, Event, Outgoing, Position, Record, millis, stamp
+from expunge.domain.evidence.notes import verifier
 from expunge.domain.identity import Epochs, Keys
 from expunge.domain.partition import partition_of
 from expunge.domain.planning.policy.models import Models
@@ -58,6 +62,7 @@ from expunge.errors import Fenced, Unavailable
 from expunge.ports import Offsets, Refused, Result, Role, Topics
 from expunge.ports.logs import Source, Word
 from expunge.rebuild.rebuild import Into, Rebuild, refuse_another_secret
+from expunge.roles.certifying import Evidence, Maker
 from expunge.roles.coordinator.coordinator import Coordinator
 from expunge.roles.dead_letters import poisoned
 from expunge.roles.indexer import Indexer
@@ -112,7 +117,8 @@ def signer(party: str) -> Signer:
 
 PARTIES: tuple[System | Publisher | Operator, ...] = (*REGISTRY.systems, *REGISTRY.publishers, *REGISTRY.operators)
 SIGNERS = {each.name: signer(each.name) for each in PARTIES}
-STRANGER = signer("a stranger")
+STRANGER, NOTARY = signer("a stranger"), signer("the notary")
+ORIGIN = "expunge.example.org/ledger"
 
 
 def with_keys(registry: Registry) -> Registry:
@@ -121,7 +127,8 @@ def with_keys(registry: Registry) -> Registry:
         kind: [each.model_copy(update={"key": (SIGNERS[each.name].public,)}) for each in getattr(registry, kind)]
         for kind in ("systems", "publishers", "operators")
     }
-    return registry.model_copy(update=fields)
+    known = {each: getattr(registry, each) for each in Registry.model_fields}
+    return Registry(**{**known, **fields})
 
 
 def context(at: datetime = START, registry: Registry = REGISTRY) -> Context:
@@ -277,6 +284,8 @@ class Seat:
                 store = world.store.positions([place[1]]) if self._role == "coordinator" else {}
                 at = store.get(place[1]) if store else world.seen.position(place[1])
                 found[place] = Reached(at.offset + 1, at) if at else Reached(0)
+                if self._role == "notary" and world.evidence is not None:
+                    found[place] = min(found[place], world.ledger_log.reached(), key=lambda each: each.next)
                 if self._role == "coordinator" and world.apart:
                     found[place] = min(found[place], world.covered.get(place, Reached(0)), key=lambda each: each.next)
         return found
@@ -360,6 +369,8 @@ class World:
     """Index and state lie on servers of their own, of which one may forget while the other does not."""
     signs: bool = False
     """Whether everybody has a key and signs with it."""
+    evidence: Path | None = None
+    """Where the notary keeps the ledger's log and certificates; None: it keeps none."""
     stores: Callable[[], tuple[Any, Any, Any]] | None = None
     """Makes index, state and people's names on a real Redis instead of in memory."""
     rotated: _Rotated = field(default_factory=_Rotated)
@@ -420,7 +431,7 @@ class World:
             "coordinator": Coordinator(
                 self.door, store, index, self, self.broker, self.vault, self.metrics, self, apart=self.apart
             ),
-            "notary": Notary(self.door, self.seen, self.vault, self.metrics),
+            "notary": Notary(self.door, self.seen, self.vault, self.metrics, self._evidence()),
         }
         self.clock = self.broker.now
         """This machine's own, which a role holds the broker's against."""
@@ -452,6 +463,16 @@ class World:
         """Systems that do not answer to withdrawals."""
         self.let_go: Callable[[dict[str, Any]], dict[str, Any]] = lambda data: receipt(data, status="withdrawn")
         self.excluded: dict[tuple[str, str], set[str]] = defaultdict(set)
+
+    def _evidence(self) -> Evidence | None:
+        if self.evidence is None:
+            return None
+        key = bytes.fromhex(NOTARY.public)
+        maker = Maker(self.door.registry, not self.signs, verifier(ORIGIN, key), NOTARY.public, NOTARY.sign)
+        self.ledger_log = DirectoryLog(self.evidence, ORIGIN, NOTARY)
+        self.archive = DirectoryArchive(self.evidence / "certificates")
+        topics = cast("Topics", self.broker)
+        return Evidence(self.ledger_log, self.archive, self.store, topics, self.metrics, maker)
 
     # ports.Tenure
 
@@ -818,8 +839,9 @@ class World:
         """Time passes, and timers fire."""
         self.broker.now += timedelta(seconds=seconds)
         self.clock += timedelta(seconds=seconds)
-        self.broker.send(self.roles["coordinator"].tick(range(PARTITIONS), self.clock))
-        self.roles["coordinator"].ticked()
+        for role in ("coordinator", "notary"):
+            self.broker.send(self.roles[role].tick(range(PARTITIONS), self.clock))
+            self.roles[role].ticked()
 
     def tick_clocks(self, seconds: float) -> None:
         """Time passes for everybody, and nothing fires."""

@@ -115,6 +115,12 @@ class DirectoryLog:
             rows = database.execute("SELECT key, sequence, at_ms FROM due ORDER BY at_ms, key LIMIT ?", (limit,))
             return [Due(key.decode(), number, datetime.fromtimestamp(at / 1000, UTC)) for key, number, at in rows]
 
+    def again(self, due: Due) -> None:
+        """Have a certificate made and published that was, or could not be."""
+        with self._writing() as database:
+            row = (due.key.encode(), due.sequence, millis(due.at))
+            database.execute("INSERT OR IGNORE INTO due VALUES (?, ?, ?)", row)
+
     def settled(self, done: Sequence[Due]) -> None:
         """See `ports.evidence.LedgerLog.settled`."""
         with self._writing() as database:
@@ -141,10 +147,15 @@ class DirectoryLog:
             files.write(file, note.encode())
         return note
 
+    @property
+    def folder(self) -> Path:
+        """Where what is published of the log that is open lies."""
+        with self._asking() as database:
+            return self._folder(self._state(database))
+
     def published(self) -> str | None:
         """The note that holds now; None where none was made yet."""
-        with self._asking() as database:
-            return _text(self._folder(self._state(database)) / "checkpoint")
+        return _text(self.folder / "checkpoint")
 
     def proven(self, key: str, note: str) -> list[Proven]:
         """See `ports.evidence.LedgerLog.proven`."""

@@ -169,7 +169,7 @@ class Registry(_Declared):
             twice = {name for name in names if names.count(name) > 1}
             if twice:
                 raise ValueError(f"{kind} declared twice: {', '.join(sorted(twice))}")
-        if len(self.keys) > len(set(self.keys)):
+        if len(self.public_keys) > len(set(self.public_keys)):
             raise ValueError("one key is declared for two: who signed could not be told apart")
         known = {namespace.name for namespace in self.namespaces}
         for system in self.systems:
@@ -187,7 +187,7 @@ class Registry(_Declared):
         return {space.name: space for space in self.namespaces}
 
     @cached_property
-    def keys(self) -> tuple[str, ...]:
+    def public_keys(self) -> tuple[str, ...]:
         """The public keys of everybody."""
         parties: tuple[Operator | Publisher | System, ...] = (*self.operators, *self.publishers, *self.systems)
         return tuple(key for each in parties for key in each.key)

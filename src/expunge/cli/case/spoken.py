@@ -72,7 +72,7 @@ def _word(expunge: Installation, case: Case, record: Record) -> Spoken | None:
 def _is_theirs(expunge: Installation, came: CloudEvent) -> bool:
     """Whether somebody who is declared has signed what is signed: else it says nothing of who has said it."""
     try:
-        signatures.opened(came, expunge.settings.registry().keys)
+        signatures.opened(came, expunge.settings.registry().public_keys)
     except InvalidMessage:
         return False
     return True

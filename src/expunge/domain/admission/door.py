@@ -64,7 +64,7 @@ class Door:
         Raises:
             InvalidMessage: nobody who is declared has signed it; see `signatures.opened`.
         """
-        inner, signers = signatures.opened(event, self.registry.keys)
+        inner, signers = signatures.opened(event, self.registry.public_keys)
         return inner, self.origin(record)._replace(signers=signers)
 
     def publisher(self, event: CloudEvent, came: Origin) -> Publisher:

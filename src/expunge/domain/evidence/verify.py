@@ -162,7 +162,7 @@ def _inclusion(checked: _Checked) -> str:
         line = _strict(raw)
         entry, index = line["entry"].encode(), line["index"]
         leaf = merkle.leaf_hash(entry)
-        proof = [bytes.fromhex(each) for each in line["proof"]]
+        proof = [_hash(each) for each in line["proof"]]
         if index <= last or merkle.root_with(index, checked.size, leaf, proof) != checked.root:
             raise Wrong(f"record {len(hashes) + 1} is not leaf {index} of the log")
         hashes.append(leaf)
@@ -197,18 +197,24 @@ def _counts(checked: _Checked) -> str:
     if checked.files.obligations is None or said["root"] is None:
         return f"{MISSING}obligations.jsonl is not at hand: the numbers of the inventory are not shown"
     answers = _answers(checked.facts) if checked.files.records is not None else None
+    planned = _planned(checked.facts)
     for raw in checked.files.obligations:
         line, number = _strict(raw), number + 1
+        if answers is not None and planned[line["chunk"]].pop(line["ordinal"], None) is None:
+            raise Wrong(f"obligation {number} was not planned, or stands there twice")
         hashes.append(merkle.leaf_hash(raw))
         checked.counted[_counted(line)] += 1
         if answers is not None:
             _hold_against(line, answers, number)
+    if answers is not None and any(planned.values()):
+        raise Wrong(f"{sum(map(len, planned.values()))} obligations were planned that are not among these")
     if merkle.root_of(hashes).hex() != said["root"] or number != said["number"]:
         raise Wrong("these are not the obligations that the certificate is about")
     (subject,) = checked.statement["subject"]
     if subject["digest"]["sha256"] != said["root"]:
         raise Wrong("its subject is another set of obligations")
-    return f"{number} obligations" + (", each done one of which a system has answered" if answers is not None else "")
+    more = ": all that were planned, and whatever is called done was answered so" if answers is not None else ""
+    return f"{number} obligations{more}"
 
 
 def _counted(line: dict[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -292,6 +298,16 @@ def _facts(event: dict[str, Any], case: dict[str, Any]) -> Iterator[dict[str, An
             yield fact
 
 
+def _planned(facts: Sequence[dict[str, Any]]) -> dict[str, dict[int, bool]]:
+    """Chunk -> its ordinals, as resolvers have planned them."""
+    found: dict[str, dict[int, bool]] = {}
+    for fact in facts:
+        if fact["type"] == "expunge.ledger.task_answered.v1":
+            for each in fact["data"]["body"].get("chunks", ()):
+                found[each["digest"]] = dict.fromkeys(range(each["size"]), True)
+    return found
+
+
 def _answers(facts: Sequence[dict[str, Any]]) -> dict[str, list[tuple[str, str]]]:
     """Chunk -> what was answered of it, a letter for each ordinal, and the grade of each answer."""
     found: dict[str, list[tuple[str, str]]] = {}
@@ -328,7 +344,27 @@ def _strict(raw: bytes | str) -> dict[str, Any]:
 
 
 def _raw(text: str) -> bytes:
-    return base64.b64decode(text, validate=True)
+    """Base64 in the one spelling that it has.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = base64.b64decode(text, validate=True)
+    if base64.b64encode(found).decode() != text:
+        raise ValueError("another spelling")
+    return found
+
+
+def _hash(text: str) -> bytes:
+    """A hash in the one spelling that it has.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = bytes.fromhex(text)
+    if found.hex() != text:
+        raise ValueError("another spelling")
+    return found
 
 
 def _key(verifier: str) -> tuple[str, bytes]:
