@@ -63,6 +63,8 @@ class DirectoryLog:
     def __init__(self, directory: Path, origin: str, signer: Signer) -> None:
         self._directory, self._origin, self._signer = directory, origin, signer
         self._opened: sqlite3.Connection | None = None
+        self.public = signer.public
+        """The public key, hexadecimal."""
 
     @property
     def origin(self) -> str:

@@ -10,6 +10,7 @@ from expunge import __version__
 from expunge.cli import (
     agent,
     case,
+    certificate,
     dead_letters,
     demo,
     doctor,
@@ -26,6 +27,7 @@ from expunge.cli import (
     submit,
     sweep,
     topics,
+    verify,
 )
 from expunge.cli.common import let_go
 
@@ -63,6 +65,7 @@ app.command("acknowledge-loss")(losses.acknowledge_loss)
 app.command("rebuild")(rebuild.rebuild)
 app.command("sweep")(sweep.sweep)
 app.command("doctor")(doctor.doctor)
+app.command("verify")(verify.verify_certificates)
 app.command("demo")(demo.demo)
 app.add_typer(topics.app, name="topics")
 app.add_typer(case.app, name="case")
@@ -72,5 +75,6 @@ app.add_typer(holding.app, name="holding")
 app.add_typer(policy.app, name="policy")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(keys.app, name="keys")
+app.add_typer(certificate.app, name="certificate")
 app.add_typer(subject.app, name="subject")
 app.add_typer(agent.app, name="agent")

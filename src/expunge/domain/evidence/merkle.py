@@ -49,6 +49,11 @@ def root(size: int, node: Node) -> bytes:
     return _over(0, size, node) if size else EMPTY
 
 
+def above(hashes: Sequence[bytes]) -> Node:
+    """Reads the nodes of a tree whose leaves are at hand."""
+    return lambda level, index: root_of(hashes[index << level : (index + 1) << level])
+
+
 def inclusion(index: int, size: int, node: Node) -> list[bytes]:
     """The proof that a leaf stands in a tree: the hashes beside its way to the root, from below (RFC 6962, 2.1.1).
 

@@ -278,13 +278,47 @@ STEPS = (
 )
 
 
+def owned(envelope: bytes, proof: bytes, number: int) -> Step:
+    """Whether an asset is in a certificate, by the proof that its owner was given."""
+    name = "your asset"
+    try:
+        said, predicate = _strict(proof), _strict(payload(envelope))["predicate"]["obligations"]
+        opening, asset = bytes.fromhex(said["opening"]), said["asset"]
+        named = hashlib.sha256(opening + asset.encode()).hexdigest()
+        claims = []
+        for each in said["obligations"]:
+            line = _strict(each["obligation"])
+            leaf = merkle.leaf_hash(each["obligation"].encode())
+            path = [_hash(one) for one in each["proof"]]
+            if (
+                line["asset"] != named
+                or merkle.root_with(each["index"], predicate["number"], leaf, path).hex() != (predicate["root"])
+            ):
+                return Step(number, name, passed=False, text="the certificate is not about this asset")
+            claims.append(f"{line['claim']} ({line.get('grade') or 'decided, not answered'}) in {line['system']}")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return Step(number, name, passed=False, text=f"it is no proof ({type(error).__name__})")
+    if not claims:
+        return Step(number, name, passed=False, text="it proves nothing")
+    return Step(number, name, passed=True, text=f"it is in the certificate: {', '.join(claims)}")
+
+
+def payload(envelope: bytes) -> bytes:
+    """What an envelope carries, whoever has signed it.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is none.
+    """
+    return _raw(_strict(envelope)["payload"])
+
+
 def checkpoint_in(envelope: bytes) -> tuple[str, int]:
     """Name and size of the log at the checkpoint of a certificate, which is not checked by that.
 
     Raises:
         ValueError, KeyError, TypeError: it is no certificate.
     """
-    statement = _strict(_raw(_strict(envelope)["payload"]))
+    statement = _strict(payload(envelope))
     origin, size, *_ = statement["predicate"]["log"]["checkpoint"].split("\n")
     return origin, int(size)
 

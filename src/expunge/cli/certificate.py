@@ -1,0 +1,141 @@
+"""`expunge certificate`: what is handed to those who do not take our word for it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from expunge.adapters.archive import CERTIFICATE
+from expunge.bootstrap import Installation
+from expunge.cli.case.found import find
+from expunge.cli.common import NO, Json, console, installation, print_json, say_error
+from expunge.domain.evidence import merkle
+from expunge.domain.evidence.certificate import commitment, opening
+from expunge.domain.evidence.notes import verifier
+from expunge.domain.partition import partition_of
+from expunge.errors import ConfigurationError
+
+app = typer.Typer(help="Certificates of cases, which others can check.", no_args_is_help=True)
+
+CaseId = Annotated[str, typer.Argument(help="The case, or the id of its request.", show_default=False)]
+Sequence = Annotated[
+    int | None, typer.Option(help="Which end of the case: the number of its fact (default: the last one).")
+]
+Asset = Annotated[str, typer.Option(help="The asset's id.")]
+
+
+@app.callback()
+def root() -> None:
+    """Certificates of cases, which others can check."""
+
+
+@app.command()
+def get(
+    case_id: CaseId,
+    to: Annotated[Path | None, typer.Option(help="Copy it into this new directory.")] = None,
+    sequence: Sequence = None,
+    json_output: Json = False,
+) -> None:
+    """Say where a case's certificate lies, with all that can be checked beside it, or copy it.
+
+    It is made when the case ends, on the machine on which the notary runs.
+    """
+    expunge = _kept()
+    case = _case_id(expunge, case_id)
+    place = _place(expunge, case, sequence)
+    if to is not None:
+        if to.exists():
+            raise ConfigurationError(f"{to} is there already: name a new directory")
+        shutil.copytree(place, to)
+        place = to
+    key = _verifier(expunge)
+    if json_output:
+        numbers = expunge.archive.sequences(case)
+        print_json({"case_id": case, "directory": str(place.absolute()), "ends": numbers, "key": key})
+        return
+    console.print(f"{place.absolute()}", soft_wrap=True)
+    console.print("anybody can check it, without Kafka, Redis or this configuration:")
+    console.print(f"expunge verify {place} --key {key}", soft_wrap=True, markup=False)
+
+
+@app.command()
+def prove(case_id: CaseId, asset: Asset, sequence: Sequence = None) -> None:
+    """Print, as JSON, what shows one asset's owner that it is in a case's certificate, and nothing of any other asset.
+
+    `expunge verify CERTIFICATE --proof FILE` checks it. It can be made until the case is forgotten.
+    """
+    expunge = _kept()
+    case = _case_id(expunge, case_id)
+    place = _place(expunge, case, sequence)
+    found = expunge.cases.reader(partition_of(case, expunge.settings.kafka.partitions)).root(case)
+    if found is None or not found.salt:
+        say_error("the case is forgotten: nobody can say any more which assets these were")
+        raise typer.Exit(NO)
+    opened = opening(found.salt, asset)
+    named = commitment(opened, asset)
+    lines = (place / "obligations.jsonl").read_bytes().splitlines()
+    at = [number for number, line in enumerate(lines) if json.loads(line)["asset"] == named]
+    if not at:
+        say_error("the certificate is about no such asset")
+        raise typer.Exit(NO)
+    hashes = [merkle.leaf_hash(line) for line in lines]
+    proofs = [
+        {
+            "index": number,
+            "obligation": lines[number].decode(),
+            "proof": [each.hex() for each in merkle.inclusion(number, len(lines), merkle.above(hashes))],
+        }
+        for number in at
+    ]
+    print_json({"asset": asset, "opening": opened.hex(), "of": len(lines), "obligations": proofs})
+
+
+@app.command()
+def key(json_output: Json = False) -> None:
+    """Print the public key with which certificates and checkpoints are signed, as those who check them hold it."""
+    line = _verifier(_kept())
+    print_json({"key": line}) if json_output else console.print(line, soft_wrap=True, markup=False)
+
+
+def _kept() -> Installation:
+    """The installation, where it keeps evidence.
+
+    Raises:
+        ConfigurationError: it keeps none.
+    """
+    expunge = installation()
+    if not expunge.settings.evidence.origin:
+        raise ConfigurationError(
+            "no evidence is kept here: set origin in [evidence] to a name for the ledger's log "
+            '(origin = "expunge.example.org/ledger"), run `expunge keys create notary`, and start the notary anew'
+        )
+    return expunge
+
+
+def _verifier(expunge: Installation) -> str:
+    log = expunge.ledger_log
+    if log is None:
+        raise ConfigurationError("no evidence is kept here")
+    return verifier(expunge.settings.evidence.origin, bytes.fromhex(log.public))
+
+
+def _case_id(expunge: Installation, given: str) -> str:
+    return given if expunge.archive.sequences(given) else find(expunge, given).case_id
+
+
+def _place(expunge: Installation, case: str, sequence: int | None) -> Path:
+    numbers = expunge.archive.sequences(case)
+    wanted = sequence if sequence is not None else numbers[-1] if numbers else 0
+    place = expunge.archive.place(case, wanted)
+    if not (place / CERTIFICATE).exists():
+        where = expunge.settings.evidence.directory.absolute()
+        say_error(
+            f"there is no certificate of it in {where}: one is made within a minute when the case has ended "
+            f"(`expunge case show {case}`), where the notary runs"
+        )
+        raise typer.Exit(NO)
+    return place

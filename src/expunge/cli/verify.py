@@ -1,0 +1,159 @@
+"""`expunge verify`: whoever has been handed a certificate checks it. It needs no configuration, and no server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from expunge.cli.common import NO, Json, console, print_json, print_table, safe
+from expunge.domain.evidence import merkle, tiles, verify
+from expunge.domain.evidence.sentences import sentence
+from expunge.errors import ConfigurationError
+
+CERTIFICATE = "certificate.json"
+MOST_BYTES = 16_000_000
+"""Of a certificate: what lies beside it is read line by line."""
+
+
+def verify_certificates(
+    files: Annotated[list[Path], typer.Argument(help="Certificates: their files, or the directories they lie in.")],
+    key: Annotated[
+        str | None,
+        typer.Option(help="The public key of the log, as its operator has told you on another way (name+hash+key)."),
+    ] = None,
+    since: Annotated[
+        Path | None, typer.Option(help="An earlier checkpoint of the log that you have kept; it needs --log.")
+    ] = None,
+    log: Annotated[
+        Path | None, typer.Option(help="A copy of the published log: the directory that holds `checkpoint` and `tile`.")
+    ] = None,
+    proof: Annotated[
+        Path | None, typer.Option(help="What `expunge certificate prove` has printed about your asset.")
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Say in plain words what the certificate says.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Check certificates step by step, offline. Exit status 1: one does not hold, or something was not shown.
+
+    Without --key it can only be said that a certificate is consistent in itself, not whose it is.
+    """
+    holds = True
+    told = []
+    for file in files:
+        place = file / CERTIFICATE if file.is_dir() else file
+        envelope = _bytes(place)
+        steps = verify.verify(_files(place, envelope, key, since, log))
+        if proof is not None and all(step.passed is not False for step in steps):
+            steps.append(verify.owned(envelope, _bytes(proof), len(steps) + 1))
+        is_whole = all(
+            step.passed or (step.name == "growth" and step.passed is None and since is None) for step in steps
+        )
+        holds = holds and is_whole
+        if json_output:
+            told.append({"file": str(place), "holds": is_whole, "steps": [step._asdict() for step in steps]})
+            continue
+        console.print(f"[bold]{safe(place)}[/bold]", soft_wrap=True)
+        _print(steps)
+        if explain and all(step.passed is not False for step in steps):
+            _explain(json.loads(verify.payload(envelope))["predicate"])
+        console.print(_verdict(steps, is_whole), soft_wrap=True)
+    if json_output:
+        print_json(told)
+    if not holds:
+        raise typer.Exit(NO)
+
+
+MARKS = {
+    True: Text("yes", style="green"),
+    False: Text("NO", style="red bold"),
+    None: Text("not shown", style="yellow"),
+}
+
+
+def _print(steps: list[verify.Step]) -> None:
+    rows = [(step.number, step.name, MARKS[step.passed], step.text) for step in steps]
+    print_table(("step", "what", "holds", ""), rows)
+
+
+def _verdict(steps: list[verify.Step], is_whole: bool) -> str:
+    if any(step.passed is False for step in steps):
+        return "[red bold]this certificate does not hold[/red bold]: something in it was changed, or never was so"
+    if is_whole:
+        return "[green]it holds[/green]: what it says follows from the signed log, and nothing was left out"
+    return "[yellow]consistent, but not all of it is shown[/yellow]: see the steps"
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        if file.stat().st_size > MOST_BYTES:
+            raise ConfigurationError(f"{file} is too large for a certificate")
+        return file.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{file}: {error.strerror}") from None
+
+
+def _files(place: Path, envelope: bytes, key: str | None, since: Path | None, log: Path | None) -> verify.Files:
+    earlier = _bytes(since).decode(errors="replace") if since else None
+    consistency = None
+    if earlier and log:
+        try:
+            _, size = verify.checkpoint_in(envelope)
+            before = int(earlier.split("\n")[1])
+            node = tiles.nodes(size, tiles.from_files(lambda path: (log / path).read_bytes()))
+            consistency = merkle.consistency(before, size, node) if 0 < before <= size else []
+        except (ValueError, KeyError, TypeError, IndexError):
+            consistency = None
+        except OSError as error:
+            raise ConfigurationError(f"{log}: {error.filename}: {error.strerror}") from None
+    beside = place.parent
+    return verify.Files(
+        envelope, _lines(beside / "records.jsonl"), _lines(beside / "obligations.jsonl"), key, earlier, consistency
+    )
+
+
+def _lines(file: Path) -> Iterator[bytes] | None:
+    """The lines of a file; None where it is not there."""
+    if not file.exists():
+        return None
+
+    def read() -> Iterator[bytes]:
+        with file.open("rb") as opened:
+            for line in opened:
+                yield line.removesuffix(b"\n")
+
+    return read()
+
+
+def _explain(said: dict[str, Any]) -> None:
+    """What a certificate says, in plain words; each is bound to what it rests on (`evidence.sentences`)."""
+    case = said["case"]
+    found, open_ = said["obligations"]["number"], said["obligations"]["open"]
+    console.print(
+        f"A request of {safe(case['received_at'][:10])} under {safe(case['regime'])}, sent by "
+        f"{safe(case['publisher'])}; {found:,} things were found that belong to it, {open_:,} of them are open. It ended "
+        f"on {safe(case['ended_at'][:10])} ({'on time' if case['on_time'] else 'late'}; due "
+        f"{safe(case['due_at'][:10])}): {safe(case['status'].replace('_', ' '))}.",
+        soft_wrap=True,
+    )
+    rows = [
+        (row["count"], row["kind"].replace("_", " "), row["system"], _said(row), row.get("until", ""))
+        for row in said["inventory"]
+    ]
+    print_table(("how many", "what", "where", "what became of it", "until"), rows)
+    asked_nothing = [f"{each['system']} ({each['not_asked']})" for each in said["systems"] if "not_asked" in each]
+    if asked_nothing:
+        console.print(f"not asked: {safe(', '.join(asked_nothing))}", soft_wrap=True)
+    for title, each in (("not shown", said["not_shown"]), ("limits", said["limitations"])):
+        console.print(f"[bold]{title}[/bold]")
+        for text in each:
+            console.print(f"  - {safe(text)}", soft_wrap=True)
+
+
+def _said(row: dict[str, Any]) -> str:
+    reason = f" ({row['reason']})" if row.get("reason") else ""
+    return sentence(row["claim"], row.get("grade", "")) + reason
