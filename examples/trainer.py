@@ -5,8 +5,8 @@ This is the example of how to write an agent; `expunge demo` plays with it. It u
 
     python examples/trainer.py 127.0.0.1:9092 expunge. DIRECTORY
 
-The directory holds `datasets/`, `ml/`, and `opening.key`, to which identities are sealed; the agents keep their
-memory in `agents/` there.
+The directory holds `datasets/`, `ml/`, `opening.key`, to which identities are sealed, and `keys/`, with which answers
+are signed; the agents keep their memory in `agents/` there.
 """
 
 from __future__ import annotations
@@ -111,6 +111,7 @@ def main(bootstrap_servers: str, prefix: str, directory: str) -> None:
             prefix=prefix,
             state=state,
             opening_key=opening_key,
+            signing_key=here / "keys" / f"{system}.key",
         ).run(stop)
 
     with Client(bootstrap_servers, "/demo/ml", prefix=prefix) as client:

@@ -22,6 +22,7 @@ from kafka.errors import KafkaError
 
 from expunge import preflight
 from expunge.adapters.policy_file import shipped
+from expunge.adapters.signing import create
 from expunge.bootstrap import Installation
 from expunge.config import load
 from expunge.domain.events import CONTENT_TYPE
@@ -110,6 +111,8 @@ class Deployment:
     """Whether `redis` is a server of a cluster."""
     more: str = ""
     """TOML behind the configuration."""
+    signed: bool = False
+    """Whether everybody has a key and signs with it, and evidence is kept."""
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -120,7 +123,7 @@ class Deployment:
         (self.directory / "policy.yaml").write_text(self.policy or shipped())
         self.config = self.directory / "expunge.toml"
         self.config.write_text(
-            CONFIG.format(
+            (self._with_keys(CONFIG) if self.signed else CONFIG).format(
                 prefix=self.prefix,
                 directory=self.directory,
                 kafka=self.kafka,
@@ -139,6 +142,17 @@ class Deployment:
         except BaseException:  # a client that nobody closes works on in the background of every later test
             self.installation.close()
             raise
+
+    def _with_keys(self, config: str) -> str:
+        """The configuration with a key for everybody, and evidence."""
+        keys = self.directory / "keys"
+        create(keys / "notary.key")
+        for party in ("files", "ml", "app", "narrow", "olga", "omar"):
+            public = create(keys / f"{party}.key").public
+            config = config.replace(f'name = "{party}"\n', f'name = "{party}"\nkey = "{public}"\n')
+        config = config.replace("allow_unsigned = true", 'keys_directory = "{directory}/keys"')
+        evidence = '[evidence]\norigin = "expunge.example.org/test"\ndirectory = "{directory}/evidence"\n'
+        return config + 'signing_key_file = "{directory}/keys/files.key"\n' + evidence
 
     # Processes
 

@@ -898,8 +898,8 @@ class World:
                 event.time = now - timedelta(hours=1)
                 value = SIGNERS["olga"].event(event).encode()
             case "system":
-                said = [json.loads(each.value or b"") for each in self._log_of("commands.photos")]
-                told = [each["data"] for each in said if each["type"] not in {WITHDRAWN, FORGOTTEN}]
+                every = [json.loads(each.value or b"") for each in self._log_of("commands.photos")]
+                told = [each["data"] for each in every if each["type"] not in {WITHDRAWN, FORGOTTEN}]
                 if not told:
                     return
                 answer = receipt(told[-1], all={"claim": "deleted"}) | {"sequence": 99}

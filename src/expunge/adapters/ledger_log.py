@@ -171,6 +171,20 @@ class DirectoryLog:
             node = tiles.nodes(of.size, growing.tile)
             return [Proven(leaf, growing.entry(leaf), merkle.inclusion(leaf, of.size, node)) for (leaf,) in rows]
 
+    def check(self) -> None:
+        """Hold what is published against what stands, without writing anything.
+
+        Raises:
+            Contradicted: the checkpoint says something else of the leaves that it covers.
+        """
+        with self._asking() as database:
+            state = self._state(database)
+            published = _text(self._folder(state) / "checkpoint")
+            before = checkpoint_of(published) if published else None
+            if before is not None and before.size <= state.size:
+                growing = _Growing(self._folder(state), database, state.size)
+                self._hold_checkpoint_against(before, before, growing)
+
     def succeed(self, following: Reached) -> None:
         """See `ports.evidence.LedgerLog.succeed`."""
         last = self.checkpoint()

@@ -25,7 +25,7 @@ from expunge.config import Settings, config_file, without_password
 from expunge.domain.planning.policy.capabilities import incapable
 from expunge.domain.planning.policy.dispose import Nature
 from expunge.domain.topics import role_of
-from expunge.errors import ConfigurationError, Forgotten, NotUnderstood, Unavailable
+from expunge.errors import ConfigurationError, Contradicted, Forgotten, NotUnderstood, Unavailable
 from expunge.ports import Finding
 from expunge.roles import ROLES
 from expunge.runtime.label import Label
@@ -70,6 +70,7 @@ def examine(expunge: Installation) -> list[Finding]:
         lambda: _aside(expunge),
         lambda: _losses(expunge),
         lambda: _sweeps(expunge),
+        lambda: _evidence(expunge),
         lambda: _clocks(expunge),
         lambda: _members(expunge),
         lambda: _progress(expunge),
@@ -132,6 +133,26 @@ def _sweeps(expunge: Installation) -> list[Finding]:
     when = f"was last swept on {last.date().isoformat()}" if last else "was never swept, as far as Redis knows"
     mend = "run `expunge sweep` now, and once a day: `expunge run` does so where it runs all roles"
     return [Finding(f"{number} cases are forgotten, and what they left on topics {when}", mend)]
+
+
+def _evidence(expunge: Installation) -> list[Finding]:
+    """Whether anything is kept for those who do not take our word for it; what is kept is looked at where it lies."""
+    evidence = expunge.settings.evidence
+    if not evidence.origin:
+        mend = 'expunge keys create notary, and [evidence] origin = "HOST/ledger" (docs/evidence.md)'
+        return [Finding("no evidence is kept: nobody outside can check what became of a case", mend)]
+    log = expunge.ledger_log
+    if log is None or not evidence.directory.exists():
+        return []  # the notary runs elsewhere
+    try:
+        log.check()
+    except Contradicted as error:
+        return [Finding(str(error), 'keep everything as it is, and see docs/evidence.md, "When the notary stops"')]
+    reached, end = log.reached().next, sum(expunge.topics.ends(["ledger"])["ledger"].values())
+    if reached > end:
+        problem = f"the ledger ends at {end}, and {reached} of its records were logged: part of it is gone"
+        return [Finding(problem, "docs/recovery.md")]
+    return []
 
 
 def _checksums() -> list[Finding]:

@@ -135,8 +135,8 @@ def _explain(said: dict[str, Any]) -> None:
     found, open_ = said["obligations"]["number"], said["obligations"]["open"]
     console.print(
         f"A request of {safe(case['received_at'][:10])} under {safe(case['regime'])}, sent by "
-        f"{safe(case['publisher'])}; {found:,} things were found that belong to it, {open_:,} of them are open. It ended "
-        f"on {safe(case['ended_at'][:10])} ({'on time' if case['on_time'] else 'late'}; due "
+        f"{safe(case['publisher'])}; {found:,} things were found that belong to it, {open_:,} of them are open. It "
+        f"ended on {safe(case['ended_at'][:10])} ({'on time' if case['on_time'] else 'late'}; due "
         f"{safe(case['due_at'][:10])}): {safe(case['status'].replace('_', ' '))}.",
         soft_wrap=True,
     )

@@ -22,19 +22,26 @@ from pathlib import Path
 from typing import Any
 
 from expunge.adapters.policy_file import shipped
+from expunge.adapters.signing import create
 from expunge.adapters.vault import new_key_pair
 from expunge.cli.demo.trainer import train, vector_of
 from expunge.config import Kafka, Redis
 
 NORTH, SOUTH = "supplier-north", "supplier-south"
 PHOTOS_PER_PERSON = 10
+SIGN = ("app", "photos", "vectors", "datasets", "users", "ml", "vault")
+"""Who signs what they say; the notary does, too."""
 OLD_RUN = re.compile(r"^demo-\d{8}-\d{6}\.")
 
 CONFIG = """# Written by `expunge demo`. Try: EXPUNGE_CONFIG={directory}/expunge.toml expunge case list
 prefix = "{prefix}"
 secret_file = "{directory}/secret"
 policy_file = "{directory}/policy.yaml"  # as shipped, but for models: nobody wants to wait a day for a demo
-allow_unsigned = true  # signatures come with a later version; do not set this in production
+keys_directory = "{directory}/keys"  # everybody's, as this is one machine; each stays with whoever signs
+
+[evidence]
+origin = "demo.expunge.example/{name}"
+directory = "{directory}/evidence"
 
 [kafka]
 bootstrap_servers = "{kafka}"
@@ -64,34 +71,41 @@ name = "training"
 name = "app"
 source = "/demo/app"
 default_regime = "gdpr"
+key = "{app}"
 
 [[systems]]
 name = "photos"
 actions = ["delete", "restrict"]
+key = "{photos}"
 
 [[systems]]
 name = "vectors"
 actions = ["delete", "restrict"]
+key = "{vectors}"
 
 [[systems]]
 name = "datasets"
 actions = ["delete", "rebuild_without"]
+key = "{datasets}"
 
 [[systems]]
 name = "users"
 actions = ["delete", "restrict"]
 reveal = ["user_id"]
 sealing_key = "{public}"
+key = "{users}"
 
 [[systems]]
 name = "ml"
 actions = ["delete", "retrain_without", "rebuild_without"]
 reveal = ["user_id"]
 sealing_key = "{public}"
+key = "{ml}"
 
 [[systems]]
 name = "vault"
 actions = ["delete", "rebuild_without", "restrict"]
+key = "{vault}"
 
 [[agents]]
 system = "photos"
@@ -99,6 +113,7 @@ type = "filesystem"
 root = "{directory}/photos"
 asset_prefix = "photos:"
 state = "{directory}/agents/photos.db"
+signing_key_file = "{directory}/keys/photos.key"
 
 [[agents]]
 system = "vectors"
@@ -106,6 +121,7 @@ type = "filesystem"
 root = "{directory}/vectors"
 asset_prefix = "vectors:"
 state = "{directory}/agents/vectors.db"
+signing_key_file = "{directory}/keys/vectors.key"
 
 [[agents]]
 system = "datasets"
@@ -113,6 +129,7 @@ type = "filesystem"
 root = "{directory}/datasets"
 asset_prefix = "datasets:"
 state = "{directory}/agents/datasets.db"
+signing_key_file = "{directory}/keys/datasets.key"
 
 [[agents]]
 system = "users"
@@ -120,6 +137,7 @@ type = "sqlite"
 database = "{directory}/users.db"
 key_file = "{directory}/opening.key"
 state = "{directory}/agents/users.db"
+signing_key_file = "{directory}/keys/users.key"
 tables = [
   {{ name = "users", namespace = "user_id", column = "user_id", restriction_column = "restricted_for" }},
   {{ name = "sessions", namespace = "user_id", column = "user_id" }},
@@ -190,6 +208,7 @@ class Demo:
         opening.write_text(private)
         for path in (secret, opening):
             path.chmod(0o600)
+        keys = {name: create(self.directory / "keys" / f"{name}.key").public for name in (*SIGN, "notary")}
         (self.directory / "policy.yaml").write_text(shipped().replace("collect_hours: 24", "collect_hours: 0"))
         self.config.write_text(
             CONFIG.format(
@@ -198,6 +217,8 @@ class Demo:
                 kafka=self.kafka.bootstrap_servers,
                 redis=self.redis.url,
                 cluster=str(self.redis.cluster).lower(),
+                name=self.prefix.removesuffix("."),
+                **keys,
                 public=public,
             )
         )
