@@ -371,6 +371,10 @@ class World:
     """Whether everybody has a key and signs with it."""
     evidence: Path | None = None
     """Where the notary keeps the ledger's log and certificates; None: it keeps none."""
+    keeps: object = None
+    """What must stay as long as the world does."""
+    forged: list[tuple[str, int, int]] = field(default_factory=list)
+    """Where messages lie that somebody published in another's name."""
     stores: Callable[[], tuple[Any, Any, Any]] | None = None
     """Makes index, state and people's names on a real Redis instead of in memory."""
     rotated: _Rotated = field(default_factory=_Rotated)
@@ -399,8 +403,6 @@ class World:
         self.policies = MemoryPolicies(SHIPPED)
         registry = with_keys(self.registry) if self.signs else self.registry
         self.door = Door(registry, self.keys, self.policies, "t.", allow_unsigned=not self.signs)
-        self.forged: list[tuple[str, int, int]] = []
-        """Where messages lie that somebody published in another's name."""
         self.index, self.store, people = self.stores() if self.stores else _in_memory()
         self.seen = MemoryNotaryStore()
         self.lease_clock, self.lease_until = 1_000_000, 0

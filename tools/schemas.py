@@ -32,6 +32,7 @@ from expunge.domain.events import CloudEvent  # noqa: E402
 from expunge.domain.planning.chunks import Chunk  # noqa: E402
 from expunge.domain.planning.policy.rules import KeptPolicy  # noqa: E402
 from expunge.domain.registry import Publisher, Registry, System  # noqa: E402
+from expunge.domain.signatures import PAYLOAD_TYPE, Envelope  # noqa: E402
 from expunge.domain.topics import all_topics  # noqa: E402
 from expunge.domain.vocabulary import Regime  # noqa: E402
 from expunge.wire import controls  # noqa: E402 - the tree is not installed as a package
@@ -47,7 +48,7 @@ from tools.story import story  # noqa: E402
 
 SCHEMAS = ROOT / "schemas"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-EVENT = "Event"
+EVENT, SIGNED = "Event", "SignedEvent"
 LOCAL = "#/$defs/"
 INTERNAL: dict[str, type[BaseModel]] = {
     **TYPES,
@@ -95,7 +96,7 @@ class Common:
     def files(self) -> dict[str, dict[str, Any]]:
         """Each shared definition by its name."""
         parts: dict[str, dict[str, Any]] = {name: self._parts[name] for name in self._shared}
-        parts |= {base.__name__: _open(self._bodies[base]) for base in BASES} | {EVENT: _envelope()}
+        parts |= {base.__name__: _open(self._bodies[base]) for base in BASES} | {EVENT: _envelope(), SIGNED: _signed()}
         return {
             name: {"$schema": DIALECT, "title": name, **self._referring(part, "./")}
             for name, part in sorted(parts.items())
@@ -175,6 +176,24 @@ def _envelope() -> dict[str, Any]:
         "properties": plain | {"specversion": {"const": "1.0"}, "time": {"type": "string", "format": "date-time"}},
         "required": [name for name in body["required"] if name != "type"],
     }
+
+
+def _signed() -> dict[str, Any]:
+    body = _envelope()
+    return {
+        "description": "Any event of an inlet, signed: the payload is the complete plain event (docs/evidence.md).",
+        "type": "object",
+        "properties": body["properties"] | {"type": {"type": "string", "pattern": r"\.dsse\.v1$"}, "data": _dsse()},
+        "required": [*body["required"], "type", "data"],
+    }
+
+
+def _dsse() -> dict[str, Any]:
+    body = _schema(Envelope)
+    inner = body.pop("$defs")
+    body["properties"]["payloadType"] = {"const": PAYLOAD_TYPE}
+    body["properties"]["signatures"]["items"] = inner["Signature"]
+    return body
 
 
 def _referred(part: dict[str, Any]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 from expunge.domain.events import stamp
@@ -16,9 +18,14 @@ from expunge.wire.cases.said import home_of, rate_id
 from tests.simulation import PARTITIONS, World, honest, receipt
 
 
+def _world() -> World:
+    kept = TemporaryDirectory()
+    return World(evidence=Path(kept.name), keeps=kept)
+
+
 def story() -> World:
     """A deployment in which every event type is said at least once."""
-    world = World()
+    world = _world()
     world.register("photo-1", subjects=["ann"], data_sources=["supplier-a"], purposes=["training"])
     world.publish(
         "registrations",

@@ -52,7 +52,7 @@ def get(
             raise ConfigurationError(f"{to} is there already: name a new directory")
         shutil.copytree(place, to)
         place = to
-    key = _verifier(expunge)
+    key = verifier_of(expunge)
     if json_output:
         numbers = expunge.archive.sequences(case)
         print_json({"case_id": case, "directory": str(place.absolute()), "ends": numbers, "key": key})
@@ -97,7 +97,7 @@ def prove(case_id: CaseId, asset: Asset, sequence: Sequence = None) -> None:
 @app.command()
 def key(json_output: Json = False) -> None:
     """Print the public key with which certificates and checkpoints are signed, as those who check them hold it."""
-    line = _verifier(_kept())
+    line = verifier_of(_kept())
     print_json({"key": line}) if json_output else console.print(line, soft_wrap=True, markup=False)
 
 
@@ -116,7 +116,12 @@ def _kept() -> Installation:
     return expunge
 
 
-def _verifier(expunge: Installation) -> str:
+def verifier_of(expunge: Installation) -> str:
+    """The public key of the installation's log, as verifiers hold it.
+
+    Raises:
+        ConfigurationError: no evidence is kept here.
+    """
     log = expunge.ledger_log
     if log is None:
         raise ConfigurationError("no evidence is kept here")

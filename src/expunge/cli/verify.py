@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,7 +47,7 @@ def verify_certificates(
     for file in files:
         place = file / CERTIFICATE if file.is_dir() else file
         envelope = _bytes(place)
-        steps = verify.verify(_files(place, envelope, key, since, log))
+        steps = verify.verify(files_of(place, envelope, key, since, log))
         if proof is not None and all(step.passed is not False for step in steps):
             steps.append(verify.owned(envelope, _bytes(proof), len(steps) + 1))
         is_whole = all(
@@ -58,7 +58,7 @@ def verify_certificates(
             told.append({"file": str(place), "holds": is_whole, "steps": [step._asdict() for step in steps]})
             continue
         console.print(f"[bold]{safe(place)}[/bold]", soft_wrap=True)
-        _print(steps)
+        print_steps(steps)
         if explain and all(step.passed is not False for step in steps):
             _explain(json.loads(verify.payload(envelope))["predicate"])
         console.print(_verdict(steps, is_whole), soft_wrap=True)
@@ -75,7 +75,8 @@ MARKS = {
 }
 
 
-def _print(steps: list[verify.Step]) -> None:
+def print_steps(steps: Sequence[verify.Step]) -> None:
+    """The steps, for people."""
     rows = [(step.number, step.name, MARKS[step.passed], step.text) for step in steps]
     print_table(("step", "what", "holds", ""), rows)
 
@@ -97,7 +98,14 @@ def _bytes(file: Path) -> bytes:
         raise ConfigurationError(f"{file}: {error.strerror}") from None
 
 
-def _files(place: Path, envelope: bytes, key: str | None, since: Path | None, log: Path | None) -> verify.Files:
+def files_of(
+    place: Path, envelope: bytes, key: str | None, since: Path | None = None, log: Path | None = None
+) -> verify.Files:
+    """A certificate with what lies beside it.
+
+    Raises:
+        ConfigurationError: a file that was named cannot be read.
+    """
     earlier = _bytes(since).decode(errors="replace") if since else None
     consistency = None
     if earlier and log:

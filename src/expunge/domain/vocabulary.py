@@ -154,33 +154,49 @@ class Meaning(NamedTuple):
 
     letter: str
     """Stands for it in a chunk's answers."""
+    said: str
+    """What may be said of it to people (`domain.evidence.sentences`)."""
     answers: Collection[Action]
     """The actions that it answers."""
     after: After = After.THERE
     worth: int = DONE_WORTH
     ends: bool = False
     """Whether it ends one day, so that the case is `completed` only when it has."""
+    done: bool = True
+    """Whether a system says by it that it has done something: then it matters what that rests on."""
 
 
 MEANINGS: Mapping[Claim, Meaning] = {
-    Claim.DELETED: Meaning("d", _COMMANDS, After.GONE),
-    Claim.KEY_DESTROYED: Meaning("k", _COMMANDS, After.GONE),
-    Claim.REDACTED: Meaning("r", {Action.REDACT, Action.RESTRICT}, After.CLEAN),
-    Claim.REBUILT_WITHOUT: Meaning("b", {Action.REBUILD_WITHOUT}, After.CLEAN),
-    Claim.RETRAINED_WITHOUT: Meaning("t", {Action.RETRAIN_WITHOUT}, After.CLEAN),
-    Claim.DISABLED: Meaning("x", {Action.DISABLE}),
-    Claim.RESTRICTED: Meaning("q", {Action.RESTRICT}),
-    Claim.LIFTED: Meaning("l", {Action.LIFT}),
-    Claim.ANONYMISED_WITH_PROOF: Meaning("a", {Action.RETRAIN_WITHOUT}),
-    Claim.BEYOND_USE: Meaning("u", _COMMANDS, After.THERE, 2, ends=True),
-    Claim.DEFERRED: Meaning("p", _COMMANDS, After.THERE, 3, ends=True),
-    Claim.EXEMPT: Meaning("e", _COMMANDS),
-    Claim.HELD: Meaning("h", _COMMANDS, After.THERE, 4, ends=True),
-    Claim.NOT_FOUND: Meaning("n", _COMMANDS, After.GONE, 7),
-    Claim.NOTIFIED: Meaning("o", {Action.NOTIFY}),
-    Claim.INSTRUCTED_ONLY: Meaning("i", {Action.NOTIFY}, After.THERE, 6),
-    Claim.IMPOSSIBLE: Meaning("m", {Action.NOTIFY}, After.THERE, 5),
-    Claim.FAILED: Meaning("f", _COMMANDS, After.THERE, 0),
+    Claim.DELETED: Meaning("d", "deleted", _COMMANDS, After.GONE),
+    Claim.KEY_DESTROYED: Meaning("k", "made unreadable: its key was destroyed", _COMMANDS, After.GONE),
+    Claim.REDACTED: Meaning("r", "redacted", {Action.REDACT, Action.RESTRICT}, After.CLEAN),
+    Claim.REBUILT_WITHOUT: Meaning("b", "made again without this data", {Action.REBUILD_WITHOUT}, After.CLEAN),
+    Claim.RETRAINED_WITHOUT: Meaning("t", "trained again without this data", {Action.RETRAIN_WITHOUT}, After.CLEAN),
+    Claim.DISABLED: Meaning("x", "switched off; it is still there", {Action.DISABLE}),
+    Claim.RESTRICTED: Meaning("q", "restricted; it is still there", {Action.RESTRICT}),
+    Claim.LIFTED: Meaning("l", "in use again", {Action.LIFT}),
+    Claim.ANONYMISED_WITH_PROOF: Meaning("a", "anonymised, with a proof of its owner's", {Action.RETRAIN_WITHOUT}),
+    Claim.BEYOND_USE: Meaning(
+        "u",
+        "put beyond use until it can be deleted; it is still there",
+        _COMMANDS,
+        After.THERE,
+        2,
+        ends=True,
+        done=False,
+    ),
+    Claim.DEFERRED: Meaning("p", "put off; it is still there", _COMMANDS, After.THERE, 3, ends=True, done=False),
+    Claim.EXEMPT: Meaning("e", "kept, because a rule or an operator says so", _COMMANDS, done=False),
+    Claim.HELD: Meaning("h", "kept, because of a legal hold", _COMMANDS, After.THERE, 4, ends=True, done=False),
+    Claim.NOT_FOUND: Meaning(
+        "n", "not found by its system, which is no deletion", _COMMANDS, After.GONE, 7, done=False
+    ),
+    Claim.NOTIFIED: Meaning("o", "told to its recipient", {Action.NOTIFY}),
+    Claim.INSTRUCTED_ONLY: Meaning(
+        "i", "told to its recipient, who has confirmed nothing", {Action.NOTIFY}, After.THERE, 6
+    ),
+    Claim.IMPOSSIBLE: Meaning("m", "impossible, as its system says", {Action.NOTIFY}, After.THERE, 5, done=False),
+    Claim.FAILED: Meaning("f", "not done: it failed", _COMMANDS, After.THERE, 0, done=False),
 }
 
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from expunge.wire import ledger
 from expunge.wire.assets import STATED, AssetStated
+from expunge.wire.certificates import ISSUED, CertificateIssued
 from expunge.wire.commands import COMMANDED, FORGOTTEN, WITHDRAWN, PurgeCommanded, PurgeForgotten, PurgeWithdrawn
 from expunge.wire.confirmations import MILESTONES, REJECTED, RequestRejected
 from expunge.wire.dead_letters import SET_ASIDE, MessageSetAside
@@ -19,6 +20,7 @@ OUTLETS: dict[str, type[BaseModel]] = {
     WITHDRAWN: PurgeWithdrawn,
     FORGOTTEN: PurgeForgotten,
     HOLD_SET: HoldSet,
+    ISSUED: CertificateIssued,
     **{f"expunge.case.{milestone}.v1": model for milestone, model in MILESTONES.items()},
     REJECTED: RequestRejected,
     SET_ASIDE: MessageSetAside,

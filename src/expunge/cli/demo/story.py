@@ -16,16 +16,20 @@ from rich.table import Table
 from rich.tree import Tree
 
 from expunge import preflight, queries
+from expunge.adapters.archive import CERTIFICATE
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
 from expunge.cli.case.show import claims_table
+from expunge.cli.certificate import verifier_of
 from expunge.cli.common import print_table
 from expunge.cli.demo import trainer
 from expunge.cli.demo.world import NORTH, OLD_RUN, Demo
 from expunge.cli.submit import confirmations, publish
+from expunge.cli.verify import files_of, print_steps
 from expunge.config import load
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing
+from expunge.domain.evidence.verify import verify
 from expunge.domain.scope import SHARDS, Group, GroupKind, ScopeKind
 from expunge.errors import ExpungeError
 from expunge.wire.registrations import DECLARED, MANY_REGISTERED
@@ -155,13 +159,38 @@ class Story:
             "restricted. The account in the database was never about training: it was not touched. [italic]not found"
             "[/italic] is what the first case had destroyed already: an answer, but never called a deletion.",
         )
-        self._request(
+        withdrawn = self._request(
             expunge,
             ScopeKind.WITHDRAWAL,
             f"3. Everything from {NORTH} must go",
             {"data_sources": [NORTH]},
             "Every photo of the supplier and every embedding, and every model that ever learned from them. The data "
             "sets that mixed both suppliers were made again from the other's photos.",
+        )
+        self._evidence(expunge, withdrawn)
+
+    def _evidence(self, expunge: Installation, case_id: str) -> None:
+        """The certificate of the withdrawal, checked; and checked once more with one byte changed."""
+        self._console.rule("[bold]4. Nobody needs to take our word for it", align="left")
+        with self._console.status("the notary signs the certificate"):
+            until = self._clock.seconds() + CASE_SECONDS
+            while not (numbers := expunge.archive.sequences(case_id)):
+                if self._clock.seconds() > until:
+                    raise ExpungeError(f"there is no certificate: see {self._demo.directory}/logs/roles.log")
+                self._wait()
+        place = expunge.archive.place(case_id, numbers[-1]) / CERTIFICATE
+        envelope, key = place.read_bytes(), verifier_of(expunge)
+        print_steps(verify(files_of(place, envelope, key)))
+        bent = bytearray(envelope)
+        bent[len(bent) // 2] ^= 1
+        self._console.print("the same, with one bit of it changed:")
+        print_steps(verify(files_of(place, bytes(bent), key)))
+        self._console.print(
+            "Every agent has signed its answers, the ledger is a Merkle log, and the certificate follows from it. "
+            "Check it yourself, with nothing of ours running:\n"
+            f"  expunge verify {os.path.relpath(place.parent)} --explain \\\n    --key {key}\n",
+            markup=False,
+            soft_wrap=True,
         )
 
     def _show_lineage(self, expunge: Installation, person: str) -> None:
@@ -172,7 +201,7 @@ class Story:
         _grow(expunge, tree, key, {key})
         self._console.print(Panel(tree, title="What one photo became", title_align="left", border_style="blue"))
 
-    def _request(self, expunge: Installation, kind: ScopeKind, title: str, data: dict[str, Any], moral: str) -> None:
+    def _request(self, expunge: Installation, kind: ScopeKind, title: str, data: dict[str, Any], moral: str) -> str:
         self._console.rule(f"[bold]{title}", align="left")
         before = self._demo.counts()
         now = self._clock.now()
@@ -183,6 +212,7 @@ class Story:
         print_table(*claims_table(final["counts"]), empty="nothing was found", title="Claims by kind")
         _print_difference(self._console, before, self._demo.counts())
         self._console.print(f"{moral}\n")
+        return case_id
 
     def _follow(self, expunge: Installation, case_id: str, since: Any) -> dict[str, Any]:
         """Confirmations as they come in, with a bar of what is answered."""
