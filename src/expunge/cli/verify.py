@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ from rich.text import Text
 from expunge.cli.common import NO, Json, console, print_json, print_table, safe
 from expunge.domain.evidence import merkle, tiles, verify
 from expunge.domain.evidence.sentences import sentence
+from expunge.domain.vocabulary import DEFERRALS, OPEN, Claim
 from expunge.errors import ConfigurationError
 
 CERTIFICATE = "certificate.json"
@@ -42,6 +44,10 @@ def verify_certificates(
 
     Without --key it can only be said that a certificate is consistent in itself, not whose it is.
     """
+    if key is not None and not verify.is_key(key):
+        raise ConfigurationError(
+            "--key is of the form name+hash+key: `expunge certificate key` prints it where it is made"
+        )
     holds = True
     told = []
     for file in files:
@@ -50,9 +56,7 @@ def verify_certificates(
         steps = verify.verify(files_of(place, envelope, key, since, log))
         if proof is not None and all(step.passed is not False for step in steps):
             steps.append(verify.owned(envelope, _bytes(proof), len(steps) + 1))
-        is_whole = all(
-            step.passed or (step.name == "growth" and step.passed is None and since is None) for step in steps
-        )
+        is_whole = all(step.passed for step in steps)
         holds = holds and is_whole
         if json_output:
             told.append({"file": str(place), "holds": is_whole, "steps": [step._asdict() for step in steps]})
@@ -140,12 +144,17 @@ def _lines(file: Path) -> Iterator[bytes] | None:
 def _explain(said: dict[str, Any]) -> None:
     """What a certificate says, in plain words; each is bound to what it rests on (`evidence.sentences`)."""
     case = said["case"]
-    found, open_ = said["obligations"]["number"], said["obligations"]["open"]
+    counted = Counter({row["claim"]: 0 for row in said["inventory"]})
+    for row in said["inventory"]:
+        counted[row["claim"]] += row["count"]
+    left = counted[OPEN] + counted[Claim.FAILED]
+    stays = sum(counted[claim] for claim in DEFERRALS) + counted[Claim.EXEMPT]
     console.print(
         f"A request of {safe(case['received_at'][:10])} under {safe(case['regime'])}, sent by "
-        f"{safe(case['publisher'])}; {found:,} things were found that belong to it, {open_:,} of them are open. It "
-        f"ended on {safe(case['ended_at'][:10])} ({'on time' if case['on_time'] else 'late'}; due "
-        f"{safe(case['due_at'][:10])}): {safe(case['status'].replace('_', ' '))}.",
+        f"{safe(case['publisher'])}, ended on {safe(case['ended_at'][:10])}: {safe(case['status'].replace('_', ' '))} "
+        f"({'on time' if case['on_time'] else 'late'}; due {safe(case['due_at'][:10])}). "
+        f"{sum(counted.values()):,} things were found that belong to it; {left:,} are open, {stays:,} stay for now or by "
+        "law.",
         soft_wrap=True,
     )
     rows = [

@@ -238,7 +238,7 @@ class Story:
         relative = os.path.relpath(directory)
         ledger = sum(expunge.topics.ends(["ledger"])["ledger"].values())
         text = (
-            f"Files, database and logs lie in [bold]{relative}[/bold]; {ledger} facts stand in the ledger, none of "
+            f"Files, database and logs lie in [bold]{relative}[/bold]; {ledger} records stand in the ledger, none of "
             "which names a person or an asset.\n\n"
             f"Try next:\n"
             f"  export EXPUNGE_CONFIG={relative}/expunge.toml PATH=$PWD/.venv/bin:$PATH\n"

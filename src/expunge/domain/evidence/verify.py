@@ -97,11 +97,14 @@ class _Checked:
 def verify(files: Files) -> list[Step]:
     """Every step, in order; the first that fails is the last that is made."""
     checked, steps = _Checked(files), []
-    for number, (name, check) in enumerate(STEPS, 1):
+    for number, (name, check) in enumerate(STEPS if files.earlier is not None else STEPS[:-1], 1):
         try:
             text = check(checked)
         except Wrong as wrong:
             steps.append(Step(number, name, passed=False, text=str(wrong)))
+            break
+        except json.JSONDecodeError:
+            steps.append(Step(number, name, passed=False, text="it is no JSON"))
             break
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             text = f"it is not of the form that it must have ({type(error).__name__})"
@@ -127,7 +130,7 @@ def _envelope(checked: _Checked) -> str:
     case = checked.predicate["case"]
     if [each["name"] for each in statement["subject"]] != [f"case:{case['id']}"]:
         raise Wrong("its subject is another case than it tells of")
-    return f"a certificate of case {case['id']}, {case['status']}"
+    return f"a certificate of case {case['id']}, {_plainly(case['status'])}"
 
 
 def _signature(checked: _Checked) -> str:
@@ -150,7 +153,7 @@ def _checkpoint(checked: _Checked) -> str:
     checked.origin, checked.size, checked.root = _note(log["checkpoint"], public)
     if checked.origin != name and not checked.origin.startswith(f"{name}/"):
         raise Wrong(f"its checkpoint is of the log {checked.origin}, and its key of {name}")
-    return f"the log {checked.origin} had {checked.size} leaves"
+    return f"the log {checked.origin} had {checked.size:,} leaves"
 
 
 def _inclusion(checked: _Checked) -> str:
@@ -171,7 +174,7 @@ def _inclusion(checked: _Checked) -> str:
     said = checked.predicate["records"]
     if len(hashes) != said["number"] or merkle.root_of(hashes).hex() != said["root"]:
         raise Wrong("these are not the records that the certificate rests on")
-    return f"{len(hashes)} records lie in the log as they are"
+    return f"{len(hashes):,} records lie in the log as they are"
 
 
 def _sequence(checked: _Checked) -> str:
@@ -188,7 +191,7 @@ def _sequence(checked: _Checked) -> str:
     kind, body = by_number[case["sequence"]]
     if kind != "expunge.ledger.closed.v1" or json.loads(body)["status"] != case["status"]:
         raise Wrong("the last fact does not end the case as the certificate says")
-    return f"{len(by_number)} facts, none of which is missing, end with {case['status']}"
+    return f"{len(by_number):,} facts, none of which is missing, end it as {_plainly(case['status'])}"
 
 
 def _counts(checked: _Checked) -> str:
@@ -214,7 +217,7 @@ def _counts(checked: _Checked) -> str:
     if subject["digest"]["sha256"] != said["root"]:
         raise Wrong("its subject is another set of obligations")
     more = ": all that were planned, and whatever is called done was answered so" if answers is not None else ""
-    return f"{number} obligations{more}"
+    return f"{number:,} obligations{more}"
 
 
 def _counted(line: dict[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -246,14 +249,12 @@ def _inventory(checked: _Checked) -> str:
         raise Wrong("its inventory does not add up")
     if predicate["case"]["status"] in ENDED and left:
         raise Wrong(f"it is called {predicate['case']['status']}, and {left} obligations are open")
-    return f"{total} in the inventory, {left} open"
+    return f"{total:,} in the inventory, {left:,} open"
 
 
 def _since(checked: _Checked) -> str:
-    if checked.files.earlier is None:
-        return f"{MISSING}no earlier checkpoint was given (--since): that the log has only grown is not shown"
     _, public = _key(checked.files.key or checked.predicate["log"]["key"])
-    origin, size, root = _note(checked.files.earlier, public)
+    origin, size, root = _note(checked.files.earlier or "", public)
     if origin != checked.origin:
         raise Wrong(f"the earlier checkpoint is of another log ({origin})")
     if size == 0:
@@ -263,7 +264,7 @@ def _since(checked: _Checked) -> str:
     then, now = merkle.roots_with(size, checked.size, checked.files.consistency, root)
     if (then, now) != (root, checked.root):
         raise Wrong("the log was changed since the earlier checkpoint")
-    return f"the {size} leaves of the earlier checkpoint lie in this one unchanged"
+    return f"the {size:,} leaves of the earlier checkpoint lie in this one unchanged"
 
 
 STEPS = (
@@ -301,6 +302,15 @@ def owned(envelope: bytes, proof: bytes, number: int) -> Step:
     if not claims:
         return Step(number, name, passed=False, text="it proves nothing")
     return Step(number, name, passed=True, text=f"it is in the certificate: {', '.join(claims)}")
+
+
+def is_key(line: str) -> bool:
+    """Whether a line is a public key as verifiers hold it."""
+    try:
+        _key(line)
+    except (ValueError, IndexError, Wrong):
+        return False
+    return True
 
 
 def payload(envelope: bytes) -> bytes:
@@ -357,6 +367,10 @@ def _answers(facts: Sequence[dict[str, Any]]) -> dict[str, list[tuple[str, str]]
 
 def _plain(body: dict[str, Any]) -> str:
     return json.dumps(body, sort_keys=True)
+
+
+def _plainly(word: str) -> str:
+    return word.replace("_", " ")
 
 
 def _strict(raw: bytes | str) -> dict[str, Any]:
