@@ -153,8 +153,8 @@ def _explain(said: dict[str, Any]) -> None:
         f"A request of {safe(case['received_at'][:10])} under {safe(case['regime'])}, sent by "
         f"{safe(case['publisher'])}, ended on {safe(case['ended_at'][:10])}: {safe(case['status'].replace('_', ' '))} "
         f"({'on time' if case['on_time'] else 'late'}; due {safe(case['due_at'][:10])}). "
-        f"{sum(counted.values()):,} things were found that belong to it; {left:,} are open, {stays:,} stay for now or by "
-        "law.",
+        f"{sum(counted.values()):,} things were found that belong to it; {left:,} are open, {stays:,} stay for now or "
+        "by law.",
         soft_wrap=True,
     )
     rows = [

@@ -47,4 +47,20 @@ mod 256). Names stand behind the deployment's prefix. docs/index.md says why eac
     {0}swept                       string  when the last sweep began that has come to its end (milliseconds)
     {<t>}notary-pos:<p>            string  position of `ledger` that the notary includes
     {<t>}facts:<p>:<case>          hash    sequence -> digest of the fact (tag of the ledger's partition)
+
+No key expires by the server's clock: one that vanished would look like one that was lost (rule "compared"), and a
+rebuild, which knows no clock, would bring it back. What may go is bounded by what ends it, and goes in the script that
+writes that:
+
+    rebuild, keyed                                  when the rebuild ends
+    swept, notary-pos, pos, sentinel, standing      are overwritten; one of each
+    timers, unapplied, open, live, ready            when that is due, applied, over or commanded
+    aside                                           when the case is thawed, message by message
+    suspects                                        when the partition has gone on, or an operator unparks
+    chunks, commands, plan, chunk, owners, facts    when the case is forgotten (policy `retention.case_months`)
+    root, case                                      are cut then to what must be known for ever; with list, forgotten
+    a (ids), s and marks under an earlier secret    at a sweep (rule "swept"); when a rotation ends (rule "rotated")
+    suppression                                     is cut to a number where policy ends it (`suppression_months`)
+    rate, retraining, policies, combinations        as many as are declared, were made anew, or were in force
+    a, c, o, m, x, holdings                         stay: with them what comes back years later is noticed
 """
