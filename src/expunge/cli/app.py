@@ -22,6 +22,7 @@ from expunge.cli import (
     pause,
     policy,
     rebuild,
+    report,
     run,
     subject,
     submit,
@@ -76,5 +77,6 @@ app.add_typer(policy.app, name="policy")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(keys.app, name="keys")
 app.add_typer(certificate.app, name="certificate")
+app.add_typer(report.app, name="report")
 app.add_typer(subject.app, name="subject")
 app.add_typer(agent.app, name="agent")

@@ -51,11 +51,11 @@ def verify_certificates(
     holds = True
     told = []
     for file in files:
-        place = file / CERTIFICATE if file.is_dir() else file
-        envelope = _bytes(place)
+        place = place_of(file)
+        envelope = read(place)
         steps = verify.verify(files_of(place, envelope, key, since, log))
         if proof is not None and all(step.passed is not False for step in steps):
-            steps.append(verify.owned(envelope, _bytes(proof), len(steps) + 1))
+            steps.append(verify.owned(envelope, read(proof), len(steps) + 1))
         is_whole = all(step.passed for step in steps)
         holds = holds and is_whole
         if json_output:
@@ -70,6 +70,11 @@ def verify_certificates(
         print_json(told)
     if not holds:
         raise typer.Exit(NO)
+
+
+def place_of(file: Path) -> Path:
+    """The certificate in a directory, or the file itself."""
+    return file / CERTIFICATE if file.is_dir() else file
 
 
 MARKS = {
@@ -93,7 +98,12 @@ def _verdict(steps: list[verify.Step], is_whole: bool) -> str:
     return "[yellow]consistent, but not all of it is shown[/yellow]: see the steps"
 
 
-def _bytes(file: Path) -> bytes:
+def read(file: Path) -> bytes:
+    """A file of at most MOST_BYTES.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
     try:
         if file.stat().st_size > MOST_BYTES:
             raise ConfigurationError(f"{file} is too large for a certificate")
@@ -110,7 +120,7 @@ def files_of(
     Raises:
         ConfigurationError: a file that was named cannot be read.
     """
-    earlier = _bytes(since).decode(errors="replace") if since else None
+    earlier = read(since).decode(errors="replace") if since else None
     consistency = None
     if earlier and log:
         try:
@@ -133,12 +143,12 @@ def _lines(file: Path) -> Iterator[bytes] | None:
     if not file.exists():
         return None
 
-    def read() -> Iterator[bytes]:
+    def one_by_one() -> Iterator[bytes]:
         with file.open("rb") as opened:
             for line in opened:
                 yield line.removesuffix(b"\n")
 
-    return read()
+    return one_by_one()
 
 
 def _explain(said: dict[str, Any]) -> None:

@@ -1,0 +1,156 @@
+"""The report of one case as a page: what its certificate says, in plain words, with figures.
+
+It is a pure function of the certificate's statement: the same statement is the same page, byte by byte. Whatever stands
+in it is escaped by the template; what may be said of a claim is bound to its grade (`domain.evidence.sentences`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from expunge.domain.evidence.sentences import sentence
+from expunge.domain.vocabulary import MEANINGS, OPEN, Claim
+
+WIDTH = 640
+"""Of figures, in their own units."""
+
+
+class Part(NamedTuple):
+    """A part of a bar."""
+
+    group: str
+    number: int
+    begin: float
+    width: float
+
+
+class Bar(NamedTuple):
+    """What was found of one kind, by what became of it."""
+
+    kind: str
+    number: int
+    parts: list[Part]
+
+
+class Moment(NamedTuple):
+    """A point of the timeline."""
+
+    name: str
+    day: str
+    at: float
+    end: bool
+    """Whether its label stands left of it, for it lies at the right end."""
+    row: int
+    """Labels that would meet stand in rows."""
+
+
+GROUPS: Mapping[str, str] = {
+    "done": "answered as done",
+    "not_found": "not found",
+    "stays": "still there for now, or by law",
+    "open": "open, or failed",
+}
+COLOURS = {"done": "#1b7f5c", "not_found": "#8a94a3", "stays": "#c98a12", "open": "#c0392b"}
+"""Told apart by their lightness, too; none of them says anything that does not stand beside it in words."""
+_GROUP_OF = {Claim.NOT_FOUND: "not_found", Claim.FAILED: "open"}
+
+
+def group_of(claim: str) -> str:
+    """Which part of a bar a claim belongs to."""
+    if claim == OPEN:
+        return "open"
+    known = Claim(claim)
+    return _GROUP_OF.get(known) or ("done" if MEANINGS[known].done else "stays")
+
+
+def page(statement: dict[str, Any], key: str, payload_sha256: str) -> str:
+    """The page.
+
+    Args:
+        statement: of the certificate.
+        key: the log's public key, as whoever checks holds it.
+        payload_sha256: names the certificate.
+    """
+    said = statement["predicate"]
+    environment = Environment(
+        loader=PackageLoader("expunge.report", "."),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"plainly": lambda word: str(word).replace("_", " "), "day": _day}
+    return environment.get_template("page.html").render(
+        said=said,
+        case=said["case"],
+        totals=totals(said["inventory"]),
+        bars=bars(said["inventory"]),
+        rows=_rows(said["inventory"]),
+        moments=moments(said["case"]),
+        groups=GROUPS,
+        colours=COLOURS,
+        width=WIDTH,
+        key=key,
+        name=payload_sha256,
+        checkpoint=said["log"]["checkpoint"],
+    )
+
+
+def totals(inventory: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """How much there is of each group."""
+    counts = Counter(dict.fromkeys(GROUPS, 0))
+    for row in inventory:
+        counts[group_of(row["claim"])] += row["count"]
+    return dict(counts)
+
+
+def bars(inventory: Sequence[dict[str, Any]]) -> list[Bar]:
+    """A bar for each kind, each as long as the others: what matters is what became of it."""
+    kinds: dict[str, Counter[str]] = {}
+    for row in inventory:
+        kinds.setdefault(row["kind"], Counter())[group_of(row["claim"])] += row["count"]
+    found = []
+    for kind, counts in sorted(kinds.items()):
+        number, begin, parts = sum(counts.values()), 0.0, []
+        for group in GROUPS:
+            if counts[group]:
+                width = round(WIDTH * counts[group] / number, 2)
+                parts.append(Part(group, counts[group], round(begin, 2), max(width, 2.0)))
+                begin += width
+        found.append(Bar(kind, number, parts))
+    return found
+
+
+def moments(case: dict[str, Any]) -> list[Moment]:
+    """What happened when, on a line from the request to its end or its deadline, whichever came later."""
+    named = {
+        "asked": case["received_at"],
+        "taken up": case["opened_at"],
+        "ended": case["ended_at"],
+        "due": case["due_at"],
+    }
+    times = {name: datetime.fromisoformat(at).timestamp() for name, at in named.items()}
+    first, last = min(times.values()), max(times.values())
+    span = (last - first) or 1.0
+    found: list[Moment] = []
+    for row, (name, at) in enumerate(sorted(times.items(), key=lambda each: (each[1], each[0]))):
+        place = round(WIDTH * (at - first) / span, 2)
+        found.append(Moment(name, _day(named[name]), place, place > WIDTH / 2, row))
+    return found
+
+
+def _rows(inventory: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    said = [
+        row | {"sentence": sentence(row["claim"], row.get("grade", "")), "group": group_of(row["claim"])}
+        for row in inventory
+    ]
+    return sorted(said, key=lambda row: list(GROUPS).index(row["group"]))
+
+
+def _day(stamped: str) -> str:
+    return stamped[:10]
