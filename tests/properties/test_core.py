@@ -17,6 +17,8 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -28,14 +30,18 @@ from expunge.adapters.redis.people import RedisPeople
 from expunge.adapters.redis.server import Server
 from expunge.domain.aggregates.standing.state import hold_word
 from expunge.domain.aggregates.suppression import source_key
+from expunge.domain.evidence import merkle, verify
+from expunge.domain.evidence.notes import checkpoint_of, verifier
 from expunge.domain.partition import partition_of
 from expunge.domain.planning.policy.limits import Of, Per, RateRule, Threshold
 from expunge.domain.planning.policy.models import Models
 from expunge.domain.planning.policy.rules import Grace
 from expunge.domain.planning.policy.terms import Term
 from tests.servers import Servers
-from tests.simulation import PARTITIONS, World, honest, identity, receipt
+from tests.simulation import ORIGIN, PARTITIONS, World, honest, identity, receipt
 
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - of a directory that is made there
+"""Where files need not reach a disk."""
 PEOPLE = ("ann", "bob")
 ANEW = ("rebuild_without", "retrain_without")
 NAMES = ("name-0", "name-1")
@@ -487,6 +493,7 @@ history_of = {
     "step_nodes": st.sampled_from([1, 2, 20_000]),
     "apart": st.booleans(),
     "signs": st.booleans(),
+    "evidence": st.sampled_from([False, False, True]),
     "guard": st.sampled_from([0, 2, 100]),
     "collect": st.sampled_from([0, 0, 1]),
     "grace": st.sampled_from([0, 0, 1]),
@@ -514,12 +521,15 @@ common = settings(
 @settings(common, max_examples=HISTORIES)
 @given(**history_of)
 def test_everything_reachable_is_commanded_and_nothing_else(**history: Any) -> None:
-    try_out(World(**{each: history.pop(each) for each in ("step_nodes", "apart", "signs")}), **history)
+    fields = {each: history.pop(each) for each in ("step_nodes", "apart", "signs")}
+    with TemporaryDirectory(dir=MEMORY) as folder:
+        try_out(World(**fields, evidence=Path(folder) if history.pop("evidence") else None), **history)
 
 
 @settings(common, max_examples=max(20, HISTORIES // 25))
 @given(history=st.fixed_dictionaries(history_of))
 def test_the_same_on_a_real_redis(real: Servers, history: dict[str, Any]) -> None:
+    history.pop("evidence")
     server = Server(real.redis, f"history-{uuid.uuid4().hex[:12]}.")
     server.initialise(256, "check")
     try:
@@ -543,7 +553,7 @@ def on_redis(server: Server) -> tuple[RedisIndex, RedisCaseStore, RedisPeople]:
     return index, RedisCaseStore(server), RedisPeople(server, index)
 
 
-def try_out(
+def try_out(  # noqa: PLR0915 - a history, from its beginning to its end
     world: World,
     assets: list[Asset],
     requests: list[Asked],
@@ -616,6 +626,7 @@ def try_out(
         world.check_ledger(case_id)
     world.check_retrainings()
     assert not world.done_too_late
+    check_evidence(world)
     forged = {(each["topic"].removeprefix("t."), each["partition"], each["offset"]) for each in refused(world)}
     assert forged == set(world.forged)
     assert {letter["reason"] for letter in world.dead_letters()} - FORGED <= (
@@ -625,6 +636,36 @@ def try_out(
     )
     assert not any(each.telling or each.unsettled for each in world.standing())
     assert not any(name == "ledger_alarms" for name, _ in world.metrics.counts)
+
+
+def check_evidence(world: World) -> None:
+    """The log is the ledger, and every end has a certificate that verifies: it says nothing that did not happen."""
+    if world.evidence is None:
+        return
+    world.settle()
+    log = world.ledger_log
+    note = log.checkpoint()
+    entries = [record.value or b"" for record in world.broker.logs["ledger", 0]]
+    assert note is not None
+    assert checkpoint_of(note).root == merkle.root_of(map(merkle.leaf_hash, entries))
+    assert not log.due(1)
+    ended = {
+        (event["data"]["case_id"], event["data"]["sequence"])
+        for event in world.broker.events("ledger")
+        if event["type"] == "expunge.ledger.closed.v1"
+    }
+    key = verifier(ORIGIN, bytes.fromhex(log.public))
+    for case_id, sequence in ended:
+        place = world.archive.place(case_id, sequence)
+        assert place.exists()
+        files = verify.Files(
+            (place / "certificate.json").read_bytes(),
+            (place / "records.jsonl").read_bytes().splitlines(),
+            (place / "obligations.jsonl").read_bytes().splitlines(),
+            key,
+        )
+        steps = verify.verify(files)
+        assert all(step.passed for step in steps), steps
 
 
 FORGED = frozenset({"unsigned", "bad_signature", "stale"})

@@ -78,7 +78,7 @@ def prove(case_id: CaseId, asset: Asset, sequence: Sequence = None) -> None:
     opened = opening(found.salt, asset)
     named = commitment(opened, asset)
     lines = (place / "obligations.jsonl").read_bytes().splitlines()
-    at = [number for number, line in enumerate(lines) if json.loads(line)["asset"] == named]
+    at = [number for number, line in enumerate(lines) if json.loads(line).get("asset") == named]
     if not at:
         say_error("the certificate is about no such asset")
         raise typer.Exit(NO)

@@ -19,6 +19,7 @@ from expunge.domain.evidence import certificate, merkle
 from expunge.domain.evidence.certificate import PAYLOAD_TYPE, Standing
 from expunge.domain.evidence.history import History, Told, history
 from expunge.domain.partition import partition_of
+from expunge.domain.planning.chunks import Chunk
 from expunge.domain.registry import Registry
 from expunge.domain.signatures import Sign, enveloped
 from expunge.ports import CaseStore, ChunkStore, Metrics, Topics
@@ -122,11 +123,8 @@ class Evidence:
         records = [each for each in proven if any(facts_in(each.entry, due.key, due.sequence))]
         with self._archive.draft(due.key, due.sequence) as draft:
             draft.write("records.jsonl", map(_record, records))
-            obligations = None
-            if not root.forgotten:
-                obligations = merkle.root_of(
-                    map(merkle.leaf_hash, draft.written("obligations.jsonl", self._lines(partition, root, told)))
-                )
+            lines = certificate.lines(told, self._bodies(partition, root, told), root)
+            obligations = merkle.root_of(map(merkle.leaf_hash, draft.written("obligations.jsonl", lines)))
             losses = [loss for each in self._log.proven(LOSSES, note) for loss in _losses(each.entry)]
             maker = self._maker
             standing = Standing(maker.registry, maker.allow_unsigned, maker.verifier, losses)
@@ -141,11 +139,8 @@ class Evidence:
             draft.keep(envelope)
         return envelope
 
-    def _lines(self, partition: int, root: Root, told: History) -> Iterator[bytes]:
-        return certificate.lines(told.obligations(), self._bodies(partition, told), root.salt)
-
-    def _bodies(self, partition: int, told: History) -> Iterator[Any]:
-        digests = sorted(told.chunks)
+    def _bodies(self, partition: int, root: Root, told: History) -> Iterator[Chunk]:
+        digests = [each for each, chunk in sorted(told.chunks.items()) if certificate.is_known(told, chunk, root)]
         for begin in range(0, len(digests), BODIES_AT_ONCE):
             part = digests[begin : begin + BODIES_AT_ONCE]
             yield from self._cases.bodies(partition, told.case.case_id, part)

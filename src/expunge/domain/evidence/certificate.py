@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from expunge.domain.aggregates.case import confirm
+from expunge.domain.aggregates.case.chunks import ChunkState
 from expunge.domain.digest import canonical, hidden
 from expunge.domain.events import stamp
 from expunge.domain.evidence import merkle
@@ -68,23 +69,28 @@ def commitment(opened: bytes, asset: str) -> str:
     return hashlib.sha256(opened + asset.encode()).hexdigest()
 
 
-def lines(obligations: Iterable[Obligation], bodies: Iterable[Chunk], salt: str) -> Iterator[bytes]:
+def is_known(told: History, chunk: ChunkState, root: Root) -> bool:
+    """Whether it is known still which assets are meant by a chunk: what was forgotten is counted, and not named."""
+    return bool(root.salt) and chunk.generation > told.case.forgotten
+
+
+def lines(told: History, bodies: Iterable[Chunk], root: Root) -> Iterator[bytes]:
     """Each obligation as it is committed to: a line of canonical JSON (RFC 8785), a leaf of the certificate's own tree.
 
     Args:
-        obligations: as `History.obligations` orders them.
-        bodies: their chunks, in the same order.
-        salt: of the case.
+        told: the case.
+        bodies: the chunks that are known, in the order of their names.
+        root: what the case was opened with.
     """
     bodies, body = iter(bodies), None
-    for each in obligations:
+    for each in told.obligations():
         if each.ordinal == 0:
-            body = next(bodies)
-        if body is None or body.digest != each.chunk.summary.digest:
+            body = next(bodies) if is_known(told, each.chunk, root) else None
+        if body is not None and body.digest != each.chunk.summary.digest:
             raise ValueError("a chunk has another body than its name says")
-        asset = body.assets[each.ordinal]
+        asset = body.assets[each.ordinal] if body is not None else ""
         said = {
-            "asset": commitment(opening(salt, asset), asset),
+            "asset": commitment(opening(root.salt, asset), asset) if asset else "",
             "chunk": each.chunk.summary.digest,
             "ordinal": each.ordinal,
             **_line(each),
@@ -133,8 +139,8 @@ class Evidence(NamedTuple):
     records: Records
     checkpoint: str
     """The signed note in which the records lie."""
-    obligations: bytes | None
-    """The root over the lines of obligations; None: they are not known any more."""
+    obligations: bytes
+    """The root over the lines of obligations."""
     predecessor: str
     """SHA-256 of the payload of the certificate of an earlier end of this case; empty: there is none."""
 
@@ -146,7 +152,6 @@ def statement(root: Root, told: History, evidence: Evidence, standing: Standing)
     """The statement that is signed: the same input is the same statement."""
     case, rows = told.case, inventory(told.obligations())
     number = sum(row["count"] for row in rows)
-    digest = evidence.obligations.hex() if evidence.obligations is not None else evidence.records.root.hex()
     predicate = {
         "version": 1,
         "case": _case(root, told),
@@ -161,7 +166,7 @@ def statement(root: Root, told: History, evidence: Evidence, standing: Standing)
         "obligations": {
             "number": number,
             "open": sum(row["count"] for row in rows if row["claim"] in UNDONE),
-            "root": evidence.obligations.hex() if evidence.obligations is not None else None,
+            "root": evidence.obligations.hex(),
         },
         "words": _words(told),
         "losses": list(standing.losses),
@@ -171,10 +176,10 @@ def statement(root: Root, told: History, evidence: Evidence, standing: Standing)
         "log": {"checkpoint": evidence.checkpoint, "key": standing.verifier},
         "policy": case.policy,
         "predecessor": evidence.predecessor or None,
-        "not_shown": _not_shown(told, evidence),
+        "not_shown": _not_shown(told, root),
         "limitations": list(LIMITATIONS),
     }
-    subject = {"name": f"case:{case.case_id}", "digest": {"sha256": digest}}
+    subject = {"name": f"case:{case.case_id}", "digest": {"sha256": evidence.obligations.hex()}}
     return {"_type": STATEMENT, "subject": [subject], "predicateType": PREDICATE, "predicate": predicate}
 
 
@@ -247,10 +252,10 @@ def _unsigned(root: Root, rows: Sequence[dict[str, Any]], standing: Standing) ->
     }
 
 
-def _not_shown(told: History, evidence: Evidence) -> list[str]:
+def _not_shown(told: History, root: Root) -> list[str]:
     found = list(NOT_SHOWN)
-    if evidence.obligations is None:
-        found.append("which assets these were: the case was forgotten before this certificate was made")
+    if not all(is_known(told, chunk, root) for chunk in told.chunks.values()):
+        found.append("which assets some of these were: that was forgotten before this certificate was made")
     if any(each.claim == OPEN for each in told.obligations()):
         found.append("that what is open was done: nobody has answered for it")
     if told.case.watermark:

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from expunge.domain.aggregates.case.chunks import CLAIMS, ChunkState
 from expunge.domain.aggregates.case.fact import CaseFact, ChunkFact, apply
-from expunge.domain.aggregates.case.forgetting import Forgotten
 from expunge.domain.aggregates.case.opening import Opened
 from expunge.domain.aggregates.case.receipts import Answered
 from expunge.domain.aggregates.case.replacement import ReplacementJudged
@@ -83,7 +82,7 @@ def history(root: Root, told: Iterable[Told]) -> History:
         told: its facts; those that are said twice say the same.
 
     Raises:
-        ValueError: one is missing, or the case was forgotten among them.
+        ValueError: one is missing.
     """
     case: Case | None = None
     chunks: dict[str, ChunkState] = {}
@@ -99,8 +98,8 @@ def history(root: Root, told: Iterable[Told]) -> History:
         if isinstance(each.fact, Opened):
             case = each.fact.begin(root, each.at)
             continue
-        if case is None or isinstance(each.fact, Forgotten):
-            raise ValueError("facts of a case that was not opened, or is forgotten")
+        if case is None:
+            raise ValueError("facts of a case that was not opened")
         before = chunks.get(each.fact.chunk) if isinstance(each.fact, ChunkFact) else None
         case, touched = apply(case, chunks, each.fact)
         chunks |= touched
