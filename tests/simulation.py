@@ -530,7 +530,7 @@ class World:
         epochs = self.rotated.epochs
         before = epochs.newest - 1
         rotation = Rotation(self.people, self.index, self.keys, before, self._subjects_of, lambda: None)
-        renaming = Renaming(self._since, self.people, self.broker, self.keys, lambda _: None)
+        renaming = Renaming(self._since, self.people, self.index, self.broker, self.keys, lambda _: None)
         self.breaths, self.intruder = crash_after, None
         try:
             if epochs.oldest < epochs.newest:
@@ -587,7 +587,7 @@ class World:
         self.suspects.places.clear()
         self.suspects.parks.clear()
         self.covered, self.run, self.intruder = {}, self.run + 1, None
-        self.rotated = _Rotated(Epochs(self.secrets, self.secrets))
+        self.rotated = _Rotated(Epochs(self.secrets, self.secrets), retired=self.secrets - 1)
         seat, died = Seat("indexer", self), 0
         for breaths in (*deaths, None):
             self.breaths = breaths

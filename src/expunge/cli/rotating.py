@@ -78,10 +78,21 @@ def secrets_said(expunge: Installation) -> int:
 
 def begin(expunge: Installation, meta: Meta) -> None:
     """From now on the next secret is in use beside the newest, and whoever does not have it is refused."""
+    secrets_said(expunge)
     checks = expunge.keys.checks[: meta.newest + 1]
-    if secrets_said(expunge) <= meta.newest:
-        expunge.sender.publish([secrets_used(checks, SystemClock().now())])
     turning.turn(expunge.server, Turned(checks[-1], meta.newest + 1, meta.newest), meta.epoch)
+    _say_secrets(expunge, meta.newest + 1)
+
+
+def _say_secrets(expunge: Installation, newest: int) -> None:
+    """Say which secrets are used, if that is not what was said last: whoever lost the turn has said nothing.
+
+    What was said of more secrets than the index knows stands: it was set back to before.
+    """
+    checks = tuple(expunge.keys.checks[:newest])
+    said = last_said(expunge.since("plans", EARLIEST, [PARTITION]))
+    if len(said) <= newest and newest > 1 and said != checks:
+        expunge.sender.publish([secrets_used(checks, SystemClock().now())])
 
 
 def go_on(settings: Settings, tell: Callable[[], None]) -> Rotated:
@@ -109,6 +120,8 @@ def _step(expunge: Installation, done: Rotated, tell: Callable[[], None]) -> boo
     Only a pass that finds nothing shows that nothing is left.
     """
     server, meta = expunge.server, _settled(expunge)
+    if not done.passes:
+        _say_secrets(expunge, meta.newest)
     before = meta.retired or (meta.oldest if is_under_way(meta) else 0)
     if not before:
         done.is_over = True
@@ -118,7 +131,7 @@ def _step(expunge: Installation, done: Rotated, tell: Callable[[], None]) -> boo
         root = queries.root(expunge, case_id)
         return root.scope.people if root else []
 
-    renaming = Renaming(expunge.since, expunge.people, expunge.sender, expunge.keys, lambda _: tell())
+    renaming = Renaming(expunge.since, expunge.people, expunge.index, expunge.sender, expunge.keys, lambda _: tell())
     rotation = Rotation(expunge.people, expunge.index, expunge.keys, before, subjects_of, tell)
     if meta.retired:
         renaming.rows()  # of what was said meanwhile by who did not know of the turn yet

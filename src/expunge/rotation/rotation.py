@@ -127,7 +127,9 @@ class Rotation:
         """Whether a node without members is a name: one of an asset, or of a data source, may begin like one."""
         (marks,) = self._index.marks([node])
         people = (person for mark in marks for person in self._subjects_of(mark.case_id))
-        return any(person[0] <= self._before and self._keys.until(person, self._before) == node for person in people)
+        later = self._before + 1  # the root of a case that is forgotten meanwhile knows the later name alone
+        name = self._keys.until(node, later)
+        return any(person[0] <= later and self._keys.until(person, later) == name for person in people)
 
 
 def _renamed(names: Sequence[tuple[bytes, bytes]], row: Row) -> Row:

@@ -20,7 +20,7 @@ from expunge.domain.events import EARLIEST, Event, Outgoing, Record
 from expunge.domain.identity import Keys
 from expunge.domain.lineage.statement import Statement, identity_of, in_row
 from expunge.errors import ConfigurationError
-from expunge.ports import Sender
+from expunge.ports import Index, Sender
 from expunge.ports.logs import Since
 from expunge.ports.people import People
 from expunge.wire.assets import Stated, said_anew, stated, taken_away
@@ -52,13 +52,17 @@ class Renaming:
     Args:
         since: reads a topic to its end.
         people: people's names in the index.
+        index: the index.
         sender: writes.
         keys: which know all secrets.
         tell: is told how many records were looked at since the last time.
     """
 
-    def __init__(self, since: Since, people: People, sender: Sender, keys: Keys, tell: Callable[[int], None]) -> None:
-        self._since, self._people, self._sender, self._keys, self._tell = since, people, sender, keys, tell
+    def __init__(
+        self, since: Since, people: People, index: Index, sender: Sender, keys: Keys, tell: Callable[[int], None]
+    ) -> None:
+        self._since, self._people, self._index, self._sender = since, people, index, sender
+        self._keys, self._tell = keys, tell
         self.written = 0
         """How many statements were written anew."""
 
@@ -129,8 +133,14 @@ class Renaming:
         return self._people.rename({node: partial(in_row, some, self._keys.risen) for node, some in rows.items()})
 
     def _write(self, named: Iterable[_Named]) -> None:
+        """An asset that no case has been at cannot have come back: what is said of it later takes this one's place.
+
+        Of any other both stand: the later one may say that it is there again, and its moment must not go back.
+        """
         old = [each for each in named if each.is_old]
-        self._send(map(_anew, old))
+        nodes = sorted({each.node for each in old})
+        marked = dict(zip(nodes, map(bool, self._index.marks(nodes)), strict=True)) if nodes else {}
+        self._send(_anew(each, apart=marked[each.node]) for each in old)
         self._send(taken_away(each.record) for each in old)
         self.written += len(old)
 
@@ -150,8 +160,8 @@ class Renaming:
             raise ConfigurationError(f"Kafka refuses what a rotation writes ({refused[0].reason})")
 
 
-def _anew(each: _Named) -> Outgoing:
-    """Under the name that an indexer gives it; what stands apart from what says the same goes on to do so."""
+def _anew(each: _Named, *, apart: bool) -> Outgoing:
+    """Under the name that an indexer gives it, unless it is to stand apart; what stands apart goes on to do so."""
     plain = (each.node.hex() + identity_of(each.said.statement.data())).encode()
     said = Stated(each.after, each.said.at)
-    return said_anew(said, each.node, each.record.partition, SOURCE, apart=each.record.key != plain)
+    return said_anew(said, each.node, each.record.partition, SOURCE, apart=apart or each.record.key != plain)

@@ -22,7 +22,7 @@ class SecretsUsed(Value):
 
 
 def secrets_used(checks: Sequence[str], at: datetime) -> Outgoing:
-    """Said before the last of them is used."""
+    """Said when the last of them has come into use: before anybody is named by it alone."""
     data = SecretsUsed(checks=tuple(checks)).model_dump(mode="json")
     return Outgoing("plans", KEY.decode(), Event(SECRETS, SOURCE, name(SECRETS, *checks), at, data), PARTITION)
 

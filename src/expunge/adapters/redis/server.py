@@ -414,7 +414,7 @@ class Server:
     def write_meta(self, client: Any, meta: Meta) -> None:
         """There is an index from now on; by a client, or in a step with others."""
         said = {"format": meta.layout, "buckets": meta.buckets, "check": meta.check, "epoch": meta.epoch, "covers": "1"}
-        said |= {"again": "0", "newest": meta.newest}
+        said |= {"again": "0", "newest": meta.newest, "retired": meta.retired}
         client.hset(self.key(0, "meta"), mapping=said)
 
     def adopt(self, meta: Meta) -> None:

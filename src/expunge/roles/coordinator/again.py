@@ -2,8 +2,9 @@
 
 What systems have said is gone is noted beside the asset, and the case's state is written after that. On a Redis Cluster
 the two lie on several servers, of which one may forget its last writes while the other does not. So whatever is read
-again there, or answered again, has its notes looked at, though it decides on nothing any more. Much may have happened
-to an asset since; so what is noted again says that it may be there all the same, and is never swept away for it.
+again there, or answered again, has its notes looked at, though it decides on nothing any more. On one server that holds
+for a walk alone: one that was forgotten may be made again after its receipts were read again. Much may have happened to
+an asset since; so what is noted again says that it may be there all the same, and is never swept away for it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from expunge.domain.aggregates.case.chunks import ChunkState
-from expunge.domain.aggregates.case.receipts import purged_by
+from expunge.domain.aggregates.case.receipts import GONE, purged_by
 from expunge.domain.events import Record, millis
 from expunge.domain.identity import Keys
 from expunge.domain.lineage.marks import TASK_DIGITS, Mark, MarkState
@@ -41,8 +42,10 @@ class _Note(NamedTuple):
 class NotesAgain:
     """Looks at notes that have been made, and makes those anew that are missing."""
 
-    def __init__(self, index: Index, keys: Keys) -> None:
-        self._index, self._keys = index, keys
+    def __init__(self, index: Index, keys: Keys, *, apart: bool) -> None:
+        # apart: whether index and state lie on several servers. On one, what is noted is forgotten with the state, and
+        # is noted again with it; but for what is walked again behind that.
+        self._index, self._keys, self._apart = index, keys, apart
 
     def look(self, view: View, read: Sequence[tuple[Record, ReadMessage]]) -> None:
         """Lay what is missing beside what this batch notes; see `Effects.settle`.
@@ -52,10 +55,11 @@ class NotesAgain:
             read: all messages of the batch on it, new or not.
         """
         before, said = view.before, list[_Note]()
-        view.load({each.key for _, each in read if isinstance(each.message, _TELLING)})
+        telling = _TELLING if self._apart else Planned
+        view.load({each.key for _, each in read if isinstance(each.message, telling)})
         for record, each in read:
             was_heard = before is not None and record.position <= before
-            if isinstance(each.message, Planned) or (was_heard and isinstance(each.message, _TELLING)):
+            if isinstance(each.message, Planned) or (was_heard and isinstance(each.message, telling)):
                 with suppress(NotUnderstood):  # a newer version wrote the case or its chunk, and will look itself
                     said += self._told(view, record, each)
         for note, node in self._missing(view, said):
@@ -97,7 +101,7 @@ class NotesAgain:
         return [
             _Note(case_id, asset, chunk.summary.system, chunk.generation, since_ms, at)
             for chunk in chunks
-            if chunk is not None
+            if chunk is not None and not GONE.isdisjoint(chunk.answers)
             for asset in purged_by(chunk, view.chunks.body(case_id, chunk.summary.digest), message)
         ]
 

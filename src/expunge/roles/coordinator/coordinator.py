@@ -68,7 +68,7 @@ class Coordinator:
     ) -> None:
         # apart: the index may forget what was written last while the state does not.
         self._door, self._store = door, store
-        self._again = NotesAgain(index, door.keys) if apart else None
+        self._again = NotesAgain(index, door.keys, apart=apart)
         dead = DeadLetters(self.name, door, vault, metrics)
         self._dead, self._freezer, self._timers = dead, Freezer(dead), Timers(store, progress)
         self._effects = Effects(door, index, topics, dead, tenure)
@@ -97,9 +97,8 @@ class Coordinator:
                 view, decided = self._decided(view, fresh)
                 views[partition] = view
                 waves.take(decided)
-            if self._again is not None:
-                self._again.look(view, found)
-                waves.last += self._effects.settle(view)
+            self._again.look(view, found)
+            waves.last += self._effects.settle(view)
         return Result(self._checked(waves, list(views.values())), dict(views))
 
     def _decided(self, view: View, records: Sequence[tuple[Record, ReadMessage]]) -> tuple[View, Waves]:

@@ -223,7 +223,13 @@ def take_answer(turn: Turn, message: Planned) -> None:
 
 
 def _wait(turn: Turn, task: str) -> None:
+    """The roots were not walked, for the indexers were behind. Of a case that has had its plan they are walked now.
+
+    Its marks were forgotten with the index then, and what indexers have yet to tell meets them when they stand.
+    """
     answered = any(task in generation.answered for generation in turn.case.generations)
+    if answered:
+        turn.emit(StartTask(TaskKind.ROOTS, task, 1, force=True))
     if answered or turn.case.open_generation is None:
         return
     turn.record(WalkWaits(retry_at=turn.now + doubled(FIRST_WAIT, turn.case.walk_waits, LONGEST_WAIT)))
