@@ -648,7 +648,7 @@ def check_evidence(world: World) -> None:
     entries = [record.value or b"" for record in world.broker.logs["ledger", 0]]
     assert note is not None
     assert checkpoint_of(note).root == merkle.root_of(map(merkle.leaf_hash, entries))
-    assert not log.due(1)
+    assert not log.due(1, world.clock)
     ended = {
         (event["data"]["case_id"], event["data"]["sequence"])
         for event in world.broker.events("ledger")

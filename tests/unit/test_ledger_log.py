@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import orjson
@@ -18,7 +18,7 @@ from expunge.domain.evidence import merkle, tiles
 from expunge.domain.evidence.notes import checkpoint_of
 from expunge.errors import ConfigurationError, Contradicted, Unavailable
 from expunge.ports.evidence import Due, Leaf
-from tests.simulation import STRANGER
+from tests.simulation import NOTARY, STRANGER
 
 ORIGIN = "expunge.example.org/ledger"
 AT = datetime(2026, 11, 1, tzinfo=UTC)
@@ -186,9 +186,11 @@ def test_a_log_is_closed_and_another_goes_on(tmp_path: Path) -> None:
     """An operator has let the notary go on behind a loss: the new log names the last checkpoint of the old one."""
     log = open_log(tmp_path)
     log.append([leaf(offset) for offset in range(5)])
+    before = log.checkpoint()
+    log.append([leaf(5), leaf(6)])  # of which no checkpoint tells
     log.succeed(Reached(9))
     log.succeed(Reached(9))  # said twice it is the same
-    assert log.origin == f"{ORIGIN}/9"
+    assert log.origin == f"{ORIGIN}/1"
     assert log.reached() == Reached(9)
     log.append([leaf(9, None, "case"), leaf(10)])
     assert log.append([leaf(offset) for offset in (3, 9)]) == 0
@@ -197,11 +199,74 @@ def test_a_log_is_closed_and_another_goes_on(tmp_path: Path) -> None:
     note = log.checkpoint()
     assert note is not None
     assert checkpoint_of(note).size == 3
-    (first, *_) = tiles.entries_in((tmp_path / "log-9/tile/entries/000.p/3").read_bytes())
-    said = orjson.loads(first)
-    assert said["continues"] == ORIGIN
-    assert said["checkpoint"] == (tmp_path / "log-0/checkpoint").read_text()
+    (first, *_) = tiles.entries_in((tmp_path / "log-1/tile/entries/000.p/3").read_bytes())
+    assert orjson.loads(first) == {"continues": ORIGIN, "checkpoint": before, "offset": 9}
+    assert (tmp_path / "log-0/checkpoint").read_text() == before
     assert [each.leaf for each in log.proven("case", note)] == [1]
+    log.close()
+    published_before = published(tmp_path / "log-1")
+    for each in tmp_path.glob("state.sqlite*"):
+        each.unlink()
+    anew = open_log(tmp_path)
+    assert anew.reached() == Reached(9)
+    anew.append([leaf(9, None, "case"), leaf(10)])
+    assert anew.checkpoint() == note
+    assert published(tmp_path / "log-1") == published_before
+
+
+@pytest.mark.parametrize("offsets", [(0, 0), (200, 100), (0, 5)])
+def test_logs_follow_each_other_wherever_the_ledger_goes_on(tmp_path: Path, offsets: tuple[int, int]) -> None:
+    """A topic that was made anew goes on at offset 0: what was published of the log before was overwritten."""
+    log = open_log(tmp_path)
+    log.append([leaf(offset, None, "losses") for offset in range(300)])
+    log.checkpoint()
+    before = published(tmp_path / "log-0")
+    for number, offset in enumerate(offsets, 1):
+        log.succeed(Reached(offset))
+        log.append([leaf(offset + each, b"other %d" % number, "losses") for each in range(3)])
+        note = log.checkpoint()
+        assert note is not None
+        assert (checkpoint_of(note).origin, checkpoint_of(note).size) == (f"{ORIGIN}/{number}", 4)
+    assert published(tmp_path / "log-0") == before
+    found = log.entries("losses")
+    assert (len(found), found[0], found[-1]) == (306, b"entry 0", b"other 2")
+
+
+def test_what_cannot_be_made_comes_again_ever_later(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    one, other = Due("a", 3, AT), Due("b", 7, AT)
+    log.append([leaf(0, None, "a", "b", ends=[one, other])])
+    log.later(one, AT)
+    assert log.due(5, AT) == [other]
+    assert log.due(5, AT + timedelta(minutes=1)) == [other, one]
+    log.later(one, AT)
+    assert log.due(5, AT + timedelta(minutes=1)) == [other]
+    log.again(one)
+    assert log.due(5, AT) == [one, other]
+
+
+@pytest.mark.parametrize("changed", ["origin", "key"])
+def test_a_log_goes_by_one_name_and_one_key(tmp_path: Path, changed: str) -> None:
+    log = open_log(tmp_path)
+    log.append([leaf(0)])
+    log.close()
+    other = (
+        DirectoryLog(tmp_path, "another", STRANGER) if changed == "origin" else DirectoryLog(tmp_path, ORIGIN, NOTARY)
+    )
+    with pytest.raises(ConfigurationError, match="evidence.origin" if changed == "origin" else "notary.key"):
+        other.reached()
+
+
+def test_a_checkpoint_that_cannot_be_read_is_never_replaced(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    log.append([leaf(0)])
+    log.checkpoint()
+    for raw in (b"", b"\xff\xfe", b"a\nb\nc"):
+        (tmp_path / "log-0/checkpoint").write_bytes(raw)
+        log.append([leaf(log.size)])
+        with pytest.raises(Contradicted, match="cannot be read"):
+            log.checkpoint()
+        assert (tmp_path / "log-0/checkpoint").read_bytes() == raw
 
 
 def test_certificates_are_due_once(tmp_path: Path) -> None:
@@ -209,10 +274,10 @@ def test_certificates_are_due_once(tmp_path: Path) -> None:
     due = [Due("b", 7, AT), Due("a", 3, AT)]
     log.append([leaf(0, None, "a", "b", ends=due)])
     log.append([leaf(0, None, "a", "b", ends=due)])
-    assert log.due(5) == [Due("a", 3, AT), Due("b", 7, AT)]
-    assert log.due(1) == [Due("a", 3, AT)]
+    assert log.due(5, AT) == [Due("a", 3, AT), Due("b", 7, AT)]
+    assert log.due(1, AT) == [Due("a", 3, AT)]
     log.settled([Due("a", 3, AT)])
-    assert open_log(tmp_path).due(5) == [Due("b", 7, AT)]
+    assert open_log(tmp_path).due(5, AT) == [Due("b", 7, AT)]
 
 
 def test_a_disk_that_refuses_is_waited_for(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from expunge.domain.identity import Epochs
 from expunge.domain.scope import data_source_node
+from expunge.rotation.topics import Renaming
 from tests.simulation import PARTITIONS, World, identity
 
 STEPS = {"begun": 1, "copied": 2, "over": 3, "twice": 6}
@@ -215,8 +216,8 @@ def test_topics_are_written_anew_and_what_was_purged_is_caught_when_it_comes_bac
     assert set(world.commanded[case_id][1:]) == {("photos", "photo", "delete"), ("photos", "late", "delete")}
 
 
-def test_statements_are_written_anew_apart_whatever_they_say() -> None:
-    """Two of one content and two moments stay two: one of them may be taken away when its asset is forgotten."""
+def test_statements_of_what_a_case_has_been_at_are_written_anew_apart() -> None:
+    """Of two moments both stand; what was said again, and that it was said after it was gone, is one of one moment."""
     world = World()
     for number in range(2):
         world.register("photo", subjects=["ann"], event=str(number))
@@ -229,11 +230,11 @@ def test_statements_are_written_anew_apart_whatever_they_say() -> None:
     assert before == 2  # what was said again, and that it was said after it was gone
     rotate(world, "over")
     world.compact()
-    assert (live(world), names_on(world, "assets", 1)) == (before, [])
+    assert (live(world), names_on(world, "assets", 1)) == (1, [])
     world.register("photo", subjects=["ann"], event="nightly")
     world.settle()
     world.compact()
-    assert live(world) == before + 1  # the plain one has taken the place of the plain one
+    assert live(world) == 2  # the plain one stands beside it: its moment is another
 
 
 def live(world: World) -> int:
@@ -413,3 +414,75 @@ def test_a_store_that_was_set_back_by_two_secrets_is_taken_through_both() -> Non
     case_id = world.erase("ann")
     world.settle()
     assert world.commanded[case_id] == [("photos", "photo", "delete")]
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_case_that_is_forgotten_meanwhile_keeps_its_marks(copied: bool) -> None:  # noqa: FBT001 - of one test
+    """Its root knows the later name alone then: the mark under the earlier one was taken for nobody's."""
+    world = World()
+    world.register("else", subjects=["bob"])
+    case_id = world.erase("ann")  # nobody has anything of hers: her name is marked, and has no members
+    world.settle()
+    world.rotate()
+    if copied:
+        world.rotate()
+    world.say("case.forgotten", case_id, reason="why not")
+    world.settle()
+    world.age()
+    world.settle()
+    world.rotate_to_the_end()
+    world.register("late", subjects=["ann"], collected_at="2026-10-01T00:00:00Z")
+    world.settle()
+    assert world.commanded[case_id] == [("photos", "late", "delete")]
+
+
+def test_the_moment_of_a_statement_does_not_go_back() -> None:
+    """An asset comes back while a rotation writes anew what was said of it before: a rebuild took it for gone."""
+    world = World()
+    world.register("photo", subjects=["ann"])
+    world.settle()
+    case_id = world.erase("ann")
+    while not world.broker.events("commands.photos"):
+        for role in ("intake", "indexer", "coordinator", "resolver"):
+            world.step(role, 50)
+    world.tick_clocks(5)
+    world.answer_all()  # nobody has read the receipt yet
+    world.tick_clocks(5)
+    world.rotate()
+
+    def comes_back() -> None:
+        world.register("photo", subjects=["ann"], event="restored from a backup")
+        while world.step("indexer", 50):
+            pass
+
+    world.intruder, world.breaths = comes_back, 0
+    Renaming(world._since, world.people, world.index, world.broker, world.keys, lambda _: None).rows()
+    world.breaths = None
+    world.compact()
+    world.rebuild()
+    world.settle()
+    world.rotate_to_the_end()
+    world.settle()
+    assert len(world.commanded[case_id]) == 2
+
+
+def test_what_is_set_back_before_its_walk_is_walked_again() -> None:
+    """The resolver answered that the indexers were behind, and the case had its answer: no mark stood again."""
+    world = World()
+    world.register("photo", subjects=["eve"])
+    world.settle()
+    world.save()
+    case_id = world.erase("eve")
+    world.register("else", subjects=["ann"])  # so that indexers have something to catch up with
+    world.settle()
+    assert world.status(case_id) == "completed"
+    world.forget()
+    world.step("coordinator", 3)
+    world.step("resolver", 1)
+    world.step("coordinator", 1)
+    world.settle()
+    world.register("late", subjects=["eve"], collected_at="2026-10-01T00:00:00Z")
+    world.register("photo", subjects=["eve"], event="restored from a backup")
+    world.settle()
+    assert ("photos", "late", "delete") in world.commanded[case_id]
+    assert world.returned(case_id)

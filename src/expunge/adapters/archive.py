@@ -16,6 +16,7 @@ from expunge.adapters import files
 from expunge.errors import Unavailable
 
 CERTIFICATE = "certificate.json"
+DRAFT = ".draft-"
 
 
 class DirectoryArchive:
@@ -38,7 +39,7 @@ class DirectoryArchive:
     def sequences(self, case_id: str) -> list[int]:
         """Of which ends of a case there are certificates."""
         folder = self._directory / case_id
-        found = [each.name for each in folder.iterdir()] if folder.is_dir() else []
+        found = [each.parent.name for each in folder.glob(f"*/{CERTIFICATE}")]
         return sorted(int(each) for each in found if each.isdigit())
 
     def newest(self, case_id: str) -> str:
@@ -55,7 +56,9 @@ class DirectoryArchive:
         place = self.place(case_id, sequence)
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            folder = Path(tempfile.mkdtemp(dir=place.parent, prefix=".draft-"))
+            for left in place.parent.glob(f"{DRAFT}*"):  # of a process that died; there is one notary
+                shutil.rmtree(left, ignore_errors=True)
+            folder = Path(tempfile.mkdtemp(dir=place.parent, prefix=DRAFT))
             try:
                 yield DirectoryDraft(folder, place)
             finally:
@@ -87,5 +90,7 @@ class DirectoryDraft:
         """See `ports.evidence.Draft.keep`."""
         files.write(self._folder / CERTIFICATE, envelope)
         self._folder.chmod(0o755)
+        if self._place.exists():  # without a certificate: somebody has taken that away
+            shutil.rmtree(self._place)
         self._folder.rename(self._place)
         files.sync(self._place.parent)

@@ -3,7 +3,7 @@
     DIRECTORY/log-0/checkpoint       the signed note
     DIRECTORY/log-0/tile/...         hashes and entries (`domain.evidence.tiles`)
     DIRECTORY/log-0/large/SHA-256    a record that is too large for a bundle; its entry names it
-    DIRECTORY/log-N/...              the log that goes on from offset N of the ledger, after one was closed
+    DIRECTORY/log-1/...              the log that goes on after that was closed, and so on
     DIRECTORY/state.sqlite           how far the log has come, the tiles that are not whole yet, whose record is where
 
 Files are written first, then the transaction that counts on them is committed: a process that dies in between writes
@@ -17,15 +17,16 @@ import hashlib
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
 from expunge.adapters import files
 from expunge.adapters.records import recalled, remembered
 from expunge.adapters.signing import Signer
+from expunge.domain.backoff import doubled
 from expunge.domain.continuity import Place, Reached
 from expunge.domain.events import Position, millis
 from expunge.domain.evidence import merkle, tiles
@@ -37,24 +38,38 @@ from expunge.ports.logs import Covered
 ENTRIES = -1
 """The level of the bundle that is not full, among the tiles that are not."""
 LEDGER = "the ledger"
+FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=1), timedelta(days=1)
+"""Until a certificate that could not be made is tried again."""
+FIELDS = "number, first, size, reached, origin"
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS log (base INTEGER PRIMARY KEY, origin TEXT, first INTEGER, size INTEGER, reached TEXT);
+CREATE TABLE IF NOT EXISTS log (
+    number INTEGER PRIMARY KEY, origin TEXT, key TEXT, first INTEGER, size INTEGER, reached TEXT
+);
 CREATE TABLE IF NOT EXISTS pending (level INTEGER, at INTEGER, raw BLOB, PRIMARY KEY (level, at)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS due (key BLOB, sequence INTEGER, at_ms INTEGER, PRIMARY KEY (key, sequence)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS leaves (key BLOB, base INTEGER, leaf INTEGER, PRIMARY KEY (key, base, leaf)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS due (
+    key BLOB, sequence INTEGER, at_ms INTEGER, tries INTEGER, next_ms INTEGER, PRIMARY KEY (key, sequence)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS leaves (
+    key BLOB, number INTEGER, leaf INTEGER, PRIMARY KEY (key, number, leaf)
+) WITHOUT ROWID;
 """
 
 
 class _State(NamedTuple):
     """The log that is open."""
 
-    base: int
-    """The offset of the ledger from which it goes on."""
+    number: int
+    """How many were closed before it."""
     first: int
-    """The offset of the record that would be leaf 0: one less than `base`, where leaf 0 names an earlier log."""
+    """The offset of the ledger's record that is leaf 0, or that leaf 0 stands before, where it names an earlier log."""
     size: int
     reached: Reached
     origin: str
+
+    @property
+    def base(self) -> int:
+        """The offset of the first record that it holds."""
+        return self.first + 1 if self.number else self.first
 
 
 class DirectoryLog:
@@ -82,6 +97,8 @@ class DirectoryLog:
         with self._writing() as database:
             state, number = self._state(database), 0
             growing = _Growing(self._folder(state), database, state.size)
+            if state.number and not growing.size:
+                growing.add(self._head(state))
             for leaf in leaves:
                 offset = leaf.reached.next - 1
                 if offset < state.reached.next:
@@ -96,10 +113,10 @@ class DirectoryLog:
                 index = growing.add(leaf.entry)
                 database.executemany(
                     "INSERT OR IGNORE INTO leaves VALUES (?, ?, ?)",
-                    [(key.encode(), state.base, index) for key in dict.fromkeys(leaf.keys)],
+                    [(key.encode(), state.number, index) for key in dict.fromkeys(leaf.keys)],
                 )
                 ends = [(each.key.encode(), each.sequence, millis(each.at)) for each in leaf.ends]
-                database.executemany("INSERT OR IGNORE INTO due VALUES (?, ?, ?)", ends)
+                database.executemany("INSERT OR IGNORE INTO due VALUES (?, ?, ?, 0, 0)", ends)
                 state, number = state._replace(size=growing.size, reached=leaf.reached), number + 1
             growing.keep()
             self._keep(database, state)
@@ -111,17 +128,32 @@ class DirectoryLog:
         with self._asking() as database:
             return self._state(database).size
 
-    def due(self, limit: int) -> list[Due]:
+    def due(self, limit: int, now: datetime) -> list[Due]:
         """See `ports.evidence.LedgerLog.due`."""
         with self._asking() as database:
-            rows = database.execute("SELECT key, sequence, at_ms FROM due ORDER BY at_ms, key LIMIT ?", (limit,))
+            rows = database.execute(
+                "SELECT key, sequence, at_ms FROM due WHERE next_ms <= ? ORDER BY tries, at_ms, key LIMIT ?",
+                (millis(now), limit),
+            )
             return [Due(key.decode(), number, datetime.fromtimestamp(at / 1000, UTC)) for key, number, at in rows]
+
+    def later(self, due: Due, now: datetime) -> None:
+        """See `ports.evidence.LedgerLog.later`."""
+        with self._writing() as database:
+            which = (due.key.encode(), due.sequence)
+            row = database.execute("SELECT tries FROM due WHERE key = ? AND sequence = ?", which).fetchone()
+            tries = row[0] if row else 0
+            wait = doubled(FIRST_WAIT, tries, LONGEST_WAIT)
+            database.execute(
+                "UPDATE due SET tries = ?, next_ms = ? WHERE key = ? AND sequence = ?",
+                (tries + 1, millis(now + wait), *which),
+            )
 
     def again(self, due: Due) -> None:
         """Have a certificate made and published that was, or could not be."""
         with self._writing() as database:
             row = (due.key.encode(), due.sequence, millis(due.at))
-            database.execute("INSERT OR IGNORE INTO due VALUES (?, ?, ?)", row)
+            database.execute("INSERT OR REPLACE INTO due VALUES (?, ?, ?, 0, 0)", row)
 
     def settled(self, done: Sequence[Due]) -> None:
         """See `ports.evidence.LedgerLog.settled`."""
@@ -138,7 +170,7 @@ class DirectoryLog:
             now = Checkpoint(state.origin, state.size, merkle.root(state.size, node))
             file = self._folder(state) / "checkpoint"
             if (published := _text(file)) is not None:
-                before = checkpoint_of(published)
+                before = self._read_checkpoint(published)
                 if before == now:
                     return published
                 if before.size > now.size:
@@ -164,8 +196,8 @@ class DirectoryLog:
         with self._asking() as database:
             state, of = self._state(database), checkpoint_of(note)
             rows = database.execute(
-                "SELECT leaf FROM leaves WHERE key = ? AND base = ? AND leaf < ? ORDER BY leaf",
-                (key.encode(), state.base, of.size),
+                "SELECT leaf FROM leaves WHERE key = ? AND number = ? AND leaf < ? ORDER BY leaf",
+                (key.encode(), state.number, of.size),
             ).fetchall()
             growing = _Growing(self._folder(state), database, state.size)
             node = tiles.nodes(of.size, growing.tile)
@@ -180,25 +212,44 @@ class DirectoryLog:
         with self._asking() as database:
             state = self._state(database)
             published = _text(self._folder(state) / "checkpoint")
-            before = checkpoint_of(published) if published else None
+            before = self._read_checkpoint(published) if published is not None else None
             if before is not None and before.size <= state.size:
                 growing = _Growing(self._folder(state), database, state.size)
                 self._hold_checkpoint_against(before, before, growing)
 
     def succeed(self, following: Reached) -> None:
         """See `ports.evidence.LedgerLog.succeed`."""
-        last = self.checkpoint()
         with self._writing() as database:
             before = self._state(database)
-            if following.next == before.reached.next and before.reached.next == before.base:
+            if before.number and following.next == before.reached.next == before.base:
                 return  # nothing was logged since it was opened
+            said = {
+                "continues": before.origin,
+                "checkpoint": _text(self._folder(before) / "checkpoint"),
+                "offset": following.next,
+            }
+            number = before.number + 1
+            _Growing(self._folder(before), database, before.size).publish()
+            state = _State(number, following.next - 1, 0, following, f"{self._origin}/{number}")
             database.execute("DELETE FROM pending")
-            said = {"continues": before.origin, "checkpoint": last}
-            state = _State(following.next, following.next - 1, 0, following, f"{self._origin}/{following.next}")
             growing = _Growing(self._folder(state), database, 0)
             growing.add(orjson.dumps(said, option=orjson.OPT_SORT_KEYS))
             growing.keep()
             self._keep(database, state._replace(size=1))
+
+    def entries(self, key: str) -> list[bytes]:
+        """See `ports.evidence.LedgerLog.entries`."""
+        with self._asking() as database:
+            found = []
+            now = self._state(database)
+            for number, leaf in database.execute(
+                "SELECT number, leaf FROM leaves WHERE key = ? ORDER BY number, leaf", (key.encode(),)
+            ).fetchall():
+                state = now if number == now.number else self._closed(database, number)
+                found.append(
+                    _Growing(self._folder(state), database, state.size, is_open=number == now.number).entry(leaf)
+                )
+            return found
 
     def close(self) -> None:
         """Let go of the database."""
@@ -207,20 +258,63 @@ class DirectoryLog:
             self._opened = None
 
     def _state(self, database: sqlite3.Connection) -> _State:
-        row = database.execute("SELECT base, first, size, reached, origin FROM log ORDER BY base DESC").fetchone()
+        row = database.execute(
+            "SELECT number, first, size, reached, origin, key FROM log ORDER BY number DESC"
+        ).fetchone()
         if row is None:
+            return self._found()
+        *fields, key = row
+        if key != self.public:
+            raise ConfigurationError(
+                f"the log in {self._directory} was begun with another key: put that back in the place of notary.key"
+            )
+        return self._read(fields)
+
+    def _closed(self, database: sqlite3.Connection, number: int) -> _State:
+        return self._read(
+            database.execute(
+                "SELECT number, first, size, reached, origin FROM log WHERE number = ?", (number,)
+            ).fetchone()
+        )
+
+    def _read(self, fields: Sequence[Any]) -> _State:
+        number, first, size, reached, origin = fields
+        if origin != self._origin_of(number):
+            raise ConfigurationError(
+                f"the log in {self._directory} bears the name {origin}: set evidence.origin to what it was, or "
+                "evidence.directory to a new one"
+            )
+        following, _, last = reached.partition(":")
+        return _State(number, first, size, recalled(int(following), last), origin)
+
+    def _origin_of(self, number: int) -> str:
+        return f"{self._origin}/{number}" if number else self._origin
+
+    def _found(self) -> _State:
+        """Where nothing is remembered: the last log that was published, from its beginning; it is made anew."""
+        numbers = [each.parent.name.removeprefix("log-") for each in self._directory.glob("log-*/checkpoint")]
+        number = max((int(each) for each in numbers if each.isdigit()), default=0)
+        if number == 0:
             return _State(0, 0, 0, Reached(0), self._origin)
-        base, first, size, reached, origin = row
-        number, _, last = reached.partition(":")
-        return _State(base, first, size, recalled(int(number), last), origin)
+        state = _State(number, 0, 0, Reached(0), self._origin_of(number))
+        offset = orjson.loads(self._head(state))["offset"]
+        return state._replace(first=offset - 1, reached=Reached(offset))
+
+    def _head(self, state: _State) -> bytes:
+        """The first leaf of a log that goes on after another, as it was published."""
+        folder = self._folder(state)
+        bundles = [*folder.glob("tile/entries/000"), *sorted(folder.glob("tile/entries/000.p/*"))]
+        if not bundles:
+            raise ConfigurationError(f"{folder} has a checkpoint and no entries: bring the directory back as it was")
+        return tiles.entries_in(bundles[0].read_bytes())[0]
 
     def _keep(self, database: sqlite3.Connection, state: _State) -> None:
         reached = f"{state.reached.next}:{remembered(state.reached)}"
-        row = (state.base, state.origin, state.first, state.size, reached)
-        database.execute("INSERT OR REPLACE INTO log VALUES (?, ?, ?, ?, ?)", row)
+        row = (state.number, state.origin, self.public, state.first, state.size, reached)
+        database.execute("INSERT OR REPLACE INTO log VALUES (?, ?, ?, ?, ?, ?)", row)
 
     def _folder(self, state: _State) -> Path:
-        return self._directory / f"log-{state.base}"
+        return self._directory / f"log-{state.number}"
 
     def _hold_against(self, state: _State, growing: _Growing, offset: int, entry: bytes) -> None:
         index = offset - state.first
@@ -230,6 +324,14 @@ class DirectoryLog:
                 "somebody has looked (docs/evidence.md)",
                 server=LEDGER,
             )
+
+    def _read_checkpoint(self, note: str) -> Checkpoint:
+        try:
+            return checkpoint_of(note)
+        except ValueError:
+            raise Contradicted(
+                f"the published checkpoint in {self._directory} cannot be read: put the right file there", server=LEDGER
+            ) from None
 
     def _hold_checkpoint_against(self, before: Checkpoint, now: Checkpoint, growing: _Growing) -> None:
         node = tiles.nodes(before.size, growing.tile)
@@ -309,10 +411,14 @@ class LoggedCovered:
 class _Growing:
     """A tree that leaves are added to: whole tiles are written at once, the others are kept with the state."""
 
-    def __init__(self, folder: Path, database: sqlite3.Connection, size: int) -> None:
+    def __init__(self, folder: Path, database: sqlite3.Connection, size: int, *, is_open: bool = True) -> None:
         self._folder, self._database, self.size = folder, database, size
         self._pending: dict[int, list[bytes]] = {}
-        for level, raw in database.execute("SELECT level, raw FROM pending ORDER BY level, at"):
+        self._bundle: tuple[int, list[bytes]] = (-1, [])
+        """The bundle that was read last, by its number: a case's records stand close together."""
+        if not is_open:
+            self._pending = _published(folder, size)
+        for level, raw in database.execute("SELECT level, raw FROM pending ORDER BY level, at") if is_open else ():
             self._pending.setdefault(level, []).append(raw)
         self._kept = {level: len(found) for level, found in self._pending.items()}
 
@@ -378,7 +484,9 @@ class _Growing:
         if number == self.size // tiles.WIDTH:
             found = self._pending[ENTRIES][at]
         else:
-            found = tiles.entries_in((self._folder / tiles.tile_path(None, number)).read_bytes())[at]
+            if self._bundle[0] != number:
+                self._bundle = number, tiles.entries_in((self._folder / tiles.tile_path(None, number)).read_bytes())
+            found = self._bundle[1][at]
         if merkle.leaf_hash(found) == self.hash_at(index):
             return found
         digest: str = orjson.loads(found)["large"]
@@ -388,8 +496,21 @@ class _Growing:
         files.write(self._folder / tiles.tile_path(level, number, width), raw)
 
 
+def _published(folder: Path, size: int) -> dict[int, list[bytes]]:
+    """The tiles that are not whole of a log that was closed, as far as they were published."""
+    found = {}
+    for level, number, width in tiles.partial_tiles(size):
+        file = folder / tiles.tile_path(level, number, width)
+        if file.exists():
+            raw = file.read_bytes()
+            found[ENTRIES if level is None else level] = (
+                tiles.entries_in(raw) if level is None else tiles.hashes_in(raw)
+            )
+    return found
+
+
 def _text(file: Path) -> str | None:
     try:
-        return file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ from expunge.domain.vocabulary import DEFERRALS, OPEN, Claim
 from expunge.errors import ConfigurationError
 
 CERTIFICATE = "certificate.json"
+MOST_LINE = 4_000_000
 MOST_BYTES = 16_000_000
 """Of a certificate: what lies beside it is read line by line."""
 
@@ -105,6 +107,8 @@ def read(file: Path) -> bytes:
         ConfigurationError: it cannot be read.
     """
     try:
+        if not file.is_file() and file.exists():
+            raise ConfigurationError(f"{file} is no file")
         if file.stat().st_size > MOST_BYTES:
             raise ConfigurationError(f"{file} is too large for a certificate")
         return file.read_bytes()
@@ -126,26 +130,59 @@ def files_of(
         try:
             _, size = verify.checkpoint_in(envelope)
             before = int(earlier.split("\n")[1])
-            node = tiles.nodes(size, tiles.from_files(lambda path: (log / path).read_bytes()))
-            consistency = merkle.consistency(before, size, node) if 0 < before <= size else []
-        except (ValueError, KeyError, TypeError, IndexError):
+            small, large = sorted((before, size))
+            node = tiles.nodes(large, tiles.from_files(lambda path: (log / path).read_bytes()))
+            consistency = merkle.consistency(small, large, node) if small else []
+        except verify.UNFIT:
             consistency = None
         except OSError as error:
             raise ConfigurationError(f"{log}: {error.filename}: {error.strerror}") from None
-    beside = place.parent
+    beside, telling = place.parent, None
+    if log is not None:
+        with suppress(*verify.UNFIT):
+            telling = _telling(log, verify.case_in(envelope).encode(), verify.checkpoint_in(envelope)[1])
     return verify.Files(
-        envelope, _lines(beside / "records.jsonl"), _lines(beside / "obligations.jsonl"), key, earlier, consistency
+        envelope,
+        _lines(beside / "records.jsonl"),
+        _lines(beside / "obligations.jsonl"),
+        key,
+        earlier,
+        consistency,
+        telling,
     )
 
 
+def _telling(log: Path, case_id: bytes, size: int) -> list[tuple[int, bytes]] | None:
+    """The entries of a log that hold the id of a case; None where its entries are not at hand."""
+    found = []
+    for number in range(-(-size // tiles.WIDTH)):
+        width = tiles.width_of(None, number, size)
+        file = log / tiles.tile_path(None, number, width)
+        file = file if file.exists() else log / tiles.tile_path(None, number)
+        if not file.exists():
+            return None
+        for at, entry in enumerate(tiles.entries_in(file.read_bytes())[:width], number * tiles.WIDTH):
+            if case_id in entry:
+                found.append((at, entry))
+    return found
+
+
 def _lines(file: Path) -> Iterator[bytes] | None:
-    """The lines of a file; None where it is not there."""
+    """The lines of a file; None where it is not there.
+
+    Raises:
+        ConfigurationError: it is no file.
+    """
     if not file.exists():
         return None
+    if not file.is_file():
+        raise ConfigurationError(f"{file} is no file")
 
     def one_by_one() -> Iterator[bytes]:
         with file.open("rb") as opened:
-            for line in opened:
+            while line := opened.readline(MOST_LINE):
+                if len(line) == MOST_LINE:
+                    raise ValueError("a line that is too long")
                 yield line.removesuffix(b"\n")
 
     return one_by_one()

@@ -81,8 +81,14 @@ class LedgerLog(Protocol):
     def size(self) -> int:
         """How many leaves it has."""
 
-    def due(self, limit: int) -> list[Due]:
+    def due(self, limit: int, now: datetime) -> list[Due]:
         """Ends of cases that were logged, and whose certificates were not published yet; the earliest first."""
+
+    def later(self, due: Due, now: datetime) -> None:
+        """One could not be made: it is due again some time later, ever less often."""
+
+    def entries(self, key: str) -> list[bytes]:
+        """The records that tell of something, of this log and of those that were closed before."""
 
     def settled(self, done: Sequence[Due]) -> None:
         """They are published."""

@@ -6,6 +6,8 @@ is published again, the same.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
@@ -18,6 +20,7 @@ from expunge.domain.events import Event, Outgoing
 from expunge.domain.evidence import certificate, merkle
 from expunge.domain.evidence.certificate import PAYLOAD_TYPE, Standing
 from expunge.domain.evidence.history import History, Told, history
+from expunge.domain.limits import MAX_PAYLOAD_BYTES
 from expunge.domain.partition import partition_of
 from expunge.domain.planning.chunks import Chunk
 from expunge.domain.registry import Registry
@@ -78,15 +81,14 @@ class Evidence:
 
     def tick(self, now: datetime) -> list[Outgoing]:
         """A checkpoint where one is due, and certificates that are."""
-        due = self._log.due(AT_ONCE)
+        due = self._log.due(AT_ONCE, now)
         if not due and self._signed_at is not None and now - self._signed_at < CADENCE:
             return []
         note = self._log.checkpoint()
-        self._signed_at = now
+        self._signed_at, self._done = now, []
         if note is None:
             return []
-        self._done = list(due)
-        return [outgoing for each in due for outgoing in self._issue(each, note)]
+        return [outgoing for each in due for outgoing in self._issue(each, note, now)]
 
     def ticked(self) -> None:
         """What was due is published."""
@@ -94,18 +96,28 @@ class Evidence:
             self._log.settled(self._done)
             self._done = []
 
-    def _issue(self, due: Due, note: str) -> Iterator[Outgoing]:
-        made = self._archive.certificate(due.key, due.sequence)
-        if made is None:
-            try:
+    def _issue(self, due: Due, note: str, now: datetime) -> Iterator[Outgoing]:
+        """One certificate; where something of its case is not as it must be, it is tried again later, by itself."""
+        try:
+            made = self._archive.certificate(due.key, due.sequence)
+            if made is None:
                 made = self._make(due, note)
-            except ValueError:  # the ledger lacks something of this case: the others have theirs all the same
-                self._metrics.count("certificates_not_made")
-                return
-            self._metrics.count("certificates_made")
-        said = CertificateIssued(case_id=due.key, certificate=orjson.loads(made))
-        payload = said.certificate.payload
-        event = Event(ISSUED, SOURCE, name(ISSUED, due.key, due.sequence, payload), due.at, said.data())
+                self._metrics.count("certificates_made")
+            envelope = orjson.loads(made)
+            payload = base64.b64decode(envelope["payload"])
+        except (LookupError, TypeError, ValueError, AttributeError):
+            self._metrics.count("certificates_not_made")
+            self._log.later(due, now)
+            return
+        small = len(made) <= MAX_PAYLOAD_BYTES
+        said = CertificateIssued(
+            case_id=due.key,
+            sequence=due.sequence,
+            sha256=hashlib.sha256(payload).hexdigest(),
+            certificate=envelope if small else None,
+        )
+        event = Event(ISSUED, SOURCE, name(ISSUED, due.key, due.sequence, said.sha256), due.at, said.data())
+        self._done.append(due)
         yield Outgoing("certificates", due.key, event)
 
     def _make(self, due: Due, note: str) -> bytes:
@@ -125,7 +137,7 @@ class Evidence:
             draft.write("records.jsonl", map(_record, records))
             lines = certificate.lines(told, self._bodies(partition, root, told), root)
             obligations = merkle.root_of(map(merkle.leaf_hash, draft.written("obligations.jsonl", lines)))
-            losses = [loss for each in self._log.proven(LOSSES, note) for loss in _losses(each.entry)]
+            losses = [_loss(each) for each in self._log.entries(LOSSES)]
             maker = self._maker
             standing = Standing(maker.registry, maker.allow_unsigned, maker.verifier, losses)
             evidence = certificate.Evidence(
@@ -168,6 +180,6 @@ def facts_in(entry: bytes, key: str, until: int) -> Iterator[Told]:
         raise ValueError("no fact of this version") from error
 
 
-def _losses(entry: bytes) -> list[dict[str, Any]]:
+def _loss(entry: bytes) -> dict[str, Any]:
     said = orjson.loads(entry)["data"]
-    return [{each: said[each] for each in ("topic", "partition", "why", "since", "until")}]
+    return {each: said[each] for each in ("topic", "partition", "why", "since", "until")}

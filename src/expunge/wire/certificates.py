@@ -25,7 +25,12 @@ class CertificateIssued(Outlet):
     """The certificate of a case at one of its ends: an in-toto Statement in an envelope."""
 
     case_id: Hex
-    certificate: DsseEnvelope
+    sequence: int
+    """The number of the fact that ended it."""
+    sha256: str
+    """Of the certificate's payload, in hexadecimal."""
+    certificate: DsseEnvelope | None = None
+    """None of one that is too large for a message: it lies where the notary keeps it."""
 
 
 ISSUED = "expunge.certificate.issued.v1"

@@ -42,6 +42,10 @@ NOT_SHOWN = (
     "no probe by a third party has looked whether anything is left: nothing here is `verified deleted`",
     "no independent clock has stamped the checkpoint (RFC 3161)",
     "the way from the data to each model",
+    (
+        "the signatures of systems: that a receipt was signed (E2) is what the door has said when it came; the receipt "
+        "itself stands on `plans` until the case is forgotten"
+    ),
 )
 
 
@@ -212,7 +216,7 @@ def _scope(root: Root) -> dict[str, Any]:
     scope = root.scope
     return {
         "kind": scope.kind.value,
-        "people": len(scope.subjects),
+        "about_a_person": bool(scope.subjects),
         "data_sources": list(scope.data_sources),
         "assets": len(scope.assets) or len(root.withdrawn),
         "purposes": list(scope.purposes),
@@ -246,7 +250,7 @@ def _words(told: History) -> list[dict[str, Any]]:
 def _unsigned(root: Root, rows: Sequence[dict[str, Any]], standing: Standing) -> dict[str, Any]:
     publisher = next((each for each in standing.registry.publishers if each.name == root.publisher), None)
     return {
-        "answers": sum(row["count"] for row in rows if row.get("grade") == Grade.E1),
+        "answers": sum(row["count"] for row in rows if row.get("grade") == Grade.E1 and row["claim"] not in UNDONE),
         "operators_may_be": standing.allow_unsigned,
         "publisher_is_bound": bool(publisher and publisher.is_bound),
     }

@@ -1,7 +1,8 @@
 """Checks a certificate without trusting whoever issued it: no Kafka, no Redis, no configuration, no network.
 
-Of Expunge it uses nothing but the Merkle trees of RFC 6962 (`merkle`): whatever the issuer computes with other code of
-ours is computed here once more, by the formats that others have published (DSSE, in-toto Statement, C2SP signed notes).
+Of Expunge it uses nothing but the Merkle trees of RFC 6962 (`merkle`) and another reading of the ledger (`reading`):
+whatever the issuer computes with other code of ours is computed here once more, by the formats that others have
+published (DSSE, in-toto Statement, C2SP signed notes). The issuer may lie, and sign it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import base64
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -18,29 +19,59 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from expunge.domain.evidence import merkle
+from expunge.domain.evidence.reading import MOMENTS, Told, moment
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://expunge.dev/certificate/v1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 SIGNED_BY = "\u2014 "
 ED25519 = 1
+OPENING_BYTES = 32
 LINE_FIELDS = ("kind", "system", "action", "claim", "grade", "reason", "until", "provision")
-LETTERS = {
-    "deleted": "d",
-    "key_destroyed": "k",
-    "redacted": "r",
-    "rebuilt_without": "b",
-    "retrained_without": "t",
-    "disabled": "x",
-    "restricted": "q",
-    "lifted": "l",
-    "anonymised_with_proof": "a",
-    "not_found": "n",
-    "notified": "o",
-    "instructed_only": "i",
-    "impossible": "m",
+FORM: dict[str, type | tuple[type, ...]] = {
+    "version": int,
+    "policy": str,
+    "case.sequence": int,
+    **{f"case.{name}": str for name in ("id", "publisher", "regime", "clock", "status", "outcome")},
+    **{f"case.{name}": str for name in ("received_at", "opened_at", "due_at", "ended_at")},
+    **{f"case.{name}": bool for name in ("received_at_clamped", "extended", "on_time")},
+    "case.provisions": list,
+    "case.provisions.*.provision": str,
+    "case.provisions.*.due_at": str,
+    "case.provisions.*.open": int,
+    "case.expected_count": (int, type(None)),
+    "case.matter": (dict, type(None)),
+    "scope.kind": str,
+    "lineage.all_of_them_indexed": bool,
+    "systems.*.system": str,
+    "systems.*.obligations": int,
+    "inventory.*.kind": str,
+    "inventory.*.system": str,
+    "inventory.*.action": str,
+    "inventory.*.claim": str,
+    "inventory.*.count": int,
+    "obligations.number": int,
+    "obligations.open": int,
+    "obligations.root": str,
+    "words.*.fact": str,
+    "words.*.operator": str,
+    "words.*.at": str,
+    "losses.*.topic": str,
+    "losses.*.why": str,
+    "losses.*.since": int,
+    "losses.*.until": int,
+    "verification.probes": int,
+    "unsigned.answers": int,
+    "unsigned.operators_may_be": bool,
+    "unsigned.publisher_is_bound": bool,
+    "records.number": int,
+    "records.root": str,
+    "log.checkpoint": str,
+    "log.key": str,
+    "not_shown.*": str,
+    "limitations.*": str,
 }
-"""Claims that rest on a system's answer, and how the ledger writes each."""
+"""What stands in a certificate, and of which type; `*` is each of a list."""
 ENDED = {"completed", "completed_with_deferrals"}
 
 
@@ -63,6 +94,8 @@ class Files:
     """An earlier checkpoint of the log, which must lie in this one."""
     consistency: Sequence[bytes] | None = None
     """The proof for that."""
+    telling: Iterable[tuple[int, bytes]] | None = None
+    """The log's own entries that hold the id of the case, by index: none of them may be left out."""
 
 
 class Step(NamedTuple):
@@ -85,6 +118,7 @@ class _Checked:
     size: int = 0
     root: bytes = b""
     facts: list[dict[str, Any]] = field(default_factory=list)
+    told: Told | None = None
     counted: Counter[tuple[tuple[str, str], ...]] = field(default_factory=Counter)
 
     @property
@@ -106,7 +140,7 @@ def verify(files: Files) -> list[Step]:
         except json.JSONDecodeError:
             steps.append(Step(number, name, passed=False, text="it is no JSON"))
             break
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        except UNFIT as error:
             text = f"it is not of the form that it must have ({type(error).__name__})"
             steps.append(Step(number, name, passed=False, text=text))
             break
@@ -115,6 +149,8 @@ def verify(files: Files) -> list[Step]:
     return steps
 
 
+UNFIT = (LookupError, TypeError, ValueError, AttributeError, RecursionError, ArithmeticError, MemoryError)
+"""What comes of reading something that is not of the form that it must have."""
 MISSING = "?"
 """What the text of a step begins with that could not be made."""
 
@@ -127,10 +163,31 @@ def _envelope(checked: _Checked) -> str:
     if statement["_type"] != STATEMENT or statement["predicateType"] != PREDICATE:
         raise Wrong("it states something else than a certificate of this version")
     checked.statement = statement
+    _refuse_another_form(checked.predicate)
     case = checked.predicate["case"]
     if [each["name"] for each in statement["subject"]] != [f"case:{case['id']}"]:
         raise Wrong("its subject is another case than it tells of")
     return f"a certificate of case {case['id']}, {_plainly(case['status'])}"
+
+
+def _refuse_another_form(predicate: dict[str, Any]) -> None:
+    """See that everything is there and of its type, for whoever shows it to people.
+
+    Raises:
+        Wrong: it is not.
+    """
+    for path, kind in FORM.items():
+        found: Any = [predicate]
+        for part in path.split("."):
+            found = [one for each in found for one in (each if part == "*" else [each[part]])]
+        if not all(isinstance(each, kind) and not (kind is int and isinstance(each, bool)) for each in found):
+            raise Wrong(f"{path} is not of the form that it must have")
+    optional = [
+        each.get(name, "") for each in predicate["inventory"] for name in ("reason", "until", "grade", "provision")
+    ]
+    optional += [each.get("not_asked", "") for each in predicate["systems"]]
+    if not all(isinstance(each, str) for each in optional) or predicate["verification"]["probes"] != 0:
+        raise Wrong("it is not of the form that this version gives")
 
 
 def _signature(checked: _Checked) -> str:
@@ -160,6 +217,7 @@ def _inclusion(checked: _Checked) -> str:
     if checked.files.records is None:
         return f"{MISSING}records.jsonl is not at hand: the facts of the case are not shown"
     hashes: list[bytes] = []
+    shown: set[int] = set()
     last = -1
     for raw in checked.files.records:
         line = _strict(raw)
@@ -171,27 +229,50 @@ def _inclusion(checked: _Checked) -> str:
         hashes.append(leaf)
         last = index
         checked.facts += _facts(_strict(entry), checked.predicate["case"])
+        shown.add(index)
     said = checked.predicate["records"]
+    for index, entry in checked.files.telling or ():
+        if index < checked.size and index not in shown and any(_facts(_strict(entry), checked.predicate["case"])):
+            raise Wrong(f"leaf {index} of the log tells of the case, too, and is not among these records")
     if len(hashes) != said["number"] or merkle.root_of(hashes).hex() != said["root"]:
         raise Wrong("these are not the records that the certificate rests on")
-    return f"{len(hashes):,} records lie in the log as they are"
+    more = ", and no other leaf tells of the case" if checked.files.telling is not None else ""
+    return f"{len(hashes):,} records lie in the log as they are{more}"
 
 
 def _sequence(checked: _Checked) -> str:
     if checked.files.records is None:
         return f"{MISSING}without the records it is not shown"
     case = checked.predicate["case"]
-    by_number: dict[int, tuple[str, str]] = {}
+    by_number: dict[int, tuple[str, dict[str, Any]]] = {}
     for fact in checked.facts:
-        said = (fact["type"], _plain(fact["data"]["body"]))
-        if by_number.setdefault(fact["data"]["sequence"], said) != said:
+        said = _plain(fact)
+        if by_number.setdefault(fact["data"]["sequence"], (said, fact))[0] != said:
             raise Wrong(f"fact {fact['data']['sequence']} is said twice, in two ways")
-    if sorted(by_number) != list(range(1, case["sequence"] + 1)):
+    if len(by_number) != case["sequence"] or max(by_number) != case["sequence"] or min(by_number) != 1:
         raise Wrong("the facts of the case have a gap")
-    kind, body = by_number[case["sequence"]]
-    if kind != "expunge.ledger.closed.v1" or json.loads(body)["status"] != case["status"]:
-        raise Wrong("the last fact does not end the case as the certificate says")
-    return f"{len(by_number):,} facts, none of which is missing, end it as {_plainly(case['status'])}"
+    facts = [fact for _, (_, fact) in sorted(by_number.items())]
+    if facts[0]["type"] != "expunge.ledger.opened.v1" or facts[-1]["type"] != "expunge.ledger.closed.v1":
+        raise Wrong("the facts do not begin the case and end it")
+    checked.told = Told(facts)
+    return f"{len(facts):,} facts, none of which is missing, end it as {_plainly(case['status'])}"
+
+
+def _dates(checked: _Checked) -> str:
+    if checked.told is None:
+        return f"{MISSING}without the records it is not shown"
+    predicate, case = checked.predicate, checked.predicate["case"]
+    for name, told in checked.told.case().items():
+        said = moment(case[name]) if name in MOMENTS else case[name]
+        if said != told:
+            raise Wrong(f"its facts say another {_plainly(name)} than it")
+    if predicate["scope"]["kind"] != checked.told.scope or predicate["policy"] != checked.told.policy:
+        raise Wrong("its facts tell of another kind of request, or of another policy")
+    words = [each | {"at": moment(each["at"])} for each in checked.told.words]
+    if [each | {"at": moment(each["at"])} for each in predicate["words"]] != words:
+        raise Wrong("operators have said something else of the case than it says")
+    when = "on time" if case["on_time"] else "late"
+    return f"law, dates, outcome ({_plainly(case['outcome'])}, {when}) and what operators said follow from the facts"
 
 
 def _counts(checked: _Checked) -> str:
@@ -199,41 +280,27 @@ def _counts(checked: _Checked) -> str:
     hashes: list[bytes] = []
     if checked.files.obligations is None:
         return f"{MISSING}obligations.jsonl is not at hand: the numbers of the inventory are not shown"
-    answers = _answers(checked.facts) if checked.files.records is not None else None
-    planned = _planned(checked.facts)
+    told = checked.told
+    expected = (line for _, chunk in sorted(told.chunks.items()) for line in chunk.lines()) if told else None
     for raw in checked.files.obligations:
         line, number = _strict(raw), number + 1
-        if answers is not None and planned[line["chunk"]].pop(line["ordinal"], None) is None:
-            raise Wrong(f"obligation {number} was not planned, or stands there twice")
         hashes.append(merkle.leaf_hash(raw))
         checked.counted[_counted(line)] += 1
-        if answers is not None:
-            _hold_against(line, answers, number)
-    if answers is not None and any(planned.values()):
-        raise Wrong(f"{sum(map(len, planned.values()))} obligations were planned that are not among these")
+        if expected is not None and {key: each for key, each in line.items() if key != "asset"} != next(expected, None):
+            raise Wrong(f"obligation {number} is another than the facts tell of")
+    if expected is not None and next(expected, None) is not None:
+        raise Wrong("the facts tell of more obligations than these")
     if merkle.root_of(hashes).hex() != said["root"] or number != said["number"]:
         raise Wrong("these are not the obligations that the certificate is about")
     (subject,) = checked.statement["subject"]
     if subject["digest"]["sha256"] != said["root"]:
         raise Wrong("its subject is another set of obligations")
-    more = ": all that were planned, and whatever is called done was answered so" if answers is not None else ""
+    more = ": all that were planned, each as the facts tell it" if told else ""
     return f"{number:,} obligations{more}"
 
 
 def _counted(line: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple((each, str(line[each])) for each in LINE_FIELDS if each in line)
-
-
-def _hold_against(line: dict[str, Any], answers: Mapping[str, list[tuple[str, str]]], number: int) -> None:
-    """What is said to be done was answered, in the log, by a receipt of at least that grade."""
-    letter, grade = LETTERS.get(line["claim"]), line.get("grade", "")
-    if letter is None or (not grade and line["claim"] != "not_found"):
-        if letter is not None and not grade:
-            raise Wrong(f"obligation {number} is said to be done, and rests on nothing")
-        return
-    given = [each for said, each in answers.get(line["chunk"], ()) if said[line["ordinal"]] == letter]
-    if not any(each >= grade for each in given):
-        raise Wrong(f"obligation {number} is said to be {line['claim']}, and no answer in the log says so")
 
 
 def _inventory(checked: _Checked) -> str:
@@ -260,11 +327,12 @@ def _since(checked: _Checked) -> str:
     if size == 0:
         return "the earlier log was empty"
     if checked.files.consistency is None:
-        return f"{MISSING}without the log's tiles (--log) it is not shown that the earlier log lies in this one"
-    then, now = merkle.roots_with(size, checked.size, checked.files.consistency, root)
-    if (then, now) != (root, checked.root):
-        raise Wrong("the log was changed since the earlier checkpoint")
-    return f"the {size:,} leaves of the earlier checkpoint lie in this one unchanged"
+        return f"{MISSING}without the log's tiles (--log) it is not shown that one log lies in the other"
+    (small, then), (large, now) = sorted([(size, root), (checked.size, checked.root)])
+    if merkle.roots_with(small, large, checked.files.consistency, then) != (then, now):
+        raise Wrong("the log was changed between the two checkpoints")
+    order = "of the earlier checkpoint lie in this one" if small == size else "of this one lie in the later checkpoint"
+    return f"the {small:,} leaves {order} unchanged"
 
 
 STEPS = (
@@ -273,6 +341,7 @@ STEPS = (
     ("checkpoint", _checkpoint),
     ("records in the log", _inclusion),
     ("facts", _sequence),
+    ("case", _dates),
     ("obligations", _counts),
     ("inventory", _inventory),
     ("growth", _since),
@@ -285,6 +354,8 @@ def owned(envelope: bytes, proof: bytes, number: int) -> Step:
     try:
         said, predicate = _strict(proof), _strict(payload(envelope))["predicate"]["obligations"]
         opening, asset = bytes.fromhex(said["opening"]), said["asset"]
+        if len(opening) != OPENING_BYTES:  # with another, part of it could be taken for the asset's id
+            raise ValueError("an opening of another size")
         named = hashlib.sha256(opening + asset.encode()).hexdigest()
         claims = []
         for each in said["obligations"]:
@@ -297,7 +368,7 @@ def owned(envelope: bytes, proof: bytes, number: int) -> Step:
             ):
                 return Step(number, name, passed=False, text="the certificate is not about this asset")
             claims.append(f"{line['claim']} ({line.get('grade') or 'decided, not answered'}) in {line['system']}")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except UNFIT as error:
         return Step(number, name, passed=False, text=f"it is no proof ({type(error).__name__})")
     if not claims:
         return Step(number, name, passed=False, text="it proves nothing")
@@ -308,7 +379,7 @@ def is_key(line: str) -> bool:
     """Whether a line is a public key as verifiers hold it."""
     try:
         _key(line)
-    except (ValueError, IndexError, Wrong):
+    except (*UNFIT, Wrong):
         return False
     return True
 
@@ -320,6 +391,15 @@ def payload(envelope: bytes) -> bytes:
         ValueError, KeyError, TypeError: it is none.
     """
     return _raw(_strict(envelope)["payload"])
+
+
+def case_in(envelope: bytes) -> str:
+    """The id of the case that a certificate is about, which is not checked by that.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is no certificate.
+    """
+    return str(_strict(payload(envelope))["predicate"]["case"]["id"])
 
 
 def checkpoint_in(envelope: bytes) -> tuple[str, int]:
@@ -342,31 +422,13 @@ def _facts(event: dict[str, Any], case: dict[str, Any]) -> Iterator[dict[str, An
             yield fact
 
 
-def _planned(facts: Sequence[dict[str, Any]]) -> dict[str, dict[int, bool]]:
-    """Chunk -> its ordinals, as resolvers have planned them."""
-    found: dict[str, dict[int, bool]] = {}
-    for fact in facts:
-        if fact["type"] == "expunge.ledger.task_answered.v1":
-            for each in fact["data"]["body"].get("chunks", ()):
-                found[each["digest"]] = dict.fromkeys(range(each["size"]), True)
-    return found
-
-
-def _answers(facts: Sequence[dict[str, Any]]) -> dict[str, list[tuple[str, str]]]:
-    """Chunk -> what was answered of it, a letter for each ordinal, and the grade of each answer."""
-    found: dict[str, list[tuple[str, str]]] = {}
-    for fact in facts:
-        body = fact["data"]["body"]
-        if fact["type"] == "expunge.ledger.answered.v1":
-            found.setdefault(body["chunk"], []).append((body["answers"], body.get("grade", "E1")))
-        elif fact["type"] == "expunge.ledger.replacement_judged.v1" and body["verdict"] == "clean":
-            answers, grade = found[body["chunk"]][-1]  # of what its owner said, and Expunge has looked at
-            found[body["chunk"]].append((LETTERS["retrained_without"] * len(answers), grade))
-    return found
-
-
-def _plain(body: dict[str, Any]) -> str:
-    return json.dumps(body, sort_keys=True)
+def _plain(fact: dict[str, Any]) -> str:
+    """What a fact says without its cause: said again, it is the same, also as 0.1 has said it."""
+    data = {key: value for key, value in fact["data"].items() if key != "cause"}
+    data["body"] = {
+        key: value for key, value in data["body"].items() if key != "fact" and (key, value) != ("control", "")
+    }
+    return json.dumps([fact["type"], data], sort_keys=True)
 
 
 def _plainly(word: str) -> str:

@@ -22,7 +22,7 @@ from expunge.wire.cases.words import Hold, HoldKind, Pause, Release
 EVERYTHING = "all"
 REMEMBERED = timedelta(hours=1)
 """So long a word about a scope is known again; what is published once more later is refused at the door as stale."""
-MOST_REMEMBERED = 64
+MOST_REMEMBERED = 1_000
 
 
 class Frozen(Value):
@@ -139,7 +139,7 @@ class Standing(Value):
     def freed(self, hold_id: str, release: Release) -> Standing | None:
         """The same with a hold released; None if a later word of that kind was heard before."""
         known = self.released.get(hold_id)
-        if known is not None and not release.order.is_after(known.order):
+        if known is not None and (not release.order.is_after(known.order) or release.word == known.word != ""):
             return None
         return self.model_copy(update={"released": {**self.released, hold_id: release}})
 
