@@ -234,7 +234,7 @@ def test_statements_of_what_a_case_has_been_at_are_written_anew_apart() -> None:
     world.register("photo", subjects=["ann"], event="nightly")
     world.settle()
     world.compact()
-    assert live(world) == 2  # the plain one stands beside it: its moment is another
+    assert live(world) == 3  # what is said now, and that it is said after it was gone, stand beside it
 
 
 def live(world: World) -> int:
