@@ -101,7 +101,8 @@ def test_doctor_says_what_is_wrong_and_what_to_do(world: Deployment) -> None:
     nobody["no agent runs for files: its commands wait"] = "expunge agent run files"
     assert nobody.items() <= {each["problem"]: each["mend"] for each in findings}.items()
     others = [each["problem"] for each in findings if not each["problem"].startswith(("nobody runs", "no agent runs"))]
-    assert (done.returncode, [problem[:14] for problem in others]) == (1, ["allow_unsigned"])
+    said = ["allow_unsigned", "what publisher", "no evidence is"]
+    assert (done.returncode, [problem[:14] for problem in others]) == (1, said)
     world.installation.topics.delete([world.prefix + "ledger"])
     done = expunge(world, "doctor")
     assert "expunge topics create" in done.stdout

@@ -486,3 +486,18 @@ def test_what_is_set_back_before_its_walk_is_walked_again() -> None:
     world.settle()
     assert ("photos", "late", "delete") in world.commanded[case_id]
     assert world.returned(case_id)
+
+
+@pytest.mark.parametrize("crash", range(8))
+def test_a_row_that_nothing_else_tells_of_names_nobody_twice(crash: int) -> None:
+    """An indexer dies behind the row, and a rotation ends before it is back: ann's own photo was taken for shared."""
+    world = World()
+    world.register("photo", subjects=["ann"])
+    while not world.step("indexer", 50, crash):
+        pass
+    while world.rotated.epochs != (2, 2) or world.rotated.retired:
+        world.rotate()
+    world.settle()
+    case_id = world.erase("ann")
+    world.settle()
+    assert world.commanded[case_id] == [("photos", "photo", "delete")]

@@ -116,6 +116,22 @@ def test_a_publisher_with_a_key_must_use_it(world: World) -> None:
     assert rejections == ["unsigned", "bad_signature"]
 
 
+@pytest.mark.parametrize("minutes", [0, 9, 11, 600])
+def test_an_old_consent_is_not_said_again(world: World, minutes: int) -> None:
+    """Recorded, and published again behind a revocation, it would let the person in again."""
+    data = {
+        "received_at": "2026-11-01T11:30:00Z",
+        "subjects": [{"namespace": "user_id", "id": "ann"}],
+        "purposes": ["training"],
+    }
+    event = Event("expunge.consent.granted.v1", "/app", "g", START, data)
+    said = SIGNERS["app"].event(event).encode()
+    world.tick_clocks(60 * minutes)
+    world.broker.append("requests", "g", said)
+    world.deliver()
+    assert [reason for reason, _ in letters(world)] == ([] if minutes < 10 else ["stale"])
+
+
 def test_whoever_is_bound_may_withdraw_sources() -> None:
     """Unsigned, from a topic that anybody writes to, everything from a supplier would go."""
     own = Publisher(name="app", source="/app", default_regime=Regime.GDPR, own_topic=True)

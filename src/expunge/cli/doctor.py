@@ -141,8 +141,7 @@ def _evidence(expunge: Installation) -> list[Finding]:
     if not evidence.origin:
         mend = 'expunge keys create notary, and [evidence] origin = "HOST/ledger" (docs/evidence.md)'
         return [Finding("no evidence is kept: nobody outside can check what became of a case", mend)]
-    log = expunge.ledger_log
-    if log is None or not evidence.directory.exists():
+    if not evidence.directory.exists() or (log := expunge.ledger_log) is None:
         return []  # the notary runs elsewhere
     try:
         log.check()

@@ -38,6 +38,8 @@ def admit(
     check_names(event)
     publisher = door.publisher(event, came)
     if event.type in {GRANT, LIFT}:
+        if publisher.key:  # it is no case that would know it again
+            door.refuse_stale(event, came)
         words = requests.granted if event.type == GRANT else requests.lifted
         return [suppress_message(each, came.at, INTAKE) for each in words(door, event, publisher, came.at)]
     root = requests.request(

@@ -161,7 +161,11 @@ class Indexer:
         return puts, met, names
 
     def _rename(self, stated: Sequence[_Stated]) -> None:
-        """While one secret takes another's place: who stands in a row under the one before is nobody else now."""
+        """Once the secret was rotated: who stands in a row under an earlier one is nobody else now.
+
+        Also when that has ended long ago: an indexer may have died between a row and what else says whom it names, or
+        the index may have been set back.
+        """
         wanted: dict[bytes, list[Statement]] = defaultdict(list)
         for each in stated:
             if any(named.earlier for named in each.statement.subjects):
@@ -223,8 +227,13 @@ class Indexer:
         """
         named = [(at, each.key, name) for at, each in enumerate(stated) for name in each.statement.subjects]
         self._link_names([(at, name.pseudonym, key) for at, key, name in named], met)
-        newest = self._door.keys.newest
-        earlier = [(at, e, key) for at, key, name in named for e in name.earlier if newest(e) == name.pseudonym]
+        keys, epochs = self._door.keys, self._door.keys.epochs
+        earlier = [
+            (at, one, key)
+            for at, key, name in named
+            for one in name.earlier
+            if epochs.oldest <= one[0] < epochs.newest and keys.newest(one) == name.pseudonym
+        ]
         if earlier:
             self._link_names(earlier, met)
 

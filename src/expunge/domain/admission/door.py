@@ -91,7 +91,16 @@ class Door:
         _refuse_unsigned(operator.key, came)
         if not operator.key and not self.allow_unsigned:
             raise InvalidMessage("unsigned", "controls must be signed, or allow_unsigned be set")
-        if operator.key and abs(came.at - _moment_of(event)) > FRESH:
+        if operator.key:
+            self.refuse_stale(event, came)
+
+    def refuse_stale(self, event: CloudEvent, came: Origin) -> None:
+        """See that something signed is said now, where its moment says what holds.
+
+        Raises:
+            InvalidMessage: it bears another moment than that at which it was appended, or none.
+        """
+        if abs(came.at - _moment_of(event)) > FRESH:
             raise InvalidMessage("stale", "time")
 
     def pseudonym(self, identity: Identity) -> bytes:
@@ -111,15 +120,15 @@ class Door:
         return [name for first in self._firsts(identity) for name in self.keys.live(first)]
 
     def earlier(self, identity: Identity) -> tuple[bytes, ...]:
-        """While one secret takes another's place: those of them that were made with the one before.
+        """Once the secret was rotated: those that were made with secrets before the newest.
 
         Raises:
             InvalidMessage: see `pseudonym`.
         """
-        oldest, newest = self.keys.epochs
-        if oldest == newest:
+        newest = self.keys.epochs.newest
+        if newest == 1:
             return ()
-        return tuple(name for name in self.pseudonyms(identity) if name[0] < newest)
+        return tuple(name for name in self.ever(identity) if name[0] < newest)
 
     def ever(self, identity: Identity) -> list[bytes]:
         """Every pseudonym that a person may ever have had, as far as they follow from what is said.

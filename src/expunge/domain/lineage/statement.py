@@ -25,7 +25,7 @@ class Named(NamedTuple):
     earliest: bytes = b""
     """The pseudonym under the first version of the id's normaliser, where there have been several: see `Row`."""
     earlier: tuple[bytes, ...] = ()
-    """While one secret takes another's place: every name in the index that was made with the one before. Not kept."""
+    """Once the secret was rotated: every name that they have had under secrets before the newest. Not kept."""
 
     def renamed(self, newest: Callable[[bytes], bytes]) -> Named:
         """The same under the newest secret."""
