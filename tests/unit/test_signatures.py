@@ -116,6 +116,26 @@ def test_a_publisher_with_a_key_must_use_it(world: World) -> None:
     assert rejections == ["unsigned", "bad_signature"]
 
 
+def test_a_release_that_is_published_again_frees_nothing(world: World) -> None:
+    """Said before the hold was placed, and recorded: the hold ended, and what it kept was deleted."""
+    for number in range(3):
+        world.order("hold.released", key="h1", hold_id="h1")
+        world.deliver()
+        world.tick(number + 1)
+    recorded = [each.value for each in world._log_of("controls")]
+    scope = {"subject": {"namespace": "user_id", "id": "ann"}}
+    world.order("hold.placed", key="h1", hold_id="h1", scope=scope, basis="b", custodian="c")
+    world.deliver()
+    for value in recorded:
+        world.broker.append("controls", "h1", value)
+    world.deliver()
+    assert all(each.release_of("h1") is None for each in world.standing())
+    world.tick(1)
+    world.order("hold.released", key="h1", hold_id="h1")
+    world.deliver()
+    assert all(each.release_of("h1") is not None for each in world.standing())
+
+
 @pytest.mark.parametrize("minutes", [0, 9, 11, 600])
 def test_an_old_consent_is_not_said_again(world: World, minutes: int) -> None:
     """Recorded, and published again behind a revocation, it would let the person in again."""

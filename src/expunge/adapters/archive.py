@@ -28,9 +28,10 @@ class DirectoryArchive:
     def certificate(self, case_id: str, sequence: int) -> bytes | None:
         """See `ports.evidence.Archive.certificate`."""
         try:
-            return (self.place(case_id, sequence) / CERTIFICATE).read_bytes()
-        except FileNotFoundError:
-            return None
+            found = (self.place(case_id, sequence) / CERTIFICATE).read_bytes()
+            return found if _payload(found) else None
+        except (FileNotFoundError, ValueError, LookupError, TypeError):
+            return None  # what is damaged is made anew
 
     def place(self, case_id: str, sequence: int) -> Path:
         """Where a certificate lies."""
@@ -42,13 +43,12 @@ class DirectoryArchive:
         found = [each.parent.name for each in folder.glob(f"*/{CERTIFICATE}")]
         return sorted(int(each) for each in found if each.isdigit())
 
-    def newest(self, case_id: str) -> str:
+    def newest(self, case_id: str, before: int) -> str:
         """See `ports.evidence.Archive.newest`."""
-        sequences = self.sequences(case_id)
-        if not sequences:
-            return ""
-        envelope = orjson.loads(self.certificate(case_id, sequences[-1]) or b"{}")
-        return hashlib.sha256(base64.b64decode(envelope["payload"])).hexdigest()
+        for sequence in reversed(self.sequences(case_id)):
+            if sequence < before and (found := self.certificate(case_id, sequence)) is not None:
+                return hashlib.sha256(_payload(found)).hexdigest()
+        return ""
 
     @contextmanager
     def draft(self, case_id: str, sequence: int) -> Iterator[DirectoryDraft]:
@@ -94,3 +94,12 @@ class DirectoryDraft:
             shutil.rmtree(self._place)
         self._folder.rename(self._place)
         files.sync(self._place.parent)
+
+
+def _payload(envelope: bytes) -> bytes:
+    """What an envelope carries.
+
+    Raises:
+        ValueError, LookupError, TypeError: it is none.
+    """
+    return base64.b64decode(orjson.loads(envelope)["payload"], validate=True)

@@ -30,7 +30,7 @@ from expunge.domain.backoff import doubled
 from expunge.domain.continuity import Place, Reached
 from expunge.domain.events import Position, millis
 from expunge.domain.evidence import merkle, tiles
-from expunge.domain.evidence.notes import Checkpoint, checkpoint_of, signed
+from expunge.domain.evidence.notes import Checkpoint, checkpoint_of, is_signed, signed
 from expunge.errors import ConfigurationError, Contradicted, Unavailable
 from expunge.ports.evidence import Due, Leaf, Proven
 from expunge.ports.logs import Covered
@@ -201,7 +201,10 @@ class DirectoryLog:
             ).fetchall()
             growing = _Growing(self._folder(state), database, state.size)
             node = tiles.nodes(of.size, growing.tile)
-            return [Proven(leaf, growing.entry(leaf), merkle.inclusion(leaf, of.size, node)) for (leaf,) in rows]
+            try:
+                return [Proven(leaf, growing.entry(leaf), merkle.inclusion(leaf, of.size, node)) for (leaf,) in rows]
+            except OSError as error:  # one file is not there: that is this case's, and nobody else's
+                raise ValueError(f"the log lacks a file: {error.strerror}") from None
 
     def check(self) -> None:
         """Hold what is published against what stands, without writing anything.
@@ -327,11 +330,18 @@ class DirectoryLog:
 
     def _read_checkpoint(self, note: str) -> Checkpoint:
         try:
-            return checkpoint_of(note)
+            found = checkpoint_of(note)
         except ValueError:
             raise Contradicted(
                 f"the published checkpoint in {self._directory} cannot be read: put the right file there", server=LEDGER
             ) from None
+        if not is_signed(note, bytes.fromhex(self.public)):
+            raise Contradicted(
+                f"the published checkpoint in {self._directory} is signed with another key: put that back in the place "
+                "of notary.key",
+                server=LEDGER,
+            )
+        return found
 
     def _hold_checkpoint_against(self, before: Checkpoint, now: Checkpoint, growing: _Growing) -> None:
         node = tiles.nodes(before.size, growing.tile)
@@ -493,7 +503,14 @@ class _Growing:
         return (self._folder / "large" / digest).read_bytes()
 
     def _write(self, level: int | None, number: int, raw: bytes, width: int = tiles.WIDTH) -> None:
-        files.write(self._folder / tiles.tile_path(level, number, width), raw)
+        file = self._folder / tiles.tile_path(level, number, width)
+        if file.exists() and file.read_bytes() != raw:  # written by this very log before, or by one of another ledger
+            raise Contradicted(
+                f"{file} holds another tile than the ledger gives now: nothing is logged any more until somebody has "
+                "looked (docs/evidence.md)",
+                server=LEDGER,
+            )
+        files.write(file, raw)
 
 
 def _published(folder: Path, size: int) -> dict[int, list[bytes]]:

@@ -96,7 +96,7 @@ def _verdict(steps: list[verify.Step], is_whole: bool) -> str:
     if any(step.passed is False for step in steps):
         return "[red bold]this certificate does not hold[/red bold]: something in it was changed, or never was so"
     if is_whole:
-        return "[green]it holds[/green]: what it says follows from the signed log, and nothing was left out"
+        return "[green]it holds[/green]: what it says follows from the records, and they lie in the signed log"
     return "[yellow]consistent, but not all of it is shown[/yellow]: see the steps"
 
 
@@ -137,34 +137,29 @@ def files_of(
             consistency = None
         except OSError as error:
             raise ConfigurationError(f"{log}: {error.filename}: {error.strerror}") from None
-    beside, telling = place.parent, None
+    beside, entries = place.parent, None
     if log is not None:
         with suppress(*verify.UNFIT):
-            telling = _telling(log, verify.case_in(envelope).encode(), verify.checkpoint_in(envelope)[1])
+            entries = _entries(log, verify.checkpoint_in(envelope)[1])
+    records, obligations = (_lines(beside / f"{name}.jsonl") for name in ("records", "obligations"))
     return verify.Files(
-        envelope,
-        _lines(beside / "records.jsonl"),
-        _lines(beside / "obligations.jsonl"),
-        key,
-        earlier,
-        consistency,
-        telling,
+        envelope, records, obligations, key, earlier, consistency, log=entries, wants_log=log is not None
     )
 
 
-def _telling(log: Path, case_id: bytes, size: int) -> list[tuple[int, bytes]] | None:
-    """The entries of a log that hold the id of a case; None where its entries are not at hand."""
-    found = []
+def _entries(log: Path, size: int) -> Iterator[bytes]:
+    """The entries of a log, in order; one that is too large for its bundle out of its own file.
+
+    Raises:
+        OSError: (when they are read) a file is missing.
+    """
     for number in range(-(-size // tiles.WIDTH)):
         width = tiles.width_of(None, number, size)
-        file = log / tiles.tile_path(None, number, width)
-        file = file if file.exists() else log / tiles.tile_path(None, number)
-        if not file.exists():
-            return None
-        for at, entry in enumerate(tiles.entries_in(file.read_bytes())[:width], number * tiles.WIDTH):
-            if case_id in entry:
-                found.append((at, entry))
-    return found
+        narrow = log / tiles.tile_path(None, number, width)
+        bundle = narrow if narrow.is_file() else log / tiles.tile_path(None, number)
+        for entry in tiles.entries_in(bundle.read_bytes())[:width]:
+            large = verify.large_in(entry)
+            yield (log / "large" / large).read_bytes() if large else entry
 
 
 def _lines(file: Path) -> Iterator[bytes] | None:

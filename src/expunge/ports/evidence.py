@@ -113,8 +113,8 @@ class Archive(Protocol):
     def certificate(self, case_id: str, sequence: int) -> bytes | None:
         """The envelope of one; None where it was not made yet."""
 
-    def newest(self, case_id: str) -> str:
-        """SHA-256 of the payload of a case's newest certificate, hexadecimal; empty where there is none."""
+    def newest(self, case_id: str, before: int) -> str:
+        """SHA-256 of the payload of a case's last certificate of an end before another; empty where there is none."""
 
     def draft(self, case_id: str, sequence: int) -> AbstractContextManager[Draft]:
         """A certificate that is to be made; what is not kept is thrown away."""

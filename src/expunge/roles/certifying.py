@@ -144,7 +144,7 @@ class Evidence:
                 certificate.records_of([each.entry for each in records]),
                 note,
                 obligations,
-                self._archive.newest(due.key),
+                self._archive.newest(due.key, due.sequence),
             )
             said = canonical(certificate.statement(root, told, evidence, standing))
             envelope = orjson.dumps(enveloped(PAYLOAD_TYPE, said, maker.public, maker.sign))

@@ -206,7 +206,10 @@ def _case(root: Root, told: History) -> dict[str, Any]:
         "status": case.status.value,
         "outcome": confirm.outcome_of(case),
         "sequence": told.facts[-1].sequence,
-        "provisions": confirm.provisions(case),
+        "provisions": [
+            {"provision": each.provision, "due_at": stamp(each.due_at), "open": case.open_under(each.provision)}
+            for each in case.deadlines
+        ],
         "matter": matter,
         "expected_count": expected,
     }

@@ -69,7 +69,7 @@ class History(NamedTuple):
                 note = noted.get(ordinal)
                 reason, until = (note.reason, note.until) if note else (chunk.summary.reason, "")
                 grade = self.grades[digest][ordinal]
-                if grade == DECIDED and letter == OPEN_LETTER and chunk.attempt:
+                if grade == DECIDED and letter == OPEN_LETTER and chunk.attempt and not chunk.refused:
                     grade = UNANSWERED
                 yield Obligation(chunk, ordinal, CLAIMS[letter], grade, reason, until)
 

@@ -6,7 +6,7 @@ import base64
 import hashlib
 from typing import NamedTuple
 
-from expunge.domain.signatures import Sign
+from expunge.domain.signatures import Sign, is_by
 
 ED25519 = b"\x01"
 """The kind of a key, as verifiers spell it."""
@@ -42,6 +42,19 @@ def signed(checkpoint: Checkpoint, public: bytes, sign: Sign) -> str:
     """A checkpoint with the log's own signature; the key bears the name of the log."""
     signature = base64.b64encode(key_hash(checkpoint.origin, public) + sign(checkpoint.body.encode())).decode()
     return f"{checkpoint.body}\n{SIGNED_BY}{checkpoint.origin} {signature}\n"
+
+
+def is_signed(note: str, public: bytes) -> bool:
+    """Whether a note is signed with a key."""
+    body, _, lines = note.partition("\n\n")
+    for line in lines.splitlines():
+        try:
+            raw = base64.b64decode(line.rpartition(" ")[2], validate=True)
+        except ValueError:
+            continue
+        if is_by(public.hex(), raw[4:], f"{body}\n".encode()):
+            return True
+    return False
 
 
 def checkpoint_of(note: str) -> Checkpoint:

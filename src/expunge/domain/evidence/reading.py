@@ -74,7 +74,7 @@ class Chunk:
         summary = self.summary
         for place, letter in enumerate(self.letters):
             reason, until = self.notes.get(place, (summary.get("reason", ""), ""))
-            grade = self.grades[place] or ("E0" if letter == "." and self.was_sent else "")
+            grade = self.grades[place] or ("E0" if letter == "." and self.was_sent and not self.refused else "")
             said = {
                 "chunk": summary["digest"],
                 "ordinal": place,
@@ -248,6 +248,17 @@ class Told:
             "sequence": self._last["data"]["sequence"],
             "outcome": self._outcome(),
         }
+
+    def provisions(self) -> list[Body]:
+        """The provisions of an order, and how much of each is open."""
+        left: dict[str, int] = {}
+        for chunk in self.chunks.values():
+            name = chunk.summary.get("provision", "")
+            left[name] = left.get(name, 0) + sum(letter in OPEN for letter in chunk.letters)
+        return [
+            {"provision": name, "due_at": moment(due_at), "open": left.get(name, 0)}
+            for name, due_at in self._opened.get("provisions", ())
+        ]
 
     @property
     def scope(self) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -72,6 +73,13 @@ FORM: dict[str, type | tuple[type, ...]] = {
     "limitations.*": str,
 }
 """What stands in a certificate, and of which type; `*` is each of a list."""
+TOP = {path.partition(".")[0] for path in FORM} | {"predecessor"}
+STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+NOT_SHOWN = (
+    "no probe by a third party has looked whether anything is left: nothing here is `verified deleted`",
+    "no independent clock has stamped the checkpoint (RFC 3161)",
+)
+"""What no certificate of this version shows."""
 ENDED = {"completed", "completed_with_deferrals"}
 
 
@@ -94,8 +102,10 @@ class Files:
     """An earlier checkpoint of the log, which must lie in this one."""
     consistency: Sequence[bytes] | None = None
     """The proof for that."""
-    telling: Iterable[tuple[int, bytes]] | None = None
-    """The log's own entries that hold the id of the case, by index: none of them may be left out."""
+    log: Iterable[bytes] | None = None
+    """The log's own entries up to the checkpoint, in order: none that tells of the case may be left out."""
+    wants_log: bool = False
+    """Whether somebody asked for that."""
 
 
 class Step(NamedTuple):
@@ -182,6 +192,13 @@ def _refuse_another_form(predicate: dict[str, Any]) -> None:
             found = [one for each in found for one in (each if part == "*" else [each[part]])]
         if not all(isinstance(each, kind) and not (kind is int and isinstance(each, bool)) for each in found):
             raise Wrong(f"{path} is not of the form that it must have")
+        if path.endswith(("_at", ".at")) and not all(STAMP.fullmatch(each) for each in found):
+            raise Wrong(f"{path} is no moment in UTC")
+    if set(predicate) != TOP or not {*NOT_SHOWN} <= {*predicate["not_shown"]} or not predicate["limitations"]:
+        raise Wrong("it does not say all that a certificate says, or something else")
+    matter = predicate["case"]["matter"]
+    if matter is not None and sorted(matter) != ["authority", "docket", "order_date"]:
+        raise Wrong("case.matter is not of the form that it must have")
     optional = [
         each.get(name, "") for each in predicate["inventory"] for name in ("reason", "until", "grade", "provision")
     ]
@@ -231,13 +248,37 @@ def _inclusion(checked: _Checked) -> str:
         checked.facts += _facts(_strict(entry), checked.predicate["case"])
         shown.add(index)
     said = checked.predicate["records"]
-    for index, entry in checked.files.telling or ():
-        if index < checked.size and index not in shown and any(_facts(_strict(entry), checked.predicate["case"])):
-            raise Wrong(f"leaf {index} of the log tells of the case, too, and is not among these records")
     if len(hashes) != said["number"] or merkle.root_of(hashes).hex() != said["root"]:
         raise Wrong("these are not the records that the certificate rests on")
-    more = ", and no other leaf tells of the case" if checked.files.telling is not None else ""
-    return f"{len(hashes):,} records lie in the log as they are{more}"
+    more = _searched(checked, shown) if checked.files.wants_log else ""
+    return f"{MISSING if more.startswith(MISSING) else ''}{len(hashes):,} records lie in the log as they are" + (
+        more.removeprefix(MISSING)
+    )
+
+
+def _searched(checked: _Checked, shown: set[int]) -> str:
+    """That no other leaf of the log tells of the case; the log is the one that the checkpoint is of."""
+    case, hashes = checked.predicate["case"], []
+    try:
+        for index, entry in enumerate(checked.files.log or ()):
+            hashes.append(merkle.leaf_hash(entry))
+            if index not in shown and case["id"].encode() in entry and any(_facts_in(entry, case)):
+                raise Wrong(f"leaf {index} of the log tells of the case, too, and is not among these records")
+    except OSError:
+        return f"{MISSING}; the log at hand lacks a file, so that no other tells of the case is not shown"
+    if len(hashes) != checked.size or merkle.root_of(hashes) != checked.root:
+        return (
+            f"{MISSING}; the log at hand is not the one of the checkpoint: that no other tells of the case is not shown"
+        )
+    return ", and no other leaf tells of the case"
+
+
+def _facts_in(entry: bytes, case: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The same of any leaf: the notary logs also what is no fact."""
+    try:
+        yield from _facts(_strict(entry), case)
+    except UNFIT:
+        return
 
 
 def _sequence(checked: _Checked) -> str:
@@ -268,6 +309,9 @@ def _dates(checked: _Checked) -> str:
             raise Wrong(f"its facts say another {_plainly(name)} than it")
     if predicate["scope"]["kind"] != checked.told.scope or predicate["policy"] != checked.told.policy:
         raise Wrong("its facts tell of another kind of request, or of another policy")
+    provisions = [each | {"due_at": moment(each["due_at"])} for each in case["provisions"]]
+    if provisions != checked.told.provisions():
+        raise Wrong("its facts say another thing of the provisions of the order")
     words = [each | {"at": moment(each["at"])} for each in checked.told.words]
     if [each | {"at": moment(each["at"])} for each in predicate["words"]] != words:
         raise Wrong("operators have said something else of the case than it says")
@@ -314,6 +358,11 @@ def _inventory(checked: _Checked) -> str:
     left = sum(number for row, number in rows.items() if dict(row)["claim"] in {"open", "failed"})
     if total != said["number"] or left != said["open"]:
         raise Wrong("its inventory does not add up")
+    systems: Counter[str] = Counter()
+    for row, number in rows.items():
+        systems[dict(row)["system"]] += number
+    if {each["system"]: each["obligations"] for each in predicate["systems"] if each["obligations"]} != dict(systems):
+        raise Wrong("its systems are not those of the inventory")
     if predicate["case"]["status"] in ENDED and left:
         raise Wrong(f"it is called {predicate['case']['status']}, and {left} obligations are open")
     return f"{total:,} in the inventory, {left:,} open"
@@ -323,7 +372,7 @@ def _since(checked: _Checked) -> str:
     _, public = _key(checked.files.key or checked.predicate["log"]["key"])
     origin, size, root = _note(checked.files.earlier or "", public)
     if origin != checked.origin:
-        raise Wrong(f"the earlier checkpoint is of another log ({origin})")
+        return f"{MISSING}the earlier checkpoint is of another log ({origin})"
     if size == 0:
         return "the earlier log was empty"
     if checked.files.consistency is None:
@@ -393,13 +442,15 @@ def payload(envelope: bytes) -> bytes:
     return _raw(_strict(envelope)["payload"])
 
 
-def case_in(envelope: bytes) -> str:
-    """The id of the case that a certificate is about, which is not checked by that.
-
-    Raises:
-        ValueError, KeyError, TypeError: it is no certificate.
-    """
-    return str(_strict(payload(envelope))["predicate"]["case"]["id"])
+def large_in(entry: bytes) -> str:
+    """The name of the file in which a leaf lies that is too large for its bundle; empty where the entry is the leaf."""
+    if not entry.startswith(b'{"large":'):
+        return ""
+    try:
+        name = str(_strict(entry)["large"])
+    except UNFIT:
+        return ""
+    return name if re.fullmatch(r"[0-9a-f]{64}", name) else ""
 
 
 def checkpoint_in(envelope: bytes) -> tuple[str, int]:

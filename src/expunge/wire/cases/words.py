@@ -66,6 +66,8 @@ class Release(Value):
     operator: str
     order: Order
     word: str = ""
+    earlier: tuple[str, ...] = ()
+    """Words that were said of it before: one of them published once more is not a new one."""
 
 
 class Pause(Value):

@@ -139,8 +139,11 @@ class Standing(Value):
     def freed(self, hold_id: str, release: Release) -> Standing | None:
         """The same with a hold released; None if a later word of that kind was heard before."""
         known = self.released.get(hold_id)
-        if known is not None and (not release.order.is_after(known.order) or release.word == known.word != ""):
-            return None
+        if known is not None:
+            said = tuple(word for word in (known.word, *known.earlier) if word)
+            if not release.order.is_after(known.order) or release.word in said:
+                return None
+            release = release.model_copy(update={"earlier": said[:MOST_REMEMBERED]})
         return self.model_copy(update={"released": {**self.released, hold_id: release}})
 
     def judged(self, rate: str, verdict: GroupVerdict) -> Standing | None:
