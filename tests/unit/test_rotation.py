@@ -501,3 +501,37 @@ def test_a_row_that_nothing_else_tells_of_names_nobody_twice(crash: int) -> None
     case_id = world.erase("ann")
     world.settle()
     assert world.commanded[case_id] == [("photos", "photo", "delete")]
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_after_a_rebuild_topics_are_looked_at_once_more(steps: int) -> None:
+    """Redis was lost while a rotation was under way: earlier names stayed on `assets`, and nothing was under way."""
+    world = World()
+    world.register("photo", subjects=["ann"])
+    world.settle()
+    world.rotate()
+    if steps > 1:
+        world.register("said by who did not know", subjects=["bob"])
+        world.settle()
+    world.rebuild()
+    world.settle()
+    world.rotate_to_the_end()
+    world.compact()
+    assert names_on(world, "assets", 1) == []
+
+
+def test_a_person_of_two_ids_stays_one_after_a_set_back_by_two_secrets() -> None:
+    world = World()
+    both = [identity("ann") | {"person": "1"}, {"namespace": "email", "id": "ann@example.com", "person": "1"}]
+    world.register("photo", subjects=both)
+    world.settle()
+    world.save()
+    while world.secrets < 3 or world.rotated.retired or world.rotated.epochs.oldest < 3:
+        world.rotate()
+    world.forget()
+    while world.rotated.epochs != (2, 2) or world.rotated.retired:  # one run of `keys rotate`
+        world.rotate()
+    world.register("photo", subjects=both, event="nightly")
+    world.settle()
+    world.rotate_to_the_end()
+    assert not shared(world, "photo")
