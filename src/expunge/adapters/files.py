@@ -14,9 +14,8 @@ def write(file: Path, raw: bytes, *, mode: int = 0o644) -> None:
     with tempfile.NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.", delete=False) as made:
         try:
             made.write(raw)
-            made.flush()
             os.fchmod(made.fileno(), mode)
-            os.fsync(made.fileno())
+            flush(made)
             Path(made.name).replace(file)
         except BaseException:
             Path(made.name).unlink(missing_ok=True)

@@ -40,7 +40,6 @@ ENTRIES = -1
 LEDGER = "the ledger"
 FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=1), timedelta(days=1)
 """Until a certificate that could not be made is tried again."""
-FIELDS = "number, first, size, reached, origin"
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS log (
     number INTEGER PRIMARY KEY, origin TEXT, key TEXT, first INTEGER, size INTEGER, reached TEXT
@@ -186,10 +185,6 @@ class DirectoryLog:
         """Where what is published of the log that is open lies."""
         with self._asking() as database:
             return self._folder(self._state(database))
-
-    def published(self) -> str | None:
-        """The note that holds now; None where none was made yet."""
-        return _text(self.folder / "checkpoint")
 
     def proven(self, key: str, note: str) -> list[Proven]:
         """See `ports.evidence.LedgerLog.proven`."""

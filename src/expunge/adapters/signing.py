@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from expunge.adapters import files
 from expunge.adapters.system import refuse_if_readable
 from expunge.domain import signatures
 from expunge.domain.events import Event
@@ -81,12 +82,9 @@ def write_new(file: Path, raw: bytes, what: str) -> None:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.") as made:
             made.write(raw)
-            made.flush()
-            os.fsync(made.fileno())
+            files.flush(made)
             os.link(made.name, file)
-        folder = os.open(file.parent, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
+        files.sync(file.parent)
     except FileExistsError:
         raise ConfigurationError(f"{what} {file.absolute()} is there already: move it away first") from None
     except OSError as error:

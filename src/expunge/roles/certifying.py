@@ -130,9 +130,9 @@ class Evidence:
         root = self._cases.reader(partition).root(due.key)
         if root is None:
             raise ValueError("a case without a root")
-        proven = self._log.proven(due.key, note)
-        told = history(root, [each for record in proven for each in facts_in(record.entry, due.key, due.sequence)])
-        records = [each for each in proven if any(facts_in(each.entry, due.key, due.sequence))]
+        read = [(each, list(facts_in(each.entry, due.key, due.sequence))) for each in self._log.proven(due.key, note)]
+        told = history(root, [fact for _, facts in read for fact in facts])
+        records = [each for each, facts in read if facts]
         with self._archive.draft(due.key, due.sequence) as draft:
             draft.write("records.jsonl", map(_record, records))
             lines = certificate.lines(told, self._bodies(partition, root, told), root)
