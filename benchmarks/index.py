@@ -169,7 +169,7 @@ def carry_out(stage: Resolver, task: Task) -> int:
         announced: list[Outgoing] = []
         for message in (*answer.make(announced), *announced):
             raw = message.value or b""
-            if message.topic == "tasks":
+            if message.topic in {"tasks", "walks"}:
                 waiting.append(Task.model_validate(json.loads(raw)["data"]))
         visited += answer.visited
     return visited

@@ -85,7 +85,8 @@ class Evidence(_Section):
 class Limits(_Section):
     """How much one message may lead to."""
 
-    step_nodes: int = Field(250_000, ge=1, le=1_000_000)
+    step_nodes: int = Field(20_000, ge=1, le=1_000_000)
+    """Nodes that a resolver visits before it takes up what came meanwhile."""
 
 
 class _Declared(_Section):

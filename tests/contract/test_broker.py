@@ -307,6 +307,31 @@ def test_members_are_known_by_what_they_call_themselves_and_a_record_is_found_at
     sender.close()
 
 
+@pytest.mark.parametrize("cluster", ["kafka"], indirect=True)
+def test_what_lies_in_one_partition_keeps_nobody_waiting_in_another(cluster: Any) -> None:
+    """Receipts of one order lay in front of everybody's requests. confluent-kafka hands over what came first."""
+    sender, numbers = cluster.sender(), [400, 30, 3, 200]
+    sender.send([message(f"{p}-{n}", partition=p) for p, number in enumerate(numbers) for n in range(number)])
+    source = member(cluster, most=20, begins=False)
+    until(lambda: len(source.fresh()) == PARTITIONS, source)
+    for place in source.fresh():
+        source.begin(place, 0)
+    batches: list[list[Record]] = []
+    while sum(map(len, batches)) < sum(numbers) and len(batches) < 150:
+        batches.append(source.poll(0.2))
+    batches += [source.poll(0.2) for _ in range(3)]  # nothing comes twice
+    assert [sum(record.partition == p for batch in batches for record in batch) for p in range(PARTITIONS)] == numbers
+    full = [{record.partition for record in batch} for batch in batches if batch]
+    small = max(at for at, partitions in enumerate(full) if 2 in partitions)
+    assert small <= 2 * PARTITIONS
+    assert any(full[at] != full[at + 1] for at in range(small, len(full) - 3))
+    for p in range(PARTITIONS):
+        offsets = [record.position.offset for batch in batches for record in batch if record.partition == p]
+        assert offsets == sorted(offsets)
+    source.close()
+    sender.close()
+
+
 @pytest.mark.parametrize("client", CLIENTS)
 def test_a_broker_that_is_away_is_waited_for_and_a_setting_that_is_none_is_an_error_for_people(client: str) -> None:
     """A mistyped option looked like an outage, and was waited for without end."""

@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -50,7 +51,7 @@ ROLES = ("intake", "indexer", "resolver", "coordinator", "notary")
 INPUTS = {
     "intake": ("requests", "controls", "receipts.photos", "receipts.ml", "receipts.users"),
     "indexer": ("registrations",),
-    "resolver": ("tasks",),
+    "resolver": ("tasks", "walks"),
     "coordinator": ("cases",),
     "notary": ("ledger",),
 }
@@ -133,8 +134,8 @@ def reachable(assets: list[Asset], roots: set[int], asked: Asked) -> set[str]:
     return {name for name, _ in found}
 
 
-POISONED = {"coordinator": "cases", "resolver": "tasks"}
-"""Roles that may die of a message that belongs to a case, and the topic on which it lies."""
+POISONED = {"coordinator": ("cases",), "resolver": ("walks", "tasks")}
+"""Roles that may die of a message that belongs to a case, and the topics on which it lies."""
 
 moves = st.one_of(
     st.tuples(st.just("step"), st.sampled_from(ROLES), st.integers(1, 4), st.none() | st.integers(0, 25)),
@@ -230,8 +231,11 @@ class Script:
 
         It is none that was handled before: then it would not have ended any.
         """
-        topic, known = POISONED[role], [case_id.encode() for case_id in self.cases.values()]
-        for number in (*range(partition, PARTITIONS), *range(partition)):
+        known, numbers = (
+            [each.encode() for each in self.cases.values()],
+            (*range(partition, PARTITIONS), *range(partition)),
+        )
+        for topic, number in product(POISONED[role], numbers):
             done = self.world.furthest[role, topic, number]
             for record in self.world.broker.logs[topic, number][done:]:
                 raw = record.value or b""

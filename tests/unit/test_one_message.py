@@ -416,7 +416,9 @@ RUBBISH = [
 
 
 @pytest.mark.parametrize("value", RUBBISH, ids=range(len(RUBBISH)))
-@pytest.mark.parametrize("topic", ["cases", "tasks", "ledger", "suppressions", "holds", "requests", "registrations"])
+@pytest.mark.parametrize(
+    "topic", ["cases", "tasks", "walks", "ledger", "suppressions", "holds", "requests", "registrations"]
+)
 def test_a_record_that_does_not_decode_ends_nothing(topic: str, value: bytes) -> None:
     world = world_with("ann")
     world.broker.append(topic, "k", value)

@@ -271,9 +271,9 @@ def test_shards_of_a_store_that_was_set_back_wait_as_their_roots_do() -> None:
     case_id = world.erase("ann3")
     for role in ("intake", "indexer", "coordinator"):
         world.step(role, 50)
-    (roots,) = [number for number in range(PARTITIONS) if world.broker.logs["tasks", number]]
     world.step("resolver", 1)
-    assert world.broker.logs["tasks", 1 - roots]
+    (roots,) = [number for number in range(PARTITIONS) if world.broker.logs["tasks", number]]
+    assert world.broker.logs["walks", 1 - roots]
     world.forget()
     for _ in range(30):
         for role in ("intake", "indexer", "coordinator", "notary"):

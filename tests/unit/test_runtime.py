@@ -23,7 +23,7 @@ OUT = Outgoing("ledger", "k", Event("t", "/s", "id", NOW, {}))
 class World:
     """Role, source, sink and clock in one, noting the order of calls; `broken` raises at a step."""
 
-    name, topics, keeps_time = "role", ("cases",), True
+    name, topics, keeps_time, cuts_batches = "role", ("cases",), True, False
 
     def __init__(self, broken: dict[str, Exception] | None = None, batch: Sequence[Record] = (RECORD,)) -> None:
         self.calls: list[str] = []
@@ -301,3 +301,27 @@ def test_what_one_record_needs_of_another_in_its_batch_is_written_first() -> Non
     assert len(world.written) == len(world.batch)
     assert world.sizes[0] == len(world.batch)
     assert loop._outage.failures == 0
+
+
+class Picky(World):
+    """A role that takes one record of a batch."""
+
+    def __init__(self) -> None:
+        super().__init__(batch=[replace(RECORD, topic=t, position=Position(0, n)) for t in "ab" for n in range(3)])
+        self.taken: list[str] = []
+
+    def handle(self, batch: Sequence[Record]) -> Result:
+        self.taken.append(batch[0].topic)
+        return Result(taken=1)
+
+    def rewind(self, batch: Sequence[Record]) -> None:
+        """Whatever was not taken is handed over again."""
+
+
+def test_topics_take_turns_where_a_role_leaves_the_end_of_a_batch() -> None:
+    """A person's request queued behind all steps of an order, for 12 s."""
+    world = Picky()
+    loop = world.loop()
+    for _ in range(4):
+        loop.turn()
+    assert sorted(world.taken[:2]) == sorted(world.taken[2:]) == ["a", "b"]

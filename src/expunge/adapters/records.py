@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -15,19 +16,38 @@ FIRST_RECORDS = 32
 SHORT_SECONDS = 0.2
 BATCH_BYTES = 2_000_000
 """What a batch should hold at most, about: how many records a poll takes follows the size of the last ones."""
+BATCH_SECONDS = 0.25
+"""What a batch should take at most, about, and follows from what the last ones took: a small record may stand for a
+thousand assets, and what comes meanwhile waits for the end of the batch, and for its messages to leave."""
 
 
 class Portion:
     """How many records the next poll takes."""
 
-    def __init__(self, most: int) -> None:
-        self._most, self.records = most, min(FIRST_RECORDS, most)
+    def __init__(self, most: int, *, by_time: bool, seconds: Callable[[], float] = time.monotonic) -> None:
+        self._most, self._by_time, self._seconds = most, by_time, seconds
+        self._next = min(FIRST_RECORDS, most)
+        self._in_time = most
+        """How many are handled in time, as far as is known."""
+        self._handed, self._at = 0, 0.0
+
+    def asked(self) -> int:
+        """How many records the poll takes that begins; what was handed over was handled by now, or given up."""
+        handed, self._handed = self._handed, 0
+        if handed and self._by_time:
+            took = self._seconds() - self._at
+            if took > BATCH_SECONDS:
+                self._in_time = max(1, int(handed * BATCH_SECONDS / took))
+            elif handed >= self._in_time:
+                self._in_time *= 2
+        return max(1, min(self._next, self._in_time))
 
     def follow(self, batch: Sequence[Record]) -> None:
         """Follow the size of what came."""
         if batch:
             mean = max(1, sum(len(record.value or b"") for record in batch) // len(batch))
-            self.records = max(1, min(self._most, 2 * self.records, BATCH_BYTES // mean))
+            self._next = min(self._most, max(FIRST_RECORDS, 2 * len(batch)), BATCH_BYTES // mean)
+            self._handed, self._at = len(batch), self._seconds()
 
 
 class ReaderToTheEnd(ABC):

@@ -107,8 +107,9 @@ CHUNKS_PER_PAGE = 200
 """Chunks that one decision replaces by the keys of their targets."""
 MAX_DISMISSED = 10_000
 """Commands that one message tells a system to forget."""
-KEYS_PER_PAGE = 20_000
-"""Targets of those chunks, unless one of them alone has more."""
+TARGETS_PER_MESSAGE = 20_000
+"""Targets of the chunks of such a page, or of such commands, unless one of them alone has more: what others ask for
+meanwhile waits no longer than this takes."""
 
 # A case
 

@@ -150,6 +150,8 @@ def all_topics(registry: Registry, partitions: int, ledger_partitions: int, othe
             flushed=True,
         ),
         Topic("tasks", many, "delete", week, role="resolver", writers=roles, holds="pseudonym", fixed=True),
+        # What large walks are cut into, apart: a person's request does not queue behind an order's thousand steps.
+        Topic("walks", many, "delete", week, role="resolver", writers="resolver", holds="pseudonym", fixed=True),
         Topic(
             "plans",
             many,

@@ -569,6 +569,10 @@ class Role(Protocol):
     def keeps_time(self) -> bool:
         """Whether what it decides depends, for good, on when a message was appended."""
 
+    @property
+    def cuts_batches(self) -> bool:
+        """Whether it takes of a batch only what it can handle in a short time, first what should not wait."""
+
     def handle(self, batch: Sequence[Record]) -> Result:
         """Decide on a batch. May be called again with the same records, in other batches, after a crash."""
 

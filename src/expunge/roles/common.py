@@ -79,10 +79,10 @@ def late_messages(case_id: str, assets: Mapping[bytes, LateAsset], at: datetime,
 
 
 def task_message(task: Task, now: datetime, source: str) -> Outgoing:
-    """A task on `tasks`, keyed so that the tasks of a case spread."""
+    """A task on `tasks`, or on `walks` if it goes on from another; keyed so that the tasks of a case spread."""
     content = task.model_dump(mode="json", exclude_defaults=True)
     event = Event(TASK_TYPE, source, name(TASK_TYPE, task.task_id, str(task.force)), now, content)
-    return Outgoing("tasks", f"{task.case_id}{task.task_id[:8]}", event)
+    return Outgoing("walks" if task.kind.goes_on else "tasks", f"{task.case_id}{task.task_id[:8]}", event)
 
 
 def policy_part(topics: Topics, policy: Policy, time: datetime) -> Outgoing:

@@ -67,6 +67,7 @@ class Indexer:
 
     name = "indexer"
     keeps_time = False
+    cuts_batches = False
     topics = read_by(name)
 
     def __init__(

@@ -34,6 +34,7 @@ class Intake:
 
     name = "intake"
     keeps_time = True
+    cuts_batches = False
 
     def __init__(self, door: Door, progress: Progress, topics: Topics, vault: Vault, metrics: Metrics) -> None:
         self._door, self._progress, self._vault = door, progress, vault

@@ -74,6 +74,7 @@ class Notary:
 
     name = "notary"
     keeps_time = False
+    cuts_batches = False
     topics = read_by(name)
 
     def __init__(

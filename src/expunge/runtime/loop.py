@@ -94,7 +94,7 @@ class Loop:
         self._role, self._source, self._sink, self._clock, self._metrics = role, source, sink, clock, metrics
         self._suspicion, self._waiter = Suspicion(suspects, role.topics), waiter
         self._outage, self._begun = Outage(role.name, clock, metrics), begun
-        self._ticked = 0.0
+        self._ticked, self._first = 0.0, 0
         self._commit_seconds, self._committed_at, self._commits_at_once = commit_seconds, -math.inf, False
         self._handled: dict[tuple[str, int], Record] = {}
         """The last record of each partition that was handled and is not committed."""
@@ -187,9 +187,19 @@ class Loop:
         return done
 
     def ordered(self, batch: Sequence[Record]) -> list[Record]:
-        """Partitions at which something could not be handled come last: it may wait for what others lead to."""
+        """Topics take turns in being first, for a role may leave the end of a batch for the next one.
+
+        Partitions at which something could not be handled come last: it may wait for what others lead to.
+        """
         later = {place: number for number, place in enumerate(self._blocked)}
-        return sorted(batch, key=lambda record: later.get((record.topic, record.partition), -1))
+        topics = sorted({record.topic for record in batch})
+        self._first += 1
+        turn = {topic: (number + self._first) % len(topics) for number, topic in enumerate(topics)}
+
+        def place(record: Record) -> tuple[int, int]:
+            return later.get((record.topic, record.partition), -1), turn[record.topic]
+
+        return sorted(batch, key=place)
 
     def _forget_blocked(self, batch: Sequence[Record]) -> None:
         """What is blocked comes again; what has not for a while is another's by now."""

@@ -32,6 +32,11 @@ class TaskKind(StrEnum):
     REPLACEMENT = "replacement"
     """No walk: does the case's data lead to a model that took another's place?"""
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether a task goes on from another: there may be thousands of it, and their topic is one of their own."""
+        return self in {TaskKind.SHARD, TaskKind.FRONTIER}
+
 
 class HoldAsked(Value):
     """A hold that a resolver must look into."""
@@ -50,7 +55,7 @@ class Found(Value):
 
 
 class Task(Value):
-    """One bounded piece of a walk, as it stands on `tasks`."""
+    """One bounded piece of a walk, as it stands on `tasks` or `walks`."""
 
     case_id: Hex
     task_id: Hex

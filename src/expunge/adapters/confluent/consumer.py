@@ -59,11 +59,12 @@ class ConfluentRecords:
         session_timeout_ms: int,
         client_id: str = "",
         begins: bool = False,
+        by_time: bool = True,
     ) -> None:
         self._prefix, self._begins = prefix, begins
         self._topics = [prefix + topic for topic in topics]
         self._silence = 2 * session_timeout_ms / 1000
-        self._portion = Portion(max_records)
+        self._portion = Portion(max_records, by_time=by_time)
         self._settings = common(bootstrap_servers, options) | {
             "group.id": prefix + group,
             "enable.auto.commit": False,
@@ -165,7 +166,7 @@ class ConfluentRecords:
         return batch
 
     def _polled(self, seconds: float) -> list[Record]:
-        member, until = self._member, time.monotonic() + seconds
+        member, most, until = self._member, self._portion.asked(), time.monotonic() + seconds
         batch: list[Record] = []
         with translated("hand over records"):
             while not batch:
@@ -174,7 +175,7 @@ class ConfluentRecords:
                     self._expect_an_answer()
                     return []
                 try:
-                    for message in (first, *member.consume(self._portion.records - 1, 0)):
+                    for message in (first, *member.consume(most - 1, 0)):
                         batch += self._taken_in(message)
                 except BaseException:
                     self._drop()  # what it has handed over besides would be passed over: another one reads it again

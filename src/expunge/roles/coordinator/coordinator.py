@@ -51,6 +51,7 @@ class Coordinator:
 
     name = "coordinator"
     keeps_time = True
+    cuts_batches = False
     topics = read_by(name)
 
     def __init__(

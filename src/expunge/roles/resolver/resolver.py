@@ -61,6 +61,7 @@ class Resolver:
 
     name = "resolver"
     keeps_time = False
+    cuts_batches = True
     topics = read_by(name)
 
     def __init__(
@@ -132,7 +133,7 @@ class Resolver:
 
     def _parked(self, record: Record, error: str) -> list[Outgoing]:
         dead = self._dead.parked(record, error)
-        return [dead, *froze(record, "tasks", error, self._door.place_of(record), SOURCE)]
+        return [dead, *froze(record, record.topic, error, self._door.place_of(record), SOURCE)]
 
     def refused(self, refused: Refused) -> Sequence[Outgoing]:
         """See `ports.Role.refused`."""

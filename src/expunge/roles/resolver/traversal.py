@@ -23,13 +23,13 @@ class Bounds:
     """How much one task may do before it continues in others.
 
     Attributes:
-        step_nodes: nodes visited; a large step needs far fewer commands for each node than many small ones.
+        step_nodes: nodes visited; whatever comes meanwhile waits for the end of a step.
         frontier_nodes: nodes that wait; more go on in tasks of their own at once.
         trip_nodes: nodes in one round trip to the index.
         group_nodes: members of a group that come along with the task that meets it.
     """
 
-    step_nodes: int = 250_000
+    step_nodes: int = 20_000
     frontier_nodes: int = 400_000
     trip_nodes: int = 12_000
     group_nodes: int = 5_000

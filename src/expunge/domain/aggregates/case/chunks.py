@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
+from itertools import accumulate
 from typing import NamedTuple
 
 from pydantic import Field
 
 from expunge.domain.aggregates.standing.state import hold_word
-from expunge.domain.limits import KEPT_COMMANDS
+from expunge.domain.limits import KEPT_COMMANDS, TARGETS_PER_MESSAGE
 from expunge.domain.planning.chunks import ChunkSummary
 from expunge.domain.values import Hex, Value
 from expunge.domain.vocabulary import DEFERRALS, MEANINGS, OPEN, OPEN_LETTER, UNDONE, Action, Claim
@@ -271,3 +272,8 @@ class ChunkState(Value):
         summary = self.summary
         holding = "holding" if summary.holding else "returned" if summary.returned else ""
         return Tally(summary.system, summary.kind, holding, summary.action, claim, reason, until, summary.provision)
+
+
+def at_once(sizes: Iterable[int]) -> int:
+    """How many chunks of these sizes one decision takes: so many that others need not wait long, and one at least."""
+    return max(1, sum(total <= TARGETS_PER_MESSAGE for total in accumulate(sizes)))

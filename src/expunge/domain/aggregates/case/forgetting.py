@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from expunge.domain.aggregates.case.chunks import at_once
 from expunge.domain.aggregates.case.effects import Forget, ForgetOn, KeepKeys
 from expunge.domain.aggregates.case.fact import CaseFact, heard
 from expunge.domain.aggregates.case.state import Case
 from expunge.domain.aggregates.case.turn import Turn
 from expunge.domain.aggregates.decision import SetAside
 from expunge.domain.identity import Keys
-from expunge.domain.limits import CHUNKS_PER_PAGE, KEYS_PER_PAGE
+from expunge.domain.limits import CHUNKS_PER_PAGE
 from expunge.domain.scope import names_of_person
 from expunge.domain.topics import READ_AGAIN
 from expunge.domain.values import Hex
@@ -126,14 +127,9 @@ def _all_chunks(turn: Turn) -> list[str]:
 
 
 def _page(turn: Turn, digests: Sequence[str]) -> tuple[str, ...]:
-    page, size = list[str](), 0
-    for digest in digests[:CHUNKS_PER_PAGE]:
-        chunk = turn.chunk(digest)
-        size += chunk.summary.size if chunk else 0
-        if page and size > KEYS_PER_PAGE:
-            break
-        page.append(digest)
-    return tuple(page)
+    page = digests[:CHUNKS_PER_PAGE]
+    chunks = (turn.chunk(digest) for digest in page)
+    return tuple(page[: at_once(chunk.summary.size if chunk else 0 for chunk in chunks)])
 
 
 def _why_not(turn: Turn) -> str:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from expunge.domain.aggregates.case import closing, deferral, gate, holds, replacement
 from expunge.domain.aggregates.case.approval import end_grace
-from expunge.domain.aggregates.case.chunks import LETTERS, ChunkState, Phase
+from expunge.domain.aggregates.case.chunks import LETTERS, ChunkState, Phase, at_once
 from expunge.domain.aggregates.case.effects import ContinueStage
 from expunge.domain.aggregates.case.fact import CaseFact
 from expunge.domain.aggregates.case.state import Case, Generation
@@ -99,12 +99,13 @@ def _share(turn: Turn, generation: Generation, stages: list[int]) -> timedelta:
 
 def _send(turn: Turn, number: int, stage: int) -> None:
     chunks = turn.waiting(number, stage, COMMANDS_PER_MESSAGE + 1)
-    for chunk in chunks[:COMMANDS_PER_MESSAGE]:
+    page = chunks[: min(COMMANDS_PER_MESSAGE, at_once(chunk.summary.size for chunk in chunks))]
+    for chunk in page:
         if wait := deferral.wait_of(turn, chunk):
             deferral.put_off(turn, chunk, wait)
         else:
             gate.pass_on(turn, chunk)
-    if len(chunks) > COMMANDS_PER_MESSAGE:
+    if len(chunks) > len(page):
         turn.emit(ContinueStage(number, stage))
 
 
