@@ -60,6 +60,7 @@ from expunge.domain.topics import INLETS_OF_ASSETS, READ_AGAIN
 from expunge.domain.vocabulary import Action, Regime, Status
 from expunge.errors import Fenced, Unavailable
 from expunge.ports import Offsets, Refused, Result, Role, Topics
+from expunge.ports.evidence import Vouchers
 from expunge.ports.logs import Source, Word
 from expunge.rebuild.rebuild import Into, Rebuild, refuse_another_secret
 from expunge.roles.certifying import Evidence, Maker
@@ -371,6 +372,8 @@ class World:
     """Whether everybody has a key and signs with it."""
     evidence: Path | None = None
     """Where the notary keeps the ledger's log and certificates; None: it keeps none."""
+    vouchers: Vouchers | None = None
+    """Who vouches for checkpoints."""
     keeps: object = None
     """What must stay as long as the world does."""
     forged: list[tuple[str, int, int]] = field(default_factory=list)
@@ -474,7 +477,7 @@ class World:
         self.ledger_log = DirectoryLog(self.evidence, ORIGIN, NOTARY)
         self.archive = DirectoryArchive(self.evidence / "certificates")
         topics = cast("Topics", self.broker)
-        return Evidence(self.ledger_log, self.archive, self.store, topics, self.metrics, maker)
+        return Evidence(self.ledger_log, self.archive, self.store, topics, self.metrics, maker, self.vouchers)
 
     # ports.Tenure
 

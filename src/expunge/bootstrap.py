@@ -31,10 +31,12 @@ from expunge.adapters.system import (
 )
 from expunge.adapters.topics import ClusterTopics
 from expunge.adapters.vault import LibraryVault
+from expunge.adapters.vouching import HttpVouchers
 from expunge.config import Settings
 from expunge.domain.admission.door import Door
 from expunge.domain.events import Record
 from expunge.domain.evidence.notes import verifier
+from expunge.domain.evidence.witnesses import witness_of
 from expunge.domain.identity import Epochs, Keys
 from expunge.domain.planning.policy.rules import Policy
 from expunge.errors import ConfigurationError
@@ -287,7 +289,9 @@ class Installation:
         settings, signer = self.settings, Signer.of(self.log_key)
         line = verifier(settings.evidence.origin, bytes.fromhex(signer.public))
         maker = Maker(settings.registry(), settings.allow_unsigned, line, signer.public, signer.sign)
-        return Evidence(self.ledger_log, self.archive, self.cases, self.topics, metrics, maker)
+        asked = [(each.url, witness_of(each.key)) for each in settings.evidence.witnesses]
+        vouchers = HttpVouchers(asked, settings.evidence.timestamps, metrics)
+        return Evidence(self.ledger_log, self.archive, self.cases, self.topics, metrics, maker, vouchers)
 
     def close(self) -> None:
         """Let go of connections that were opened."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -16,6 +16,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from expunge.domain.evidence.witnesses import witness_of
 from expunge.domain.limits import MIN_SECRET_BYTES
 from expunge.domain.registry import Name, Namespace, Operator, Publisher, Registry, System
 from expunge.domain.topics import Topic, all_topics
@@ -72,6 +73,27 @@ class Metrics(_Section):
     """Where they are served: on this machine alone, unless somebody says otherwise."""
 
 
+Url = Annotated[str, Field(max_length=2048, pattern=r"^(https?://[^\s]+)?$")]
+
+
+class Witness(_Section):
+    """Somebody who signs checkpoints of the log (C2SP tlog-witness)."""
+
+    url: Annotated[Url, Field(min_length=1)]
+    """What comes before `/add-checkpoint`."""
+    key: str
+    """Its public key (`name+hash+key`)."""
+
+    @field_validator("key")
+    @classmethod
+    def _is_key(cls, key: str) -> str:
+        try:
+            witness_of(key)
+        except ValueError:
+            raise ValueError("a witness' key is of the form name+hash+key, as its operator publishes it") from None
+        return key
+
+
 class Evidence(_Section):
     """What is kept for those who do not take our word for it."""
 
@@ -80,6 +102,9 @@ class Evidence(_Section):
     Empty: nothing is logged, and no certificates are issued."""
     directory: Path = Path("evidence")
     """Where the notary keeps the log and certificates."""
+    timestamps: Url = ""
+    """Where a time-stamping authority (RFC 3161) is asked to stamp checkpoints of certificates. Empty: none is."""
+    witnesses: tuple[Witness, ...] = Field((), max_length=8)
 
 
 class Limits(_Section):

@@ -15,13 +15,24 @@ from expunge.domain.evidence.notes import checkpoint_of
 from tests.deployment import Deployment, deployed, until
 from tests.own_redis import ROLES, expunge, furnish
 from tests.servers import ROOT, Servers
+from tests.vouching import authority
 
 
 @pytest.fixture(scope="module")
-def world(real: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    with deployed(
-        tmp_path_factory.mktemp("evidence") / "d", real.kafka, real.redis, batch_size=5, signed=True
-    ) as deployment:
+def clock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    with authority(tmp_path_factory.mktemp("tsa") / "tsa") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def world(real: Servers, tmp_path_factory: pytest.TempPathFactory, clock: tuple[str, Path]) -> Iterator[Deployment]:
+    with (
+        pytest.MonkeyPatch.context() as patched,
+        deployed(
+            tmp_path_factory.mktemp("evidence") / "d", real.kafka, real.redis, batch_size=5, signed=True
+        ) as deployment,
+    ):
+        patched.setenv("EXPUNGE_EVIDENCE__TIMESTAMPS", clock[0])
         for role in ROLES:
             deployment.start(role, "run", "--role", role)
         deployment.start("agent", "agent", "run", "files")
@@ -42,7 +53,9 @@ def certificate(world: Deployment, case_id: str) -> Path:
     return Path(told["directory"])
 
 
-def test_a_request_is_signed_carried_out_and_shown_to_whoever_asks(world: Deployment, tmp_path: Path) -> None:
+def test_a_request_is_signed_carried_out_and_shown_to_whoever_asks(
+    world: Deployment, tmp_path: Path, clock: tuple[str, Path]
+) -> None:
     furnish(world, "ann", 12)
     world.await_indexed()
     unsigned = world.erase("ann", "unsigned")
@@ -51,9 +64,10 @@ def test_a_request_is_signed_carried_out_and_shown_to_whoever_asks(world: Deploy
     case_id = erased(world, "ann", "signed")
     place = certificate(world, case_id)
     key = expunge(world, "certificate", "key").stdout.strip()
-    done = expunge(world, "verify", str(place), "--key", key, "--explain")
+    done = expunge(world, "verify", str(place), "--key", key, "--tsa", str(clock[1]), "--explain")
     assert done.returncode == 0, done.stdout
     assert "it holds" in done.stdout
+    assert "stamped at 20" in " ".join(done.stdout.split())
     assert "12 object" in " ".join(done.stdout.split())
     nobody = expunge(world, "verify", str(place))
     assert nobody.returncode == 1

@@ -180,6 +180,22 @@ class DirectoryLog:
             files.write(file, note.encode())
         return note
 
+    def grown(self, before: int, note: str) -> Sequence[bytes]:
+        """See `ports.evidence.LedgerLog.grown`."""
+        size = checkpoint_of(note).size
+        with self._asking() as database:
+            state = self._state(database)
+            node = tiles.nodes(size, _Growing(self._folder(state), database, state.size).tile)
+            return merkle.consistency(before, size, node) if 0 < before < size else []
+
+    def cosigned(self, note: str) -> None:
+        """See `ports.evidence.LedgerLog.cosigned`."""
+        with self._writing() as database:
+            file = self._folder(self._state(database)) / "checkpoint"
+            published = _text(file)
+            if published is not None and note.startswith(published):
+                files.write(file, note.encode())
+
     @property
     def folder(self) -> Path:
         """Where what is published of the log that is open lies."""

@@ -6,10 +6,12 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from cryptography.x509 import load_pem_x509_certificates
 from rich.text import Text
 
 from expunge.cli.common import NO, Json, console, print_json, print_table, safe
@@ -39,6 +41,14 @@ def verify_certificates(
     proof: Annotated[
         Path | None, typer.Option(help="What `expunge certificate prove` has printed about your asset.")
     ] = None,
+    witness: Annotated[
+        list[str] | None,
+        typer.Option(help="The public key of a witness that must have signed the checkpoint (name+hash+key)."),
+    ] = None,
+    tsa: Annotated[
+        list[Path] | None,
+        typer.Option(help="The root certificate (PEM) of a time-stamping authority that must have stamped it."),
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Say in plain words what the certificate says.")] = False,
     json_output: Json = False,
 ) -> None:
@@ -50,12 +60,19 @@ def verify_certificates(
         raise ConfigurationError(
             "--key is of the form name+hash+key: `expunge certificate key` prints it where it is made"
         )
+    for each in witness or ():
+        if not verify.is_key(each, of_witness=True):
+            raise ConfigurationError("--witness is of the form name+hash+key, as the witness' operator publishes it")
+    authorities = [_root_of(each) for each in tsa or ()]
     holds = True
     told = []
     for file in files:
         place = place_of(file)
         envelope = read(place)
-        steps = verify.verify(files_of(place, envelope, key, since, log))
+        checked = replace(
+            files_of(place, envelope, key, since, log), witnesses=tuple(witness or ()), authorities=authorities
+        )
+        steps = verify.verify(checked)
         if proof is not None and all(step.passed is not False for step in steps):
             steps.append(verify.owned(envelope, read(proof), len(steps) + 1))
         is_whole = all(step.passed for step in steps)
@@ -72,6 +89,20 @@ def verify_certificates(
         print_json(told)
     if not holds:
         raise typer.Exit(NO)
+
+
+def _root_of(file: Path) -> bytes:
+    """A root certificate.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    found = read(file)
+    try:
+        load_pem_x509_certificates(found)
+    except ValueError:
+        raise ConfigurationError(f"{file} is no certificate in PEM: `--tsa` is the root of who stamps") from None
+    return found
 
 
 def place_of(file: Path) -> Path:

@@ -40,6 +40,7 @@ MetricName = Literal[
     "ledger_alarms",  # gaps or contradictions that the notary found
     "certificates_made",
     "certificates_not_made",  # cases whose facts the log does not hold as they must be: an alarm
+    "vouching_failures",  # by party: a witness or time-stamping authority did not answer, or refused
     "poisoned",  # messages that were parked because they end processes, or cannot be read: an alarm, by role
     "refused_emissions",  # messages that the broker does not take for good, by topic
 ]

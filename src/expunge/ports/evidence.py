@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import NamedTuple, Protocol
@@ -71,6 +71,12 @@ class LedgerLog(Protocol):
             Contradicted: an earlier checkpoint says something else of the leaves that it covers.
         """
 
+    def grown(self, before: int, note: str) -> Sequence[bytes]:
+        """The proof that the log had the same leaves when there were fewer of them; of none, nothing."""
+
+    def cosigned(self, note: str) -> None:
+        """Publish a checkpoint with the signatures of others, if it is the one that is published."""
+
     def proven(self, key: str, note: str) -> list[Proven]:
         """The records that tell of a case or model, with proofs for a checkpoint of this log."""
 
@@ -92,6 +98,20 @@ class LedgerLog(Protocol):
 
     def settled(self, done: Sequence[Due]) -> None:
         """They are published."""
+
+
+Proof = Callable[[int], Sequence[bytes]]
+"""The proof that a log has only grown since it had so many leaves."""
+
+
+class Vouchers(Protocol):
+    """Others who vouch for a checkpoint. Whoever does not answer soon is done without."""
+
+    def cosign(self, note: str, proof: Proof) -> str:
+        """A checkpoint with the signatures of witnesses, those that it bears and those that can be had now."""
+
+    def stamp(self, note: str) -> bytes | None:
+        """An independent clock's stamp of a checkpoint (a TimeStampResp of RFC 3161); None if there is none now."""
 
 
 class Draft(Protocol):

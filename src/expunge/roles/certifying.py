@@ -26,7 +26,7 @@ from expunge.domain.planning.chunks import Chunk
 from expunge.domain.registry import Registry
 from expunge.domain.signatures import Sign, enveloped
 from expunge.ports import CaseStore, ChunkStore, Metrics, Topics
-from expunge.ports.evidence import Archive, Due, Leaf, LedgerLog, Proven
+from expunge.ports.evidence import Archive, Due, Leaf, LedgerLog, Proven, Vouchers
 from expunge.wire import ledger
 from expunge.wire.cases.case import Root
 from expunge.wire.certificates import ISSUED, CertificateIssued
@@ -63,10 +63,17 @@ class Evidence:
     """The notary's part that others can check."""
 
     def __init__(
-        self, log: LedgerLog, archive: Archive, cases: Cases, topics: Topics, metrics: Metrics, maker: Maker
+        self,
+        log: LedgerLog,
+        archive: Archive,
+        cases: Cases,
+        topics: Topics,
+        metrics: Metrics,
+        maker: Maker,
+        vouchers: Vouchers | None = None,
     ) -> None:
         self._log, self._archive, self._cases, self._topics = log, archive, cases, topics
-        self._metrics, self._maker = metrics, maker
+        self._metrics, self._maker, self._vouchers = metrics, maker, vouchers
         self._signed_at: datetime | None = None
         self._done: list[Due] = []
 
@@ -88,7 +95,18 @@ class Evidence:
         self._signed_at, self._done = now, []
         if note is None:
             return []
-        return [outgoing for each in due for outgoing in self._issue(each, note, now)]
+        note = self._cosigned(note)
+        stamp = self._vouchers.stamp(note) if due and self._vouchers else None
+        return [outgoing for each in due for outgoing in self._issue(each, note, stamp, now)]
+
+    def _cosigned(self, note: str) -> str:
+        """The checkpoint with the signatures of witnesses, which are published with it."""
+        if self._vouchers is None:
+            return note
+        more = self._vouchers.cosign(note, lambda before: self._log.grown(before, note))
+        if more != note:
+            self._log.cosigned(more)
+        return more
 
     def ticked(self) -> None:
         """What was due is published."""
@@ -96,12 +114,12 @@ class Evidence:
             self._log.settled(self._done)
             self._done = []
 
-    def _issue(self, due: Due, note: str, now: datetime) -> Iterator[Outgoing]:
+    def _issue(self, due: Due, note: str, stamp: bytes | None, now: datetime) -> Iterator[Outgoing]:
         """One certificate; where something of its case is not as it must be, it is tried again later, by itself."""
         try:
             made = self._archive.certificate(due.key, due.sequence)
             if made is None:
-                made = self._make(due, note)
+                made = self._make(due, note, stamp)
                 self._metrics.count("certificates_made")
             envelope = orjson.loads(made)
             payload = base64.b64decode(envelope["payload"])
@@ -120,7 +138,7 @@ class Evidence:
         self._done.append(due)
         yield Outgoing("certificates", due.key, event)
 
-    def _make(self, due: Due, note: str) -> bytes:
+    def _make(self, due: Due, note: str, stamp: bytes | None) -> bytes:
         """Make a certificate, with what can be checked beside it.
 
         Raises:
@@ -145,6 +163,7 @@ class Evidence:
                 note,
                 obligations,
                 self._archive.newest(due.key, due.sequence),
+                stamp,
             )
             said = canonical(certificate.statement(root, told, evidence, standing))
             envelope = orjson.dumps(enveloped(PAYLOAD_TYPE, said, maker.public, maker.sign))

@@ -6,6 +6,7 @@ owns an asset, and is told its `opening`, can show that it is among them. https:
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 from collections import Counter
@@ -38,9 +39,10 @@ LIMITATIONS = (
     ),
     "The times in it are those of the deployment's own broker.",
 )
+NO_CLOCK = "no independent clock has stamped the checkpoint (RFC 3161)"
+NO_WITNESS = "no witness has signed the checkpoint: that the log has shown everybody the same"
 NOT_SHOWN = (
     "no probe by a third party has looked whether anything is left: nothing here is `verified deleted`",
-    "no independent clock has stamped the checkpoint (RFC 3161)",
     "the way from the data to each model",
     (
         "the signatures of systems: that a receipt was signed (E2) is what the door has said when it came; the receipt "
@@ -147,6 +149,13 @@ class Evidence(NamedTuple):
     """The root over the lines of obligations."""
     predecessor: str
     """SHA-256 of the payload of the certificate of an earlier end of this case; empty: there is none."""
+    stamp: bytes | None = None
+    """What an independent clock says of the checkpoint: a TimeStampResp of RFC 3161."""
+
+    def not_vouched(self) -> list[str]:
+        """What nobody else has said of the checkpoint."""
+        found = [] if self.stamp else [NO_CLOCK]
+        return found if len(self.checkpoint.partition("\n\n")[2].splitlines()) > 1 else [*found, NO_WITNESS]
 
     def __repr__(self) -> str:
         return hidden(self)
@@ -177,10 +186,14 @@ def statement(root: Root, told: History, evidence: Evidence, standing: Standing)
         "verification": {"probes": 0},
         "unsigned": _unsigned(root, rows, standing),
         "records": {"number": evidence.records.number, "root": evidence.records.root.hex()},
-        "log": {"checkpoint": evidence.checkpoint, "key": standing.verifier},
+        "log": {
+            "checkpoint": evidence.checkpoint,
+            "key": standing.verifier,
+            "timestamp": base64.b64encode(evidence.stamp).decode() if evidence.stamp else None,
+        },
         "policy": case.policy,
         "predecessor": evidence.predecessor or None,
-        "not_shown": _not_shown(told, root),
+        "not_shown": [*evidence.not_vouched(), *_not_shown(told, root)],
         "limitations": list(LIMITATIONS),
     }
     subject = {"name": f"case:{case.case_id}", "digest": {"sha256": evidence.obligations.hex()}}

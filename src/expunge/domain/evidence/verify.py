@@ -13,11 +13,14 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.x509 import load_pem_x509_certificates
 
 from expunge.domain.evidence import merkle
 from expunge.domain.evidence.reading import MOMENTS, Told, moment
@@ -75,11 +78,12 @@ FORM: dict[str, type | tuple[type, ...]] = {
 """What stands in a certificate, and of which type; `*` is each of a list."""
 TOP = {path.partition(".")[0] for path in FORM} | {"predecessor"}
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-NOT_SHOWN = (
-    "no probe by a third party has looked whether anything is left: nothing here is `verified deleted`",
-    "no independent clock has stamped the checkpoint (RFC 3161)",
-)
+NOT_SHOWN = ("no probe by a third party has looked whether anything is left: nothing here is `verified deleted`",)
 """What no certificate of this version shows."""
+NO_CLOCK = "no independent clock has stamped the checkpoint (RFC 3161)"
+COSIGNATURE, TIME_BYTES = 4, 8
+EARLIER_SECONDS = 300
+"""By so much the clocks of a broker and of somebody who vouches may differ."""
 ENDED = {"completed", "completed_with_deferrals"}
 
 
@@ -106,6 +110,10 @@ class Files:
     """The log's own entries up to the checkpoint, in order: none that tells of the case may be left out."""
     wants_log: bool = False
     """Whether somebody asked for that."""
+    witnesses: Sequence[str] = ()
+    """The public keys of those who must have signed the checkpoint, too (`name+hash+key`)."""
+    authorities: Sequence[bytes] = ()
+    """Certificates (PEM) of whoever must have stamped it: the roots of time-stamping authorities."""
 
 
 class Step(NamedTuple):
@@ -205,6 +213,9 @@ def _refuse_another_form(predicate: dict[str, Any]) -> None:
     optional += [each.get("not_asked", "") for each in predicate["systems"]]
     if not all(isinstance(each, str) for each in optional) or predicate["verification"]["probes"] != 0:
         raise Wrong("it is not of the form that this version gives")
+    stamp = predicate["log"].get("timestamp")  # 0.1 knew of none
+    if not isinstance(stamp, str | None) or (stamp is None) != (NO_CLOCK in predicate["not_shown"]):
+        raise Wrong("it is stamped and says that it is not, or the other way round")
 
 
 def _signature(checked: _Checked) -> str:
@@ -228,6 +239,75 @@ def _checkpoint(checked: _Checked) -> str:
     if checked.origin != name and not checked.origin.startswith(f"{name}/"):
         raise Wrong(f"its checkpoint is of the log {checked.origin}, and its key of {name}")
     return f"the log {checked.origin} had {checked.size:,} leaves"
+
+
+def _vouched(checked: _Checked) -> str:
+    """What others have said of the checkpoint, by the keys that whoever checks has from them."""
+    note, ended = checked.predicate["log"]["checkpoint"], moment(checked.predicate["case"]["ended_at"])
+    said, missing = [], []
+    for key in checked.files.witnesses:
+        name, at = _cosigned(note, key)
+        if at is None:
+            missing.append(f"{name} has not signed the checkpoint")
+        else:
+            said.append(_in_time(f"signed by {name}", at, ended))
+    if checked.files.authorities:
+        stamp = checked.predicate["log"].get("timestamp")
+        if stamp is None:
+            missing.append("no independent clock has stamped it")
+        else:
+            said.append(_in_time("stamped", _stamped(note, _raw(stamp), checked.files.authorities), ended))
+    lines = len(note.partition("\n\n")[2].splitlines()) - 1 - len(said)
+    if not checked.files.witnesses and lines > 0:
+        said.append(f"{lines} more signatures, by whom nobody has said (--witness)")
+    if not checked.files.authorities and checked.predicate["log"].get("timestamp") is not None:
+        said.append("a time stamp, by whom nobody has said (--tsa)")
+    text = "; ".join([*missing, *said]) or "nobody was to vouch for it, and nobody has"
+    return f"{MISSING if missing else ''}{text}"
+
+
+def _in_time(who: str, at: float, ended: float) -> str:
+    """Who vouched, and when.
+
+    Raises:
+        Wrong: before the case had ended, which the checkpoint covers.
+    """
+    when = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    if at < ended - EARLIER_SECONDS:
+        raise Wrong(f"the checkpoint was {who} at {when}, and the case is said to have ended after that")
+    return f"{who} at {when}"
+
+
+def _cosigned(note: str, verifier: str) -> tuple[str, float | None]:
+    """The name of a witness, and when it says that it signed; None: it has not."""
+    name, public = _key(verifier, COSIGNATURE)
+    text, _, lines = note.partition("\n\n")
+    for line in lines.splitlines():
+        signer, _, signature = line.removeprefix(SIGNED_BY).rpartition(" ")
+        raw = _raw(signature)
+        if signer == name and raw[:4].hex() == verifier.strip().split("+", 2)[1]:
+            at = int.from_bytes(raw[4 : 4 + TIME_BYTES], "big")
+            if not _is_by(public, raw[4 + TIME_BYTES :], f"cosignature/v1\ntime {at}\n{text}\n".encode()):
+                raise Wrong(f"the signature of {name} is not by its key")
+            return name, float(at)
+    return name, None
+
+
+def _stamped(note: str, stamp: bytes, authorities: Sequence[bytes]) -> float:
+    """When an independent clock stamped the checkpoint.
+
+    Raises:
+        Wrong: none of these authorities did.
+    """
+    from rfc3161_client import VerificationError, VerifierBuilder, decode_timestamp_response  # noqa: PLC0415 - seldom
+
+    said = decode_timestamp_response(stamp)
+    for root in (each for pem in authorities for each in load_pem_x509_certificates(pem)):
+        verifier = VerifierBuilder().add_root_certificate(root).build()
+        with suppress(VerificationError):
+            if verifier.verify_message(said, note.encode()):
+                return said.tst_info.gen_time.timestamp()
+    raise Wrong("its time stamp is not of this checkpoint, or not by that authority")
 
 
 def _inclusion(checked: _Checked) -> str:
@@ -388,6 +468,7 @@ STEPS = (
     ("statement", _envelope),
     ("signature", _signature),
     ("checkpoint", _checkpoint),
+    ("vouched for", _vouched),
     ("records in the log", _inclusion),
     ("facts", _sequence),
     ("case", _dates),
@@ -424,10 +505,10 @@ def owned(envelope: bytes, proof: bytes, number: int) -> Step:
     return Step(number, name, passed=True, text=f"it is in the certificate: {', '.join(claims)}")
 
 
-def is_key(line: str) -> bool:
-    """Whether a line is a public key as verifiers hold it."""
+def is_key(line: str, *, of_witness: bool = False) -> bool:
+    """Whether a line is a public key as verifiers hold it: of a log, or of a witness."""
     try:
-        _key(line)
+        _key(line, COSIGNATURE if of_witness else ED25519)
     except (*UNFIT, Wrong):
         return False
     return True
@@ -528,11 +609,11 @@ def _hash(text: str) -> bytes:
     return found
 
 
-def _key(verifier: str) -> tuple[str, bytes]:
+def _key(verifier: str, kind: int = ED25519) -> tuple[str, bytes]:
     """Name and public key of a verifier's line `name+hash+key`, whose hash must be right."""
     name, hash_, key = verifier.strip().split("+", 2)
     raw = _raw(key)
-    if raw[0] != ED25519 or hashlib.sha256(name.encode() + b"\n" + raw).hexdigest()[:8] != hash_:
+    if raw[0] != kind or hashlib.sha256(name.encode() + b"\n" + raw).hexdigest()[:8] != hash_:
         raise Wrong("the key is not of the form name+hash+key, or its hash is another's")
     return name, raw[1:]
 
