@@ -1,35 +1,38 @@
 """Checks a certificate without trusting whoever issued it: no Kafka, no Redis, no configuration, no network.
 
-Of Expunge it uses nothing but the Merkle trees of RFC 6962 (`merkle`) and another reading of the ledger (`reading`):
-whatever the issuer computes with other code of ours is computed here once more, by the formats that others have
-published (DSSE, in-toto Statement, C2SP signed notes). The issuer may lie, and sign it.
+Of Expunge it uses nothing but the Merkle trees of RFC 6962 (`merkle`), and another reading of the ledger (`reading`)
+and of signed notes (`reading_notes`): whatever the issuer computes with other code of ours is computed here once more,
+by the formats that others have published (DSSE, in-toto Statement). The issuer may lie, and sign it.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.x509 import load_pem_x509_certificates
-
 from expunge.domain.evidence import merkle
 from expunge.domain.evidence.reading import MOMENTS, Told, moment
+from expunge.domain.evidence.reading_notes import (
+    COSIGNATURE,
+    ED25519,
+    Wrong,
+    checkpoint_of,
+    cosigned,
+    is_by,
+    key_of,
+    raw_of,
+    stamped,
+)
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://expunge.dev/certificate/v1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
-SIGNED_BY = "\u2014 "
-ED25519 = 1
 OPENING_BYTES = 32
 LINE_FIELDS = ("kind", "system", "action", "claim", "grade", "reason", "until", "provision")
 FORM: dict[str, type | tuple[type, ...]] = {
@@ -81,14 +84,9 @@ STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 NOT_SHOWN = ("no probe by a third party has looked whether anything is left: nothing here is `verified deleted`",)
 """What no certificate of this version shows."""
 NO_CLOCK = "no independent clock has stamped the checkpoint (RFC 3161)"
-COSIGNATURE, TIME_BYTES = 4, 8
 EARLIER_SECONDS = 300
 """By so much the clocks of a broker and of somebody who vouches may differ."""
 ENDED = {"completed", "completed_with_deferrals"}
-
-
-class Wrong(Exception):
-    """What a step found."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +175,7 @@ def _envelope(checked: _Checked) -> str:
     envelope = _strict(checked.files.envelope)
     if envelope["payloadType"] != PAYLOAD_TYPE:
         raise Wrong(f"its payload is of another type than {PAYLOAD_TYPE}")
-    statement = _strict(_raw(envelope["payload"]))
+    statement = _strict(raw_of(envelope["payload"]))
     if statement["_type"] != STATEMENT or statement["predicateType"] != PREDICATE:
         raise Wrong("it states something else than a certificate of this version")
     checked.statement = statement
@@ -221,11 +219,11 @@ def _refuse_another_form(predicate: dict[str, Any]) -> None:
 def _signature(checked: _Checked) -> str:
     envelope = _strict(checked.files.envelope)
     key = checked.files.key or checked.predicate["log"]["key"]
-    name, public = _key(key)
-    payload = _raw(envelope["payload"])
+    name, public = key_of(key)
+    payload = raw_of(envelope["payload"])
     kind = envelope["payloadType"].encode()
     message = b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
-    if not any(_is_by(public, _raw(each["sig"]), message) for each in envelope["signatures"]):
+    if not any(is_by(public, raw_of(each["sig"]), message) for each in envelope["signatures"]):
         raise Wrong(f"it is not signed with the key of {name}")
     if checked.files.key is None:
         return f"{MISSING}it is signed by the key that it names itself; whose that is, nobody has said (--key)"
@@ -234,8 +232,8 @@ def _signature(checked: _Checked) -> str:
 
 def _checkpoint(checked: _Checked) -> str:
     log = checked.predicate["log"]
-    name, public = _key(checked.files.key or log["key"])
-    checked.origin, checked.size, checked.root = _note(log["checkpoint"], public)
+    name, public = key_of(checked.files.key or log["key"])
+    checked.origin, checked.size, checked.root = checkpoint_of(log["checkpoint"], public)
     if checked.origin != name and not checked.origin.startswith(f"{name}/"):
         raise Wrong(f"its checkpoint is of the log {checked.origin}, and its key of {name}")
     return f"the log {checked.origin} had {checked.size:,} leaves"
@@ -246,7 +244,7 @@ def _vouched(checked: _Checked) -> str:
     note, ended = checked.predicate["log"]["checkpoint"], moment(checked.predicate["case"]["ended_at"])
     said, missing = [], []
     for key in checked.files.witnesses:
-        name, at = _cosigned(note, key)
+        name, at = cosigned(note, key)
         if at is None:
             missing.append(f"{name} has not signed the checkpoint")
         else:
@@ -256,7 +254,7 @@ def _vouched(checked: _Checked) -> str:
         if stamp is None:
             missing.append("no independent clock has stamped it")
         else:
-            said.append(_in_time("stamped", _stamped(note, _raw(stamp), checked.files.authorities), ended))
+            said.append(_in_time("stamped", stamped(note, raw_of(stamp), checked.files.authorities), ended))
     lines = len(note.partition("\n\n")[2].splitlines()) - 1 - len(said)
     if not checked.files.witnesses and lines > 0:
         said.append(f"{lines} more signatures, by whom nobody has said (--witness)")
@@ -276,38 +274,6 @@ def _in_time(who: str, at: float, ended: float) -> str:
     if at < ended - EARLIER_SECONDS:
         raise Wrong(f"the checkpoint was {who} at {when}, and the case is said to have ended after that")
     return f"{who} at {when}"
-
-
-def _cosigned(note: str, verifier: str) -> tuple[str, float | None]:
-    """The name of a witness, and when it says that it signed; None: it has not."""
-    name, public = _key(verifier, COSIGNATURE)
-    text, _, lines = note.partition("\n\n")
-    for line in lines.splitlines():
-        signer, _, signature = line.removeprefix(SIGNED_BY).rpartition(" ")
-        raw = _raw(signature)
-        if signer == name and raw[:4].hex() == verifier.strip().split("+", 2)[1]:
-            at = int.from_bytes(raw[4 : 4 + TIME_BYTES], "big")
-            if not _is_by(public, raw[4 + TIME_BYTES :], f"cosignature/v1\ntime {at}\n{text}\n".encode()):
-                raise Wrong(f"the signature of {name} is not by its key")
-            return name, float(at)
-    return name, None
-
-
-def _stamped(note: str, stamp: bytes, authorities: Sequence[bytes]) -> float:
-    """When an independent clock stamped the checkpoint.
-
-    Raises:
-        Wrong: none of these authorities did.
-    """
-    from rfc3161_client import VerificationError, VerifierBuilder, decode_timestamp_response  # noqa: PLC0415 - seldom
-
-    said = decode_timestamp_response(stamp)
-    for root in (each for pem in authorities for each in load_pem_x509_certificates(pem)):
-        verifier = VerifierBuilder().add_root_certificate(root).build()
-        with suppress(VerificationError):
-            if verifier.verify_message(said, note.encode()):
-                return said.tst_info.gen_time.timestamp()
-    raise Wrong("its time stamp is not of this checkpoint, or not by that authority")
 
 
 def _inclusion(checked: _Checked) -> str:
@@ -449,8 +415,8 @@ def _inventory(checked: _Checked) -> str:
 
 
 def _since(checked: _Checked) -> str:
-    _, public = _key(checked.files.key or checked.predicate["log"]["key"])
-    origin, size, root = _note(checked.files.earlier or "", public)
+    _, public = key_of(checked.files.key or checked.predicate["log"]["key"])
+    origin, size, root = checkpoint_of(checked.files.earlier or "", public)
     if origin != checked.origin:
         return f"{MISSING}the earlier checkpoint is of another log ({origin})"
     if size == 0:
@@ -508,7 +474,7 @@ def owned(envelope: bytes, proof: bytes, number: int) -> Step:
 def is_key(line: str, *, of_witness: bool = False) -> bool:
     """Whether a line is a public key as verifiers hold it: of a log, or of a witness."""
     try:
-        _key(line, COSIGNATURE if of_witness else ED25519)
+        key_of(line, COSIGNATURE if of_witness else ED25519)
     except (*UNFIT, Wrong):
         return False
     return True
@@ -520,7 +486,7 @@ def payload(envelope: bytes) -> bytes:
     Raises:
         ValueError, KeyError, TypeError: it is none.
     """
-    return _raw(_strict(envelope)["payload"])
+    return raw_of(_strict(envelope)["payload"])
 
 
 def large_in(entry: bytes) -> str:
@@ -585,18 +551,6 @@ def _strict(raw: bytes | str) -> dict[str, Any]:
     return found
 
 
-def _raw(text: str) -> bytes:
-    """Base64 in the one spelling that it has.
-
-    Raises:
-        ValueError: it is none.
-    """
-    found = base64.b64decode(text, validate=True)
-    if base64.b64encode(found).decode() != text:
-        raise ValueError("another spelling")
-    return found
-
-
 def _hash(text: str) -> bytes:
     """A hash in the one spelling that it has.
 
@@ -607,33 +561,3 @@ def _hash(text: str) -> bytes:
     if found.hex() != text:
         raise ValueError("another spelling")
     return found
-
-
-def _key(verifier: str, kind: int = ED25519) -> tuple[str, bytes]:
-    """Name and public key of a verifier's line `name+hash+key`, whose hash must be right."""
-    name, hash_, key = verifier.strip().split("+", 2)
-    raw = _raw(key)
-    if raw[0] != kind or hashlib.sha256(name.encode() + b"\n" + raw).hexdigest()[:8] != hash_:
-        raise Wrong("the key is not of the form name+hash+key, or its hash is another's")
-    return name, raw[1:]
-
-
-def _note(note: str, public: bytes) -> tuple[str, int, bytes]:
-    """Name, size and root in a checkpoint that is signed with a key."""
-    body, _, signatures = note.partition("\n\n")
-    body += "\n"
-    origin, size, root, *_ = body.split("\n")
-    for line in signatures.splitlines():
-        if not line.startswith(SIGNED_BY):
-            raise Wrong("the checkpoint is no signed note")
-        if _is_by(public, _raw(line.removeprefix(SIGNED_BY).rpartition(" ")[2])[4:], body.encode()):
-            return origin, int(size), _raw(root)
-    raise Wrong("the checkpoint is not signed with that key")
-
-
-def _is_by(public: bytes, signature: bytes, message: bytes) -> bool:
-    try:
-        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
-    except InvalidSignature:
-        return False
-    return True
