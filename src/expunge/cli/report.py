@@ -1,27 +1,33 @@
-"""`expunge report`: pages for people, from certificates."""
+"""`expunge report`: pages for people, from certificates and from the published log."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from expunge.adapters import files
-from expunge.cli.common import NO, console, say_error
+from expunge.cli.common import NO, Json, console, print_json, print_table, say_error
+from expunge.cli.logs import checkpoint, events
 from expunge.cli.verify import files_of, place_of, read
 from expunge.domain.evidence import verify
+from expunge.domain.evidence.period import Requests, ccpa_metrics, requests
+from expunge.domain.evidence.period import period as counted
 from expunge.errors import ConfigurationError
 from expunge.report.page import page
+from expunge.report.period import period_page
 
-app = typer.Typer(help="Reports for people, made from certificates.", no_args_is_help=True)
+app = typer.Typer(help="Reports for people, made from certificates and the published log.", no_args_is_help=True)
 
 
 @app.callback()
 def root() -> None:
-    """Reports for people, made from certificates."""
+    """Reports for people, made from certificates and the published log."""
 
 
 @app.command()
@@ -47,3 +53,84 @@ def case(
     text = page(json.loads(payload), key, hashlib.sha256(payload).hexdigest())
     files.write(to, text.encode())
     console.print(f"{to.absolute()}", soft_wrap=True)
+
+
+Log = Annotated[
+    list[Path],
+    typer.Option(
+        help="The published log: the directory with `checkpoint`. Of logs that follow each other, all in order."
+    ),
+]
+Key = Annotated[str, typer.Option(help="The public key of the log (`expunge certificate key`).")]
+
+
+@app.command()
+def period(
+    log: Log,
+    key: Key,
+    since: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The first day (UTC).")],
+    until: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The first day after it.")],
+    to: Annotated[Path | None, typer.Option(help="The page: a new file that stands alone.")] = None,
+    json_output: Json = False,
+) -> None:
+    """Count what was asked in a span of time, how long it took, and what came of it: as a page, or with --json.
+
+    It reads the published log alone, all of which must be there as its checkpoint says. It needs no server.
+    """
+    if until <= since:
+        raise ConfigurationError("--until is the first day after the span, and lies behind --since")
+    if to is None and not json_output:
+        raise ConfigurationError("name a file for the page (--to report.html), or print figures (--json)")
+    if to is not None and to.exists():
+        raise ConfigurationError(f"{to} is there already: name a new file")
+    said = counted(_requests(log, key, until.date()), since.date(), until.date())
+    if json_output:
+        print_json(said.model_dump(mode="json"))
+    if to is not None:
+        notes = [checkpoint(each, key).strip() for each in log]
+        files.write(to, period_page(said, key, notes).encode())
+        if not json_output:
+            console.print(f"{to.absolute()}", soft_wrap=True)
+
+
+@app.command("ccpa-metrics")
+def metrics(
+    log: Log,
+    key: Key,
+    year: Annotated[int, typer.Option(min=2020, max=9998, help="The calendar year.")],
+    json_output: Json = False,
+) -> None:
+    """Count the requests to delete of a year, as 11 CCR 7102(a)(1) has them, out of the published log.
+
+    What other systems answer (to correct, to know, to opt out, to limit) is not known here, and null.
+    """
+    said = ccpa_metrics(_requests(log, key, date(year + 1, 1, 1)), year)
+    if json_output:
+        print_json(said.model_dump(mode="json"))
+        return
+    deletes = said.requests_to_delete
+    rows = [
+        ("received", deletes.received),
+        ("complied with in whole or in part", deletes.complied_in_whole_or_in_part),
+        ("answered that nothing was found", deletes.nothing_found),
+        ("denied", deletes.denied),
+        ("taken back, or overtaken by a consent", deletes.taken_back),
+        (f"not answered by the end of {year}", deletes.pending),
+        ("median days to the answer", deletes.median_days if deletes.median_days is not None else "none"),
+        ("mean days to the answer", deletes.mean_days if deletes.mean_days is not None else "none"),
+    ]
+    print_table((f"requests to delete, {year}", ""), rows)
+    console.print("to correct, to know, to opt out, to limit: not known here", style="dim")
+
+
+def _requests(log: Sequence[Path], key: str, until: date) -> Requests:
+    if not verify.is_key(key):
+        raise ConfigurationError(
+            "--key is of the form name+hash+key: `expunge certificate key` prints it where it is made"
+        )
+    try:
+        return requests(events(log, key), until)
+    except verify.UNFIT as error:
+        raise ConfigurationError(
+            f"the log holds a fact of another form than this version knows ({type(error).__name__})"
+        ) from None

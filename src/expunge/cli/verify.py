@@ -171,14 +171,14 @@ def files_of(
     beside, entries = place.parent, None
     if log is not None:
         with suppress(*verify.UNFIT):
-            entries = _entries(log, verify.checkpoint_in(envelope)[1])
+            entries = entries_of(log, verify.checkpoint_in(envelope)[1])
     records, obligations = (_lines(beside / f"{name}.jsonl") for name in ("records", "obligations"))
     return verify.Files(
         envelope, records, obligations, key, earlier, consistency, log=entries, wants_log=log is not None
     )
 
 
-def _entries(log: Path, size: int) -> Iterator[bytes]:
+def entries_of(log: Path, size: int) -> Iterator[bytes]:
     """The entries of a log, in order; one that is too large for its bundle out of its own file.
 
     Raises:

@@ -68,6 +68,19 @@ def group_of(claim: str) -> str:
     return _GROUP_OF.get(known) or ("done" if MEANINGS[known].done else "stays")
 
 
+def environment() -> Environment:
+    """Where templates are found, and how whatever stands in a page becomes text."""
+    made = Environment(
+        loader=PackageLoader("expunge.report", "."),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"plainly": lambda word: str(word).replace("_", " "), "day": _day}
+    return made
+
+
 def page(statement: dict[str, Any], key: str, payload_sha256: str) -> str:
     """The page.
 
@@ -77,15 +90,8 @@ def page(statement: dict[str, Any], key: str, payload_sha256: str) -> str:
         payload_sha256: names the certificate.
     """
     said = statement["predicate"]
-    environment = Environment(
-        loader=PackageLoader("expunge.report", "."),
-        autoescape=select_autoescape(default=True, default_for_string=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"plainly": lambda word: str(word).replace("_", " "), "day": _day}
-    return environment.get_template("page.html").render(
+    template = environment().get_template("page.html")
+    return template.render(
         said=said,
         case=said["case"],
         totals=totals(said["inventory"]),
@@ -114,16 +120,18 @@ def bars(inventory: Sequence[dict[str, Any]]) -> list[Bar]:
     kinds: dict[str, Counter[str]] = {}
     for row in inventory:
         kinds.setdefault(row["kind"], Counter())[group_of(row["claim"])] += row["count"]
-    found = []
-    for kind, counts in sorted(kinds.items()):
-        number, begin, parts = sum(counts.values()), 0.0, []
-        for group in GROUPS:
-            if counts[group]:
-                width = round(WIDTH * counts[group] / number, 2)
-                parts.append(Part(group, counts[group], round(begin, 2), max(width, 2.0)))
-                begin += width
-        found.append(Bar(kind, number, parts))
-    return found
+    return [Bar(kind, sum(counts.values()), parts_of(counts)) for kind, counts in sorted(kinds.items())]
+
+
+def parts_of(counts: Mapping[str, int], whole: int = 0) -> list[Part]:
+    """A bar's parts: what is something is seen. `whole` is as long as the figure is wide; 0: the bar itself is."""
+    number, begin, parts = whole or sum(counts.values()), 0.0, list[Part]()
+    for group in GROUPS:
+        if counts.get(group):
+            width = round(WIDTH * counts[group] / number, 2)
+            parts.append(Part(group, counts[group], round(begin, 2), max(width, 2.0)))
+            begin += width
+    return parts
 
 
 def moments(case: dict[str, Any]) -> list[Moment]:

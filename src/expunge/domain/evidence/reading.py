@@ -205,6 +205,19 @@ CHANGES: dict[str, Callable[[Chunk, Body], None]] = {
 }
 
 
+def name_of(fact: Body) -> str:
+    """The name of a fact, out of the type of its event."""
+    return str(fact["type"]).removeprefix(LEDGER).removesuffix(VERSION)
+
+
+def facts_of(event: Body) -> list[Body]:
+    """The facts in a record of the ledger; what the notary logs besides has none."""
+    if not str(event["type"]).startswith(LEDGER):
+        return []
+    found: list[Body] = event["data"]["facts"] if event["type"] == f"{LEDGER}facts{VERSION}" else [event]
+    return [each for each in found if "case_id" in each["data"]]
+
+
 class Told:
     """A case as its facts tell it, in their order."""
 
@@ -216,10 +229,11 @@ class Told:
         self._opened: Body = self._first["data"]["body"]
         self._due_at, self._extended = self._opened["due_at"], False
         for fact in facts:
-            self._take(fact["type"].removeprefix(LEDGER).removesuffix(VERSION), fact)
+            self.take(fact)
 
-    def _take(self, name: str, fact: Body) -> None:
-        body = fact["data"]["body"]
+    def take(self, fact: Body) -> None:
+        """One more fact."""
+        self._last, name, body = fact, name_of(fact), fact["data"]["body"]
         if body.get("operator"):
             self.words.append({"fact": name, "operator": body["operator"], "at": fact["time"]})
         if name == "task_answered":
@@ -259,6 +273,16 @@ class Told:
             {"provision": name, "due_at": moment(due_at), "open": left.get(name, 0)}
             for name, due_at in self._opened.get("provisions", ())
         ]
+
+    @property
+    def due_at(self) -> float:
+        """Its deadline."""
+        return moment(self._due_at)
+
+    @property
+    def extended(self) -> bool:
+        """Whether that was put off."""
+        return self._extended
 
     @property
     def scope(self) -> str:

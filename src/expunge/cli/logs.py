@@ -1,0 +1,86 @@
+"""The published log as whoever checks reads it: whole, and signed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from expunge.cli.verify import entries_of, read
+from expunge.domain.evidence import merkle, verify
+from expunge.domain.evidence.reading_notes import Wrong, checkpoint_of, key_of
+from expunge.errors import ConfigurationError
+
+
+def checkpoint(log: Path, key: str) -> str:
+    """The checkpoint of a log, signed with a key.
+
+    Raises:
+        ConfigurationError: there is none, or it is another's.
+    """
+    note = read(log / "checkpoint").decode(errors="replace")
+    try:
+        name, public = key_of(key)
+        origin, _, _ = checkpoint_of(note, public)
+        if origin != name and not origin.startswith(f"{name}/"):
+            raise Wrong(f"it is of the log {origin}")
+    except (Wrong, *verify.UNFIT) as error:
+        raise ConfigurationError(f"{log}/checkpoint is not signed with that key: {error}") from None
+    return note
+
+
+def events(logs: Sequence[Path], key: str) -> Iterator[dict[str, Any]]:
+    """The entries of logs that follow each other, as far as they are JSON; none is left out, added or changed.
+
+    Raises:
+        ConfigurationError: (at the end of a log) it is not what its checkpoint says, or does not follow the one before.
+    """
+    before = ""
+    for log in logs:
+        note = checkpoint(log, key)
+        _, size, root = checkpoint_of(note, key_of(key)[1])
+        hashes, first = _Hashes(), True
+        for entry in hashes.passing(_read(log, size)):
+            said = _json(entry)
+            if first and before and said.get("checkpoint", "").partition("\n\n")[0] != before:
+                raise ConfigurationError(f"{log} does not follow the log before it: name them in their order")
+            first = False
+            if "type" in said:
+                yield said
+        if merkle.root_of(hashes.found) != root:
+            raise ConfigurationError(
+                f"{log} is not what its checkpoint says: something in it was changed or is missing"
+            )
+        before = note.partition("\n\n")[0]
+
+
+class _Hashes:
+    """Hashes of leaves, kept while the leaves are read."""
+
+    def __init__(self) -> None:
+        self.found: list[bytes] = []
+
+    def passing(self, entries: Iterator[bytes]) -> Iterator[bytes]:
+        """The same entries."""
+        for entry in entries:
+            self.found.append(merkle.leaf_hash(entry))
+            yield entry
+
+
+def _read(log: Path, size: int) -> Iterator[bytes]:
+    try:
+        yield from entries_of(log, size)
+    except OSError as error:
+        raise ConfigurationError(f"{log} lacks a file ({error.filename}): a copy of all of it is needed") from None
+    except ValueError:
+        raise ConfigurationError(f"{log} has a bundle that cannot be read") from None
+
+
+def _json(entry: bytes) -> dict[str, Any]:
+    """What an entry says; nothing, where it is no object: then it is nobody's fact."""
+    try:
+        said = json.loads(entry)
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
