@@ -76,7 +76,7 @@ def _log(folder: Path, number: int) -> None:
 
 def _certificate(folder: Path, number: int) -> None:
     registry = REGISTRY.model_copy(update={"systems": (System(name="photos", batch_size=500),)})
-    world = World(registry=registry, step_nodes=250_000, evidence=folder / "evidence")
+    world = World(registry=registry, evidence=folder / "evidence")
     for at in range(number):
         world.register(f"photo-{at}", data_sources=["supplier-a"])
     case_id = world.withdraw("supplier-a")

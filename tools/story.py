@@ -23,6 +23,18 @@ def _world() -> World:
     return World(evidence=Path(kept.name), keeps=kept)
 
 
+def _large(world: World) -> None:
+    """A walk that goes on in further tasks, of a deployment with smaller steps."""
+    narrow = World(step_nodes=1)
+    for number in range(2):
+        narrow.register(f"of-many-{number}", subjects=["zoe"])
+    narrow.erase("zoe", request="large")
+    narrow.settle(ticks=1)
+    for place, log in narrow.broker.logs.items():
+        if place[0] == "walks":
+            world.broker.logs[place] += log
+
+
 def story() -> World:
     """A deployment in which every event type is said at least once."""
     world = _world()
@@ -87,6 +99,7 @@ def story() -> World:
     _let_go(world)
     world.rotate_to_the_end()
     world.rotate()
+    _large(world)
     return world
 
 

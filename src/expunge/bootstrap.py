@@ -208,8 +208,8 @@ class Installation:
             case _:
                 return NothingKept(self.server)
 
-    def records(self, group: str, topics: Sequence[str], *, by_time: bool = True) -> Records:
-        """A member of a group; see `Broker.records`."""
+    def records(self, group: str, topics: Sequence[str]) -> Records:
+        """A member of a group."""
         kafka = self.settings.kafka
         return self.broker.records(
             group,
@@ -217,7 +217,6 @@ class Installation:
             max_records=kafka.max_poll_records,
             session_timeout_ms=kafka.session_timeout_ms,
             client_id=str(self.label),
-            by_time=by_time,
         )
 
     def members(self, role: str) -> list[str]:

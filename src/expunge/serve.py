@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from datetime import datetime
 from functools import partial
 
 import structlog
@@ -15,13 +14,14 @@ from expunge.adapters.redis.losses import RedisLosses
 from expunge.adapters.redis.suspects import RedisSuspects
 from expunge.adapters.system import PrometheusMetrics, StopWaiter, SystemClock, tune_process
 from expunge.bootstrap import Installation, StoreTenure
+from expunge.domain.events import millis
 from expunge.domain.topics import read_by
 from expunge.errors import Forgotten, Unavailable
 from expunge.ports import Role
 from expunge.roles import ROLES
 from expunge.roles.common import policy_part
 from expunge.roles.dead_letters import poisoned
-from expunge.roles.resolver.recovery import Recovery, earlier
+from expunge.roles.resolver.recovery import Recovery, earlier, unsure_since
 from expunge.roles.resolver.resolver import Resolver
 from expunge.runtime.continuity import Continuity
 from expunge.runtime.loop import COMMIT_SECONDS, Loop
@@ -54,7 +54,7 @@ def run(expunge: Installation, role: str, stop: threading.Event) -> None:
     if not start(ready, role, stop, metrics):
         return
     handler = expunge.role(role, metrics, stop, tenure)
-    source = tenure.source = expunge.records(role, handler.topics, by_time=not handler.cuts_batches)
+    source = tenure.source = expunge.records(role, handler.topics)
     suspects, waiter = RedisSuspects(expunge.server), StopWaiter(stop)
     clock, sink, losses = SystemClock(), expunge.sender, RedisLosses(expunge.server)
     begun = Continuity(
@@ -88,18 +88,11 @@ def _restore(expunge: Installation, handler: Role, since_ms: int | None, has_for
             suspects.park(topic, partition, offset, reason)
     if handler.name in {"resolver", "coordinator"}:  # whichever hears of it first
         if handler.name == "coordinator":  # how far resolvers are is what says which chunks may be missing
-            since = _unsure_since(expunge)
+            ends = expunge.topics.ends(list(read_by("resolver")))
+            since = unsure_since(ends, IndexCovered(expunge.server).everywhere(), millis(SystemClock().now()))
         plans = partial(expunge.since, "plans")
         number = Recovery(plans, expunge.cases, expunge.topics, expunge.keys).restore(since)
         log.info("chunks were put back", number=number)
-
-
-def _unsure_since(expunge: Installation) -> datetime:
-    """From when on chunks may be missing: in partitions in which tasks ever lay, by whoever knows least."""
-    ends = expunge.topics.ends(list(read_by("resolver")))
-    reached = IndexCovered(expunge.server).everywhere().items()
-    known = [at.at_ms for (topic, number), at in reached if topic in ends and (at.next or ends[topic][str(number)])]
-    return earlier(min(known, default=0))
 
 
 def keep_policy(expunge: Installation) -> None:

@@ -50,9 +50,8 @@ def test_a_span_of_time_is_counted(log: Path, tmp_path: Path) -> None:
     year = run("ccpa-metrics", "--log", log, "--key", KEY, "--year", 2026)
     assert year.returncode == 0, year.stderr
     assert "complied with in whole or in part" in year.stdout
-    few = json.loads(
-        run("period", "--log", log, "--key", KEY, "--since", "2027-01-01", "--until", "2027-02-01", "--json").stdout
-    )
+    later = ("--since", "2027-01-01", "--until", "2027-02-01")
+    few = json.loads(run("period", "--log", log, "--key", KEY, *later, "--json").stdout)
     assert few["lines"][0]["counts"]["received"] == 0
 
 

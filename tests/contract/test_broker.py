@@ -307,6 +307,30 @@ def test_members_are_known_by_what_they_call_themselves_and_a_record_is_found_at
     sender.close()
 
 
+def test_a_member_that_rests_takes_nothing_also_after_a_full_poll(cluster: Any) -> None:
+    sender = cluster.sender()
+    sender.send([message(f"{p}-{n}", partition=p) for p in range(PARTITIONS) for n in range(30)])
+    source = member(cluster, most=10, begins=False)
+    until(lambda: len(source.fresh()) == PARTITIONS, source)
+    for place in source.fresh():
+        source.begin(place, 0)
+    found = polled(source, 20)
+    before = source.moved()
+    for _ in range(3):
+        source.rest(0.1)
+    assert source.moved() == before
+    source.rewind(found[-3:])
+    back = {(record.topic, record.partition): record.position for record in found[:-3]}
+    for place, at in source.moved().items():
+        assert place not in back or at.last == back[place]  # it can name the last record that was handled
+    whole = [*found[:-3], *polled(source, PARTITIONS * 30 - len(found) + 3)]
+    assert sorted((record.partition, record.position.offset) for record in whole) == [
+        (p, n) for p in range(PARTITIONS) for n in range(30)
+    ]
+    source.close()
+    sender.close()
+
+
 @pytest.mark.parametrize("cluster", ["kafka"], indirect=True)
 def test_what_lies_in_one_partition_keeps_nobody_waiting_in_another(cluster: Any) -> None:
     """Receipts of one order lay in front of everybody's requests. confluent-kafka hands over what came first."""

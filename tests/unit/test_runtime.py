@@ -34,11 +34,15 @@ class World:
         self.metrics = MemoryMetrics()
         self.at, self.takes = 1000.0, {"poll": 0.2}
         self.rests: list[float] = []
+        self.paced: list[tuple[int, float]] = []
         self.waits: list[float] = []
         self.silent = 0.0
 
     def silent_seconds(self) -> float:
         return self.silent
+
+    def took(self, number: int, seconds: float) -> None:
+        self.paced.append((number, seconds))
 
     def _step(self, step: str) -> None:
         self.calls.append(step)
@@ -325,3 +329,15 @@ def test_topics_take_turns_where_a_role_leaves_the_end_of_a_batch() -> None:
     for _ in range(4):
         loop.turn()
     assert sorted(world.taken[:2]) == sorted(world.taken[2:]) == ["a", "b"]
+
+
+def test_only_deciding_makes_batches_smaller_and_only_where_nobody_cuts_them() -> None:
+    """Sending and writing cost the same for one record: batches fell to one where a disk was slow."""
+    world = World()
+    world.takes |= {"handle": 0.5, "send 1": 2.0, "write": 3.0, "commit": 4.0}
+    world.loop().turn()
+    ((number, seconds),) = world.paced
+    assert (number, round(seconds, 3)) == (1, 0.5)
+    world.cuts_batches = True
+    world.loop().turn()
+    assert len(world.paced) == 1

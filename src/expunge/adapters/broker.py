@@ -87,19 +87,13 @@ class Broker:
         session_timeout_ms: int,
         client_id: str = "",
         begins: bool = False,
-        by_time: bool = True,
     ) -> Records:
-        """A member of a group. Batches are as large as can be handled in a short time, unless not `by_time`.
+        """A member of a group.
 
         With `begins` it begins its partitions itself, where the group has committed or at the first record that is
         there: for those to whom whatever is missing is said again.
         """
-        settings = {
-            "max_records": max_records,
-            "session_timeout_ms": session_timeout_ms,
-            "client_id": client_id,
-            "by_time": by_time,
-        }
+        settings = {"max_records": max_records, "session_timeout_ms": session_timeout_ms, "client_id": client_id}
         return self._client.records(*self._to, group, topics, begins=begins, **settings)
 
     def reader(self, topics: Sequence[str], since: datetime, partitions: Collection[int] | None = None) -> Reader:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from expunge.domain.continuity import Place, Reached
 from expunge.domain.events import LATEST, Position, Record, millis
@@ -17,37 +16,40 @@ SHORT_SECONDS = 0.2
 BATCH_BYTES = 2_000_000
 """What a batch should hold at most, about: how many records a poll takes follows the size of the last ones."""
 BATCH_SECONDS = 0.25
-"""What a batch should take at most, about, and follows from what the last ones took: a small record may stand for a
-thousand assets, and what comes meanwhile waits for the end of the batch, and for its messages to leave."""
+"""What deciding on a batch should take at most, about: a small record may stand for a thousand assets, and what comes
+meanwhile waits for the end of the batch, and for its messages to leave."""
 
 
 class Portion:
-    """How many records the next poll takes."""
+    """How many records the next poll takes: as many as the size of the last ones lets it, and what they took."""
 
-    def __init__(self, most: int, *, by_time: bool, seconds: Callable[[], float] = time.monotonic) -> None:
-        self._most, self._by_time, self._seconds = most, by_time, seconds
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._next = min(FIRST_RECORDS, most)
         self._in_time = most
-        """How many are handled in time, as far as is known."""
-        self._handed, self._at = 0, 0.0
+        """How many are decided on in time, as far as is known."""
 
-    def asked(self) -> int:
-        """How many records the poll takes that begins; what was handed over was handled by now, or given up."""
-        handed, self._handed = self._handed, 0
-        if handed and self._by_time:
-            took = self._seconds() - self._at
-            if took > BATCH_SECONDS:
-                self._in_time = max(1, int(handed * BATCH_SECONDS / took))
-            elif handed >= self._in_time:
-                self._in_time *= 2
+    @property
+    def records(self) -> int:
+        """How many."""
         return max(1, min(self._next, self._in_time))
 
     def follow(self, batch: Sequence[Record]) -> None:
         """Follow the size of what came."""
         if batch:
             mean = max(1, sum(len(record.value or b"") for record in batch) // len(batch))
-            self._next = min(self._most, max(FIRST_RECORDS, 2 * len(batch)), BATCH_BYTES // mean)
-            self._handed, self._at = len(batch), self._seconds()
+            self._next = max(1, min(self._most, 2 * self._next, BATCH_BYTES // mean))
+
+    def took(self, number: int, seconds: float) -> None:
+        """Follow what deciding on some records took, and nothing besides.
+
+        What a batch costs whatever its size (to send, to write, to commit) is no reason for a smaller one: it would be
+        paid the more often.
+        """
+        if seconds > BATCH_SECONDS:
+            self._in_time = max(1, int(number * BATCH_SECONDS / seconds))
+        elif number >= self._in_time:
+            self._in_time *= 2
 
 
 class ReaderToTheEnd(ABC):
@@ -95,6 +97,45 @@ class Last(NamedTuple):
 
     position: Position
     at_ms: int
+
+
+K = TypeVar("K")
+
+
+class Trail(Generic[K]):
+    """The last record of each partition that was handed over, and those of the same poll before it.
+
+    Whoever leaves the end of a batch for the next one stands behind a record that was handled, and must be able to name
+    it: of a place without a name nobody could say since when it is unsure, or whether it is the same log.
+    """
+
+    def __init__(self) -> None:
+        self._lasts: dict[K, list[Last]] = {}
+
+    def begin(self) -> None:
+        """A poll begins: nobody goes back behind what it hands over."""
+        for lasts in self._lasts.values():
+            del lasts[:-1]
+
+    def handed(self, place: K, last: Last) -> None:
+        """A record is handed over."""
+        self._lasts.setdefault(place, []).append(last)
+
+    def back(self, place: K, offset: int) -> None:
+        """What lies at an offset and behind it is handed over again."""
+        self._lasts[place] = [each for each in self._lasts.get(place, ()) if each.position.offset < offset]
+
+    def last(self, place: K) -> Last | None:
+        """The last one; None: it is not known."""
+        lasts = self._lasts.get(place)
+        return lasts[-1] if lasts else None
+
+    def forget(self, place: K | None = None) -> None:
+        """A partition is another's, or begins anew; None: all are."""
+        if place is None:
+            self._lasts.clear()
+        else:
+            self._lasts.pop(place, None)
 
 
 def remembered(reached: Reached) -> str:

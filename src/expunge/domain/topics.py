@@ -71,7 +71,7 @@ def all_topics(registry: Registry, partitions: int, ledger_partitions: int, othe
 
     Args:
         registry: systems and publishers have topics of their own.
-        partitions: of cases, tasks and plans.
+        partitions: of cases, tasks, walks and plans.
         ledger_partitions: of the ledger.
         other_partitions: of everything else.
     """

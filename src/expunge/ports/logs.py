@@ -31,6 +31,9 @@ class Source(Protocol):
     def poll(self, seconds: float) -> list[Record]:
         """Records that came, at most a batch, waiting up to `seconds`."""
 
+    def took(self, number: int, seconds: float) -> None:
+        """Deciding on so many records took so long: how many the next polls take follows."""
+
     def partitions(self) -> list[int]:
         """The partitions that this process holds and has begun."""
 

@@ -94,10 +94,12 @@ class Loop:
         self._role, self._source, self._sink, self._clock, self._metrics = role, source, sink, clock, metrics
         self._suspicion, self._waiter = Suspicion(suspects, role.topics), waiter
         self._outage, self._begun = Outage(role.name, clock, metrics), begun
-        self._ticked, self._first = 0.0, 0
+        self._ticked, self._decided = 0.0, 0.0
         self._commit_seconds, self._committed_at, self._commits_at_once = commit_seconds, -math.inf, False
         self._handled: dict[tuple[str, int], Record] = {}
         """The last record of each partition that was handled and is not committed."""
+        self._led = ""
+        """The topic that was first in the last batch of several."""
         self._said: set[tuple[str, ...]] = set()
         self._blocked_at = -math.inf
         self._blocked: list[Place] = []
@@ -125,11 +127,13 @@ class Loop:
             batch = self._source.poll(self._patience())
             batch = self.ordered(self._begun.admitted(batch))
             self._forget_blocked(batch)
-            started = self._clock.seconds()
+            started, self._decided = self._clock.seconds(), 0.0
             taken = self._handle(batch) if batch else 0
             if batch:
                 self._metrics.count("batch_seconds", self._clock.seconds() - started, label=self._role.name)
                 self._metrics.count("messages_handled", taken, label=self._role.name)
+                if taken and not self._role.cuts_batches:
+                    self._source.took(taken, self._decided)
             self._handled |= {(record.topic, record.partition): record for record in batch[:taken]}
             batch = []  # what was handled is not read again, whatever fails from here on
             self._commit()
@@ -193,8 +197,10 @@ class Loop:
         """
         later = {place: number for number, place in enumerate(self._blocked)}
         topics = sorted({record.topic for record in batch})
-        self._first += 1
-        turn = {topic: (number + self._first) % len(topics) for number, topic in enumerate(topics)}
+        if len(topics) > 1:
+            turns = [*(each for each in topics if each > self._led), *(each for each in topics if each <= self._led)]
+            self._led, topics = turns[0], turns
+        turn = {topic: number for number, topic in enumerate(topics)}
 
         def place(record: Record) -> tuple[int, int]:
             return later.get((record.topic, record.partition), -1), turn[record.topic]
@@ -225,7 +231,9 @@ class Loop:
     def _handle_part(self, part: Sequence[Record]) -> int:
         """Handle records together; how many of them the role took."""
         try:
+            started = self._clock.seconds()
             result = self._result(part)
+            self._decided += self._clock.seconds() - started
             for wave in result.waves:
                 self._send(wave)
             self._role.write(result)

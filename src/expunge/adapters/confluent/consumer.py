@@ -26,7 +26,7 @@ from expunge.adapters.confluent.client import (
     name_of,
     translated,
 )
-from expunge.adapters.records import Last, Portion, ReaderToTheEnd, first_offsets, moment, reached, remembered
+from expunge.adapters.records import Last, Portion, ReaderToTheEnd, Trail, first_offsets, moment, reached, remembered
 from expunge.domain.continuity import Place, Reached
 from expunge.domain.events import Position, Record, millis
 from expunge.errors import ConfigurationError, Unavailable
@@ -59,12 +59,11 @@ class ConfluentRecords:
         session_timeout_ms: int,
         client_id: str = "",
         begins: bool = False,
-        by_time: bool = True,
     ) -> None:
         self._prefix, self._begins = prefix, begins
         self._topics = [prefix + topic for topic in topics]
         self._silence = 2 * session_timeout_ms / 1000
-        self._portion = Portion(max_records, by_time=by_time)
+        self._portion = Portion(max_records)
         self._settings = common(bootstrap_servers, options) | {
             "group.id": prefix + group,
             "enable.auto.commit": False,
@@ -93,8 +92,7 @@ class ConfluentRecords:
         self._positions: dict[Place, int] = {}
         self._committed: dict[Place, int] = {}
         self._fresh: set[Place] = set()
-        self._last: dict[Place, Last] = {}
-        """The last record of each partition that was handed over."""
+        self._trail = Trail[Place]()
         self._refusal: KafkaError | None = None
         """Why the last commit was refused."""
         self.revocations = 0
@@ -154,19 +152,21 @@ class ConfluentRecords:
     def _drop(self) -> None:
         """Let go of a consumer that is of no use any more; nothing of it is used again."""
         consumer, self._consumer = self._consumer, None
-        self._positions, self._committed, self._fresh, self._last = {}, {}, set(), {}
+        self._positions, self._committed, self._fresh = {}, {}, set()
+        self._trail.forget()
         self.revocations += 1
         if consumer is not None:
             consumer.close()
 
     def poll(self, seconds: float) -> list[Record]:
         """See `ports.logs.Source.poll`."""
+        self._trail.begin()
         batch = self._polled(seconds)
         self._portion.follow(batch)
         return batch
 
     def _polled(self, seconds: float) -> list[Record]:
-        member, most, until = self._member, self._portion.asked(), time.monotonic() + seconds
+        member, until = self._member, time.monotonic() + seconds
         batch: list[Record] = []
         with translated("hand over records"):
             while not batch:
@@ -175,7 +175,7 @@ class ConfluentRecords:
                     self._expect_an_answer()
                     return []
                 try:
-                    for message in (first, *member.consume(most - 1, 0)):
+                    for message in (first, *member.consume(self._portion.records - 1, 0)):
                         batch += self._taken_in(message)
                 except BaseException:
                     self._drop()  # what it has handed over besides would be passed over: another one reads it again
@@ -198,7 +198,7 @@ class ConfluentRecords:
         if error is None:
             record = as_record(message, self._prefix)
             self._positions[place] = message.offset() + 1
-            self._last[place] = Last(record.position, millis(record.appended_at))
+            self._trail.handed(place, Last(record.position, millis(record.appended_at)))
             return [record]
         if error.code() == RESET:  # what lay there is gone: nobody but whoever compares says where to go on
             self._hold_back({place})
@@ -225,6 +225,10 @@ class ConfluentRecords:
             return set()
         return {(each.topic, each.partition) for each in self._consumer.assignment()} - self._fresh
 
+    def took(self, number: int, seconds: float) -> None:
+        """See `ports.logs.Source.took`."""
+        self._portion.took(number, seconds)
+
     def fresh(self) -> list[Place]:
         """See `ports.logs.Source.fresh`."""
         return [(topic.removeprefix(self._prefix), number) for topic, number in sorted(self._fresh)]
@@ -244,7 +248,7 @@ class ConfluentRecords:
             raise
         self._fresh.discard(named)
         self._committed.pop(named, None)
-        self._last.pop(named, None)
+        self._trail.forget(named)
         self._positions[named] = offset
 
     def stop(self, places: Collection[Place] | None = None) -> None:
@@ -261,13 +265,13 @@ class ConfluentRecords:
 
     def _forget(self, place: Place) -> None:
         self._positions.pop(place, None)
-        self._last.pop(place, None)
+        self._trail.forget(place)
 
     def moved(self) -> dict[Place, Reached]:
         """See `ports.logs.Source.moved`."""
         held = self._held()
         return {
-            (place[0].removeprefix(self._prefix), place[1]): reached(at, self._last.get(place))
+            (place[0].removeprefix(self._prefix), place[1]): reached(at, self._trail.last(place))
             for place, at in self._positions.items()
             if place in held and self._committed.get(place) != at
         }
@@ -304,7 +308,8 @@ class ConfluentRecords:
 
     def _seek(self, place: Place, offset: int) -> None:
         self._consumer.seek(TopicPartition(*place, offset))
-        self._forget(place)
+        self._positions.pop(place, None)
+        self._trail.back(place, offset)
         if offset >= 0:
             self._positions[place] = offset
 

@@ -17,7 +17,7 @@ from kafka.structs import OffsetAndMetadata
 
 from expunge.adapters.kafka.client import common, connected, translated
 from expunge.adapters.kafka.records import Broken, install
-from expunge.adapters.records import Last, Portion, ReaderToTheEnd, first_offsets, moment, reached, remembered
+from expunge.adapters.records import Last, Portion, ReaderToTheEnd, Trail, first_offsets, moment, reached, remembered
 from expunge.domain.continuity import Place, Reached
 from expunge.domain.events import Position, Record, millis
 
@@ -43,7 +43,6 @@ class KafkaRecords:
         session_timeout_ms: int,
         client_id: str = "",
         begins: bool = False,
-        by_time: bool = True,
     ) -> None:
         self._prefix, self._begins = prefix, begins
         self._topics = [prefix + topic for topic in topics]
@@ -51,14 +50,13 @@ class KafkaRecords:
         self._fresh: set[TopicPartition] = set()
         self._assigning = threading.RLock()
         """What is given and taken is told by the library's own thread, also while nobody polls."""
-        self._last: dict[TopicPartition, Last] = {}
-        """The last record of each partition that was handed over."""
+        self._trail = Trail[TopicPartition]()
         self._served: set[TopicPartition] = set()
         """Partitions that have had their turn (`_in_turn`)."""
         self._silence = 2 * session_timeout_ms / 1000
         heartbeat_ms = max(1000, session_timeout_ms // 4)
         self._late = heartbeat_ms / 1000 + QUIET_WAIT
-        self._portion = Portion(max_records, by_time=by_time)
+        self._portion = Portion(max_records)
         self._settings = common(bootstrap_servers, options) | {
             "group_id": prefix + group,
             "enable_auto_commit": False,
@@ -104,7 +102,8 @@ class KafkaRecords:
         """Let go of a consumer that is of no use any more; nothing of it is used again."""
         with self._assigning:
             consumer, self._consumer = self._consumer, None
-            self._committed, self._fresh, self._last = {}, set(), {}
+            self._committed, self._fresh = {}, set()
+            self._trail.forget()
         self.revocations += 1
         if consumer is not None:
             _closed(consumer)
@@ -131,7 +130,10 @@ class KafkaRecords:
             except IllegalStateError:
                 self._drop()  # whatever brought it into this state, no poll of it will ever be better
                 raise
-        self._last |= {each: _last(records[-1]) for each, records in polled.items() if records}
+        self._trail.begin()
+        for place, records in polled.items():
+            for record in records:
+                self._trail.handed(place, _last(record))
         batch = [self._record(record) for records in polled.values() for record in records]
         self._portion.follow(batch)
         return batch
@@ -147,7 +149,7 @@ class KafkaRecords:
         quiet = self.silent_seconds() >= self._late
         wait_ms = 0 if quiet else int(seconds * 1000)
         try:
-            polled = self._in_turn(member, wait_ms, self._portion.asked())
+            polled = self._in_turn(member, wait_ms, self._portion.records)
         except (LogTruncationError, OffsetOutOfRangeError) as error:
             # What lay there is gone: whoever compares says where to go on.
             self._hold_back(error.divergent_offsets if isinstance(error, LogTruncationError) else error.args[0])
@@ -189,6 +191,10 @@ class KafkaRecords:
     def _record(self, record: Any) -> Record:
         return as_record(record, self._prefix)
 
+    def took(self, number: int, seconds: float) -> None:
+        """See `ports.logs.Source.took`."""
+        self._portion.took(number, seconds)
+
     def partitions(self) -> list[int]:
         """See `ports.logs.Source.partitions`."""
         return sorted({each.partition for each in self._held()})
@@ -213,7 +219,7 @@ class KafkaRecords:
             self._consumer.resume(partition)
             self._fresh.discard(partition)
             self._committed.pop(partition, None)
-            self._last.pop(partition, None)
+            self._trail.forget(partition)
 
     def stop(self, places: Collection[Place] | None = None) -> None:
         """See `ports.logs.Source.stop`."""
@@ -241,7 +247,7 @@ class KafkaRecords:
         with self._assigning:
             self._fresh -= set(partitions)
             for each in partitions:
-                self._last.pop(each, None)
+                self._trail.forget(each)
                 self._committed.pop(each, None)
 
     def moved(self) -> dict[Place, Reached]:
@@ -249,7 +255,7 @@ class KafkaRecords:
         with translated("say how far it is"):
             positions = {each: self._consumer.position(each, timeout_ms=CALL_MS) for each in self._held()}
         return {
-            (each.topic.removeprefix(self._prefix), each.partition): reached(at, self._last.get(each))
+            (each.topic.removeprefix(self._prefix), each.partition): reached(at, self._trail.last(each))
             for each, at in positions.items()
             if at is not None and self._committed.get(each) != at
         }
@@ -270,7 +276,7 @@ class KafkaRecords:
             partition = TopicPartition(*place)
             if partition in held:
                 self._consumer.seek(partition, offset)
-                self._last.pop(partition, None)
+                self._trail.back(partition, offset)
 
     def rewind_to_committed(self, batch: Sequence[Record]) -> None:
         """See `adapters.broker.Records.rewind_to_committed`."""
@@ -284,7 +290,7 @@ class KafkaRecords:
                     else:
                         self._consumer.seek(partition, offset)
                     self._committed.pop(partition, None)
-                    self._last.pop(partition, None)
+                    self._trail.forget(partition)
 
     def rest(self, seconds: float) -> None:
         """See `ports.logs.Source.rest`."""
@@ -294,6 +300,7 @@ class KafkaRecords:
         with translated("keep the group together"):
             if held:
                 self._consumer.pause(*held)
+            self._served = set()  # nobody has a turn
             try:
                 polled = self._polled(seconds)
                 # Partitions that were assigned just now are not paused yet: what they handed over is read again.

@@ -6,17 +6,18 @@ has heard of already, and whose bodies nobody has any more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from pydantic import ValidationError
 
+from expunge.domain.continuity import Place, Reached
 from expunge.domain.events import EARLIEST, Record, decode
 from expunge.domain.identity import Keys
 from expunge.domain.partition import partition_of
 from expunge.domain.planning.chunks import Chunk, names_of
 from expunge.errors import InvalidMessage
-from expunge.ports import ChunkStore, Topics
+from expunge.ports import ChunkStore, Offsets, Topics
 from expunge.roles.resolver.resolver import CHUNK_TYPE
 
 MARGIN = timedelta(minutes=5)
@@ -31,6 +32,25 @@ def earlier(since_ms: int) -> datetime:
         since_ms: milliseconds since 1970 by one broker's clock; 0: everything.
     """
     return datetime.fromtimestamp(since_ms / 1000, UTC) - MARGIN if since_ms else EARLIEST
+
+
+def unsure_since(ends: Offsets, reached: Mapping[Place, Reached], now_ms: int) -> datetime:
+    """From which moment on chunks may be missing in a store that says how far it reaches.
+
+    Where it reaches to the end of a partition it holds all that its tasks have led to, however long ago that was.
+
+    Args:
+        ends: where the partitions of tasks end.
+        reached: how far the store reaches in them; one of which it says nothing it holds nothing of.
+        now_ms: when everything reaches to the end, nothing before now is missing.
+    """
+    at = [
+        known.at_ms
+        for topic, partitions in ends.items()
+        for number, end in partitions.items()
+        if (known := reached.get((topic, int(number)), Reached(0))).next < end
+    ]
+    return earlier(min(at, default=now_ms))
 
 
 class Recovery:

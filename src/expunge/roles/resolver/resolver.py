@@ -51,6 +51,8 @@ RECHECK_SECONDS = 0.2
 PER_ANSWER = (1_500, 5_000, 2_000)
 """Chunks, tasks and containers in one answer; a longer one is cut, and only its last part ends the task."""
 
+TARGETS_PER_CHUNK = 500
+"""What looking into the targets of a chunk counts as, in nodes visited: it is one command's."""
 ORDINALS_PER_ANSWER = 50_000
 NAME_WEIGHT = 20
 """What the name of a hold or of a chunk weighs in a message, in ordinals."""
@@ -308,6 +310,7 @@ class _Answer:
     def __init__(self, resolver: Resolver, task: Task, now: datetime) -> None:
         self._resolver, self._task, self._now = resolver, task, now
         self.visited = 0
+        """Nodes, or as much work."""
 
     def not_ready(self) -> list[Outgoing]:
         """The indexers are behind: a timer of the case asks again (rule "not ready")."""
@@ -330,7 +333,7 @@ class _Answer:
         if task.kind is TaskKind.CONTAINERS:
             lots = resolver.containers(task)
             keys = {each.key for obligations in lots.values() for each in obligations}
-            chunks = resolver.plan(task, lots, keys)
+            chunks, self.visited = resolver.plan(task, lots, keys), len(unpack(task.nodes))
             return self._answer(outgoing, chunks, resolver.reopened(task, sorted(keys)), [])
         # Marks are left on what is not in the index yet, so whoever registers it finds them.
         watermark = resolver.register(task) if task.kind is TaskKind.DISCOVERED else {}
@@ -347,7 +350,8 @@ class _Answer:
         task, resolver = self._task, self._resolver
         ahead = task.force and resolver.is_ahead(task)
         said = partial(HoldsSeen, case_id=task.case_id, number=task.number, after=task.after, ahead=ahead)
-        return [self._to_case(said(found=part)) for part in _parts(resolver.holds(task))]
+        found, self.visited = resolver.holds(task), TARGETS_PER_CHUNK * len(task.chunks)
+        return [self._to_case(said(found=part)) for part in _parts(found)]
 
     def _answer(
         self,

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
-from itertools import accumulate
 from typing import NamedTuple
 
 from pydantic import Field
@@ -276,4 +275,10 @@ class ChunkState(Value):
 
 def at_once(sizes: Iterable[int]) -> int:
     """How many chunks of these sizes one decision takes: so many that others need not wait long, and one at least."""
-    return max(1, sum(total <= TARGETS_PER_MESSAGE for total in accumulate(sizes)))
+    number, targets = 0, 0
+    for size in sizes:
+        targets += size
+        if targets > TARGETS_PER_MESSAGE:
+            break
+        number += 1
+    return max(1, number)
