@@ -2,6 +2,7 @@
 
 schemas/public/<type>.schema.json    JSON Schema (2020-12) of the CloudEvents of each type that others write or read
 schemas/internal/<type>.schema.json  the same of what Expunge says to itself
+schemas/reports/<name>.schema.json    the same of what is handed over: certificates (the statement), figures of reports
 schemas/common/<name>.schema.json    what several of them have in common
 schemas/examples/<type>.json         one CloudEvent of each type
 schemas/topics/<topic>.yaml          who writes and reads a topic, what keeps it, what is in it
@@ -29,6 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from expunge.domain.events import CloudEvent  # noqa: E402
+from expunge.domain.evidence.period import CcpaMetrics, Period  # noqa: E402
 from expunge.domain.planning.chunks import Chunk  # noqa: E402
 from expunge.domain.planning.policy.rules import KeptPolicy  # noqa: E402
 from expunge.domain.registry import Publisher, Registry, System  # noqa: E402
@@ -42,6 +44,7 @@ from expunge.wire.kept import KEPT, Kept  # noqa: E402
 from expunge.wire.ledger import LedgerEntry  # noqa: E402
 from expunge.wire.outlets import OUTLETS  # noqa: E402
 from expunge.wire.secrets import SECRETS, SecretsUsed  # noqa: E402
+from expunge.wire.statements import Statement  # noqa: E402
 from expunge.wire.tasks import Task  # noqa: E402
 from tests.simulation import World  # noqa: E402
 from tools.story import story  # noqa: E402
@@ -321,10 +324,24 @@ def files() -> dict[str, str]:
     out = {f"common/{name}.schema.json": _json(part) for name, part in common.files().items()}
     out |= {f"{folder(kind)}/{kind}.schema.json": _json(common.schema_of(kind)) for kind in models}
     out |= {f"examples/{kind}.json": _json(found[kind]) for kind in models}
+    out |= {f"reports/{name}.schema.json": _json(_whole(name, model)) for name, model in REPORTS.items()}
     topics = topic_files(world)
     out |= {f"topics/{base}.yaml": yaml.safe_dump(each, sort_keys=False) for base, each in topics.items()}
     out["asyncapi.yaml"] = yaml.safe_dump(asyncapi(topics, sorted(models)), sort_keys=False, width=120)
     return out
+
+
+REPORTS: dict[str, type[BaseModel]] = {"certificate": Statement, "period": Period, "ccpa-metrics": CcpaMetrics}
+"""What is handed over to people, by the name of its file."""
+
+
+def _whole(name: str, model: type[BaseModel]) -> dict[str, Any]:
+    """A schema that stands alone."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"https://expunge.dev/schemas/reports/{name}.schema.json",
+        **model.model_json_schema(mode="validation" if model is Statement else "serialization"),
+    }
 
 
 def _json(value: object) -> str:

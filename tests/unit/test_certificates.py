@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 
 from expunge.domain.digest import canonical
@@ -23,6 +24,8 @@ from expunge.domain.planning.policy.rules import GradeRule
 from expunge.domain.signatures import enveloped
 from expunge.domain.vocabulary import Grade, Kind
 from expunge.ports.evidence import Due
+from expunge.wire.statements import Statement
+from tests.servers import ROOT
 from tests.simulation import NOTARY, ORIGIN, PARTITIONS, STRANGER, World
 
 KEY = verifier(ORIGIN, bytes.fromhex(NOTARY.public))
@@ -459,3 +462,28 @@ def test_what_a_refused_answer_was_worth_is_not_said_of_the_next(world: World) -
     world.policies.change(world.policies.current.model_copy(update={"grades": (rule,)}))
     case_id = carried_out(world)
     assert not failed(Certificate(world, case_id).verified())
+
+
+SCHEMA = json.loads((ROOT / "schemas/reports/certificate.schema.json").read_text())
+
+
+def test_nothing_stands_in_a_certificate_that_its_schema_does_not_name(world: World) -> None:
+    """An allow-list: whoever adds a field must have thought of it there, and the notary holds each against it."""
+    certificate = Certificate(world, carried_out(world))
+    schema = jsonschema_rs.validator_for(SCHEMA, validate_formats=True)
+    schema.validate(certificate.statement)
+    sample = json.loads((ROOT / "docs/samples/certificate/certificate.json").read_text())
+    earlier = json.loads(base64.b64decode(sample["payload"]))
+    earlier["predicate"]["log"]["timestamp"] = None  # earlier builds did not say so
+    schema.validate(earlier)
+    Statement.model_validate(earlier)
+    for path in ("", "predicate", "predicate.case", "predicate.scope", "predicate.systems.0", "predicate.inventory.0"):
+        statement = certificate.statement
+        found: Any = statement
+        for part in filter(None, path.split(".")):
+            found = found[int(part)] if part.isdigit() else found[part]
+        found["email"] = "ann@example.com"
+        assert not schema.is_valid(statement), path
+        with pytest.raises(ValueError, match="email") as refused:
+            Statement.model_validate(statement)
+        assert "ann@" not in str(refused.value)

@@ -9,6 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 
 from expunge.cli.logs import checkpoint, events
@@ -16,6 +17,7 @@ from expunge.domain.evidence.notes import verifier
 from expunge.domain.evidence.period import ALL, FEWEST, Case, Counts, Line, Requests, ccpa_metrics, period, requests
 from expunge.errors import ConfigurationError
 from expunge.report.period import period_page
+from tests.servers import ROOT
 from tests.simulation import NOTARY, ORIGIN, STRANGER, World
 
 KEY = verifier(ORIGIN, bytes.fromhex(NOTARY.public))
@@ -217,3 +219,11 @@ def test_a_case_of_which_facts_are_missing_is_in_no_figure_but_one(world: World)
     found = period(requests(every, UNTIL), SINCE, UNTIL)
     assert found.untold == 1
     assert found.lines[0].counts is None  # four are left
+
+
+def test_figures_are_of_the_form_that_their_schemas_say(world: World) -> None:
+    logged = told_of(world, FEWEST + 2)
+    forms: dict[str, Any] = {"period": period(logged, SINCE, UNTIL), "ccpa-metrics": ccpa_metrics(logged, 2026)}
+    for name, said in forms.items():
+        schema = json.loads((ROOT / f"schemas/reports/{name}.schema.json").read_text())
+        jsonschema_rs.validator_for(schema).validate(said.model_dump(mode="json"))

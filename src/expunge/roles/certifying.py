@@ -30,6 +30,7 @@ from expunge.ports.evidence import Archive, Due, Leaf, LedgerLog, Proven, Vouche
 from expunge.wire import ledger
 from expunge.wire.cases.case import Root
 from expunge.wire.certificates import ISSUED, CertificateIssued
+from expunge.wire.statements import Statement
 
 LOSSES = "losses"
 """Under which the log finds what operators have said of losses, as it finds a case's facts under its id."""
@@ -165,7 +166,9 @@ class Evidence:
                 self._archive.newest(due.key, due.sequence),
                 stamp,
             )
-            said = canonical(certificate.statement(root, told, evidence, standing))
+            statement = certificate.statement(root, told, evidence, standing)
+            Statement.model_validate(statement)  # nothing stands in it that nobody has thought of
+            said = canonical(statement)
             envelope = orjson.dumps(enveloped(PAYLOAD_TYPE, said, maker.public, maker.sign))
             draft.keep(envelope)
         return envelope
