@@ -87,6 +87,13 @@ def test_a_request_is_signed_carried_out_and_shown_to_whoever_asks(
     assert owner.returncode == 0, owner.stdout
     assert "it is in the certificate: deleted (E2) in files" in " ".join(owner.stdout.split())
 
+    published = [event["data"]["case_id"] for event in world.events("certificates")].count(case_id)
+    assert expunge(world, "certificate", "publish", case_id).returncode == 0
+    until(lambda: [e["data"]["case_id"] for e in world.events("certificates")].count(case_id) > published, 90, world)
+    nothing = expunge(world, "certificate", "publish", case_id, "--sequence", "3")
+    assert nothing.returncode == 1
+    assert "tells of no end of number 3" in " ".join(nothing.stderr.split())
+
     kept = tmp_path / "checkpoint"
     log = world.directory / "evidence" / "log-0"
     shutil.copy(log / "checkpoint", kept)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -16,8 +17,10 @@ from expunge.cli.common import NO, Json, console, installation, print_json, say_
 from expunge.domain.evidence import merkle
 from expunge.domain.evidence.certificate import commitment, opening
 from expunge.domain.evidence.notes import verifier
+from expunge.domain.evidence.reading import facts_of, name_of
 from expunge.domain.partition import partition_of
 from expunge.errors import ConfigurationError
+from expunge.ports.evidence import Due
 
 app = typer.Typer(help="Certificates of cases, which others can check.", no_args_is_help=True)
 
@@ -92,6 +95,32 @@ def prove(case_id: CaseId, asset: Asset, sequence: Sequence = None) -> None:
         for number in at
     ]
     print_json({"asset": asset, "opening": opened.hex(), "of": len(lines), "obligations": proofs})
+
+
+@app.command()
+def publish(case_id: CaseId, sequence: Sequence = None) -> None:
+    """Have a certificate published now: once more, or one that could not be made when the case ended.
+
+    It goes to the notary's own machine: run it there. The notary does it within a minute.
+    """
+    expunge = _kept()
+    case = _case_id(expunge, case_id)
+    log = expunge.ledger_log
+    ends = _ends(log.entries(case), case) if log else {}
+    wanted = sequence if sequence is not None else max(ends, default=0)
+    if log is None or wanted not in ends:
+        which = f"no end of number {sequence}" if sequence is not None else "no end of it"
+        say_error(f"the log in {expunge.settings.evidence.directory.absolute()} tells of {which}")
+        raise typer.Exit(NO)
+    log.again(Due(case, wanted, ends[wanted]))
+    console.print(f"asked for: expunge certificate get {case} --sequence {wanted}", soft_wrap=True)
+
+
+def _ends(entries: list[bytes], case: str) -> dict[int, datetime]:
+    """The ends of a case, by the numbers of their facts."""
+    facts = [fact for entry in entries for fact in facts_of(json.loads(entry))]
+    mine = [fact for fact in facts if fact["data"]["case_id"] == case and name_of(fact) == "closed"]
+    return {fact["data"]["sequence"]: datetime.fromisoformat(fact["time"]) for fact in mine}
 
 
 @app.command()
