@@ -11,6 +11,8 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
+from cryptography.x509 import Certificate, load_pem_x509_certificates
+
 from expunge.adapters.archive import DirectoryArchive
 from expunge.adapters.broker import Broker, Reader, Records, broker
 from expunge.adapters.ledger_log import DirectoryLog, LoggedCovered
@@ -27,6 +29,7 @@ from expunge.adapters.system import (
     OTHERS,
     PrometheusMetrics,
     StopWaiter,
+    SystemClock,
     refuse_if_readable,
 )
 from expunge.adapters.topics import ClusterTopics
@@ -289,7 +292,8 @@ class Installation:
         line = verifier(settings.evidence.origin, bytes.fromhex(signer.public))
         maker = Maker(settings.registry(), settings.allow_unsigned, line, signer.public, signer.sign)
         asked = [(each.url, witness_of(each.key)) for each in settings.evidence.witnesses]
-        vouchers = HttpVouchers(asked, settings.evidence.timestamps, metrics)
+        roots = _roots(settings.evidence.timestamps_root)
+        vouchers = HttpVouchers(asked, settings.evidence.timestamps, metrics, SystemClock(), roots)
         return Evidence(self.ledger_log, self.archive, self.cases, self.topics, metrics, maker, vouchers)
 
     def close(self) -> None:
@@ -297,3 +301,15 @@ class Installation:
         for opened in ("sender", "broker"):
             if opened in self.__dict__:
                 getattr(self, opened).close()
+
+
+def _roots(file: Path | None) -> list[Certificate]:
+    """Whose stamps are kept.
+
+    Raises:
+        ConfigurationError: the file holds no certificate.
+    """
+    try:
+        return load_pem_x509_certificates(file.read_bytes()) if file is not None else []
+    except (OSError, ValueError):
+        raise ConfigurationError(f"evidence.timestamps_root: {file} is no certificate in PEM") from None

@@ -104,6 +104,8 @@ class Evidence(_Section):
     """Where the notary keeps the log and certificates."""
     timestamps: Url = ""
     """Where a time-stamping authority (RFC 3161) is asked to stamp checkpoints of certificates. Empty: none is."""
+    timestamps_root: Path | None = None
+    """Its root certificate (PEM): what anybody else has stamped is not kept. Without it that is for readers to see."""
     witnesses: tuple[Witness, ...] = Field((), max_length=8)
 
 

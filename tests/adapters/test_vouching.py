@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import socketserver
 import threading
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+from cryptography.x509 import load_pem_x509_certificates
 
 from expunge.adapters import vouching
 from expunge.adapters.ledger_log import DirectoryLog
 from expunge.adapters.memory.stores import MemoryMetrics
+from expunge.adapters.system import SystemClock
 from expunge.adapters.vouching import FIRST_REST_SECONDS, HttpVouchers
 from expunge.domain.continuity import Reached
 from expunge.domain.evidence.notes import is_signed, verifier
@@ -23,6 +27,21 @@ from tests.simulation import NOTARY, STRANGER
 from tests.vouching import authority, serving, witness, witness_key
 
 ORIGIN = "expunge.example.org/ledger"
+
+
+CLOCK = SystemClock()
+
+
+class Still:
+    """A clock that stands still, unless a test says otherwise."""
+
+    at = 0.0
+
+    def now(self) -> datetime:
+        return CLOCK.now()
+
+    def seconds(self) -> float:
+        return self.at
 
 
 def log_of(folder: Path, size: int) -> DirectoryLog:
@@ -50,7 +69,9 @@ def test_a_witness_signs_what_has_only_grown_and_refuses_another_history(tmp_pat
         party, metrics, log = witness_of(public), MemoryMetrics(), log_of(tmp_path / "log", 3)
         for begin, end in ((3, 5), (5, 300), (300, 300)):
             note = grow(log, begin, end)
-            vouchers = HttpVouchers([(f"{url}/", party)], "", metrics)  # one that knows nothing of what it has signed
+            vouchers = HttpVouchers(
+                [(f"{url}/", party)], "", metrics, CLOCK
+            )  # one that knows nothing of what it has signed
             more = vouchers.cosign(note, lambda before, note=note: log.grown(before, note))  # type: ignore[misc]
             assert is_cosigned(more, party)
             assert is_signed(more, bytes.fromhex(NOTARY.public))
@@ -58,7 +79,7 @@ def test_a_witness_signs_what_has_only_grown_and_refuses_another_history(tmp_pat
             assert log.checkpoint() == more  # it is published with it, and asked for once
             assert vouchers.cosign(more, _never) == more
         assert not metrics.counts
-        vouchers = HttpVouchers([(url, party)], "", metrics)
+        vouchers = HttpVouchers([(url, party)], "", metrics, CLOCK)
         other = log_of(tmp_path / "other", 400)
         another = grow(other, 400, 401)
         assert vouchers.cosign(another, lambda before: other.grown(before, another)) != another  # the same leaves
@@ -72,7 +93,7 @@ def test_a_witness_signs_what_has_only_grown_and_refuses_another_history(tmp_pat
 def test_an_authority_stamps_a_checkpoint(tmp_path: Path) -> None:
     with authority(tmp_path / "tsa") as (url, _):
         metrics = MemoryMetrics()
-        assert HttpVouchers([], url, metrics).stamp("a checkpoint\n")
+        assert HttpVouchers([], url, metrics, CLOCK).stamp("a checkpoint\n")
         assert not metrics.counts
 
 
@@ -121,38 +142,81 @@ def test_what_others_answer_is_not_believed_and_never_stops_anything(
     tmp_path: Path, said: tuple[str, type[Said]], lie: str
 ) -> None:
     url, here = said
-    log, now, metrics = log_of(tmp_path / "log", 3), [0.0], MemoryMetrics()
+    log, clock, metrics = log_of(tmp_path / "log", 3), Still(), MemoryMetrics()
     note = log.checkpoint() or ""
     here.status, here.body = LIES[lie][0], LIES[lie][1](note)
     party = witness_of(witness_key(bytes.fromhex(STRANGER.public)))
-    vouchers = HttpVouchers([(url, party)], url, metrics, lambda: now[0])
+    vouchers = HttpVouchers([(url, party)], url, metrics, clock)
     assert vouchers.cosign(note, lambda before: log.grown(before, note)) == note
     assert vouchers.stamp(note) is None
     assert metrics.counts["vouching_failures", party.name] == metrics.counts["vouching_failures", "time stamps"] == 1
     asked = here.asked
     assert vouchers.cosign(note, lambda before: log.grown(before, note)) == note
     assert here.asked == asked  # not again so soon
-    now[0] += FIRST_REST_SECONDS
+    clock.at += FIRST_REST_SECONDS
     vouchers.cosign(note, lambda before: log.grown(before, note))
     assert here.asked > asked
 
 
-def test_who_hangs_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+DRIPS: dict[str, tuple[bytes, bytes]] = {
+    "the status": (b"", b"H"),
+    "going on": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "headers": (b"HTTP/1.1 200 OK\r\n", b"x: y\r\n"),
+    "the body": (b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
+    "the size of a piece": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0"),
+    "what follows": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"x: y\r\n"),
+    "nothing": (b"", b""),
+}
+
+
+@pytest.mark.parametrize("drip", DRIPS)
+def test_who_answers_for_ever_is_done_without(monkeypatch: pytest.MonkeyPatch, drip: str) -> None:
     monkeypatch.setattr(vouching, "ANSWER_SECONDS", 0.2)
+    first, again = DRIPS[drip]
+    over, metrics, clock = threading.Event(), MemoryMetrics(), Still()
 
-    over = threading.Event()
-
-    class Slow(Said):
-        def do_POST(self) -> None:
-            self.send_response(200)
-            self.end_headers()
+    class Slow(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
             with contextlib.suppress(OSError):
-                while not over.wait(0.05):  # a byte now and then, for ever
-                    self.wfile.write(b"x")
+                self.request.sendall(first)
+                while not over.wait(0.02):
+                    self.request.sendall(again)
 
-    metrics = MemoryMetrics()
-    with serving(Slow) as url:
-        assert HttpVouchers([], url, metrics).stamp("note") is None
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Slow) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        vouchers = HttpVouchers([], f"http://127.0.0.1:{server.server_address[1]}", metrics, clock)
+        assert vouchers.stamp("note") is None
+        clock.at += FIRST_REST_SECONDS
+        assert vouchers.stamp("note") is None  # also while its last answer goes on
         over.set()
-    assert HttpVouchers([], "http://127.0.0.1:1", metrics).stamp("note") is None
+        server.shutdown()
     assert metrics.counts["vouching_failures", "time stamps"] == 2
+
+
+def test_who_is_not_there_is_done_without() -> None:
+    metrics = MemoryMetrics()
+    assert HttpVouchers([], "http://127.0.0.1:1", metrics, CLOCK).stamp("note") is None
+    assert metrics.counts["vouching_failures", "time stamps"] == 1
+
+
+def test_a_file_that_the_log_lacks_costs_a_witness_alone(tmp_path: Path, said: tuple[str, type[Said]]) -> None:
+    url, here = said
+    log, metrics = log_of(tmp_path / "log", 3001), MemoryMetrics()
+    note = log.checkpoint() or ""
+    (log.folder / "tile/0/003").unlink()
+    here.status, here.body = 409, b"900\n"
+    party = witness_of(witness_key(bytes.fromhex(STRANGER.public)))
+    vouchers = HttpVouchers([(url, party)], "", metrics, CLOCK)
+    assert vouchers.cosign(note, lambda before: log.grown(before, note)) == note
+    assert metrics.counts["vouching_failures", party.name] == 1
+
+
+def test_a_stamp_of_somebody_else_or_of_another_time_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with authority(tmp_path / "tsa") as (url, root), authority(tmp_path / "another") as (other, _):
+        roots = load_pem_x509_certificates(root.read_bytes())
+        assert HttpVouchers([], url, MemoryMetrics(), CLOCK, roots).stamp("note")
+        assert HttpVouchers([], other, MemoryMetrics(), CLOCK, roots).stamp("note") is None
+        monkeypatch.setattr(Still, "now", lambda _: CLOCK.now() + timedelta(minutes=10))
+        assert HttpVouchers([], url, MemoryMetrics(), Still(), roots).stamp("note") is None

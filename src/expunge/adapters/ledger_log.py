@@ -186,7 +186,10 @@ class DirectoryLog:
         with self._asking() as database:
             state = self._state(database)
             node = tiles.nodes(size, _Growing(self._folder(state), database, state.size).tile)
-            return merkle.consistency(before, size, node) if 0 < before < size else []
+            try:
+                return merkle.consistency(before, size, node) if 0 < before < size else []
+            except OSError as error:  # one file is not there: the log goes on without whoever asked for it
+                raise ValueError(f"the log lacks a file: {error.strerror}") from None
 
     def cosigned(self, note: str) -> None:
         """See `ports.evidence.LedgerLog.cosigned`."""

@@ -20,6 +20,35 @@ BATCH_SECONDS = 0.25
 meanwhile waits for the end of the batch, and for its messages to leave."""
 
 
+APART = 1.5
+"""So many times as large must one batch be as another to tell what a record costs."""
+
+
+class Pace:
+    """What batches take: so much whatever their size, and so much for each record."""
+
+    def __init__(self) -> None:
+        self._last, self._other = (0, 0.0), (0, 0.0)
+        """Of the last batch, and of the last one of another size: how many records, and seconds."""
+
+    def follow(self, number: int, seconds: float) -> None:
+        """One more batch."""
+        few, many = sorted((number, self._last[0]))
+        if many > APART * few:
+            self._other = self._last
+        self._last = number, seconds
+
+    def records_within(self, seconds: float) -> float:
+        """How many records fit; where a batch's own cost leaves little room, as many as cost as much as that."""
+        (number, took), (other, before) = self._last, self._other
+        mean = took / number
+        each = (took - before) / (number - other) if other and other != number else mean
+        if not 0 < each <= mean:  # they were not alike: it is what stands in them that differs
+            each = mean
+        whole = took - each * number
+        return max(seconds - whole, whole) / each
+
+
 class Portion:
     """How many records the next poll takes: as many as the size of the last ones lets it, and what they took."""
 
@@ -28,6 +57,7 @@ class Portion:
         self._next = min(FIRST_RECORDS, most)
         self._in_time = most
         """How many are decided on in time, as far as is known."""
+        self._pace = Pace()
 
     @property
     def records(self) -> int:
@@ -43,11 +73,11 @@ class Portion:
     def took(self, number: int, seconds: float) -> None:
         """Follow what deciding on some records took, and nothing besides.
 
-        What a batch costs whatever its size (to send, to write, to commit) is no reason for a smaller one: it would be
-        paid the more often.
+        No more than twice as many come next: what is known of few may not hold of many.
         """
+        self._pace.follow(number, seconds)
         if seconds > BATCH_SECONDS:
-            self._in_time = max(1, int(number * BATCH_SECONDS / seconds))
+            self._in_time = max(1, min(2 * number, int(self._pace.records_within(BATCH_SECONDS))))
         elif number >= self._in_time:
             self._in_time *= 2
 

@@ -8,31 +8,56 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import time
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import structlog
-from rfc3161_client import HashAlgorithm, TimestampRequestBuilder, decode_timestamp_response
+from cryptography.x509 import Certificate
+from rfc3161_client import (
+    HashAlgorithm,
+    TimestampRequestBuilder,
+    TimeStampResponse,
+    VerificationError,
+    VerifierBuilder,
+    decode_timestamp_response,
+)
 from rfc3161_client.tsp import PKIStatus
 
 from expunge.domain.backoff import doubled
 from expunge.domain.evidence.notes import checkpoint_of
 from expunge.domain.evidence.witnesses import Witness, asked, cosigned, is_cosigned
+from expunge.errors import Unavailable
 from expunge.ports import Metrics
 from expunge.ports.evidence import Proof
 
-ANSWER_SECONDS = 3.0
+ANSWER_SECONDS, TURN_SECONDS = 3.0, 6.0
+"""For one answer; and behind so many seconds nobody else is asked in this turn."""
 MOST_BYTES = 65_536
+MOST_APART = timedelta(minutes=5)
+"""Whoever vouches with another clock vouches for nothing."""
 FIRST_REST_SECONDS, LONGEST_REST_SECONDS = 60.0, 3600.0
 GRANTED, CONFLICT = 200, 409
 TIME_STAMPS = "time stamps"
 Said = TypeVar("Said")
 
 log = structlog.get_logger()
+
+
+class Clock(Protocol):
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        """The time of day, in UTC."""
+
+    def seconds(self) -> float:
+        """Seconds that only go forward."""
 
 
 class Answer(NamedTuple):
@@ -46,26 +71,23 @@ class Refused(Exception):
     """Somebody answered, and did not do what they were asked."""
 
 
-def post(url: str, kind: str, body: bytes, seconds: Callable[[], float] = time.monotonic) -> Answer:
-    """Ask somebody, who has ANSWER_SECONDS for all of the answer. Nothing is followed to another place.
+def _posted(url: str, kind: str, body: bytes) -> Answer:
+    """Ask somebody, however long that takes. Nothing is followed to another place, or read beyond MOST_BYTES.
 
     Raises:
-        OSError: nobody answered, or not in time.
+        OSError: nobody answered.
         Refused: the answer is none, or too long.
     """
-    parts, until = urlsplit(url), seconds() + ANSWER_SECONDS
+    parts = urlsplit(url)
     kinds = {"https": http.client.HTTPSConnection, "http": http.client.HTTPConnection}
     connection = kinds[parts.scheme](parts.netloc, timeout=ANSWER_SECONDS)
     try:
         path = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
         connection.request("POST", path, body, {"Content-Type": kind})
-        response, found = connection.getresponse(), b""
-        while piece := response.read1(MOST_BYTES):
-            found += piece
-            if len(found) > MOST_BYTES:
-                raise Refused("the answer is too long")
-            if seconds() > until:
-                raise TimeoutError("no whole answer in time")
+        response = connection.getresponse()
+        found = response.read(MOST_BYTES + 1)
+        if len(found) > MOST_BYTES:
+            raise Refused("the answer is too long")
         return Answer(response.status, found)
     except http.client.HTTPException as error:
         raise Refused(f"no answer of HTTP ({type(error).__name__})") from None
@@ -81,6 +103,35 @@ class _Party:
     url: str
     failures: int = 0
     again_at: float = 0.0
+    waiting: threading.Thread | None = None
+    """Waits for the last answer still, if that never ends."""
+
+    def post(self, path: str, kind: str, body: bytes) -> Answer:
+        """Ask, and wait for ANSWER_SECONDS.
+
+        A thread of its own asks, which nobody waits for any longer: whoever answers a byte now and then would hold up
+        a socket for ever, whatever its own time-out is.
+
+        Raises:
+            OSError: nobody answered, or not in time.
+            Refused: the answer is none, or too long.
+        """
+        if self.waiting is not None and self.waiting.is_alive():
+            raise TimeoutError("its last answer has not ended yet")
+        found: Future[Answer] = Future()
+
+        def ask() -> None:
+            try:
+                found.set_result(_posted(f"{self.url}{path}", kind, body))
+            except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+                found.set_exception(error)
+
+        self.waiting = threading.Thread(target=ask, daemon=True)
+        self.waiting.start()
+        try:
+            return found.result(ANSWER_SECONDS)
+        except FutureTimeout:
+            raise TimeoutError("no whole answer in time") from None
 
 
 class HttpVouchers:
@@ -90,7 +141,8 @@ class HttpVouchers:
         witnesses: where each is asked (the prefix of its `add-checkpoint`), and its key.
         timestamps: where the time-stamping authority is asked; empty: there is none.
         metrics: counts who could not be reached, or refused.
-        seconds: a clock that only goes forward.
+        clock: this machine's, from which nobody's may be far.
+        roots: of the authority; none: whoever checks sees whose stamp it is.
     """
 
     def __init__(
@@ -98,25 +150,27 @@ class HttpVouchers:
         witnesses: Sequence[tuple[str, Witness]],
         timestamps: str,
         metrics: Metrics,
-        seconds: Callable[[], float] = time.monotonic,
+        clock: Clock,
+        roots: Sequence[Certificate] = (),
     ) -> None:
         self._witnesses = [(_Party(witness.name, url.rstrip("/")), witness) for url, witness in witnesses]
         self._authority = _Party(TIME_STAMPS, timestamps)
-        self._metrics, self._seconds = metrics, seconds
+        self._metrics, self._seconds, self._now = metrics, clock.seconds, clock.now
+        self._roots = roots
         self._known: dict[tuple[str, str], int] = {}
         """How large each witness knows each log to be."""
 
     def cosign(self, note: str, proof: Proof) -> str:
         """See `ports.evidence.Vouchers.cosign`."""
+        until = self._seconds() + TURN_SECONDS
         for party, witness in self._witnesses:
-            if not is_cosigned(note, witness):
-                note = self._asked(party, partial(self._cosigned, party.url, witness, note, proof)) or note
+            if not is_cosigned(note, witness) and self._seconds() < until:
+                note = self._asked(party, partial(self._cosigned, party, witness, note, proof)) or note
         return note
 
     def stamp(self, note: str) -> bytes | None:
         """See `ports.evidence.Vouchers.stamp`."""
-        url = self._authority.url
-        return self._asked(self._authority, partial(_stamped, url, note)) if url else None
+        return self._asked(self._authority, partial(self._stamped, note)) if self._authority.url else None
 
     def _asked(self, party: _Party, question: Callable[[], Said]) -> Said | None:
         """What somebody answers; None if they do not, or have not lately."""
@@ -124,7 +178,7 @@ class HttpVouchers:
             return None
         try:
             found = question()
-        except (OSError, ValueError, Refused) as error:
+        except (OSError, ValueError, Refused, Unavailable) as error:
             party.again_at = self._seconds() + doubled(FIRST_REST_SECONDS, party.failures, LONGEST_REST_SECONDS)
             party.failures += 1
             self._metrics.count("vouching_failures", label=party.name)
@@ -133,13 +187,13 @@ class HttpVouchers:
         party.failures = 0
         return found
 
-    def _cosigned(self, url: str, witness: Witness, note: str, proof: Proof) -> str:
+    def _cosigned(self, party: _Party, witness: Witness, note: str, proof: Proof) -> str:
         """The note with a witness' signature. It says how large it knows the log to be, if we do not know."""
         log_at, here = checkpoint_of(note), (witness.name, checkpoint_of(note).origin)
         for _ in range(2):
             before = self._known.get(here, 0)
             body = asked(before, proof(before), note).encode()
-            answer = post(f"{url}/add-checkpoint", "text/plain; charset=utf-8", body, self._seconds)
+            answer = party.post("/add-checkpoint", "text/plain; charset=utf-8", body)
             if answer.status != CONFLICT:
                 break
             self._known[here] = int(answer.body)
@@ -148,23 +202,33 @@ class HttpVouchers:
         if answer.status != GRANTED:
             self._known.pop(here, None)
             raise Refused(f"it answered {answer.status}")
-        found = cosigned(note, answer.body.decode(errors="replace"), witness)
+        found = cosigned(note, answer.body.decode(errors="replace"), witness, self._now())
         if found == note:
-            raise Refused("it answered without the signature of the key that is declared")
+            raise Refused("it answered without a signature of now by the key that is declared")
         self._known[here] = log_at.size
         return found
 
+    def _stamped(self, note: str) -> bytes:
+        """What a time-stamping authority answers, if it is about this checkpoint; who it is, others may check."""
+        request = TimestampRequestBuilder().data(note.encode()).hash_algorithm(HashAlgorithm.SHA256).build()
+        answer = self._authority.post("", "application/timestamp-query", request.as_bytes())
+        if answer.status != GRANTED:
+            raise Refused(f"it answered {answer.status}")
+        said = decode_timestamp_response(answer.body)
+        if PKIStatus(said.status) is not PKIStatus.GRANTED:
+            raise Refused(f"it stamps nothing ({PKIStatus(said.status).name.lower()})")
+        stamped = said.tst_info
+        if stamped.message_imprint.message != hashlib.sha256(note.encode()).digest() or stamped.nonce != request.nonce:
+            raise Refused("it stamped something else")
+        if abs(stamped.gen_time - self._now()) > MOST_APART:
+            raise Refused("its clock is another than this machine's")
+        if self._roots and not any(_is_of(said, note, root) for root in self._roots):
+            raise Refused("it is not who evidence.timestamps_root names")
+        return answer.body
 
-def _stamped(url: str, note: str) -> bytes:
-    """What a time-stamping authority answers, if it is about this checkpoint; who it is, others may check."""
-    request = TimestampRequestBuilder().data(note.encode()).hash_algorithm(HashAlgorithm.SHA256).build()
-    answer = post(url, "application/timestamp-query", request.as_bytes())
-    if answer.status != GRANTED:
-        raise Refused(f"it answered {answer.status}")
-    said = decode_timestamp_response(answer.body)
-    if PKIStatus(said.status) is not PKIStatus.GRANTED:
-        raise Refused(f"it stamps nothing ({PKIStatus(said.status).name.lower()})")
-    stamped = said.tst_info
-    if stamped.message_imprint.message != hashlib.sha256(note.encode()).digest() or stamped.nonce != request.nonce:
-        raise Refused("it stamped something else")
-    return answer.body
+
+def _is_of(said: TimeStampResponse, note: str, root: Certificate) -> bool:
+    try:
+        return VerifierBuilder().add_root_certificate(root).build().verify_message(said, note.encode())
+    except VerificationError:
+        return False

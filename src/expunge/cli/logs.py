@@ -9,7 +9,7 @@ from typing import Any
 
 from expunge.cli.verify import entries_of, read
 from expunge.domain.evidence import merkle, verify
-from expunge.domain.evidence.reading_notes import Wrong, checkpoint_of, key_of
+from expunge.domain.evidence.reading_notes import Wrong, alone, checkpoint_of, key_of
 from expunge.errors import ConfigurationError
 
 
@@ -30,8 +30,10 @@ def checkpoint(log: Path, key: str) -> str:
     return note
 
 
-def events(logs: Sequence[Path], key: str) -> Iterator[dict[str, Any]]:
+def events(logs: Sequence[Path], key: str, notes: list[str] | None = None) -> Iterator[dict[str, Any]]:
     """The entries of logs that follow each other, as far as they are JSON; none is left out, added or changed.
+
+    `notes` takes the checkpoints that were read: of a log that grows meanwhile, another would be told of.
 
     Raises:
         ConfigurationError: (at the end of a log) it is not what its checkpoint says, or does not follow the one before.
@@ -40,11 +42,17 @@ def events(logs: Sequence[Path], key: str) -> Iterator[dict[str, Any]]:
     for log in logs:
         note = checkpoint(log, key)
         _, size, root = checkpoint_of(note, key_of(key)[1])
+        if notes is not None:
+            notes.append(alone(note, key_of(key)[1]))
         hashes, first = _Hashes(), True
         for entry in hashes.passing(_read(log, size)):
             said = _json(entry)
-            if first and before and said.get("checkpoint", "").partition("\n\n")[0] != before:
-                raise ConfigurationError(f"{log} does not follow the log before it: name them in their order")
+            if (
+                first
+                and str(said.get("checkpoint", "")).partition("\n\n")[0] != before
+                and (before or "continues" in said)
+            ):
+                raise ConfigurationError(f"{log} follows another log than the one before it: name all, in their order")
             first = False
             if "type" in said:
                 yield said

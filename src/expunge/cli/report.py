@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +13,7 @@ import typer
 
 from expunge.adapters import files
 from expunge.cli.common import NO, Json, console, print_json, print_table, say_error
-from expunge.cli.logs import checkpoint, events
+from expunge.cli.logs import events
 from expunge.cli.verify import files_of, place_of, read
 from expunge.domain.evidence import verify
 from expunge.domain.evidence.period import Requests, ccpa_metrics, requests
@@ -83,11 +83,14 @@ def period(
         raise ConfigurationError("name a file for the page (--to report.html), or print figures (--json)")
     if to is not None and to.exists():
         raise ConfigurationError(f"{to} is there already: name a new file")
-    said = counted(_requests(log, key, until.date()), since.date(), until.date())
+    notes: list[str] = []
+    logged = _requests(log, key, until.date(), notes)
+    if logged.at < since.replace(tzinfo=UTC).timestamp():
+        raise ConfigurationError("the log ends before that span begins: there is nothing to be counted")
+    said = counted(logged, since.date(), until.date())
     if json_output:
         print_json(said.model_dump(mode="json"))
     if to is not None:
-        notes = [checkpoint(each, key).strip() for each in log]
         files.write(to, period_page(said, key, notes).encode())
         if not json_output:
             console.print(f"{to.absolute()}", soft_wrap=True)
@@ -104,7 +107,7 @@ def metrics(
 
     What other systems answer (to correct, to know, to opt out, to limit) is not known here, and null.
     """
-    said = ccpa_metrics(_requests(log, key, date(year + 1, 1, 1)), year)
+    said = ccpa_metrics(_requests(log, key, date(year + 1, 1, 1), []), year)
     if json_output:
         print_json(said.model_dump(mode="json"))
         return
@@ -112,6 +115,7 @@ def metrics(
     rows = [
         ("received", deletes.received),
         ("complied with in whole or in part", deletes.complied_in_whole_or_in_part),
+        ("answered that all of it stays for now", deletes.put_off),
         ("answered that nothing was found", deletes.nothing_found),
         ("denied", deletes.denied),
         ("taken back, or overtaken by a consent", deletes.taken_back),
@@ -123,13 +127,13 @@ def metrics(
     console.print("to correct, to know, to opt out, to limit: not known here", style="dim")
 
 
-def _requests(log: Sequence[Path], key: str, until: date) -> Requests:
+def _requests(log: Sequence[Path], key: str, until: date, notes: list[str]) -> Requests:
     if not verify.is_key(key):
         raise ConfigurationError(
             "--key is of the form name+hash+key: `expunge certificate key` prints it where it is made"
         )
     try:
-        return requests(events(log, key), until)
+        return requests(events(log, key, notes), until)
     except verify.UNFIT as error:
         raise ConfigurationError(
             f"the log holds a fact of another form than this version knows ({type(error).__name__})"

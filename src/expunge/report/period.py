@@ -14,6 +14,7 @@ GROUPS: Mapping[str, str] = {"done": "ended on time", "stays": "open, and not la
 WORDS: Mapping[str, str] = {
     "complied": "complied with",
     "partial": "complied with in part",
+    "put_off": "of which all stays for now",
     "refused": "refused",
     "not_found": "of which nothing was found",
     "cancelled": "taken back",

@@ -77,6 +77,7 @@ class Evidence:
         self._metrics, self._maker, self._vouchers = metrics, maker, vouchers
         self._signed_at: datetime | None = None
         self._done: list[Due] = []
+        self._stamped: tuple[str, bytes | None] = ("", None)
 
     def log(self, leaves: Sequence[Leaf]) -> None:
         """Log records of the ledger.
@@ -97,8 +98,7 @@ class Evidence:
         if note is None:
             return []
         note = self._cosigned(note)
-        stamp = self._vouchers.stamp(note) if due and self._vouchers else None
-        return [outgoing for each in due for outgoing in self._issue(each, note, stamp, now)]
+        return [outgoing for each in due for outgoing in self._issue(each, note, now)]
 
     def _cosigned(self, note: str) -> str:
         """The checkpoint with the signatures of witnesses, which are published with it."""
@@ -115,12 +115,18 @@ class Evidence:
             self._log.settled(self._done)
             self._done = []
 
-    def _issue(self, due: Due, note: str, stamp: bytes | None, now: datetime) -> Iterator[Outgoing]:
+    def _stamp(self, note: str) -> bytes | None:
+        """What an independent clock says of a checkpoint: it is asked once, and only for a certificate."""
+        if self._stamped[0] != note and self._vouchers is not None:
+            self._stamped = note, self._vouchers.stamp(note)
+        return self._stamped[1]
+
+    def _issue(self, due: Due, note: str, now: datetime) -> Iterator[Outgoing]:
         """One certificate; where something of its case is not as it must be, it is tried again later, by itself."""
         try:
             made = self._archive.certificate(due.key, due.sequence)
             if made is None:
-                made = self._make(due, note, stamp)
+                made = self._make(due, note)
                 self._metrics.count("certificates_made")
             envelope = orjson.loads(made)
             payload = base64.b64decode(envelope["payload"])
@@ -139,7 +145,7 @@ class Evidence:
         self._done.append(due)
         yield Outgoing("certificates", due.key, event)
 
-    def _make(self, due: Due, note: str, stamp: bytes | None) -> bytes:
+    def _make(self, due: Due, note: str) -> bytes:
         """Make a certificate, with what can be checked beside it.
 
         Raises:
@@ -164,7 +170,7 @@ class Evidence:
                 note,
                 obligations,
                 self._archive.newest(due.key, due.sequence),
-                stamp,
+                self._stamp(note),
             )
             statement = certificate.statement(root, told, evidence, standing)
             Statement.model_validate(statement)  # nothing stands in it that nobody has thought of

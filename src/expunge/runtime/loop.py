@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
@@ -231,10 +231,14 @@ class Loop:
     def _handle_part(self, part: Sequence[Record]) -> int:
         """Handle records together; how many of them the role took."""
         try:
-            started = self._clock.seconds()
-            result = self._result(part)
-            self._decided += self._clock.seconds() - started
-            for wave in result.waves:
+            with self._deciding():
+                result = self._result(part)
+            waves = iter(result.waves)
+            while True:
+                with self._deciding():
+                    wave = next(waves, None)
+                if wave is None:
+                    break
                 self._send(wave)
             self._role.write(result)
         except (Unavailable, Fenced, ConfigurationError, Wedged, Changed):
@@ -243,6 +247,12 @@ class Loop:
             self._suspicion.died(part, error)
             raise
         return len(part) if result.taken is None else result.taken
+
+    @contextlib.contextmanager
+    def _deciding(self) -> Iterator[None]:
+        started = self._clock.seconds()
+        yield
+        self._decided += self._clock.seconds() - started
 
     def _result(self, part: Sequence[Record]) -> Result:
         first = part[0]

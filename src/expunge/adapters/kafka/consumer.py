@@ -130,10 +130,11 @@ class KafkaRecords:
             except IllegalStateError:
                 self._drop()  # whatever brought it into this state, no poll of it will ever be better
                 raise
-        self._trail.begin()
-        for place, records in polled.items():
-            for record in records:
-                self._trail.handed(place, _last(record))
+        with self._assigning:
+            self._trail.begin()
+            for place, records in polled.items():
+                for record in records:
+                    self._trail.handed(place, _last(record))
         batch = [self._record(record) for records in polled.values() for record in records]
         self._portion.follow(batch)
         return batch
@@ -276,7 +277,8 @@ class KafkaRecords:
             partition = TopicPartition(*place)
             if partition in held:
                 self._consumer.seek(partition, offset)
-                self._trail.back(partition, offset)
+                with self._assigning:
+                    self._trail.back(partition, offset)
 
     def rewind_to_committed(self, batch: Sequence[Record]) -> None:
         """See `adapters.broker.Records.rewind_to_committed`."""

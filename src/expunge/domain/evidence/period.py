@@ -1,15 +1,17 @@
 """What a log tells of a span of time: how many requests, how long they took, what came of them.
 
-A pure function of the log's entries and the span: whoever has the published log comes to the same figures, and what was
-logged after the span's end changes none of them. Dry runs are no requests. A request belongs to the month in which it
-was received, by its publisher's word.
+A pure function of the log's entries and the span: whoever has the published log comes to the same figures. A request
+belongs to the month in which it was received, by its publisher's word, whenever that was logged; how it stands is how
+it stood at the end of the span. It has ended when nothing of it is open: `partially_completed` is no end. Dry runs are
+no requests.
 """
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, time
 from typing import Any, NamedTuple
 
@@ -20,13 +22,16 @@ FEWEST = 5
 """A cell of a finer cut with fewer requests could tell of one person: it is not shown."""
 ALL = "all"
 A_DAY_SECONDS = 86_400
-OUTCOMES = ("complied", "partial", "refused", "not_found", "cancelled", "superseded")
-"""What may come of a request, in the words of certificates."""
+PUT_OFF = "put_off"
+OUTCOMES = ("complied", "partial", PUT_OFF, "refused", "not_found", "cancelled", "superseded")
+"""What may come of a request, in the words of certificates; `put_off`: all of it stays for now."""
+TAKEN_BACK = frozenset({"cancelled", "superseded"})
 ENDING = frozenset({"deferred", "beyond_use", "held"})
+NOT_DONE = frozenset({*ENDING, "exempt", "not_found", "open", "failed"})
 
 
 class Days(Value):
-    """How many days passed from a request to its first end."""
+    """How many days passed from a request to its first end; those that were taken back are not among them."""
 
     median: float
     mean: float
@@ -40,6 +45,7 @@ class Counts(Value):
     ended: int
     """At least once, by the end of the span."""
     open: int
+    """By then, also again."""
     on_time: int
     """Ended, for the first time, by their deadline."""
     late: int
@@ -47,6 +53,7 @@ class Counts(Value):
     extended: int
     reopened: int
     outcomes: dict[str, int]
+    """Of those that are not open."""
     days: Days | None
     """Of those that ended; None: none did."""
 
@@ -66,7 +73,9 @@ class Standing(Value):
 
     claim: str
     reason: str
-    count: int
+    requests: int
+    """That have such things."""
+    things: int
 
 
 class Period(Value):
@@ -85,7 +94,7 @@ class Period(Value):
     """Received before, and open at its beginning."""
     carried_over_ended: int
     untold: int
-    """Cases of which facts are missing in this log: they are in no other figure."""
+    """Cases of which facts are missing in this log, or are said in two ways: they are in no other figure."""
     fewest: int = FEWEST
 
 
@@ -94,6 +103,8 @@ class Deletes(Value):
 
     received: int
     complied_in_whole_or_in_part: int
+    put_off: int
+    """Answered that all of it stays for now: by a schedule, or under a hold."""
     nothing_found: int
     """Answered that nothing of the person was there: under which of the others it counts is counsel's to say."""
     denied: int
@@ -122,7 +133,7 @@ class Case:
 
     def __init__(self, opened: Body) -> None:
         body = opened["data"]["body"]
-        self.told, self.sequence = Told([opened]), 1
+        self.told, self.sequence, self._said = Told([opened]), 1, [_said(opened)]
         self.regime, self.scope, self.dry_run = body["regime"], body["scope"], body["dry_run"]
         self.received = moment(body["received_at"])
         self.ended: float | None = None
@@ -131,27 +142,41 @@ class Case:
         self.outcome, self.is_whole = "", True
 
     def take(self, fact: Body) -> None:
-        """One more fact, in order; one that is said again says nothing new."""
-        number = fact["data"]["sequence"]
+        """One more fact, in order; one that is said again must say the same."""
+        number, said = fact["data"]["sequence"], _said(fact)
         if number <= self.sequence:
+            self.is_whole = self.is_whole and self._said[number - 1] == said
             return
         self.is_whole = self.is_whole and number == self.sequence + 1
         self.sequence = number
-        if not self.is_whole:
-            return
+        self._said.append(said)
+        if self.is_whole:
+            self._hear(fact)
+
+    def _hear(self, fact: Body) -> None:
         self.told.take(fact)
         name = name_of(fact)
-        if name == "closed":
+        if name == "closed" and fact["data"]["body"]["status"] != "partially_completed":
             said = self.told.case()
             if self.ended is None:  # what came back later, and was purged again, was no delay
                 self.ended, self.late = said["ended_at"], not said["on_time"]
-            self.is_open, self.outcome = False, said["outcome"]
-        elif name == "reopened":
+            self.is_open, self.outcome = False, self._outcome(said["outcome"])
+        elif name == "reopened" and not self.is_open:
             self.is_open, self.reopened = True, self.reopened + 1
+
+    def _outcome(self, said: str) -> str:
+        claims = {line["claim"] for chunk in self.told.chunks.values() for line in chunk.lines()}
+        return PUT_OFF if said == "complied" and claims and claims <= NOT_DONE else said
 
     def is_late(self, until: float) -> bool:
         """Whether its deadline passed before it had ended."""
         return self.late or (self.ended is None and self.told.due_at < until)
+
+
+def _said(fact: Body) -> int:
+    """What a fact says, without its cause."""
+    body = {key: value for key, value in fact["data"]["body"].items() if key != "fact"}
+    return hash(json.dumps([fact["type"], body], sort_keys=True))
 
 
 def _stamp(at: float) -> str:
@@ -166,6 +191,8 @@ class Requests(NamedTuple):
     """What a log tells of requests."""
 
     cases: list[Case]
+    untold: int
+    """Of which the beginning is missing."""
     at: float
     """How far it goes: when the last fact was said that was heard (seconds since 1970), or the moment asked for."""
 
@@ -181,19 +208,21 @@ def requests(events: Iterable[dict[str, Any]], until: date) -> Requests:
         ValueError, LookupError, TypeError: an entry is not of the form that it must have.
     """
     found: dict[str, Case] = {}
+    begun, untold = set[str](), set[str]()
     end, last = _day(until), 0.0
-    for event in events:
-        for fact in facts_of(event):
-            data = fact["data"]
-            said = moment(fact["time"])
-            last = max(last, said)
-            if said >= end:
-                continue
-            if data["case_id"] in found:
-                found[data["case_id"]].take(fact)
-            elif name_of(fact) == "opened" and data["sequence"] == 1:
-                found[data["case_id"]] = Case(fact)
-    return Requests([case for case in found.values() if not case.dry_run], min(last, end))
+    for fact in (fact for event in events for fact in facts_of(event)):
+        key, number, at = fact["data"]["case_id"], fact["data"]["sequence"], moment(fact["time"])
+        last = max(last, at)
+        if number == 1:
+            begun.add(key)
+        elif key not in begun:
+            untold.add(key)
+        if key in found:
+            if at < end:
+                found[key].take(fact)
+        elif number == 1 and name_of(fact) == "opened":
+            found[key] = Case(fact)
+    return Requests([case for case in found.values() if not case.dry_run], len(untold), min(last, end))
 
 
 def period(logged: Requests, since: date, until: date) -> Period:
@@ -208,20 +237,15 @@ def period(logged: Requests, since: date, until: date) -> Period:
     told = [each for each in logged.cases if each.is_whole]
     mine = [each for each in told if begin <= each.received < end]
     before = [each for each in told if each.received < begin and (each.ended is None or each.ended >= begin)]
-    stays: Counter[tuple[str, str]] = Counter()
-    for each in mine:
-        for line in (line for chunk in each.told.chunks.values() for line in chunk.lines()):
-            if line["claim"] in ENDING or line["claim"] == "exempt":
-                stays[line["claim"], line.get("reason", "")] += 1
     return Period(
         since=since.isoformat(),
         until=until.isoformat(),
         as_of=_stamp(logged.at),
         lines=tuple(_lines(mine, logged.at)),
-        stays=tuple(Standing(claim=c, reason=r, count=n) for (c, r), n in sorted(stays.items()) if n >= FEWEST),
+        stays=tuple(_stays(mine)),
         carried_over=len(before),
         carried_over_ended=sum(each.ended is not None for each in before),
-        untold=len(logged.cases) - len(told),
+        untold=logged.untold + len(logged.cases) - len(told),
     )
 
 
@@ -236,6 +260,19 @@ def _lines(mine: Sequence[Case], end: float) -> list[Line]:
         if line.counts is not None:
             lines += _shown(_months(line.regime, by_regime[line.regime]), end)
     return lines
+
+
+def _stays(mine: Sequence[Case]) -> Iterator[Standing]:
+    things: Counter[tuple[str, str]] = Counter()
+    having: Counter[tuple[str, str]] = Counter()
+    for each in mine:
+        lines = [line for chunk in each.told.chunks.values() for line in chunk.lines()]
+        said = [(line["claim"], line.get("reason", "")) for line in lines if line["claim"] in {*ENDING, "exempt"}]
+        things.update(said)
+        having.update(set(said))
+    for (claim, reason), number in sorted(having.items()):
+        if number >= FEWEST:
+            yield Standing(claim=claim, reason=reason, requests=number, things=things[claim, reason])
 
 
 def _months(regime: str, some: Sequence[Case]) -> list[tuple[str, str, list[Case]]]:
@@ -255,10 +292,15 @@ def _shown(cells: Sequence[tuple[str, str, Sequence[Case]]], end: float) -> list
 
 
 def _hidden(sizes: Sequence[int]) -> set[int]:
-    """Which cells are not shown: the small ones, and where that is one alone, the next, for their sum is shown."""
-    small = {at for at, size in enumerate(sizes) if 0 < size < FEWEST}
-    others = sorted((size, at) for at, size in enumerate(sizes) if at not in small)
-    return small | {others[0][1]} if len(small) == 1 and others else small
+    """Which cells are not shown: the small ones, and with them the next, until those that are hidden are not few.
+
+    Their sum follows from what is shown: of few it would tell as much as they.
+    """
+    hidden = {at for at, size in enumerate(sizes) if 0 < size < FEWEST}
+    others = sorted((size, at) for at, size in enumerate(sizes) if at not in hidden and size)
+    while hidden and others and (len(hidden) == 1 or sum(sizes[at] for at in hidden) < FEWEST):
+        hidden.add(others.pop(0)[1])
+    return hidden
 
 
 def _counts(some: Sequence[Case], end: float) -> Counts:
@@ -277,7 +319,7 @@ def _counts(some: Sequence[Case], end: float) -> Counts:
 
 
 def _days(some: Sequence[Case]) -> Days | None:
-    found = sorted(_took(each) for each in some if each.ended is not None)
+    found = sorted(_took(each) for each in some if each.ended is not None and each.outcome not in TAKEN_BACK)
     if not found:
         return None
     p95 = found[min(len(found) - 1, -(-95 * len(found) // 100) - 1)]
@@ -297,14 +339,14 @@ def ccpa_metrics(logged: Requests, year: int) -> CcpaMetrics:
         if each.is_whole and each.regime == "ccpa" and each.scope == "erasure" and begin <= each.received < end
     ]
     outcomes = Counter(each.outcome if each.ended is not None else "" for each in mine)
-    answered = [each for each in mine if each.ended is not None and each.outcome not in {"cancelled", "superseded"}]
-    days = _days(answered)
+    days = _days(mine)
     return CcpaMetrics(
         year=year,
         as_of=_stamp(logged.at),
         requests_to_delete=Deletes(
             received=len(mine),
             complied_in_whole_or_in_part=outcomes["complied"] + outcomes["partial"],
+            put_off=outcomes[PUT_OFF],
             nothing_found=outcomes["not_found"],
             denied=outcomes["refused"],
             taken_back=outcomes["cancelled"] + outcomes["superseded"],

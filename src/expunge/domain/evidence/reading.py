@@ -212,9 +212,10 @@ def name_of(fact: Body) -> str:
 
 def facts_of(event: Body) -> list[Body]:
     """The facts in a record of the ledger; what the notary logs besides has none."""
-    if not str(event["type"]).startswith(LEDGER):
+    data = event.get("data")
+    if not str(event.get("type")).startswith(LEDGER) or not isinstance(data, dict):
         return []
-    found: list[Body] = event["data"]["facts"] if event["type"] == f"{LEDGER}facts{VERSION}" else [event]
+    found: list[Body] = data["facts"] if event["type"] == f"{LEDGER}facts{VERSION}" else [event]
     return [each for each in found if "case_id" in each["data"]]
 
 

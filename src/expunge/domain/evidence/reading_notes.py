@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from cryptography.exceptions import InvalidSignature
@@ -18,6 +18,8 @@ from cryptography.x509 import load_pem_x509_certificates
 SIGNED_BY = "\u2014 "
 ED25519, COSIGNATURE = 1, 4
 TIME_BYTES = 8
+LATEST_SECONDS = 253_402_300_799
+"""The last second of the year 9999."""
 
 
 class Wrong(Exception):
@@ -30,13 +32,34 @@ def cosigned(note: str, verifier: str) -> tuple[str, float | None]:
     text, _, lines = note.partition("\n\n")
     for line in lines.splitlines():
         signer, _, signature = line.removeprefix(SIGNED_BY).rpartition(" ")
+        if not line.startswith(SIGNED_BY) or signer != name:
+            continue
         raw = raw_of(signature)
-        if signer == name and raw[:4].hex() == verifier.strip().split("+", 2)[1]:
+        if raw[:4].hex() == verifier.strip().split("+", 2)[1]:
             at = int.from_bytes(raw[4 : 4 + TIME_BYTES], "big")
             if not is_by(public, raw[4 + TIME_BYTES :], f"cosignature/v1\ntime {at}\n{text}\n".encode()):
                 raise Wrong(f"the signature of {name} is not by its key")
+            if at > LATEST_SECONDS:
+                raise Wrong(f"the signature of {name} bears no date")
             return name, float(at)
     return name, None
+
+
+def signers(note: str) -> Iterator[str]:
+    """The names that stand at lines that are spelled like signatures; who has signed is another matter."""
+    for line in note.partition("\n\n")[2].splitlines():
+        name, _, signature = line.removeprefix(SIGNED_BY).rpartition(" ")
+        with suppress(ValueError):
+            if line.startswith(SIGNED_BY) and name and raw_of(signature):
+                yield name
+
+
+def is_about(stamp: bytes, note: str) -> bool:
+    """Whether a time stamp is of a checkpoint; whose it is is another matter."""
+    from rfc3161_client import decode_timestamp_response  # noqa: PLC0415 - seldom
+
+    imprint = decode_timestamp_response(stamp).tst_info.message_imprint.message
+    return imprint in {hashlib.new(name, note.encode()).digest() for name in ("sha256", "sha384", "sha512")}
 
 
 def stamped(note: str, stamp: bytes, authorities: Sequence[bytes]) -> float:
@@ -88,6 +111,18 @@ def checkpoint_of(note: str, public: bytes) -> tuple[str, int, bytes]:
         if is_by(public, raw_of(line.removeprefix(SIGNED_BY).rpartition(" ")[2])[4:], body.encode()):
             return origin, int(size), raw_of(root)
     raise Wrong("the checkpoint is not signed with that key")
+
+
+def alone(note: str, public: bytes) -> str:
+    """A checkpoint with the signature of its log alone: whatever else stands there is in nobody's name yet."""
+    text, _, lines = note.partition("\n\n")
+    for line in lines.splitlines():
+        with suppress(ValueError):
+            raw = raw_of(line.removeprefix(SIGNED_BY).rpartition(" ")[2])
+            if line.startswith(SIGNED_BY) and is_by(public, raw[4:], f"{text}\n".encode()):
+                body = "\n".join(text.split("\n")[:3])
+                return f"{body}\n\n{line}\n" if body == text else ""
+    return ""
 
 
 def is_by(public: bytes, signature: bytes, message: bytes) -> bool:

@@ -24,9 +24,11 @@ from expunge.domain.evidence.reading_notes import (
     Wrong,
     checkpoint_of,
     cosigned,
+    is_about,
     is_by,
     key_of,
     raw_of,
+    signers,
     stamped,
 )
 
@@ -84,6 +86,7 @@ STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 NOT_SHOWN = ("no probe by a third party has looked whether anything is left: nothing here is `verified deleted`",)
 """What no certificate of this version shows."""
 NO_CLOCK = "no independent clock has stamped the checkpoint (RFC 3161)"
+NO_WITNESS = "no witness has signed the checkpoint: that the log has shown everybody the same"
 EARLIER_SECONDS = 300
 """By so much the clocks of a broker and of somebody who vouches may differ."""
 ENDED = {"completed", "completed_with_deferrals"}
@@ -211,9 +214,24 @@ def _refuse_another_form(predicate: dict[str, Any]) -> None:
     optional += [each.get("not_asked", "") for each in predicate["systems"]]
     if not all(isinstance(each, str) for each in optional) or predicate["verification"]["probes"] != 0:
         raise Wrong("it is not of the form that this version gives")
-    stamp = predicate["log"].get("timestamp")  # 0.1 knew of none
-    if not isinstance(stamp, str | None) or (stamp is None) != (NO_CLOCK in predicate["not_shown"]):
+    _refuse_another_vouching(predicate["log"], predicate["not_shown"])
+
+
+def _refuse_another_vouching(log: dict[str, Any], not_shown: list[str]) -> None:
+    """See that it says of those who vouch for its checkpoint what stands in it.
+
+    Raises:
+        Wrong: it does not.
+    """
+    stamp = log.get("timestamp")  # 0.1 knew of none
+    if not isinstance(stamp, str | None) or (stamp is None) != (NO_CLOCK in not_shown):
         raise Wrong("it is stamped and says that it is not, or the other way round")
+    note = log["checkpoint"]
+    if stamp is not None and not is_about(raw_of(stamp), note):
+        raise Wrong("its time stamp is of something else")
+    alone = len([*signers(note)]) < 2  # noqa: PLR2004 - the log's own, and another
+    if "timestamp" in log and alone != (NO_WITNESS in not_shown):
+        raise Wrong("witnesses have signed and it says that none has, or the other way round")
 
 
 def _signature(checked: _Checked) -> str:
@@ -255,11 +273,13 @@ def _vouched(checked: _Checked) -> str:
             missing.append("no independent clock has stamped it")
         else:
             said.append(_in_time("stamped", stamped(note, raw_of(stamp), checked.files.authorities), ended))
-    lines = len(note.partition("\n\n")[2].splitlines()) - 1 - len(said)
-    if not checked.files.witnesses and lines > 0:
-        said.append(f"{lines} more signatures, by whom nobody has said (--witness)")
+    others = [*signers(note)][1:]
+    for key in checked.files.witnesses:
+        others = [each for each in others if each != key.split("+", 1)[0]]
+    if others:
+        said.append(f"{len(others)} more lines of signatures, whose keys nobody has given (--witness)")
     if not checked.files.authorities and checked.predicate["log"].get("timestamp") is not None:
-        said.append("a time stamp, by whom nobody has said (--tsa)")
+        said.append("what is said to be a time stamp, by whom nobody has said (--tsa)")
     text = "; ".join([*missing, *said]) or "nobody was to vouch for it, and nobody has"
     return f"{MISSING if missing else ''}{text}"
 

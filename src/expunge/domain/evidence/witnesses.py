@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from expunge.domain.evidence.notes import SIGNED_BY
@@ -18,6 +19,8 @@ from expunge.domain.signatures import is_by
 COSIGNATURE = b"\x04"
 """The kind of a witness' key: what it signs bears a time."""
 TIME_BYTES = 8
+MOST_SECONDS_APART = 300
+"""Whoever signs with another clock would make whoever checks doubt all of it."""
 
 
 class Witness(NamedTuple):
@@ -52,27 +55,33 @@ def asked(before: int, proof: Sequence[bytes], note: str) -> str:
 def is_cosigned(note: str, witness: Witness) -> bool:
     """Whether a checkpoint bears the signature of a witness."""
     text, _, lines = note.partition("\n\n")
-    return any(_is_by(line, f"{text}\n", witness) for line in lines.splitlines())
+    return any(_signed_at(line, f"{text}\n", witness) is not None for line in lines.splitlines())
 
 
-def cosigned(note: str, answer: str, witness: Witness) -> str:
-    """A checkpoint with the signature that a witness has answered; as it was, where it is none.
+def cosigned(note: str, answer: str, witness: Witness, now: datetime) -> str:
+    """A checkpoint with the signature that a witness has answered; as it was, where it is none, or not of now.
 
     It may answer with several lines, for it may have several keys: only the one of its own key is kept.
     """
     text = note.partition("\n\n")[0]
-    line = next((each for each in answer.splitlines() if _is_by(each, f"{text}\n", witness)), None)
-    return f"{note}{line}\n" if line is not None and not is_cosigned(note, witness) else note
+    for line in answer.splitlines():
+        at = _signed_at(line, f"{text}\n", witness)
+        if at is not None and abs(at - now.timestamp()) <= MOST_SECONDS_APART and not is_cosigned(note, witness):
+            return f"{note}{line}\n"
+    return note
 
 
-def _is_by(line: str, text: str, witness: Witness) -> bool:
+def _signed_at(line: str, text: str, witness: Witness) -> int | None:
+    """When a witness says that it signed; None: the line is not by it."""
     name, _, signature = line.removeprefix(SIGNED_BY).rpartition(" ")
     try:
         raw = base64.b64decode(signature, validate=True)
     except (ValueError, binascii.Error):
-        return False
-    if not line.startswith(SIGNED_BY) or name != witness.name or raw[:4] != witness.id:
-        return False
+        return None
+    canonical = base64.b64encode(raw).decode() == signature  # others read it in its one spelling
+    if not (canonical and line.startswith(SIGNED_BY) and name == witness.name and raw[:4] == witness.id):
+        return None
     moment, signed = raw[4 : 4 + TIME_BYTES], raw[4 + TIME_BYTES :]
-    message = f"cosignature/v1\ntime {int.from_bytes(moment, 'big')}\n{text}".encode()
-    return is_by(witness.public.hex(), signed, message)
+    at = int.from_bytes(moment, "big")
+    message = f"cosignature/v1\ntime {at}\n{text}".encode()
+    return at if is_by(witness.public.hex(), signed, message) else None

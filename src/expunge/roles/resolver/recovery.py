@@ -37,7 +37,8 @@ def earlier(since_ms: int) -> datetime:
 def unsure_since(ends: Offsets, reached: Mapping[Place, Reached], now_ms: int) -> datetime:
     """From which moment on chunks may be missing in a store that says how far it reaches.
 
-    Where it reaches to the end of a partition it holds all that its tasks have led to, however long ago that was.
+    Where it reaches to the very end of a partition it holds all that its tasks have led to, however long ago that was;
+    of one that ends before that it may not.
 
     Args:
         ends: where the partitions of tasks end.
@@ -48,7 +49,7 @@ def unsure_since(ends: Offsets, reached: Mapping[Place, Reached], now_ms: int) -
         known.at_ms
         for topic, partitions in ends.items()
         for number, end in partitions.items()
-        if (known := reached.get((topic, int(number)), Reached(0))).next < end
+        if (known := reached.get((topic, int(number)), Reached(0))).next != end
     ]
     return earlier(min(at, default=now_ms))
 

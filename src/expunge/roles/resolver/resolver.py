@@ -51,8 +51,14 @@ RECHECK_SECONDS = 0.2
 PER_ANSWER = (1_500, 5_000, 2_000)
 """Chunks, tasks and containers in one answer; a longer one is cut, and only its last part ends the task."""
 
-TARGETS_PER_CHUNK = 500
-"""What looking into the targets of a chunk counts as, in nodes visited: it is one command's."""
+TASK_WEIGHT = 20
+"""What a task counts as, whatever it is about, in nodes visited."""
+CONTAINER_WEIGHT = 50
+"""What a container counts as: all that it must leave out is read."""
+DISCOVERY_WEIGHT = 500
+"""What it counts as to register what a system found: it is sent, and the ends of the inlets are asked for."""
+CHUNK_WEIGHT = 500
+"""What looking into the targets of a chunk counts as, for one hold."""
 ORDINALS_PER_ANSWER = 50_000
 NAME_WEIGHT = 20
 """What the name of a hold or of a chunk weighs in a message, in ordinals."""
@@ -98,17 +104,18 @@ class Resolver:
         """
         outgoing: list[Outgoing] = []
         answers: list[Outgoing] = []
-        tasks: list[tuple[Record, Task | None]] = [(record, self._task(record, outgoing)) for record in batch]
-        ready = self._ready([task for _, task in tasks if task])
-        visited = 0
-        for at, (record, task) in enumerate(tasks):
+        visited, patient = 0, True
+        for at, record in enumerate(batch):
             if visited >= self._bounds.step_nodes:
                 return Result((tuple(outgoing), tuple(answers)), taken=at)
+            visited += TASK_WEIGHT
+            task = self._task(record, outgoing)
             if task is None:
                 continue
-            answer = _Answer(self, task, record.appended_at)
+            answer, ready = _Answer(self, task, record.appended_at), self._is_ready(task, patient=patient)
+            patient = patient and ready
             try:
-                answers += answer.make(outgoing) if task.task_id in ready else answer.not_ready()
+                answers += answer.make(outgoing) if ready else answer.not_ready()
             except NotUnderstood as error:  # a newer version wrote what it needs: its case waits, and nobody else
                 answers += self._parked(record, error.reason)
             visited += answer.visited
@@ -157,21 +164,18 @@ class Resolver:
         """Forget how far the indexers were: the index may be another one."""
         self._applied = {}
 
-    def _ready(self, tasks: Sequence[Task]) -> set[str]:
-        """Which tasks' index is complete; the others are looked at once more before they are sent back.
+    def _is_ready(self, task: Task, *, patient: bool) -> bool:
+        """Whether a task's index is complete; if it is not, somebody patient looks once more after a while.
 
         What the indexers had passed a moment ago is not asked again.
         """
-        ready = {task.task_id for task in tasks if task.force or reached(self._applied, task.watermark)}
-        for last in (False, True):
-            behind = [task for task in tasks if task.task_id not in ready]
-            if behind:
-                self._applied = self._progress.applied()
-                ready |= {task.task_id for task in behind if reached(self._applied, task.watermark)}
-            if last or all(task.task_id in ready for task in tasks):
-                break
+        if task.force or reached(self._applied, task.watermark):
+            return True
+        self._applied = self._progress.applied()
+        if patient and not reached(self._applied, task.watermark):
             self._waiter.wait(RECHECK_SECONDS)
-        return ready
+            self._applied = self._progress.applied()
+        return reached(self._applied, task.watermark)
 
     def walk(self, task: Task) -> tuple[Walk, list[Task]]:
         """A task's walk, as far as its step goes, and the tasks that go on from it."""
@@ -327,18 +331,18 @@ class _Answer:
         if task.kind is TaskKind.HOLDS:
             return self._holds()
         if task.kind is TaskKind.REPLACEMENT:
-            verdict = resolver.replacement(task)
+            verdict, self.visited = resolver.replacement(task), CHUNK_WEIGHT
             seen = ReplacementSeen(case_id=task.case_id, chunk=task.chunks[0], replacement=task.node, verdict=verdict)
             return [self._to_case(seen)]
         if task.kind is TaskKind.CONTAINERS:
             lots = resolver.containers(task)
             keys = {each.key for obligations in lots.values() for each in obligations}
-            chunks, self.visited = resolver.plan(task, lots, keys), len(unpack(task.nodes))
+            chunks, self.visited = resolver.plan(task, lots, keys), CONTAINER_WEIGHT * len(unpack(task.nodes))
             return self._answer(outgoing, chunks, resolver.reopened(task, sorted(keys)), [])
         # Marks are left on what is not in the index yet, so whoever registers it finds them.
         watermark = resolver.register(task) if task.kind is TaskKind.DISCOVERED else {}
         walk, spawned = resolver.walk(task)
-        self.visited = walk.visited
+        self.visited = walk.visited + (DISCOVERY_WEIGHT if task.found else 0)
         lots = {lot: list(found.values()) for lot, found in walk.lots.items() if found}
         back = {key: task.returned if key in walk.roots else 0 for key in walk.containers}
         chunks = resolver.plan(task, lots, walk.known)
@@ -350,7 +354,7 @@ class _Answer:
         task, resolver = self._task, self._resolver
         ahead = task.force and resolver.is_ahead(task)
         said = partial(HoldsSeen, case_id=task.case_id, number=task.number, after=task.after, ahead=ahead)
-        found, self.visited = resolver.holds(task), TARGETS_PER_CHUNK * len(task.chunks)
+        found, self.visited = resolver.holds(task), CHUNK_WEIGHT * len(task.chunks) * len(task.holds)
         return [self._to_case(said(found=part)) for part in _parts(found)]
 
     def _answer(

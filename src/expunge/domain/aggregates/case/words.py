@@ -7,7 +7,7 @@ first"). What follows for each chunk the gate decides.
 from __future__ import annotations
 
 from expunge.domain.aggregates.case import approval, decisions
-from expunge.domain.aggregates.case.chunks import ChunkState, Phase
+from expunge.domain.aggregates.case.chunks import ChunkState, Phase, at_once
 from expunge.domain.aggregates.case.deferral import HAPPENED
 from expunge.domain.aggregates.case.effects import ReconsiderOn
 from expunge.domain.aggregates.case.fact import CaseFact
@@ -69,28 +69,31 @@ def _look_at_live(turn: Turn, message: Reconsider) -> None:
     approval.look_at_groups(turn)
     if turn.case.status in OVER:
         return
-    page = turn.live(message.after, CHUNKS_PER_MESSAGE + 1)
-    for chunk in page[:CHUNKS_PER_MESSAGE]:
+    left = turn.live(message.after, CHUNKS_PER_MESSAGE + 1)
+    page = left[: min(CHUNKS_PER_MESSAGE, at_once(chunk.summary.size for chunk in left))]
+    for chunk in page:
         turn.look_at(chunk.summary.digest)
-    more = len(page) > CHUNKS_PER_MESSAGE
+    more = len(left) > len(page)
     serial = message.serial or turn.case.sequence
     if more and not message.serial:
         turn.record(Reconsidering(word=message.word, serial=serial, done=False))
     if not more and turn.case.reconsidering.get(message.word) == message.serial:
         turn.record(Reconsidering(word=message.word, serial=serial, done=True))
     if more:
-        turn.emit(ReconsiderOn(message.word, page[CHUNKS_PER_MESSAGE - 1].summary.digest, serial))
+        turn.emit(ReconsiderOn(message.word, page[-1].summary.digest, serial))
 
 
 def _look_at_all(turn: Turn, word: str, after: str) -> None:
     """Look at one page of all chunks, answered ones too."""
     every = sorted({digest for each in turn.case.generations for digest in turn.digests(each.number)})
-    page = [digest for digest in every if digest > after][: CHUNKS_PER_MESSAGE + 1]
-    for digest in page[:CHUNKS_PER_MESSAGE]:
+    left = [digest for digest in every if digest > after]
+    chunks = (turn.chunk(digest) for digest in left[:CHUNKS_PER_MESSAGE])
+    page = left[: min(CHUNKS_PER_MESSAGE, at_once(chunk.summary.size if chunk else 0 for chunk in chunks))]
+    for digest in page:
         if (chunk := turn.chunk(digest)) is not None:
             _look_at(turn, word, chunk)
-    if len(page) > CHUNKS_PER_MESSAGE:
-        turn.emit(ReconsiderOn(word, page[CHUNKS_PER_MESSAGE - 1], turn.case.sequence))
+    if len(left) > len(page):
+        turn.emit(ReconsiderOn(word, page[-1], turn.case.sequence))
 
 
 def _look_at(turn: Turn, word: str, chunk: ChunkState) -> None:
