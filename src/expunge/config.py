@@ -73,7 +73,7 @@ class Metrics(_Section):
     """Where they are served: on this machine alone, unless somebody says otherwise."""
 
 
-Url = Annotated[str, Field(max_length=2048, pattern=r"^(https?://[^\s]+)?$")]
+Url = Annotated[str, Field(max_length=2048, pattern=r"^(https?://[^\s@/]+(/[^\s]*)?)?$")]
 
 
 class Witness(_Section):

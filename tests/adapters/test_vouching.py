@@ -193,9 +193,11 @@ def test_who_answers_for_ever_is_done_without(monkeypatch: pytest.MonkeyPatch, d
     assert metrics.counts["vouching_failures", "time stamps"] == 2
 
 
-def test_who_is_not_there_is_done_without() -> None:
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://127.0.0.1:80x/", "http://user:secret@127.0.0.1/"])
+def test_who_is_not_there_is_done_without(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     metrics = MemoryMetrics()
-    assert HttpVouchers([], "http://127.0.0.1:1", metrics, CLOCK).stamp("note") is None
+    assert HttpVouchers([], url, metrics, CLOCK).stamp("note") is None
+    assert "secret" not in capsys.readouterr().out
     assert metrics.counts["vouching_failures", "time stamps"] == 1
 
 

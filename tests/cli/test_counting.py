@@ -99,6 +99,26 @@ def test_what_failed_is_neither_ended_nor_complied_with(world: World) -> None:
     assert found.days.median > 60
 
 
+def test_what_was_put_off_and_failed_is_open_again(world: World) -> None:
+    """An overdue case is closed anew without being reopened."""
+    world.answers["photos"] = lambda _: []
+    for person in people(world, FEWEST):
+        world.erase(person, request=person)
+    world.settle(ticks=1)
+    world.tick(86_400 * 40)
+    world.settle(ticks=4)
+    until = {"claim": "deferred", "until": "2027-03-01T00:00:00Z", "reason_code": "rotation"}
+    world.answers["photos"] = lambda command: [receipt(command, all=until)]
+    world.tick(86_400 * 2)
+    world.settle(ticks=4)
+    assert counts(period(told(world, date(2027, 2, 1)), SINCE, date(2027, 2, 1)).lines).outcomes == {"put_off": FEWEST}
+    world.answers["photos"] = failing
+    world.tick(86_400 * 120)
+    world.settle(ticks=4)
+    found = counts(period(told(world, date(2027, 12, 1)), SINCE, date(2027, 12, 1)).lines)
+    assert (found.open, found.reopened, found.outcomes) == (FEWEST, FEWEST, {})
+
+
 def test_what_is_held_is_not_complied_with(world: World) -> None:
     every = people(world, FEWEST)
     for number, person in enumerate(every):
@@ -160,14 +180,14 @@ def test_dry_runs_are_no_requests(world: World) -> None:
 
 def test_who_was_open_at_the_beginning_is_carried_over(world: World) -> None:
     world.answers["photos"] = lambda _: []
-    for person in people(world, 3):
+    for person in people(world, FEWEST):
         world.erase(person, request=person)
     world.settle(ticks=1)
     del world.answers["photos"]
     world.tick(86_400 * 35)
     world.settle(ticks=6)
     found = period(told(world), date(2026, 12, 1), UNTIL)
-    assert (found.carried_over, found.carried_over_ended) == (3, 3)
+    assert (found.carried_over, found.carried_over_ended) == (FEWEST, FEWEST)
     assert found.lines[0].counts is None or found.lines[0].counts.received == 0
 
 

@@ -79,7 +79,8 @@ class Portion:
         if seconds > BATCH_SECONDS:
             self._in_time = max(1, min(2 * number, int(self._pace.records_within(BATCH_SECONDS))))
         elif number >= self._in_time:
-            self._in_time *= 2
+            more = 2 * number if seconds < BATCH_SECONDS / 2 else int(self._pace.records_within(BATCH_SECONDS))
+            self._in_time = max(number, min(2 * number, more))
 
 
 class ReaderToTheEnd(ABC):

@@ -6,8 +6,10 @@ they answer is checked before it is kept.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
+import socket
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -71,18 +73,14 @@ class Refused(Exception):
     """Somebody answered, and did not do what they were asked."""
 
 
-def _posted(url: str, kind: str, body: bytes) -> Answer:
+def _posted(connection: http.client.HTTPConnection, path: str, kind: str, body: bytes) -> Answer:
     """Ask somebody, however long that takes. Nothing is followed to another place, or read beyond MOST_BYTES.
 
     Raises:
         OSError: nobody answered.
         Refused: the answer is none, or too long.
     """
-    parts = urlsplit(url)
-    kinds = {"https": http.client.HTTPSConnection, "http": http.client.HTTPConnection}
-    connection = kinds[parts.scheme](parts.netloc, timeout=ANSWER_SECONDS)
     try:
-        path = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
         connection.request("POST", path, body, {"Content-Type": kind})
         response = connection.getresponse()
         found = response.read(MOST_BYTES + 1)
@@ -93,6 +91,17 @@ def _posted(url: str, kind: str, body: bytes) -> Answer:
         raise Refused(f"no answer of HTTP ({type(error).__name__})") from None
     finally:
         connection.close()
+
+
+def _connection(url: str) -> tuple[http.client.HTTPConnection, str]:
+    """A connection that is not opened yet, and the path to ask for."""
+    parts = urlsplit(url)
+    kinds = {"https": http.client.HTTPSConnection, "http": http.client.HTTPConnection}
+    try:
+        made = kinds[parts.scheme](parts.netloc, timeout=ANSWER_SECONDS)
+    except http.client.HTTPException as error:
+        raise Refused(f"its address is none ({type(error).__name__})") from None
+    return made, f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
 
 
 @dataclass
@@ -118,11 +127,12 @@ class _Party:
         """
         if self.waiting is not None and self.waiting.is_alive():
             raise TimeoutError("its last answer has not ended yet")
+        connection, whole = _connection(f"{self.url}{path}")
         found: Future[Answer] = Future()
 
         def ask() -> None:
             try:
-                found.set_result(_posted(f"{self.url}{path}", kind, body))
+                found.set_result(_posted(connection, whole, kind, body))
             except BaseException as error:  # noqa: BLE001 - raised where it is waited for
                 found.set_exception(error)
 
@@ -131,6 +141,8 @@ class _Party:
         try:
             return found.result(ANSWER_SECONDS)
         except FutureTimeout:
+            with contextlib.suppress(OSError, AttributeError):  # there may be no socket yet, or no more
+                connection.sock.shutdown(socket.SHUT_RDWR)  # its thread reads no further
             raise TimeoutError("no whole answer in time") from None
 
 

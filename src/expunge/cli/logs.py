@@ -49,7 +49,7 @@ def events(logs: Sequence[Path], key: str, notes: list[str] | None = None) -> It
             said = _json(entry)
             if (
                 first
-                and str(said.get("checkpoint", "")).partition("\n\n")[0] != before
+                and str(said.get("checkpoint") or "").partition("\n\n")[0] != before
                 and (before or "continues" in said)
             ):
                 raise ConfigurationError(f"{log} follows another log than the one before it: name all, in their order")

@@ -116,9 +116,10 @@ class Evidence:
             self._done = []
 
     def _stamp(self, note: str) -> bytes | None:
-        """What an independent clock says of a checkpoint: it is asked once, and only for a certificate."""
+        """What an independent clock says of a checkpoint: it answers once, and is asked only for a certificate."""
         if self._stamped[0] != note and self._vouchers is not None:
-            self._stamped = note, self._vouchers.stamp(note)
+            found = self._vouchers.stamp(note)
+            self._stamped = (note, found) if found else ("", None)
         return self._stamped[1]
 
     def _issue(self, due: Due, note: str, now: datetime) -> Iterator[Outgoing]:

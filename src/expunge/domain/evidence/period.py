@@ -8,14 +8,13 @@ no requests.
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, time
 from typing import Any, NamedTuple
 
-from expunge.domain.evidence.reading import Body, Told, facts_of, moment, name_of
+from expunge.domain.evidence.reading import Body, Told, facts_of, moment, name_of, plain
 from expunge.domain.values import Value
 
 FEWEST = 5
@@ -90,9 +89,9 @@ class Period(Value):
     lines: tuple[Line, ...]
     """First all, then each regime, then its months."""
     stays: tuple[Standing, ...]
-    carried_over: int
-    """Received before, and open at its beginning."""
-    carried_over_ended: int
+    carried_over: int | None
+    """Received before, and open at its beginning; None: they are few."""
+    carried_over_ended: int | None
     untold: int
     """Cases of which facts are missing in this log, or are said in two ways: they are in no other figure."""
     fewest: int = FEWEST
@@ -133,7 +132,7 @@ class Case:
 
     def __init__(self, opened: Body) -> None:
         body = opened["data"]["body"]
-        self.told, self.sequence, self._said = Told([opened]), 1, [_said(opened)]
+        self.told, self.sequence, self._said = Told([opened]), 1, [hash(plain(opened))]
         self.regime, self.scope, self.dry_run = body["regime"], body["scope"], body["dry_run"]
         self.received = moment(body["received_at"])
         self.ended: float | None = None
@@ -143,7 +142,7 @@ class Case:
 
     def take(self, fact: Body) -> None:
         """One more fact, in order; one that is said again must say the same."""
-        number, said = fact["data"]["sequence"], _said(fact)
+        number, said = fact["data"]["sequence"], hash(plain(fact))
         if number <= self.sequence:
             self.is_whole = self.is_whole and self._said[number - 1] == said
             return
@@ -156,12 +155,13 @@ class Case:
     def _hear(self, fact: Body) -> None:
         self.told.take(fact)
         name = name_of(fact)
-        if name == "closed" and fact["data"]["body"]["status"] != "partially_completed":
+        is_end = name == "closed" and fact["data"]["body"]["status"] != "partially_completed"
+        if is_end:
             said = self.told.case()
             if self.ended is None:  # what came back later, and was purged again, was no delay
                 self.ended, self.late = said["ended_at"], not said["on_time"]
             self.is_open, self.outcome = False, self._outcome(said["outcome"])
-        elif name == "reopened" and not self.is_open:
+        elif name in {"reopened", "closed"} and not self.is_open:
             self.is_open, self.reopened = True, self.reopened + 1
 
     def _outcome(self, said: str) -> str:
@@ -171,12 +171,6 @@ class Case:
     def is_late(self, until: float) -> bool:
         """Whether its deadline passed before it had ended."""
         return self.late or (self.ended is None and self.told.due_at < until)
-
-
-def _said(fact: Body) -> int:
-    """What a fact says, without its cause."""
-    body = {key: value for key, value in fact["data"]["body"].items() if key != "fact"}
-    return hash(json.dumps([fact["type"], body], sort_keys=True))
 
 
 def _stamp(at: float) -> str:
@@ -237,14 +231,15 @@ def period(logged: Requests, since: date, until: date) -> Period:
     told = [each for each in logged.cases if each.is_whole]
     mine = [each for each in told if begin <= each.received < end]
     before = [each for each in told if each.received < begin and (each.ended is None or each.ended >= begin)]
+    few = 0 < len(before) < FEWEST
     return Period(
         since=since.isoformat(),
         until=until.isoformat(),
         as_of=_stamp(logged.at),
         lines=tuple(_lines(mine, logged.at)),
         stays=tuple(_stays(mine)),
-        carried_over=len(before),
-        carried_over_ended=sum(each.ended is not None for each in before),
+        carried_over=None if few else len(before),
+        carried_over_ended=None if few else sum(each.ended is not None for each in before),
         untold=logged.untold + len(logged.cases) - len(told),
     )
 

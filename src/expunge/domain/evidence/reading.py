@@ -6,6 +6,7 @@ kind of fact that changes letters is a function here; the others change nothing 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -217,6 +218,15 @@ def facts_of(event: Body) -> list[Body]:
         return []
     found: list[Body] = data["facts"] if event["type"] == f"{LEDGER}facts{VERSION}" else [event]
     return [each for each in found if "case_id" in each["data"]]
+
+
+def plain(fact: Body) -> str:
+    """What a fact says without its cause: said again, it is the same, also as 0.1 has said it."""
+    data = {key: value for key, value in fact["data"].items() if key != "cause"}
+    data["body"] = {
+        key: value for key, value in data["body"].items() if key != "fact" and (key, value) != ("control", "")
+    }
+    return json.dumps([fact["type"], data], sort_keys=True)
 
 
 class Told:

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from expunge.domain.evidence import merkle
-from expunge.domain.evidence.reading import MOMENTS, Told, moment
+from expunge.domain.evidence.reading import MOMENTS, Told, moment, plain
 from expunge.domain.evidence.reading_notes import (
     COSIGNATURE,
     ED25519,
@@ -353,7 +353,7 @@ def _sequence(checked: _Checked) -> str:
     case = checked.predicate["case"]
     by_number: dict[int, tuple[str, dict[str, Any]]] = {}
     for fact in checked.facts:
-        said = _plain(fact)
+        said = plain(fact)
         if by_number.setdefault(fact["data"]["sequence"], (said, fact))[0] != said:
             raise Wrong(f"fact {fact['data']['sequence']} is said twice, in two ways")
     if len(by_number) != case["sequence"] or max(by_number) != case["sequence"] or min(by_number) != 1:
@@ -538,15 +538,6 @@ def _facts(event: dict[str, Any], case: dict[str, Any]) -> Iterator[dict[str, An
         data = fact["data"]
         if data.get("case_id") == case["id"] and data["sequence"] <= case["sequence"]:
             yield fact
-
-
-def _plain(fact: dict[str, Any]) -> str:
-    """What a fact says without its cause: said again, it is the same, also as 0.1 has said it."""
-    data = {key: value for key, value in fact["data"].items() if key != "cause"}
-    data["body"] = {
-        key: value for key, value in data["body"].items() if key != "fact" and (key, value) != ("control", "")
-    }
-    return json.dumps([fact["type"], data], sort_keys=True)
 
 
 def _plainly(word: str) -> str:

@@ -171,8 +171,10 @@ class Resolver:
         """
         if task.force or reached(self._applied, task.watermark):
             return True
+        if not patient:  # somebody else of this batch has waited already
+            return False
         self._applied = self._progress.applied()
-        if patient and not reached(self._applied, task.watermark):
+        if not reached(self._applied, task.watermark):
             self._waiter.wait(RECHECK_SECONDS)
             self._applied = self._progress.applied()
         return reached(self._applied, task.watermark)
