@@ -14,7 +14,7 @@ import typer
 from expunge.adapters import files
 from expunge.cli.common import NO, Json, console, print_json, print_table, say_error
 from expunge.cli.logs import events
-from expunge.cli.verify import files_of, place_of, read
+from expunge.cli.verify import files_of, place_of, read, refuse_unless_key
 from expunge.domain.evidence import verify
 from expunge.domain.evidence.period import Requests, ccpa_metrics, requests
 from expunge.domain.evidence.period import period as counted
@@ -128,10 +128,7 @@ def metrics(
 
 
 def _requests(log: Sequence[Path], key: str, until: date, notes: list[str]) -> Requests:
-    if not verify.is_key(key):
-        raise ConfigurationError(
-            "--key is of the form name+hash+key: `expunge certificate key` prints it where it is made"
-        )
+    refuse_unless_key(key)
     try:
         return requests(events(log, key, notes), until)
     except verify.UNFIT as error:

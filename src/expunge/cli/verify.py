@@ -56,10 +56,8 @@ def verify_certificates(
 
     Without --key it can only be said that a certificate is consistent in itself, not whose it is.
     """
-    if key is not None and not verify.is_key(key):
-        raise ConfigurationError(
-            "--key is of the form name+hash+key: `expunge certificate key` prints it where it is made"
-        )
+    if key is not None:
+        refuse_unless_key(key)
     for each in witness or ():
         if not verify.is_key(each, of_witness=True):
             raise ConfigurationError("--witness is of the form name+hash+key, as the witness' operator publishes it")
@@ -89,6 +87,18 @@ def verify_certificates(
         print_json(told)
     if not holds:
         raise typer.Exit(NO)
+
+
+def refuse_unless_key(key: str) -> None:
+    """See that a public key of a log is one.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
+    if not verify.is_key(key):
+        raise ConfigurationError(
+            "--key is of the form name+hash+key: `expunge certificate key` prints it where it is made"
+        )
 
 
 def _root_of(file: Path) -> bytes:
