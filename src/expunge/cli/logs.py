@@ -40,40 +40,28 @@ def events(logs: Sequence[Path], key: str, notes: list[str] | None = None) -> It
     """
     before = ""
     for log in logs:
-        note = checkpoint(log, key)
-        _, size, root = checkpoint_of(note, key_of(key)[1])
+        note, (_, public) = checkpoint(log, key), key_of(key)
+        _, size, root = checkpoint_of(note, public)
         if notes is not None:
-            notes.append(alone(note, key_of(key)[1]))
-        hashes, first = _Hashes(), True
-        for entry in hashes.passing(_read(log, size)):
+            notes.append(alone(note, public))
+        hashes: list[bytes] = []
+        for entry in _read(log, size):
             said = _json(entry)
-            if (
-                first
-                and str(said.get("checkpoint") or "").partition("\n\n")[0] != before
-                and (before or "continues" in said)
-            ):
+            if not hashes and _followed(said) != before:
                 raise ConfigurationError(f"{log} follows another log than the one before it: name all, in their order")
-            first = False
+            hashes.append(merkle.leaf_hash(entry))
             if "type" in said:
                 yield said
-        if merkle.root_of(hashes.found) != root:
+        if merkle.root_of(hashes) != root:
             raise ConfigurationError(
                 f"{log} is not what its checkpoint says: something in it was changed or is missing"
             )
         before = note.partition("\n\n")[0]
 
 
-class _Hashes:
-    """Hashes of leaves, kept while the leaves are read."""
-
-    def __init__(self) -> None:
-        self.found: list[bytes] = []
-
-    def passing(self, entries: Iterator[bytes]) -> Iterator[bytes]:
-        """The same entries."""
-        for entry in entries:
-            self.found.append(merkle.leaf_hash(entry))
-            yield entry
+def _followed(first: dict[str, Any]) -> str:
+    """What the checkpoint of the log says that another goes on after, by its first leaf; empty: it follows none."""
+    return str(first.get("checkpoint") or "").partition("\n\n")[0] if "continues" in first else ""
 
 
 def _read(log: Path, size: int) -> Iterator[bytes]:
