@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from expunge.agent import Agent, AgentMetrics, Result, Target, deleted, not_found
+from expunge.agent.post import Post
 from expunge.domain.events import Outgoing, Position, Record
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -103,6 +104,12 @@ class Clock:
         return self.at.timestamp()
 
 
+def put_on(post: Post, broker: Broker, clock: Clock) -> None:
+    """Have a post read and write in memory."""
+    post.records = post._sender = post.topics = broker  # type: ignore[assignment]
+    post._waits_until, post.clock = math.inf, clock  # type: ignore[assignment]
+
+
 class Lab:
     """An agent on a broker in memory."""
 
@@ -121,8 +128,8 @@ class Lab:
             batch_seconds=0.0,
             metrics=self.metrics,
         )
-        agent._records = agent._sender = agent._topics = self.broker  # type: ignore[assignment]
-        agent._waits_until = math.inf
+        agent._records = self.broker  # type: ignore[assignment]
+        put_on(agent._post, self.broker, self.clock)
         agent._clock = self.clock  # type: ignore[assignment]
         self.agent = agent
 

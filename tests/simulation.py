@@ -88,15 +88,40 @@ PARTITIONS = 2
 ALL_ACTIONS = tuple(Action)
 SESSION_MS = 10_000
 
+
+def signer(party: str) -> Signer:
+    """Somebody's key, the same in every history."""
+    return Signer(Ed25519PrivateKey.from_private_bytes(hashlib.sha256(party.encode()).digest()))
+
+
+PROBERS = {each: signer(f"prober of {each}") for each in ("photos", "users")}
+"""Systems that somebody else than their agent looks into."""
+OFTEN: dict[str, Any] = {"actions": ALL_ACTIONS, "timeout_seconds": 60, "retry_seconds": 5, "retries": 2}
+
 REGISTRY = Registry(
     namespaces=(Namespace(name="user_id"), Namespace(name="email", normaliser="email")),
     data_sources=("supplier-*",),
     purposes=("training", "marketing"),
     categories=("biometric",),
     systems=(
-        System(name="photos", actions=ALL_ACTIONS, batch_size=3, timeout_seconds=60, retry_seconds=5, retries=2),
-        System(name="ml", actions=ALL_ACTIONS, batch_size=3, timeout_seconds=60, retry_seconds=5, retries=2),
-        System(name="users", actions=ALL_ACTIONS, timeout_seconds=60, retry_seconds=5, retries=2),
+        System(
+            name="photos",
+            probe_key=(signer("prober of photos").public,),
+            actions=ALL_ACTIONS,
+            batch_size=3,
+            timeout_seconds=60,
+            retry_seconds=5,
+            retries=2,
+        ),
+        System(name="ml", batch_size=3, **OFTEN),
+        System(
+            name="users",
+            probe_key=(signer("prober of users").public,),
+            actions=ALL_ACTIONS,
+            timeout_seconds=60,
+            retry_seconds=5,
+            retries=2,
+        ),
         System(name="legacy", integrated=False, reason="no agent yet", owner="legacy-team"),
     ),
     publishers=(
@@ -104,16 +129,11 @@ REGISTRY = Registry(
         Publisher(name="limited", source="/app/limited", may=("erasure",), default_regime=Regime.GDPR),
     ),
     operators=(
-        Operator(name="olga", roles=("approve", "decide", "hold", "pause")),
+        Operator(name="olga", roles=("approve", "decide", "hold", "pause", "probe")),
         Operator(name="omar", roles=("approve",)),
         Operator(name="pia", roles=("pause",)),
     ),
 )
-
-
-def signer(party: str) -> Signer:
-    """Somebody's key, the same in every history."""
-    return Signer(Ed25519PrivateKey.from_private_bytes(hashlib.sha256(party.encode()).digest()))
 
 
 PARTIES: tuple[System | Publisher | Operator, ...] = (*REGISTRY.systems, *REGISTRY.publishers, *REGISTRY.operators)
@@ -398,6 +418,12 @@ class World:
     saved: list[Any] | None = None
     firsts: dict[Place, int] = field(default_factory=dict)
     """Where logs begin whose first records have expired."""
+    there: set[tuple[str, str]] = field(default_factory=set)
+    """Systems and assets that their systems call gone, and that are there until they are told once more."""
+    looks: Callable[[dict[str, Any]], list[dict[str, Any]]] | None = None
+    """How probers answer; None: honestly."""
+    found: list[tuple[str, str, str, int]] = field(default_factory=list)
+    """Case, system and asset that a prober has seen, and how much was commanded for the case by then."""
 
     def __post_init__(self) -> None:
         self.begun: dict[str, tuple[Seat, Continuity]] = {}
@@ -857,7 +883,7 @@ class World:
         """Let everything run until nothing happens, time included."""
         idle = 0
         for _ in range(2_000):
-            busy = any([self.step(role, 50) for role in self.roles] + [self.answer_all()])
+            busy = any([self.step(role, 50) for role in self.roles] + [self.answer_all(), self.probe_all()])
             if self.watches_holds:
                 self.look_at_holds()
             if busy:
@@ -1105,6 +1131,35 @@ class World:
                     self._hear(topic.removeprefix("commands."), json.loads(record.value or b""))
         return busy
 
+    def probe_all(self) -> bool:
+        """Every prober answers what it was asked and has not answered yet."""
+        busy = False
+        for topic in self.broker.topics("probes."):
+            for partition in range(PARTITIONS):
+                log = self.broker.logs[topic, partition]
+                while self.answered[topic, partition] < len(log):
+                    busy = True
+                    record = log[self.answered[topic, partition]]
+                    self.answered[topic, partition] += 1
+                    for said in (self.looks or self.look)(json.loads(record.value or b"")["data"]):
+                        self.tell(topic.removeprefix("probes."), said)
+        return busy
+
+    def look(self, asked: dict[str, Any]) -> list[dict[str, Any]]:
+        """What an honest prober sees."""
+        system, case_id = asked["system"], asked["case_id"]
+        seen = [each["asset"] for each in asked["targets"] if (system, each["asset"]) in self.there]
+        self.found += [(case_id, system, asset, len(self.commanded[case_id])) for asset in seen]
+        results = [{"asset": asset, "finding": "found"} for asset in seen]
+        return [finding(asked, all="absent", results=results)]
+
+    def tell(self, system: str, said: dict[str, Any], by: Signer | None = None) -> Record:
+        """A prober's answer, signed with its key or with somebody else's."""
+        identity = name("answered", json.dumps(said, sort_keys=True), len(self._log_of(f"findings.{system}")))
+        event = Event("expunge.probe.answered.v1", f"/probers/{system}", identity, self.broker.now, said)
+        signed = (by or PROBERS[system]).event(event)
+        return self.broker.append(f"findings.{system}", said["command_id"], signed.encode())
+
     def _hear(self, system: str, event: dict[str, Any]) -> None:
         """Carry a command out, or let go of one: for good, however late it comes (rule "withdrawn first")."""
         data = event["data"]
@@ -1130,6 +1185,8 @@ class World:
                 self.done_too_late.append(command["command_id"])
             for target in command["targets"]:
                 self.commanded[case_id].append((system, target["asset"], command["action"]))
+                if any(each[:3] == (case_id, system, target["asset"]) for each in self.found):
+                    self.there.discard((system, target["asset"]))
                 left_out = command.get("exclude", {}).get("assets", ())
                 self.excluded[case_id, target["asset"]].update(left_out)
         for data in self.answers.get(system, honest)(command):
@@ -1182,6 +1239,10 @@ class World:
         answers = [fact for fact in self.facts(case_id) if isinstance(fact, TaskAnswered)]
         return sum(each.size for fact in answers for each in fact.chunks if each.returned)
 
+    def state_of(self, case_id: str) -> Case:
+        found: Case = self.store.reader(partition_of(case_id, PARTITIONS)).cases([case_id])[case_id]
+        return found
+
     def status(self, case_id: str) -> str:
         found = self.store.reader(partition_of(case_id, PARTITIONS)).cases([case_id])
         return str(found[case_id].status.value) if found else "none"
@@ -1211,6 +1272,12 @@ def receipt(command: dict[str, Any], **fields: Any) -> dict[str, Any]:
         "status": "done",
         "performed_at": "2026-11-01T12:00:00Z",
     } | fields
+
+
+def finding(asked: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """A prober's answer, to be filled in."""
+    named = {each: asked[each] for each in ("number", "case_id", "command_id", "system")}
+    return named | {"looked_at": "2026-11-01T12:00:00Z"} | fields
 
 
 def honest(command: dict[str, Any]) -> list[dict[str, Any]]:

@@ -11,9 +11,11 @@ schemas/asyncapi.yaml                all of it, tied together (AsyncAPI 3)
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +24,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from expunge.wire.cases.case import Receipted, Root
 from expunge.wire.cases.table import TYPES
+from expunge.wire.probes import ANSWERED, ProbeAnswered
 from expunge.wire.receipts import RECEIPT, PurgeReceipted
 from expunge.wire.registrations import REGISTRATIONS
 from expunge.wire.requests import GRANT, LIFT, REQUESTS, ConsentGranted, RestrictionLifted
@@ -35,6 +38,7 @@ from expunge.domain.planning.chunks import Chunk  # noqa: E402
 from expunge.domain.planning.policy.rules import KeptPolicy  # noqa: E402
 from expunge.domain.registry import Publisher, Registry, System  # noqa: E402
 from expunge.domain.signatures import PAYLOAD_TYPE, Envelope  # noqa: E402
+from expunge.domain.signatures import SIGNED as SIGNED_TYPE  # noqa: E402
 from expunge.domain.topics import all_topics  # noqa: E402
 from expunge.domain.vocabulary import Regime  # noqa: E402
 from expunge.wire import controls  # noqa: E402 - the tree is not installed as a package
@@ -71,7 +75,7 @@ def types() -> dict[str, type[BaseModel]]:
     found: dict[str, type[BaseModel]] = {kind: model for kind, (_, model) in REQUESTS.items()}
     found |= {kind: model for kind, (_, model) in controls.CONTROLS.items()}
     found |= {GRANT: ConsentGranted, LIFT: RestrictionLifted}
-    found |= REGISTRATIONS | {RECEIPT: PurgeReceipted} | INTERNAL
+    found |= REGISTRATIONS | {RECEIPT: PurgeReceipted, ANSWERED: ProbeAnswered} | INTERNAL
     return found | OUTLETS
 
 
@@ -223,22 +227,27 @@ def examples(world: World) -> dict[str, dict[str, Any]]:
     """The first event of each type in the story."""
     found: dict[str, dict[str, Any]] = {}
     for topic in sorted({topic for topic, _ in world.broker.logs}):
-        for event in (*world.broker.events(topic), *world.broker.whole_events(topic)):
+        for event in _events(world, topic):
             found.setdefault(event["type"], event)
     return found
+
+
+def _events(world: World, topic: str) -> Iterator[dict[str, Any]]:
+    """What is said on a topic; of what is signed, that which is."""
+    for event in (*world.broker.events(topic), *world.broker.whole_events(topic)):
+        is_signed = event["type"].endswith(SIGNED_TYPE)
+        yield json.loads(base64.b64decode(event["data"]["payload"])) if is_signed else event
 
 
 def topic_files(world: World) -> dict[str, dict[str, Any]]:
     """One description for each topic, per-system and per-publisher topics as a pattern."""
     registry = Registry(
-        systems=(System(name="system"),),
+        systems=(System(name="system", probe_key="00" * 32),),
         publishers=(Publisher(name="publisher", source="/p", default_regime=Regime.GDPR),),
     )
     said: dict[str, set[str]] = {}
     for topic in {topic for topic, _ in world.broker.logs}:
-        said.setdefault(topic.split(".")[0], set()).update(
-            event["type"] for event in (*world.broker.events(topic), *world.broker.whole_events(topic))
-        )
+        said.setdefault(topic.split(".")[0], set()).update(event["type"] for event in _events(world, topic))
     said["receipts"] = {RECEIPT}
     files = {}
     for each in all_topics(registry, 24, 1, 6):
@@ -271,7 +280,7 @@ def asyncapi(files: dict[str, dict[str, Any]], kinds: list[str]) -> dict[str, An
         | ({"parameters": {_parameter(each["topic"]): {}}} if "<" in each["topic"] else {})
         for base, each in files.items()
     }
-    inlet = {"requests", "registrations", "controls", "receipts"}
+    inlet = {"requests", "registrations", "controls", "receipts", "findings"}
     operations = {
         f"{'receive' if base in inlet else 'send'}-{base}": {
             "action": "receive" if base in inlet else "send",

@@ -360,6 +360,9 @@ def _let_go(world: World) -> None:
         world.approve_all()
         world.settle(ticks=4)
         world.tick(3600)
+    world.there = {("photos", "frame-7")}
+    world.say("probe.requested", case_id, sample=600, again_days=[30])
+    world.settle(ticks=4)
     world.say("case.forgotten", case_id, reason="the person asked for that, too")
     world.settle(ticks=4)
     world.age()

@@ -160,6 +160,8 @@ class Agent(_Section):
     """The system's private opening key, where identities are revealed to it."""
     signing_key_file: Path | None = None
     """With which it signs its receipts, where the system is declared with a key."""
+    probing_key_file: Path | None = None
+    """With which `expunge agent probe SYSTEM` signs what it finds: another key than the agent's."""
     state: Path
     """Where the agent remembers its answers."""
 

@@ -29,6 +29,7 @@ from expunge.adapters.redis.cases import RedisCaseStore
 from expunge.adapters.redis.index import RedisIndex
 from expunge.adapters.redis.people import RedisPeople
 from expunge.adapters.redis.server import Server
+from expunge.domain.aggregates.case.probing import NOTHING_TO_PROBE, PATIENCE
 from expunge.domain.aggregates.standing.state import hold_word
 from expunge.domain.aggregates.suppression import source_key
 from expunge.domain.evidence import merkle, verify
@@ -38,8 +39,9 @@ from expunge.domain.planning.policy.limits import Of, Per, RateRule, Threshold
 from expunge.domain.planning.policy.models import Models
 from expunge.domain.planning.policy.rules import Grace
 from expunge.domain.planning.policy.terms import Term
+from expunge.roles.notary import is_end
 from tests.servers import Servers
-from tests.simulation import ORIGIN, PARTITIONS, World, honest, identity, receipt
+from tests.simulation import ORIGIN, PARTITIONS, SIGNERS, World, finding, honest, identity, receipt
 
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - of a directory that is made there
 """Where files need not reach a disk."""
@@ -175,6 +177,11 @@ moves = st.one_of(
     st.tuples(st.just("forget beside"), st.sampled_from(ROLES), st.integers(0, 25)),
     st.tuples(st.just("rebuild"), st.lists(st.integers(0, 60), max_size=2)),
     st.tuples(st.just("let go"), st.integers(0, 2)),
+    st.tuples(
+        st.just("probe"), st.integers(0, 2), st.none() | st.integers(1, 3), st.lists(st.integers(1, 9), max_size=1)
+    ),
+    st.tuples(st.just("look")),
+    st.tuples(st.just("stays"), st.integers(0, 6)),
     st.tuples(st.just("sweep"), st.none() | st.integers(0, 40)),
     st.tuples(st.just("rotate"), st.none() | st.integers(0, 40)),
     st.tuples(
@@ -214,6 +221,7 @@ class Script:
     holds: int = 0
     sweeps: int = 0
     """Each of them takes a day."""
+    probes: int = 0
     poison: set[tuple[str, str, int, int]] = field(default_factory=set)
     """Messages that end the process of the role that handles them."""
     ahead: int = 0
@@ -310,6 +318,13 @@ class Script:
         """Have a case forgotten, whether it has ended or not."""
         if number in self.cases:
             self.world.say("case.forgotten", self.cases[number], reason="why not")
+
+    def probe(self, number: int, sample: int | None, again: list[int]) -> None:
+        """Have it looked whether what a case has had purged is gone."""
+        if number in self.cases:
+            self.probes += 1
+            fields: dict[str, Any] = {"sample": sample} if sample else {}
+            self.world.say("probe.requested", self.cases[number], again_days=again, **fields)
 
     def forge(self, number: int, how: str) -> None:
         """Publish something in another's name, where that can be told."""
@@ -418,6 +433,12 @@ def play(script: Script, history: list[tuple[object, ...]]) -> None:  # noqa: PL
                 world.rebuild(deaths)
             case ("let go", int(number)):
                 script.let_go(number)
+            case ("probe", int(number), sample, list(again)):
+                script.probe(number, sample if isinstance(sample, int) else None, again)
+            case ("look",):
+                world.probe_all()
+            case ("stays", int(number)):
+                world.there.add(("photos", f"asset-{number}"))
             case ("sweep", crash):
                 script.sweep(crash if isinstance(crash, int) else None)
             case ("rotate", crash):
@@ -504,6 +525,8 @@ history_of = {
     "learns": st.booleans(),
     "rate": st.sampled_from([0, 2, 100]),
     "lies": st.lists(st.sampled_from(["silent", "failed", "empty", "twice"]), max_size=2),
+    "looks": st.lists(st.sampled_from(["silent", "twice", "unknown", "liar", "late", "purger"]), max_size=3),
+    "probed": st.none() | st.tuples(st.none() | st.integers(1, 3), st.sets(st.integers(0, 6), max_size=2)),
     "history": st.lists(moves, max_size=60),
     "spoilt": st.lists(st.sampled_from(sorted(POISONED)), max_size=2),
     "restored": st.integers(0, 6),
@@ -568,6 +591,8 @@ def try_out(  # noqa: PLR0915 - a history, from its beginning to its end
     learns: bool,  # noqa: FBT001 - drawn
     rate: int,
     lies: list[str],
+    looks: list[str],
+    probed: tuple[int | None, set[int]] | None,
     history: list[tuple[object, ...]],
     spoilt: list[str],
     restored: int,
@@ -592,15 +617,19 @@ def try_out(  # noqa: PLR0915 - a history, from its beginning to its end
     world.tick_clocks(8 * 86_400)  # past the tail of every erasure, so that something can be collected after it
     for system in ("photos", "ml", "users"):
         world.answers[system] = lambda command: lying(command, lies)
+    looks = list(looks)
+    world.looks = lambda asked: looking(world, asked, looks)
     script = Script(world, assets, [Asked(asked.kind, min(asked.at, len(assets))) for asked in requests], holding)
     if learns and not share_a_name(assets):
         world.learns_from = script.sets_of
     play(script, history)
     rotate(script, *rotated)
     finish(script, spoilt)
+    look_into(script, probed)
     for number, asked in enumerate(script.requests):
         if not script.ended(number):
             judge(script, asked, script.cases[number])
+    end_probes(script)
     forget_all(script, left)
     if fails and world.apart and left == "whole":  # whatever it has forgotten, what comes back is noticed
         world.forget([fails])
@@ -616,12 +645,15 @@ def try_out(  # noqa: PLR0915 - a history, from its beginning to its end
             if script.ended(number):
                 continue
             judge(script, asked, script.cases[number])
-            again = world.commanded[script.cases[number]][before.get(script.cases[number], 0) :]
+            case_id = script.cases[number]
+            again = world.commanded[case_id][before.get(case_id, 0) :]
             came_back = any(asset == f"asset-{restored}" for _, asset, _ in again)
+            seen = any(each[0] == case_id and each[2] == f"asset-{restored}" for each in world.found)
             if purged(script, asked, restored, script.cases[number]):
                 assert came_back
-            elif not script.has_forgotten and not any(move[0] == "again" for move in aftermath):
+            elif not (script.has_forgotten or seen) and not any(move[0] == "again" for move in aftermath):
                 assert not came_back  # but what another system has now is new work, too
+    end_probes(script)
     let_suppressions_end(world, suppressed)
     for case_id in script.cases.values():  # nobody extended anything
         events = world.broker.events("confirmations.app")
@@ -630,16 +662,47 @@ def try_out(  # noqa: PLR0915 - a history, from its beginning to its end
         world.check_ledger(case_id)
     world.check_retrainings()
     assert not world.done_too_late
+    check_probes(script)
     check_evidence(world)
     forged = {(each["topic"].removeprefix("t."), each["partition"], each["offset"]) for each in refused(world)}
     assert forged == set(world.forged)
     assert {letter["reason"] for letter in world.dead_letters()} - FORGED <= (
         ({"case_has_ended", "control_without_case"} if world.cancels else set())
         | ({"case_has_not_ended", "case_is_forgotten", "case_is_held", "control_without_case"})
+        | ({NOTHING_TO_PROBE} if script.probes else set())
         | ({"poison", "case_is_frozen", "case_is_not_frozen"} if world.deaths else set())
     )
     assert not any(each.telling or each.unsettled for each in world.standing())
     assert not any(name == "ledger_alarms" for name, _ in world.metrics.counts)
+
+
+def look_into(script: Script, probed: tuple[int | None, set[int]] | None) -> None:
+    """Have it looked whether all is gone, of which some stays."""
+    if probed is None:
+        return
+    sample, stays = probed
+    script.world.there |= {("photos", f"asset-{number}") for number in stays}
+    for number in script.cases:
+        script.probe(number, sample, [])
+    come_to_rest(script)
+
+
+def end_probes(script: Script) -> None:
+    """Whoever does not answer is waited for no longer, and what was to be looked at later is looked at."""
+    world = script.world
+    for _ in range(4 if script.probes else 0):
+        world.tick(PATIENCE.total_seconds())
+        come_to_rest(script)
+
+
+def check_probes(script: Script) -> None:
+    """Whatever a prober has seen was commanded once more after that; what has begun has ended."""
+    world = script.world
+    for case_id, system, asset, by_then in world.found:
+        again = {(each[0], each[1]) for each in world.commanded[case_id][by_then:]}
+        assert (system, asset) in again or world.status(case_id) == "cancelled" or script.has_forgotten
+    for case_id in script.cases.values():
+        assert world.state_of(case_id).probing is None
 
 
 def check_evidence(world: World) -> None:
@@ -656,7 +719,7 @@ def check_evidence(world: World) -> None:
     ended = {
         (event["data"]["case_id"], event["data"]["sequence"])
         for event in world.broker.events("ledger")
-        if event["type"] == "expunge.ledger.closed.v1"
+        if is_end(event["type"], event["data"])
     }
     key = verifier(ORIGIN, bytes.fromhex(log.public))
     for case_id, sequence in ended:
@@ -740,6 +803,24 @@ def lying(command: dict[str, Any], lies: list[str]) -> list[dict[str, Any]]:
     if lie == "empty":
         return [receipt(command)]
     return honest(command) * (2 if lie == "twice" else 1)
+
+
+def looking(world: World, asked: dict[str, Any], lies: list[str]) -> list[dict[str, Any]]:
+    """A prober that misbehaves as long as there are lies left."""
+    lie = lies.pop() if lies else "honest"
+    match lie:
+        case "silent":
+            return []
+        case "unknown":
+            return [finding(asked, all="unknown")]
+        case "liar":  # it sees what is not there: that is purged once more
+            world.there |= {(asked["system"], each["asset"]) for each in asked["targets"]}
+        case "purger":
+            forged = world.tell(asked["system"], finding(asked, all="absent"), by=SIGNERS[asked["system"]])
+            world.forged.append((forged.topic, forged.partition, forged.position.offset))
+        case "late":
+            world.tick_clocks(PATIENCE.total_seconds())
+    return world.look(asked) * (2 if lie == "twice" else 1)
 
 
 def open_for(world: World, case_id: str) -> set[str]:

@@ -299,8 +299,12 @@ def _claimed_otherwise(before: bytes, after: bytes) -> Callable[[Certificate], N
 
 
 def _better_grade(certificate: Certificate) -> None:
+    """Nobody has looked, and it says that somebody has."""
     lines = [each.replace(b'"E2"', b'"E3"') for each in certificate.obligations]
     _obligations_of(certificate, lines)
+    statement = certificate.statement
+    statement["predicate"]["not_shown"].remove(verify.NO_PROBE)
+    certificate.state(statement)
 
 
 def _obligation_left_out(certificate: Certificate) -> None:
@@ -319,6 +323,17 @@ def _checkpoint_of_another(certificate: Certificate) -> None:
     certificate.state(statement)
 
 
+LOOKED: dict[str, Any] = {
+    "number": 1,
+    "sample": None,
+    "of": 2,
+    "asked": 2,
+    "absent": 2,
+    "found": 0,
+    "unknown": 0,
+    "by": [],
+}
+LOOKED |= {"begun_at": "2026-11-01T12:00:00.000Z", "ended_at": None}
 TAMPERINGS: list[tuple[Callable[[Certificate], None], str]] = [
     (_replace("_type", "https://in-toto.io/Statement/v2"), "statement"),
     (_replace("predicateType", "https://example.com"), "statement"),
@@ -364,6 +379,9 @@ TAMPERINGS: list[tuple[Callable[[Certificate], None], str]] = [
     (_claimed_otherwise(b'"until":"20', b'"until":"19'), "obligations"),
     (_claimed_otherwise(b'"reason":"decided"', b'"reason":"law"'), "obligations"),
     (_replace("subject.0.digest.sha256", "00" * 32), "obligations"),
+    (_replace("predicate.verification.probes", [LOOKED]), "case"),
+    (_replace("predicate.verification.probes", [LOOKED | {"by": [7]}]), "statement"),
+    (_replace("predicate.verification.probes", 1), "statement"),
     (_replace("predicate.inventory.0.count", 2), "inventory"),
     (_replace("predicate.inventory.0.claim", "redacted"), "inventory"),
     (_replace("predicate.obligations.open", 1), "inventory"),

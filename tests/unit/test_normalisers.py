@@ -246,9 +246,9 @@ def test_a_case_that_an_earlier_version_took_names_every_pseudonym_of_an_id_that
     old = Seal(system="s", pseudonym="a" * 32, sealed="x")
     new = Seal(system="s", pseudonym="a" * 32, also=(), sealed="x")
     root = cast("Any", Root).model_construct(scope=scope, seals=(old,))
-    (person,) = commands._sealed(root, "s")
+    (person,) = commands.sealed_to(root, "s")
     assert person.data() == {"pseudonym": "a" * 32, "sealed": "x", "also": ["b" * 32]}
-    (person,) = commands._sealed(cast("Any", Root).model_construct(scope=scope, seals=(new,)), "s")
+    (person,) = commands.sealed_to(cast("Any", Root).model_construct(scope=scope, seals=(new,)), "s")
     assert person.data() == {"pseudonym": "a" * 32, "sealed": "x"}
     kept = Seal.model_validate_json(new.model_dump_json(exclude_defaults=True))
     assert kept.also == ()

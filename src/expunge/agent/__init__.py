@@ -11,10 +11,12 @@
 The library gathers batches over commands, remembers every answer under its command, and answers a repeated command
 from memory: only what is not finally answered, or what Expunge did not count, is done again. A crash anywhere loses
 nothing; a target whose last try was cut off comes again with `interrupted` set, so that "it is gone already" can be
-told from "it never was there". Everything that an author needs is here; nothing has to be imported from elsewhere.
+told from "it never was there". Whether it is gone somebody else looks, who writes a `Prober`. Everything that an
+author needs is here; nothing has to be imported from elsewhere.
 """
 
 from expunge.agent.metrics import AgentMetrics
+from expunge.agent.probing import ProbeAgent, Prober, Seen, absent, found, unknown
 from expunge.agent.service import Agent
 from expunge.agent.types import (
     Discovery,
@@ -34,7 +36,7 @@ from expunge.agent.types import (
     later,
     not_found,
 )
-from expunge.domain.vocabulary import Action, Claim, Kind
+from expunge.domain.vocabulary import Action, Claim, Finding, Kind
 
 __all__ = [
     "Action",
@@ -43,19 +45,26 @@ __all__ = [
     "Claim",
     "Discovery",
     "Fields",
+    "Finding",
     "Kind",
     "Made",
     "Person",
+    "ProbeAgent",
+    "Prober",
     "Purger",
     "Recalling",
     "Result",
+    "Seen",
     "Target",
     "Withdrawable",
+    "absent",
     "deferred",
     "deleted",
     "done",
     "failed",
+    "found",
     "kept_result",
     "later",
     "not_found",
+    "unknown",
 ]

@@ -7,7 +7,7 @@ command or that target alone. What cannot be answered, because it does not say w
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, Field, StrictInt, ValidationError
@@ -28,6 +28,7 @@ from expunge.wire.commands import (
     PurgeForgotten,
     PurgeWithdrawn,
 )
+from expunge.wire.probes import ASKED, ProbeAsked
 
 MAX_COMMAND_BYTES = 4_194_304
 UNSUPPORTED_ACTION, UNSUPPORTED_KIND, MALFORMED = "unsupported_action", "unsupported_kind", "malformed_command"
@@ -74,6 +75,11 @@ class _Commanded(PurgeCommanded):
     targets: tuple[_Target, ...] = Field(max_length=5000)
 
 
+class _Asked(ProbeAsked):
+    number: Attempt
+    targets: tuple[_Target, ...] = Field(max_length=5000)
+
+
 @dataclass(frozen=True, slots=True)
 class Word:
     """What every word about a command says: which it is, and the attempt that an answer must name."""
@@ -89,6 +95,18 @@ class Word:
 @dataclass(frozen=True, slots=True, repr=False)
 class Withdrawal(Word):
     """A command that must not be carried out any more."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Question:
+    """A prober's question: are these still there?"""
+
+    number: int
+    case_id: str
+    command_id: str
+    targets: tuple[Target, ...]
+    unsupported: tuple[Target, ...]
+    """Of kinds that this version does not know."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -148,6 +166,29 @@ class Reader:
                 raise
             return Command(*word, raw=raw.decode(), malformed=True)
 
+    def question(self, raw: bytes) -> Question:
+        """What a prober is asked.
+
+        Raises:
+            InvalidMessage: it is no question.
+        """
+        event = decode(Record("probes", 0, Position(-1, -1), EARLIEST, None, raw), max_bytes=MAX_COMMAND_BYTES)
+        if event.type != ASKED:
+            raise InvalidMessage("unknown_type")
+        said = _validated(_Asked, event)
+        known = [each.kind in Kind.__members__.values() for each in said.targets]
+        targets = [
+            self._made(said, each, Action.PROBE, Kind(each.kind) if is_known else Kind.OBJECT)
+            for each, is_known in zip(said.targets, known, strict=True)
+        ]
+        return Question(
+            said.number,
+            said.case_id,
+            said.command_id,
+            tuple(each for each, is_known in zip(targets, known, strict=True) if is_known),
+            tuple(each for each, is_known in zip(targets, known, strict=True) if not is_known),
+        )
+
     def _command(self, raw: str, said: _Commanded) -> Command:
         word = (said.command_id, said.case_id, said.attempt)
         known = said.action in Action.__members__.values()
@@ -165,6 +206,15 @@ class Reader:
         return Command(*word, raw, said.action, tuple(targets), tuple(refused), tuple(unsupported))
 
     def _target(self, said: _Commanded, target: _Target, action: Action, kind: Kind) -> Target:
+        return replace(
+            self._made(said, target, action, kind),
+            excluded_assets=frozenset(said.exclude.assets),
+            excluded_data_sources=frozenset(said.exclude.data_sources),
+            attempt=said.attempt,
+            refused=target.refused or "",
+        )
+
+    def _made(self, said: _Commanded | _Asked, target: _Target, action: Action, kind: Kind) -> Target:
         unsaid = "" if any(each.namespace for each in target.subjects) else None
         seals = {name: each.sealed for each in said.people for name in (each.pseudonym, *each.also)}
         return Target(
@@ -177,11 +227,7 @@ class Reader:
             collected_until=said.collected_until,
             people=tuple(self._person(subject, seals, unsaid) for subject in target.subjects),
             data_sources=target.data_sources,
-            excluded_assets=frozenset(said.exclude.assets),
-            excluded_data_sources=frozenset(said.exclude.data_sources),
             attributes=target.attributes,
-            attempt=said.attempt,
-            refused=target.refused or "",
         )
 
     def _person(self, subject: _Subject, seals: dict[str, str], unsaid: str | None) -> Person:

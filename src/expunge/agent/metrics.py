@@ -26,7 +26,8 @@ class AgentMetrics:
         self._commands = counter("commands", "Commands that were answered")
         self._targets = counter("targets", "Targets by what was said of them", "claim")
         self._seconds = counter("purge_seconds", "Time in the purger")
-        self._skipped = counter("skipped", "Messages that are no commands")
+        self._looked = counter("probed", "Targets that a prober looked for, by what it found", "finding")
+        self._skipped = counter("skipped", "Messages that are no commands, or no questions")
         self._unopened = counter("not_opened", "Identities sealed to another key")
         self._alive = gauge("alive_timestamp_seconds", "The last turn in which the broker answered")
         self._waiting = gauge("waiting_seconds", "For so long a server has been away")
@@ -40,6 +41,11 @@ class AgentMetrics:
     def purged(self, system: str, seconds: float) -> None:
         """The purger was at work."""
         self._seconds.labels(system).inc(seconds)
+
+    def looked(self, system: str, findings: dict[str, int]) -> None:
+        """A prober answered: so many targets, by finding."""
+        for finding, number in findings.items():
+            self._looked.labels(system, finding).inc(number)
 
     def skipped(self, system: str) -> None:
         """A message was no command."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,24 +15,21 @@ from typing import Any
 import structlog
 from pydantic import ValidationError
 
-from expunge.adapters.broker import DEFAULT, broker
+from expunge.adapters.broker import DEFAULT
 from expunge.adapters.signing import Signer
-from expunge.adapters.system import SystemClock
 from expunge.adapters.vault import Opener
 from expunge.agent import contained
 from expunge.agent.commands import MALFORMED, Command, Dismissal, Reader, Withdrawal, Word
 from expunge.agent.memory import Memory
 from expunge.agent.metrics import AgentMetrics
+from expunge.agent.post import Post, Wait
 from expunge.agent.types import Purger, Recalling, Result, Target, Withdrawable, failed
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing, Record, stamp
 from expunge.domain.vocabulary import Claim
-from expunge.errors import ConfigurationError, Fenced, InvalidMessage, Unavailable
-from expunge.runtime.outage import Outage
+from expunge.errors import ConfigurationError, Fenced, InvalidMessage
 from expunge.wire.receipts import RECEIPT, Answer
 
-REST_SECONDS = 1.0
-START_SECONDS = 60.0
 RESULTS_BYTES = 600_000
 """Bytes of results in one receipt; a longer answer is cut into several. An envelope makes a third more of them."""
 
@@ -82,19 +78,21 @@ class Agent:
         self._signer = Signer.of(signing_key) if signing_key else None
         self._reader = Reader(Opener(opening_key).open if opening_key else None)
         self._batch_targets, self._batch_seconds = batch_targets, batch_seconds
-        self._memory, self._clock, self._metrics = Memory(state), SystemClock(), metrics or AgentMetrics()
-        self._outage = Outage(f"agent of {system}", self._clock, self._metrics.of(system))
-        self._waits_until = self._clock.seconds() + START_SECONDS
-        """Until when a broker that was never reached is waited for."""
+        self._memory, self._metrics = Memory(state), metrics or AgentMetrics()
         self.purging = False
         """Whether the purger is at work: it should not be cut off."""
-        self._session_seconds = session_timeout_ms / 1000
-        self._group, self._commands = f"{prefix}agent.{system}", f"commands.{system}"
-        kafka = broker(bootstrap_servers, options, prefix, client)
-        self._topics, self._sender = kafka.topics, kafka.sender()
-        self._records = kafka.records(
-            f"agent.{system}", [self._commands], max_records=100, session_timeout_ms=session_timeout_ms, begins=True
-        )  # a command that is gone before it was read is sent again: its case waits for the answer
+        self._post = Post(
+            system,
+            "agent",
+            f"commands.{system}",
+            self._metrics,
+            bootstrap_servers=bootstrap_servers,
+            prefix=prefix,
+            session_timeout_ms=session_timeout_ms,
+            options=options,
+            client=client,
+        )
+        self._clock, self._records = self._post.clock, self._post.records
         self._is_alone = False
 
     def run(self, stop: threading.Event | None = None) -> None:
@@ -110,50 +108,40 @@ class Agent:
             while not stop.is_set():
                 self.turn(stop.wait)
         finally:
-            self._records.close()
-            self._sender.close()
-            self._topics.close()
+            self._post.close()
             self._memory.close()
             log.info("agent stopped", system=self._system)
 
-    def turn(self, wait: Callable[[float], object] = time.sleep) -> None:
+    def turn(self, wait: Wait = time.sleep) -> None:
         """One batch of commands, or one wait for them; then what was promised for now."""
-        records: list[Record] = []
-        try:
-            if not self._is_alone and not self._be_alone(wait):
-                return
-            held = self._records.revocations
-            self._gather(records)
-            self._serve(self._read(records), held)
-            self._records.commit(self._records.moved())
-            if len(self._records.partitions()) == self._topics.partitions(self._commands):
-                due = [self._reader.read(raw.encode()) for raw in self._memory.due(self._clock.now())]
-                self._serve(due, held)
-            self._waits_until = math.inf
-            self._outage.ends(self._records.silent_seconds())
-            self._metrics.alive(self._system)
-        except Fenced:
-            log.warning("fell out of its group; reading again", system=self._system)
-            self._read_again(records, wait)
-        except Unavailable as error:
-            if self._clock.seconds() >= self._waits_until:
-                raise
-            self._pause(records, error, wait)
+        self._post.turn(lambda records: self._work(records, wait), wait)
 
-    def _be_alone(self, wait: Callable[[float], object]) -> bool:
+    def _work(self, records: list[Record], wait: Wait) -> bool:
+        if not self._is_alone and not self._be_alone(wait):
+            return False
+        held = self._records.revocations
+        self._gather(records)
+        self._serve(self._read(records), held)
+        self._records.commit(self._records.moved())
+        if len(self._records.partitions()) == self._post.topics.partitions(self._post.topic):
+            due = [self._reader.read(raw.encode()) for raw in self._memory.due(self._clock.now())]
+            self._serve(due, held)
+        return True
+
+    def _be_alone(self, wait: Wait) -> bool:
         """Once, before the first command is read: whoever was killed a moment ago counts until its session ends.
 
         False when it was told to stop meanwhile (`wait` says so, as `threading.Event.wait` does).
         """
-        if not self._topics.partitions(self._commands):  # a topic that is missing says so itself
+        if not self._post.topics.partitions(self._post.topic):  # a topic that is missing says so itself
             return True
-        patience = self._clock.seconds() + 2 * self._session_seconds
+        patience = self._clock.seconds() + 2 * self._post.session_seconds
         is_first = True
-        while self._topics.members(self._group):
+        while self._post.topics.members(self._post.group):
             if self._clock.seconds() >= patience:
                 raise ConfigurationError(
-                    f"another process serves {self._system} already (group {self._group}): stop it first. One process "
-                    "serves a system, for what was done is remembered in its own state file"
+                    f"another process serves {self._system} already (group {self._post.group}): stop it first. One "
+                    "process serves a system, for what was done is remembered in its own state file"
                 )
             if is_first:
                 log.info("waits for another process of its system to end", system=self._system)
@@ -162,31 +150,6 @@ class Agent:
                 return False
         self._is_alone = True
         return True
-
-    def _pause(self, records: Sequence[Record], error: Unavailable, wait: Callable[[float], object]) -> None:
-        """Back to the start of the batch, and a rest that depends on nobody; see `runtime.loop`."""
-        self._outage.goes_on(error)
-        until = self._clock.seconds() + REST_SECONDS
-        try:
-            self._records.rewind(records)
-            self._records.rest(REST_SECONDS)
-        except Unavailable as again:
-            self._outage.goes_on(again)
-        left = until - self._clock.seconds()
-        if left > 0:
-            wait(left)
-
-    def _read_again(self, records: Sequence[Record], wait: Callable[[float], object]) -> None:
-        """From where the group is now: another process may have answered, and heard a withdrawal, meanwhile."""
-        try:
-            self._records.rewind_to_committed(records)
-        except Unavailable as error:
-            self._pause(records, error, wait)
-
-    def _send(self, outgoing: Sequence[Outgoing]) -> None:
-        if refused := self._sender.send(outgoing):
-            topic, reason = refused[0].outgoing.topic, refused[0].reason
-            raise Unavailable(f"Kafka refuses receipts for {topic} ({reason})", server="Kafka")
 
     def _gather(self, records: list[Record]) -> None:
         """Records until there are enough targets or the time is up; nothing more is read while a batch is purged.
@@ -243,7 +206,7 @@ class Agent:
             in_vain, reason = (in_vain + 1, raised) if raised and not results else (0, "")
         for command in commands:
             if self._memory.is_withdrawn(command.command_id):
-                self._send(self._let_go(command))
+                self._post.send(self._let_go(command))
             else:
                 self._answer(command, unfinished, self._clock.seconds() - began)
 
@@ -254,7 +217,7 @@ class Agent:
                 self._purger.withdraw(word.command_id)
             except Exception as error:  # noqa: BLE001 - the withdrawal stands, and is answered, whatever it raises
                 log.error("the purger raised", system=self._system, error=type(error).__name__, at="withdraw")
-        self._send(self._let_go(word))
+        self._post.send(self._let_go(word))
 
     def _batches(self, commands: Sequence[Command]) -> Iterator[list[Target]]:
         """What is to be purged, in batches; no target twice in one.
@@ -278,7 +241,7 @@ class Agent:
 
     def _purge(self, targets: Sequence[Target], raw: dict[str, str], held: int) -> tuple[list[Result], str]:
         """Purge and remember; the results, and the last thing that was raised."""
-        if self._records.revocations != held or self._records.silent_seconds() >= self._session_seconds:
+        if self._records.revocations != held or self._records.silent_seconds() >= self._post.session_seconds:
             raise Fenced("this process was a member of its group too long ago to purge")
         begun = self._memory.begin(targets)
         batch = [replace(each, interrupted=begun[each.key]) for each in targets if each.key in begun]
@@ -324,7 +287,7 @@ class Agent:
         """Receipts for a command: what is known, and a promise for what is not."""
         if command.malformed:
             what = {"claim": Claim.FAILED, "reason_code": MALFORMED}
-            self._send([self._receipt(command, "failed", all=what)])
+            self._post.send([self._receipt(command, "failed", all=what)])
             return
         answers = self._memory.answers(command.targets)
         results = [result.wire() for result in command.unsupported]
@@ -343,7 +306,7 @@ class Agent:
         outgoing = [self._receipt(command, "done", results=part) for part in _parts(results)]
         if promise is not None:
             outgoing.append(self._receipt(command, "accepted", expected_by=stamp(promise)))
-        self._send(outgoing)
+        self._post.send(outgoing)
         claims = Counter(str(result["claim"]) for result in results)
         claims["promised"] = len(command.targets) + len(command.unsupported) - len(results)
         counts = {claim: number for claim, number in claims.items() if number}

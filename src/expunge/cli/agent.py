@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple, Protocol
 
 import typer
 
 from expunge.adapters.signing import Signer
 from expunge.adapters.system import OTHERS, configure_logs, end_on_signals, refuse_if_readable, serve_metrics
 from expunge.adapters.vault import is_pair
-from expunge.agent import Agent, AgentMetrics
+from expunge.agent import Agent, AgentMetrics, ProbeAgent
 from expunge.agent.filesystem import Fields, Filesystem
 from expunge.agent.sqlite import Sqlite, Table
 from expunge.agent.types import Purger
@@ -35,14 +36,30 @@ def root() -> None:
 app.command("check")(conformance.check)
 
 
+Systems = Annotated[
+    list[str], typer.Argument(help="Systems that have a table of agents in the configuration; one thread each.")
+]
+Port = Annotated[int, typer.Option(min=0, max=65_535, help="Where to serve metrics; 0: nowhere.")]
+
+
 @app.command("run")
-def run_agents(
-    systems: Annotated[
-        list[str], typer.Argument(help="Systems that have a table of agents in the configuration; one thread each.")
-    ],
-    metrics_port: Annotated[int, typer.Option(min=0, max=65_535, help="Where to serve metrics; 0: nowhere.")] = 0,
-) -> None:
+def run_agents(systems: Systems, metrics_port: Port = 0) -> None:
     """Run the agents of one or more systems until SIGTERM."""
+    settings, chosen, metrics = _begun(systems, metrics_port)
+    serve_all({each.system: partial(_agent, settings, each, metrics) for each in chosen})
+
+
+@app.command("probe")
+def run_probers(systems: Systems, metrics_port: Port = 0) -> None:
+    """Look into one or more systems, when Expunge asks whether what their agents called gone is gone, until SIGTERM.
+
+    Answers are signed with `probing_key_file`. Best run it elsewhere than the agents, as somebody who may only read.
+    """
+    settings, chosen, metrics = _begun(systems, metrics_port)
+    serve_all({each.system: partial(_prober, settings, each, metrics) for each in chosen})
+
+
+def _begun(systems: Sequence[str], metrics_port: int) -> tuple[Settings, list[AgentSettings], AgentMetrics]:
     settings = installation().settings
     declared = {agent.system: agent for agent in settings.agents}
     for system in systems:
@@ -50,71 +67,94 @@ def run_agents(
             known = ", ".join(declared) or "none"
             raise ConfigurationError(f"no [[agents]] entry for system {system}; declared: {known}")
     configure_logs(settings.log_level)
-    chosen = [declared[each] for each in dict.fromkeys(systems)]
     metrics = AgentMetrics()
     if metrics_port:
         serve_metrics(metrics_port, settings.metrics.address, metrics.registry)
-    served = {each.system: _served(each, settings) for each in chosen}
-    serve_all(settings, served, metrics)
+    return settings, [declared[each] for each in dict.fromkeys(systems)], metrics
 
 
-def _served(agent: AgentSettings, settings: Settings) -> Served:
-    return Served(purger(agent, settings), agent.state, _key(agent, settings), _signing_key(agent, settings))
+def _agent(settings: Settings, declared: AgentSettings, metrics: AgentMetrics) -> Agent:
+    if declared.signing_key_file is not None:
+        _refuse_another(declared.system, "signing_key_file", declared.signing_key_file, settings, "key")
+    return Agent(
+        declared.system,
+        purger(declared, settings),
+        state=declared.state,
+        opening_key=_key(declared, settings),
+        signing_key=declared.signing_key_file,
+        metrics=metrics,
+        **_broker(settings),
+    )
 
 
-def _signing_key(agent: AgentSettings, settings: Settings) -> Path | None:
-    """The file of the key with which a system's receipts are signed.
+def _prober(settings: Settings, declared: AgentSettings, metrics: AgentMetrics) -> ProbeAgent:
+    if declared.probing_key_file is None:
+        raise ConfigurationError(
+            f"agent {declared.system}: set probing_key_file in [[agents]], and probe_key in [[systems]]: "
+            f"`expunge keys create prober-{declared.system}` makes a key"
+        )
+    _refuse_another(declared.system, "probing_key_file", declared.probing_key_file, settings, "probe_key")
+    return ProbeAgent(
+        declared.system,
+        READY[declared.type].make(declared, settings),
+        signing_key=declared.probing_key_file,
+        opening_key=_key(declared, settings),
+        metrics=metrics,
+        **_broker(settings),
+    )
+
+
+def _broker(settings: Settings) -> dict[str, Any]:
+    kafka = settings.kafka
+    return {
+        "bootstrap_servers": kafka.bootstrap_servers,
+        "prefix": settings.prefix,
+        "session_timeout_ms": kafka.session_timeout_ms,
+        "options": kafka.options,
+        "client": kafka.client,
+    }
+
+
+def _refuse_another(system: str, setting: str, file: Path, settings: Settings, field: str) -> None:
+    """See that a key is that with which a system is declared, where it is declared here.
 
     Raises:
-        ConfigurationError: it is not that with which the system is declared.
+        ConfigurationError: it is another.
     """
-    declared = settings.registry().system(agent.system)
-    if agent.signing_key_file and declared and Signer.of(agent.signing_key_file).public not in declared.key:
+    declared = settings.registry().system(system)
+    if declared and Signer.of(file).public not in getattr(declared, field):
         raise ConfigurationError(
-            f"agent {agent.system}: signing_key_file is not the key that the system is declared with in [[systems]]: "
-            f"`expunge keys show {agent.signing_key_file.stem} --directory {agent.signing_key_file.parent}` prints it"
+            f"agent {system}: {setting} is not the {field} that the system is declared with in [[systems]]: "
+            f"`expunge keys show {file.stem} --directory {file.parent}` prints it"
         )
-    return agent.signing_key_file
 
 
-class Served(NamedTuple):
-    """What one system's agent is made of."""
+class Served(Protocol):
+    """What serves a system until it is told to stop."""
 
-    purger: Purger
-    state: Path
-    key: str | None = None
-    signing_key: Path | None = None
+    purging: bool
+
+    def run(self, stop: threading.Event) -> None:
+        """Serve."""
 
 
-def serve_all(settings: Settings, systems: Mapping[str, Served], metrics: AgentMetrics | None = None) -> None:
+def serve_all(systems: Mapping[str, Callable[[], Served]]) -> None:
     """Serve several systems, one thread each, until SIGTERM; the first that fails ends them all."""
     stop = threading.Event()
-    agents: list[Agent] = []
-    end_on_signals(stop, busy=lambda: any(agent.purging for agent in agents))
+    serving: list[Served] = []
+    end_on_signals(stop, busy=lambda: any(each.purging for each in serving))
     failures: list[BaseException] = []
 
-    def serve(system: str, served: Served) -> None:
+    def serve(make: Callable[[], Served]) -> None:
         try:
-            agent = Agent(
-                system,
-                served.purger,
-                bootstrap_servers=settings.kafka.bootstrap_servers,
-                prefix=settings.prefix,
-                state=served.state,
-                opening_key=served.key,
-                session_timeout_ms=settings.kafka.session_timeout_ms,
-                options=settings.kafka.options,
-                client=settings.kafka.client,
-                metrics=metrics,
-                signing_key=served.signing_key,
-            )
-            agents.append(agent)
-            agent.run(stop)
+            served = make()
+            serving.append(served)
+            served.run(stop)
         except BaseException as error:  # noqa: BLE001 - handed to the main thread, which ends with it
             failures.append(error)
             stop.set()
 
-    threads = [threading.Thread(target=serve, args=each, name=each[0]) for each in systems.items()]
+    threads = [threading.Thread(target=serve, args=(make,), name=system) for system, make in systems.items()]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -149,7 +189,7 @@ def purger(declared: AgentSettings, settings: Settings) -> Purger:
     return READY[declared.type].make(declared, settings)
 
 
-def _filesystem(declared: AgentSettings, settings: Settings) -> Purger:
+def _filesystem(declared: AgentSettings, settings: Settings) -> Filesystem:
     del settings
     if declared.root is None or not declared.root.is_dir():
         raise ConfigurationError(f"agent {declared.system}: root must be a directory that exists: {declared.root}")
@@ -157,7 +197,7 @@ def _filesystem(declared: AgentSettings, settings: Settings) -> Purger:
     return Filesystem(declared.root, declared.asset_prefix, fields=fields, links=declared.hard_links == "allow")
 
 
-def _sqlite(declared: AgentSettings, settings: Settings) -> Purger:
+def _sqlite(declared: AgentSettings, settings: Settings) -> Sqlite:
     if declared.database is None or not declared.tables:
         raise ConfigurationError(f"agent {declared.system}: database and tables are needed")
     if not declared.database.is_file():
@@ -183,7 +223,7 @@ def _sqlite(declared: AgentSettings, settings: Settings) -> Purger:
 class ReadyAgent(NamedTuple):
     """A type of ready agents; a further one is a row of `READY`, and a word of `config.Agent.type`."""
 
-    make: Callable[[AgentSettings, Settings], Purger]
+    make: Callable[[AgentSettings, Settings], Filesystem | Sqlite]
     actions: frozenset[Action]
     """What it can do."""
 

@@ -21,6 +21,7 @@ from expunge.cli import (
     losses,
     pause,
     policy,
+    probe,
     rebuild,
     report,
     run,
@@ -62,6 +63,7 @@ app.command("run")(run.run)
 app.command("submit")(submit.submit)
 app.command("pause")(pause.pause)
 app.command("resume")(pause.resume)
+app.command("probe")(probe.probe)
 app.command("acknowledge-loss")(losses.acknowledge_loss)
 app.command("rebuild")(rebuild.rebuild)
 app.command("sweep")(sweep.sweep)

@@ -17,10 +17,11 @@ from expunge.cli.common import NO, Json, console, installation, print_json, say_
 from expunge.domain.evidence import merkle
 from expunge.domain.evidence.certificate import commitment, opening
 from expunge.domain.evidence.notes import verifier
-from expunge.domain.evidence.reading import facts_of, name_of
+from expunge.domain.evidence.reading import facts_of
 from expunge.domain.partition import partition_of
 from expunge.errors import ConfigurationError
 from expunge.ports.evidence import Due
+from expunge.roles.notary import is_end
 
 app = typer.Typer(help="Certificates of cases, which others can check.", no_args_is_help=True)
 
@@ -119,7 +120,7 @@ def publish(case_id: CaseId, sequence: Sequence = None) -> None:
 def _ends(entries: list[bytes], case: str) -> dict[int, datetime]:
     """The ends of a case, by the numbers of their facts."""
     facts = [fact for entry in entries for fact in facts_of(json.loads(entry))]
-    mine = [fact for fact in facts if fact["data"]["case_id"] == case and name_of(fact) == "closed"]
+    mine = [fact for fact in facts if fact["data"]["case_id"] == case and is_end(fact["type"], fact["data"])]
     return {fact["data"]["sequence"]: datetime.fromisoformat(fact["time"]) for fact in mine}
 
 

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from expunge.cli.common import NO, Json, console, print_json, print_table, safe
 from expunge.domain.evidence import merkle, tiles, verify
-from expunge.domain.evidence.sentences import sentence
+from expunge.domain.evidence.sentences import looked, sentence
 from expunge.domain.vocabulary import DEFERRALS, OPEN, Claim
 from expunge.errors import ConfigurationError
 
@@ -245,6 +245,8 @@ def _explain(said: dict[str, Any]) -> None:
         for row in said["inventory"]
     ]
     print_table(("how many", "what", "where", "what became of it", "until"), rows)
+    for probe in said["verification"]["probes"]:
+        console.print(f"looked into on {safe(probe['begun_at'][:10])}: {safe(looked(probe))}", soft_wrap=True)
     asked_nothing = [f"{each['system']} ({each['not_asked']})" for each in said["systems"] if "not_asked" in each]
     if asked_nothing:
         console.print(f"not asked: {safe(', '.join(asked_nothing))}", soft_wrap=True)

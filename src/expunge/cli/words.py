@@ -62,6 +62,7 @@ REASONS = {
     "case_has_not_ended": "something is left to be done in it, to end, or to be let go of (`expunge case show`)",
     "case_is_held": "a hold covers the case (`expunge hold list`)",
     "case_is_forgotten": "it is forgotten",
+    "nothing_to_probe": "nothing of it is called gone in a system with a prober (probe_key)",
     "case_is_frozen": "the case is frozen: `expunge case thaw` first",
     "asked_already": "it is to be forgotten already (`expunge case show` says when)",
 }

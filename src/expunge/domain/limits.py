@@ -111,6 +111,13 @@ TARGETS_PER_MESSAGE = 20_000
 """Targets of the chunks of such a page, or of such commands, unless one of them alone has more: what others ask for
 meanwhile waits no longer than this takes."""
 
+# Probes
+
+MAX_SAMPLE = 10_000_000
+"""Obligations that a probe by sample looks at."""
+MAX_AGAIN_DAYS = 3_650
+"""Days after which a probe may be repeated."""
+
 # A case
 
 KEPT_COMMANDS = 20

@@ -54,6 +54,8 @@ class System(_Declared):
     """Where asset ids are this and a path: another spelling of the path is refused, for it would be another asset."""
     key: PublicKeys = ()
     """The Ed25519 keys with which its agent signs receipts; one that is signed is of grade E2."""
+    probe_key: PublicKeys = ()
+    """The Ed25519 keys of whoever looks whether anything is left there: never its agent's own (rule "probed")."""
     third_party: bool = False
     integrated: bool = True
     reason: str = ""
@@ -64,6 +66,11 @@ class System(_Declared):
         if self.path_prefix is None or not asset.startswith(self.path_prefix):
             return True
         return all(part not in ("", ".", "..") for part in asset.removeprefix(self.path_prefix).split("/"))
+
+    @property
+    def is_probed(self) -> bool:
+        """Whether somebody is declared who looks into it after its agent."""
+        return self.integrated and bool(self.probe_key)
 
     @property
     def timeout(self) -> timedelta:
@@ -141,7 +148,7 @@ class Operator(_Declared):
     name: Name
     key: PublicKeys = ()
     """The Ed25519 keys with which they sign their words."""
-    roles: tuple[Literal["approve", "hold", "replay", "decide", "pause"], ...] = ()
+    roles: tuple[Literal["approve", "hold", "replay", "decide", "pause", "probe"], ...] = ()
 
     @property
     def identity(self) -> str:
@@ -190,7 +197,8 @@ class Registry(_Declared):
     def public_keys(self) -> tuple[str, ...]:
         """The public keys of everybody."""
         parties: tuple[Operator | Publisher | System, ...] = (*self.operators, *self.publishers, *self.systems)
-        return tuple(key for each in parties for key in each.key)
+        probers = (key for each in self.systems for key in each.probe_key)
+        return (*(key for each in parties for key in each.key), *probers)
 
     def system(self, name: str) -> System | None:
         """The declared system of that name; None for assets that nobody owns."""

@@ -77,9 +77,11 @@ def all_topics(registry: Registry, partitions: int, ledger_partitions: int, othe
     """
     few, many = other_partitions, partitions
     systems = [system.name for system in registry.systems if system.integrated]
+    probed = [system.name for system in registry.systems if system.is_probed]
     publishers = [each.name for each in registry.publishers]
     bound = [each for each in registry.publishers if each.own_topic]
-    agent, month, week = "the system's agent", 30 * DAY_MS, 7 * DAY_MS
+    agent, prober = "the system's agent", "the system's prober"
+    month, week = 30 * DAY_MS, 7 * DAY_MS
     roles = "coordinator, resolver"
     told = "intake (to tell the owner)"
     return [
@@ -135,6 +137,10 @@ def all_topics(registry: Registry, partitions: int, ledger_partitions: int, othe
             Topic(f"receipts.{name}", few, "delete", month, 4 * MIB, "intake", agent, holds="asset ids")
             for name in systems
         ),
+        *(
+            Topic(f"findings.{name}", few, "delete", month, 4 * MIB, "intake", prober, holds="asset ids")
+            for name in probed
+        ),
         Topic(
             "assets", few, "compact", FOR_EVER, writers="indexer", readers="rebuilding", holds="pseudonym, and assets"
         ),
@@ -178,6 +184,10 @@ def all_topics(registry: Registry, partitions: int, ledger_partitions: int, othe
             for name in systems
         ),
         *(
+            Topic(f"probes.{name}", few, "delete", month, writers="coordinator", readers=prober, holds=COMMANDED)
+            for name in probed
+        ),
+        *(
             Topic(
                 f"confirmations.{name}",
                 few,
@@ -213,7 +223,7 @@ def all_topics(registry: Registry, partitions: int, ledger_partitions: int, othe
 
 
 _ANY = Registry(
-    systems=(System(name="any"),),
+    systems=(System(name="any", probe_key=("00" * 32,)),),
     publishers=(Publisher(name="any", source="/any", default_regime=Regime.NONE, own_topic=True),),
 )
 _BY_NAME = {topic.name.removesuffix("any"): topic for topic in all_topics(_ANY, 1, 1, 1)}

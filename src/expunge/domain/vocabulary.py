@@ -126,6 +126,15 @@ class Grade(StrEnum):
     E4 = "E4"
 
 
+class Finding(StrEnum):
+    """What somebody finds who looks into a system whether an asset is still there."""
+
+    ABSENT = "absent"
+    FOUND = "found"
+    UNKNOWN = "unknown"
+    """It cannot be told: that is no evidence of anything."""
+
+
 class Claim(StrEnum):
     """What a system says it did: the only words that reports may use. What each means is its row in `MEANINGS`."""
 

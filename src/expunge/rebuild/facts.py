@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import orjson
 
-from expunge.domain.aggregates.case.chunks import ChunkState
+from expunge.domain.aggregates.case.chunks import CLEAN, GONE, ChunkState
 from expunge.domain.aggregates.case.fact import CaseFact, ChunkFact, apply
 from expunge.domain.aggregates.case.forgetting import Forgotten
 from expunge.domain.aggregates.case.opening import Opened
-from expunge.domain.aggregates.case.receipts import CLEAN, GONE, Answered
+from expunge.domain.aggregates.case.receipts import Answered
 from expunge.domain.aggregates.case.replacement import ReplacementJudged
 from expunge.domain.aggregates.case.resolution import TaskAnswered, WalkAnnounced
 from expunge.domain.aggregates.retraining import facts as models

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from expunge.domain.admission.door import Door
-from expunge.domain.aggregates.case.receipts import CLEAN
+from expunge.domain.aggregates.case.chunks import CLEAN
 from expunge.domain.aggregates.case.state import Case
 from expunge.domain.digest import SIZE
 from expunge.domain.events import EARLIEST, Outgoing

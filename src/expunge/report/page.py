@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from expunge.domain.evidence.sentences import sentence
+from expunge.domain.evidence.sentences import looked, sentence
 from expunge.domain.vocabulary import MEANINGS, OPEN, Claim
 
 WIDTH = 640
@@ -78,6 +78,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"plainly": lambda word: str(word).replace("_", " "), "day": _day}
+    made.filters["looked"] = looked
     return made
 
 

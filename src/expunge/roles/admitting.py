@@ -15,7 +15,7 @@ from expunge.domain.limits import MAX_PASSED_BYTES
 from expunge.errors import InvalidMessage
 from expunge.ports import Vault
 from expunge.roles.common import INTAKE, on_cases, suppress_message
-from expunge.wire.cases.case import Receipted, RequestTaken
+from expunge.wire.cases.case import ProbeAnswered, Receipted, RequestTaken
 from expunge.wire.cases.words import Control
 from expunge.wire.requests import GRANT, LIFT
 
@@ -66,6 +66,8 @@ def is_text(value: str) -> bool:
     return not any(0xD800 <= ord(character) <= 0xDFFF for character in value)  # noqa: PLR2004 - the surrogates
 
 
-def to_case(message: RequestTaken | Receipted | Control, time: datetime, source: str, cause: str) -> Outgoing:
+def to_case(
+    message: RequestTaken | Receipted | ProbeAnswered | Control, time: datetime, source: str, cause: str
+) -> Outgoing:
     """An event on `cases`, named by what caused it (rule "time and ids")."""
     return on_cases(message, time, INTAKE, message.case_id, cause=(source, cause), whole=False)

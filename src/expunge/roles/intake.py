@@ -8,6 +8,7 @@ from typing import Any
 
 from expunge.domain.admission import controls, receipts
 from expunge.domain.admission.door import Door, Origin
+from expunge.domain.admission.findings import finding
 from expunge.domain.aggregates.standing import decide as hearing
 from expunge.domain.events import AsReceived, CloudEvent, Outgoing, Record, decode
 from expunge.domain.limits import MAX_ID_CHARACTERS, MAX_PASSED_BYTES
@@ -23,7 +24,7 @@ from expunge.wire.cases.said import Place
 from expunge.wire.cases.suppression import Published
 from expunge.wire.cases.words import Control, HoldReadBack, HoldSaid, ThawSaid
 
-RECEIPTS = "receipts."
+RECEIPTS, FINDINGS = "receipts.", "findings."
 SUPPRESSIONS = "suppressions"
 HOLDS = "holds"
 FOREIGN = "data.results.discovered.system"
@@ -49,6 +50,8 @@ class Intake:
         for record in batch:
             if record.topic.startswith(RECEIPTS):
                 outgoing += self._receipt(record)
+            elif record.topic.startswith(FINDINGS):
+                outgoing += self._finding(record)
             elif record.topic == SUPPRESSIONS:
                 outgoing += _read_back(record)
             elif record.topic == HOLDS:
@@ -148,7 +151,7 @@ class Intake:
         system = record.topic.removeprefix(RECEIPTS)
         try:
             event, came = self._door.opened(decode(record), record)
-            part = f"received:{self._door.keys.content(record.value or b'')}"
+            part = self._part_of(record)
             taken, foreign = receipts.receipt(self._door, event, came, system, part)
         except InvalidMessage as error:
             return [self._dead.of(record, error)]
@@ -157,9 +160,29 @@ class Intake:
         told = to_case(taken, record.appended_at, event.source, event.id)
         if len(told.value or b"") > MAX_PASSED_BYTES:
             return [self._dead.of(record, InvalidMessage("too_large", "data.exceptions"))]
-        kept = AsReceived(event.type, event.source, event.id, record.appended_at, {}, record.value or b"")
-        whole = plan_part(self._topics, taken.case_id, part, kept)
+        whole = plan_part(self._topics, taken.case_id, part, _as_received(event, record))
         return [whole, told, *([self._dead.of(record, InvalidMessage("not_its_system", FOREIGN))] if foreign else ())]
+
+    def _finding(self, record: Record) -> list[Outgoing]:
+        """What a prober has found, to its case; the whole of it is kept as it came."""
+        try:
+            event, came = self._door.opened(decode(record), record)
+            part = self._part_of(record)
+            taken = finding(self._door, event, came, record.topic.removeprefix(FINDINGS), part)
+        except InvalidMessage as error:
+            return [self._dead.of(record, error)]
+        told = to_case(taken, record.appended_at, event.source, event.id)
+        if len(told.value or b"") > MAX_PASSED_BYTES:
+            return [self._dead.of(record, InvalidMessage("too_large", "data.results"))]
+        return [plan_part(self._topics, taken.case_id, part, _as_received(event, record)), told]
+
+    def _part_of(self, record: Record) -> str:
+        """Under which name a message is kept as it came among the parts of its case."""
+        return f"received:{self._door.keys.content(record.value or b'')}"
+
+
+def _as_received(event: CloudEvent, record: Record) -> AsReceived:
+    return AsReceived(event.type, event.source, event.id, record.appended_at, {}, record.value or b"")
 
 
 def _read_back(record: Record) -> list[Outgoing]:

@@ -17,11 +17,13 @@ from pydantic import Field, StrictInt
 from expunge.domain.admission.door import Door
 from expunge.domain.aggregates.case.closing import Closed
 from expunge.domain.aggregates.case.forgetting import Forgotten
+from expunge.domain.aggregates.case.probing import ProbeEnded
 from expunge.domain.continuity import Reached
 from expunge.domain.digest import canonical, name
 from expunge.domain.events import Outgoing, Position, Record, decode, millis
 from expunge.domain.topics import read_by
 from expunge.domain.values import Hex, Value
+from expunge.domain.vocabulary import FINAL
 from expunge.errors import InvalidMessage
 from expunge.ports import Metrics, NotaryStore, Refused, Result, Vault
 from expunge.ports.evidence import Due, Leaf
@@ -29,7 +31,7 @@ from expunge.roles.certifying import LOSSES, Evidence
 from expunge.roles.dead_letters import DeadLetters
 from expunge.wire import ledger
 
-FORGOTTEN, CLOSED = ledger.type_of(Forgotten), ledger.type_of(Closed)
+FORGOTTEN, CLOSED, PROBED = (ledger.type_of(each) for each in (Forgotten, Closed, ProbeEnded))
 FLOOR = 0
 """Among the numbers of a case's facts: up to where they are known no more, for the case was forgotten then."""
 
@@ -58,8 +60,15 @@ class _Told(NamedTuple):
         reached = Reached(record.position.offset + 1, record.position, millis(record.appended_at))
         facts = self.facts or ()
         keys = [fact.case_id for fact, *_ in facts] + ([LOSSES] if self.is_loss else [])
-        ends = [Due(fact.case_id, fact.sequence, record.appended_at) for fact, _, kind, _ in facts if kind == CLOSED]
+        ends = [
+            Due(fact.case_id, fact.sequence, record.appended_at) for fact, _, kind, data in facts if is_end(kind, data)
+        ]
         return Leaf(reached, record.value or b"", tuple(keys), tuple(ends))
+
+
+def is_end(kind: str, data: Mapping[str, Any]) -> bool:
+    """Whether a certificate is made of what was said up to a fact: the case ended, or was probed after that."""
+    return kind == CLOSED or (kind == PROBED and dict(data["body"]).get("status") in FINAL)
 
 
 class _Fact(Value):

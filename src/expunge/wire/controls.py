@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, StrictInt, StrictStr, StringConstraints, model_validator
 
 from expunge.domain.events import Instant
-from expunge.domain.limits import MOST_PLACES
+from expunge.domain.limits import MAX_AGAIN_DAYS, MAX_SAMPLE, MOST_PLACES
 from expunge.wire.form import AssetId, Hex16, Identity, Inlet, Short, Strict, SystemName, Word
 
 Reason = Annotated[Short, Field(min_length=1)]
@@ -82,6 +82,15 @@ class CaseForgotten(CaseControl):
     """A case that has ended is forgotten before its evidence period has passed: ids go, digests and counts stay."""
 
     reason: Reason
+
+
+class ProbeRequested(CaseControl):
+    """Somebody else than its agent looks in each system that has a prober whether what was said to be gone is gone."""
+
+    sample: Annotated[StrictInt, Field(ge=1, le=MAX_SAMPLE)] | None = None
+    """So many obligations; all of them, where it is not given."""
+    again_days: Annotated[tuple[Annotated[StrictInt, Field(ge=1, le=MAX_AGAIN_DAYS)], ...], Field(max_length=12)] = ()
+    """After so many days each it is done once more. A later word of this kind takes the place of what was planned."""
 
 
 class Option(StrEnum):
@@ -194,6 +203,7 @@ AnyControl = (
     | ObligationDecided
     | CaseThawed
     | CaseForgotten
+    | ProbeRequested
     | EmissionPaused
     | EmissionResumed
     | HoldPlaced
@@ -207,6 +217,7 @@ CONTROLS: dict[str, tuple[str, type[AnyControl]]] = {
     "expunge.obligation.decided.v1": ("decide", ObligationDecided),
     "expunge.case.thawed.v1": ("decide", CaseThawed),
     "expunge.case.forgotten.v1": ("decide", CaseForgotten),
+    "expunge.probe.requested.v1": ("probe", ProbeRequested),
     "expunge.emission.paused.v1": ("pause", EmissionPaused),
     "expunge.emission.resumed.v1": ("pause", EmissionResumed),
     "expunge.hold.placed.v1": ("hold", HoldPlaced),

@@ -13,6 +13,7 @@ from pydantic import (
 from expunge.domain.events import NOW, CloudEvent, field_of
 from expunge.errors import InvalidMessage
 from expunge.wire.form import Identity
+from expunge.wire.probes import Found, ProbeAnswered
 from expunge.wire.receipts import Answer, Discovered, Outcome, PurgeReceipted, Replacement
 from expunge.wire.registrations import REGISTRATIONS, NamedIdentity
 from expunge.wire.requests import REQUESTS, ConsentGranted, Matter, MatterProvision, Requester
@@ -36,6 +37,7 @@ def _fields(model: type[BaseModel]) -> set[str]:
         Outcome,
         Replacement,
         Discovered,
+        Found,
     ):
         names |= set(inner.model_fields)
     return names
@@ -45,6 +47,7 @@ KNOWN_FIELDS: frozenset[str] = LATER_FIELDS.union(
     *(_fields(model) for _, model in REQUESTS.values()),
     *map(_fields, REGISTRATIONS.values()),
     _fields(PurgeReceipted),
+    _fields(ProbeAnswered),
     _fields(ConsentGranted),
 )
 """Names that may be repeated in a rejection; any other may be personal."""

@@ -13,12 +13,14 @@ from expunge.wire.commands import COMMANDED, FORGOTTEN, WITHDRAWN, PurgeCommande
 from expunge.wire.confirmations import MILESTONES, REJECTED, RequestRejected
 from expunge.wire.dead_letters import SET_ASIDE, MessageSetAside
 from expunge.wire.holds import HOLD_SET, HoldSet
+from expunge.wire.probes import ASKED, ProbeAsked
 from expunge.wire.suppressions import SUPPRESSION_SET, SuppressionSet
 
 OUTLETS: dict[str, type[BaseModel]] = {
     COMMANDED: PurgeCommanded,
     WITHDRAWN: PurgeWithdrawn,
     FORGOTTEN: PurgeForgotten,
+    ASKED: ProbeAsked,
     HOLD_SET: HoldSet,
     ISSUED: CertificateIssued,
     **{f"expunge.case.{milestone}.v1": model for milestone, model in MILESTONES.items()},

@@ -134,10 +134,30 @@ class Lost(_Said):
     until: StrictInt
 
 
+class Probe(_Said):
+    """A look by somebody else than the agents, at what those called gone."""
+
+    number: Annotated[StrictInt, Field(ge=1)]
+    begun_at: Moment
+    ended_at: Moment | None
+    """Null: it was going on."""
+    sample: Annotated[StrictInt, Field(ge=1)] | None
+    """So many were to be looked at; null: all."""
+    of: Number
+    """Of so many, about, that somebody can look at."""
+    asked: Number
+    absent: Number
+    found: Number
+    unknown: Number
+    """It could not be told. The rest nobody has answered for."""
+    by: tuple[Digest, ...]
+    """The ids of the keys with which the answers were signed."""
+
+
 class Verification(_Said):
     """Who has looked whether anything is left."""
 
-    probes: Literal[0]
+    probes: tuple[Probe, ...]
 
 
 class Unsigned(_Said):

@@ -9,6 +9,7 @@ from typing import IO
 
 from expunge.agent.filesystem.lines import Fields, Left, without
 from expunge.agent.filesystem.tree import RESTRICTED, RESTRICTED_FOR, Refused, Tree
+from expunge.agent.probing import Seen, absent, found, unknown
 from expunge.agent.types import Fields as Said
 from expunge.agent.types import Result, Target, deleted, done, failed, not_found
 from expunge.domain.vocabulary import Action, Claim
@@ -45,6 +46,24 @@ class Filesystem:
     def purge(self, batch: Sequence[Target]) -> list[Result]:
         """See `Purger.purge`."""
         return [self._one(target) for target in batch]
+
+    def probe(self, batch: Sequence[Target]) -> list[Seen]:
+        """See `Prober.probe`: a file is there under its name, or in the tree of what is restricted."""
+        return [self._seen(target) for target in batch]
+
+    def _seen(self, target: Target) -> Seen:
+        if not target.asset.startswith(self._prefix):
+            return unknown(target, "foreign_asset")
+        try:
+            path = self._tree.path(target.asset.removeprefix(self._prefix))
+            there = any(self._tree.has(place) for place in (path, PurePosixPath(RESTRICTED) / path))
+        except Refused as refusal:
+            return unknown(target, str(refusal))
+        except OSError as error:
+            return unknown(target, _CODES.get(error.errno or 0, "io_error"))
+        except ValueError:  # a name that no file can have
+            return unknown(target, "not_a_path")
+        return found(target) if there else absent(target)
 
     def _one(self, target: Target) -> Result:
         action = self._actions.get(target.action)

@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 
 from expunge.adapters.system import SystemClock
+from expunge.agent.probing import Seen, absent, found, unknown
 from expunge.agent.sqlite import remains, values
 from expunge.agent.sqlite.tables import NoTenant, Rows, Table, check, wrong
 from expunge.agent.types import Person, Result, Target, done, failed, later, not_found
@@ -82,6 +83,27 @@ class Sqlite:
         if erases or not self._log_is_cut:
             self._log_is_cut = self._is_gone(self.busy_seconds if erases else min(self.busy_seconds, SHORT_SECONDS))
         return [self._counted(target, each) if isinstance(each, _Changed) else each for target, each in answered]
+
+    def probe(self, batch: Sequence[Target]) -> list[Seen]:
+        """See `Prober.probe`: whether rows of the person are there, in tables that are as they were declared."""
+        return [self._seen(target) for target in batch]
+
+    def _seen(self, target: Target) -> Seen:
+        known = [person for person in target.people if person.id is not None]
+        if not known or any(map(self._is_unsearched, target.people)):
+            return unknown(target, "identity_not_revealed")
+        try:
+            with self._connected() as connection:
+                if wrong(connection, self._tables):
+                    return unknown(target, "schema_changed")
+                pairs = [(t, p) for p in known for t in self._tables if t.namespace == p.namespace]
+                now = self._clock.now()
+                there = any(Rows(connection, table, person, target, now).count() for table, person in pairs)
+        except sqlite3.Error as error:
+            return unknown(target, (getattr(error, "sqlite_errorname", None) or type(error).__name__).lower())
+        except NoTenant:
+            return unknown(target, "tenant_not_named")
+        return found(target) if there else absent(target)
 
     def withdraw(self, command_id: str) -> None:
         """See `Withdrawable`: what was done stays done, and nothing of it is awaited any more."""

@@ -32,6 +32,7 @@ from expunge.domain.aggregates.case.chunks import ChunkState, Phase
 from expunge.domain.aggregates.case.forgetting import covers
 from expunge.domain.aggregates.case.state import Case, CaseReader
 from expunge.domain.events import stamp
+from expunge.domain.evidence.sentences import looked
 from expunge.domain.partition import partition_of
 from expunge.domain.vocabulary import OVER
 from expunge.errors import Unavailable
@@ -80,6 +81,8 @@ def _print_head(expunge: Installation, case: Case) -> None:
     if until := kept(case):
         held = f", and as long as these holds stand: {', '.join(holds)}" if (holds := _keeping(expunge, case)) else ""
         console.print(f"what names people and assets: {until}{safe(held)}")
+    for said in _probed(case):
+        console.print(said)
     for generation in case.generations:
         plan = generation.plan_digest or "being resolved"
         console.print(f"plan {generation.number}: {generation.obligations:,} obligations, digest {plan}")
@@ -87,6 +90,19 @@ def _print_head(expunge: Installation, case: Case) -> None:
         console.print(Text(visible(why), style="yellow"))
     if case.awaits_index:
         console.print("waits until the indexers have applied what was registered before the request")
+
+
+def _probed(case: Case) -> list[str]:
+    """What the last probe has found so far, and when there is another."""
+    lines = []
+    if (probe := case.probe) is not None:
+        said = probe.model_dump() | {"ended_at": probe.is_over, "sample": probe.sample or None}
+        until = "" if probe.is_over else f", waited for until {to_the_minute(stamp(probe.ends_at))}"
+        lines.append(f"probe {probe.number}: {looked(said)}{until}")
+    if case.probes_due:
+        days = ", ".join(stamp(each.at)[:10] for each in case.probes_due)
+        lines.append(f"looked into again on {days}")
+    return lines
 
 
 def _keeping(expunge: Installation, case: Case) -> list[str]:

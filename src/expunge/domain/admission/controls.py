@@ -26,6 +26,7 @@ from expunge.wire.cases.words import (
     HoldSaid,
     Pause,
     PauseSaid,
+    ProbeSaid,
     RejectionSaid,
     Release,
     ReleaseSaid,
@@ -47,6 +48,7 @@ from expunge.wire.controls import (
     PauseScope,
     PlanApproval,
     PlanRejection,
+    ProbeRequested,
 )
 from expunge.wire.form import Inlet
 
@@ -87,21 +89,24 @@ def content_of(keys: Keys, said: Inlet, kind: str, identity: str) -> str:
 
 
 def _of_case(door: Door, said: CaseControl, spoken: dict[str, Any]) -> Control:
+    kind: type[Control] = ForgetSaid if isinstance(said, CaseForgotten) else CancellationSaid
+    more: dict[str, Any] = {}
     match said:
         case PlanApproval(plan_digest=plan):
-            return ApprovalSaid(plan_digest=plan, **spoken)
+            kind, more = ApprovalSaid, {"plan_digest": plan}
         case PlanRejection(plan_digest=plan, reason=reason):
-            return RejectionSaid(plan_digest=plan, reason=reason, **spoken)
+            kind, more = RejectionSaid, {"plan_digest": plan, "reason": reason}
         case DeadlineExtended(reason=reason):
-            return ExtensionSaid(reason=reason, **spoken)
+            kind, more = ExtensionSaid, {"reason": reason}
         case ObligationDecided(asset=asset, system=system, option=option, due_at=due_at):
             model = door.keys.asset(asset).hex() if asset is not None else ""
-            return DecisionSaid(system=system or "", model=model, option=option, due_at=due_at, **spoken)
+            kind, more = DecisionSaid, {"system": system or "", "model": model, "option": option, "due_at": due_at}
         case CaseThawed(places=places, skip=skip):
             named = tuple(Place(**place.model_dump()) for place in places)
-            return ThawSaid(places=named, skip=skip or "", **spoken)
-        case _:
-            return (ForgetSaid if isinstance(said, CaseForgotten) else CancellationSaid)(**spoken)
+            kind, more = ThawSaid, {"places": named, "skip": skip or ""}
+        case ProbeRequested(sample=sample, again_days=again):
+            kind, more = ProbeSaid, {"sample": sample or 0, "again_days": tuple(sorted(set(again)))}
+    return kind(**more, **spoken)
 
 
 def _order(came: Origin) -> Order:

@@ -14,14 +14,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from expunge.domain.aggregates.case import confirm
-from expunge.domain.aggregates.case.chunks import ChunkState
+from expunge.domain.aggregates.case.chunks import CLAIMS, GONE, ChunkState
+from expunge.domain.aggregates.case.probing import ProbeAsked, ProbeBegun, Probed, ProbeEnded
 from expunge.domain.digest import canonical, hidden
 from expunge.domain.events import stamp
 from expunge.domain.evidence import merkle
 from expunge.domain.evidence.history import History, Obligation
 from expunge.domain.planning.chunks import Chunk
 from expunge.domain.registry import Registry
-from expunge.domain.vocabulary import OPEN, UNDONE, Grade
+from expunge.domain.vocabulary import OPEN, UNDONE, Finding, Grade
 from expunge.wire.cases.case import Root
 
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -30,8 +31,8 @@ PAYLOAD_TYPE = "application/vnd.in-toto+json"
 
 LIMITATIONS = (
     (
-        "It rests on what systems have answered to commands, not on a look at their disks: E1 is an unsigned answer, "
-        "E2 one that is signed with the system's own key."
+        "It rests on what systems have answered to commands: E1 is an unsigned answer, E2 one that is signed with the "
+        "system's own key; and on what others found who looked (E3), which is no look at every disk."
     ),
     (
         "It tells of what was registered in the lineage index, and of what systems found that were asked; what nobody "
@@ -41,14 +42,19 @@ LIMITATIONS = (
 )
 NO_CLOCK = "no independent clock has stamped the checkpoint (RFC 3161)"
 NO_WITNESS = "no witness has signed the checkpoint: that the log has shown everybody the same"
+NO_PROBE = "no probe by a third party has looked whether anything is left: nothing here is `verified deleted`"
+NOT_ALL_PROBED = "whether what no probe has looked at is gone: that rests on its system's word"
 NOT_SHOWN = (
-    "no probe by a third party has looked whether anything is left: nothing here is `verified deleted`",
     "the way from the data to each model",
     (
         "the signatures of systems: that a receipt was signed (E2) is what the door has said when it came; the receipt "
         "itself stands on `plans` until the case is forgotten"
     ),
 )
+
+
+GONE_CLAIMS = frozenset(CLAIMS[letter] for letter in GONE)
+"""What a probe can look for."""
 
 
 class Standing(NamedTuple):
@@ -183,7 +189,7 @@ def statement(root: Root, told: History, evidence: Evidence, standing: Standing)
         },
         "words": _words(told),
         "losses": list(standing.losses),
-        "verification": {"probes": 0},
+        "verification": {"probes": _probes(told)},
         "unsigned": _unsigned(root, rows, standing),
         "records": {"number": evidence.records.number, "root": evidence.records.root.hex()},
         "log": {
@@ -193,7 +199,7 @@ def statement(root: Root, told: History, evidence: Evidence, standing: Standing)
         },
         "policy": case.policy,
         "predecessor": evidence.predecessor or None,
-        "not_shown": [*evidence.not_vouched(), *_not_shown(told, root)],
+        "not_shown": [*evidence.not_vouched(), *_not_shown(told, root, rows)],
         "limitations": list(LIMITATIONS),
     }
     subject = {"name": f"case:{case.case_id}", "digest": {"sha256": evidence.obligations.hex()}}
@@ -201,7 +207,9 @@ def statement(root: Root, told: History, evidence: Evidence, standing: Standing)
 
 
 def _case(root: Root, told: History) -> dict[str, Any]:
-    case = told.case
+    case, ended_at = told.case, told.ended_at
+    if ended_at is None:
+        raise ValueError("a case that has not ended")
     matter = root.matter.model_dump(mode="json", include={"authority", "docket", "order_date"}) if root.matter else None
     expected = root.matter.expected_count if root.matter else None
     return {
@@ -214,8 +222,8 @@ def _case(root: Root, told: History) -> dict[str, Any]:
         "opened_at": stamp(case.opened_at),
         "due_at": stamp(case.due_at),
         "extended": case.extended,
-        "ended_at": stamp(told.at),
-        "on_time": told.at <= case.due_at,
+        "ended_at": stamp(ended_at),
+        "on_time": ended_at <= case.due_at,
         "status": case.status.value,
         "outcome": confirm.outcome_of(case),
         "sequence": told.facts[-1].sequence,
@@ -272,8 +280,32 @@ def _unsigned(root: Root, rows: Sequence[dict[str, Any]], standing: Standing) ->
     }
 
 
-def _not_shown(told: History, root: Root) -> list[str]:
+def _probes(told: History) -> list[dict[str, Any]]:
+    """Who has looked whether anything is left, when, at how much, and what they found."""
+    found: dict[int, dict[str, Any]] = {}
+    heard: dict[tuple[int, str, int], str] = {}
+    for each in told.facts:
+        match each.fact:
+            case ProbeBegun(number=number, sample=sample, of=of):
+                dates = {"begun_at": stamp(each.at), "ended_at": None}
+                found[number] = {"number": number, **dates, "sample": sample or None, "of": of, "asked": 0, "by": []}
+            case ProbeAsked(number=number, ordinals=ordinals):
+                found[number]["asked"] += len(ordinals)
+            case ProbeEnded(number=number):
+                found[number]["ended_at"] = stamp(each.at)
+            case Probed(number=number, chunk=chunk, by=by) as fact:
+                found[number]["by"] = sorted({*found[number]["by"], by})
+                findings = {Finding.ABSENT: fact.absent, Finding.FOUND: fact.found, Finding.UNKNOWN: fact.unknown}
+                heard |= {(number, chunk, o): str(f.value) for f, ordinals in findings.items() for o in ordinals}
+    counts = Counter((number, finding) for (number, _, _), finding in heard.items())
+    return [said | {each.value: counts[number, each.value] for each in Finding} for number, said in found.items()]
+
+
+def _not_shown(told: History, root: Root, rows: Sequence[dict[str, Any]]) -> list[str]:
+    gone = {row.get("grade") for row in rows if row["claim"] in GONE_CLAIMS}
     found = list(NOT_SHOWN)
+    if gone != {Grade.E3}:
+        found.insert(0, NOT_ALL_PROBED if Grade.E3 in gone else NO_PROBE)
     if not all(is_known(told, chunk, root) for chunk in told.chunks.values()):
         found.append("which assets some of these were: that was forgotten before this certificate was made")
     if any(each.claim == OPEN for each in told.obligations()):

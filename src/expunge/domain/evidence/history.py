@@ -6,14 +6,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from expunge.domain.aggregates.case.chunks import CLAIMS, ChunkState
+from expunge.domain.aggregates.case.chunks import CLAIMS, GONE, ChunkState
+from expunge.domain.aggregates.case.closing import Closed
 from expunge.domain.aggregates.case.fact import CaseFact, ChunkFact, apply
 from expunge.domain.aggregates.case.opening import Opened
+from expunge.domain.aggregates.case.probing import Probed
 from expunge.domain.aggregates.case.receipts import Answered
 from expunge.domain.aggregates.case.replacement import ReplacementJudged
 from expunge.domain.aggregates.case.state import Case
 from expunge.domain.digest import hidden
-from expunge.domain.vocabulary import OPEN_LETTER
+from expunge.domain.vocabulary import OPEN_LETTER, Grade
 from expunge.wire.cases.case import Root
 
 UNANSWERED = "E0"
@@ -54,9 +56,9 @@ class History(NamedTuple):
     chunks: dict[str, ChunkState]
     grades: dict[str, list[str]]
     """Chunk -> what the answer of each ordinal rests on."""
-    at: datetime
-    """When the last fact was said."""
     facts: Sequence[Told]
+    ended_at: datetime | None
+    """When it ended last; None: it has not."""
 
     def __repr__(self) -> str:
         return hidden(self)
@@ -85,6 +87,7 @@ def history(root: Root, told: Iterable[Told]) -> History:
         ValueError: one is missing.
     """
     case: Case | None = None
+    ended_at: datetime | None = None
     chunks: dict[str, ChunkState] = {}
     grades: dict[str, list[str]] = {}
     said: dict[str, str] = {}
@@ -103,18 +106,23 @@ def history(root: Root, told: Iterable[Told]) -> History:
         before = chunks.get(each.fact.chunk) if isinstance(each.fact, ChunkFact) else None
         case, touched = apply(case, chunks, each.fact)
         chunks |= touched
+        ended_at = each.at if isinstance(each.fact, Closed) else ended_at
         for digest, chunk in touched.items():
             grade = _grade(each.fact, said, digest)
             grades[digest] = _grades(before, chunk, grade, grades.get(digest))
+            if isinstance(each.fact, Probed):
+                _look(chunk, each.fact, grades[digest])
     if case is None:
         raise ValueError("no facts")
-    return History(case, chunks, grades, kept[-1].at, kept)
+    return History(case, chunks, grades, kept, ended_at)
 
 
 def _grade(fact: CaseFact, said: dict[str, str], digest: str) -> str:
     """What rests on a fact; `said` are the grades of the last receipts of chunks."""
     if isinstance(fact, Answered):
         said[digest] = str(fact.grade.value)
+    elif isinstance(fact, Probed):  # of what it found
+        return Grade.E3.value
     elif not isinstance(fact, ReplacementJudged):  # that is what became of the last receipt
         return DECIDED
     return said.get(digest, DECIDED)
@@ -125,3 +133,10 @@ def _grades(before: ChunkState | None, after: ChunkState, grade: str, known: lis
     if before is None or known is None:
         return [DECIDED] * after.summary.size
     return [old if was == now else grade for was, now, old in zip(before.answers, after.answers, known, strict=True)]
+
+
+def _look(chunk: ChunkState, fact: Probed, grades: list[str]) -> None:
+    """What is called gone, and was not found, rests on more than its system's word."""
+    for ordinal in fact.absent:
+        if chunk.answers[ordinal] in GONE:
+            grades[ordinal] = Grade.E3.value

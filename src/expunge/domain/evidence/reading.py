@@ -35,6 +35,8 @@ CLAIMS = {
 }
 """What the letters of the ledger stand for."""
 OPEN, PUT_OFF, ENDING, RESTRICTED = frozenset(".f"), frozenset("pu"), frozenset("puh"), frozenset("qr")
+GONE = frozenset("dkn")
+FINDINGS = ("absent", "found", "unknown")
 LEDGER, VERSION = "expunge.ledger.", ".v1"
 MOST_TARGETS = 10_000
 """Of a chunk: no command names more."""
@@ -183,6 +185,17 @@ def _exempted(chunk: Chunk, _: Body) -> None:
     chunk.note(chunk.turn(OPEN, "e"), "decided")
 
 
+def _probed(chunk: Chunk, body: Body) -> None:
+    places = range(len(chunk.letters))
+    told = [place for finding in FINDINGS for place in body[finding]]
+    if len(told) != len(set(told)) or not all(isinstance(each, int) and each in places for each in told):
+        raise ValueError("findings of another chunk")
+    for place in body["absent"]:
+        if chunk.letters[place] in GONE:
+            chunk.grades[place] = "E3"
+    chunk.note(chunk.turn(GONE, "f", body["found"], grade="E3"), "found_by_probe")
+
+
 def _recalled(chunk: Chunk, _: Body) -> None:
     chunk.is_put_off = False
 
@@ -195,6 +208,7 @@ CHANGES: dict[str, Callable[[Chunk, Body], None]] = {
     "commanded": _sent,
     "joined": _sent,
     "recalled": _recalled,
+    "probed": _probed,
     "barred": _barred,
     "deferred": _deferred,
     "deferral_ended": _deferral_ended,
@@ -229,6 +243,40 @@ def plain(fact: Body) -> str:
     return json.dumps([fact["type"], data], sort_keys=True)
 
 
+class Probes:
+    """What was asked of probers in one case, and what they have found, probe by probe."""
+
+    def __init__(self) -> None:
+        self.all: list[Body] = []
+        self._last: dict[tuple[int, str, int], str] = {}
+
+    def take(self, name: str, body: Body, at: str) -> None:
+        """One more fact."""
+        if name == "probe_begun":
+            if body["number"] != len(self.all) + 1:
+                raise ValueError("a probe of another number")
+            said = {"number": body["number"], "sample": body["sample"] or None, "of": body["of"], "by": []}
+            self.all.append(said | {"begun_at": moment(at), "ended_at": None} | dict.fromkeys(("asked", *FINDINGS), 0))
+        elif name == "probe_asked":
+            self.all[body["number"] - 1]["asked"] += len(body["ordinals"])
+        elif name == "probe_ended":
+            self.all[body["number"] - 1]["ended_at"] = moment(at)
+        elif name == "probed":
+            self._hear(body)
+
+    def _hear(self, body: Body) -> None:
+        """Of each obligation its last finding counts."""
+        said = self.all[body["number"] - 1]
+        for finding in FINDINGS:
+            for place in body[finding]:
+                which = (body["number"], body["chunk"], place)
+                if which in self._last:
+                    said[self._last[which]] -= 1
+                said[finding] += 1
+                self._last[which] = finding
+        said["by"] = sorted({*said["by"], body["by"]})
+
+
 class Told:
     """A case as its facts tell it, in their order."""
 
@@ -236,6 +284,8 @@ class Told:
         self.chunks: dict[str, Chunk] = {}
         self.words: list[Body] = []
         """What operators have said of it."""
+        self.probes = Probes()
+        self._ended: Body | None = None
         self._first, self._last = facts[0], facts[-1]
         self._opened: Body = self._first["data"]["body"]
         self._due_at, self._extended = self._opened["due_at"], False
@@ -252,12 +302,15 @@ class Told:
                 self.chunks.setdefault(summary["digest"], Chunk.of(summary))
         elif name == "extended":
             self._due_at, self._extended = body["due_at"], True
+        elif name in {"closed", "reopened"}:
+            self._ended = fact if name == "closed" else None
         elif name in CHANGES:
             CHANGES[name](self.chunks[body["chunk"]], body)
+        self.probes.take(name, body, fact["time"])
 
     def case(self) -> Body:
         """What a certificate says of the case, as far as its facts say it."""
-        opened, ended_at = self._opened, self._last["time"]
+        opened, ended_at = self._opened, self._end["time"]
         return {
             "publisher": opened["publisher"],
             "regime": opened["regime"],
@@ -269,10 +322,21 @@ class Told:
             "extended": self._extended,
             "ended_at": moment(ended_at),
             "on_time": moment(ended_at) <= moment(self._due_at),
-            "status": self._last["data"]["body"]["status"],
+            "status": self._end["data"]["body"]["status"],
             "sequence": self._last["data"]["sequence"],
             "outcome": self._outcome(),
         }
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has, and was not reopened since."""
+        return self._ended is not None
+
+    @property
+    def _end(self) -> Body:
+        if self._ended is None:
+            raise ValueError("a case that has not ended")
+        return self._ended
 
     def provisions(self) -> list[Body]:
         """The provisions of an order, and how much of each is open."""
@@ -307,7 +371,7 @@ class Told:
 
     def _outcome(self) -> str:
         """One word for what came of it."""
-        status = self._last["data"]["body"]["status"]
+        status = self._end["data"]["body"]["status"]
         if status in {"refused", "cancelled"}:
             return str(status)
         lines = [line for chunk in self.chunks.values() for line in chunk.lines() if line["claim"] != "not_found"]

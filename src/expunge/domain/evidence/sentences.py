@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from expunge.domain.vocabulary import MEANINGS, OPEN, Claim, Grade
 
 STANDS_BEFORE = {Grade.E1: "reported ", Grade.E2: "", Grade.E3: "verified ", Grade.E4: "verified "}
@@ -23,3 +25,18 @@ def sentence(claim: str, grade: str) -> str:
     if grade not in STANDS_BEFORE:
         return f"said to be {meaning.said}, by nobody's answer"
     return STANDS_BEFORE[Grade(grade)] + meaning.said
+
+
+def looked(probe: dict[str, Any]) -> str:
+    """What may be said of a probe, as a certificate has it: who has not answered has shown nothing."""
+    silent = probe["asked"] - probe["absent"] - probe["found"] - probe["unknown"]
+    parts = (
+        (probe["absent"], "not there"),
+        (probe["found"], "still there, though called gone, and commanded anew"),
+        (probe["unknown"], "could not be told"),
+        (silent, "not answered for"),
+    )
+    said = ", ".join(f"{number:,} {text}" for number, text in parts if number) or "nothing to look at"
+    which = "a sample of " if probe["sample"] is not None else ""
+    going_on = "" if probe["ended_at"] else " (it was still going on)"
+    return f"{which}{probe['asked']:,} of {probe['of']:,} that were called gone: {said}{going_on}"

@@ -69,7 +69,12 @@ FORM: dict[str, type | tuple[type, ...]] = {
     "losses.*.why": str,
     "losses.*.since": int,
     "losses.*.until": int,
-    "verification.probes": int,
+    "verification.probes": list,
+    **{f"verification.probes.*.{name}": int for name in ("number", "of", "asked", "absent", "found", "unknown")},
+    "verification.probes.*.begun_at": str,
+    "verification.probes.*.ended_at": (str, type(None)),
+    "verification.probes.*.sample": (int, type(None)),
+    "verification.probes.*.by": list,
     "unsigned.answers": int,
     "unsigned.operators_may_be": bool,
     "unsigned.publisher_is_bound": bool,
@@ -83,13 +88,16 @@ FORM: dict[str, type | tuple[type, ...]] = {
 """What stands in a certificate, and of which type; `*` is each of a list."""
 TOP = {path.partition(".")[0] for path in FORM} | {"predecessor"}
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-NOT_SHOWN = ("no probe by a third party has looked whether anything is left: nothing here is `verified deleted`",)
-"""What no certificate of this version shows."""
+NO_PROBE = "no probe by a third party has looked whether anything is left: nothing here is `verified deleted`"
+NOT_ALL_PROBED = "whether what no probe has looked at is gone: that rests on its system's word"
+GONE = {"deleted", "key_destroyed", "not_found"}
 NO_CLOCK = "no independent clock has stamped the checkpoint (RFC 3161)"
 NO_WITNESS = "no witness has signed the checkpoint: that the log has shown everybody the same"
 EARLIER_SECONDS = 300
 """By so much the clocks of a broker and of somebody who vouches may differ."""
 ENDED = {"completed", "completed_with_deferrals"}
+LAST = {"expunge.ledger.closed.v1", "expunge.ledger.probe_ended.v1"}
+"""With what the facts end that a certificate is made of."""
 
 
 @dataclass(frozen=True)
@@ -201,10 +209,14 @@ def _refuse_another_form(predicate: dict[str, Any]) -> None:
             found = [one for each in found for one in (each if part == "*" else [each[part]])]
         if not all(isinstance(each, kind) and not (kind is int and isinstance(each, bool)) for each in found):
             raise Wrong(f"{path} is not of the form that it must have")
-        if path.endswith(("_at", ".at")) and not all(STAMP.fullmatch(each) for each in found):
+        if path.endswith(("_at", ".at")) and not all(STAMP.fullmatch(each) for each in found if each is not None):
             raise Wrong(f"{path} is no moment in UTC")
-    if set(predicate) != TOP or not {*NOT_SHOWN} <= {*predicate["not_shown"]} or not predicate["limitations"]:
+    if set(predicate) != TOP or not predicate["limitations"]:
         raise Wrong("it does not say all that a certificate says, or something else")
+    grades = {row.get("grade") for row in predicate["inventory"] if row["claim"] in GONE}
+    lacks = () if grades == {"E3"} else (NOT_ALL_PROBED,) if "E3" in grades else (NO_PROBE,)
+    if lacks != tuple(each for each in predicate["not_shown"] if each in {NO_PROBE, NOT_ALL_PROBED}):
+        raise Wrong("it says another thing of what nobody has looked at than its inventory")
     matter = predicate["case"]["matter"]
     if matter is not None and sorted(matter) != ["authority", "docket", "order_date"]:
         raise Wrong("case.matter is not of the form that it must have")
@@ -212,7 +224,8 @@ def _refuse_another_form(predicate: dict[str, Any]) -> None:
         each.get(name, "") for each in predicate["inventory"] for name in ("reason", "until", "grade", "provision")
     ]
     optional += [each.get("not_asked", "") for each in predicate["systems"]]
-    if not all(isinstance(each, str) for each in optional) or predicate["verification"]["probes"] != 0:
+    optional += [each for probe in predicate["verification"]["probes"] for each in probe["by"]]
+    if not all(isinstance(each, str) for each in optional):
         raise Wrong("it is not of the form that this version gives")
     _refuse_another_vouching(predicate["log"], predicate["not_shown"])
 
@@ -359,9 +372,11 @@ def _sequence(checked: _Checked) -> str:
     if len(by_number) != case["sequence"] or max(by_number) != case["sequence"] or min(by_number) != 1:
         raise Wrong("the facts of the case have a gap")
     facts = [fact for _, (_, fact) in sorted(by_number.items())]
-    if facts[0]["type"] != "expunge.ledger.opened.v1" or facts[-1]["type"] != "expunge.ledger.closed.v1":
+    if facts[0]["type"] != "expunge.ledger.opened.v1" or facts[-1]["type"] not in LAST:
         raise Wrong("the facts do not begin the case and end it")
     checked.told = Told(facts)
+    if not checked.told.has_ended:
+        raise Wrong("the facts do not end the case")
     return f"{len(facts):,} facts, none of which is missing, end it as {_plainly(case['status'])}"
 
 
@@ -381,8 +396,16 @@ def _dates(checked: _Checked) -> str:
     words = [each | {"at": moment(each["at"])} for each in checked.told.words]
     if [each | {"at": moment(each["at"])} for each in predicate["words"]] != words:
         raise Wrong("operators have said something else of the case than it says")
+    probes = [_of_moments(each) for each in predicate["verification"]["probes"]]
+    if probes != checked.told.probes.all:
+        raise Wrong("its facts say another thing of who has looked, at how much, and what they found")
     when = "on time" if case["on_time"] else "late"
     return f"law, dates, outcome ({_plainly(case['outcome'])}, {when}) and what operators said follow from the facts"
+
+
+def _of_moments(probe: dict[str, Any]) -> dict[str, Any]:
+    dates = {name: moment(probe[name]) if probe[name] is not None else None for name in ("begun_at", "ended_at")}
+    return probe | dates
 
 
 def _counts(checked: _Checked) -> str:

@@ -14,8 +14,8 @@ from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
 
-from expunge.domain.aggregates.case.chunks import ChunkState
-from expunge.domain.aggregates.case.receipts import GONE, purged_by
+from expunge.domain.aggregates.case.chunks import GONE, ChunkState
+from expunge.domain.aggregates.case.receipts import purged_by
 from expunge.domain.events import Record, millis
 from expunge.domain.identity import Keys
 from expunge.domain.lineage.marks import TASK_DIGITS, Mark, MarkState

@@ -59,8 +59,8 @@ def command(
             purposes=tuple(purposes),
             collected_until=datetime.fromtimestamp(root.scope.until, UTC) if root.scope.until else None,
             exclude=_exclude(chunk, root),
-            people=_sealed(root, chunk.system),
-            targets=_targets(chunk, root, state.ordinals, state.refusals),
+            people=sealed_to(root, chunk.system),
+            targets=targets_of(chunk, root, state.ordinals, state.refusals),
         ),
         now,
     )
@@ -70,8 +70,8 @@ def joint_command(state: Retraining, parties: Sequence[tuple[Root, Chunk]], leas
     """The command to make a model anew without what several cases have found in it, and without their people."""
     _, chunk = parties[0]
     excludes = [_exclude(each, root) for root, each in parties]
-    targets = [_targets(each, root, (0,))[0] for root, each in parties]
-    people = [person for root, _ in parties for person in _sealed(root, state.system)]
+    targets = [targets_of(each, root, (0,))[0] for root, each in parties]
+    people = [person for root, _ in parties for person in sealed_to(root, state.system)]
     regimes = {root.regime for root, _ in parties}
     changes = {
         "subjects": _distinct([person for target in targets for person in target.subjects], "pseudonym", "ref"),
@@ -125,8 +125,8 @@ def forgotten(case_id: str, chunks: Iterable[ChunkState], now: datetime) -> Iter
 
 def weight(chunk: Chunk, root: Root) -> int:
     """Bytes that the people of one target add to a command for several cases: handles and sealed identities."""
-    (target,) = _targets(chunk, root, (0,))
-    people = [each.data() for each in (*target.subjects, *_sealed(root, chunk.system))]
+    (target,) = targets_of(chunk, root, (0,))
+    people = [each.data() for each in (*target.subjects, *sealed_to(root, chunk.system))]
     return len(orjson.dumps(people))
 
 
@@ -141,7 +141,7 @@ def _distinct(people: Sequence[CommandSubject] | Sequence[CommandPerson], *by: s
     return tuple({tuple(getattr(each, field) for field in by): each for each in people}.values())
 
 
-def _sealed(root: Root, system: str) -> tuple[CommandPerson, ...]:
+def sealed_to(root: Root, system: str) -> tuple[CommandPerson, ...]:
     """Identities that a system needs in clear, sealed to it: once in a command, however often targets name them."""
     seals = [seal for seal in root.seals if seal.system == system]
     also = {seal.pseudonym: seal.also or () for seal in seals}
@@ -165,7 +165,7 @@ def _others(root: Root, sealed: Sequence[str]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _targets(
+def targets_of(
     chunk: Chunk, root: Root, ordinals: Sequence[int], refusals: dict[int, str] | None = None
 ) -> tuple[CommandTarget, ...]:
     """The targets of a command, each with the people it is about: pseudonym, and the system's own handle."""

@@ -21,12 +21,12 @@ from expunge.domain.planning.chunks import Chunk, encoded
 from expunge.domain.scope import Arrival, Scope, ScopeKind
 from expunge.ports import Gone, Index, Tenure, Topics
 from expunge.roles.common import COORDINATOR, late_messages, plan_part, rejection, suppress_message, task_message
-from expunge.roles.coordinator import commands
+from expunge.roles.coordinator import commands, probes
 from expunge.roles.coordinator.cause import Cause, Waves
 from expunge.roles.coordinator.view import View
 from expunge.roles.dead_letters import DeadLetters
 from expunge.roles.exclusions import left_out
-from expunge.wire.cases.case import Continue, ForgetGoesOn, LateAsset, Receipted, Reconsider, Root
+from expunge.wire.cases.case import Continue, ForgetGoesOn, LateAsset, ProbeGoesOn, Receipted, Reconsider, Root
 from expunge.wire.cases.rate import RateAsked, RateLeft
 from expunge.wire.cases.retraining import JoinAsked, LeaveAsked, Member, ScheduleAsked, retraining_id
 from expunge.wire.cases.suppression import PurposeWord, Suppress
@@ -45,6 +45,8 @@ FIRST = (
     effect.StartTask,
     effect.SendCommand,
     effect.WithdrawCommand,
+    effect.AskProber,
+    effect.ProbeOn,
     effect.Reschedule,
     effect.LookIntoHolds,
     effect.LookIntoReplacement,
@@ -100,6 +102,8 @@ class Effects:
             effect.StartTask: self._start_task,
             effect.SendCommand: self._send,
             effect.WithdrawCommand: self._withdraw,
+            effect.AskProber: _ask_prober,
+            effect.ProbeOn: _probe_on,
             effect.Reschedule: _reschedule,
             effect.LookIntoHolds: _look_into_holds,
             effect.LookIntoReplacement: _look_into_replacement,
@@ -362,6 +366,16 @@ def _reconsider_on(asked: effect.ReconsiderOn, told: Told) -> list[Outgoing]:
 def _forget_on(asked: effect.ForgetOn, told: Told) -> list[Outgoing]:
     go_on = ForgetGoesOn(case_id=told.case_id, after=asked.after, serial=asked.serial, holds=asked.holds)
     return [told.cause.say(go_on, asked.after, asked.serial, asked.holds)]
+
+
+def _ask_prober(asked: effect.AskProber, told: Told) -> list[Outgoing]:
+    body = told.body(asked.chunk.summary.digest)
+    return [probes.question(asked.chunk, body, told.root, asked.answer_by, told.cause.at)]
+
+
+def _probe_on(asked: effect.ProbeOn, told: Told) -> list[Outgoing]:
+    go_on = ProbeGoesOn(case_id=told.case_id, number=asked.number, after=asked.after, passed=asked.passed)
+    return [told.cause.say(go_on, asked.number, asked.after)]
 
 
 def _continue_stage(asked: effect.ContinueStage, told: Told) -> list[Outgoing]:

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from expunge.domain.planning.chunks import ChunkSummary
 from expunge.domain.scope import Granted, Scope
 from expunge.domain.values import Hex, Value
-from expunge.domain.vocabulary import Grade, Regime
+from expunge.domain.vocabulary import Finding, Grade, Regime
 from expunge.wire.cases.rate import RateAnswer, in_a_list
 from expunge.wire.cases.said import ForCase, ForCaseOrModel, ForEverybody, Place
 from expunge.wire.receipts import Outcome
@@ -209,6 +209,35 @@ class ForgetGoesOn(ForCase):
     """How many facts the case had when the first page was: with one more, all begins anew another time."""
     holds: int = 0
     """The number of the latest hold of which all pages so far have looked whether it is on one of their assets."""
+
+
+class ProbeGoesOn(ForCase):
+    """The coordinator's message to itself: more chunks of a case that is being probed."""
+
+    number: int
+    """Of the probe."""
+    after: str
+    """The last chunk that was looked at."""
+    passed: int
+    """How many obligations could have been chosen so far."""
+
+
+class ProbeAnswered(ForCase):
+    """What a prober has found of the targets of one chunk, signed with a key that is not the purger's."""
+
+    number: int
+    command_id: Hex
+    system: str
+    by: str
+    """The id of its key."""
+    all: Finding | None = None
+    """Of whatever was asked and is not named."""
+    answers: tuple[tuple[str, Finding], ...] = ()
+    """Asset and what was found of it."""
+    received: str
+    """Which part of the case in `plans` is the answer as it came, byte by byte."""
+    content: Hex
+    place: Place
 
 
 class GrantedAgain(ForCase):

@@ -16,6 +16,8 @@ from expunge.wire.cases.case import (
     Late,
     LineageChanged,
     Planned,
+    ProbeAnswered,
+    ProbeGoesOn,
     RateAnswered,
     Receipted,
     Reconsider,
@@ -38,6 +40,7 @@ from expunge.wire.cases.words import (
     HoldReadBack,
     HoldSaid,
     PauseSaid,
+    ProbeSaid,
     RejectionSaid,
     ReleaseSaid,
     Said,
@@ -62,6 +65,8 @@ CaseMessage = (
     | EmissionRefused
     | RequestSetAside
     | ForgetGoesOn
+    | ProbeGoesOn
+    | ProbeAnswered
     | Control
 )
 
@@ -86,6 +91,9 @@ TYPES: dict[str, type[Message]] = {
     "expunge.internal.decided.v1": DecisionSaid,
     "expunge.internal.forget.v1": ForgetSaid,
     "expunge.internal.forget_on.v1": ForgetGoesOn,
+    "expunge.internal.probe.v1": ProbeSaid,
+    "expunge.internal.probe_on.v1": ProbeGoesOn,
+    "expunge.internal.probed.v1": ProbeAnswered,
     "expunge.internal.reconsider.v1": Reconsider,
     "expunge.internal.holds_seen.v1": HoldsSeen,
     "expunge.internal.replacement_seen.v1": ReplacementSeen,

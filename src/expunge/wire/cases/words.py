@@ -154,6 +154,17 @@ class ForgetSaid(ForCase):
     place: Place
 
 
+class ProbeSaid(ForCase):
+    """An operator has it looked whether what was said to be gone is gone."""
+
+    operator: str
+    sample: int = 0
+    """So many obligations; 0: all."""
+    again_days: tuple[int, ...] = ()
+    content: Hex
+    place: Place
+
+
 class PauseSaid(ForEverybody):
     """An operator pauses a scope, or lets it go on: for every case of a partition."""
 
@@ -194,7 +205,9 @@ class GroupSaid(ForEverybody):
     verdict: GroupVerdict
 
 
-Control = ApprovalSaid | RejectionSaid | ExtensionSaid | CancellationSaid | DecisionSaid | ThawSaid | ForgetSaid
+Control = (
+    ApprovalSaid | RejectionSaid | ExtensionSaid | CancellationSaid | DecisionSaid | ThawSaid | ForgetSaid | ProbeSaid
+)
 
 Said = PauseSaid | HoldSaid | ReleaseSaid | GroupSaid
 """What operators say for every case."""

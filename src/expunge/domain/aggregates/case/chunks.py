@@ -14,7 +14,7 @@ from expunge.domain.aggregates.standing.state import hold_word
 from expunge.domain.limits import KEPT_COMMANDS, TARGETS_PER_MESSAGE
 from expunge.domain.planning.chunks import ChunkSummary
 from expunge.domain.values import Hex, Value
-from expunge.domain.vocabulary import DEFERRALS, MEANINGS, OPEN, OPEN_LETTER, UNDONE, Action, Claim
+from expunge.domain.vocabulary import DEFERRALS, MEANINGS, OPEN, OPEN_LETTER, UNDONE, Action, After, Claim
 
 UNCHECKED = "replacement_unchecked"
 """Why an obligation is open: a system says that it made a model anew, and nobody has looked at that one yet."""
@@ -30,7 +30,11 @@ OPEN_LETTERS = frozenset(LETTERS[claim] for claim in UNDONE)
 ENDING_LETTERS = frozenset(LETTERS[claim] for claim in DEFERRALS)
 """Of answers that end one day, a hold among them."""
 _UNSETTLED_LETTERS = OPEN_LETTERS | ENDING_LETTERS
-HELD_LETTER = LETTERS[Claim.HELD]
+HELD_LETTER, FAILED_LETTER = LETTERS[Claim.HELD], LETTERS[Claim.FAILED]
+GONE = frozenset(each.letter for each in MEANINGS.values() if each.after is After.GONE)
+"""Answers after which an asset that is stated again has come back."""
+CLEAN = frozenset(each.letter for each in MEANINGS.values() if each.after is After.CLEAN)
+"""Answers after which an asset goes on without the case's data."""
 
 
 class Tally(NamedTuple):
@@ -52,6 +56,26 @@ class Note(Value):
     reason: str = ""
     until: str = ""
     ordinals: tuple[int, ...]
+
+
+class Looked(Value):
+    """What the last probe that asked about a chunk has heard of it, by ordinals."""
+
+    number: int
+    """Of the probe."""
+    silent: tuple[int, ...]
+    """Asked about, and not answered for."""
+    unknown: tuple[int, ...] = ()
+    absent: tuple[int, ...] = ()
+
+
+class Disproved(NamedTuple):
+    """That a probe found something which its system had called gone."""
+
+    number: int
+    """Of the probe: said again, it is the same."""
+    attempt: int
+    """Of the last command by then: no answer to it, or to one before it, counts."""
 
 
 class Phase(StrEnum):
@@ -131,6 +155,10 @@ class ChunkState(Value):
     """All repetitions are used up; work goes on once a day."""
     next_at: datetime | None = None
     """When to act again: a repetition, or the end of a deferral."""
+    looked: Looked | None = None
+    """What the last probe has heard of it."""
+    disproved: dict[int, Disproved] = Field(default_factory=dict)
+    """By ordinal, what a probe found that had been called gone."""
 
     @property
     def action(self) -> Action:
@@ -184,8 +212,8 @@ class ChunkState(Value):
     @property
     def refusals(self) -> dict[int, str]:
         """By ordinal, why the last answer about a target is no end of it, as its system or Expunge says."""
-        failed = LETTERS[Claim.FAILED]
-        return {each: n.reason for n in self.notes if n.reason for each in n.ordinals if self.answers[each] == failed}
+        said = ((each, note.reason) for note in self.notes if note.reason for each in note.ordinals)
+        return {each: reason for each, reason in said if self.answers[each] == FAILED_LETTER}
 
     def is_held(self, ordinal: int) -> bool:
         """Whether a target is kept, and nobody has answered for it."""
@@ -193,8 +221,16 @@ class ChunkState(Value):
 
     @property
     def unnamed(self) -> bool:
-        """Whether something is to be done that the last command does not name: a hold kept it back then."""
-        return not set(self.left) <= set(self.ordinals)
+        """Whether something is to be done that the last command does not say.
+
+        A hold kept it back then, or its system has carried the command out, and a probe found that it has not.
+        """
+        return not set(self.left) <= set(self.ordinals) or any(map(self.is_disproved, self.left))
+
+    def is_disproved(self, ordinal: int, attempt: int = 0) -> bool:
+        """Whether a probe found a target after an attempt was answered; the last attempt, where none is given."""
+        found = self.disproved.get(ordinal)
+        return found is not None and (attempt or self.attempt) <= found.attempt
 
     @property
     def held(self) -> frozenset[int]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime
+from typing import Any
 
 from expunge.domain.aggregates.case import confirm
 from expunge.domain.aggregates.case.chunks import EMISSION_REFUSED, Tally
@@ -30,8 +31,9 @@ class Closed(CaseFact):
 
     def change(self, case: Case) -> Case:
         """What is over goes on with nothing."""
-        passes = {} if self.status in OVER else case.reconsidering
-        end = {"status": self.status, "reconsidering": passes, "forget_at": self.forget_at}
+        end: dict[str, Any] = {"status": self.status, "forget_at": self.forget_at}
+        if self.status in OVER:
+            end |= {"reconsidering": {}, "probe": None, "probes_due": ()}
         return case.model_copy(update=end)
 
 

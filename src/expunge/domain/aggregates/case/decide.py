@@ -20,6 +20,7 @@ from expunge.domain.aggregates.case import (
     holds,
     late,
     opening,
+    probing,
     receipts,
     replacement,
     resolution,
@@ -45,6 +46,8 @@ from expunge.wire.cases.case import (
     Late,
     LineageChanged,
     Planned,
+    ProbeAnswered,
+    ProbeGoesOn,
     RateAnswered,
     Receipted,
     Reconsider,
@@ -60,6 +63,7 @@ from expunge.wire.cases.words import (
     DecisionSaid,
     ExtensionSaid,
     ForgetSaid,
+    ProbeSaid,
     RejectionSaid,
     ThawSaid,
 )
@@ -99,11 +103,13 @@ def _without_case(turn: Turn, message: CaseMessage) -> None:
         turn.emit(TellRejected(message.publisher, message.rejection))
     if isinstance(message, Receipted):
         turn.emit(SetAside(message.place, message.content, "receipt_without_case"))
+    elif isinstance(message, ProbeAnswered):
+        turn.emit(SetAside(message.place, message.content, probing.NOT_PROBED))
     elif isinstance(message, CONTROLS):
         turn.emit(SetAside(message.place, message.content, "control_without_case"))
 
 
-CONTROLS = (ApprovalSaid, RejectionSaid, ExtensionSaid, CancellationSaid, DecisionSaid, ThawSaid, ForgetSaid)
+CONTROLS = (ApprovalSaid, RejectionSaid, ExtensionSaid, CancellationSaid, DecisionSaid, ThawSaid, ForgetSaid, ProbeSaid)
 """What operators say of one case."""
 _WHEN_OVER = (Receipted, RateAnswered, TimerFired, ForgetGoesOn, *CONTROLS)
 _WHILE_CANCELLING = (Receipted, Reconsider, HoldsSeen, RateAnswered, TimerFired, EmissionRefused, *CONTROLS)
@@ -131,6 +137,7 @@ def _follow(turn: Turn, before: Case) -> None:
     for (asked, force), digests in turn.to_look_into.items():
         which = tuple(turn.standing.holds[each] for each in asked)
         turn.emit(LookIntoHolds(tuple(digests), which, turn.case.index_changes, force))
+    probing.end(turn)
 
 
 def _fired(turn: Turn, message: TimerFired) -> None:
@@ -154,8 +161,10 @@ _TIMERS: dict[str, Callable[[Turn], None]] = {
     "settle": resolution.fix_if_walked,
     "due": deadlines.end_term,
     "warn": deadlines.warn,
+    "probe_again": probing.begin_again,
 }
-"""What a moment leads to by itself; to the end of a stage, of grace or of patience leads that time has passed."""
+"""What a moment leads to by itself; to the end of a stage, a probe, of grace or of patience leads that time has passed.
+"""
 
 
 _HANDLERS: dict[type[Any], Callable[[Turn, Any], None]] = {
@@ -180,6 +189,9 @@ _HANDLERS: dict[type[Any], Callable[[Turn, Any], None]] = {
     ThawSaid: decisions.thaw,
     ForgetSaid: forgetting.ask,
     ForgetGoesOn: forgetting.go_on,
+    ProbeSaid: probing.ask,
+    ProbeGoesOn: probing.go_on,
+    ProbeAnswered: probing.take_answer,
     RequestSetAside: lambda *_: None,  # its case was opened by an earlier message
     TimerFired: _fired,
 }
@@ -195,6 +207,8 @@ def timers(case: Case) -> dict[str, datetime]:
     if case.status in OVER or case.cancelling:
         return {FORGET: forget_at} if forget_at else {}
     wanted: dict[str, datetime | None] = {FORGET: forget_at} | {"walk": case.walk_retry_at, "grace": case.grace_until}
+    wanted |= {"probe": case.probing.ends_at if case.probing else None}
+    wanted |= {"probe_again": case.probes_due[0].at if case.probes_due else None}
     if case.status not in CLOSED and not case.dry_run:
         wanted |= {"due": None if case.overdue else case.due_at, "warn": None if case.warned else case.warn_at}
         wanted |= {f"due:{each.provision}": None if each.ended else each.due_at for each in case.deadlines}

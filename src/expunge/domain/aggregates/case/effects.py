@@ -60,6 +60,24 @@ class WithdrawCommand:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class AskProber:
+    """Have somebody else than its agent look whether targets of a chunk are there."""
+
+    chunk: ChunkState
+    """Its `looked` says which."""
+    answer_by: datetime
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ProbeOn:
+    """Go on with a probe behind a chunk, in a message behind whatever waits."""
+
+    number: int
+    after: str
+    passed: int
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Reschedule:
     """Say by when a model must be begun that waits to be made anew for several cases."""
 
@@ -208,6 +226,8 @@ Effect = (
     | StartTask
     | SendCommand
     | WithdrawCommand
+    | AskProber
+    | ProbeOn
     | Reschedule
     | LookIntoHolds
     | LookIntoReplacement

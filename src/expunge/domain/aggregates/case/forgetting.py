@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from expunge.domain.aggregates.case.chunks import at_once
 from expunge.domain.aggregates.case.effects import Forget, ForgetOn, KeepKeys
@@ -41,8 +42,8 @@ class ForgetAsked(CaseFact):
     forget_at: datetime
 
     def change(self, case: Case) -> Case:
-        """That is its time, unless it goes on before."""
-        return heard(case, self.control).model_copy(update={"forget_at": self.forget_at})
+        """That is its time, unless it goes on before. Nobody looks once more into what is to be forgotten."""
+        return heard(case, self.control).model_copy(update={"forget_at": self.forget_at, "probes_due": ()})
 
 
 class Forgotten(CaseFact):
@@ -53,7 +54,8 @@ class Forgotten(CaseFact):
 
     def change(self, case: Case) -> Case:
         """What its publisher called it goes, too."""
-        gone = {"request_id": "", "correlation_id": None, "batch": None, "forget_at": None}
+        gone: dict[str, Any] = {"request_id": "", "correlation_id": None, "batch": None, "forget_at": None}
+        gone |= {"probe": None, "probes_due": ()}  # nobody knows any more what there is to look for
         return case.model_copy(update=gone | {"forgotten": len(case.generations), "forgotten_at": self.at})
 
 
@@ -66,7 +68,7 @@ def may_be_forgotten(case: Case) -> bool:
     if case.dry_run:
         return bool(case.generations) and case.open_generation is None and not case.watermark
     ended = case.status in {Status.COMPLETED, Status.COMPLETED_WITH_DEFERRALS}
-    waits = case.out or case.live or case.held or case.watermark or case.words or case.cancelling
+    waits = case.out or case.live or case.held or case.watermark or case.words or case.cancelling or case.probing
     walks = case.open_generation is not None or not all(each.done for each in case.generations)
     return ended and not (waits or walks or case.count(UNDONE | DEFERRALS | {Claim.RESTRICTED}))
 

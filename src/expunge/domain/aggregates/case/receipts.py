@@ -6,7 +6,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from expunge.domain.aggregates.case import late, replacement, resolution, watermark
-from expunge.domain.aggregates.case.chunks import ENDING_LETTERS, HELD_LETTER, UNCHECKED, ChunkState, Note, Phase
+from expunge.domain.aggregates.case.chunks import (
+    CLEAN,
+    ENDING_LETTERS,
+    GONE,
+    HELD_LETTER,
+    UNCHECKED,
+    ChunkState,
+    Note,
+    Phase,
+)
 from expunge.domain.aggregates.case.effects import NoteAnswers, WriteClaims
 from expunge.domain.aggregates.case.fact import OPEN_ONE, ChunkFact, reread
 from expunge.domain.aggregates.case.gate import Exhausted
@@ -15,14 +24,10 @@ from expunge.domain.aggregates.case.turn import Turn
 from expunge.domain.aggregates.decision import SetAside
 from expunge.domain.planning.chunks import Chunk
 from expunge.domain.values import A_DAY, Hex
-from expunge.domain.vocabulary import MEANINGS, After, Grade
+from expunge.domain.vocabulary import Grade
 from expunge.wire.cases.case import Receipted
 from expunge.wire.tasks import Found
 
-GONE = frozenset(each.letter for each in MEANINGS.values() if each.after is After.GONE)
-"""Answers after which an asset that is stated again has come back."""
-CLEAN = frozenset(each.letter for each in MEANINGS.values() if each.after is After.CLEAN)
-"""Answers after which an asset goes on without the case's data."""
 ASK_AGAIN = timedelta(days=30)
 """When a deferral without a date is asked about again."""
 

@@ -91,6 +91,40 @@ class Generation(Value):
         return bool(self.announced) and self.announced == self.answered
 
 
+class Probe(Value):
+    """The last probe of a case: somebody was asked whether what was said to be gone is gone."""
+
+    number: int
+    seed: Hex
+    """Says which obligations are chosen; before the probe nobody knows it who has not the deployment's secret."""
+    sample: int
+    """So many; 0: all."""
+    of: int
+    """Of so many, about, that could be looked at when it began."""
+    ends_at: datetime
+    """Who has not answered by then is waited for no longer."""
+    is_asked: bool = False
+    """Whether all questions were put."""
+    is_over: bool = False
+    """Whether nobody is waited for any more; what is found still counts."""
+    asked: int = 0
+    absent: int = 0
+    found: int = 0
+    unknown: int = 0
+
+    @property
+    def silent(self) -> int:
+        """Obligations of which nobody has said anything."""
+        return self.asked - self.absent - self.found - self.unknown
+
+
+class ProbeDue(Value):
+    """A probe to come."""
+
+    at: datetime
+    sample: int
+
+
 class Deadline(Value):
     """The deadline of a provision of an order."""
 
@@ -172,6 +206,12 @@ class Case(Value):
     overdue: bool = False
     forget_at: datetime | None = None
     """Until when what names people and assets in it is kept as evidence."""
+    probes: int = 0
+    """How often it was looked whether what was said to be gone is gone."""
+    probe: Probe | None = None
+    """The last of them."""
+    probes_due: tuple[ProbeDue, ...] = ()
+    """Those to come, in order."""
     forgotten: int = 0
     """So many of its generations are forgotten: their chunks are not there any more."""
     forgotten_at: datetime | None = None
@@ -196,6 +236,11 @@ class Case(Value):
     def has_happened(self, event: str, system: str) -> bool:
         """Whether something happened for which a command of a system waits."""
         return (event, system) in self.happened or (event, "") in self.happened
+
+    @property
+    def probing(self) -> Probe | None:
+        """The probe that is going on."""
+        return self.probe if self.probe is not None and not self.probe.is_over else None
 
     @property
     def is_forgotten(self) -> bool:

@@ -1,0 +1,128 @@
+"""What a system's agent and its prober have in common: words in from Kafka, answers out, and what outages do."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+
+from expunge.adapters.broker import DEFAULT, broker
+from expunge.adapters.system import SystemClock
+from expunge.agent.metrics import AgentMetrics
+from expunge.domain.events import Outgoing, Record
+from expunge.errors import Fenced, Unavailable
+from expunge.runtime.outage import Outage
+
+REST_SECONDS = 1.0
+START_SECONDS = 60.0
+RECORDS_AT_ONCE = 100
+
+log = structlog.get_logger()
+
+Wait = Callable[[float], object]
+"""Lets time pass; true when it is to stop, as `threading.Event.wait` says it."""
+
+
+class Post:
+    """One group's place at one topic.
+
+    Args:
+        system: the system's name, as configured in Expunge.
+        role: `agent` or `prober`: the group is named by both.
+        topic: what is read, without the prefix.
+        metrics: where to count.
+        bootstrap_servers: Kafka's addresses.
+        prefix: of the deployment's topics.
+        session_timeout_ms: after so much silence the broker gives this process up.
+        options: settings of the Kafka client under its own names.
+        client: the Kafka client.
+    """
+
+    def __init__(
+        self,
+        system: str,
+        role: str,
+        topic: str,
+        metrics: AgentMetrics,
+        *,
+        bootstrap_servers: str,
+        prefix: str,
+        session_timeout_ms: int,
+        options: dict[str, Any] | None = None,
+        client: str = DEFAULT,
+    ) -> None:
+        self.system, self.topic, self.group = system, topic, f"{prefix}{role}.{system}"
+        self.clock, self._metrics = SystemClock(), metrics
+        self.session_seconds = session_timeout_ms / 1000
+        self._outage = Outage(f"{role} of {system}", self.clock, metrics.of(system))
+        self._waits_until = self.clock.seconds() + START_SECONDS
+        """Until when a broker that was never reached is waited for."""
+        kafka = broker(bootstrap_servers, options, prefix, client)
+        self.topics, self._sender = kafka.topics, kafka.sender()
+        self.records = kafka.records(
+            f"{role}.{system}",
+            [topic],
+            max_records=RECORDS_AT_ONCE,
+            session_timeout_ms=session_timeout_ms,
+            begins=True,
+        )  # what is gone before it was read is said again: its case waits for the answer
+
+    def turn(self, work: Callable[[list[Record]], bool], wait: Wait = time.sleep) -> None:
+        """Do some work, which puts what it reads into the list that it is given; what it cannot do is read again.
+
+        Raises:
+            Unavailable: the broker was not reached for a minute.
+        """
+        records: list[Record] = []
+        try:
+            if not work(records):
+                return
+            self._waits_until = math.inf
+            self._outage.ends(self.records.silent_seconds())
+            self._metrics.alive(self.system)
+        except Fenced:
+            log.warning("fell out of its group; reading again", system=self.system)
+            self._read_again(records, wait)
+        except Unavailable as error:
+            if self.clock.seconds() >= self._waits_until:
+                raise
+            self._pause(records, error, wait)
+
+    def send(self, outgoing: Sequence[Outgoing]) -> None:
+        """Publish answers.
+
+        Raises:
+            Unavailable: Kafka does not take one.
+        """
+        if refused := self._sender.send(outgoing):
+            topic, reason = refused[0].outgoing.topic, refused[0].reason
+            raise Unavailable(f"Kafka refuses what is said on {topic} ({reason})", server="Kafka")
+
+    def close(self) -> None:
+        """Leave the group, and let go of the connections."""
+        self.records.close()
+        self._sender.close()
+        self.topics.close()
+
+    def _pause(self, records: Sequence[Record], error: Unavailable, wait: Wait) -> None:
+        """Back to the start of the batch, and a rest that depends on nobody; see `runtime.loop`."""
+        self._outage.goes_on(error)
+        until = self.clock.seconds() + REST_SECONDS
+        try:
+            self.records.rewind(records)
+            self.records.rest(REST_SECONDS)
+        except Unavailable as again:
+            self._outage.goes_on(again)
+        left = until - self.clock.seconds()
+        if left > 0:
+            wait(left)
+
+    def _read_again(self, records: Sequence[Record], wait: Wait) -> None:
+        """From where the group is now: another process may have answered, and heard a withdrawal, meanwhile."""
+        try:
+            self.records.rewind_to_committed(records)
+        except Unavailable as error:
+            self._pause(records, error, wait)

@@ -1,0 +1,234 @@
+"""The prober's loop: questions in, a look, answers out, signed with a key that no agent has. Nothing is changed.
+
+    class Looker:
+        def probe(self, batch: Sequence[Target]) -> Sequence[Seen]:
+            return [found(t) if shop.has(t.asset) else absent(t) for t in batch]
+
+    ProbeAgent("shop", Looker(), signing_key=Path("prober.key"), bootstrap_servers="kafka:9092").run()
+
+It remembers nothing: a question that is read again is answered again, and each finding counts once (rule "probed").
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+
+from expunge.adapters.broker import DEFAULT
+from expunge.adapters.signing import Signer
+from expunge.adapters.vault import Opener
+from expunge.agent.commands import UNSUPPORTED_KIND, Question, Reader
+from expunge.agent.contained import reason_of
+from expunge.agent.metrics import AgentMetrics
+from expunge.agent.post import Post, Wait
+from expunge.agent.types import Target
+from expunge.domain.digest import canonical, name
+from expunge.domain.events import Event, Outgoing, Record, stamp
+from expunge.domain.vocabulary import Finding
+from expunge.errors import InvalidMessage, place_of
+from expunge.wire.probes import ANSWERED
+
+MOST_RAISED = 40
+"""So often a look at one question may raise; what is left then cannot be told."""
+RESULTS_BYTES = 600_000
+"""Bytes of results in one answer; a longer one is cut into several."""
+POLL_SECONDS = 0.5
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Seen:
+    """What was seen of one target; made by the functions below."""
+
+    target: Target
+    finding: Finding
+    reason: str = ""
+
+    def wire(self) -> dict[str, Any]:
+        """As it stands in an answer."""
+        said = {"asset": self.target.asset, "finding": self.finding.value}
+        return said | ({"reason_code": self.reason} if self.reason else {})
+
+
+def absent(target: Target) -> Seen:
+    """It is not there: of an asset, under that id; of a holding, nothing of the person up to `collected_until`."""
+    return Seen(target, Finding.ABSENT)
+
+
+def found(target: Target) -> Seen:
+    """It is there: it will be commanded anew."""
+    return Seen(target, Finding.FOUND)
+
+
+def unknown(target: Target, reason: str) -> Seen:
+    """It cannot be told; `reason` is a code of at most 64 lower-case letters, digits, `_`, `.` and `-`."""
+    return Seen(target, Finding.UNKNOWN, reason)
+
+
+class Prober(Protocol):
+    """What somebody writes who looks into a system: best not who wrote its agent, and with rights to read alone."""
+
+    def probe(self, batch: Sequence[Target]) -> Sequence[Seen]:
+        """Look whether targets are there. Of one without an answer, or where something is raised, nothing is known.
+
+        `Target.action` is `probe`; a person's id is revealed as it is to the agent, where the opening key is given.
+        """
+
+
+class ProbeAgent:
+    """Answers what Expunge asks about one system. Several processes may serve it.
+
+    Args:
+        system: the system's name, as configured in Expunge, where its `probe_key` is this signing key.
+        prober: what looks.
+        signing_key: the file of the key with which answers are signed; never the agent's.
+        bootstrap_servers: Kafka's addresses.
+        prefix: of the deployment's topics.
+        opening_key: the system's private X25519 key (hexadecimal), where identities are revealed to it.
+        session_timeout_ms: after so much silence the broker gives this process up.
+        options: settings of the Kafka client under its own names.
+        client: the Kafka client, as `kafka.client` in a deployment's configuration.
+        metrics: where to count.
+    """
+
+    def __init__(
+        self,
+        system: str,
+        prober: Prober,
+        *,
+        signing_key: Path,
+        bootstrap_servers: str,
+        prefix: str = "expunge.",
+        opening_key: str | None = None,
+        session_timeout_ms: int = 10_000,
+        options: dict[str, Any] | None = None,
+        client: str = DEFAULT,
+        metrics: AgentMetrics | None = None,
+    ) -> None:
+        self._system, self._prober, self._signer = system, prober, Signer.of(signing_key)
+        self._reader = Reader(Opener(opening_key).open if opening_key else None)
+        self._metrics = metrics or AgentMetrics()
+        self._post = Post(
+            system,
+            "prober",
+            f"probes.{system}",
+            self._metrics,
+            bootstrap_servers=bootstrap_servers,
+            prefix=prefix,
+            session_timeout_ms=session_timeout_ms,
+            options=options,
+            client=client,
+        )
+        self.purging = False
+        """Never: nothing is changed, so it may be cut off at any time."""
+
+    def run(self, stop: threading.Event | None = None) -> None:
+        """Serve until `stop` is set.
+
+        Raises:
+            ConfigurationError: its topic is missing.
+            Unavailable: the broker was not reached for a minute.
+        """
+        stop = stop or threading.Event()
+        log.info("prober started", system=self._system)
+        try:
+            while not stop.is_set():
+                self.turn(stop.wait)
+        finally:
+            self._post.close()
+            log.info("prober stopped", system=self._system)
+
+    def turn(self, wait: Wait = time.sleep) -> None:
+        """One batch of questions, or one wait for them."""
+        self._post.turn(self._work, wait)
+
+    def _work(self, records: list[Record]) -> bool:
+        found = self._post.records.poll(POLL_SECONDS)
+        records += found
+        for record in found:
+            try:
+                question = self._reader.question(record.value or b"")
+            except InvalidMessage as error:
+                log.error("not a question; skipped", system=self._system, place=record.place, reason=error.reason)
+                self._metrics.skipped(self._system)
+                continue
+            self._post.send(list(self._answers(question)))
+        self._post.records.commit(self._post.records.moved())
+        return True
+
+    def _answers(self, question: Question) -> Iterator[Outgoing]:
+        seen = {each.target.asset: each for each in look(self._system, self._prober, question.targets)}
+        every = [seen.get(each.asset) or unknown(each, "no_result") for each in question.targets]
+        every += [unknown(each, UNSUPPORTED_KIND) for each in question.unsupported]
+        counts = {each.value: sum(one.finding is each for one in every) for each in Finding}
+        self._metrics.looked(self._system, counts)
+        log.info("looked", system=self._system, **counts)
+        if counts[Finding.ABSENT] == len(every):
+            yield self._answer(question, all=Finding.ABSENT.value)
+            return
+        for part in _parts([each.wire() for each in every]):
+            yield self._answer(question, results=part)
+
+    def _answer(self, question: Question, **what: Any) -> Outgoing:
+        now = self._post.clock.now()
+        said = {
+            "number": question.number,
+            "case_id": question.case_id,
+            "command_id": question.command_id,
+            "system": self._system,
+            "looked_at": stamp(now),
+            **what,
+        }
+        event = Event(ANSWERED, f"/probers/{self._system}", name(ANSWERED, canonical(said)), now, said)
+        return Outgoing(f"findings.{self._system}", question.command_id, self._signer.event(event))
+
+
+def look(system: str, prober: Prober, targets: Sequence[Target]) -> list[Seen]:
+    """What a prober sees; whatever it raises costs the target at which it does, and nobody else."""
+    parts, raised, seen = deque([list(targets)] if targets else []), 0, list[Seen]()
+    while parts and raised < MOST_RAISED:
+        part = parts.popleft()
+        try:
+            seen += _sound(prober.probe(part), part)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is answered by name
+            raised += 1
+            log.error("the prober raised", system=system, error=type(error).__name__, where=place_of(error))
+            middle = len(part) // 2
+            if middle:
+                parts += [part[:middle], part[middle:]]
+            else:
+                seen.append(unknown(part[0], reason_of(error)))
+    return [*seen, *(unknown(each, "too_many_errors") for part in parts for each in part)]
+
+
+def _sound(seen: Sequence[Seen], part: Sequence[Target]) -> list[Seen]:
+    """What was seen, if it is of what was asked about.
+
+    Raises:
+        TypeError: something else was returned.
+    """
+    asked = {each.key for each in part}
+    if not all(isinstance(each, Seen) and each.target.key in asked for each in seen):
+        raise TypeError("a prober returns what it has seen of the targets that it was given")
+    return list(seen)
+
+
+def _parts(results: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    part, size = list[dict[str, Any]](), 0
+    for result in results:
+        weight = len(json.dumps(result))
+        if part and size + weight > RESULTS_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(result)
+        size += weight
+    yield part
