@@ -84,7 +84,7 @@ namespaces = ["user_id"]
 default_regime = "ccpa"
 [[operators]]
 name = "olga"
-roles = ["approve", "decide", "hold", "pause"]
+roles = ["approve", "decide", "hold", "pause", "probe"]
 [[operators]]
 name = "omar"
 roles = ["approve"]
@@ -150,9 +150,12 @@ class Deployment:
         for party in ("files", "ml", "app", "narrow", "olga", "omar"):
             public = create(keys / f"{party}.key").public
             config = config.replace(f'name = "{party}"\n', f'name = "{party}"\nkey = "{public}"\n')
+        prober = create(keys / "prober-files.key").public
+        config = config.replace('name = "files"\n', f'name = "files"\nprobe_key = "{prober}"\n')
         config = config.replace("allow_unsigned = true", 'keys_directory = "{directory}/keys"')
         evidence = '[evidence]\norigin = "expunge.example.org/test"\ndirectory = "{directory}/evidence"\n'
-        return config + 'signing_key_file = "{directory}/keys/files.key"\n' + evidence
+        mine = ("signing_key_file", "files"), ("probing_key_file", "prober-files")
+        return config + "".join(f'{name} = "{{directory}}/keys/{key}.key"\n' for name, key in mine) + evidence
 
     # Processes
 

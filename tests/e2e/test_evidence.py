@@ -164,6 +164,39 @@ def test_operators_sign_and_a_pause_is_kept(world: Deployment) -> None:
     assert "anybody may speak" not in doctor
 
 
+def test_a_prober_finds_what_came_back_behind_everybodys_back(world: Deployment) -> None:
+    """A file is put back, and nobody says so; who looks sees it, and it goes again. Only then it is verified."""
+    furnish(world, "fay", 6)
+    world.await_indexed()
+    case_id = erased(world, "fay", "probed")
+    certificate(world, case_id)
+    (world.directory / "files" / "fay-3.bin").write_bytes(b"from a backup")
+    world.start("prober", "agent", "probe", "files")
+    asked = expunge(world, "probe", "probed", "--operator", "olga", "--again", "30", "--wait", "60")
+    assert asked.returncode == 0, asked.stderr
+    until(lambda: bool(world.confirmations(case_id, "reopened")), 60, world)
+    until(lambda: not (world.directory / "files" / "fay-3.bin").exists(), 60, world)
+    until(lambda: "1 still there" in shown(world, case_id) and "state completed" in shown(world, case_id), 60, world)
+    assert "looked into again on" in shown(world, case_id)
+    assert expunge(world, "probe", case_id, "--operator", "olga").returncode == 0
+    key = expunge(world, "certificate", "key").stdout.strip()
+
+    def verified() -> str:
+        place = certificate(world, case_id)
+        return " ".join(expunge(world, "verify", str(place), "--key", key, "--explain").stdout.split())
+
+    until(lambda: "6 object files verified deleted" in verified(), 90, world)
+    assert "probe 2: 6 of 6 that were called gone: 6 not there" in shown(world, case_id)
+    assert "no probe" not in verified()
+    refused = expunge(world, "probe", case_id, "--operator", "omar")
+    assert refused.returncode == 2
+    assert "omar" in refused.stderr
+
+
+def shown(world: Deployment, case_id: str) -> str:
+    return " ".join(expunge(world, "case", "show", case_id).stdout.split())
+
+
 def test_a_notary_that_is_killed_and_one_that_has_forgotten_all_make_the_same_log(world: Deployment) -> None:
     """Made anew from the topic, to identical bytes; what was published is never contradicted."""
     furnish(world, "dora", 5)
