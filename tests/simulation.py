@@ -145,7 +145,7 @@ ORIGIN = "expunge.example.org/ledger"
 def with_keys(registry: Registry) -> Registry:
     """The same, with a key for everybody."""
     fields = {
-        kind: [each.model_copy(update={"key": (SIGNERS[each.name].public,)}) for each in getattr(registry, kind)]
+        kind: [each.model_copy(update={"key": (signer(each.name).public,)}) for each in getattr(registry, kind)]
         for kind in ("systems", "publishers", "operators")
     }
     known = {each: getattr(registry, each) for each in Registry.model_fields}

@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from expunge.domain.events import CloudEvent  # noqa: E402
+from expunge.domain.evidence.order import Order  # noqa: E402
 from expunge.domain.evidence.period import CcpaMetrics, Period  # noqa: E402
 from expunge.domain.planning.chunks import Chunk  # noqa: E402
 from expunge.domain.planning.policy.rules import KeptPolicy  # noqa: E402
@@ -340,7 +341,12 @@ def files() -> dict[str, str]:
     return out
 
 
-REPORTS: dict[str, type[BaseModel]] = {"certificate": Statement, "period": Period, "ccpa-metrics": CcpaMetrics}
+REPORTS: dict[str, type[BaseModel]] = {
+    "certificate": Statement,
+    "period": Period,
+    "ccpa-metrics": CcpaMetrics,
+    "order": Order,
+}
 """What is handed over to people, by the name of its file."""
 
 

@@ -75,11 +75,7 @@ def prove(case_id: CaseId, asset: Asset, sequence: Sequence = None) -> None:
     expunge = _kept()
     case = _case_id(expunge, case_id)
     place = _place(expunge, case, sequence)
-    found = expunge.cases.reader(partition_of(case, expunge.settings.kafka.partitions)).root(case)
-    if found is None or not found.salt:
-        say_error("the case is forgotten: nobody can say any more which assets these were")
-        raise typer.Exit(NO)
-    opened = opening(found.salt, asset)
+    opened = opening(_salt(expunge, case), asset)
     named = commitment(opened, asset)
     lines = (place / "obligations.jsonl").read_bytes().splitlines()
     at = [number for number, line in enumerate(lines) if json.loads(line).get("asset") == named]
@@ -96,6 +92,40 @@ def prove(case_id: CaseId, asset: Asset, sequence: Sequence = None) -> None:
         for number in at
     ]
     print_json({"asset": asset, "opening": opened.hex(), "of": len(lines), "obligations": proofs})
+
+
+@app.command()
+def openings(
+    case_id: CaseId, listed: Annotated[Path, typer.Option("--list", help="Ids of assets, one in each line.")]
+) -> None:
+    """Print what opens the commitments of a list of assets in a case's certificate, a line of JSON for each.
+
+    Whoever has the list can then hold it against the certificate (`expunge report order --list --openings`), and see
+    which of them it is about. Of others these say nothing. It can be done until the case is forgotten.
+    """
+    expunge = _kept()
+    salt = _salt(expunge, _case_id(expunge, case_id))
+    try:
+        with listed.open() as lines:
+            for asset in filter(None, (line.rstrip("\n") for line in lines)):
+                print_json({"asset": asset, "opening": opening(salt, asset).hex()})
+    except OSError as error:
+        raise ConfigurationError(f"{listed}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{listed} is not UTF-8") from None
+
+
+def _salt(expunge: Installation, case: str) -> str:
+    """The salt of a case's commitments.
+
+    Raises:
+        typer.Exit: it is forgotten.
+    """
+    found = expunge.cases.reader(partition_of(case, expunge.settings.kafka.partitions)).root(case)
+    if found is None or not found.salt:
+        say_error("the case is forgotten: nobody can say any more which assets these were")
+        raise typer.Exit(NO)
+    return found.salt
 
 
 @app.command()

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,10 +16,12 @@ from expunge.cli.common import NO, Json, console, print_json, print_table, say_e
 from expunge.cli.logs import events
 from expunge.cli.verify import files_of, place_of, read, refuse_unless_key
 from expunge.domain.evidence import verify
+from expunge.domain.evidence.order import Openings, Reconciled, order, reconcile
 from expunge.domain.evidence.period import Requests, ccpa_metrics, requests
 from expunge.domain.evidence.period import period as counted
 from expunge.errors import ConfigurationError
 from expunge.report.page import page
+from expunge.report.paper import paper
 from expunge.report.period import period_page
 
 app = typer.Typer(help="Reports for people, made from certificates and the published log.", no_args_is_help=True)
@@ -30,18 +32,73 @@ def root() -> None:
     """Reports for people, made from certificates and the published log."""
 
 
+Certificate = Annotated[Path, typer.Argument(help="A certificate: its file, or the directory it lies in.")]
+Key = Annotated[str, typer.Option(help="The public key of the log (`expunge certificate key`).")]
+To = Annotated[Path | None, typer.Option(help="The page: a new file that stands alone, .html or .pdf.")]
+
+
 @app.command()
 def case(
-    certificate: Annotated[Path, typer.Argument(help="A certificate: its file, or the directory it lies in.")],
-    key: Annotated[str, typer.Option(help="The public key of the log (`expunge certificate key`).")],
-    to: Annotated[Path, typer.Option(help="The page: a new file that stands alone.")],
+    certificate: Certificate,
+    key: Key,
+    to: Annotated[Path, typer.Option(help="The page: a new file that stands alone, .html or .pdf.")],
 ) -> None:
-    """Write what a certificate says as one HTML page with figures, which prints well.
+    """Write what a certificate says as one page with figures, as HTML or PDF.
 
     The certificate is checked first: no page is made of one that does not hold. It needs no server.
     """
-    if to.exists():
-        raise ConfigurationError(f"{to} is there already: name a new file")
+    refuse_unless_new(to)
+    said, name, _ = _held(certificate, key)
+    _write(to, page(said, key, name), _ended(said))
+
+
+@app.command("order")
+def order_report(
+    certificate: Certificate,
+    key: Key,
+    to: To = None,
+    listed: Annotated[
+        Path | None, typer.Option("--list", help="The order's own list: the id of an asset in each line.")
+    ] = None,
+    openings: Annotated[
+        Path | None, typer.Option(help="What opens the commitments of those (`expunge certificate openings`).")
+    ] = None,
+    never_registered: Annotated[
+        Path | None, typer.Option(help="Write the ids of the list that were never registered into a new file.")
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Write what an order came to: provision by provision, against its own list, with a draft declaration.
+
+    The certificate is checked first, as `expunge verify` does. It needs no server.
+    """
+    for file in (each for each in (to, never_registered) if each is not None):
+        refuse_unless_new(file)
+    if to is None and not json_output:
+        raise ConfigurationError("name a file for the page (--to order.pdf), or print figures (--json)")
+    if (listed is None) != (openings is None):
+        raise ConfigurationError(
+            "--list and --openings belong together: expunge certificate openings CASE --list FILE > openings.jsonl"
+        )
+    if never_registered is not None and listed is None:
+        raise ConfigurationError("--never-registered is about a list: name it with --list")
+    said, name, place = _held(certificate, key)
+    found = _reconciled(listed, openings, place) if listed and openings else None
+    made = order(said["predicate"], name, found[0] if found else None)
+    if found and never_registered is not None:
+        files.write(never_registered, "".join(f"{each}\n" for each in found[1]).encode())
+    if json_output:
+        print_json(made.model_dump(mode="json"))
+    if to is not None:
+        _write(to, page(said, key, name, made), _ended(said), quiet=json_output)
+
+
+def _held(certificate: Path, key: str) -> tuple[dict[str, Any], str, Path]:
+    """What a certificate states, what it is called, and where it lies.
+
+    Raises:
+        typer.Exit: it does not hold.
+    """
     place = place_of(certificate)
     envelope = read(place)
     steps = verify.verify(files_of(place, envelope, key))
@@ -50,9 +107,46 @@ def case(
         say_error(f"the certificate does not hold, or not all of it is there ({worst.name}): expunge verify says more")
         raise typer.Exit(NO)
     payload = verify.payload(envelope)
-    text = page(json.loads(payload), key, hashlib.sha256(payload).hexdigest())
-    files.write(to, text.encode())
-    console.print(f"{to.absolute()}", soft_wrap=True)
+    said: dict[str, Any] = json.loads(payload)
+    return said, hashlib.sha256(payload).hexdigest(), place
+
+
+def _reconciled(listed: Path, openings: Path, place: Path) -> tuple[Reconciled, list[str]]:
+    lines = (place.parent / "obligations.jsonl").open()
+    try:
+        with lines, listed.open() as ids, openings.open() as opened:
+            known = {each.asset: bytes.fromhex(each.opening) for each in map(Openings.model_validate_json, opened)}
+            entries = (each.rstrip("\n") for each in ids)
+            wanted = (each for each in entries if each)
+            return reconcile(wanted, known, (json.loads(each).get("asset", "") for each in lines))
+    except OSError as error:
+        raise ConfigurationError(f"{error.filename}: {error.strerror}") from None
+    except ValueError as error:
+        text = "it lists what these openings do not open, or is not of that form"
+        raise ConfigurationError(
+            f"{listed}: {text} ({type(error).__name__}): expunge certificate openings CASE --list {listed}"
+        ) from None
+
+
+def refuse_unless_new(to: Path) -> None:
+    """See that a page can be written.
+
+    Raises:
+        ConfigurationError: something is there already.
+    """
+    if to.exists():
+        raise ConfigurationError(f"{to} is there already: name a new file")
+
+
+def _ended(said: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(said["predicate"]["case"]["ended_at"])
+
+
+def _write(to: Path, html: str, moment: datetime, *, quiet: bool = False) -> None:
+    """A page as its name says."""
+    files.write(to, paper(html, moment) if to.suffix.lower() == ".pdf" else html.encode())
+    if not quiet:
+        console.print(f"{to.absolute()}", soft_wrap=True)
 
 
 Log = Annotated[
@@ -61,7 +155,6 @@ Log = Annotated[
         help="The published log: the directory with `checkpoint`. Of logs that follow each other, all in order."
     ),
 ]
-Key = Annotated[str, typer.Option(help="The public key of the log (`expunge certificate key`).")]
 
 
 @app.command()
@@ -70,7 +163,7 @@ def period(
     key: Key,
     since: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The first day (UTC).")],
     until: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The first day after it.")],
-    to: Annotated[Path | None, typer.Option(help="The page: a new file that stands alone.")] = None,
+    to: To = None,
     json_output: Json = False,
 ) -> None:
     """Count what was asked in a span of time, how long it took, and what came of it: as a page, or with --json.
@@ -81,8 +174,8 @@ def period(
         raise ConfigurationError("--until is the first day after the span, and lies behind --since")
     if to is None and not json_output:
         raise ConfigurationError("name a file for the page (--to report.html), or print figures (--json)")
-    if to is not None and to.exists():
-        raise ConfigurationError(f"{to} is there already: name a new file")
+    if to is not None:
+        refuse_unless_new(to)
     notes: list[str] = []
     logged = _requests(log, key, until.date(), notes)
     if logged.at < since.replace(tzinfo=UTC).timestamp():
@@ -91,9 +184,8 @@ def period(
     if json_output:
         print_json(said.model_dump(mode="json"))
     if to is not None:
-        files.write(to, period_page(said, key, notes).encode())
-        if not json_output:
-            console.print(f"{to.absolute()}", soft_wrap=True)
+        as_of = datetime.fromisoformat(said.as_of)
+        _write(to, period_page(said, key, notes), as_of, quiet=json_output)
 
 
 @app.command("ccpa-metrics")

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from expunge.domain.evidence.order import NO_RECIPIENT, Order
 from expunge.domain.evidence.sentences import looked, sentence
 from expunge.domain.vocabulary import MEANINGS, OPEN, Claim
 
@@ -82,17 +83,39 @@ def environment() -> Environment:
     return made
 
 
-def page(statement: dict[str, Any], key: str, payload_sha256: str) -> str:
+STATES: Mapping[str, str] = {
+    "nothing_found": "nothing was found that falls under it",
+    "met_in_time": "nothing open, in time",
+    "met_late": "nothing open, late",
+    "missed": "missed: something is open",
+    "not_yet_due": "open, and not yet due",
+}
+"""How a provision of an order stands, for people."""
+COLOUR_OF: Mapping[str, str] = {
+    "nothing_found": "not_found",
+    "met_in_time": "done",
+    "met_late": "stays",
+    "missed": "open",
+    "not_yet_due": "stays",
+}
+
+
+def page(statement: dict[str, Any], key: str, payload_sha256: str, order: Order | None = None) -> str:
     """The page.
 
     Args:
         statement: of the certificate.
         key: the log's public key, as whoever checks holds it.
         payload_sha256: names the certificate.
+        order: what it came to, where the page is to be about an order.
     """
     said = statement["predicate"]
-    template = environment().get_template("page.html")
+    template = environment().get_template("page.html" if order is None else "order.html")
     return template.render(
+        order=order,
+        states=STATES,
+        colour_of=COLOUR_OF,
+        no_recipient=NO_RECIPIENT,
         said=said,
         case=said["case"],
         totals=totals(said["inventory"]),

@@ -32,6 +32,8 @@ class Provision(_Said):
     provision: Said
     due_at: Moment
     open: Number
+    open_when_due: Number | None
+    """At its deadline; null: that had not passed."""
 
 
 class Matter(_Said):

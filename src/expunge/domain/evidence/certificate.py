@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from expunge.domain.aggregates.case import confirm
 from expunge.domain.aggregates.case.chunks import CLAIMS, GONE, ChunkState
+from expunge.domain.aggregates.case.deadlines import ProvisionEnded
 from expunge.domain.aggregates.case.probing import ProbeAsked, ProbeBegun, Probed, ProbeEnded
 from expunge.domain.digest import canonical, hidden
 from expunge.domain.events import stamp
@@ -210,6 +211,7 @@ def _case(root: Root, told: History) -> dict[str, Any]:
     case, ended_at = told.case, told.ended_at
     if ended_at is None:
         raise ValueError("a case that has not ended")
+    passed = {each.fact.provision: each.fact.open for each in told.facts if isinstance(each.fact, ProvisionEnded)}
     matter = root.matter.model_dump(mode="json", include={"authority", "docket", "order_date"}) if root.matter else None
     expected = root.matter.expected_count if root.matter else None
     return {
@@ -228,7 +230,12 @@ def _case(root: Root, told: History) -> dict[str, Any]:
         "outcome": confirm.outcome_of(case),
         "sequence": told.facts[-1].sequence,
         "provisions": [
-            {"provision": each.provision, "due_at": stamp(each.due_at), "open": case.open_under(each.provision)}
+            {
+                "provision": each.provision,
+                "due_at": stamp(each.due_at),
+                "open": case.open_under(each.provision),
+                "open_when_due": passed.get(each.provision),
+            }
             for each in case.deadlines
         ],
         "matter": matter,

@@ -286,6 +286,8 @@ class Told:
         """What operators have said of it."""
         self.probes = Probes()
         self._ended: Body | None = None
+        self._passed: dict[str, int] = {}
+        """Provision -> how much of it was open at its deadline."""
         self._first, self._last = facts[0], facts[-1]
         self._opened: Body = self._first["data"]["body"]
         self._due_at, self._extended = self._opened["due_at"], False
@@ -302,6 +304,8 @@ class Told:
                 self.chunks.setdefault(summary["digest"], Chunk.of(summary))
         elif name == "extended":
             self._due_at, self._extended = body["due_at"], True
+        elif name == "provision_ended":
+            self._passed[body["provision"]] = body["open"]
         elif name in {"closed", "reopened"}:
             self._ended = fact if name == "closed" else None
         elif name in CHANGES:
@@ -345,7 +349,12 @@ class Told:
             name = chunk.summary.get("provision", "")
             left[name] = left.get(name, 0) + sum(letter in OPEN for letter in chunk.letters)
         return [
-            {"provision": name, "due_at": moment(due_at), "open": left.get(name, 0)}
+            {
+                "provision": name,
+                "due_at": moment(due_at),
+                "open": left.get(name, 0),
+                "open_when_due": self._passed.get(name),
+            }
             for name, due_at in self._opened.get("provisions", ())
         ]
 

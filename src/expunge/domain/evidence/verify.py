@@ -48,6 +48,7 @@ FORM: dict[str, type | tuple[type, ...]] = {
     "case.provisions.*.provision": str,
     "case.provisions.*.due_at": str,
     "case.provisions.*.open": int,
+    "case.provisions.*.open_when_due": (int, type(None)),
     "case.expected_count": (int, type(None)),
     "case.matter": (dict, type(None)),
     "scope.kind": str,
