@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from expunge.adapters import files
-from expunge.cli.common import NO, Json, console, print_json, print_table, say_error
+from expunge.adapters.system import SystemClock
+from expunge.cli.case.found import all_cases
+from expunge.cli.common import NO, Json, console, installation, print_json, print_table, say_error
 from expunge.cli.logs import events
 from expunge.cli.verify import files_of, place_of, read, refuse_unless_key
 from expunge.domain.evidence import verify
@@ -20,6 +25,7 @@ from expunge.domain.evidence.order import Openings, Reconciled, order, reconcile
 from expunge.domain.evidence.period import Requests, ccpa_metrics, requests
 from expunge.domain.evidence.period import period as counted
 from expunge.errors import ConfigurationError
+from expunge.report.drop import DELETED, EXEMPTED, NOT_FOUND, rows
 from expunge.report.page import page
 from expunge.report.paper import paper
 from expunge.report.period import period_page
@@ -30,6 +36,17 @@ app = typer.Typer(help="Reports for people, made from certificates and the publi
 @app.callback()
 def root() -> None:
     """Reports for people, made from certificates and the published log."""
+
+
+class DropList(StrEnum):
+    """The lists that DROP has, as its files are called."""
+
+    EMAIL = "Email"
+    PHONE = "Phone"
+    MAID = "MAID"
+    CTVID = "CTVID"
+    NDZ = "NDZ"
+    NAME_VIN = "NameVIN"
 
 
 Certificate = Annotated[Path, typer.Argument(help="A certificate: its file, or the directory it lies in.")]
@@ -204,7 +221,7 @@ def metrics(
         print_json(said.model_dump(mode="json"))
         return
     deletes = said.requests_to_delete
-    rows = [
+    lines = [
         ("received", deletes.received),
         ("complied with in whole or in part", deletes.complied_in_whole_or_in_part),
         ("answered that all of it stays for now", deletes.put_off),
@@ -215,8 +232,48 @@ def metrics(
         ("median days to the answer", deletes.median_days if deletes.median_days is not None else "none"),
         ("mean days to the answer", deletes.mean_days if deletes.mean_days is not None else "none"),
     ]
-    print_table((f"requests to delete, {year}", ""), rows)
+    print_table((f"requests to delete, {year}", ""), lines)
     console.print("to correct, to know, to opt out, to limit: not known here", style="dim")
+
+
+@app.command("drop-status")
+def drop_status(
+    batch: Annotated[str, typer.Option(help="What the download was called: `batch` of its requests.")],
+    broker: Annotated[str, typer.Option(help="The data broker's id, as DROP gives it.")],
+    data_type: Annotated[DropList, typer.Option("--type", help="The list that was downloaded.")],
+    to: Annotated[Path, typer.Option(help="The directory into which the file is written.")] = Path(),
+    json_output: Json = False,
+) -> None:
+    """Write the file in which a data broker tells California's DROP what became of each row of a download.
+
+    Rows are requests under `drop`, with the row's Id as `request_id`. Exit status 1 while rows are held, because
+    nothing that DROP has a status for is true of them yet. It reads Redis.
+    """
+    if not to.is_dir():
+        raise ConfigurationError(f"{to} is no directory: name one that is there with --to")
+    if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", broker):
+        raise ConfigurationError("--broker is the id that DROP gives: letters, digits and -")
+    found = rows(all_cases(installation()), batch)
+    if not (found.said or found.held or found.taken_back):
+        raise ConfigurationError(f"no request under `drop` names the batch {batch!r}, or they are forgotten")
+    today = SystemClock().now().strftime("%Y%m%d")
+    file = to / f"{today}_{broker}_{data_type.value}.csv"
+    refuse_unless_new(file)
+    files.write(file, found.csv().encode())
+    counts = Counter(found.said.values())
+    if json_output:
+        said = {"file": str(file.absolute()), "deleted": counts[DELETED], "exempted": counts[EXEMPTED]}
+        said |= {"not_found": counts[NOT_FOUND], "taken_back": len(found.taken_back), "held": found.held}
+        print_json(said)
+    else:
+        console.print(f"{file.absolute()}", soft_wrap=True)
+        console.print(f"{counts[DELETED]:,} deleted, {counts[EXEMPTED]:,} exempted, {counts[NOT_FOUND]:,} not found")
+        if found.taken_back:
+            console.print(f"{len(found.taken_back):,} were taken back: no answer is due")
+        if found.held:
+            print_table(("held", "why"), sorted(found.held.items()), title="Not in the file yet")
+    if found.held:
+        raise typer.Exit(NO)
 
 
 def _requests(log: Sequence[Path], key: str, until: date, notes: list[str]) -> Requests:
