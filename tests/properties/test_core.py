@@ -21,6 +21,7 @@ from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -29,7 +30,8 @@ from expunge.adapters.redis.cases import RedisCaseStore
 from expunge.adapters.redis.index import RedisIndex
 from expunge.adapters.redis.people import RedisPeople
 from expunge.adapters.redis.server import Server
-from expunge.domain.aggregates.case.probing import NOTHING_TO_PROBE, PATIENCE
+from expunge.domain.aggregates.case import probing
+from expunge.domain.aggregates.case.probing import FOUND_BY_PROBE, NOT_PROBED, NOTHING_TO_PROBE, PATIENCE
 from expunge.domain.aggregates.standing.state import hold_word
 from expunge.domain.aggregates.suppression import source_key
 from expunge.domain.evidence import merkle, verify
@@ -526,6 +528,7 @@ history_of = {
     "rate": st.sampled_from([0, 2, 100]),
     "lies": st.lists(st.sampled_from(["silent", "failed", "empty", "twice"]), max_size=2),
     "looks": st.lists(st.sampled_from(["silent", "twice", "unknown", "liar", "late", "purger"]), max_size=3),
+    "page": st.sampled_from([1, 200]),
     "probed": st.none() | st.tuples(st.none() | st.integers(1, 3), st.sets(st.integers(0, 6), max_size=2)),
     "history": st.lists(moves, max_size=60),
     "spoilt": st.lists(st.sampled_from(sorted(POISONED)), max_size=2),
@@ -549,7 +552,7 @@ common = settings(
 @given(**history_of)
 def test_everything_reachable_is_commanded_and_nothing_else(**history: Any) -> None:
     fields = {each: history.pop(each) for each in ("step_nodes", "apart", "signs")}
-    with TemporaryDirectory(dir=MEMORY) as folder:
+    with TemporaryDirectory(dir=MEMORY) as folder, patch.object(probing, "CHUNKS_PER_MESSAGE", history.pop("page")):
         try_out(World(**fields, evidence=Path(folder) if history.pop("evidence") else None), **history)
 
 
@@ -557,6 +560,7 @@ def test_everything_reachable_is_commanded_and_nothing_else(**history: Any) -> N
 @given(history=st.fixed_dictionaries(history_of))
 def test_the_same_on_a_real_redis(real: Servers, history: dict[str, Any]) -> None:
     history.pop("evidence")
+    history.pop("page")
     server = Server(real.redis, f"history-{uuid.uuid4().hex[:12]}.")
     server.initialise(256, "check")
     try:
@@ -670,6 +674,8 @@ def try_out(  # noqa: PLR0915 - a history, from its beginning to its end
         ({"case_has_ended", "control_without_case"} if world.cancels else set())
         | ({"case_has_not_ended", "case_is_forgotten", "case_is_held", "control_without_case"})
         | ({NOTHING_TO_PROBE} if script.probes else set())
+        | ({FOUND_BY_PROBE} if script.probes and world.cancels else set())
+        | ({NOT_PROBED} if script.probes and script.has_forgotten else set())
         | ({"poison", "case_is_frozen", "case_is_not_frozen"} if world.deaths else set())
     )
     assert not any(each.telling or each.unsettled for each in world.standing())

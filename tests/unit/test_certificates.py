@@ -323,17 +323,9 @@ def _checkpoint_of_another(certificate: Certificate) -> None:
     certificate.state(statement)
 
 
-LOOKED: dict[str, Any] = {
-    "number": 1,
-    "sample": None,
-    "of": 2,
-    "asked": 2,
-    "absent": 2,
-    "found": 0,
-    "unknown": 0,
-    "by": [],
-}
-LOOKED |= {"begun_at": "2026-11-01T12:00:00.000Z", "ended_at": None}
+COUNTS = {"of": 2, "asked": 2, "absent": 2, "found": 0, "unknown": 0, "besides": 0}
+DATES = {"begun_at": "2026-11-01T12:00:00.000Z", "ended_at": None}
+LOOKED: dict[str, Any] = {"number": 1, "sample": None, "by": [], **COUNTS, **DATES}
 TAMPERINGS: list[tuple[Callable[[Certificate], None], str]] = [
     (_replace("_type", "https://in-toto.io/Statement/v2"), "statement"),
     (_replace("predicateType", "https://example.com"), "statement"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from expunge.adapters.signing import create
 from expunge.agent import ProbeAgent, Seen, Target, absent, found, unknown
-from expunge.agent.filesystem import Filesystem
+from expunge.agent.filesystem import Filesystem, FilesystemProber
 from expunge.agent.probing import MOST_RAISED
 from expunge.agent.sqlite import Sqlite, Table
 from expunge.agent.types import Person
@@ -156,22 +157,53 @@ def target(asset: str, *people: Person) -> Target:
     return Target("b" * 32, "a" * 32, asset, Kind.OBJECT, Action.PROBE, people=people)
 
 
+def findings(prober: FilesystemProber, *assets: str) -> list[str]:
+    return [each.finding.value for each in prober.probe([target(each) for each in assets])]
+
+
 def test_a_file_is_there_under_its_name_or_where_restricted_ones_are(tmp_path: Path) -> None:
-    agent = Filesystem(tmp_path, "file://")
+    agent, prober = Filesystem(tmp_path, "file://"), FilesystemProber(tmp_path, "file://")
     (tmp_path / "a").write_text("x")
-    assert agent.probe([target("file://a"), target("file://b")]) == [
-        found(target("file://a")),
-        absent(target("file://b")),
-    ]
+    assert findings(prober, "file://a", "file://b", "file://no/such") == ["found", "absent", "absent"]
     agent.purge([Target("b" * 32, "a" * 32, "file://a", Kind.OBJECT, Action.RESTRICT)])
     assert not (tmp_path / "a").exists()
-    (moved, foreign, outside) = agent.probe([target("file://a"), target("s3://a"), target("file://../a")])
-    assert moved == found(target("file://a"))
-    assert foreign == unknown(target("s3://a"), "foreign_asset")
-    assert outside.finding.value == "unknown"
-    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
-    (link,) = agent.probe([target("file://link")])
-    assert link.finding.value != "absent"
+    assert findings(prober, "file://a") == ["found"]
+    assert prober.probe([target("s3://a")]) == [unknown(target("s3://a"), "foreign_asset")]
+    assert findings(prober, "file://../a", "file://./a", "file://a/", "file://a\0b") == ["unknown"] * 4
+
+
+def test_whatever_has_the_name_of_a_file_is_seen_and_nothing_is_changed(tmp_path: Path) -> None:
+    """Another name of its bytes, a link or a directory in its place do not hide that it was not deleted."""
+    (tmp_path / "a").write_text("x")
+    (tmp_path / "b").hardlink_to(tmp_path / "a")
+    (tmp_path / "c").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "d").mkdir()
+    (tmp_path / ".expunge-making").mkdir()
+    (tmp_path / ".expunge-making/under-way").write_text("the agent's")
+    prober = FilesystemProber(tmp_path, "file://")
+    assert findings(prober, *(f"file://{each}" for each in "abcd")) == ["found"] * 4
+    assert (tmp_path / ".expunge-making/under-way").exists()
+    assert findings(prober, "file://a/x", "file://c/x") == ["unknown"] * 2
+
+
+def test_what_may_not_be_read_cannot_be_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "closed").mkdir()
+    prober = FilesystemProber(tmp_path, "file://")
+    real = os.open
+
+    def guarded(path: Any, *arguments: Any, **named: Any) -> int:
+        if path == "closed":
+            raise PermissionError(13, "Permission denied")
+        return real(path, *arguments, **named)
+
+    monkeypatch.setattr(os, "open", guarded)
+    assert prober.probe([target("file://closed/x")]) == [unknown(target("file://closed/x"), "permission_denied")]
+
+
+def test_of_two_findings_about_one_target_the_worse_is_said(tmp_path: Path) -> None:
+    store = Store()
+    store.answer = lambda batch: [each for one in batch for each in (found(one), unknown(one, "why"), absent(one))]
+    assert seen(Lab(tmp_path, store).asks(question("p1"))) == [("p1", "found", None)]
 
 
 def test_rows_of_a_person_are_found_and_nobody_is_called_absent_who_cannot_be_looked_for(tmp_path: Path) -> None:

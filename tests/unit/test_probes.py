@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from copy import deepcopy
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expunge.domain.aggregates.case.probing import NOT_PROBED, NOTHING_TO_PROBE, PATIENCE, chosen
+from expunge.domain.aggregates.case.probing import FOUND_BY_PROBE, NOT_PROBED, NOTHING_TO_PROBE, PATIENCE, chosen
 from expunge.domain.aggregates.case.state import Probe
-from expunge.domain.evidence import verify
+from expunge.domain.evidence import reading, verify
 from tests.simulation import SIGNERS, START, World, finding, receipt
 from tests.unit.test_certificates import Certificate, failed
 
@@ -72,7 +74,7 @@ def test_what_nobody_finds_is_verified_and_a_new_certificate_says_so(world: Worl
     probe(world, case_id)
     after = said(world, case_id)
     assert grades(world, case_id) == {("deleted", "E3")}
-    assert not any("probe" in each for each in after["not_shown"])
+    assert not any("no probe" in each for each in after["not_shown"])
     assert after["predecessor"] is not None
     for each in ("ended_at", "on_time", "status", "outcome"):
         assert after["case"][each] == before["case"][each]
@@ -323,6 +325,246 @@ def test_what_a_hold_covers_by_now_is_kept_though_a_probe_finds_it(world: World)
     world.settle()
     assert world.status(case_id) == "completed"
     assert not world.there
+
+
+def told_of(world: World, case_id: str) -> list[dict[str, Any]]:
+    """The facts of a case as events, as whoever checks reads them."""
+    return [each for each in world.broker.events("ledger") if each["data"]["case_id"] == case_id]
+
+
+@pytest.mark.parametrize(
+    ("fact", "changes"),
+    [
+        ("probed", {"absent": [0, 1, 2]}),  # some of them nobody was asked about
+        ("probed", {"absent": [0, 0]}),
+        ("probed", {"absent": [-1]}),
+        ("probed", {"absent": [True]}),
+        ("probed", {"number": 2}),
+        ("probed", {"number": 0}),
+        ("probe_asked", {"ordinals": [7]}),
+        ("probe_asked", {"number": 0}),
+        ("probe_begun", {"number": 2}),
+        ("probe_ended", {"number": 2}),
+    ],
+)
+def test_whoever_checks_finds_findings_that_nobody_was_asked_for(
+    world: World, fact: str, changes: dict[str, Any]
+) -> None:
+    """The issuer may write such facts; another program reads them, and refuses."""
+    case_id = purged(world, 3)
+    probe(world, case_id, sample=1)
+    facts_of = told_of(world, case_id)
+    assert reading.Told(facts_of).probes.all[0]["absent"] == 1
+    bent = [deepcopy(each) for each in facts_of]
+    for each in bent:
+        if each["type"] == f"expunge.ledger.{fact}.v1":
+            each["data"]["body"] |= changes
+    with pytest.raises((ValueError, LookupError)):
+        reading.Told(bent)
+
+
+def test_whoever_checks_takes_no_absence_after_the_end_of_a_probe_or_of_what_was_open_meanwhile(world: World) -> None:
+    case_id = purged(world, 3)
+    probe(world, case_id)
+    facts_of = told_of(world, case_id)
+    (answer,) = [each for each in facts_of if each["type"] == "expunge.ledger.probed.v1"]
+    with pytest.raises(ValueError, match="had ended"):
+        reading.Told([*facts_of, answer])
+    at = facts_of.index(answer)
+    again = deepcopy(next(each for each in facts_of if each["type"] == "expunge.ledger.answered.v1"))
+    failed_once = deepcopy(again)
+    failed_once["data"]["body"]["answers"] = "f" * 3
+    with pytest.raises(ValueError, match="changed since"):
+        reading.Told([*facts_of[:at], failed_once, again, *facts_of[at:]])
+
+
+def half(*gone: str) -> Callable[[dict[str, Any]], list[dict[str, Any]]]:
+    """A system that deletes some of what it is told, and puts the rest off."""
+    until = (START + timedelta(days=20)).isoformat()
+
+    def answers(command: dict[str, Any]) -> list[dict[str, Any]]:
+        later = {"claim": "deferred", "until": until, "reason_code": "rotation"}
+        named = [each["asset"] for each in command["targets"]]
+        results = [{"asset": each, **({"claim": "deleted"} if each in gone else later)} for each in named]
+        return [receipt(command, results=results)]
+
+    return answers
+
+
+@pytest.mark.parametrize("scope", ["asset", "system", "subject", "case_id"])
+def test_what_a_hold_covers_is_kept_also_where_the_hold_was_met_when_it_was_gone(world: World, scope: str) -> None:
+    """A chunk that meets a hold remembers what that covers; what a probe finds of it later is not commanded."""
+    world.register("p1", subjects=["ann"])
+    world.register("p2", subjects=["ann"])
+    world.answers["photos"] = half("p1")
+    case_id = world.erase("ann")
+    world.settle()
+    covers = {"asset": "p1", "system": "photos", "subject": {"namespace": "user_id", "id": "ann"}, "case_id": case_id}
+    world.order("hold.placed", key="h1", hold_id="h1", scope={scope: covers[scope]}, basis="b", custodian="c")
+    world.settle()
+    before = len(world.commanded[case_id])
+    world.there = {("photos", "p1")}
+    probe(world, case_id)
+    assert ("photos", "p1", "delete") not in world.commanded[case_id][before:]
+    assert world.status(case_id) == "completed_with_deferrals"
+    assert ("held", None) in grades(world, case_id) or ("held", "E3") in grades(world, case_id)
+    world.order("hold.released", key="h1", hold_id="h1")
+    world.answers.pop("photos")
+    world.settle()
+    assert world.status(case_id) == "completed"
+    assert not world.there
+    world.check_ledger(case_id)
+
+
+def later(world: World, case_id: str, **fields: Any) -> list[dict[str, Any]]:
+    """Ask for a probe that nobody answers yet; its questions."""
+    kept: list[dict[str, Any]] = []
+    world.looks = lambda asked: kept.append(asked) or []  # type: ignore[func-returns-value]
+    world.say("probe.requested", case_id, **fields)
+    world.deliver()
+    world.probe_all()
+    return kept
+
+
+@pytest.mark.parametrize("what", [{"all": "found"}, {"results": [{"asset": "p0", "finding": "found"}]}])
+def test_what_an_earlier_probe_has_found_counts_though_another_has_asked_since(world: World, what: Any) -> None:
+    case_id = purged(world, 3)
+    first = later(world, case_id)
+    second = later(world, case_id, sample=1)
+    assert first
+    for each in first:
+        world.tell("photos", finding(each, **what))
+    for each in second:
+        world.tell("photos", finding(each, all="absent"))
+    world.settle()
+    assert len(world.confirmations("reopened", case_id=case_id)) == 1
+    assert world.status(case_id) == "completed"
+    (earlier, _) = said(world, case_id)["verification"]["probes"]
+    assert earlier["besides"] >= 1
+    world.check_ledger(case_id)
+
+
+def test_what_is_found_while_systems_let_go_stands_in_the_last_certificate(world: World) -> None:
+    case_id = purged(world, 2)
+    kept: list[dict[str, Any]] = []
+    world.looks = lambda asked: kept.append(asked) or [finding(asked, all="absent")]  # type: ignore[func-returns-value]
+    probe(world, case_id)
+    world.looks = None
+    world.answers["photos"] = lambda _: []
+    world.register("p9", subjects=["ann"])
+    world.settle()
+    world.deaf = {"photos"}
+    world.say("request.cancelled", case_id, reason="why not")
+    world.deliver()
+    world.tell("photos", finding(kept[0], results=[{"asset": "p0", "finding": "found"}]))
+    world.deliver()
+    told = world.broker.events("commands.photos")[-1]["data"]
+    world.publish("receipts.photos", "expunge.purge.receipted.v1", receipt(told, status="withdrawn"), source="/photos")
+    world.settle()
+    assert world.status(case_id) == "cancelled"
+    assert ("failed", "E3") in grades(world, case_id)
+    world.tell("photos", finding(kept[0], results=[{"asset": "p1", "finding": "found"}]))
+    world.settle()
+    assert reasons(world) == [FOUND_BY_PROBE]  # a person must see it
+    world.check_ledger(case_id)
+
+
+@pytest.mark.parametrize("crash_after", range(0, 40, 2))
+def test_a_page_that_is_said_twice_is_asked_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, crash_after: int
+) -> None:
+    monkeypatch.setattr("expunge.domain.aggregates.case.probing.CHUNKS_PER_MESSAGE", 1)
+    case_id = purged(world, 9)
+    world.say("probe.requested", case_id)
+    world.step("intake", 50)
+    world.step("coordinator", 50, crash_after=crash_after)
+    world.settle()
+    probed = world.state_of(case_id).probe
+    assert probed is not None
+    assert probed.is_over
+    looked = said(world, case_id)["verification"]["probes"][0]
+    assert (looked["asked"], looked["absent"]) == (9, 9)
+    world.check_ledger(case_id)
+
+
+def test_a_broker_that_takes_no_questions_holds_nobody_up(world: World) -> None:
+    case_id = purged(world)
+    world.broker.refuses = lambda message: "unknown_topic" if message.topic.startswith("probes.") else ""
+    world.say("probe.requested", case_id)
+    world.settle()
+    others = [world.erase(f"somebody-{each}", request=f"other-{each}") for each in range(6)]
+    world.settle()
+    assert {world.status(each) for each in others} == {"completed"}
+    world.tick(PATIENCE.total_seconds())
+    world.settle()
+    assert world.state_of(case_id).probing is None
+    assert grades(world, case_id) == {("deleted", "E2")}
+
+
+def test_that_something_was_not_there_before_it_was_deleted_once_more_shows_nothing(world: World) -> None:
+    case_id = purged(world, 1)
+    (asked,) = later(world, case_id)
+    (command,) = [e["data"] for e in world.broker.events("commands.photos")]
+    back = receipt(command, status="failed") | {"sequence": 5}
+    world.publish("receipts.photos", "expunge.purge.receipted.v1", back, source="/photos")
+    world.settle()
+    assert world.status(case_id) == "completed"  # deleted once more
+    world.tell("photos", finding(asked, all="absent"))
+    world.settle()
+    assert grades(world, case_id) == {("deleted", "E2")}
+    (looked,) = said(world, case_id)["verification"]["probes"]
+    assert (looked["absent"], looked["unknown"]) == (0, 1)
+    world.check_ledger(case_id)
+
+
+def test_what_is_found_late_in_a_case_that_never_completes_makes_a_certificate_as_well(world: World) -> None:
+    world.register("p1", subjects=["ann"])
+    world.register("old", subjects=["ann"], system="legacy")
+    case_id = world.erase("ann")
+    world.settle()
+    world.tick(40 * 86_400)
+    world.settle()
+    assert world.status(case_id) == "partially_completed"
+    kept: list[dict[str, Any]] = []
+    world.looks = lambda asked: kept.append(asked) or [finding(asked, all="absent")]  # type: ignore[func-returns-value]
+    probe(world, case_id)
+    assert ("deleted", "E3") in grades(world, case_id)
+    world.answers["photos"] = lambda _: []
+    world.tell("photos", finding(kept[0], results=[{"asset": "p1", "finding": "found"}]))
+    world.settle()
+    assert ("deleted", "E3") not in grades(world, case_id)
+    assert world.status(case_id) == "partially_completed"
+    world.check_ledger(case_id)
+
+
+def test_an_answer_under_an_earlier_command_does_not_close_what_was_found_whatever_attempt_it_names(
+    world: World,
+) -> None:
+    case_id = purged(world, 1)
+    world.there = {("photos", "p0")}
+    world.answers["photos"] = lambda _: []
+    world.say("probe.requested", case_id)
+    at_once(world)
+    (first, second) = [e["data"] for e in world.broker.events("commands.photos")]
+    assert first["command_id"] != second["command_id"]
+    forged = receipt(first, all={"claim": "deleted"}) | {"attempt": second["attempt"], "sequence": 9}
+    world.publish("receipts.photos", "expunge.purge.receipted.v1", forged, source="/photos")
+    at_once(world)
+    assert world.status(case_id) == "purging"
+
+
+def test_a_sample_is_of_what_can_be_asked_about_when_part_of_the_case_is_forgotten(world: World) -> None:
+    case_id = purged(world, 6)
+    world.say("case.forgotten", case_id, reason="why not")
+    world.settle()
+    world.age()
+    world.settle()
+    for each in range(4):
+        world.register(f"new-{each}", subjects=["ann"], parents=["p0"])
+    world.settle()
+    probe(world, case_id, sample=2)
+    (looked,) = said(world, case_id)["verification"]["probes"]
+    assert (looked["of"], looked["asked"]) == (4, 2)
 
 
 def test_a_case_is_not_forgotten_while_it_is_probed_and_none_is_probed_after_that(world: World) -> None:

@@ -166,7 +166,9 @@ class ProbeAgent:
         return True
 
     def _answers(self, question: Question) -> Iterator[Outgoing]:
-        seen = {each.target.asset: each for each in look(self._system, self._prober, question.targets)}
+        seen: dict[str, Seen] = {}
+        for each in look(self._system, self._prober, question.targets):
+            seen[each.target.asset] = min(each, seen.get(each.target.asset, each), key=_worth)
         every = [seen.get(each.asset) or unknown(each, "no_result") for each in question.targets]
         every += [unknown(each, UNSUPPORTED_KIND) for each in question.unsupported]
         counts = {each.value: sum(one.finding is each for one in every) for each in Finding}
@@ -208,6 +210,11 @@ def look(system: str, prober: Prober, targets: Sequence[Target]) -> list[Seen]:
             else:
                 seen.append(unknown(part[0], reason_of(error)))
     return [*seen, *(unknown(each, "too_many_errors") for part in parts for each in part)]
+
+
+def _worth(seen: Seen) -> int:
+    """Of two findings about one target the worse counts."""
+    return (Finding.FOUND, Finding.UNKNOWN, Finding.ABSENT).index(seen.finding)
 
 
 def _sound(seen: Sequence[Seen], part: Sequence[Target]) -> list[Seen]:

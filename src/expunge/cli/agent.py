@@ -14,8 +14,8 @@ import typer
 from expunge.adapters.signing import Signer
 from expunge.adapters.system import OTHERS, configure_logs, end_on_signals, refuse_if_readable, serve_metrics
 from expunge.adapters.vault import is_pair
-from expunge.agent import Agent, AgentMetrics, ProbeAgent
-from expunge.agent.filesystem import Fields, Filesystem
+from expunge.agent import Agent, AgentMetrics, ProbeAgent, Prober
+from expunge.agent.filesystem import Fields, Filesystem, FilesystemProber
 from expunge.agent.sqlite import Sqlite, Table
 from expunge.agent.types import Purger
 from expunge.cli import conformance
@@ -96,7 +96,7 @@ def _prober(settings: Settings, declared: AgentSettings, metrics: AgentMetrics) 
     _refuse_another(declared.system, "probing_key_file", declared.probing_key_file, settings, "probe_key")
     return ProbeAgent(
         declared.system,
-        READY[declared.type].make(declared, settings),
+        READY[declared.type].look(declared, settings),
         signing_key=declared.probing_key_file,
         opening_key=_key(declared, settings),
         metrics=metrics,
@@ -189,12 +189,21 @@ def purger(declared: AgentSettings, settings: Settings) -> Purger:
     return READY[declared.type].make(declared, settings)
 
 
-def _filesystem(declared: AgentSettings, settings: Settings) -> Filesystem:
+def _filesystem(declared: AgentSettings, settings: Settings) -> Purger:
     del settings
+    fields = Fields(*map(frozenset, (declared.person_fields, declared.asset_fields, declared.data_source_fields)))
+    return Filesystem(_root(declared), declared.asset_prefix, fields=fields, links=declared.hard_links == "allow")
+
+
+def _filesystem_prober(declared: AgentSettings, settings: Settings) -> Prober:
+    del settings
+    return FilesystemProber(_root(declared), declared.asset_prefix)
+
+
+def _root(declared: AgentSettings) -> Path:
     if declared.root is None or not declared.root.is_dir():
         raise ConfigurationError(f"agent {declared.system}: root must be a directory that exists: {declared.root}")
-    fields = Fields(*map(frozenset, (declared.person_fields, declared.asset_fields, declared.data_source_fields)))
-    return Filesystem(declared.root, declared.asset_prefix, fields=fields, links=declared.hard_links == "allow")
+    return declared.root
 
 
 def _sqlite(declared: AgentSettings, settings: Settings) -> Sqlite:
@@ -223,12 +232,14 @@ def _sqlite(declared: AgentSettings, settings: Settings) -> Sqlite:
 class ReadyAgent(NamedTuple):
     """A type of ready agents; a further one is a row of `READY`, and a word of `config.Agent.type`."""
 
-    make: Callable[[AgentSettings, Settings], Filesystem | Sqlite]
+    make: Callable[[AgentSettings, Settings], Purger]
+    look: Callable[[AgentSettings, Settings], Prober]
+    """Who looks whether it has told the truth."""
     actions: frozenset[Action]
     """What it can do."""
 
 
 READY = {
-    "filesystem": ReadyAgent(_filesystem, Filesystem.ACTIONS),
-    "sqlite": ReadyAgent(_sqlite, Sqlite.ACTIONS),
+    "filesystem": ReadyAgent(_filesystem, _filesystem_prober, Filesystem.ACTIONS),
+    "sqlite": ReadyAgent(_sqlite, _sqlite, Sqlite.ACTIONS),
 }

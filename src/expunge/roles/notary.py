@@ -68,7 +68,8 @@ class _Told(NamedTuple):
 
 def is_end(kind: str, data: Mapping[str, Any]) -> bool:
     """Whether a certificate is made of what was said up to a fact: the case ended, or was probed after that."""
-    return kind == CLOSED or (kind == PROBED and dict(data["body"]).get("status") in FINAL)
+    body = data.get("body")
+    return kind == CLOSED or (kind == PROBED and isinstance(body, dict) and body.get("status") in FINAL)
 
 
 class _Fact(Value):

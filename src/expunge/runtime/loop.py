@@ -37,7 +37,7 @@ TICK_SECONDS = 0.5
 COMMIT_SECONDS = 0.1
 """So long at most what was handled waits to be committed."""
 FIRST_REST_SECONDS, MAX_REST_SECONDS = 0.1, 5.0
-OUTWARD = ("commands.", "confirmations.", "certificates")
+OUTWARD = ("commands.", "probes.", "confirmations.", "certificates")
 """Topics of others. What the broker refuses there for good is left out; what Expunge says to itself must be taken."""
 
 log = structlog.get_logger()

@@ -152,6 +152,8 @@ class Probe(_Said):
     found: Number
     unknown: Number
     """It could not be told. The rest nobody has answered for."""
+    besides: Number
+    """Found, and not asked about by this probe."""
     by: tuple[Digest, ...]
     """The ids of the keys with which the answers were signed."""
 

@@ -2,5 +2,6 @@
 
 from expunge.agent.filesystem.agent import Filesystem
 from expunge.agent.filesystem.lines import Fields
+from expunge.agent.filesystem.prober import FilesystemProber
 
-__all__ = ["Fields", "Filesystem"]
+__all__ = ["Fields", "Filesystem", "FilesystemProber"]

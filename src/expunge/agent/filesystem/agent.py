@@ -9,14 +9,13 @@ from typing import IO
 
 from expunge.agent.filesystem.lines import Fields, Left, without
 from expunge.agent.filesystem.tree import RESTRICTED, RESTRICTED_FOR, Refused, Tree
-from expunge.agent.probing import Seen, absent, found, unknown
 from expunge.agent.types import Fields as Said
 from expunge.agent.types import Result, Target, deleted, done, failed, not_found
 from expunge.domain.vocabulary import Action, Claim
 
 EVERYTHING = "*"
-_CODES = {1: "not_permitted", 13: "permission_denied", 18: "other_file_system", 28: "no_space", 30: "read_only"}
-_CODES |= {36: "name_too_long", 40: "symlink"}
+CODES = {1: "not_permitted", 13: "permission_denied", 18: "other_file_system", 28: "no_space", 30: "read_only"}
+CODES |= {36: "name_too_long", 40: "symlink"}
 
 
 class Filesystem:
@@ -47,24 +46,6 @@ class Filesystem:
         """See `Purger.purge`."""
         return [self._one(target) for target in batch]
 
-    def probe(self, batch: Sequence[Target]) -> list[Seen]:
-        """See `Prober.probe`: a file is there under its name, or in the tree of what is restricted."""
-        return [self._seen(target) for target in batch]
-
-    def _seen(self, target: Target) -> Seen:
-        if not target.asset.startswith(self._prefix):
-            return unknown(target, "foreign_asset")
-        try:
-            path = self._tree.path(target.asset.removeprefix(self._prefix))
-            there = any(self._tree.has(place) for place in (path, PurePosixPath(RESTRICTED) / path))
-        except Refused as refusal:
-            return unknown(target, str(refusal))
-        except OSError as error:
-            return unknown(target, _CODES.get(error.errno or 0, "io_error"))
-        except ValueError:  # a name that no file can have
-            return unknown(target, "not_a_path")
-        return found(target) if there else absent(target)
-
     def _one(self, target: Target) -> Result:
         action = self._actions.get(target.action)
         if action is None:
@@ -76,7 +57,7 @@ class Filesystem:
         except Refused as refusal:
             return failed(target, str(refusal), untouched=True)
         except OSError as error:
-            return failed(target, _CODES.get(error.errno or 0, "io_error"))
+            return failed(target, CODES.get(error.errno or 0, "io_error"))
         except ValueError:  # a name that no file can have
             return failed(target, "not_a_path", untouched=True)
 

@@ -34,11 +34,13 @@ class Tree:
     Args:
         root: the directory; a link to it (a mount, usually) is followed once, here.
         links: whether a file with other hard links may be deleted under one name.
+        looks_only: whether it is somebody else's, who changes nothing.
     """
 
-    def __init__(self, root: Path, *, links: bool = False) -> None:
-        self._root, self._links = root.resolve(), links
-        self._clean()
+    def __init__(self, root: Path, *, links: bool = False, looks_only: bool = False) -> None:
+        self._root, self._links, self._looks_only = root.resolve(), links, looks_only
+        if not looks_only:
+            self._clean()
 
     def path(self, text: str) -> PurePosixPath:
         """A path as an asset id spells it.
@@ -61,6 +63,17 @@ class Tree:
         """
         with self.directory(path.parent) as directory:
             return directory is not None and self._stat(directory, path.name) is not None
+
+    def is_taken(self, path: PurePosixPath) -> bool:
+        """Whether anything is there under a name: a file, also one with other names, a link, a directory."""
+        with self.directory(path.parent) as directory:
+            if directory is None:
+                return False
+            try:
+                os.stat(path.name, dir_fd=directory, follow_symlinks=False)
+            except FileNotFoundError:
+                return False
+            return True
 
     def _stat(self, directory: int, name: str, *, links: bool = False) -> os.stat_result | None:
         """What a plain file is, under this name alone (or, where it is allowed, others); None where there is none."""
@@ -172,7 +185,7 @@ class Tree:
                     raise Refused("link_or_file_in_path") from None
                 os.close(current)
                 current = inner
-                if depth == 0 and part in OWN:
+                if depth == 0 and part in OWN and not self._looks_only:
                     _refuse_if_shared(current)
             yield current
         finally:

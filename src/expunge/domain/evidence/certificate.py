@@ -48,8 +48,8 @@ NOT_ALL_PROBED = "whether what no probe has looked at is gone: that rests on its
 NOT_SHOWN = (
     "the way from the data to each model",
     (
-        "the signatures of systems: that a receipt was signed (E2) is what the door has said when it came; the receipt "
-        "itself stands on `plans` until the case is forgotten"
+        "the signatures of systems and probers: that an answer was signed (E2, E3) is what the door has said when it "
+        "came; the answer itself stands on `plans` until the case is forgotten"
     ),
 )
 
@@ -290,22 +290,30 @@ def _unsigned(root: Root, rows: Sequence[dict[str, Any]], standing: Standing) ->
 def _probes(told: History) -> list[dict[str, Any]]:
     """Who has looked whether anything is left, when, at how much, and what they found."""
     found: dict[int, dict[str, Any]] = {}
+    asked: dict[str, tuple[int, set[int]]] = {}
     heard: dict[tuple[int, str, int], str] = {}
     for each in told.facts:
         match each.fact:
             case ProbeBegun(number=number, sample=sample, of=of):
                 dates = {"begun_at": stamp(each.at), "ended_at": None}
-                found[number] = {"number": number, **dates, "sample": sample or None, "of": of, "asked": 0, "by": []}
-            case ProbeAsked(number=number, ordinals=ordinals):
+                counts = {"asked": 0, "besides": 0}
+                found[number] = {"number": number, **dates, "sample": sample or None, "of": of, "by": [], **counts}
+            case ProbeAsked(number=number, chunk=chunk, ordinals=ordinals):
                 found[number]["asked"] += len(ordinals)
+                asked[chunk] = number, set(ordinals)
             case ProbeEnded(number=number):
                 found[number]["ended_at"] = stamp(each.at)
             case Probed(number=number, chunk=chunk, by=by) as fact:
                 found[number]["by"] = sorted({*found[number]["by"], by})
+                last, places = asked.get(chunk, (0, set()))
                 findings = {Finding.ABSENT: fact.absent, Finding.FOUND: fact.found, Finding.UNKNOWN: fact.unknown}
-                heard |= {(number, chunk, o): str(f.value) for f, ordinals in findings.items() for o in ordinals}
-    counts = Counter((number, finding) for (number, _, _), finding in heard.items())
-    return [said | {each.value: counts[number, each.value] for each in Finding} for number, said in found.items()]
+                for finding, place in ((each, place) for each, all_ in findings.items() for place in all_):
+                    if last == number and place in places:
+                        heard[number, chunk, place] = finding.value
+                    else:
+                        found[number]["besides"] += 1
+    counts_of = Counter((number, finding) for (number, _, _), finding in heard.items())
+    return [said | {each.value: counts_of[number, each.value] for each in Finding} for number, said in found.items()]
 
 
 def _not_shown(told: History, root: Root, rows: Sequence[dict[str, Any]]) -> list[str]:

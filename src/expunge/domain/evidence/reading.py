@@ -58,6 +58,12 @@ class Chunk:
     is_put_off: bool = False
     was_sent: bool = False
     refused: str = ""
+    probe: int = 0
+    """The last probe that has asked about it."""
+    asked: frozenset[int] = frozenset()
+    """At which places."""
+    moved: set[int] = field(default_factory=set)
+    """Of those, which it did not call gone all the time since."""
 
     @classmethod
     def of(cls, summary: Body) -> Chunk:
@@ -185,11 +191,23 @@ def _exempted(chunk: Chunk, _: Body) -> None:
     chunk.note(chunk.turn(OPEN, "e"), "decided")
 
 
+def _asked(chunk: Chunk, body: Body) -> None:
+    if body["number"] <= chunk.probe or not _are_places(chunk, body["ordinals"]):
+        raise ValueError("a question about another chunk, or one that was put before")
+    chunk.probe, chunk.asked, chunk.moved = body["number"], frozenset(body["ordinals"]), set()
+
+
+def _are_places(chunk: Chunk, places: Sequence[Any]) -> bool:
+    every = range(len(chunk.letters))
+    return len(places) == len(set(places)) and all(type(each) is int and each in every for each in places)
+
+
 def _probed(chunk: Chunk, body: Body) -> None:
-    places = range(len(chunk.letters))
-    told = [place for finding in FINDINGS for place in body[finding]]
-    if len(told) != len(set(told)) or not all(isinstance(each, int) and each in places for each in told):
+    if not _are_places(chunk, [place for finding in FINDINGS for place in body[finding]]):
         raise ValueError("findings of another chunk")
+    told = {*body["absent"], *body["unknown"]}
+    if told and (body["number"] != chunk.probe or not told <= chunk.asked or chunk.moved.intersection(body["absent"])):
+        raise ValueError("findings about what nobody was asked, or that has changed since")
     for place in body["absent"]:
         if chunk.letters[place] in GONE:
             chunk.grades[place] = "E3"
@@ -208,6 +226,7 @@ CHANGES: dict[str, Callable[[Chunk, Body], None]] = {
     "commanded": _sent,
     "joined": _sent,
     "recalled": _recalled,
+    "probe_asked": _asked,
     "probed": _probed,
     "barred": _barred,
     "deferred": _deferred,
@@ -250,25 +269,39 @@ class Probes:
         self.all: list[Body] = []
         self._last: dict[tuple[int, str, int], str] = {}
 
-    def take(self, name: str, body: Body, at: str) -> None:
-        """One more fact."""
+    def take(self, name: str, body: Body, at: str, chunks: dict[str, Chunk]) -> None:
+        """One more fact, which `chunks` know."""
         if name == "probe_begun":
             if body["number"] != len(self.all) + 1:
                 raise ValueError("a probe of another number")
             said = {"number": body["number"], "sample": body["sample"] or None, "of": body["of"], "by": []}
-            self.all.append(said | {"begun_at": moment(at), "ended_at": None} | dict.fromkeys(("asked", *FINDINGS), 0))
+            counts = dict.fromkeys(("asked", *FINDINGS, "besides"), 0)
+            self.all.append(said | {"begun_at": moment(at), "ended_at": None} | counts)
         elif name == "probe_asked":
-            self.all[body["number"] - 1]["asked"] += len(body["ordinals"])
+            self._of(body, is_going_on=True)["asked"] += len(body["ordinals"])
         elif name == "probe_ended":
-            self.all[body["number"] - 1]["ended_at"] = moment(at)
+            self._of(body, is_going_on=True)["ended_at"] = moment(at)
         elif name == "probed":
-            self._hear(body)
+            self._hear(body, chunks[body["chunk"]])
 
-    def _hear(self, body: Body) -> None:
-        """Of each obligation its last finding counts."""
-        said = self.all[body["number"] - 1]
+    def _of(self, body: Body, *, is_going_on: bool) -> Body:
+        """The probe of which a fact tells."""
+        number = body["number"]
+        if type(number) is not int or not 0 < number <= len(self.all):
+            raise ValueError("a probe of another number")
+        said = self.all[number - 1]
+        if is_going_on and (number < len(self.all) or said["ended_at"] is not None):
+            raise ValueError("a probe that had ended")
+        return said
+
+    def _hear(self, body: Body, chunk: Chunk) -> None:
+        """Of each obligation that was asked about its last finding counts."""
+        said = self._of(body, is_going_on=bool(body["absent"] or body["unknown"]))
         for finding in FINDINGS:
             for place in body[finding]:
+                if body["number"] != chunk.probe or place not in chunk.asked:
+                    said["besides"] += 1
+                    continue
                 which = (body["number"], body["chunk"], place)
                 if which in self._last:
                     said[self._last[which]] -= 1
@@ -309,8 +342,15 @@ class Told:
         elif name in {"closed", "reopened"}:
             self._ended = fact if name == "closed" else None
         elif name in CHANGES:
-            CHANGES[name](self.chunks[body["chunk"]], body)
-        self.probes.take(name, body, fact["time"])
+            self._change(self.chunks[body["chunk"]], name, body)
+        self.probes.take(name, body, fact["time"], self.chunks)
+
+    def _change(self, chunk: Chunk, name: str, body: Body) -> None:
+        before = "".join(chunk.letters) if chunk.asked else ""
+        CHANGES[name](chunk, body)
+        if chunk.asked and before:
+            places = zip(before, chunk.letters, strict=True)
+            chunk.moved |= {place for place, (was, now) in enumerate(places) if was in GONE and now not in GONE}
 
     def case(self) -> Body:
         """What a certificate says of the case, as far as its facts say it."""

@@ -35,6 +35,7 @@ def looked(probe: dict[str, Any]) -> str:
         (probe["found"], "still there, though called gone, and commanded anew"),
         (probe["unknown"], "could not be told"),
         (silent, "not answered for"),
+        (probe["besides"], "found besides"),
     )
     said = ", ".join(f"{number:,} {text}" for number, text in parts if number) or "nothing to look at"
     which = "a sample of " if probe["sample"] is not None else ""

@@ -37,6 +37,7 @@ PREDICATE = "https://expunge.dev/certificate/v1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 OPENING_BYTES = 32
 LINE_FIELDS = ("kind", "system", "action", "claim", "grade", "reason", "until", "provision")
+PROBE_COUNTS = ("number", "of", "asked", "absent", "found", "unknown", "besides")
 FORM: dict[str, type | tuple[type, ...]] = {
     "version": int,
     "policy": str,
@@ -71,7 +72,7 @@ FORM: dict[str, type | tuple[type, ...]] = {
     "losses.*.since": int,
     "losses.*.until": int,
     "verification.probes": list,
-    **{f"verification.probes.*.{name}": int for name in ("number", "of", "asked", "absent", "found", "unknown")},
+    **{f"verification.probes.*.{name}": int for name in PROBE_COUNTS},
     "verification.probes.*.begun_at": str,
     "verification.probes.*.ended_at": (str, type(None)),
     "verification.probes.*.sample": (int, type(None)),

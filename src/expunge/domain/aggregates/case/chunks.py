@@ -67,6 +67,13 @@ class Looked(Value):
     """Asked about, and not answered for."""
     unknown: tuple[int, ...] = ()
     absent: tuple[int, ...] = ()
+    moved: tuple[int, ...] = ()
+    """Asked about, and not called gone all the time since: that they were not there is no news."""
+
+    def after(self, before: str, now: str) -> Looked:
+        """The same when answers have changed."""
+        moved = {at for at, letter in enumerate(before) if letter in GONE and now[at] not in GONE}
+        return self.model_copy(update={"moved": tuple(sorted({*self.moved, *moved}))}) if moved else self
 
 
 class Disproved(NamedTuple):

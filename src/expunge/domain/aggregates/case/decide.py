@@ -111,8 +111,8 @@ def _without_case(turn: Turn, message: CaseMessage) -> None:
 
 CONTROLS = (ApprovalSaid, RejectionSaid, ExtensionSaid, CancellationSaid, DecisionSaid, ThawSaid, ForgetSaid, ProbeSaid)
 """What operators say of one case."""
-_WHEN_OVER = (Receipted, RateAnswered, TimerFired, ForgetGoesOn, *CONTROLS)
-_WHILE_CANCELLING = (Receipted, Reconsider, HoldsSeen, RateAnswered, TimerFired, EmissionRefused, *CONTROLS)
+_WHEN_OVER = (Receipted, RateAnswered, ProbeAnswered, TimerFired, ForgetGoesOn, *CONTROLS)
+_WHILE_CANCELLING = (*_WHEN_OVER, Reconsider, HoldsSeen, EmissionRefused)
 """What still matters to a case that waits for systems to let go of its commands."""
 
 

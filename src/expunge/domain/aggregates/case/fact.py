@@ -52,6 +52,8 @@ class ChunkFact(CaseFact):
         """The chunk after it, and the case with its counts."""
         before = chunks[self.chunk]
         after = before.model_copy(update=self.changes(before))
+        if after.looked is not None and after.answers != before.answers:
+            after = after.model_copy(update={"looked": after.looked.after(before.answers, after.answers)})
         if after.next_at is not None and not after.ticks:
             after = after.model_copy(update={"next_at": None})
         return recounted(_in_generation(case, before, after), [before], [after]), {self.chunk: after}

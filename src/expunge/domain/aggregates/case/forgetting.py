@@ -14,7 +14,7 @@ from typing import Any
 from expunge.domain.aggregates.case.chunks import at_once
 from expunge.domain.aggregates.case.effects import Forget, ForgetOn, KeepKeys
 from expunge.domain.aggregates.case.fact import CaseFact, heard
-from expunge.domain.aggregates.case.state import Case
+from expunge.domain.aggregates.case.state import Case, gone_in
 from expunge.domain.aggregates.case.turn import Turn
 from expunge.domain.aggregates.decision import SetAside
 from expunge.domain.identity import Keys
@@ -55,7 +55,7 @@ class Forgotten(CaseFact):
     def change(self, case: Case) -> Case:
         """What its publisher called it goes, too."""
         gone: dict[str, Any] = {"request_id": "", "correlation_id": None, "batch": None, "forget_at": None}
-        gone |= {"probe": None, "probes_due": ()}  # nobody knows any more what there is to look for
+        gone |= {"forgotten_gone": dict(sorted(gone_in(case).items())), "probe": None, "probes_due": ()}
         return case.model_copy(update=gone | {"forgotten": len(case.generations), "forgotten_at": self.at})
 
 

@@ -11,10 +11,10 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from expunge.domain.aggregates.case import closing, confirm
 from expunge.domain.aggregates.case.chunks import (
     FAILED_LETTER,
     GONE,
-    LETTERS,
     ChunkState,
     Disproved,
     Looked,
@@ -24,14 +24,14 @@ from expunge.domain.aggregates.case.chunks import (
 )
 from expunge.domain.aggregates.case.effects import AskProber, ProbeOn
 from expunge.domain.aggregates.case.fact import CaseFact, ChunkFact, Chunks, heard, reread
-from expunge.domain.aggregates.case.state import Case, Probe, ProbeDue
+from expunge.domain.aggregates.case.state import Case, Probe, ProbeDue, gone_in
 from expunge.domain.aggregates.case.turn import Turn
 from expunge.domain.aggregates.decision import SetAside
 from expunge.domain.digest import name
 from expunge.domain.limits import CHUNKS_PER_MESSAGE
 from expunge.domain.planning.chunks import Chunk
 from expunge.domain.values import A_DAY, Hex
-from expunge.domain.vocabulary import OVER, Action, Finding, Status
+from expunge.domain.vocabulary import FINAL, OVER, Finding, Status
 from expunge.wire.cases.case import ProbeAnswered, ProbeGoesOn
 from expunge.wire.cases.words import ProbeSaid
 
@@ -41,7 +41,6 @@ FOUND_BY_PROBE = "found_by_probe"
 """Why an obligation is open again: its system called it gone, and it is there."""
 NOTHING_TO_PROBE = "nothing_to_probe"
 NOT_PROBED = "answer_without_probe"
-_GONE_CLAIMS = frozenset(claim for claim, letter in LETTERS.items() if letter in GONE)
 _WORST_FIRST = (Finding.FOUND, Finding.UNKNOWN, Finding.ABSENT)
 
 
@@ -86,16 +85,22 @@ class ProbeAsked(ChunkFact):
 
 
 class ProbePut(CaseFact):
-    """All questions of a probe were put."""
+    """The questions of a probe about some chunks were put."""
 
     fact = "probe_put"
     number: int
+    after: str
+    """The last of them."""
+    passed: int
+    """Of how many obligations it was asked, or not, so far."""
+    is_all: bool
 
     def change(self, case: Case) -> Case:
         """It ends when all of them are answered."""
         if case.probe is None or case.probe.number != self.number:
             return case
-        return case.model_copy(update={"probe": case.probe.model_copy(update={"is_asked": True})})
+        so_far = {"after": self.after, "passed": self.passed, "is_asked": self.is_all}
+        return case.model_copy(update={"probe": case.probe.model_copy(update=so_far)})
 
 
 class Probed(ChunkFact):
@@ -131,6 +136,7 @@ class Probed(ChunkFact):
         told = {*self.absent, *self.found, *self.unknown}
         return Looked(
             number=looked.number,
+            moved=looked.moved,
             silent=tuple(each for each in looked.silent if each not in told),
             unknown=tuple(sorted({*looked.unknown} - told | {*self.unknown})),
             absent=tuple(sorted({*looked.absent} - told | {*self.absent})),
@@ -141,12 +147,13 @@ class Probed(ChunkFact):
         before = chunks[self.chunk].looked
         after, touched = super().apply(case, chunks)
         if before is None or before.number != self.number:
-            return after, touched
+            return _counted(after, self.number, besides=len(self.found)), touched
         asked = {*before.silent, *before.unknown, *before.absent}
         again = {*self.absent, *self.found}
         numbers = {
             "absent": len(self.absent) - len(again.intersection(before.absent)),
             "found": len(asked.intersection(self.found)),
+            "besides": len(self.found) - len(asked.intersection(self.found)),
             "unknown": len(self.unknown) - len(again.intersection(before.unknown)),
         }
         return _counted(after, self.number, **numbers), touched
@@ -216,9 +223,10 @@ def _begin(turn: Turn, sample: int, due: tuple[ProbeDue, ...], *, operator: str 
 
 
 def go_on(turn: Turn, message: ProbeGoesOn) -> None:
-    """Put the questions about some chunks; those of a probe that has ended are asked for nothing any more."""
+    """Put the questions about some chunks, once, whatever is said twice; a probe that has ended asks nothing more."""
     probe = turn.case.probing
-    if probe is None or probe.number != message.number or probe.is_asked:
+    here = (message.number, message.after, message.passed)
+    if probe is None or probe.is_asked or here != (probe.number, probe.after, probe.passed):
         return
     kept = [each.number for each in turn.case.generations if each.number > turn.case.forgotten]
     every = sorted({digest for number in kept for digest in turn.digests(number)})
@@ -233,21 +241,18 @@ def go_on(turn: Turn, message: ProbeGoesOn) -> None:
         if ordinals:
             asked = ProbeAsked(chunk=chunk.summary.digest, number=probe.number, ordinals=ordinals)
             turn.emit(AskProber(turn.change(asked), probe.ends_at))
-    if len(chunks) > len(page):
-        turn.emit(ProbeOn(probe.number, page[-1].summary.digest, passed))
-    else:
-        turn.record(ProbePut(number=probe.number))
+    after = page[-1].summary.digest if page else message.after
+    more = len(chunks) > len(page)
+    turn.record(ProbePut(number=probe.number, after=after, passed=passed, is_all=not more))
+    if more:
+        turn.emit(ProbeOn(probe.number, after, passed))
 
 
 def _number(turn: Turn) -> int:
     """How many obligations could be looked at: called gone, in a system that somebody looks into."""
-    registry = turn.registry
-    probed = {each.name for each in registry.systems if each.is_probed}
-    return sum(
-        number
-        for line, number in turn.case.counts
-        if line.claim in _GONE_CLAIMS and line.system in probed and line.action != Action.RETRAIN_WITHOUT
-    )
+    gone = gone_in(turn.case)
+    probed = [each.name for each in turn.registry.systems if each.is_probed]
+    return sum(gone[system] - turn.case.forgotten_gone.get(system, 0) for system in probed)
 
 
 def _eligible(turn: Turn, chunk: ChunkState) -> tuple[int, ...]:
@@ -293,10 +298,24 @@ def take_answer(turn: Turn, message: ProbeAnswered) -> None:
         unknown=_told(turn, chunk, message.number, said, Finding.UNKNOWN),
         received=message.received,
     )
+    if turn.case.status in OVER:
+        if probed.found:  # nobody is told anything more in its name: a person must see it
+            turn.emit(SetAside(message.place, message.content, FOUND_BY_PROBE))
+        return
     if probed.found or probed.absent or probed.unknown:
         turn.record(probed)
     if probed.found:
         turn.look_at(chunk.summary.digest)
+    if any(chunk.answers[each] in GONE for each in probed.found) and turn.case.status in FINAL:
+        _reopen(turn)
+
+
+def _reopen(turn: Turn) -> None:
+    """What was said when the case ended is true no more: it ends anew, and then its certificate says so."""
+    was_done = turn.case.status in closing.DONE
+    turn.record(closing.Reopened(status=Status.PURGING))
+    if was_done:
+        confirm.say(turn, "reopened")
 
 
 def _findings(body: Chunk, chunk: ChunkState, message: ProbeAnswered) -> Iterator[tuple[int, Finding]]:
@@ -305,6 +324,8 @@ def _findings(body: Chunk, chunk: ChunkState, message: ProbeAnswered) -> Iterato
     for asset, finding in message.answers:
         single[asset] = min(finding, single.get(asset, finding), key=_WORST_FIRST.index)
     asked = _asked(chunk, message.number)
+    if not asked and message.all is Finding.FOUND:  # by an earlier probe: which it asked about is not known any more
+        asked = range(chunk.summary.size)
     for ordinal, asset in enumerate(body.assets):
         said = single.get(asset) or (message.all if ordinal in asked else None)
         if said is not None:
@@ -326,11 +347,17 @@ def _found(chunk: ChunkState, number: int, said: dict[int, Finding]) -> Iterator
 
 
 def _told(turn: Turn, chunk: ChunkState, number: int, said: dict[int, Finding], finding: Finding) -> tuple[int, ...]:
-    """What was not found, or cannot be told, of what nobody had told by then."""
+    """What was not found, or cannot be told, of what nobody had told by then.
+
+    That something was not there when its system had not yet said for the last time that it is gone, tells nothing.
+    """
     if turn.case.probing is None or turn.case.probing.number != number or chunk.looked is None:
         return ()
-    known = {*chunk.looked.absent} | ({*chunk.looked.unknown} if finding is Finding.UNKNOWN else set())
-    return tuple(sorted(each for each in set(_asked(chunk, number)) - known if said.get(each) is finding))
+    looked = chunk.looked
+    known = {*looked.absent} | ({*looked.unknown} if finding is Finding.UNKNOWN else set())
+    stale = {at for at, each in said.items() if each is Finding.ABSENT and at in looked.moved}
+    worth = said | dict.fromkeys(stale, Finding.UNKNOWN)
+    return tuple(sorted(each for each in set(_asked(chunk, number)) - known if worth.get(each) is finding))
 
 
 def end(turn: Turn) -> None:

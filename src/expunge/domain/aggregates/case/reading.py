@@ -112,7 +112,8 @@ def next_answers(
     for ordinal, letter, reason, until in spoken.bounded(_claims(body, receipt, read, named)):
         if chunk.phase is Phase.BARRED and letter in ENDING_LETTERS:
             continue  # it will not be done by a command that was withdrawn
-        if chunk.is_disproved(ordinal, receipt.attempt):
+        is_earlier = receipt.command_id != chunk.command_id and ordinal in chunk.disproved
+        if is_earlier or chunk.is_disproved(ordinal, receipt.attempt):
             continue  # somebody has looked since
         if ordinal in held and letters[ordinal] == HELD_LETTER:
             stands = (

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 from typing import Any, Protocol
 
 from pydantic import Field, field_serializer
 
-from expunge.domain.aggregates.case.chunks import ChunkState, Tally
+from expunge.domain.aggregates.case.chunks import GONE, LETTERS, ChunkState, Tally
 from expunge.domain.limits import MAX_SMALL_OBLIGATIONS
 from expunge.domain.planning.chunks import Chunk
 from expunge.domain.scope import Granted, ScopeKind
 from expunge.domain.values import A_DAY, Hex, Value
-from expunge.domain.vocabulary import CLOSED, OVER, UNDONE, Regime, Status
+from expunge.domain.vocabulary import CLOSED, OVER, UNDONE, Action, Regime, Status
 from expunge.wire.cases.case import Root
 
 
@@ -103,6 +104,10 @@ class Probe(Value):
     """Of so many, about, that could be looked at when it began."""
     ends_at: datetime
     """Who has not answered by then is waited for no longer."""
+    after: str = ""
+    """The last chunk about which it was asked, or not."""
+    passed: int = 0
+    """Of how many obligations it was asked, or not."""
     is_asked: bool = False
     """Whether all questions were put."""
     is_over: bool = False
@@ -111,6 +116,8 @@ class Probe(Value):
     absent: int = 0
     found: int = 0
     unknown: int = 0
+    besides: int = 0
+    """Found, and not asked about by it."""
 
     @property
     def silent(self) -> int:
@@ -215,6 +222,8 @@ class Case(Value):
     forgotten: int = 0
     """So many of its generations are forgotten: their chunks are not there any more."""
     forgotten_at: datetime | None = None
+    forgotten_gone: dict[str, int] = Field(default_factory=dict)
+    """System -> how much of what is forgotten it called gone: nobody can be asked about that."""
 
     @property
     def open_generation(self) -> Generation | None:
@@ -298,6 +307,18 @@ class Case(Value):
     def count(self, claims: frozenset[str]) -> int:
         """Obligations whose claim is one of these."""
         return sum(number for line, number in self.counts if line.claim in claims)
+
+
+_GONE_CLAIMS = frozenset(claim for claim, letter in LETTERS.items() if letter in GONE)
+
+
+def gone_in(case: Case) -> Counter[str]:
+    """System -> obligations that it calls gone, but for those that are commanded for several cases at once."""
+    found: Counter[str] = Counter()
+    for line, number in case.counts:
+        if line.claim in _GONE_CLAIMS and line.action != Action.RETRAIN_WITHOUT:
+            found[line.system] += number
+    return found
 
 
 class CaseReader(Protocol):
