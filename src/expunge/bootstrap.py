@@ -230,6 +230,10 @@ class Installation:
         """The same for a system's agents; one that is not made with the library may be in another group."""
         return self.topics.members(f"{self.settings.prefix}agent.{system}")
 
+    def probers(self, system: str) -> list[str]:
+        """The same for whoever looks into a system."""
+        return self.topics.members(f"{self.settings.prefix}prober.{system}")
+
     def reader(self, topics: Sequence[str], since: datetime) -> Reader:
         """A reader of its own, outside of any group."""
         return self.broker.reader(topics, since)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,16 @@ import pytest
 from expunge.adapters.signing import create
 from expunge.agent import ProbeAgent, Seen, Target, absent, found, unknown
 from expunge.agent.filesystem import Filesystem, FilesystemProber
-from expunge.agent.probing import MOST_RAISED
-from expunge.agent.sqlite import Sqlite, Table
+from expunge.agent.probing import LOOK_SECONDS, MOST_RAISED
+from expunge.agent.sqlite import SqliteProber, Table
 from expunge.agent.types import Person
 from expunge.domain.events import CloudEvent, Event, Outgoing
 from expunge.domain.signatures import opened
 from expunge.domain.vocabulary import Action, Kind
+from expunge.errors import ConfigurationError
 from tests.agents import NOW, Broker, Clock, put_on
+
+NAMES = tuple(f"p{each}" for each in range(500))
 
 
 class Store:
@@ -109,6 +114,60 @@ def test_a_store_that_is_down_is_not_asked_for_ever(tmp_path: Path) -> None:
     assert store.looks == MOST_RAISED
     assert len(said) == 500
     assert {finding for _, finding, _ in said} == {"unknown"}
+
+
+def test_culprits_all_over_a_question_do_not_hide_everybody(tmp_path: Path) -> None:
+    store = Store("p7")
+    store.raises = {"p3", "p450"}
+    said = {asset: finding for asset, finding, _ in seen(Lab(tmp_path, store).asks(question(*NAMES)))}
+    assert said["p7"] == "found"
+    assert {asset for asset, finding in said.items() if finding == "unknown"} == store.raises
+
+
+def test_a_slow_store_does_not_hold_a_question_for_ever(tmp_path: Path) -> None:
+    store = Store()
+    lab = Lab(tmp_path, store)
+
+    def slowly(batch: Sequence[Target]) -> list[Seen]:
+        lab.clock.at += timedelta(seconds=LOOK_SECONDS / 2 + 1)
+        return [absent(each) for each in batch]
+
+    store.answer = slowly
+    said = seen(lab.asks(question(*NAMES)))
+    counts = Counter((finding, reason) for _, finding, reason in said)
+    assert counts == {("absent", None): 200, ("unknown", "took_too_long"): 300}
+
+
+def test_a_reason_that_cannot_be_sent_hides_nothing_that_was_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A code is a code: what a prober's own words say of somebody is not passed on."""
+    store = Store()
+    lab = Lab(tmp_path, store)
+    for reason in ("Could not see ann@example.com", OSError("ann@example.com"), None, "x" * 65):
+        store.answer = lambda batch, why=reason: [unknown(batch[0], why), found(batch[1])]
+        said = seen(lab.asks(question("p1", "p2")))
+        assert ("p2", "found", None) in said
+        assert ("p1", "unknown", "invalid_result") in said or reason is None
+    assert "ann@" not in capsys.readouterr().out
+
+
+def test_a_prober_may_answer_one_by_one(tmp_path: Path) -> None:
+    store = Store()
+    store.answer = lambda batch: (absent(each) for each in batch)
+    (said,) = Lab(tmp_path, store).asks(question("p1", "p2"))
+    assert said["all"] == "absent"
+
+
+def test_a_topic_that_is_missing_says_so(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, Store())
+
+    def missing(topic: str) -> int:
+        raise ConfigurationError(f"topic {topic} is missing")
+
+    lab.broker.partitions = missing  # type: ignore[method-assign,assignment]
+    with pytest.raises(ConfigurationError, match="is missing"):
+        lab.asks()
 
 
 @pytest.mark.parametrize(
@@ -211,13 +270,22 @@ def test_rows_of_a_person_are_found_and_nobody_is_called_absent_who_cannot_be_lo
     with sqlite3.connect(database) as connection:
         connection.execute("create table users (id text)")
         connection.execute("insert into users values ('ann')")
-    agent = Sqlite(database, [Table("users", "user_id", "id")])
+    agent = SqliteProber(database, [Table("users", "user_id", "id")])
     ann = Person("p" * 32, namespace="user_id", id="ann")
     bob = Person("q" * 32, namespace="user_id", id="bob")
     assert agent.probe([target("h", ann), target("h", bob)]) == [found(target("h", ann)), absent(target("h", bob))]
     for nobody in (Person("q" * 32, namespace="user_id"), Person("q" * 32, namespace="user_id", closed=True)):
         assert agent.probe([target("h", nobody)])[0].finding.value == "unknown"
     assert agent.probe([target("h")])[0].finding.value == "unknown"
+    mail = Person("q" * 32, namespace="email", id="ann@example.com")
+    assert agent.probe([target("h", mail)]) == [unknown(target("h", mail), "nothing_to_search")]
+    before = database.read_bytes()
+    with sqlite3.connect(database, isolation_level=None) as writer:
+        writer.execute("pragma journal_mode = wal")
+        writer.execute("insert into users values ('bob')")
+        assert agent.probe([target("h", bob)]) == [found(target("h", bob))]
+        assert Path(f"{database}-wal").stat().st_size > 0  # what is in the log stays there
+    assert before
     with sqlite3.connect(database) as connection:
         connection.execute("alter table users rename to people")
     assert agent.probe([target("h", ann)]) == [unknown(target("h", ann), "schema_changed")]

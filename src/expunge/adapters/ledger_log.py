@@ -4,6 +4,7 @@
     DIRECTORY/log-0/tile/...         hashes and entries (`domain.evidence.tiles`)
     DIRECTORY/log-0/large/SHA-256    a record that is too large for a bundle; its entry names it
     DIRECTORY/log-1/...              the log that goes on after that was closed, and so on
+    DIRECTORY/keys/1, 2, ...         by whose word the key that signs has followed earlier ones
     DIRECTORY/state.sqlite           how far the log has come, the tiles that are not whole yet, whose record is where
 
 Files are written first, then the transaction that counts on them is committed: a process that dies in between writes
@@ -30,7 +31,8 @@ from expunge.domain.backoff import doubled
 from expunge.domain.continuity import Place, Reached
 from expunge.domain.events import Position, millis
 from expunge.domain.evidence import merkle, tiles
-from expunge.domain.evidence.notes import Checkpoint, checkpoint_of, is_signed, signed
+from expunge.domain.evidence.notes import Checkpoint, Party, checkpoint_of, is_signed, signed, succession
+from expunge.domain.evidence.reading_notes import key_of, succession_of
 from expunge.errors import ConfigurationError, Contradicted, Unavailable
 from expunge.ports.evidence import Due, Leaf, Proven
 from expunge.ports.logs import Covered
@@ -170,7 +172,7 @@ class DirectoryLog:
             file = self._folder(state) / "checkpoint"
             if (published := _text(file)) is not None:
                 before = self._read_checkpoint(published)
-                if before == now:
+                if before == now and is_signed(published, bytes.fromhex(self.public)):
                     return published
                 if before.size > now.size:
                     return None
@@ -254,6 +256,46 @@ class DirectoryLog:
             growing.keep()
             self._keep(database, state._replace(size=1))
 
+    def successions(self) -> list[str]:
+        """See `ports.evidence.LedgerLog.successions`."""
+        kept = self._directory / "keys"
+        found, number = list[str](), 1
+        while (note := _text(kept / str(number))) is not None:
+            found.append(note)
+            number += 1
+        return found
+
+    def succeeded(self, signer: Signer) -> Path:
+        """Write down that another key takes the place of this one, from the last checkpoint on.
+
+        Raises:
+            ConfigurationError: nothing was published that the old key could speak of.
+        """
+        with self._writing() as database:
+            published = _text(self._folder(self._state(database)) / "checkpoint")
+            if published is None:
+                raise ConfigurationError("the log has no checkpoint yet: start the notary, and wait a minute")
+            last = self._read_checkpoint(published)
+            old, new = (Party(bytes.fromhex(each.public), each.sign) for each in (self._signer, signer))
+            file = self._directory / "keys" / str(len(self.successions()) + 1)
+            files.write(file, succession(last, self._origin, old, new).encode())
+        return file
+
+    def _publics(self) -> list[str]:
+        """The public keys that have signed for the log, this one last.
+
+        Raises:
+            ConfigurationError: another has taken its place.
+        """
+        told = [succession_of(note) for note in self.successions()]
+        found = [key_of(old)[1].hex() for old, _ in told] + ([key_of(told[-1][1])[1].hex()] if told else [self.public])
+        if found[-1] != self.public:
+            raise ConfigurationError(
+                f"another key has taken the place of the log's ({self._directory}/keys): "
+                "`expunge certificate rotate-key` ends what was begun; then start the notary anew"
+            )
+        return found
+
     def entries(self, key: str) -> list[bytes]:
         """See `ports.evidence.LedgerLog.entries`."""
         with self._asking() as database:
@@ -281,7 +323,7 @@ class DirectoryLog:
         if row is None:
             return self._found()
         *fields, key = row
-        if key != self.public:
+        if key not in self._publics():
             raise ConfigurationError(
                 f"the log in {self._directory} was begun with another key: put that back in the place of notary.key"
             )
@@ -349,7 +391,7 @@ class DirectoryLog:
             raise Contradicted(
                 f"the published checkpoint in {self._directory} cannot be read: put the right file there", server=LEDGER
             ) from None
-        if not is_signed(note, bytes.fromhex(self.public)):
+        if not any(is_signed(note, bytes.fromhex(public)) for public in self._publics()):
             raise Contradicted(
                 f"the published checkpoint in {self._directory} is signed with another key: put that back in the place "
                 "of notary.key",

@@ -18,7 +18,6 @@ from expunge.runtime.outage import Outage
 
 REST_SECONDS = 1.0
 START_SECONDS = 60.0
-RECORDS_AT_ONCE = 100
 
 log = structlog.get_logger()
 
@@ -39,6 +38,7 @@ class Post:
         session_timeout_ms: after so much silence the broker gives this process up.
         options: settings of the Kafka client under its own names.
         client: the Kafka client.
+        at_once: messages that are read at once, at most.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class Post:
         session_timeout_ms: int,
         options: dict[str, Any] | None = None,
         client: str = DEFAULT,
+        at_once: int = 100,
     ) -> None:
         self.system, self.topic, self.group = system, topic, f"{prefix}{role}.{system}"
         self.clock, self._metrics = SystemClock(), metrics
@@ -65,7 +66,7 @@ class Post:
         self.records = kafka.records(
             f"{role}.{system}",
             [topic],
-            max_records=RECORDS_AT_ONCE,
+            max_records=at_once,
             session_timeout_ms=session_timeout_ms,
             begins=True,
         )  # what is gone before it was read is said again: its case waits for the answer

@@ -14,13 +14,14 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import structlog
+from pydantic import ValidationError
 
 from expunge.adapters.broker import DEFAULT
 from expunge.adapters.signing import Signer
@@ -34,10 +35,11 @@ from expunge.domain.digest import canonical, name
 from expunge.domain.events import Event, Outgoing, Record, stamp
 from expunge.domain.vocabulary import Finding
 from expunge.errors import InvalidMessage, place_of
-from expunge.wire.probes import ANSWERED
+from expunge.wire.probes import ANSWERED, Found
 
 MOST_RAISED = 40
 """So often a look at one question may raise; what is left then cannot be told."""
+TARGETS_AT_ONCE, LOOK_SECONDS = 100, 120.0
 RESULTS_BYTES = 600_000
 """Bytes of results in one answer; a longer one is cut into several."""
 POLL_SECONDS = 0.5
@@ -127,7 +129,9 @@ class ProbeAgent:
             session_timeout_ms=session_timeout_ms,
             options=options,
             client=client,
+            at_once=1,
         )
+        self._is_there = False
         self.purging = False
         """Never: nothing is changed, so it may be cut off at any time."""
 
@@ -152,28 +156,38 @@ class ProbeAgent:
         self._post.turn(self._work, wait)
 
     def _work(self, records: list[Record]) -> bool:
+        if not self._is_there:  # a topic that is missing says so
+            self._is_there = bool(self._post.topics.partitions(self._post.topic))
         found = self._post.records.poll(POLL_SECONDS)
         records += found
         for record in found:
-            try:
-                question = self._reader.question(record.value or b"")
-            except InvalidMessage as error:
-                log.error("not a question; skipped", system=self._system, place=record.place, reason=error.reason)
-                self._metrics.skipped(self._system)
-                continue
-            self._post.send(list(self._answers(question)))
+            self._hear(record)
         self._post.records.commit(self._post.records.moved())
         return True
 
+    def _hear(self, record: Record) -> None:
+        unopened = self._reader.not_opened
+        try:
+            question = self._reader.question(record.value or b"")
+        except InvalidMessage as error:
+            log.error("not a question; skipped", system=self._system, place=record.place, reason=error.reason)
+            self._metrics.skipped(self._system)
+            return
+        if number := self._reader.not_opened - unopened:
+            log.warning("identities were sealed to another key", system=self._system, number=number)
+            self._metrics.not_opened(self._system, number)
+        self._post.send(list(self._answers(question)))  # also when nobody waits any more: what is found counts
+
     def _answers(self, question: Question) -> Iterator[Outgoing]:
         seen: dict[str, Seen] = {}
-        for each in look(self._system, self._prober, question.targets):
+        for each in look(self._system, self._prober, question.targets, self._post.clock.seconds):
             seen[each.target.asset] = min(each, seen.get(each.target.asset, each), key=_worth)
         every = [seen.get(each.asset) or unknown(each, "no_result") for each in question.targets]
         every += [unknown(each, UNSUPPORTED_KIND) for each in question.unsupported]
         counts = {each.value: sum(one.finding is each for one in every) for each in Finding}
         self._metrics.looked(self._system, counts)
-        log.info("looked", system=self._system, **counts)
+        why = Counter(each.reason for each in every if each.finding is Finding.UNKNOWN)
+        log.info("looked", system=self._system, **counts, **({"why": dict(why)} if why else {}))
         if counts[Finding.ABSENT] == len(every):
             yield self._answer(question, all=Finding.ABSENT.value)
             return
@@ -194,22 +208,30 @@ class ProbeAgent:
         return Outgoing(f"findings.{self._system}", question.command_id, self._signer.event(event))
 
 
-def look(system: str, prober: Prober, targets: Sequence[Target]) -> list[Seen]:
-    """What a prober sees; whatever it raises costs the target at which it does, and nobody else."""
-    parts, raised, seen = deque([list(targets)] if targets else []), 0, list[Seen]()
-    while parts and raised < MOST_RAISED:
+def look(
+    system: str, prober: Prober, targets: Sequence[Target], seconds: Callable[[], float] = time.monotonic
+) -> list[Seen]:
+    """What a prober sees; whatever it raises costs the target at which it does, and nobody else.
+
+    It is given few at once, and no more once it has taken long: a question that takes longer than the broker waits for
+    a member of its group would be read again for ever. What is left cannot be told.
+    """
+    begin, raised, seen = seconds(), 0, list[Seen]()
+    parts = deque([targets[at : at + TARGETS_AT_ONCE] for at in range(0, len(targets), TARGETS_AT_ONCE)])
+    while parts and raised < MOST_RAISED and seconds() - begin < LOOK_SECONDS:
         part = parts.popleft()
         try:
-            seen += _sound(prober.probe(part), part)
+            seen += _sound(system, prober.probe(part), part)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is answered by name
             raised += 1
             log.error("the prober raised", system=system, error=type(error).__name__, where=place_of(error))
             middle = len(part) // 2
-            if middle:
-                parts += [part[:middle], part[middle:]]
+            if middle:  # the culprit is found before others are tried
+                parts.extendleft((part[middle:], part[:middle]))
             else:
                 seen.append(unknown(part[0], reason_of(error)))
-    return [*seen, *(unknown(each, "too_many_errors") for part in parts for each in part)]
+    why = "too_many_errors" if raised >= MOST_RAISED else "took_too_long"
+    return [*seen, *(unknown(each, why) for part in parts for each in part)]
 
 
 def _worth(seen: Seen) -> int:
@@ -217,16 +239,26 @@ def _worth(seen: Seen) -> int:
     return (Finding.FOUND, Finding.UNKNOWN, Finding.ABSENT).index(seen.finding)
 
 
-def _sound(seen: Sequence[Seen], part: Sequence[Target]) -> list[Seen]:
-    """What was seen, if it is of what was asked about.
+def _sound(system: str, seen: Sequence[Seen], part: Sequence[Target]) -> list[Seen]:
+    """What was seen, if it is of what was asked about; what could not be sent cannot be told.
 
     Raises:
         TypeError: something else was returned.
     """
-    asked = {each.key for each in part}
-    if not all(isinstance(each, Seen) and each.target.key in asked for each in seen):
+    asked, told = {each.key for each in part}, list(seen)
+    if not all(isinstance(each, Seen) and each.target.key in asked for each in told):
         raise TypeError("a prober returns what it has seen of the targets that it was given")
-    return list(seen)
+    return [each if _is_fit(system, each) else unknown(each.target, "invalid_result") for each in told]
+
+
+def _is_fit(system: str, seen: Seen) -> bool:
+    """Whether Expunge takes it. What was found is said whatever its reason is."""
+    try:
+        Found.model_validate(json.loads(json.dumps(seen.wire())))
+    except (ValidationError, TypeError, ValueError, AttributeError) as error:
+        log.error("not a finding that can be sent", system=system, error=type(error).__name__)
+        return False
+    return True
 
 
 def _parts(results: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

@@ -16,7 +16,7 @@ from expunge.adapters.system import OTHERS, configure_logs, end_on_signals, refu
 from expunge.adapters.vault import is_pair
 from expunge.agent import Agent, AgentMetrics, ProbeAgent, Prober
 from expunge.agent.filesystem import Fields, Filesystem, FilesystemProber
-from expunge.agent.sqlite import Sqlite, Table
+from expunge.agent.sqlite import Sqlite, SqliteProber, Table
 from expunge.agent.types import Purger
 from expunge.cli import conformance
 from expunge.cli.common import installation
@@ -122,10 +122,20 @@ def _refuse_another(system: str, setting: str, file: Path, settings: Settings, f
         ConfigurationError: it is another.
     """
     declared = settings.registry().system(system)
-    if declared and Signer.of(file).public not in getattr(declared, field):
+    if declared is None:
+        return
+    public, known = Signer.of(file).public, getattr(declared, field)
+    other = "key" if field == "probe_key" else "probe_key"
+    if public in getattr(declared, other):
         raise ConfigurationError(
-            f"agent {system}: {setting} is not the {field} that the system is declared with in [[systems]]: "
-            f"`expunge keys show {file.stem} --directory {file.parent}` prints it"
+            f"agent {system}: {setting} ({file}) is the system's `{other}`: whoever looks needs another key than "
+            "whoever deletes (`expunge keys create NAME` makes one)"
+        )
+    if public not in known:
+        is_none = f"[[systems]] declares no `{field}` for it" if not known else f"it is not the system's `{field}`"
+        raise ConfigurationError(
+            f"agent {system}: {setting} is {file}, and {is_none}: put there what `expunge keys show {file.stem} "
+            f"--directory {file.parent}` prints, as `{field}`, also where the roles run"
         )
 
 
@@ -206,7 +216,19 @@ def _root(declared: AgentSettings) -> Path:
     return declared.root
 
 
-def _sqlite(declared: AgentSettings, settings: Settings) -> Sqlite:
+def _sqlite(declared: AgentSettings, settings: Settings) -> Purger:
+    database, tables = _database(declared, settings)
+    try:
+        return Sqlite(database, tables)
+    except sqlite3.Error as error:
+        raise ConfigurationError(f"agent {declared.system}: {database} cannot be read: {error}") from None
+
+
+def _sqlite_prober(declared: AgentSettings, settings: Settings) -> Prober:
+    return SqliteProber(*_database(declared, settings))
+
+
+def _database(declared: AgentSettings, settings: Settings) -> tuple[Path, list[Table]]:
     if declared.database is None or not declared.tables:
         raise ConfigurationError(f"agent {declared.system}: database and tables are needed")
     if not declared.database.is_file():
@@ -222,11 +244,8 @@ def _sqlite(declared: AgentSettings, settings: Settings) -> Sqlite:
         if system is not None and table.namespace not in system.reveal:
             text = f"agent {declared.system}: table {table.name} is searched by {table.namespace}, which is not in the"
             raise ConfigurationError(f"{text} system's `reveal`: nobody would be found in it")
-    tables = [Table(**table.model_dump(), normaliser=normalisers[table.namespace]) for table in declared.tables]
-    try:
-        return Sqlite(declared.database, tables)
-    except sqlite3.Error as error:
-        raise ConfigurationError(f"agent {declared.system}: {declared.database} cannot be read: {error}") from None
+    made = [Table(**table.model_dump(), normaliser=normalisers[table.namespace]) for table in declared.tables]
+    return declared.database, made
 
 
 class ReadyAgent(NamedTuple):
@@ -241,5 +260,5 @@ class ReadyAgent(NamedTuple):
 
 READY = {
     "filesystem": ReadyAgent(_filesystem, _filesystem_prober, Filesystem.ACTIONS),
-    "sqlite": ReadyAgent(_sqlite, _sqlite, Sqlite.ACTIONS),
+    "sqlite": ReadyAgent(_sqlite, _sqlite_prober, Sqlite.ACTIONS),
 }

@@ -10,15 +10,18 @@ from typing import Annotated
 
 import typer
 
+from expunge import queries
 from expunge.adapters.archive import CERTIFICATE
+from expunge.adapters.signing import Signer, create
 from expunge.bootstrap import Installation
 from expunge.cli.case.found import find
-from expunge.cli.common import NO, Json, console, installation, print_json, say_error
+from expunge.cli.common import NO, Json, console, installation, print_json, quiet_console, say_error
 from expunge.domain.evidence import merkle
 from expunge.domain.evidence.certificate import commitment, opening
 from expunge.domain.evidence.notes import verifier
 from expunge.domain.evidence.reading import facts_of
 from expunge.domain.partition import partition_of
+from expunge.domain.vocabulary import FINAL
 from expunge.errors import ConfigurationError
 from expunge.ports.evidence import Due
 from expunge.roles.notary import is_end
@@ -57,6 +60,7 @@ def get(
         shutil.copytree(place, to)
         place = to
     key = verifier_of(expunge)
+    _warn_if_it_goes_on(expunge, case)
     if json_output:
         numbers = expunge.archive.sequences(case)
         print_json({"case_id": case, "directory": str(place.absolute()), "ends": numbers, "key": key})
@@ -64,6 +68,14 @@ def get(
     console.print(f"{place.absolute()}", soft_wrap=True)
     console.print("anybody can check it, without Kafka, Redis or this configuration:")
     console.print(f"expunge verify {place} --key {key}", soft_wrap=True, markup=False)
+
+
+def _warn_if_it_goes_on(expunge: Installation, case: str) -> None:
+    """Say that another certificate will follow, where that can be seen."""
+    found = queries.case(expunge, case)
+    if found is not None and (found.status not in FINAL or found.probing is not None):
+        why = "the case goes on" if found.status not in FINAL else "it is being probed"
+        quiet_console.print(f"{why}: another certificate follows when that has ended (expunge case show {case})")
 
 
 @app.command()
@@ -159,6 +171,41 @@ def key(json_output: Json = False) -> None:
     """Print the public key with which certificates and checkpoints are signed, as those who check them hold it."""
     line = verifier_of(_kept())
     print_json({"key": line}) if json_output else console.print(line, soft_wrap=True, markup=False)
+
+
+@app.command("rotate-key")
+def rotate_key(json_output: Json = False) -> None:
+    """Have another key sign the log and its certificates from now on; the old one says so, and both sign that.
+
+    Run it on the notary's machine, where no thief has the key: whoever has stolen it could say the same (see docs).
+    Interrupted, it goes on when it is run again. The notary ends at its next checkpoint; start it anew.
+    """
+    expunge = _kept()
+    current, following = expunge.log_key, expunge.log_key.with_name("notary.next.key")
+    log = expunge.ledger_log
+    if log is None:
+        raise ConfigurationError("no evidence is kept here")
+    told = log.successions()
+    if not (following.exists() and told and verifier_line(expunge, Signer.of(following)) in told[-1].split("\n")[3:4]):
+        if not following.exists():
+            create(following)
+        log.succeeded(Signer.of(following))
+    number = len(log.successions())
+    current.rename(current.with_name(f"notary.{number}.key"))
+    following.rename(current)
+    line = verifier_line(expunge, Signer.of(current))
+    if json_output:
+        print_json({"key": line, "file": str(current.absolute())})
+        return
+    console.print(f"1. start the notary anew: it signs with {current.absolute()}", soft_wrap=True)
+    console.print("2. tell witnesses and whoever checks the new key; who has the old one may go on with that:")
+    console.print(line, soft_wrap=True, markup=False)
+    console.print(f"3. keep {current.with_name(f'notary.{number}.key').name}, or destroy it: nothing needs it any more")
+
+
+def verifier_line(expunge: Installation, signer: Signer) -> str:
+    """A public key of the log, as verifiers hold it."""
+    return verifier(expunge.settings.evidence.origin, bytes.fromhex(signer.public))
 
 
 def _kept() -> Installation:

@@ -9,7 +9,7 @@ from typing import Any
 
 from expunge.cli.verify import entries_of, read
 from expunge.domain.evidence import merkle, verify
-from expunge.domain.evidence.reading_notes import Wrong, alone, checkpoint_of, key_of
+from expunge.domain.evidence.reading_notes import Wrong, alone, checkpoint_of, following, key_of
 from expunge.errors import ConfigurationError
 
 
@@ -21,13 +21,25 @@ def checkpoint(log: Path, key: str) -> str:
     """
     note = read(log / "checkpoint").decode(errors="replace")
     try:
-        name, public = key_of(key)
+        name, public = key_of(newest(log, key))
         origin, _, _ = checkpoint_of(note, public)
         if origin != name and not origin.startswith(f"{name}/"):
             raise Wrong(f"it is of the log {origin}")
     except (Wrong, *verify.UNFIT) as error:
         raise ConfigurationError(f"{log}/checkpoint is not signed with that key: {error}") from None
     return note
+
+
+def newest(log: Path, key: str) -> str:
+    """The key that follows a key by the words that lie beside a log; itself, where none does.
+
+    Raises:
+        Wrong: such a word is not signed by both.
+    """
+    kept, notes = log.absolute().parent / "keys", list[str]()
+    while (file := kept / str(len(notes) + 1)).is_file():
+        notes.append(read(file).decode(errors="replace"))
+    return following(key, notes)[-1]
 
 
 def events(logs: Sequence[Path], key: str, notes: list[str] | None = None) -> Iterator[dict[str, Any]]:
@@ -40,7 +52,7 @@ def events(logs: Sequence[Path], key: str, notes: list[str] | None = None) -> It
     """
     before = ""
     for log in logs:
-        note, (_, public) = checkpoint(log, key), key_of(key)
+        note, (_, public) = checkpoint(log, key), key_of(newest(log, key))
         _, size, root = checkpoint_of(note, public)
         if notes is not None:
             notes.append(alone(note, public))

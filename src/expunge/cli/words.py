@@ -59,7 +59,7 @@ REASONS = {
     "nothing_to_exempt": "nothing is open there that nobody can be told to do",
     "nothing_is_missed": "that system has found all that it had registered",
     "case_is_not_frozen": "the case is not frozen",
-    "case_has_not_ended": "something is left to be done in it, to end, or to be let go of (`expunge case show`)",
+    "case_has_not_ended": "something is left to be done or to end in it, or it is being probed (`expunge case show`)",
     "case_is_held": "a hold covers the case (`expunge hold list`)",
     "case_is_forgotten": "it is forgotten",
     "nothing_to_probe": "nothing of it is called gone in a system with a prober (probe_key)",

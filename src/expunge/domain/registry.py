@@ -177,7 +177,7 @@ class Registry(_Declared):
             if twice:
                 raise ValueError(f"{kind} declared twice: {', '.join(sorted(twice))}")
         if len(self.public_keys) > len(set(self.public_keys)):
-            raise ValueError("one key is declared for two: who signed could not be told apart")
+            raise ValueError("one key is declared twice, as `key` or `probe_key`: who signed could not be told apart")
         known = {namespace.name for namespace in self.namespaces}
         for system in self.systems:
             if unknown := set(system.reveal) - known:

@@ -93,6 +93,9 @@ class LedgerLog(Protocol):
     def later(self, due: Due, now: datetime) -> None:
         """One could not be made: it is due again some time later, ever less often."""
 
+    def successions(self) -> Sequence[str]:
+        """The words by which its key has followed earlier ones, in order."""
+
     def entries(self, key: str) -> list[bytes]:
         """The records that tell of something, of this log and of those that were closed before."""
 

@@ -165,7 +165,7 @@ class Evidence:
             obligations = merkle.root_of(map(merkle.leaf_hash, draft.written("obligations.jsonl", lines)))
             losses = [_loss(each) for each in self._log.entries(LOSSES)]
             maker = self._maker
-            standing = Standing(maker.registry, maker.allow_unsigned, maker.verifier, losses)
+            standing = Standing(maker.registry, maker.allow_unsigned, maker.verifier, losses, self._log.successions())
             evidence = certificate.Evidence(
                 certificate.records_of([each.entry for each in records]),
                 note,

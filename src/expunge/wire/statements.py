@@ -184,6 +184,8 @@ class Log(_Said):
 
     checkpoint: Annotated[StrictStr, StringConstraints(max_length=16_384)]
     key: Text
+    keys: Annotated[tuple[Annotated[StrictStr, StringConstraints(max_length=2_048)], ...], Field(max_length=100)]
+    """The words by which that key has followed earlier ones, each signed by both."""
     timestamp: Annotated[StrictStr, StringConstraints(max_length=100_000)] | None
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import structlog
 
 from expunge.adapters.system import SystemClock
-from expunge.agent.probing import Seen, absent, found, unknown
 from expunge.agent.sqlite import remains, values
 from expunge.agent.sqlite.tables import NoTenant, Rows, Table, check, wrong
 from expunge.agent.types import Person, Result, Target, done, failed, later, not_found
@@ -84,27 +83,6 @@ class Sqlite:
             self._log_is_cut = self._is_gone(self.busy_seconds if erases else min(self.busy_seconds, SHORT_SECONDS))
         return [self._counted(target, each) if isinstance(each, _Changed) else each for target, each in answered]
 
-    def probe(self, batch: Sequence[Target]) -> list[Seen]:
-        """See `Prober.probe`: whether rows of the person are there, in tables that are as they were declared."""
-        return [self._seen(target) for target in batch]
-
-    def _seen(self, target: Target) -> Seen:
-        known = [person for person in target.people if person.id is not None]
-        if not known or any(map(self._is_unsearched, target.people)):
-            return unknown(target, "identity_not_revealed")
-        try:
-            with self._connected() as connection:
-                if wrong(connection, self._tables):
-                    return unknown(target, "schema_changed")
-                pairs = [(t, p) for p in known for t in self._tables if t.namespace == p.namespace]
-                now = self._clock.now()
-                there = any(Rows(connection, table, person, target, now).count() for table, person in pairs)
-        except sqlite3.Error as error:
-            return unknown(target, (getattr(error, "sqlite_errorname", None) or type(error).__name__).lower())
-        except NoTenant:
-            return unknown(target, "tenant_not_named")
-        return found(target) if there else absent(target)
-
     def withdraw(self, command_id: str) -> None:
         """See `Withdrawable`: what was done stays done, and nothing of it is awaited any more."""
         for key in [key for key in self._unsettled if key.startswith(command_id)]:
@@ -115,7 +93,7 @@ class Sqlite:
         if target.action not in CLAIMS:
             return failed(target, "unsupported_action", untouched=True)
         known = [person for person in target.people if person.id is not None]
-        if not known or any(map(self._is_unsearched, target.people)):
+        if not known or any(is_unsearched(each, self._tables) for each in target.people):
             return failed(target, "identity_not_revealed", untouched=True)
         people = list({(each.namespace, each.id, each.tenant): each for each in known}.values())
         try:
@@ -128,11 +106,6 @@ class Sqlite:
             return failed(target, "no_restriction_column", untouched=True)
         except NoTenant:
             return failed(target, "tenant_not_named", untouched=True)
-
-    def _is_unsearched(self, person: Person) -> bool:
-        """Whether somebody could not be looked for by an id that tables may be searched by."""
-        searched = person.namespace == "" or person.namespace in {table.namespace for table in self._tables}
-        return person.closed or (person.id is None and searched)
 
     def _change(self, target: Target, people: Sequence[Person]) -> Result | _Changed:
         with self._connected() as connection:
@@ -194,13 +167,19 @@ class Sqlite:
         try:
             for setting in SETTINGS:
                 connection.execute(f"pragma {setting}")
-            _register(connection)
+            register(connection)
             yield connection
         finally:
             connection.close()
 
 
 BUSY = "sqlite_busy"
+
+
+def is_unsearched(person: Person, tables: Sequence[Table]) -> bool:
+    """Whether somebody could not be looked for by an id that tables may be searched by."""
+    searched = person.namespace == "" or person.namespace in {table.namespace for table in tables}
+    return person.closed or (person.id is None and searched)
 
 
 def _is_busy(answer: Result | _Changed) -> bool:
@@ -222,7 +201,7 @@ def _act(rows: Rows, table: Table, target: Target, found: int) -> int:
     return rows.mark(target.case_id, ",".join(sorted(target.purposes)), restrict=target.action is Action.RESTRICT)
 
 
-def _register(connection: sqlite3.Connection) -> None:
+def register(connection: sqlite3.Connection) -> None:
     """The functions with which statements read what stands in columns."""
     functions: dict[str, tuple[int, Callable[..., str | float | None]]] = {
         "expunge_id": (2, values.id_of),

@@ -54,6 +54,8 @@ def show(
             "waits_for_index": case.awaits_index,
             "kept_by_holds": _keeping(expunge, case),
             "kept_back": _kept_back(expunge, case),
+            "probe": case.probe.model_dump(mode="json", exclude={"seed", "after", "passed"}) if case.probe else None,
+            "probes_due": [stamp(each.at) for each in case.probes_due],
             "said": [_said(word) for word in words] if words is not None else None,
         }
         print_json(body | state)
@@ -83,6 +85,8 @@ def _print_head(expunge: Installation, case: Case) -> None:
         console.print(f"what names people and assets: {until}{safe(held)}")
     for said in _probed(case):
         console.print(said)
+    if case.probing is not None and (away := _no_prober(expunge, case)):
+        console.print(f"nobody answers for {safe(', '.join(away))}: expunge agent probe {away[0]}", style="yellow")
     for generation in case.generations:
         plan = generation.plan_digest or "being resolved"
         console.print(f"plan {generation.number}: {generation.obligations:,} obligations, digest {plan}")
@@ -149,6 +153,16 @@ def _silent(expunge: Installation, systems: Collection[str]) -> set[str]:
     except Unavailable as error:
         say_error(f"whether agents run cannot be shown: {error}")
         return set()
+
+
+def _no_prober(expunge: Installation, case: Case) -> list[str]:
+    """Systems that are asked about and that nobody looks into now; none where Kafka cannot be asked."""
+    asked = sorted({line.system for line, _ in case.counts})
+    probed = [each for each in asked if (system := expunge.settings.registry().system(each)) and system.is_probed]
+    try:
+        return [each for each in probed if not expunge.probers(each)]
+    except Unavailable:
+        return []
 
 
 WORDS = {

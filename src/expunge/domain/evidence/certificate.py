@@ -67,6 +67,8 @@ class Standing(NamedTuple):
     """The log's public key, as verifiers hold it (`notes.verifier`)."""
     losses: Sequence[dict[str, Any]] = ()
     """What operators have acknowledged to be lost."""
+    successions: Sequence[str] = ()
+    """By whose word the log's key has followed earlier ones (`notes.succession`)."""
 
 
 def opening(salt: str, asset: str) -> bytes:
@@ -196,6 +198,7 @@ def statement(root: Root, told: History, evidence: Evidence, standing: Standing)
         "log": {
             "checkpoint": evidence.checkpoint,
             "key": standing.verifier,
+            "keys": list(standing.successions),
             "timestamp": base64.b64encode(evidence.stamp).decode() if evidence.stamp else None,
         },
         "policy": case.policy,

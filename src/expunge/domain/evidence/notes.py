@@ -67,3 +67,29 @@ def checkpoint_of(note: str) -> Checkpoint:
     if not (origin and size.isascii() and size.isdigit() and (size == "0" or size[0] != "0")):
         raise ValueError("no checkpoint")
     return Checkpoint(origin, int(size), base64.b64decode(root, validate=True))
+
+
+SUCCESSION = "expunge/key-succession/v1"
+"""The second line of a note by which one key of a log follows another."""
+
+
+class Party(NamedTuple):
+    """A key, and who has it."""
+
+    public: bytes
+    sign: Sign
+
+
+def succession(last: Checkpoint, origin: str, old: Party, new: Party) -> str:
+    """The word of a key that another takes its place, signed by both.
+
+    Args:
+        last: the last checkpoint that was signed with the old one.
+        origin: what both keys are called by: the name of the deployment's first log.
+        old: the key that was used until then.
+        new: the key that is used from then on.
+    """
+    lines = (origin, SUCCESSION, verifier(origin, old.public), verifier(origin, new.public), last.body)
+    body = "\n".join(lines)
+    signed_by = [(key_hash(origin, each.public) + each.sign(body.encode())) for each in (old, new)]
+    return body + "\n" + "".join(f"{SIGNED_BY}{origin} {base64.b64encode(raw).decode()}\n" for raw in signed_by)

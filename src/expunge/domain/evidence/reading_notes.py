@@ -100,6 +100,42 @@ def key_of(verifier: str, kind: int = ED25519) -> tuple[str, bytes]:
     return name, raw[1:]
 
 
+SUCCESSION = "expunge/key-succession/v1"
+SUCCESSION_LINES = 7
+"""Name, what it is, the two keys, and the last checkpoint of the old one: name, size and root."""
+
+
+def succession_of(note: str) -> tuple[str, str]:
+    """The two keys of which one has followed the other, as both have signed.
+
+    Raises:
+        Wrong: one of them has not.
+    """
+    text, _, lines = note.partition("\n\n")
+    said = text.split("\n")
+    if len(said) != SUCCESSION_LINES or said[1] != SUCCESSION or not text.startswith(f"{said[0]}\n"):
+        raise Wrong("it is no word of one key about another")
+    raws = [raw_of(line.rpartition(" ")[2])[4:] for line in lines.splitlines() if line.startswith(SIGNED_BY)]
+    for key in said[2:4]:
+        name, public = key_of(key)
+        if name != said[0] or not any(is_by(public, raw, f"{text}\n".encode()) for raw in raws):
+            raise Wrong("a key is said to follow another, and one of the two has not signed that")
+    return said[2], said[3]
+
+
+def following(key: str, notes: Sequence[str]) -> list[str]:
+    """A key, and those that follow it, each by the word of the one before.
+
+    Raises:
+        Wrong: a word that begins with one of them is not signed by both.
+    """
+    found = [key.strip()]
+    for note in notes:
+        if note.split("\n")[2:3] == [found[-1]]:
+            found.append(succession_of(note)[1])
+    return found
+
+
 def checkpoint_of(note: str, public: bytes) -> tuple[str, int, bytes]:
     """Name, size and root in a checkpoint that is signed with a key."""
     body, _, signatures = note.partition("\n\n")

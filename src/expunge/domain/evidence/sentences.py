@@ -34,10 +34,9 @@ def looked(probe: dict[str, Any]) -> str:
         (probe["absent"], "not there"),
         (probe["found"], "still there, though called gone, and commanded anew"),
         (probe["unknown"], "could not be told"),
-        (silent, "not answered for"),
+        (silent, "not answered for" if probe["ended_at"] else "not answered for yet"),
         (probe["besides"], "found besides"),
     )
     said = ", ".join(f"{number:,} {text}" for number, text in parts if number) or "nothing to look at"
     which = "a sample of " if probe["sample"] is not None else ""
-    going_on = "" if probe["ended_at"] else " (it was still going on)"
-    return f"{which}{probe['asked']:,} of {probe['of']:,} that were called gone: {said}{going_on}"
+    return f"{which}{probe['asked']:,} of {probe['of']:,} that were called gone: {said}"

@@ -12,6 +12,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ from expunge.domain.evidence.reading_notes import (
     Wrong,
     checkpoint_of,
     cosigned,
+    following,
     is_about,
     is_by,
     key_of,
@@ -84,6 +86,7 @@ FORM: dict[str, type | tuple[type, ...]] = {
     "records.root": str,
     "log.checkpoint": str,
     "log.key": str,
+    "log.keys.*": str,
     "not_shown.*": str,
     "limitations.*": str,
 }
@@ -249,9 +252,17 @@ def _refuse_another_vouching(log: dict[str, Any], not_shown: list[str]) -> None:
         raise Wrong("witnesses have signed and it says that none has, or the other way round")
 
 
+def _key(checked: _Checked) -> str:
+    """The key with which the certificate must be signed: the one that was given, or one that follows it."""
+    log = checked.predicate["log"]
+    if checked.files.key is None or log["key"] in following(checked.files.key, log["keys"]):
+        return str(log["key"])
+    return checked.files.key
+
+
 def _signature(checked: _Checked) -> str:
     envelope = _strict(checked.files.envelope)
-    key = checked.files.key or checked.predicate["log"]["key"]
+    key = _key(checked)
     name, public = key_of(key)
     payload = raw_of(envelope["payload"])
     kind = envelope["payloadType"].encode()
@@ -260,12 +271,14 @@ def _signature(checked: _Checked) -> str:
         raise Wrong(f"it is not signed with the key of {name}")
     if checked.files.key is None:
         return f"{MISSING}it is signed by the key that it names itself; whose that is, nobody has said (--key)"
+    if key != checked.files.key.strip():
+        return f"signed by {name}, with a key that follows the given one by its own word"
     return f"signed by {name}"
 
 
 def _checkpoint(checked: _Checked) -> str:
     log = checked.predicate["log"]
-    name, public = key_of(checked.files.key or log["key"])
+    name, public = key_of(_key(checked))
     checked.origin, checked.size, checked.root = checkpoint_of(log["checkpoint"], public)
     if checked.origin != name and not checked.origin.startswith(f"{name}/"):
         raise Wrong(f"its checkpoint is of the log {checked.origin}, and its key of {name}")
@@ -460,8 +473,9 @@ def _inventory(checked: _Checked) -> str:
 
 
 def _since(checked: _Checked) -> str:
-    _, public = key_of(checked.files.key or checked.predicate["log"]["key"])
-    origin, size, root = checkpoint_of(checked.files.earlier or "", public)
+    log = checked.predicate["log"]
+    keys = following(checked.files.key or log["key"], log["keys"])
+    origin, size, root = _checkpoint_by(checked.files.earlier or "", keys)
     if origin != checked.origin:
         return f"{MISSING}the earlier checkpoint is of another log ({origin})"
     if size == 0:
@@ -473,6 +487,14 @@ def _since(checked: _Checked) -> str:
         raise Wrong("the log was changed between the two checkpoints")
     order = "of the earlier checkpoint lie in this one" if small == size else "of this one lie in the later checkpoint"
     return f"the {small:,} leaves {order} unchanged"
+
+
+def _checkpoint_by(note: str, keys: Sequence[str]) -> tuple[str, int, bytes]:
+    """A checkpoint that one of some keys has signed."""
+    for key in keys[:-1]:
+        with suppress(Wrong):
+            return checkpoint_of(note, key_of(key)[1])
+    return checkpoint_of(note, key_of(keys[-1])[1])
 
 
 STEPS = (
