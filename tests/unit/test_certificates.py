@@ -14,6 +14,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from expunge.adapters.signing import Signer
 from expunge.domain.digest import canonical
 from expunge.domain.evidence import merkle, tiles, verify
 from expunge.domain.evidence.certificate import PAYLOAD_TYPE, commitment, opening
@@ -67,9 +68,9 @@ class Certificate:
         said: dict[str, Any] = json.loads(base64.b64decode(self.envelope["payload"]))
         return said
 
-    def state(self, statement: dict[str, Any]) -> None:
+    def state(self, statement: dict[str, Any], by: Signer = NOTARY) -> None:
         """Say something else, signed by the one who issued it: what follows must find it."""
-        self.envelope = enveloped(PAYLOAD_TYPE, canonical(statement), NOTARY.public, NOTARY.sign)
+        self.envelope = enveloped(PAYLOAD_TYPE, canonical(statement), by.public, by.sign)
 
     def verified(self, key: str | None = KEY, **more: Any) -> list[Step]:
         return verify.verify(Files(json.dumps(self.envelope).encode(), self.records, self.obligations, key, **more))
@@ -374,6 +375,8 @@ TAMPERINGS: list[tuple[Callable[[Certificate], None], str]] = [
     (_replace("predicate.verification.probes", [LOOKED]), "case"),
     (_replace("predicate.verification.probes", [LOOKED | {"by": [7]}]), "statement"),
     (_replace("predicate.verification.probes", 1), "statement"),
+    (_replace("predicate.log.keys", "none"), "statement"),
+    (_replace("predicate.log.keys", [7]), "statement"),
     (_replace("predicate.inventory.0.count", 2), "inventory"),
     (_replace("predicate.inventory.0.claim", "redacted"), "inventory"),
     (_replace("predicate.obligations.open", 1), "inventory"),

@@ -190,9 +190,10 @@ def rotate_key(json_output: Json = False) -> None:
         if not following.exists():
             create(following)
         log.succeeded(Signer.of(following))
-    number = len(log.successions())
-    current.rename(current.with_name(f"notary.{number}.key"))
-    following.rename(current)
+    earlier = current.with_name(f"notary.{len(log.successions())}.key")
+    if not earlier.exists():
+        earlier.hardlink_to(current)
+    following.replace(current)  # in one step: there is always a key
     line = verifier_line(expunge, Signer.of(current))
     if json_output:
         print_json({"key": line, "file": str(current.absolute())})
@@ -200,7 +201,7 @@ def rotate_key(json_output: Json = False) -> None:
     console.print(f"1. start the notary anew: it signs with {current.absolute()}", soft_wrap=True)
     console.print("2. tell witnesses and whoever checks the new key; who has the old one may go on with that:")
     console.print(line, soft_wrap=True, markup=False)
-    console.print(f"3. keep {current.with_name(f'notary.{number}.key').name}, or destroy it: nothing needs it any more")
+    console.print(f"3. destroy {earlier.absolute()}, or keep it: nothing needs it any more", soft_wrap=True)
 
 
 def verifier_line(expunge: Installation, signer: Signer) -> str:

@@ -86,6 +86,7 @@ FORM: dict[str, type | tuple[type, ...]] = {
     "records.root": str,
     "log.checkpoint": str,
     "log.key": str,
+    "log.keys": list,
     "log.keys.*": str,
     "not_shown.*": str,
     "limitations.*": str,
