@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from expunge.adapters.signing import Signer
+from expunge.cli.common import WRONG
 from expunge.domain.evidence.notes import checkpoint_of
 from tests.deployment import Deployment, deployed, until
 from tests.own_redis import ROLES, expunge, furnish
@@ -220,6 +221,26 @@ def test_a_notary_that_is_killed_and_one_that_has_forgotten_all_make_the_same_lo
             assert (log / file.relative_to(world.directory / "before")).read_bytes() == file.read_bytes()
     said = {json.dumps(each) for each in world.events("certificates") if each["data"]["case_id"] == first}
     assert len(said) == 1  # published once more, it is the same
+
+
+def test_another_key_follows_and_who_has_the_first_goes_on_with_it(world: Deployment) -> None:
+    """A notary that still has the old key ends; one that is started anew signs with the new one."""
+    until((world.directory / "evidence/log-0/checkpoint").exists, 90, world)
+    first = expunge(world, "certificate", "key").stdout.strip()
+    rotated = expunge(world, "certificate", "rotate-key", "--json")
+    assert rotated.returncode == 0, rotated.stderr
+    second = json.loads(rotated.stdout)["key"]
+    assert second not in ("", first)
+    furnish(world, "gus", 2)
+    world.await_indexed()
+    case_id = erased(world, "gus", "after another key")
+    notary = world.processes.pop("notary")
+    assert notary.wait(90) == WRONG
+    world.start("notary", "run", "--role", "notary")
+    place = certificate(world, case_id)
+    for key in (first, second):
+        held = expunge(world, "verify", str(place), "--key", key)
+        assert held.returncode == 0, held.stdout
 
 
 def test_the_log_of_another_ledger_is_never_signed(world: Deployment) -> None:
