@@ -68,6 +68,7 @@ from expunge.roles.coordinator.coordinator import Coordinator
 from expunge.roles.dead_letters import poisoned
 from expunge.roles.indexer import Indexer
 from expunge.roles.intake import Intake
+from expunge.roles.lineage import Lineage
 from expunge.roles.notary import Notary
 from expunge.roles.resolver.recovery import Recovery, earlier
 from expunge.roles.resolver.resolver import Resolver
@@ -503,7 +504,16 @@ class World:
         self.ledger_log = DirectoryLog(self.evidence, ORIGIN, NOTARY)
         self.archive = DirectoryArchive(self.evidence / "certificates")
         topics = cast("Topics", self.broker)
-        return Evidence(self.ledger_log, self.archive, self.store, topics, self.metrics, maker, self.vouchers)
+        return Evidence(
+            self.ledger_log,
+            self.archive,
+            self.store,
+            topics,
+            self.metrics,
+            maker,
+            self.vouchers,
+            Lineage(self.index, self.keys),
+        )
 
     # ports.Tenure
 

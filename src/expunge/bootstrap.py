@@ -50,6 +50,7 @@ from expunge.roles.certifying import Evidence, Maker
 from expunge.roles.coordinator.coordinator import Coordinator
 from expunge.roles.indexer import Indexer
 from expunge.roles.intake import Intake
+from expunge.roles.lineage import Lineage
 from expunge.roles.notary import Notary
 from expunge.roles.resolver.resolver import Resolver
 from expunge.roles.resolver.traversal import Bounds
@@ -298,7 +299,16 @@ class Installation:
         asked = [(each.url, witness_of(each.key)) for each in settings.evidence.witnesses]
         roots = _roots(settings.evidence.timestamps_root)
         vouchers = HttpVouchers(asked, settings.evidence.timestamps, metrics, SystemClock(), roots)
-        return Evidence(self.ledger_log, self.archive, self.cases, self.topics, metrics, maker, vouchers)
+        return Evidence(
+            self.ledger_log,
+            self.archive,
+            self.cases,
+            self.topics,
+            metrics,
+            maker,
+            vouchers,
+            Lineage(self.index, self.keys),
+        )
 
     def close(self) -> None:
         """Let go of connections that were opened."""

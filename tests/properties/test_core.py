@@ -736,6 +736,7 @@ def check_evidence(world: World) -> None:
             (place / "records.jsonl").read_bytes().splitlines(),
             (place / "obligations.jsonl").read_bytes().splitlines(),
             key,
+            ways=(place / "ways.jsonl").read_bytes().splitlines(),
         )
         steps = verify.verify(files)
         assert all(step.passed for step in steps), steps

@@ -62,6 +62,7 @@ class Certificate:
         self.envelope = json.loads((place / "certificate.json").read_bytes())
         self.records = (place / "records.jsonl").read_bytes().splitlines()
         self.obligations = (place / "obligations.jsonl").read_bytes().splitlines()
+        self.ways = (place / "ways.jsonl").read_bytes().splitlines()
 
     @property
     def statement(self) -> dict[str, Any]:
@@ -73,7 +74,8 @@ class Certificate:
         self.envelope = enveloped(PAYLOAD_TYPE, canonical(statement), by.public, by.sign)
 
     def verified(self, key: str | None = KEY, **more: Any) -> list[Step]:
-        return verify.verify(Files(json.dumps(self.envelope).encode(), self.records, self.obligations, key, **more))
+        ways: Any = {"ways": self.ways, **more}
+        return verify.verify(Files(json.dumps(self.envelope).encode(), self.records, self.obligations, key, **ways))
 
 
 def failed(steps: Sequence[Step]) -> str:
@@ -214,7 +216,7 @@ def test_what_is_not_at_hand_is_not_shown(world: World) -> None:
     certificate = Certificate(world, carried_out(world))
     steps = verify.verify(Files(json.dumps(certificate.envelope).encode(), key=KEY))
     missing = {step.name for step in steps if step.passed is None}
-    assert missing == {"records in the log", "facts", "case", "obligations"}
+    assert missing == {"records in the log", "facts", "case", "lineage", "obligations", "models"}
     assert not failed(steps)
 
 
@@ -308,6 +310,34 @@ def _better_grade(certificate: Certificate) -> None:
     certificate.state(statement)
 
 
+def _ways_of(certificate: Certificate, ways: list[dict[str, Any]]) -> None:
+    """Another lineage, to which the certificate is made to point."""
+    certificate.ways = [canonical(each) for each in ways]
+    statement = certificate.statement
+    root = merkle.root_of(map(merkle.leaf_hash, certificate.ways)).hex()
+    statement["predicate"]["models"] |= {"steps": len(ways), "root": root}
+    certificate.state(statement)
+
+
+def _way_left_out(certificate: Certificate) -> None:
+    del certificate.ways[0]
+
+
+def _way_through_a_stranger(certificate: Certificate) -> None:
+    ways = [json.loads(each) for each in certificate.ways]
+    ways[0]["made_from"] = ["ab" * 32]
+    _ways_of(certificate, ways)
+
+
+def _way_said_twice(certificate: Certificate) -> None:
+    ways = [json.loads(each) for each in certificate.ways]
+    _ways_of(certificate, [*ways, ways[-1]])
+
+
+def _way_made_shorter(certificate: Certificate) -> None:
+    _ways_of(certificate, [json.loads(each) | {"made_from": []} for each in certificate.ways])
+
+
 def _obligation_left_out(certificate: Certificate) -> None:
     certificate.obligations = certificate.obligations[1:]
 
@@ -375,6 +405,13 @@ TAMPERINGS: list[tuple[Callable[[Certificate], None], str]] = [
     (_replace("predicate.verification.probes", [LOOKED]), "case"),
     (_replace("predicate.verification.probes", [LOOKED | {"by": [7]}]), "statement"),
     (_replace("predicate.verification.probes", 1), "statement"),
+    (_way_left_out, "lineage"),
+    (_way_said_twice, "lineage"),
+    (_replace("predicate.models.steps", 7), "lineage"),
+    (_way_through_a_stranger, "models"),
+    (_way_made_shorter, "models"),
+    (_replace("predicate.models.ways.0.count", 7), "models"),
+    (_replace("predicate.models.ways", []), "models"),
     (_replace("predicate.log.keys", "none"), "statement"),
     (_replace("predicate.log.keys", [7]), "statement"),
     (_replace("predicate.inventory.0.count", 2), "inventory"),

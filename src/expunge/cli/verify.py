@@ -182,9 +182,9 @@ def files_of(
     if log is not None:
         with suppress(*verify.UNFIT):
             entries = entries_of(log, verify.checkpoint_in(envelope)[1])
-    records, obligations = (_lines(beside / f"{name}.jsonl") for name in ("records", "obligations"))
+    records, obligations, ways = (_lines(beside / f"{name}.jsonl") for name in ("records", "obligations", "ways"))
     return verify.Files(
-        envelope, records, obligations, key, earlier, consistency, log=entries, wants_log=log is not None
+        envelope, records, obligations, key, earlier, consistency, ways=ways, log=entries, wants_log=log is not None
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
@@ -17,16 +17,19 @@ import orjson
 from expunge.domain.aggregates.case.fact import CaseFact
 from expunge.domain.digest import canonical, hidden, name
 from expunge.domain.events import Event, Outgoing
-from expunge.domain.evidence import certificate, merkle
-from expunge.domain.evidence.certificate import PAYLOAD_TYPE, Standing
+from expunge.domain.evidence import certificate, merkle, ways
+from expunge.domain.evidence.certificate import PAYLOAD_TYPE, Standing, commitment, opening
 from expunge.domain.evidence.history import History, Told, history
+from expunge.domain.evidence.ways import Step
 from expunge.domain.limits import MAX_PAYLOAD_BYTES
 from expunge.domain.partition import partition_of
 from expunge.domain.planning.chunks import Chunk
 from expunge.domain.registry import Registry
 from expunge.domain.signatures import Sign, enveloped
+from expunge.domain.vocabulary import MODELS, Kind
 from expunge.ports import CaseStore, ChunkStore, Metrics, Topics
 from expunge.ports.evidence import Archive, Due, Leaf, LedgerLog, Proven, Vouchers
+from expunge.roles.lineage import Lineage
 from expunge.wire import ledger
 from expunge.wire.cases.case import Root
 from expunge.wire.certificates import ISSUED, CertificateIssued
@@ -72,9 +75,10 @@ class Evidence:
         metrics: Metrics,
         maker: Maker,
         vouchers: Vouchers | None = None,
+        lineage: Lineage | None = None,
     ) -> None:
         self._log, self._archive, self._cases, self._topics = log, archive, cases, topics
-        self._metrics, self._maker, self._vouchers = metrics, maker, vouchers
+        self._metrics, self._maker, self._vouchers, self._lineage = metrics, maker, vouchers, lineage
         self._signed_at: datetime | None = None
         self._done: list[Due] = []
         self._stamped: tuple[str, bytes | None] = ("", None)
@@ -162,7 +166,12 @@ class Evidence:
         with self._archive.draft(due.key, due.sequence) as draft:
             draft.write("records.jsonl", map(_record, records))
             lines = certificate.lines(told, self._bodies(partition, root, told), root)
-            obligations = merkle.root_of(map(merkle.leaf_hash, draft.written("obligations.jsonl", lines)))
+            steps = self._steps(partition, root, told)
+            kinds = dict.fromkeys({each for step in steps for each in (step.asset, *step.made_from)}, "")
+            written = _noted(draft.written("obligations.jsonl", lines), kinds)
+            obligations = merkle.root_of(map(merkle.leaf_hash, written))
+            steps = ways.within(steps, {each for each, kind in kinds.items() if kind})
+            made = merkle.root_of(map(merkle.leaf_hash, draft.written(ways.FILE, ways.lines(steps))))
             losses = [_loss(each) for each in self._log.entries(LOSSES)]
             maker = self._maker
             standing = Standing(maker.registry, maker.allow_unsigned, maker.verifier, losses, self._log.successions())
@@ -172,6 +181,7 @@ class Evidence:
                 obligations,
                 self._archive.newest(due.key, due.sequence),
                 self._stamp(note),
+                certificate.Models(ways.summary(steps, kinds), len(steps), made),
             )
             statement = certificate.statement(root, told, evidence, standing)
             Statement.model_validate(statement)  # nothing stands in it that nobody has thought of
@@ -180,11 +190,38 @@ class Evidence:
             draft.keep(envelope)
         return envelope
 
-    def _bodies(self, partition: int, root: Root, told: History) -> Iterator[Chunk]:
-        digests = [each for each, chunk in sorted(told.chunks.items()) if certificate.is_known(told, chunk, root)]
+    def _steps(self, partition: int, root: Root, told: History) -> list[Step]:
+        """How the case's data came into the models that it has found."""
+        if self._lineage is None or not root.salt:
+            return []
+        models = [
+            asset
+            for chunk in self._bodies(partition, root, told, MODELS)
+            for asset in (chunk.assets if not chunk.holding else ())
+        ]
+        return self._lineage.steps(root.case_id, models, lambda asset: commitment(opening(root.salt, asset), asset))
+
+    def _bodies(
+        self, partition: int, root: Root, told: History, kinds: Collection[Kind] = frozenset(Kind)
+    ) -> Iterator[Chunk]:
+        digests = [
+            digest
+            for digest, chunk in sorted(told.chunks.items())
+            if chunk.summary.kind in kinds and certificate.is_known(told, chunk, root)
+        ]
         for begin in range(0, len(digests), BODIES_AT_ONCE):
             part = digests[begin : begin + BODIES_AT_ONCE]
             yield from self._cases.bodies(partition, told.case.case_id, part)
+
+
+def _noted(lines: Iterable[bytes], kinds: dict[str, str]) -> Iterator[bytes]:
+    """The same lines; the kinds of some commitments are noted on the way."""
+    for line in lines:
+        if kinds:
+            said = orjson.loads(line)
+            if kinds.get(said.get("asset", ""), "known") == "":
+                kinds[said["asset"]] = said["kind"]
+        yield line
 
 
 def _record(proven: Proven) -> bytes:

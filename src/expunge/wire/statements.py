@@ -158,6 +158,25 @@ class Probe(_Said):
     """The ids of the keys with which the answers were signed."""
 
 
+class Way(_Said):
+    """By what kinds the data came into models."""
+
+    way: Annotated[tuple[Kind, ...], Field(min_length=1)]
+    """From the data to the model."""
+    count: Annotated[StrictInt, Field(ge=1)]
+    """So many models."""
+
+
+class Models(_Said):
+    """How the data came into models, as the lineage index knew it."""
+
+    ways: tuple[Way, ...]
+    steps: Number
+    """Lines of `ways.jsonl`."""
+    root: Digest
+    """Over them."""
+
+
 class Verification(_Said):
     """Who has looked whether anything is left."""
 
@@ -199,6 +218,7 @@ class Predicate(_Said):
     systems: tuple[Asked, ...]
     inventory: tuple[Row, ...]
     obligations: Obligations
+    models: Models
     words: tuple[OperatorsWord, ...]
     losses: tuple[Lost, ...]
     verification: Verification

@@ -45,8 +45,8 @@ NO_CLOCK = "no independent clock has stamped the checkpoint (RFC 3161)"
 NO_WITNESS = "no witness has signed the checkpoint: that the log has shown everybody the same"
 NO_PROBE = "no probe by a third party has looked whether anything is left: nothing here is `verified deleted`"
 NOT_ALL_PROBED = "whether what no probe has looked at is gone: that rests on its system's word"
+NO_WAY = "the way from the data to some of the models"
 NOT_SHOWN = (
-    "the way from the data to each model",
     (
         "the signatures of systems and probers: that an answer was signed (E2, E3) is what the door has said when it "
         "came; the answer itself stands on `plans` until the case is forgotten"
@@ -148,6 +148,16 @@ def records_of(leaves: Sequence[bytes]) -> Records:
     return Records(len(leaves), merkle.root_of(map(merkle.leaf_hash, leaves)))
 
 
+class Models(NamedTuple):
+    """How the data came into models (`ways`)."""
+
+    ways: Sequence[dict[str, Any]] = ()
+    number: int = 0
+    """Of steps."""
+    root: bytes = merkle.root_of(())
+    """Over them."""
+
+
 class Evidence(NamedTuple):
     """What a certificate points to: all of it can be checked beside it."""
 
@@ -160,6 +170,7 @@ class Evidence(NamedTuple):
     """SHA-256 of the payload of the certificate of an earlier end of this case; empty: there is none."""
     stamp: bytes | None = None
     """What an independent clock says of the checkpoint: a TimeStampResp of RFC 3161."""
+    models: Models = Models()
 
     def not_vouched(self) -> list[str]:
         """What nobody else has said of the checkpoint."""
@@ -190,6 +201,11 @@ def statement(root: Root, told: History, evidence: Evidence, standing: Standing)
             "open": sum(row["count"] for row in rows if row["claim"] in UNDONE),
             "root": evidence.obligations.hex(),
         },
+        "models": {
+            "ways": list(evidence.models.ways),
+            "steps": evidence.models.number,
+            "root": evidence.models.root.hex(),
+        },
         "words": _words(told),
         "losses": list(standing.losses),
         "verification": {"probes": _probes(told)},
@@ -203,7 +219,7 @@ def statement(root: Root, told: History, evidence: Evidence, standing: Standing)
         },
         "policy": case.policy,
         "predecessor": evidence.predecessor or None,
-        "not_shown": [*evidence.not_vouched(), *_not_shown(told, root, rows)],
+        "not_shown": [*evidence.not_vouched(), *_not_shown(told, root, rows, evidence.models)],
         "limitations": list(LIMITATIONS),
     }
     subject = {"name": f"case:{case.case_id}", "digest": {"sha256": evidence.obligations.hex()}}
@@ -319,11 +335,14 @@ def _probes(told: History) -> list[dict[str, Any]]:
     return [said | {each.value: counts_of[number, each.value] for each in Finding} for number, said in found.items()]
 
 
-def _not_shown(told: History, root: Root, rows: Sequence[dict[str, Any]]) -> list[str]:
+def _not_shown(told: History, root: Root, rows: Sequence[dict[str, Any]], models: Models) -> list[str]:
     gone = {row.get("grade") for row in rows if row["claim"] in GONE_CLAIMS}
     found = list(NOT_SHOWN)
     if gone != {Grade.E3}:
         found.insert(0, NOT_ALL_PROBED if Grade.E3 in gone else NO_PROBE)
+    led = sum(each["count"] for each in models.ways if len(each["way"]) > 1)
+    if led < sum(chunk.summary.size for chunk in told.chunks.values() if chunk.summary.kind.is_model):
+        found.append(NO_WAY)
     if not all(is_known(told, chunk, root) for chunk in told.chunks.values()):
         found.append("which assets some of these were: that was forgotten before this certificate was made")
     if any(each.claim == OPEN for each in told.obligations()):

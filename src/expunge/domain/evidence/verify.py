@@ -66,6 +66,11 @@ FORM: dict[str, type | tuple[type, ...]] = {
     "obligations.number": int,
     "obligations.open": int,
     "obligations.root": str,
+    "models.ways": list,
+    "models.ways.*.way": list,
+    "models.ways.*.count": int,
+    "models.steps": int,
+    "models.root": str,
     "words.*.fact": str,
     "words.*.operator": str,
     "words.*.at": str,
@@ -96,6 +101,7 @@ TOP = {path.partition(".")[0] for path in FORM} | {"predecessor"}
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 NO_PROBE = "no probe by a third party has looked whether anything is left: nothing here is `verified deleted`"
 NOT_ALL_PROBED = "whether what no probe has looked at is gone: that rests on its system's word"
+MODEL_KINDS = {"model", "checkpoint", "deployment"}
 GONE = {"deleted", "key_destroyed", "not_found"}
 NO_CLOCK = "no independent clock has stamped the checkpoint (RFC 3161)"
 NO_WITNESS = "no witness has signed the checkpoint: that the log has shown everybody the same"
@@ -121,6 +127,8 @@ class Files:
     """An earlier checkpoint of the log, which must lie in this one."""
     consistency: Sequence[bytes] | None = None
     """The proof for that."""
+    ways: Iterable[bytes] | None = None
+    """Lines: what was made from what."""
     log: Iterable[bytes] | None = None
     """The log's own entries up to the checkpoint, in order: none that tells of the case may be left out."""
     wants_log: bool = False
@@ -153,6 +161,10 @@ class _Checked:
     facts: list[dict[str, Any]] = field(default_factory=list)
     told: Told | None = None
     counted: Counter[tuple[tuple[str, str], ...]] = field(default_factory=Counter)
+    made: dict[str, list[str]] | None = None
+    """What was made from what, by commitments."""
+    kinds: dict[str, str] = field(default_factory=dict)
+    """Commitment -> kind, of those that stand there."""
 
     @property
     def predicate(self) -> dict[str, Any]:
@@ -424,9 +436,28 @@ def _of_moments(probe: dict[str, Any]) -> dict[str, Any]:
     return probe | dates
 
 
+def _lineage(checked: _Checked) -> str:
+    """What was made from what, as the certificate commits to it."""
+    if checked.files.ways is None:
+        return f"{MISSING}ways.jsonl is not at hand: how the data came into models is not shown"
+    hashes, made = list[bytes](), dict[str, list[str]]()
+    for raw in checked.files.ways:
+        hashes.append(merkle.leaf_hash(raw))
+        line = _strict(raw)
+        if line["asset"] in made or line["made_from"] != sorted(set(line["made_from"])):
+            raise Wrong("it is said twice what something was made from")
+        made[line["asset"]] = line["made_from"]
+    said = checked.predicate["models"]
+    if len(hashes) != said["steps"] or merkle.root_of(hashes).hex() != said["root"]:
+        raise Wrong("this is not the lineage that the certificate tells of")
+    checked.made = made
+    return f"{len(made):,} things on the way to models, and what they were made from, as the issuer's index knew it"
+
+
 def _counts(checked: _Checked) -> str:
     said, number = checked.predicate["obligations"], 0
     hashes: list[bytes] = []
+    wanted = {each for asset, parents in (checked.made or {}).items() for each in (asset, *parents)}
     if checked.files.obligations is None:
         return f"{MISSING}obligations.jsonl is not at hand: the numbers of the inventory are not shown"
     told = checked.told
@@ -435,6 +466,8 @@ def _counts(checked: _Checked) -> str:
         line, number = _strict(raw), number + 1
         hashes.append(merkle.leaf_hash(raw))
         checked.counted[_counted(line)] += 1
+        if line.get("asset") in wanted:
+            checked.kinds.setdefault(line["asset"], line["kind"])
         if expected is not None and {key: each for key, each in line.items() if key != "asset"} != next(expected, None):
             raise Wrong(f"obligation {number} is another than the facts tell of")
     if expected is not None and next(expected, None) is not None:
@@ -446,6 +479,38 @@ def _counts(checked: _Checked) -> str:
         raise Wrong("its subject is another set of obligations")
     more = ": all that were planned, each as the facts tell it" if told else ""
     return f"{number:,} obligations{more}"
+
+
+def _models(checked: _Checked) -> str:
+    """That the ways to models are among its obligations, and add up to what it says."""
+    if checked.made is None or checked.files.obligations is None:
+        return f"{MISSING}without lineage and obligations it is not shown"
+    named = {each for asset, parents in checked.made.items() for each in (asset, *parents)}
+    if named - checked.kinds.keys():
+        raise Wrong("its ways lead through something that is none of its obligations")
+    counts: Counter[tuple[str, ...]] = Counter()
+    for asset in checked.made:
+        if checked.kinds[asset] in MODEL_KINDS:
+            counts[tuple(checked.kinds[each] for each in _shortest(asset, checked.made))] += 1
+    said = checked.predicate["models"]["ways"]
+    if {tuple(each["way"]): each["count"] for each in said} != dict(counts) or len(said) != len(counts):
+        raise Wrong("its ways to models are others than it says")
+    return f"{sum(counts.values()):,} models, and by what kinds the data came into them"
+
+
+def _shortest(asset: str, made: dict[str, list[str]]) -> list[str]:
+    """The shortest way to something from what was made from nothing else here; of equals the first by name."""
+    level, seen = [[asset]], {asset}
+    while level:
+        above: list[list[str]] = []
+        for way in level:
+            if not made.get(way[0]):
+                return way
+            parents = [each for each in made[way[0]] if each not in seen]
+            seen.update(parents)
+            above += [[each, *way] for each in parents]
+        level = above
+    return [asset]
 
 
 def _counted(line: dict[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -506,8 +571,10 @@ STEPS = (
     ("records in the log", _inclusion),
     ("facts", _sequence),
     ("case", _dates),
+    ("lineage", _lineage),
     ("obligations", _counts),
     ("inventory", _inventory),
+    ("models", _models),
     ("growth", _since),
 )
 
