@@ -109,7 +109,7 @@ def main() -> None:
         salt = world.store.reader(partition_of(case_id, PARTITIONS)).root(case_id).salt
     (SAMPLES / "order/list.txt").write_text("".join(f"{each}\n" for each in LISTED))
     opened = {each: opening(salt, each) for each in LISTED}
-    lines = [json.dumps({"asset": each, "opening": raw.hex()}) for each, raw in opened.items()]
+    lines = [json.dumps({"case_id": case_id, "asset": each, "opening": raw.hex()}) for each, raw in opened.items()]
     (SAMPLES / "order/openings.jsonl").write_text("".join(f"{each}\n" for each in lines))
     commitments = [json.loads(each)["asset"] for each in (SAMPLES / "order/obligations.jsonl").open()]
     made = order(said["predicate"], name_of("order"), reconcile(LISTED, opened, commitments)[0])

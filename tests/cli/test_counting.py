@@ -251,7 +251,7 @@ def test_a_page_says_the_figures_and_names_nobody(world: World) -> None:
         world.erase(person, request=person)
     world.settle()
     said = period(told(world), SINCE, UNTIL)
-    note = checkpoint(world.ledger_log.folder, KEY)
+    note, _ = checkpoint(world.ledger_log.folder, KEY)
     text = period_page(said, KEY, [note])
     assert text == period_page(said, KEY, [note])
     assert "<b>7</b>received" in text

@@ -8,7 +8,7 @@ import re
 from copy import deepcopy
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema_rs
 import pytest
@@ -18,10 +18,10 @@ from typer.testing import CliRunner
 
 from expunge.cli.app import app
 from expunge.domain.evidence import verify
-from expunge.domain.evidence.order import NO_RECIPIENT, Order, order, reconcile
+from expunge.domain.evidence.order import NO_RECIPIENT, Order, State, order, reconcile
 from expunge.domain.vocabulary import OPEN, Claim
 from expunge.report import paper
-from expunge.report.page import STATES, page
+from expunge.report.page import COLOUR_OF, STATES, page
 from tests.servers import ROOT
 
 SAMPLES = ROOT / "docs/samples"
@@ -77,20 +77,55 @@ def test_what_is_wrong_with_it_is_said(tmp_path: Path) -> None:
     error = run(beside, "--key", KEY, "--json", "--list", longer, "--openings", beside / "openings.jsonl")[2]
     assert "openings" in error
     assert "another" not in error  # an id is nothing for an error
+    (tmp_path / "of-another.jsonl").write_text(
+        (beside / "openings.jsonl").read_text().replace('"case_id": "', '"case_id": "f')
+    )
+    other = run(beside, "--key", KEY, "--json", "--list", longer, "--openings", tmp_path / "of-another.jsonl")[2]
+    assert "is of the case f" in other
+    longer.write_text("scan-1 \n")
+    blank = run(beside, "--key", KEY, "--json", "--list", longer, "--openings", beside / "openings.jsonl")[2]
+    assert "line 1: blanks" in blank
+    marked = tmp_path / "marked.txt"
+    marked.write_bytes(b"\xef\xbb\xbfscan-1\r\nscan-2\r\n")
+    _, said, _ = run(beside, "--key", KEY, "--json", "--list", marked, "--openings", beside / "openings.jsonl")
+    assert json.loads(said)["reconciled"]["registered"] == 2
     assert run(beside, "--key", KEY.replace("ledger", "other"), "--json")[0] != 0
 
 
+BEFORE, AFTER = "2026-11-01T12:00:00.000Z", "2027-06-01T12:00:00.000Z"
+
+
 @pytest.mark.parametrize(
-    ("left", "then", "state"),
-    [(0, None, "met_in_time"), (0, 0, "met_in_time"), (0, 3, "met_late"), (2, 3, "missed"), (2, None, "not_yet_due")],
+    ("left", "then", "ended", "state"),
+    [
+        (0, None, BEFORE, "met_in_time"),
+        (0, 0, BEFORE, "met_in_time"),
+        (0, 3, AFTER, "met_late"),
+        (2, 3, AFTER, "missed"),
+        (2, None, BEFORE, "not_yet_due"),
+        (2, None, AFTER, "missed"),  # no fact says how much was open, and it was due
+        (0, None, AFTER, "met_untold"),  # it had ended before, was reopened, and ended again
+        (0, 0, AFTER, "met_untold"),
+    ],
 )
-def test_how_a_provision_stands(left: int, then: int | None, state: str) -> None:
+def test_how_a_provision_stands(left: int, then: int | None, ended: str, state: str) -> None:
     said = sample()["predicate"]
+    said["case"]["ended_at"] = ended
     said["case"]["provisions"] = [{**said["case"]["provisions"][0], "open": left, "open_when_due": then}]
     (provision,) = order(said, "ab" * 32, None).provisions
     assert provision.state == state
+    said["case"]["status"] = "cancelled"
+    assert order(said, "ab" * 32, None).provisions[0].state == "not_carried_out"
+    said["case"]["status"] = "completed"
     said["case"]["provisions"][0]["provision"] = "IX"
     assert order(said, "ab" * 32, None).provisions[0].state == "nothing_found"
+
+
+@pytest.mark.parametrize("claim", ["deferred", "held", "beyond_use", "exempt", "impossible"])
+def test_what_stays_is_not_called_met(claim: str) -> None:
+    said = sample()["predicate"]
+    said["inventory"] = [row | {"claim": claim} for row in said["inventory"]]
+    assert {each.state for each in order(said, "ab" * 32, None).provisions} == {"stays"}
 
 
 def test_every_claim_stands_in_one_column_and_none_is_lost() -> None:
@@ -175,6 +210,22 @@ def test_a_page_on_paper_says_all_that_it_says_on_screen_and_is_the_same_bytes_a
         assert paper.paper(html, AT) == paper.paper(html, AT)
 
 
+def test_what_only_directs_text_is_shown_by_its_number_on_screen_too() -> None:
+    statement = deepcopy(sample())
+    statement["predicate"]["case"]["matter"]["authority"] = "Court\u202e of\x1b Trade"
+    html = page(statement, KEY, "ab" * 32)
+    assert "\u202e" not in html
+    assert "Court\\u202e of\\u001b Trade" in html
+
+
+def test_every_character_that_passes_can_be_set() -> None:
+    """What the font lacks would end the making of the page."""
+    every = "".join(chr(code) for code in range(0x20, 0x3000) if paper.shown(chr(code)) == chr(code))
+    assert len(every) > 500
+    html = page(sample(), KEY, "ab" * 32).replace("photos", every.replace("<", "").replace("&", ""))
+    assert paper.paper(html, AT).startswith(b"%PDF")
+
+
 def test_characters_that_the_font_lacks_stop_nothing() -> None:
     html = page(sample(), KEY, "ab" * 32).replace("photos", "\u5199\u771f\U0001f600\u202e")
     assert paper.paper(html, AT).startswith(b"%PDF")
@@ -182,5 +233,4 @@ def test_characters_that_the_font_lacks_stop_nothing() -> None:
 
 
 def test_every_state_has_words() -> None:
-    states = {"nothing_found", "met_in_time", "met_late", "missed", "not_yet_due"}
-    assert STATES.keys() == states
+    assert set(STATES) == set(get_args(State)) == set(COLOUR_OF)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ from typer.testing import CliRunner
 from expunge.adapters.ledger_log import DirectoryLog
 from expunge.adapters.signing import Signer, create
 from expunge.cli.app import app
+from expunge.cli.logs import events
 from expunge.domain.continuity import Reached
 from expunge.domain.evidence.notes import is_signed, verifier
 from expunge.domain.evidence.reading_notes import following
+from expunge.errors import ConfigurationError
 from expunge.ports.evidence import Leaf
 
 ORIGIN = "expunge.example.org/ledger"
@@ -83,3 +86,30 @@ def test_what_was_interrupted_is_ended_when_it_is_run_again(keys: Path, after: s
     assert len(logged(keys, b"two").successions()) == 1
     assert rotate()[0] == 0
     assert len(logged(keys).successions()) == 2
+
+
+def test_where_the_key_is_lost_that_was_named_somebody_is_told(keys: Path) -> None:
+    log = logged(keys, b"one")
+    assert log.checkpoint()
+    log.succeeded(create(keys / "notary.next.key"))
+    (keys / "notary.next.key").unlink()
+    code, said = rotate()
+    assert code != 0
+    assert "notary.next.key is missing" in said
+    assert not (keys / "notary.next.key").exists()
+
+
+def test_a_log_that_was_closed_is_read_with_the_key_of_its_time(keys: Path) -> None:
+    log = logged(keys, json.dumps({"type": "one"}).encode())
+    assert log.checkpoint()
+    first = line(keys / "notary.key")
+    log.succeed(Reached(7))
+    assert log.checkpoint()
+    rotate()
+    after = logged(keys)
+    assert after.checkpoint()
+    folders = [keys.parent / f"evidence/log-{number}" for number in (0, 1)]
+    assert [each["type"] for each in events(folders, first)] == ["one"]
+    second = line(keys / "notary.key")
+    with pytest.raises(ConfigurationError, match="not signed with that key"):
+        list(events(folders, second))

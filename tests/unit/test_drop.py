@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from expunge.domain.aggregates.case.chunks import Tally
+from expunge.domain.aggregates.case.chunks import GRANTED_AGAIN, Tally
 from expunge.domain.aggregates.case.state import Case
 from expunge.domain.vocabulary import OPEN, Claim, Regime, Status
 from expunge.report.drop import DELETED, EXEMPTED, NOT_FOUND, Rows, answer_of, rows
@@ -33,6 +33,10 @@ def case(status: Status, *claims: str, request: str = "1001", batch: str = "b1",
         (Status.COMPLETED, (Claim.EXEMPT,), EXEMPTED),
         (Status.COMPLETED, (Claim.EXEMPT, Claim.NOT_FOUND), EXEMPTED),
         (Status.COMPLETED, (Claim.DELETED, Claim.RESTRICTED), 0),
+        (Status.COMPLETED, (Claim.DELETED, Claim.INSTRUCTED_ONLY), DELETED),
+        (Status.COMPLETED, (Claim.INSTRUCTED_ONLY,), 0),
+        (Status.COMPLETED, (Claim.NOTIFIED,), 0),
+        (Status.COMPLETED, (Claim.ANONYMISED_WITH_PROOF,), 0),
         (Status.COMPLETED, (Claim.DELETED, Claim.IMPOSSIBLE), 0),
         (Status.COMPLETED_WITH_DEFERRALS, (Claim.DELETED, Claim.DEFERRED), 0),
         (Status.COMPLETED_WITH_DEFERRALS, (Claim.HELD,), 0),
@@ -59,6 +63,12 @@ def test_no_state_and_no_claims_say_more_than_is_true() -> None:
                 assert said == 0
             if said == NOT_FOUND:
                 assert set(pair) == {Claim.NOT_FOUND}
+
+
+def test_a_request_that_a_consent_has_overtaken_is_nobodys_exemption() -> None:
+    given = case(Status.COMPLETED)
+    line = Tally("photos", "object", "", "delete", str(Claim.EXEMPT), GRANTED_AGAIN, "")
+    assert answer_of(given.model_copy(update={"counts": ((line, 2),)})).status == 0
 
 
 def test_rows_that_nobody_can_answer_for_are_held_and_what_was_taken_back_is_not_answered() -> None:

@@ -416,6 +416,55 @@ def test_what_a_hold_covers_is_kept_also_where_the_hold_was_met_when_it_was_gone
     world.check_ledger(case_id)
 
 
+@pytest.mark.parametrize("claim", ["deferred", "beyond_use"])
+def test_what_its_system_puts_off_after_all_is_held_and_its_command_withdrawn(world: World, claim: str) -> None:
+    """A hold was met when it was gone; corrected later, it may not be done on the day that the system names."""
+    case_id = purged(world, 3)
+    world.order("hold.placed", key="h1", hold_id="h1", scope={"system": "photos"}, basis="b", custodian="c")
+    world.settle()
+    probe(world, case_id)  # the chunk hears of the hold
+    (command,) = [e["data"] for e in world.broker.events("commands.photos")][:1]
+    until = (world.broker.now + timedelta(days=20)).isoformat()
+    put_off = {"asset": "p0", "claim": claim, "until": until, "reason_code": "rotation", "safeguard": "locked"}
+    answer = receipt(command, results=[put_off]) | {"sequence": 9}
+    world.publish("receipts.photos", "expunge.purge.receipted.v1", answer, source="/photos")
+    world.settle()
+    assert {e["type"] for e in world.broker.events("commands.photos")} >= {"expunge.purge.withdrawn.v1"}
+    assert ("held", None) in grades(world, case_id)
+    world.order("hold.released", key="h1", hold_id="h1")
+    world.settle()
+    assert world.status(case_id) == "completed"
+    world.check_ledger(case_id)
+
+
+def test_all_found_said_twice_accuses_nobody_else(world: World) -> None:
+    case_id = purged(world, 3)
+    (asked,) = later(world, case_id, sample=1)
+    for _ in range(2):
+        world.tell("photos", finding(asked, all="found"))
+        world.settle()
+    (probed,) = facts(world, "probed")
+    assert len(probed["found"]) == 1
+
+
+def test_what_a_system_takes_back_counts_under_whatever_command(world: World) -> None:
+    case_id = purged(world, 2)
+    (command,) = [e["data"] for e in world.broker.events("commands.photos")]
+    world.there = {("photos", "p0")}
+    probe(world, case_id)
+    before = len(world.commanded[case_id])
+    back = receipt(command, results=[{"asset": "p0", "claim": "failed", "reason_code": "restored"}])
+    again = [e["data"] for e in world.broker.events("commands.photos")][-1]
+    world.publish(
+        "receipts.photos",
+        "expunge.purge.receipted.v1",
+        back | {"command_id": again["command_id"], "attempt": again["attempt"], "sequence": 9},
+        source="/photos",
+    )
+    world.settle()
+    assert len(world.commanded[case_id]) > before
+
+
 def later(world: World, case_id: str, **fields: Any) -> list[dict[str, Any]]:
     """Ask for a probe that nobody answers yet; its questions."""
     kept: list[dict[str, Any]] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,7 @@ import typer
 
 from expunge import queries
 from expunge.adapters.archive import CERTIFICATE
-from expunge.adapters.signing import Signer, create
+from expunge.adapters.signing import Signer, create, write_new
 from expunge.bootstrap import Installation
 from expunge.cli.case.found import find
 from expunge.cli.common import NO, Json, console, installation, print_json, quiet_console, say_error
@@ -116,11 +117,26 @@ def openings(
     which of them it is about. Of others these say nothing. It can be done until the case is forgotten.
     """
     expunge = _kept()
-    salt = _salt(expunge, _case_id(expunge, case_id))
+    case = _case_id(expunge, case_id)
+    salt = _salt(expunge, case)
+    for asset in ids_of(listed):
+        print_json({"case_id": case, "asset": asset, "opening": opening(salt, asset).hex()})
+
+
+def ids_of(listed: Path) -> Iterator[str]:
+    """The ids in a list, one in each line.
+
+    Raises:
+        ConfigurationError: it cannot be read, or one has blanks around it, which would make it another.
+    """
     try:
-        with listed.open() as lines:
-            for asset in filter(None, (line.rstrip("\n") for line in lines)):
-                print_json({"asset": asset, "opening": opening(salt, asset).hex()})
+        with listed.open(encoding="utf-8-sig") as lines:
+            for number, line in enumerate(lines, 1):
+                asset = line.rstrip("\n")
+                if asset != asset.strip():
+                    raise ConfigurationError(f"{listed}, line {number}: blanks around the id would be part of it")
+                if asset:
+                    yield asset
     except OSError as error:
         raise ConfigurationError(f"{listed}: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -186,13 +202,24 @@ def rotate_key(json_output: Json = False) -> None:
     if log is None:
         raise ConfigurationError("no evidence is kept here")
     told = log.successions()
-    if not (following.exists() and told and verifier_line(expunge, Signer.of(following)) in told[-1].split("\n")[3:4]):
+    promised = told[-1].split("\n")[3] if told else ""
+    if promised not in ("", verifier_line(expunge, Signer.of(current))):  # it was interrupted
+        if not following.exists() or verifier_line(expunge, Signer.of(following)) != promised:
+            word = expunge.settings.evidence.directory / "keys" / str(len(told))
+            raise ConfigurationError(
+                f"{following} is missing: the log's key has named it as the one that follows ({promised}). Bring it "
+                f"back, or take that word away ({word}) where nobody has been shown it"
+            )
+        number = len(told)
+    else:
+        number = len(told) + 1
         if not following.exists():
             create(following)
-        log.succeeded(Signer.of(following))
-    earlier = current.with_name(f"notary.{len(log.successions())}.key")
+    earlier = current.with_name(f"notary.{number}.key")
     if not earlier.exists():
-        earlier.hardlink_to(current)
+        _keep_beside(current, earlier)
+    if number > len(told):
+        log.succeeded(Signer.of(following))
     following.replace(current)  # in one step: there is always a key
     line = verifier_line(expunge, Signer.of(current))
     if json_output:
@@ -201,7 +228,16 @@ def rotate_key(json_output: Json = False) -> None:
     console.print(f"1. start the notary anew: it signs with {current.absolute()}", soft_wrap=True)
     console.print("2. tell witnesses and whoever checks the new key; who has the old one may go on with that:")
     console.print(line, soft_wrap=True, markup=False)
-    console.print(f"3. destroy {earlier.absolute()}, or keep it: nothing needs it any more", soft_wrap=True)
+    console.print(f"3. {earlier.absolute()}: needed only where the log's directory is brought back", soft_wrap=True)
+    console.print("   from a backup of before; destroy it when there is none any more", soft_wrap=True)
+
+
+def _keep_beside(current: Path, earlier: Path) -> None:
+    """Another name for a key; a copy, where a file has one name alone."""
+    try:
+        earlier.hardlink_to(current)
+    except OSError:
+        write_new(earlier, current.read_bytes(), "signing key")
 
 
 def verifier_line(expunge: Installation, signer: Signer) -> str:

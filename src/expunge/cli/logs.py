@@ -13,33 +13,36 @@ from expunge.domain.evidence.reading_notes import Wrong, alone, checkpoint_of, f
 from expunge.errors import ConfigurationError
 
 
-def checkpoint(log: Path, key: str) -> str:
-    """The checkpoint of a log, signed with a key.
+def checkpoint(log: Path, key: str) -> tuple[str, bytes]:
+    """The checkpoint of a log, and the public key that signed it: the given one, or one that follows it.
 
     Raises:
         ConfigurationError: there is none, or it is another's.
     """
     note = read(log / "checkpoint").decode(errors="replace")
+    why: Exception | None = None
     try:
-        name, public = key_of(newest(log, key))
-        origin, _, _ = checkpoint_of(note, public)
-        if origin != name and not origin.startswith(f"{name}/"):
-            raise Wrong(f"it is of the log {origin}")
+        for each in reversed(following(key, _words(log))):
+            name, public = key_of(each)
+            try:
+                origin, _, _ = checkpoint_of(note, public)
+            except Wrong as error:  # of a log that was closed, an earlier one has
+                why = error
+                continue
+            if origin != name and not origin.startswith(f"{name}/"):
+                raise Wrong(f"it is of the log {origin}")
+            return note, public
     except (Wrong, *verify.UNFIT) as error:
-        raise ConfigurationError(f"{log}/checkpoint is not signed with that key: {error}") from None
-    return note
+        why = error
+    raise ConfigurationError(f"{log}/checkpoint is not signed with that key: {why}") from None
 
 
-def newest(log: Path, key: str) -> str:
-    """The key that follows a key by the words that lie beside a log; itself, where none does.
-
-    Raises:
-        Wrong: such a word is not signed by both.
-    """
+def _words(log: Path) -> list[str]:
+    """By whose words keys have followed each other, as they lie beside a log."""
     kept, notes = log.absolute().parent / "keys", list[str]()
     while (file := kept / str(len(notes) + 1)).is_file():
         notes.append(read(file).decode(errors="replace"))
-    return following(key, notes)[-1]
+    return notes
 
 
 def events(logs: Sequence[Path], key: str, notes: list[str] | None = None) -> Iterator[dict[str, Any]]:
@@ -52,7 +55,7 @@ def events(logs: Sequence[Path], key: str, notes: list[str] | None = None) -> It
     """
     before = ""
     for log in logs:
-        note, (_, public) = checkpoint(log, key), key_of(newest(log, key))
+        note, public = checkpoint(log, key)
         _, size, root = checkpoint_of(note, public)
         if notes is not None:
             notes.append(alone(note, public))

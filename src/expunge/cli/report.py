@@ -17,6 +17,7 @@ import typer
 from expunge.adapters import files
 from expunge.adapters.system import SystemClock
 from expunge.cli.case.found import all_cases
+from expunge.cli.certificate import ids_of
 from expunge.cli.common import NO, Json, console, installation, print_json, print_table, say_error
 from expunge.cli.logs import events
 from expunge.cli.verify import files_of, place_of, read, refuse_unless_key
@@ -100,7 +101,7 @@ def order_report(
     if never_registered is not None and listed is None:
         raise ConfigurationError("--never-registered is about a list: name it with --list")
     said, name, place = _held(certificate, key)
-    found = _reconciled(listed, openings, place) if listed and openings else None
+    found = _reconciled(listed, openings, place, said["predicate"]["case"]["id"]) if listed and openings else None
     made = order(said["predicate"], name, found[0] if found else None)
     if found and never_registered is not None:
         files.write(never_registered, "".join(f"{each}\n" for each in found[1]).encode())
@@ -128,21 +129,32 @@ def _held(certificate: Path, key: str) -> tuple[dict[str, Any], str, Path]:
     return said, hashlib.sha256(payload).hexdigest(), place
 
 
-def _reconciled(listed: Path, openings: Path, place: Path) -> tuple[Reconciled, list[str]]:
-    lines = (place.parent / "obligations.jsonl").open()
+def _reconciled(listed: Path, openings: Path, place: Path, case: str) -> tuple[Reconciled, list[str]]:
+    """Hold a list against a certificate.
+
+    Raises:
+        ConfigurationError: the openings are of another case, or lack one; or the certificate commits to no assets.
+    """
     try:
-        with lines, listed.open() as ids, openings.open() as opened:
-            known = {each.asset: bytes.fromhex(each.opening) for each in map(Openings.model_validate_json, opened)}
-            entries = (each.rstrip("\n") for each in ids)
-            wanted = (each for each in entries if each)
-            return reconcile(wanted, known, (json.loads(each).get("asset", "") for each in lines))
+        with (place.parent / "obligations.jsonl").open() as lines, openings.open() as opened:
+            known: dict[str, bytes] = {}
+            for each in map(Openings.model_validate_json, opened):
+                if each.case_id != case:
+                    raise ConfigurationError(f"{openings} is of the case {each.case_id}, and the certificate of {case}")
+                known[each.asset] = bytes.fromhex(each.opening)
+            commitments = [json.loads(each).get("asset", "") for each in lines]
     except OSError as error:
         raise ConfigurationError(f"{error.filename}: {error.strerror}") from None
-    except ValueError as error:
-        text = "it lists what these openings do not open, or is not of that form"
-        raise ConfigurationError(
-            f"{listed}: {text} ({type(error).__name__}): expunge certificate openings CASE --list {listed}"
-        ) from None
+    except ValueError:
+        raise ConfigurationError(f"{openings} is not what `expunge certificate openings` prints") from None
+    if not all(commitments):
+        text = "this certificate was made after the case was forgotten: nobody can say any more which assets these were"
+        raise ConfigurationError(f"{text}; hold the list against an earlier one")
+    try:
+        return reconcile(ids_of(listed), known, commitments)
+    except ValueError:
+        again = f"expunge certificate openings {case} --list {listed}"
+        raise ConfigurationError(f"{listed} lists what these openings do not open: {again}") from None
 
 
 def refuse_unless_new(to: Path) -> None:

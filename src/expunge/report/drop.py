@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from expunge.domain.aggregates.case.chunks import GRANTED_AGAIN
 from expunge.domain.aggregates.case.state import Case
-from expunge.domain.vocabulary import DEFERRALS, KEEPING, MEANINGS, OPEN, Claim, Regime, Status
+from expunge.domain.vocabulary import DEFERRALS, MEANINGS, OPEN, Action, After, Claim, Regime, Status
 
 EXEMPTED, DELETED, NOT_FOUND = 2, 3, 5
 HEADER = "Id,Status"
@@ -73,17 +74,26 @@ def rows(cases: Iterable[Case], batch: str) -> Rows:
 
 def answer_of(case: Case) -> Answer:
     """What may be said of one request, as its case stands."""
+    lines = [line for line, number in case.counts if number]
+    claims = {line.claim for line in lines}
     if case.status is Status.REFUSED:
         return Answer(0, "its plan was rejected: a person decides what is said")
-    claims = {line.claim for line, number in case.counts if number}
     if case.status is not Status.COMPLETED or claims & {OPEN, Claim.FAILED}:
         return Answer(0, "put off: something is still there" if claims & DEFERRALS else "not done yet")
-    matched = claims - {Claim.NOT_FOUND}
+    if any(line.reason == GRANTED_AGAIN for line in lines):
+        return Answer(0, "consent was given again: a person decides what is said")
+    return _of_claims(claims - {Claim.NOT_FOUND})
+
+
+def _of_claims(matched: set[str]) -> Answer:
+    """The same by what was claimed of all that was found. A recipient that was told counts as directed, and no more."""
     if not matched:
         return Answer(NOT_FOUND)
     if matched == {Claim.EXEMPT}:
         return Answer(EXEMPTED)
     rest = [MEANINGS[Claim(claim)] for claim in matched - {Claim.EXEMPT}]
-    if all(each.done and not KEEPING.issuperset(each.answers) for each in rest):
+    gone = [each for each in rest if each.done and each.after is not After.THERE]
+    told = [each for each in rest if each.done and set(each.answers) == {Action.NOTIFY}]
+    if gone and len(gone) + len(told) == len(rest):
         return Answer(DELETED)
-    return Answer(0, "something is restricted or switched off, and still there")
+    return Answer(0, "something is still there, or only a recipient was told")

@@ -10,8 +10,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
+from unicodedata import category
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
 
 from expunge.domain.evidence.order import NO_RECIPIENT, Order
 from expunge.domain.evidence.sentences import looked, sentence
@@ -75,6 +77,7 @@ def environment() -> Environment:
         loader=PackageLoader("expunge.report", "."),
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined,
+        finalize=_plainly_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -87,6 +90,9 @@ STATES: Mapping[str, str] = {
     "nothing_found": "nothing was found that falls under it",
     "met_in_time": "nothing open, in time",
     "met_late": "nothing open, late",
+    "met_untold": "nothing open now; how much was open when it was due is not told",
+    "stays": "nothing open; part of it stays for now, or by law",
+    "not_carried_out": "the request was taken back, or refused",
     "missed": "missed: something is open",
     "not_yet_due": "open, and not yet due",
 }
@@ -95,9 +101,23 @@ COLOUR_OF: Mapping[str, str] = {
     "nothing_found": "not_found",
     "met_in_time": "done",
     "met_late": "stays",
+    "met_untold": "stays",
+    "stays": "stays",
+    "not_carried_out": "open",
     "missed": "open",
     "not_yet_due": "stays",
 }
+
+
+_DIRECTS = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Categories of characters that nobody sees, or that turn what stands beside them around."""
+
+
+def _plainly_shown(value: object) -> object:
+    """Text from outside without what only acts: such a character stands there by its number."""
+    if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
+        return value
+    return "".join(each if each == "\n" or category(each) not in _DIRECTS else f"\\u{ord(each):04x}" for each in value)
 
 
 def page(statement: dict[str, Any], key: str, payload_sha256: str, order: Order | None = None) -> str:

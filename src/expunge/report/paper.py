@@ -10,6 +10,7 @@ from datetime import datetime
 from html.parser import HTMLParser
 from importlib.resources import files
 from typing import Any, Literal
+from unicodedata import category
 
 from expunge.errors import ConfigurationError
 from expunge.report.page import COLOURS
@@ -197,4 +198,4 @@ def shown(text: str) -> str:
 
 
 def _is_shown(code: int) -> bool:
-    return any(first <= code <= last for first, last in (*LETTERS, *SIGNS))
+    return category(chr(code)) != "Cn" and any(first <= code <= last for first, last in (*LETTERS, *SIGNS))

@@ -14,10 +14,17 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from expunge.domain.evidence.sentences import sentence
-from expunge.domain.vocabulary import MEANINGS, OF_MODELS, OPEN, Claim, Kind
+from expunge.domain.vocabulary import MEANINGS, OF_MODELS, OPEN, OVER, Claim, Kind
 
 Number = Annotated[StrictInt, Field(ge=0)]
 NO_RECIPIENT = "no recipient is registered, which says nothing of whether anything was passed on"
+
+
+State = Literal[
+    "nothing_found", "met_in_time", "met_late", "met_untold", "stays", "missed", "not_yet_due", "not_carried_out"
+]
+"""How a provision stands. `met_*`: nothing is open, and nothing stays; `met_untold`: whether that was so when it was
+due, no fact says. `stays`: nothing is open, and something is there still, for now or by law."""
 
 
 class _Said(BaseModel):
@@ -46,7 +53,7 @@ class ProvisionOf(_Said):
     open: Number
     open_when_due: Number | None
     """Null: its deadline had not passed when the certificate was made."""
-    state: Literal["nothing_found", "met_in_time", "met_late", "missed", "not_yet_due"]
+    state: State
 
 
 class Reconciled(_Said):
@@ -113,7 +120,7 @@ def order(predicate: Mapping[str, Any], name: str, reconciled: Reconciled | None
         ended_at=case["ended_at"],
         found=predicate["obligations"]["number"],
         expected=case["expected_count"],
-        provisions=tuple(_provision(each, rows) for each in case["provisions"]),
+        provisions=tuple(_provision(each, rows, case) for each in case["provisions"]),
         under_no_provision=sum(row["count"] for row in rows if row.get("provision", "") not in known),
         reconciled=reconciled,
         models=tuple(_lines(row for row in rows if row["kind"] in {kind.value for kind in OF_MODELS})),
@@ -122,12 +129,11 @@ def order(predicate: Mapping[str, Any], name: str, reconciled: Reconciled | None
     )
 
 
-def _provision(said: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> ProvisionOf:
+def _provision(said: Mapping[str, Any], rows: Iterable[Mapping[str, Any]], case: Mapping[str, Any]) -> ProvisionOf:
     counts: Counter[str] = Counter()
     for row in rows:
         if row.get("provision") == said["provision"]:
             counts[_became(row["claim"])] += row["count"]
-    left, then = said["open"], said["open_when_due"]
     return ProvisionOf(
         provision=said["provision"],
         due_at=said["due_at"],
@@ -135,20 +141,27 @@ def _provision(said: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> Pr
         done=counts["done"],
         not_found=counts["not_found"],
         stays=counts["stays"],
-        open=left,
-        open_when_due=then,
-        state=_state(counts.total(), left, then),
+        open=said["open"],
+        open_when_due=said["open_when_due"],
+        state=_state(counts, said, case),
     )
 
 
-def _state(
-    number: int, left: int, then: int | None
-) -> Literal["nothing_found", "met_in_time", "met_late", "missed", "not_yet_due"]:
-    if not number:
+def _state(counts: Counter[str], said: Mapping[str, Any], case: Mapping[str, Any]) -> State:
+    """How it stands at the end of the case, as far as that is told."""
+    was_due = said["open_when_due"] is not None or case["ended_at"] > said["due_at"]
+    if case["status"] in OVER:
+        return "not_carried_out"
+    if not counts.total():
         return "nothing_found"
-    if left:
-        return "not_yet_due" if then is None else "missed"
-    return "met_late" if then else "met_in_time"
+    if said["open"]:
+        return "missed" if was_due else "not_yet_due"
+    if counts["stays"]:
+        return "stays"
+    if said["open_when_due"]:
+        return "met_late"
+    is_told = said["open_when_due"] == 0 or not was_due
+    return "met_in_time" if is_told and case["ended_at"] <= said["due_at"] else "met_untold"
 
 
 def _became(claim: str) -> str:
@@ -184,6 +197,8 @@ class Openings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
+    case_id: str
+    """Of whose certificate."""
     asset: str
     opening: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 

@@ -134,6 +134,7 @@ def _judged(chunk: Chunk, body: Body) -> None:
 
 def _withdrawn(chunk: Chunk, _: Body) -> None:
     held = {place for places in chunk.holds.values() for place in places}
+    chunk.turn(PUT_OFF, "h", sorted(held))
     chunk.turn(ENDING, ".", [place for place in range(len(chunk.letters)) if place not in held])
     chunk.is_put_off = False
 

@@ -245,6 +245,11 @@ class ChunkState(Value):
         return frozenset(ordinal for covered in self.holds.values() for ordinal in covered)
 
     @property
+    def not_kept(self) -> frozenset[int]:
+        """Of what holds cover, that which its system may still act on."""
+        return frozenset(each for each in self.held if self.answers[each] in _UNSETTLED_LETTERS - {HELD_LETTER})
+
+    @property
     def out(self) -> bool:
         """Whether its system has a command that it may still carry out."""
         looked_at = bool(self.replacement) and self.phase is Phase.SENT  # it has said all, and is not believed yet

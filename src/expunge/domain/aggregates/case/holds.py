@@ -106,8 +106,8 @@ def meet(turn: Turn, chunk: ChunkState) -> ChunkState:
         return chunk
     for ended in sorted(chunk.holds.keys() - {hold.hold_id for hold in standing}):
         chunk = turn.change(HoldEnded(chunk=digest, hold=ended))
-    back = {hold: covered for hold, covered in chunk.holds.items() if not set(covered).isdisjoint(chunk.left)}
-    if back:  # what was answered when the hold was met, and is open again
+    back = {hold: covered for hold, covered in chunk.holds.items() if not chunk.not_kept.isdisjoint(covered)}
+    if back:  # what was answered when the hold was met, and was taken back, put off or found since
         chunk = turn.change(HoldsFound(chunk=digest, covered=tuple(sorted(back.items()))))
     whole = tuple(range(chunk.summary.size))
     plain = [hold.hold_id for hold in standing if hold.scope.known_at_once and hold.hold_id not in chunk.holds]

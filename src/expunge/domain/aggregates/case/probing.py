@@ -306,7 +306,8 @@ def take_answer(turn: Turn, message: ProbeAnswered) -> None:
         turn.record(probed)
     if probed.found:
         turn.look_at(chunk.summary.digest)
-    if any(chunk.answers[each] in GONE for each in probed.found) and turn.case.status in FINAL:
+    is_back = any(chunk.answers[each] in GONE for each in probed.found)
+    if is_back and turn.case.status in FINAL and not turn.case.cancelling:
         _reopen(turn)
 
 
@@ -324,7 +325,8 @@ def _findings(body: Chunk, chunk: ChunkState, message: ProbeAnswered) -> Iterato
     for asset, finding in message.answers:
         single[asset] = min(finding, single.get(asset, finding), key=_WORST_FIRST.index)
     asked = _asked(chunk, message.number)
-    if not asked and message.all is Finding.FOUND:  # by an earlier probe: which it asked about is not known any more
+    current = chunk.looked is not None and chunk.looked.number == message.number
+    if not current and message.all is Finding.FOUND:  # by an earlier probe: which it asked about is not known any more
         asked = range(chunk.summary.size)
     for ordinal, asset in enumerate(body.assets):
         said = single.get(asset) or (message.all if ordinal in asked else None)

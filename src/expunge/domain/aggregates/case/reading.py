@@ -16,6 +16,7 @@ from expunge.domain.aggregates.case.chunks import (
     ENDING_LETTERS,
     HELD_LETTER,
     LETTERS,
+    OPEN_LETTERS,
     UNCHECKED,
     ChunkState,
     Note,
@@ -113,7 +114,7 @@ def next_answers(
         if chunk.phase is Phase.BARRED and letter in ENDING_LETTERS:
             continue  # it will not be done by a command that was withdrawn
         is_earlier = receipt.command_id != chunk.command_id and ordinal in chunk.disproved
-        if is_earlier or chunk.is_disproved(ordinal, receipt.attempt):
+        if letter not in OPEN_LETTERS and (is_earlier or chunk.is_disproved(ordinal, receipt.attempt)):
             continue  # somebody has looked since
         if ordinal in held and letters[ordinal] == HELD_LETTER:
             stands = (

@@ -17,7 +17,7 @@ from expunge.domain.aggregates.case.chunks import (
     Phase,
 )
 from expunge.domain.aggregates.case.effects import NoteAnswers, WriteClaims
-from expunge.domain.aggregates.case.fact import OPEN_ONE, ChunkFact, reread
+from expunge.domain.aggregates.case.fact import OPEN_ONE, PUT_OFF_LETTERS, ChunkFact, reread
 from expunge.domain.aggregates.case.gate import Exhausted
 from expunge.domain.aggregates.case.reading import KnownWords, Standard, next_answers
 from expunge.domain.aggregates.case.turn import Turn
@@ -89,8 +89,9 @@ class Withdrawn(ChunkFact):
 
     def changes(self, chunk: ChunkState) -> dict[str, Any]:
         """What the system had put off, it has put off no longer: nobody will do it before it is told again."""
+        kept = reread(chunk, PUT_OFF_LETTERS, HELD_LETTER, chunk.held)
         others = set(range(chunk.summary.size)) - chunk.held
-        after = reread(chunk, ENDING_LETTERS, OPEN_ONE, others)
+        after = reread(chunk.model_copy(update=kept), ENDING_LETTERS, OPEN_ONE, others)
         after |= {"phase": Phase.BARRED, "next_at": None, "recalled_for": (), "recalls": 0}
         return after | {"receipt": max(chunk.receipt, (self.attempt, self.sequence))}
 
@@ -113,7 +114,8 @@ def take_receipt(turn: Turn, message: Receipted) -> None:
         _withdraw(turn, turn.chunks.get(digest, chunk), message)
     after = turn.chunks.get(digest, chunk)
     stopped = turn.case.cancelling or after.out or after.phase is Phase.WAITING
-    if not stopped and (turn.case.granted or after.live):
+    held = after.live and not turn.case.cancelling and turn.standing.holds_on(turn.case.case_id, message.system)
+    if held or (not stopped and (turn.case.granted or after.live)):
         turn.look_at(digest)
 
 
