@@ -98,7 +98,7 @@ def test_a_word_that_is_published_again_changes_nothing() -> None:
 def test_two_of_one_key_are_one() -> None:
     """Two-person rules count keys: two names with one key would be one person."""
     one = SIGNERS["olga"].public
-    with pytest.raises(ValidationError, match="one key is declared for two"):
+    with pytest.raises(ValidationError, match="one key is declared twice"):
         Registry(operators=(Operator(name="a", key=(one,)), Operator(name="b", key=(one,))))
 
 
