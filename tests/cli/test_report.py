@@ -8,11 +8,14 @@ import re
 from copy import deepcopy
 from typing import Any
 
+from typer.testing import CliRunner
+
+from expunge.cli.app import app
 from expunge.cli.verify import files_of
 from expunge.domain.evidence import verify
 from expunge.domain.evidence.sentences import sentence
-from expunge.domain.vocabulary import OPEN, Claim
-from expunge.report.page import GROUPS, WIDTH, bars, group_of, moments, page, totals
+from expunge.domain.vocabulary import OPEN, Claim, Grade
+from expunge.report.page import GRADE_COLOURS, GRADES, GROUPS, WIDTH, bars, group_of, moments, page, rests_on, totals
 from tests.servers import ROOT
 
 SAMPLE = ROOT / "docs/samples"
@@ -102,3 +105,22 @@ def test_every_end_has_a_page() -> None:
         statement["predicate"]["inventory"] = []
         assert status.replace("_", " ") in written(statement)
         assert "The order expects 9" in written(statement)
+
+
+def test_what_it_rests_on_adds_up_and_every_grade_has_words() -> None:
+    inventory = sample()["predicate"]["inventory"]
+    parts = rests_on(inventory)
+    assert sum(part.number for part in parts) == sum(row["count"] for row in inventory)
+    assert {part.group for part in parts} <= GRADES.keys() == GRADE_COLOURS.keys()
+    row = inventory[0]
+    for grade in (None, *(each.value for each in Grade), "E0"):
+        (part,) = rests_on([row | {"grade": grade} if grade else {k: v for k, v in row.items() if k != "grade"}])
+        assert (part.group, part.number) == ((grade or "E0").lower().replace("e4", "e3"), row["count"])
+
+
+def test_the_same_is_printed_for_programs() -> None:
+    done = CliRunner().invoke(app, ["report", "case", str(CERTIFICATE.parent), "--key", KEY, "--json"])
+    assert done.exit_code == 0
+    assert json.loads(done.stdout) == sample()
+    nothing = CliRunner().invoke(app, ["report", "case", str(CERTIFICATE.parent), "--key", KEY])
+    assert "name a file" in str(nothing.exception)

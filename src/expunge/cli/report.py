@@ -59,15 +59,22 @@ To = Annotated[Path | None, typer.Option(help="The page: a new file that stands 
 def case(
     certificate: Certificate,
     key: Key,
-    to: Annotated[Path, typer.Option(help="The page: a new file that stands alone, .html or .pdf.")],
+    to: To = None,
+    json_output: Json = False,
 ) -> None:
-    """Write what a certificate says as one page with figures, as HTML or PDF.
+    """Write what a certificate says as one page with figures, as HTML or PDF, or print it as JSON.
 
-    The certificate is checked first: no page is made of one that does not hold. It needs no server.
+    The certificate is checked first: nothing is made of one that does not hold. It needs no server.
     """
-    refuse_unless_new(to)
+    if to is None and not json_output:
+        raise ConfigurationError("name a file for the page (--to report.html or report.pdf), or print it (--json)")
+    if to is not None:
+        refuse_unless_new(to)
     said, name, _ = _held(certificate, key)
-    _write(to, page(said, key, name), _ended(said))
+    if json_output:
+        print_json(said)
+    if to is not None:
+        _write(to, page(said, key, name), _ended(said), quiet=json_output)
 
 
 @app.command("order")

@@ -7,7 +7,7 @@ in it is escaped by the template; what may be said of a claim is bound to its gr
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from unicodedata import category
@@ -60,6 +60,14 @@ GROUPS: Mapping[str, str] = {
 }
 COLOURS = {"done": "#1b7f5c", "not_found": "#8a94a3", "stays": "#c98a12", "open": "#c0392b"}
 """Told apart by their lightness, too; none of them says anything that does not stand beside it in words."""
+GRADES: Mapping[str, str] = {
+    "e3": "somebody else has looked",
+    "e2": "its system has signed",
+    "e1": "its system says so, unsigned",
+    "e0": "nobody's answer (decided here, or open)",
+}
+"""What an obligation rests on, for people."""
+GRADE_COLOURS: Mapping[str, str] = {"e3": "#1b4f8a", "e2": "#5b8fcb", "e1": "#adc8e6", "e0": "#d5dae1"}
 _GROUP_OF = {Claim.NOT_FOUND: "not_found", Claim.FAILED: "open"}
 
 
@@ -83,6 +91,7 @@ def environment() -> Environment:
     )
     made.filters |= {"plainly": lambda word: str(word).replace("_", " "), "day": _day}
     made.filters["looked"] = looked
+    made.globals["grade_colours"] = GRADE_COLOURS
     return made
 
 
@@ -141,6 +150,8 @@ def page(statement: dict[str, Any], key: str, payload_sha256: str, order: Order 
         totals=totals(said["inventory"]),
         bars=bars(said["inventory"]),
         rows=_rows(said["inventory"]),
+        grades=GRADES,
+        rests_on=rests_on(said["inventory"]),
         moments=moments(said["case"]),
         groups=GROUPS,
         colours=COLOURS,
@@ -159,6 +170,14 @@ def totals(inventory: Sequence[dict[str, Any]]) -> dict[str, int]:
     return dict(counts)
 
 
+def rests_on(inventory: Sequence[dict[str, Any]]) -> list[Part]:
+    """A bar of what all of it rests on."""
+    counts: Counter[str] = Counter()
+    for row in inventory:
+        counts[{"E4": "e3"}.get(row.get("grade", "E0"), row.get("grade", "E0").lower())] += row["count"]
+    return parts_of(counts, among=GRADES)
+
+
 def bars(inventory: Sequence[dict[str, Any]]) -> list[Bar]:
     """A bar for each kind, each as long as the others: what matters is what became of it."""
     kinds: dict[str, Counter[str]] = {}
@@ -167,10 +186,10 @@ def bars(inventory: Sequence[dict[str, Any]]) -> list[Bar]:
     return [Bar(kind, sum(counts.values()), parts_of(counts)) for kind, counts in sorted(kinds.items())]
 
 
-def parts_of(counts: Mapping[str, int], whole: int = 0) -> list[Part]:
+def parts_of(counts: Mapping[str, int], whole: int = 0, among: Iterable[str] = GROUPS) -> list[Part]:
     """A bar's parts: what is something is seen. `whole` is as long as the figure is wide; 0: the bar itself is."""
     number, begin, parts = whole or sum(counts.values()), 0.0, list[Part]()
-    for group in GROUPS:
+    for group in among:
         if counts.get(group):
             width = round(WIDTH * counts[group] / number, 2)
             parts.append(Part(group, counts[group], round(begin, 2), max(width, 2.0)))

@@ -13,8 +13,10 @@ from typing import Any, Literal
 from unicodedata import category
 
 from expunge.errors import ConfigurationError
-from expunge.report.page import COLOURS
+from expunge.report.page import COLOURS as GROUP_COLOURS
+from expunge.report.page import GRADE_COLOURS
 
+COLOURS = {**GROUP_COLOURS, **GRADE_COLOURS}
 STANDARDS: list[Literal["ua-1", "a-2a"]] = ["ua-1", "a-2a"]
 VOID = frozenset({"meta", "br"})
 SVG = "svg"

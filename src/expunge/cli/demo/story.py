@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from rich.table import Table
 from rich.tree import Tree
 
 from expunge import preflight, queries
+from expunge.adapters import files
 from expunge.adapters.archive import CERTIFICATE
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
@@ -29,9 +32,11 @@ from expunge.cli.verify import files_of, print_steps
 from expunge.config import load
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing
+from expunge.domain.evidence.verify import payload as payload_of
 from expunge.domain.evidence.verify import verify
 from expunge.domain.scope import SHARDS, Group, GroupKind, ScopeKind
 from expunge.errors import ExpungeError
+from expunge.report.page import page
 from expunge.wire.registrations import DECLARED, MANY_REGISTERED
 
 READY_SECONDS = 60
@@ -185,10 +190,13 @@ class Story:
         bent[len(bent) // 2] ^= 1
         self._console.print("the same, with one bit of it changed:")
         print_steps(verify(files_of(place, bytes(bent), key)))
+        payload, report = payload_of(envelope), self._demo.directory / "report.html"
+        files.write(report, page(json.loads(payload), key, hashlib.sha256(payload).hexdigest()).encode())
         self._console.print(
             "Every agent has signed its answers, the ledger is a Merkle log, and the certificate follows from it. "
             "Check it yourself, with nothing of ours running:\n"
-            f"  expunge verify {os.path.relpath(place.parent)} --explain \\\n    --key {key}\n",
+            f"  expunge verify {os.path.relpath(place.parent)} --explain \\\n    --key {key}\n"
+            f"For whoever does not run commands, the same as a page: {os.path.relpath(report)}\n",
             markup=False,
             soft_wrap=True,
         )
