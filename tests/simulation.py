@@ -1250,7 +1250,12 @@ class World:
         return sum(each.size for fact in answers for each in fact.chunks if each.returned)
 
     def state_of(self, case_id: str) -> Case:
-        found: Case = self.store.reader(partition_of(case_id, PARTITIONS)).cases([case_id])[case_id]
+        found = self.found_state(case_id)
+        assert found is not None
+        return found
+
+    def found_state(self, case_id: str) -> Case | None:
+        found: Case | None = self.store.reader(partition_of(case_id, PARTITIONS)).cases([case_id]).get(case_id)
         return found
 
     def status(self, case_id: str) -> str:

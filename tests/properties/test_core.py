@@ -696,7 +696,7 @@ def look_into(script: Script, probed: tuple[int | None, set[int]] | None) -> Non
 def end_probes(script: Script) -> None:
     """Whoever does not answer is waited for no longer, and what was to be looked at later is looked at."""
     world = script.world
-    for _ in range(4 if script.probes else 0):
+    while any(state.probing or state.probes_due for state in map(world.found_state, script.cases.values()) if state):
         world.tick(PATIENCE.total_seconds())
         come_to_rest(script)
 
