@@ -36,6 +36,7 @@ from tests.simulation import REGISTRY, World
 ORIGIN = "expunge.example.org/ledger"
 BATCH = 500
 FACT_BYTES = 700
+AT_ONCE = 1_000
 
 
 def main() -> None:
@@ -77,8 +78,11 @@ def _log(folder: Path, number: int) -> None:
 def _certificate(folder: Path, number: int) -> None:
     registry = REGISTRY.model_copy(update={"systems": (System(name="photos", batch_size=500),)})
     world = World(registry=registry, evidence=folder / "evidence")
-    for at in range(number):
-        world.register(f"photo-{at}", data_sources=["supplier-a"])
+    common: dict[str, object] = {"kind": "object", "system": "photos", "data_sources": ["supplier-a"]}
+    common |= {"collected_at": "2026-01-01T00:00:00Z"}
+    for begin in range(0, number, AT_ONCE):
+        some = [{"asset": f"photo-{at}"} for at in range(begin, min(begin + AT_ONCE, number))]
+        world.publish("registrations", "expunge.assets.registered.v1", {"common": common, "assets": some})
     case_id = world.withdraw("supplier-a")
     world.settle(ticks=4)
     while world.status(case_id) != "completed":
@@ -96,6 +100,7 @@ def _certificate(folder: Path, number: int) -> None:
                 (line.rstrip(b"\n") for line in records),
                 (line.rstrip(b"\n") for line in obligations),
                 verifier(ORIGIN, public),
+                ways=(place / "ways.jsonl").read_bytes().splitlines(),
             )
         )
     took = time.perf_counter() - began
