@@ -25,17 +25,18 @@ ALONE := tests/unit tests/cli tests/adapters tests/properties
 BESIDE := tests/faults/test_lost_state.py tests/faults/test_moved.py tests/faults/test_outages.py
 SERVED := tests/contract tests/integration tests/e2e $(filter-out $(BESIDE),$(sort $(wildcard tests/faults/test_*.py)))
 LOG := .devstack/alone.log
+OWN := .devstack/beside.log
 
-# What needs no servers gives way to the rest; then what takes servers of its own away runs beside it (containers are for
-# one run alone);
-# ARGS is for pytest, and then there is one run.
+# What needs no servers gives way to the rest, and what takes servers of its own away runs beside both: most of what has
+# servers waits (containers are for one run alone). ARGS is for pytest, and then there is one run.
 test: setup  ## every test, on servers of its own (CONTAINERS=1 takes them from a Docker engine)
 	@test -n "$(CONTAINERS)" || { test -n "$$EXPUNGE_TEST_KAFKA" && test -n "$$EXPUNGE_TEST_REDIS"; } || $(DEVSTACK) up --instance test
 	@mkdir -p .devstack; export EXPUNGE_TEST_CONTAINERS=$(CONTAINERS); \
 	 if test -n "$(ARGS)"; then $(BIN)/python -m pytest $(ARGS); code=$$?; \
-	 else { nice -n 10 $(BIN)/coverage run -m pytest -q $(ALONE) \
-	   && { test -n "$(CONTAINERS)" || $(BIN)/python -m pytest --durations=9 $(BESIDE); }; } > $(LOG) 2>&1 & alone=$$!; \
-	  $(BIN)/python -m pytest --durations=15 $(if $(CONTAINERS),$(BESIDE)) $(SERVED); served=$$?; wait $$alone; code=$$?; cat $(LOG); \
+	 else nice -n 10 $(BIN)/coverage run -m pytest -q --durations=9 $(ALONE) > $(LOG) 2>&1 & alone=$$!; \
+	  { test -n "$(CONTAINERS)" || $(BIN)/python -m pytest --durations=9 $(BESIDE); } > $(OWN) 2>&1 & own=$$!; \
+	  $(BIN)/python -m pytest --durations=15 $(if $(CONTAINERS),$(BESIDE)) $(SERVED); served=$$?; \
+	  wait $$own || served=$$?; cat $(OWN); wait $$alone; code=$$?; cat $(LOG); \
 	  test $$code -ne 0 || { $(BIN)/coverage report --fail-under=95; code=$$?; }; \
 	  test $$served -eq 0 || code=$$served; fi; \
 	 test -n "$(CONTAINERS)$$EXPUNGE_TEST_KAFKA" || $(DEVSTACK) down --instance test; exit $$code

@@ -542,7 +542,7 @@ history_of = {
 MOST_SWEEPS = 5
 A_YEAR = {"respond": Term(months=12), "extend": None}
 """To answer a request: so that what comes back after all was forgotten is not late for that, too."""
-HISTORIES = int(os.environ.get("EXPUNGE_TEST_HISTORIES", "500"))
+HISTORIES = int(os.environ.get("EXPUNGE_TEST_HISTORIES", "400"))
 common = settings(
     deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], print_blob=True
 )

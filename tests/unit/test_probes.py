@@ -518,7 +518,7 @@ def test_what_is_found_while_systems_let_go_stands_in_the_last_certificate(world
     world.check_ledger(case_id)
 
 
-@pytest.mark.parametrize("crash_after", range(0, 40, 2))
+@pytest.mark.parametrize("crash_after", range(0, 40, 5))
 def test_a_page_that_is_said_twice_is_asked_once(
     world: World, monkeypatch: pytest.MonkeyPatch, crash_after: int
 ) -> None:
