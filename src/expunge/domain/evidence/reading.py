@@ -1,4 +1,4 @@
-"""What the facts of a case come to, read once more by another program (see `verify`): it imports nothing of Expunge.
+"""What the facts of a case come to, read once more by another program (see `verify`), which shares nothing with ours.
 
 The ledger says what happened to chunks: lists of obligations, of which each has a letter for what became of it. Each
 kind of fact that changes letters is a function here; the others change nothing that a certificate counts.
@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+
+from expunge.domain.evidence.reading_probes import FINDINGS, Probes
 
 CLAIMS = {
     ".": "open",
@@ -36,7 +38,6 @@ CLAIMS = {
 """What the letters of the ledger stand for."""
 OPEN, PUT_OFF, ENDING, RESTRICTED = frozenset(".f"), frozenset("pu"), frozenset("puh"), frozenset("qr")
 GONE = frozenset("dkn")
-FINDINGS = ("absent", "found", "unknown")
 LEDGER, VERSION = "expunge.ledger.", ".v1"
 MOST_TARGETS = 10_000
 """Of a chunk: no command names more."""
@@ -263,54 +264,6 @@ def plain(fact: Body) -> str:
     return json.dumps([fact["type"], data], sort_keys=True)
 
 
-class Probes:
-    """What was asked of probers in one case, and what they have found, probe by probe."""
-
-    def __init__(self) -> None:
-        self.all: list[Body] = []
-        self._last: dict[tuple[int, str, int], str] = {}
-
-    def take(self, name: str, body: Body, at: str, chunks: dict[str, Chunk]) -> None:
-        """One more fact, which `chunks` know."""
-        if name == "probe_begun":
-            if body["number"] != len(self.all) + 1:
-                raise ValueError("a probe of another number")
-            said = {"number": body["number"], "sample": body["sample"] or None, "of": body["of"], "by": []}
-            counts = dict.fromkeys(("asked", *FINDINGS, "besides"), 0)
-            self.all.append(said | {"begun_at": moment(at), "ended_at": None} | counts)
-        elif name == "probe_asked":
-            self._of(body, is_going_on=True)["asked"] += len(body["ordinals"])
-        elif name == "probe_ended":
-            self._of(body, is_going_on=True)["ended_at"] = moment(at)
-        elif name == "probed":
-            self._hear(body, chunks[body["chunk"]])
-
-    def _of(self, body: Body, *, is_going_on: bool) -> Body:
-        """The probe of which a fact tells."""
-        number = body["number"]
-        if type(number) is not int or not 0 < number <= len(self.all):
-            raise ValueError("a probe of another number")
-        said = self.all[number - 1]
-        if is_going_on and (number < len(self.all) or said["ended_at"] is not None):
-            raise ValueError("a probe that had ended")
-        return said
-
-    def _hear(self, body: Body, chunk: Chunk) -> None:
-        """Of each obligation that was asked about its last finding counts."""
-        said = self._of(body, is_going_on=bool(body["absent"] or body["unknown"]))
-        for finding in FINDINGS:
-            for place in body[finding]:
-                if body["number"] != chunk.probe or place not in chunk.asked:
-                    said["besides"] += 1
-                    continue
-                which = (body["number"], body["chunk"], place)
-                if which in self._last:
-                    said[self._last[which]] -= 1
-                said[finding] += 1
-                self._last[which] = finding
-        said["by"] = sorted({*said["by"], body["by"]})
-
-
 class Told:
     """A case as its facts tell it, in their order."""
 
@@ -344,7 +297,7 @@ class Told:
             self._ended = fact if name == "closed" else None
         elif name in CHANGES:
             self._change(self.chunks[body["chunk"]], name, body)
-        self.probes.take(name, body, fact["time"], self.chunks)
+        self.probes.take(name, body, moment(fact["time"]), self.chunks)
 
     def _change(self, chunk: Chunk, name: str, body: Body) -> None:
         before = "".join(chunk.letters) if chunk.asked else ""
