@@ -16,7 +16,7 @@ import pytest
 
 from expunge.adapters.signing import Signer
 from expunge.domain.digest import canonical
-from expunge.domain.evidence import merkle, tiles, verify
+from expunge.domain.evidence import merkle, reading_form, tiles, verify
 from expunge.domain.evidence.certificate import PAYLOAD_TYPE, commitment, opening
 from expunge.domain.evidence.notes import Checkpoint, checkpoint_of, signed, verifier
 from expunge.domain.evidence.verify import Files, Step
@@ -306,7 +306,7 @@ def _better_grade(certificate: Certificate) -> None:
     lines = [each.replace(b'"E2"', b'"E3"') for each in certificate.obligations]
     _obligations_of(certificate, lines)
     statement = certificate.statement
-    statement["predicate"]["not_shown"].remove(verify.NO_PROBE)
+    statement["predicate"]["not_shown"].remove(reading_form.NO_PROBE)
     certificate.state(statement)
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from expunge.domain.aggregates.case.probing import FOUND_BY_PROBE, NOT_PROBED, NOTHING_TO_PROBE, PATIENCE, chosen
 from expunge.domain.aggregates.case.state import Probe
-from expunge.domain.evidence import reading, verify
+from expunge.domain.evidence import reading, reading_form
 from tests.simulation import SIGNERS, START, World, finding, receipt
 from tests.unit.test_certificates import Certificate, failed
 
@@ -143,7 +143,7 @@ def test_what_a_certificate_says_of_probes_follows_from_the_facts(
     assert failed(certificate.verified()) == step
     certificate = Certificate(world, case_id)
     statement = certificate.statement
-    statement["predicate"]["not_shown"].remove(verify.NOT_ALL_PROBED)
+    statement["predicate"]["not_shown"].remove(reading_form.NOT_ALL_PROBED)
     certificate.state(statement)
     assert failed(certificate.verified()) == "statement"
 

@@ -1,8 +1,9 @@
 """Checks a certificate without trusting whoever issued it: no Kafka, no Redis, no configuration, no network.
 
-Of Expunge it uses nothing but the Merkle trees of RFC 6962 (`merkle`), and another reading of the ledger (`reading`)
-and of signed notes (`reading_notes`): whatever the issuer computes with other code of ours is computed here once more,
-by the formats that others have published (DSSE, in-toto Statement). The issuer may lie, and sign it.
+Of Expunge it uses nothing but the Merkle trees of RFC 6962 (`merkle`), and another reading of the ledger (`reading`),
+of signed notes (`reading_notes`) and of what a certificate must say (`reading_form`): whatever the issuer computes with
+other code of ours is computed here once more, by the formats that others have published (DSSE, in-toto Statement). The
+issuer may lie, and sign it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 
 from expunge.domain.evidence import merkle
 from expunge.domain.evidence.reading import MOMENTS, Told, moment, plain
+from expunge.domain.evidence.reading_form import refuse_another_form
 from expunge.domain.evidence.reading_notes import (
     COSIGNATURE,
     ED25519,
@@ -26,7 +28,6 @@ from expunge.domain.evidence.reading_notes import (
     checkpoint_of,
     cosigned,
     following,
-    is_about,
     is_by,
     key_of,
     raw_of,
@@ -39,72 +40,7 @@ PREDICATE = "https://expunge.dev/certificate/v1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 OPENING_BYTES = 32
 LINE_FIELDS = ("kind", "system", "action", "claim", "grade", "reason", "until", "provision")
-PROBE_COUNTS = ("number", "of", "asked", "absent", "found", "unknown", "besides")
-FORM: dict[str, type | tuple[type, ...]] = {
-    "version": int,
-    "policy": str,
-    "case.sequence": int,
-    **{f"case.{name}": str for name in ("id", "publisher", "regime", "clock", "status", "outcome")},
-    **{f"case.{name}": str for name in ("received_at", "opened_at", "due_at", "ended_at")},
-    **{f"case.{name}": bool for name in ("received_at_clamped", "extended", "on_time")},
-    "case.provisions": list,
-    "case.provisions.*.provision": str,
-    "case.provisions.*.due_at": str,
-    "case.provisions.*.open": int,
-    "case.provisions.*.open_when_due": (int, type(None)),
-    "case.expected_count": (int, type(None)),
-    "case.matter": (dict, type(None)),
-    "scope.kind": str,
-    "lineage.all_of_them_indexed": bool,
-    "systems.*.system": str,
-    "systems.*.obligations": int,
-    "inventory.*.kind": str,
-    "inventory.*.system": str,
-    "inventory.*.action": str,
-    "inventory.*.claim": str,
-    "inventory.*.count": int,
-    "obligations.number": int,
-    "obligations.open": int,
-    "obligations.root": str,
-    "models.ways": list,
-    "models.ways.*.way": list,
-    "models.ways.*.count": int,
-    "models.steps": int,
-    "models.root": str,
-    "words.*.fact": str,
-    "words.*.operator": str,
-    "words.*.at": str,
-    "losses.*.topic": str,
-    "losses.*.why": str,
-    "losses.*.since": int,
-    "losses.*.until": int,
-    "verification.probes": list,
-    **{f"verification.probes.*.{name}": int for name in PROBE_COUNTS},
-    "verification.probes.*.begun_at": str,
-    "verification.probes.*.ended_at": (str, type(None)),
-    "verification.probes.*.sample": (int, type(None)),
-    "verification.probes.*.by": list,
-    "unsigned.answers": int,
-    "unsigned.operators_may_be": bool,
-    "unsigned.publisher_is_bound": bool,
-    "records.number": int,
-    "records.root": str,
-    "log.checkpoint": str,
-    "log.key": str,
-    "log.keys": list,
-    "log.keys.*": str,
-    "not_shown.*": str,
-    "limitations.*": str,
-}
-"""What stands in a certificate, and of which type; `*` is each of a list."""
-TOP = {path.partition(".")[0] for path in FORM} | {"predecessor"}
-STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-NO_PROBE = "no probe by a third party has looked whether anything is left: nothing here is `verified deleted`"
-NOT_ALL_PROBED = "whether what no probe has looked at is gone: that rests on its system's word"
 MODEL_KINDS = {"model", "checkpoint", "deployment"}
-GONE = {"deleted", "key_destroyed", "not_found"}
-NO_CLOCK = "no independent clock has stamped the checkpoint (RFC 3161)"
-NO_WITNESS = "no witness has signed the checkpoint: that the log has shown everybody the same"
 EARLIER_SECONDS = 300
 """By so much the clocks of a broker and of somebody who vouches may differ."""
 ENDED = {"completed", "completed_with_deferrals"}
@@ -208,61 +144,11 @@ def _envelope(checked: _Checked) -> str:
     if statement["_type"] != STATEMENT or statement["predicateType"] != PREDICATE:
         raise Wrong("it states something else than a certificate of this version")
     checked.statement = statement
-    _refuse_another_form(checked.predicate)
+    refuse_another_form(checked.predicate)
     case = checked.predicate["case"]
     if [each["name"] for each in statement["subject"]] != [f"case:{case['id']}"]:
         raise Wrong("its subject is another case than it tells of")
     return f"a certificate of case {case['id']}, {_plainly(case['status'])}"
-
-
-def _refuse_another_form(predicate: dict[str, Any]) -> None:
-    """See that everything is there and of its type, for whoever shows it to people.
-
-    Raises:
-        Wrong: it is not.
-    """
-    for path, kind in FORM.items():
-        found: Any = [predicate]
-        for part in path.split("."):
-            found = [one for each in found for one in (each if part == "*" else [each[part]])]
-        if not all(isinstance(each, kind) and not (kind is int and isinstance(each, bool)) for each in found):
-            raise Wrong(f"{path} is not of the form that it must have")
-        if path.endswith(("_at", ".at")) and not all(STAMP.fullmatch(each) for each in found if each is not None):
-            raise Wrong(f"{path} is no moment in UTC")
-    if set(predicate) != TOP or not predicate["limitations"]:
-        raise Wrong("it does not say all that a certificate says, or something else")
-    grades = {row.get("grade") for row in predicate["inventory"] if row["claim"] in GONE}
-    lacks = () if grades == {"E3"} else (NOT_ALL_PROBED,) if "E3" in grades else (NO_PROBE,)
-    if lacks != tuple(each for each in predicate["not_shown"] if each in {NO_PROBE, NOT_ALL_PROBED}):
-        raise Wrong("it says another thing of what nobody has looked at than its inventory")
-    matter = predicate["case"]["matter"]
-    if matter is not None and sorted(matter) != ["authority", "docket", "order_date"]:
-        raise Wrong("case.matter is not of the form that it must have")
-    optional = [
-        each.get(name, "") for each in predicate["inventory"] for name in ("reason", "until", "grade", "provision")
-    ]
-    optional += [each.get("not_asked", "") for each in predicate["systems"]]
-    optional += [each for probe in predicate["verification"]["probes"] for each in probe["by"]]
-    if not all(isinstance(each, str) for each in optional):
-        raise Wrong("it is not of the form that this version gives")
-    _refuse_another_vouching(predicate["log"], predicate["not_shown"])
-
-
-def _refuse_another_vouching(log: dict[str, Any], not_shown: list[str]) -> None:
-    """See that it says of those who vouch for its checkpoint what stands in it.
-
-    Raises:
-        Wrong: it does not.
-    """
-    stamp = log.get("timestamp")  # 0.1 knew of none
-    if not isinstance(stamp, str | None) or (stamp is None) != (NO_CLOCK in not_shown):
-        raise Wrong("it is stamped and says that it is not, or the other way round")
-    note = log["checkpoint"]
-    if stamp is not None and not is_about(raw_of(stamp), note):
-        raise Wrong("its time stamp is of something else")
-    alone = len([*signers(note)]) < 2  # noqa: PLR2004 - the log's own, and another
-    if "timestamp" in log and alone != (NO_WITNESS in not_shown):
-        raise Wrong("witnesses have signed and it says that none has, or the other way round")
 
 
 def _key(checked: _Checked) -> str:
