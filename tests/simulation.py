@@ -1131,29 +1131,29 @@ class World:
     def answer_all(self) -> bool:
         """Every system answers the commands that it has not answered yet."""
         busy = False
-        for topic in self.broker.topics("commands."):
-            for partition in range(PARTITIONS):
-                log = self.broker.logs[topic, partition]
-                while self.answered[topic, partition] < len(log):
-                    busy = True
-                    record = log[self.answered[topic, partition]]
-                    self.answered[topic, partition] += 1
-                    self._hear(topic.removeprefix("commands."), json.loads(record.value or b""))
+        for system, command in self._unanswered("commands."):
+            busy = True
+            self._hear(system, command)
         return busy
 
     def probe_all(self) -> bool:
         """Every prober answers what it was asked and has not answered yet."""
         busy = False
-        for topic in self.broker.topics("probes."):
+        for system, question in self._unanswered("probes."):
+            busy = True
+            for said in (self.looks or self.look)(question["data"]):
+                self.tell(system, said)
+        return busy
+
+    def _unanswered(self, prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """What each system was sent, and what comes meanwhile; it counts as answered from when it is given."""
+        for topic in self.broker.topics(prefix):
             for partition in range(PARTITIONS):
                 log = self.broker.logs[topic, partition]
                 while self.answered[topic, partition] < len(log):
-                    busy = True
                     record = log[self.answered[topic, partition]]
                     self.answered[topic, partition] += 1
-                    for said in (self.looks or self.look)(json.loads(record.value or b"")["data"]):
-                        self.tell(topic.removeprefix("probes."), said)
-        return busy
+                    yield topic.removeprefix(prefix), json.loads(record.value or b"")
 
     def look(self, asked: dict[str, Any]) -> list[dict[str, Any]]:
         """What an honest prober sees."""

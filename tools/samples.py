@@ -24,23 +24,14 @@ from expunge.domain.registry import Registry, System  # noqa: E402
 from expunge.report.page import page  # noqa: E402
 from expunge.report.paper import paper  # noqa: E402
 from tests.simulation import NOTARY, ORIGIN, PARTITIONS, REGISTRY, World  # noqa: E402
+from tests.unit.test_certificates import carried_out  # noqa: E402
 
 SAMPLES = ROOT / "docs/samples"
 
 
 def case_of(world: World) -> str:
     """A request that ends with something of everything, and into which somebody looks."""
-    world.register("p1", subjects=["ann"])
-    world.register("p2", subjects=["ann"])
-    world.register("e1", "embedding", "ml", parents=["p1"])
-    world.register("set", "dataset", "ml", parents=["p1", "p2"])
-    world.register("m", "model", "ml", parents=["set"])
-    world.register("old", subjects=["ann"], system="legacy")
-    world.register("tape", "backup", subjects=["ann"])
-    case_id = world.erase("ann")
-    world.settle()
-    world.say("obligation.decided", case_id, system="legacy", option="exempt", rationale="switched off")
-    world.settle()
+    case_id = carried_out(world)
     world.there = {("photos", "p2")}
     world.say("probe.requested", case_id)
     world.settle()

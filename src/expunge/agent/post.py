@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -55,7 +56,7 @@ class Post:
         client: str = DEFAULT,
         at_once: int = 100,
     ) -> None:
-        self.system, self.topic, self.group = system, topic, f"{prefix}{role}.{system}"
+        self.system, self.topic, self._role, self.group = system, topic, role, f"{prefix}{role}.{system}"
         self.clock, self._metrics = SystemClock(), metrics
         self.session_seconds = session_timeout_ms / 1000
         self._outage = Outage(f"{role} of {system}", self.clock, metrics.of(system))
@@ -70,6 +71,22 @@ class Post:
             session_timeout_ms=session_timeout_ms,
             begins=True,
         )  # what is gone before it was read is said again: its case waits for the answer
+
+    def run(self, turn: Callable[[Wait], None], stop: threading.Event | None = None) -> None:
+        """Take turns until `stop` is set, then close; the turn under way is finished first.
+
+        Raises:
+            Unavailable: the broker was not reached for a minute.
+        """
+        stop = stop or threading.Event()
+        started, stopped = f"{self._role} started", f"{self._role} stopped"
+        log.info(started, system=self.system)
+        try:
+            while not stop.is_set():
+                turn(stop.wait)
+        finally:
+            self.close()
+            log.info(stopped, system=self.system)
 
     def turn(self, work: Callable[[list[Record]], bool], wait: Wait = time.sleep) -> None:
         """Do some work, which puts what it reads into the list that it is given; what it cannot do is read again.

@@ -142,14 +142,7 @@ class ProbeAgent:
             ConfigurationError: its topic is missing.
             Unavailable: the broker was not reached for a minute.
         """
-        stop = stop or threading.Event()
-        log.info("prober started", system=self._system)
-        try:
-            while not stop.is_set():
-                self.turn(stop.wait)
-        finally:
-            self._post.close()
-            log.info("prober stopped", system=self._system)
+        self._post.run(self.turn, stop)
 
     def turn(self, wait: Wait = time.sleep) -> None:
         """One batch of questions, or one wait for them."""

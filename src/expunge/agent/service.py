@@ -102,15 +102,10 @@ class Agent:
             ConfigurationError: another process serves the system, or its topic is missing.
             Unavailable: the broker was not reached for a minute.
         """
-        stop = stop or threading.Event()
-        log.info("agent started", system=self._system)
         try:
-            while not stop.is_set():
-                self.turn(stop.wait)
+            self._post.run(self.turn, stop)
         finally:
-            self._post.close()
             self._memory.close()
-            log.info("agent stopped", system=self._system)
 
     def turn(self, wait: Wait = time.sleep) -> None:
         """One batch of commands, or one wait for them; then what was promised for now."""

@@ -70,6 +70,10 @@ class Looked(Value):
     moved: tuple[int, ...] = ()
     """Asked about, and not called gone all the time since: that they were not there is no news."""
 
+    def asked(self) -> frozenset[int]:
+        """All that the probe has asked about and not found."""
+        return frozenset((*self.silent, *self.unknown, *self.absent))
+
     def after(self, before: str, now: str) -> Looked:
         """The same when answers have changed."""
         moved = {at for at, letter in enumerate(before) if letter in GONE and now[at] not in GONE}

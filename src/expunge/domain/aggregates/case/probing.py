@@ -148,7 +148,7 @@ class Probed(ChunkFact):
         after, touched = super().apply(case, chunks)
         if before is None or before.number != self.number:
             return _counted(after, self.number, besides=len(self.found)), touched
-        asked = {*before.silent, *before.unknown, *before.absent}
+        asked = before.asked()
         again = {*self.absent, *self.found}
         numbers = {
             "absent": len(self.absent) - len(again.intersection(before.absent)),
@@ -324,7 +324,7 @@ def _findings(body: Chunk, chunk: ChunkState, message: ProbeAnswered) -> Iterato
     single: dict[str, Finding] = {}
     for asset, finding in message.answers:
         single[asset] = min(finding, single.get(asset, finding), key=_WORST_FIRST.index)
-    asked = _asked(chunk, message.number)
+    asked: Collection[int] = _asked(chunk, message.number)
     current = chunk.looked is not None and chunk.looked.number == message.number
     if not current and message.all is Finding.FOUND:  # by an earlier probe: which it asked about is not known any more
         asked = range(chunk.summary.size)
@@ -334,9 +334,9 @@ def _findings(body: Chunk, chunk: ChunkState, message: ProbeAnswered) -> Iterato
             yield ordinal, said
 
 
-def _asked(chunk: ChunkState, number: int) -> Collection[int]:
+def _asked(chunk: ChunkState, number: int) -> frozenset[int]:
     looked = chunk.looked
-    return {*looked.silent, *looked.unknown, *looked.absent} if looked and looked.number == number else ()
+    return looked.asked() if looked and looked.number == number else frozenset()
 
 
 def _found(chunk: ChunkState, number: int, said: dict[int, Finding]) -> Iterator[int]:
@@ -359,7 +359,7 @@ def _told(turn: Turn, chunk: ChunkState, number: int, said: dict[int, Finding], 
     known = {*looked.absent} | ({*looked.unknown} if finding is Finding.UNKNOWN else set())
     stale = {at for at, each in said.items() if each is Finding.ABSENT and at in looked.moved}
     worth = said | dict.fromkeys(stale, Finding.UNKNOWN)
-    return tuple(sorted(each for each in set(_asked(chunk, number)) - known if worth.get(each) is finding))
+    return tuple(sorted(each for each in _asked(chunk, number) - known if worth.get(each) is finding))
 
 
 def end(turn: Turn) -> None:
