@@ -164,7 +164,7 @@ def test_the_declaration_is_blank_and_whatever_comes_from_outside_is_text() -> N
     text = page(statement, KEY, "ab" * 32, order(said, "ab" * 32, None))
     assert "<script>" not in text
     assert "49" not in re.sub(r"[0-9a-f]{32,}|\S+\.\d+", "", text).split("Draft")[1]
-    blocks = paper.blocks_of(text)
+    blocks = paper.read(text)[1]
     shown = json.dumps(blocks)
     assert json.dumps(evil)[1:-1] in shown
     rows = next(each["rows"] for each in reversed(blocks) if each["kind"] == "table")
@@ -196,7 +196,7 @@ def test_a_page_on_paper_says_all_that_it_says_on_screen_and_is_the_same_bytes_a
         words = re.sub(r"<[^>]+>", " ", re.sub(r"<svg.*?</svg>", "", text, flags=re.DOTALL))
         said = " ".join(
             run["text"]
-            for block in paper.blocks_of(html)
+            for block in paper.read(html)[1]
             for runs in (
                 [block.get("runs", [])]
                 + [item["runs"] for item in block.get("items", [])]
@@ -229,7 +229,7 @@ def test_every_character_that_passes_can_be_set() -> None:
 def test_characters_that_the_font_lacks_stop_nothing() -> None:
     html = page(sample(), KEY, "ab" * 32).replace("photos", "\u5199\u771f\U0001f600\u202e")
     assert paper.paper(html, AT).startswith(b"%PDF")
-    assert "\\\\u5199" in json.dumps(paper.blocks_of(html))
+    assert "\\\\u5199" in json.dumps(paper.read(html)[1])
 
 
 def test_every_state_has_words() -> None:

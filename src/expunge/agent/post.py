@@ -5,22 +5,25 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import structlog
 
 from expunge.adapters.broker import DEFAULT, broker
 from expunge.adapters.system import SystemClock
+from expunge.agent.commands import Reader
 from expunge.agent.metrics import AgentMetrics
 from expunge.domain.events import Outgoing, Record
-from expunge.errors import Fenced, Unavailable
+from expunge.errors import Fenced, InvalidMessage, Unavailable
 from expunge.runtime.outage import Outage
 
 REST_SECONDS = 1.0
 START_SECONDS = 60.0
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 Wait = Callable[[float], object]
 """Lets time pass; true when it is to stop, as `threading.Event.wait` says it."""
@@ -108,6 +111,27 @@ class Post:
             if self.clock.seconds() >= self._waits_until:
                 raise
             self._pause(records, error, wait)
+
+    def words(self, records: Iterable[Record], reader: Reader, read: Callable[[bytes], T], skipped: str) -> list[T]:
+        """What messages say; of one that says nothing the log has a line, and of identities that stay sealed.
+
+        Args:
+            records: the messages.
+            reader: who reads them.
+            read: as what it reads them.
+            skipped: the line.
+        """
+        words, unopened = list[T](), reader.not_opened
+        for record in records:
+            try:
+                words.append(read(record.value or b""))
+            except InvalidMessage as error:
+                log.error(skipped, system=self.system, place=record.place, reason=error.reason)
+                self._metrics.skipped(self.system)
+        if number := reader.not_opened - unopened:
+            log.warning("identities were sealed to another key", system=self.system, number=number)
+            self._metrics.not_opened(self.system, number)
+        return words
 
     def send(self, outgoing: Sequence[Outgoing]) -> None:
         """Publish answers.

@@ -33,8 +33,9 @@ from expunge.agent.post import Post, Wait
 from expunge.agent.types import Target
 from expunge.domain.digest import canonical, name
 from expunge.domain.events import Event, Outgoing, Record, stamp
-from expunge.domain.vocabulary import Finding
-from expunge.errors import InvalidMessage, place_of
+from expunge.domain.runs import light_runs
+from expunge.domain.vocabulary import WORST_FIRST, Finding
+from expunge.errors import place_of
 from expunge.wire.probes import ANSWERED, Found
 
 MOST_RAISED = 40
@@ -153,23 +154,10 @@ class ProbeAgent:
             self._is_there = bool(self._post.topics.partitions(self._post.topic))
         found = self._post.records.poll(POLL_SECONDS)
         records += found
-        for record in found:
-            self._hear(record)
+        for question in self._post.words(found, self._reader, self._reader.question, "not a question; skipped"):
+            self._post.send(list(self._answers(question)))  # also when nobody waits any more: what is found counts
         self._post.records.commit(self._post.records.moved())
         return True
-
-    def _hear(self, record: Record) -> None:
-        unopened = self._reader.not_opened
-        try:
-            question = self._reader.question(record.value or b"")
-        except InvalidMessage as error:
-            log.error("not a question; skipped", system=self._system, place=record.place, reason=error.reason)
-            self._metrics.skipped(self._system)
-            return
-        if number := self._reader.not_opened - unopened:
-            log.warning("identities were sealed to another key", system=self._system, number=number)
-            self._metrics.not_opened(self._system, number)
-        self._post.send(list(self._answers(question)))  # also when nobody waits any more: what is found counts
 
     def _answers(self, question: Question) -> Iterator[Outgoing]:
         seen: dict[str, Seen] = {}
@@ -184,7 +172,7 @@ class ProbeAgent:
         if counts[Finding.ABSENT] == len(every):
             yield self._answer(question, all=Finding.ABSENT.value)
             return
-        for part in _parts([each.wire() for each in every]):
+        for part in light_runs([each.wire() for each in every], _weight, RESULTS_BYTES):
             yield self._answer(question, results=part)
 
     def _answer(self, question: Question, **what: Any) -> Outgoing:
@@ -228,8 +216,7 @@ def look(
 
 
 def _worth(seen: Seen) -> int:
-    """Of two findings about one target the worse counts."""
-    return (Finding.FOUND, Finding.UNKNOWN, Finding.ABSENT).index(seen.finding)
+    return WORST_FIRST.index(seen.finding)
 
 
 def _sound(system: str, seen: Sequence[Seen], part: Sequence[Target]) -> list[Seen]:
@@ -254,13 +241,5 @@ def _is_fit(system: str, seen: Seen) -> bool:
     return True
 
 
-def _parts(results: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    part, size = list[dict[str, Any]](), 0
-    for result in results:
-        weight = len(json.dumps(result))
-        if part and size + weight > RESULTS_BYTES:
-            yield part
-            part, size = [], 0
-        part.append(result)
-        size += weight
-    yield part
+def _weight(result: dict[str, Any]) -> int:
+    return len(json.dumps(result))

@@ -26,8 +26,9 @@ from expunge.agent.post import Post, Wait
 from expunge.agent.types import Purger, Recalling, Result, Target, Withdrawable, failed
 from expunge.domain.digest import name
 from expunge.domain.events import Event, Outgoing, Record, stamp
+from expunge.domain.runs import light_runs
 from expunge.domain.vocabulary import Claim
-from expunge.errors import ConfigurationError, Fenced, InvalidMessage
+from expunge.errors import ConfigurationError, Fenced
 from expunge.wire.receipts import RECEIPT, Answer
 
 RESULTS_BYTES = 600_000
@@ -161,18 +162,7 @@ class Agent:
                 break
 
     def _read(self, records: Sequence[Record]) -> list[Said]:
-        words: list[Said] = []
-        unopened = self._reader.not_opened
-        for record in records:
-            try:
-                words.append(self._reader.read(record.value or b""))
-            except InvalidMessage as error:
-                log.error("not a command; skipped", system=self._system, place=record.place, reason=error.reason)
-                self._metrics.skipped(self._system)
-        if number := self._reader.not_opened - unopened:
-            log.warning("identities were sealed to another key", system=self._system, number=number)
-            self._metrics.not_opened(self._system, number)
-        return words
+        return self._post.words(records, self._reader, self._reader.read, "not a command; skipped")
 
     def _serve(self, words: Sequence[Said], held: int) -> None:
         """Answer words: from memory what is answered, by purging what is not.
@@ -360,13 +350,5 @@ def _cut(targets: Sequence[Target], size: int) -> Iterator[list[Target]]:
 
 
 def _parts(results: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    parts: list[list[dict[str, Any]]] = []
-    size = RESULTS_BYTES
-    for result in (slice_ for each in results for slice_ in _slices(each)):
-        weight = len(json.dumps(result))
-        if size + weight > RESULTS_BYTES:
-            parts.append([])
-            size = 0
-        parts[-1].append(result)
-        size += weight
-    return parts
+    slices = (slice_ for each in results for slice_ in _slices(each))
+    return list(light_runs(slices, lambda each: len(json.dumps(each)), RESULTS_BYTES))

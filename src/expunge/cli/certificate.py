@@ -21,6 +21,7 @@ from expunge.domain.evidence import merkle
 from expunge.domain.evidence.certificate import commitment, opening
 from expunge.domain.evidence.notes import verifier
 from expunge.domain.evidence.reading import facts_of
+from expunge.domain.evidence.reading_notes import succession_of
 from expunge.domain.partition import partition_of
 from expunge.domain.vocabulary import FINAL
 from expunge.errors import ConfigurationError
@@ -202,7 +203,7 @@ def rotate_key(json_output: Json = False) -> None:
     if log is None:
         raise ConfigurationError("no evidence is kept here")
     told = log.successions()
-    promised = told[-1].split("\n")[3] if told else ""
+    promised = succession_of(told[-1])[1] if told else ""
     if promised not in ("", verifier_line(expunge, Signer.of(current))):  # it was interrupted
         if not following.exists() or verifier_line(expunge, Signer.of(following)) != promised:
             word = expunge.settings.evidence.directory / "keys" / str(len(told))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -19,6 +18,7 @@ from rich.text import Text
 
 from expunge.bootstrap import Installation
 from expunge.config import config_file, load
+from expunge.domain.characters import acts
 from expunge.errors import ConfigurationError
 
 NO = 1
@@ -41,20 +41,12 @@ def visible(text: str) -> str:
 
     Ids stay as they are, and can be copied back, unless they hold such characters; `--json` has those exactly.
     """
-    return "".join(character if _is_shown(character) else _escaped(character) for character in text)
+    return "".join(_escaped(character) if acts(character) else character for character in text)
 
 
 def safe(text: object) -> str:
     """The same, for a line with markup of our own around it: brackets in it are brackets."""
     return escape(visible(str(text)))
-
-
-_ACTS = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Categories of Unicode that control, direct, or show nothing: escape sequences and bidirectional marks among them."""
-
-
-def _is_shown(character: str) -> bool:
-    return unicodedata.category(character) not in _ACTS
 
 
 def _escaped(character: str) -> str:

@@ -135,6 +135,10 @@ class Finding(StrEnum):
     """It cannot be told: that is no evidence of anything."""
 
 
+WORST_FIRST = (Finding.FOUND, Finding.UNKNOWN, Finding.ABSENT)
+"""Of two findings about one asset the worse counts."""
+
+
 class Claim(StrEnum):
     """What a system says it did: the only words that reports may use. What each means is its row in `MEANINGS`."""
 

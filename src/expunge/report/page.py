@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
-from unicodedata import category
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from expunge.domain.characters import acts
 from expunge.domain.evidence.order import NO_RECIPIENT, Order
 from expunge.domain.evidence.sentences import looked, sentence
 from expunge.domain.vocabulary import MEANINGS, OPEN, Claim
@@ -118,15 +118,11 @@ COLOUR_OF: Mapping[str, str] = {
 }
 
 
-_DIRECTS = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Categories of characters that nobody sees, or that turn what stands beside them around."""
-
-
 def _plainly_shown(value: object) -> object:
     """Text from outside without what only acts: such a character stands there by its number."""
     if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
         return value
-    return "".join(each if each == "\n" or category(each) not in _DIRECTS else f"\\u{ord(each):04x}" for each in value)
+    return "".join(f"\\u{ord(each):04x}" if each != "\n" and acts(each) else each for each in value)
 
 
 def page(statement: dict[str, Any], key: str, payload_sha256: str, order: Order | None = None) -> str:

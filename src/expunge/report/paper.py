@@ -47,7 +47,8 @@ def paper(html: str, moment: datetime) -> bytes:
         raise ConfigurationError(
             "a PDF needs the extra `pdf`: pip install 'expunge[pdf]', or name a .html file"
         ) from None
-    said = json.dumps({"title": title_of(html), "blocks": blocks_of(html)})
+    title, blocks = read(html)
+    said = json.dumps({"title": title, "blocks": blocks})
     return typst.compile(
         files("expunge.report").joinpath("paper.typ").read_bytes(),
         format="pdf",
@@ -58,18 +59,11 @@ def paper(html: str, moment: datetime) -> bytes:
     )
 
 
-def title_of(html: str) -> str:
-    """The title of a page."""
+def read(html: str) -> tuple[str, list[Block]]:
+    """The title of a page, and its parts in order."""
     reader = _Reader()
     reader.feed(html)
-    return reader.title.strip()
-
-
-def blocks_of(html: str) -> list[Block]:
-    """The parts of a page, in order."""
-    reader = _Reader()
-    reader.feed(html)
-    return reader.blocks
+    return reader.title.strip(), reader.blocks
 
 
 class _Reader(HTMLParser):

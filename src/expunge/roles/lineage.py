@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import islice
 
 from expunge.domain.evidence.ways import MOST_PARENTS, MOST_STEPS, Step
 from expunge.domain.identity import Keys
+from expunge.domain.lineage.row import Row
 from expunge.ports import Index
 
 
@@ -24,24 +26,25 @@ class Lineage:
             commit: what stands for an id in the certificate.
         """
         names = {self._keys.asset(each): each for each in models}
-        waiting, steps = list(names), list[Step]()
-        while waiting and len(steps) < MOST_STEPS:
-            level, waiting = waiting[: MOST_STEPS - len(steps)], []
-            above = self._above(case_id, level)
-            every = sorted({parent for found in above.values() for parent in found} - names.keys())
-            for node, row in zip(every, self._index.rows(every) if every else (), strict=True):
-                if row is not None and row.asset:
-                    names[node] = row.asset
-                    waiting.append(node)
-            for node in level:
-                made_from = (commit(names[each]) for each in above[node] if each in names and each != node)
+        rows: Mapping[bytes, Row | None] = self._rows(names)
+        steps = list[Step]()
+        while rows and len(steps) < MOST_STEPS:
+            above = self._above(case_id, dict(islice(rows.items(), MOST_STEPS - len(steps))))
+            read = self._rows(sorted({parent for found in above.values() for parent in found} - names.keys()))
+            rows = kept = {node: row for node, row in read.items() if row is not None and row.asset}
+            names |= {node: row.asset for node, row in kept.items()}
+            for node, found in above.items():
+                made_from = (commit(names[each]) for each in found if each in names and each != node)
                 steps.append(Step(commit(names[node]), tuple(made_from)))
         return steps
 
-    def _above(self, case_id: str, nodes: list[bytes]) -> dict[bytes, list[bytes]]:
+    def _rows(self, nodes: Collection[bytes]) -> dict[bytes, Row | None]:
+        return dict(zip(nodes, self._index.rows(list(nodes)), strict=True)) if nodes else {}
+
+    def _above(self, case_id: str, rows: Mapping[bytes, Row | None]) -> dict[bytes, list[bytes]]:
         """What the case has found among the parents of nodes."""
         found: dict[bytes, list[bytes]] = {}
-        for node, row in zip(nodes, self._index.rows(nodes), strict=True):
+        for node, row in rows.items():
             kept = set(row.parents) if row else set()
             found[node] = sorted({*self._index.excluded(case_id, node), *kept})[:MOST_PARENTS]
         every = sorted({each for parents in found.values() for each in parents})

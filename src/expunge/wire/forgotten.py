@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from expunge.domain.digest import SIZE
 from expunge.domain.planning.chunks import Chunk
+from expunge.domain.runs import light_runs
 from expunge.domain.values import Hex, Value
 
 FORGOTTEN = "expunge.plan.forgotten.v1"
@@ -68,15 +69,7 @@ class ChunksForgotten(Value):
 
 def in_parts(case_id: str, chunks: Sequence[KeyedChunk]) -> Iterator[ChunksForgotten]:
     """As many parts as their size asks for; the same chunks are the same parts."""
-    part, size = list[KeyedChunk](), 0
-    for each in chunks:
-        weight = len(each.keys) + len(each.excluded) + len(each.answers)
-        if part and size + weight > PART_BYTES:
-            yield ChunksForgotten(case_id=case_id, chunks=tuple(part))
-            part, size = [], 0
-        part.append(each)
-        size += weight
-    if part:
+    for part in light_runs(chunks, lambda each: len(each.keys) + len(each.excluded) + len(each.answers), PART_BYTES):
         yield ChunksForgotten(case_id=case_id, chunks=tuple(part))
 
 

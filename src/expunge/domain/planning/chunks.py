@@ -18,6 +18,7 @@ from pydantic import Field
 from expunge.domain.digest import digest, hidden
 from expunge.domain.limits import MAX_CHUNK_BYTES, MAX_EXCLUDED, MAX_EXCLUDED_BYTES
 from expunge.domain.registry import Registry
+from expunge.domain.runs import light_runs
 from expunge.domain.values import Hex, Value
 from expunge.domain.vocabulary import Action, Kind
 
@@ -274,20 +275,7 @@ def _parts(obligations: Sequence[Obligation], limit: int, people: int) -> Iterat
         if plain and encoded([each.asset for each in run]) + len(run) * (FRAME_BYTES + people) <= MAX_CHUNK_BYTES:
             yield run
         else:
-            yield from _light_parts(run, people)
-
-
-def _light_parts(obligations: Sequence[Obligation], people: int) -> Iterator[list[Obligation]]:
-    part: list[Obligation] = []
-    weight = 0
-    for obligation in obligations:
-        size = people + obligation.weight
-        if part and weight + size > MAX_CHUNK_BYTES:
-            yield part
-            part, weight = [], 0
-        part.append(obligation)
-        weight += size
-    yield part
+            yield from light_runs(run, lambda each: people + each.weight, MAX_CHUNK_BYTES)
 
 
 def _chunk(case_id: str, lot: Lot, part: list[Obligation], reason: str) -> Chunk:

@@ -31,7 +31,7 @@ from expunge.domain.digest import name
 from expunge.domain.limits import CHUNKS_PER_MESSAGE
 from expunge.domain.planning.chunks import Chunk
 from expunge.domain.values import A_DAY, Hex
-from expunge.domain.vocabulary import FINAL, OVER, Finding, Status
+from expunge.domain.vocabulary import FINAL, OVER, WORST_FIRST, Finding, Status
 from expunge.wire.cases.case import ProbeAnswered, ProbeGoesOn
 from expunge.wire.cases.words import ProbeSaid
 
@@ -41,7 +41,6 @@ FOUND_BY_PROBE = "found_by_probe"
 """Why an obligation is open again: its system called it gone, and it is there."""
 NOTHING_TO_PROBE = "nothing_to_probe"
 NOT_PROBED = "answer_without_probe"
-_WORST_FIRST = (Finding.FOUND, Finding.UNKNOWN, Finding.ABSENT)
 
 
 class ProbeBegun(CaseFact):
@@ -323,7 +322,7 @@ def _findings(body: Chunk, chunk: ChunkState, message: ProbeAnswered) -> Iterato
     """What is said of each target, by its ordinal; of two findings the worse counts."""
     single: dict[str, Finding] = {}
     for asset, finding in message.answers:
-        single[asset] = min(finding, single.get(asset, finding), key=_WORST_FIRST.index)
+        single[asset] = min(finding, single.get(asset, finding), key=WORST_FIRST.index)
     asked: Collection[int] = _asked(chunk, message.number)
     current = chunk.looked is not None and chunk.looked.number == message.number
     if not current and message.all is Finding.FOUND:  # by an earlier probe: which it asked about is not known any more
