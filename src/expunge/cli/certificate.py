@@ -21,7 +21,7 @@ from expunge.domain.evidence import merkle
 from expunge.domain.evidence.certificate import commitment, opening
 from expunge.domain.evidence.notes import verifier
 from expunge.domain.evidence.reading import facts_of
-from expunge.domain.evidence.reading_notes import succession_of
+from expunge.domain.evidence.reading_notes import Wrong, succession_of
 from expunge.domain.partition import partition_of
 from expunge.domain.vocabulary import FINAL
 from expunge.errors import ConfigurationError
@@ -202,24 +202,17 @@ def rotate_key(json_output: Json = False) -> None:
     log = expunge.ledger_log
     if log is None:
         raise ConfigurationError("no evidence is kept here")
-    told = log.successions()
-    promised = succession_of(told[-1])[1] if told else ""
-    if promised not in ("", verifier_line(expunge, Signer.of(current))):  # it was interrupted
-        if not following.exists() or verifier_line(expunge, Signer.of(following)) != promised:
-            word = expunge.settings.evidence.directory / "keys" / str(len(told))
-            raise ConfigurationError(
-                f"{following} is missing: the log's key has named it as the one that follows ({promised}). Bring it "
-                f"back, or take that word away ({word}) where nobody has been shown it"
-            )
-        number = len(told)
-    else:
-        number = len(told) + 1
-        if not following.exists():
-            create(following)
-    earlier = current.with_name(f"notary.{number}.key")
+    told, signs = log.successions(), verifier_line(expunge, Signer.of(current))
+    promised = _promised(expunge, told) or signs
+    interrupted = promised != signs
+    if interrupted:
+        _refuse_another(expunge, following, promised, len(told))
+    elif not following.exists():
+        create(following)
+    earlier = current.with_name(f"notary.{len(told) if interrupted else len(told) + 1}.key")
     if not earlier.exists():
         _keep_beside(current, earlier)
-    if number > len(told):
+    if not interrupted:
         log.succeeded(Signer.of(following))
     following.replace(current)  # in one step: there is always a key
     line = verifier_line(expunge, Signer.of(current))
@@ -231,6 +224,33 @@ def rotate_key(json_output: Json = False) -> None:
     console.print(line, soft_wrap=True, markup=False)
     console.print(f"3. {earlier.absolute()}: needed only where the log's directory is brought back", soft_wrap=True)
     console.print("   from a backup of before; destroy it when there is none any more", soft_wrap=True)
+
+
+def _promised(expunge: Installation, told: list[str]) -> str:
+    """The key that the last word names as the one that follows; empty where there is none.
+
+    Raises:
+        ConfigurationError: it is not signed by both keys.
+    """
+    try:
+        return succession_of(told[-1])[1] if told else ""
+    except Wrong as error:
+        word = expunge.settings.evidence.directory / "keys" / str(len(told))
+        raise ConfigurationError(f"{word}: {error}; bring it back from a backup") from None
+
+
+def _refuse_another(expunge: Installation, following: Path, promised: str, number: int) -> None:
+    """See that the key that is to follow is the one that the log's key has named already.
+
+    Raises:
+        ConfigurationError: it is another, or away.
+    """
+    if not following.exists() or verifier_line(expunge, Signer.of(following)) != promised:
+        word = expunge.settings.evidence.directory / "keys" / str(number)
+        raise ConfigurationError(
+            f"{following} is missing: the log's key has named it as the one that follows ({promised}). Bring it "
+            f"back, or take that word away ({word}) where nobody has been shown it"
+        )
 
 
 def _keep_beside(current: Path, earlier: Path) -> None:

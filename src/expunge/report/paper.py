@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from html import escape
 from html.parser import HTMLParser
 from importlib.resources import files
 from typing import Any, Literal
@@ -125,7 +126,7 @@ class _Reader(HTMLParser):
     def handle_data(self, data: str) -> None:
         """See `HTMLParser`."""
         if self._svg:
-            self._svg.append(_escaped(data))
+            self._svg.append(escape(shown(data)))
         elif self._is_in("title"):
             self.title += data
         else:
@@ -164,7 +165,7 @@ class _Reader(HTMLParser):
             label = named.pop("aria-label", "")
             self.blocks.append({"kind": SVG, "label": shown(label)})
             named = {"xmlns": "http://www.w3.org/2000/svg", "viewBox": named["viewbox"]}
-        said = "".join(f' {name}="{_escaped(value)}"' for name, value in named.items())
+        said = "".join(f' {name}="{escape(shown(value))}"' for name, value in named.items())
         self._svg.append(f"<{tag}{said}>" + (SVG_STYLE if tag == SVG else ""))
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -181,11 +182,6 @@ def _colour(style: str) -> str:
     """The colour that a style names by its group; empty where it names none."""
     name = style.rpartition("var(--")[2].rstrip(") ;") if "var(--" in style else ""
     return COLOURS.get(name, "")
-
-
-def _escaped(text: str) -> str:
-    text = shown(text)
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
 
 
 def shown(text: str) -> str:
