@@ -423,8 +423,8 @@ class World:
     """Systems and assets that their systems call gone, and that are there until they are told once more."""
     looks: Callable[[dict[str, Any]], list[dict[str, Any]]] | None = None
     """How probers answer; None: honestly."""
-    found: list[tuple[str, str, str, int]] = field(default_factory=list)
-    """Case, system and asset that a prober has seen, and how much was commanded for the case by then."""
+    found: dict[tuple[str, str, str, int], int] = field(default_factory=dict)
+    """Case, system and asset that a prober has seen, which probe, and how much was commanded for the case by then."""
 
     def __post_init__(self) -> None:
         self.begun: dict[str, tuple[Seat, Continuity]] = {}
@@ -1156,10 +1156,11 @@ class World:
                     yield topic.removeprefix(prefix), json.loads(record.value or b"")
 
     def look(self, asked: dict[str, Any]) -> list[dict[str, Any]]:
-        """What an honest prober sees."""
-        system, case_id = asked["system"], asked["case_id"]
+        """What an honest prober sees; of what a probe asks twice, for a store was set back, the first answer counts."""
+        system, case_id, number = asked["system"], asked["case_id"], asked["number"]
         seen = [each["asset"] for each in asked["targets"] if (system, each["asset"]) in self.there]
-        self.found += [(case_id, system, asset, len(self.commanded[case_id])) for asset in seen]
+        for asset in seen:
+            self.found.setdefault((case_id, system, asset, number), len(self.commanded[case_id]))
         results = [{"asset": asset, "finding": "found"} for asset in seen]
         return [finding(asked, all="absent", results=results)]
 

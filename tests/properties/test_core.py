@@ -704,7 +704,7 @@ def end_probes(script: Script) -> None:
 def check_probes(script: Script) -> None:
     """Whatever a prober has seen was commanded once more after that; what has begun has ended."""
     world = script.world
-    for case_id, system, asset, by_then in world.found:
+    for (case_id, system, asset, _), by_then in world.found.items():
         again = {(each[0], each[1]) for each in world.commanded[case_id][by_then:]}
         assert (system, asset) in again or world.status(case_id) == "cancelled" or script.has_forgotten
     for case_id in script.cases.values():
