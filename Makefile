@@ -22,7 +22,7 @@ demo: setup  ## the story, from photos to confirmations, on a real Kafka and a r
 	@env -u EXPUNGE_CONFIG $$($(DEVSTACK) env --instance demo $(if $(CLUSTER),--cluster)) $(BIN)/expunge demo
 
 ALONE := tests/unit tests/cli tests/adapters tests/properties
-BESIDE := tests/faults/test_lost_state.py tests/faults/test_moved.py tests/faults/test_outages.py
+BESIDE := tests/faults/test_lost_state.py tests/faults/test_moved.py tests/faults/test_outages.py tests/faults/test_rotation.py
 SERVED := tests/contract tests/integration tests/e2e $(filter-out $(BESIDE),$(sort $(wildcard tests/faults/test_*.py)))
 LOG := .devstack/alone.log
 OWN := .devstack/beside.log
