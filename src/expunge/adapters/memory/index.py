@@ -40,9 +40,9 @@ class MemoryIndex:
         self.now_ms, self.hub = 1, HUB
         self.raw: dict[bytes, bytes] = {}
         self.combinations: dict[bytes, Combination] = {}
-        self.groups: dict[Group, list[bytes]] = defaultdict(list)
+        self.groups: dict[Group, dict[bytes, None]] = defaultdict(dict)
         self.marked: dict[bytes, dict[str, _Marked]] = defaultdict(dict)
-        self.held: list[bytes] = []
+        self.held: dict[bytes, None] = {}
         self.exclusions: dict[tuple[str, bytes], set[bytes]] = defaultdict(set)
         self.watched: dict[bytes, dict[str, bytes]] = defaultdict(dict)
 
@@ -59,7 +59,7 @@ class MemoryIndex:
             self.combinations[row.combination.digest] = row.combination
             self.raw[key] = row.encode()
             for source in row.combination.data_sources:
-                _add(self.groups[Group(GroupKind.SOURCE, data_source_node(source))], key)
+                self.groups[Group(GroupKind.SOURCE, data_source_node(source))][key] = None
             for mark in self.marked[key].values():
                 if at_ms and mark.state in {MarkState.OPEN, MarkState.RESTATED}:
                     mark.state, mark.since_ms = MarkState.RESTATED, max(mark.since_ms, at_ms)
@@ -78,7 +78,7 @@ class MemoryIndex:
 
     def _link(self, kind: GroupKind, links: Sequence[tuple[bytes, bytes]]) -> list[Sequence[Mark]]:
         for node, member in links:
-            _add(self.groups[Group(kind, node)], member)
+            self.groups[Group(kind, node)][member] = None
         return self.marks([node for node, _ in links])
 
     def marks(self, nodes: Sequence[bytes]) -> list[Sequence[Mark]]:
@@ -243,7 +243,7 @@ class MemoryIndex:
 
     def add_holding(self, key: bytes) -> None:
         """See `ports.Index.add_holding`."""
-        _add(self.held, key)
+        self.held[key] = None
 
     def holdings(self) -> list[bytes]:
         """See `ports.Index.holdings`."""
@@ -263,8 +263,3 @@ class MemoryIndex:
 def _mark(case_id: str, marked: _Marked) -> Mark:
     tasks = (marked.owner[:TASK_DIGITS], marked.widened[:TASK_DIGITS])
     return Mark(case_id, tasks, marked.reach, marked.digest, marked.state, marked.since_ms, marked.again, marked.until)
-
-
-def _add(members: list[bytes], key: bytes) -> None:
-    if key not in members:
-        members.append(key)
