@@ -29,6 +29,7 @@ from expunge.domain.events import CONTENT_TYPE
 from expunge.domain.partition import partition_of
 from expunge.errors import Unavailable
 from expunge.wire import ledger
+from tests.leaks import nothing_leaks
 
 CLIENT = os.environ.get("EXPUNGE_TEST_CLIENT", "kafka")
 """Which client of Kafka the roles and agents of a deployment use: fault and bad-input suites pass with each."""
@@ -231,6 +232,14 @@ class Deployment:
         found = [json.loads(record.value) for record in self.records(topic) if record.value]
         return [dict(each) for event in found for each in ledger.facts_of(event)]
 
+    def topics(self) -> list[str]:
+        """The names of all that it has, without its prefix."""
+        consumer = KafkaConsumer(bootstrap_servers=self.kafka)
+        try:
+            return sorted(name.removeprefix(self.prefix) for name in consumer.topics() if name.startswith(self.prefix))
+        finally:
+            consumer.close()
+
     def records(self, topic: str) -> list[Any]:
         """Everything on a topic, as the client sees it: committed transactions only."""
         consumer = KafkaConsumer(bootstrap_servers=self.kafka, isolation_level="read_committed")
@@ -298,9 +307,10 @@ def until(condition: Callable[[], Any], seconds: float, deployment: Deployment |
 
 @contextmanager
 def deployed(directory: Path, kafka: str, redis: str, **fields: Any) -> Iterator[Deployment]:
-    """A deployment that is stopped at the end."""
+    """A deployment that is stopped at the end, and has named nobody by then where nobody may be named."""
     deployment = Deployment(directory, kafka, redis, **fields)
     try:
         yield deployment
+        nothing_leaks(deployment)
     finally:
         deployment.stop()

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from expunge.adapters.signing import Signer
+from expunge.adapters.system import SystemClock
 from expunge.cli.common import WRONG
+from expunge.domain.events import Event, stamp
 from expunge.domain.evidence.notes import checkpoint_of
 from tests.deployment import Deployment, deployed, until
 from tests.own_redis import ROLES, expunge, furnish
@@ -192,6 +194,61 @@ def test_a_prober_finds_what_came_back_behind_everybodys_back(world: Deployment)
     refused = expunge(world, "probe", case_id, "--operator", "omar")
     assert refused.returncode == 2
     assert "omar" in refused.stderr
+
+
+def test_an_order_is_carried_out_and_reported_as_a_page_on_paper_and_to_drop(world: Deployment, tmp_path: Path) -> None:
+    """What a supplier's withdrawal came to, against the order's own list; what a download from DROP came to."""
+    names = furnish(world, "hal", 4)
+    world.register([{"asset": f"files:{each.name}", "data_sources": ["supplier-a"]} for each in names])
+    world.await_indexed()
+    said = {
+        "request_id": "C-4743",
+        "data_sources": ["supplier-a"],
+        "received_at": stamp(SystemClock().now()),
+        "regime": "order",
+        "matter": {
+            "authority": "Commission of Trade",
+            "docket": "C-4743",
+            "order_date": "2026-10-20",
+            "expected_count": 5,
+            "provisions": [{"id": "III(A)", "obligation": "delete", "deadline": "2027-01-01T00:00:00Z"}],
+        },
+    }
+    signer = Signer.of(world.directory / "keys/app.key")
+    event = Event("expunge.source.withdrawn.v1", "/app", "order", SystemClock().now(), said)
+    world.send("requests", signer.event(event).encode())
+    case_id = world.installation.keys.case("/app", "C-4743")
+    world.await_milestone(case_id)
+    place, key = certificate(world, case_id), expunge(world, "certificate", "key").stdout.strip()
+    listed = tmp_path / "list.txt"
+    listed.write_text("".join(f"files:{each.name}\n" for each in names) + "files:never told of\n")
+    openings = tmp_path / "openings.jsonl"
+    openings.write_text(expunge(world, "certificate", "openings", case_id, "--list", str(listed)).stdout)
+    lists = ("--list", str(listed), "--openings", str(openings), "--key", key)
+    told = json.loads(expunge(world, "report", "order", str(place), *lists, "--json").stdout)
+    assert told["reconciled"] == {"listed": 5, "registered": 4, "never_registered": 1, "besides": 0}
+    assert [each["state"] for each in told["provisions"]] == ["met_in_time"]
+    pages = world.directory / "evidence" / "pages"  # where nobody may be named, as everything there is held to at last
+    pages.mkdir()
+    span = ("--log", str(world.directory / "evidence" / "log-0"), "--since", "2026-01-01", "--until", "2099-01-01")
+    for kind, about in (("case", (str(place),)), ("order", (str(place),)), ("period", span)):
+        for form, begins in (("html", b"<!doctype html>"), ("pdf", b"%pdf-")):
+            to = pages / f"{kind}.{form}"
+            written = expunge(world, "report", kind, *about, "--key", key, "--to", str(to))
+            assert written.returncode == 0, written.stderr
+            assert to.read_bytes().lower().startswith(begins)
+
+    asked = {"request_id": "row-1", "subjects": [{"namespace": "user_id", "id": "ira"}], "regime": "drop"}
+    asked |= {"batch": "2026-11", "received_at": stamp(SystemClock().now())}
+    furnish(world, "ira", 2)
+    world.await_indexed()
+    event = Event("expunge.erasure.requested.v1", "/app", "row-1", SystemClock().now(), asked)
+    world.send("requests", signer.event(event).encode())
+    world.await_milestone(world.installation.keys.case("/app", "row-1"))
+    drop = ("report", "drop-status", "--batch", "2026-11", "--broker", "b-1", "--type", "Email", "--to", str(tmp_path))
+    done = expunge(world, *drop, "--json")
+    assert done.returncode == 0, done.stderr
+    assert Path(json.loads(done.stdout)["file"]).read_bytes() == b"Id,Status\r\nrow-1,3\r\n"
 
 
 def shown(world: Deployment, case_id: str) -> str:
