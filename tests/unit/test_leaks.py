@@ -32,7 +32,7 @@ def world(folder: Path, *, said: str = "", redis: tuple[bytes, ...] = (), **topi
     client = SimpleNamespace(scan_iter=lambda *_, **__: redis)
     made = {"records": every.get, "topics": lambda: list(every), "output": lambda: said, "directory": folder}
     made |= {"prefix": "", "installation": SimpleNamespace(server=SimpleNamespace(client=client))}
-    return cast(Deployment, SimpleNamespace(**made))
+    return cast("Deployment", SimpleNamespace(**made))
 
 
 def test_it_lets_be_what_may_be_named(tmp_path: Path) -> None:
