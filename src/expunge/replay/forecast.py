@@ -1,0 +1,193 @@
+"""What handling a message once more would do. Nothing is guessed: the roles themselves decide, and nothing is kept.
+
+The role of the inlet handles the record as it came, with the moment at which it was appended; what it would say to
+cases is decided on by a coordinator over the state as it is now. Neither writes, and nothing that they say is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol, cast
+
+import orjson
+
+from expunge.domain.events import CONTENT_TYPE, Outgoing, Position, Record
+from expunge.domain.partition import partition_of
+from expunge.domain.topics import role_of
+from expunge.errors import Fenced, InvalidMessage
+from expunge.ports import CaseStore, Changes, Role
+from expunge.replay.looking import LookingIndex
+from expunge.wire import ledger
+from expunge.wire.cases.case import HoldingKnown, Late
+from expunge.wire.cases.said import home_of
+from expunge.wire.cases.table import TYPE_OF
+
+TRIES = 5
+"""So often a case is decided on anew that somebody else has changed meanwhile."""
+BUSY = "its case changes all the time"
+
+
+class Outcome(StrEnum):
+    """What it comes to. Of several that one message leads to, the first of these is told."""
+
+    OPENS = "opens"
+    """A case begins."""
+    REOPENS = "reopens"
+    """A case that had ended goes on."""
+    LATE = "late"
+    """An asset turns up that a case has not commanded."""
+    CHANGES = "changes"
+    """A case, a hold, a pause or a suppression changes in another way."""
+    WAITS = "waits"
+    """A case is frozen, and the message would wait for it."""
+    INDEXES = "indexes"
+    """The index learns something that concerns no case."""
+    DEAD_LETTER = "dead_letter"
+    """It is set aside, or a part of it."""
+    NOTHING = "nothing"
+    """It was handled, and nothing is left to be done."""
+    UNREAD = "unread"
+    """Its role has not come to it yet: it will be handled anyway."""
+
+
+SEVERITY = list(Outcome)
+LATE = frozenset({TYPE_OF[Late], TYPE_OF[HoldingKnown]})
+"""What cases hear of assets and holdings that turn up."""
+
+
+class Forecast(NamedTuple):
+    """What one message would do."""
+
+    outcome: Outcome
+    cases: tuple[str, ...] = ()
+    """The cases that it is for."""
+    why: tuple[str, ...] = ()
+    """The facts that would be said of them, or why it would be set aside."""
+
+
+class Decided(Protocol):
+    """What a coordinator keeps of a batch; see `roles.coordinator.view.View`."""
+
+    @property
+    def changes(self) -> Changes:
+        """What it would write."""
+
+
+class Forecaster:
+    """Asks the roles, over stores that nothing is written to."""
+
+    def __init__(
+        self, intake: Role, indexer: Role, coordinator: Role, store: CaseStore, index: LookingIndex, partitions: int
+    ) -> None:
+        # partitions: of `cases`.
+        self._inlets: Mapping[str, Role] = {intake.name: intake, indexer.name: indexer}
+        self._coordinator, self._store, self._index, self._partitions = coordinator, store, index, partitions
+
+    def of(self, record: Record, now: datetime) -> Forecast:
+        """What handling a record once more would do.
+
+        Args:
+            record: as it lies on its topic, which is named without the prefix.
+            now: when what it leads to would be appended.
+
+        Raises:
+            InvalidMessage: no role takes in what lies on that topic.
+        """
+        role = self._inlets.get(role_of(record.topic) or "")
+        if role is None:
+            raise InvalidMessage("no_inlet", record.topic)
+        self._index.news = 0
+        outgoing = _all(role.handle([record]).waves)
+        is_known = not self._index.news
+        found = [] if is_known else [Forecast(Outcome.INDEXES)]
+        found += [_dead(each) for each in outgoing if each.topic == "dead-letters"]
+        found += [
+            self._decided(each, now) for each in outgoing if each.topic == "cases" and not (is_known and _repeats(each))
+        ]
+        return _worst(found)
+
+    def _decided(self, message: Outgoing, now: datetime) -> Forecast:
+        for _ in range(TRIES):
+            try:
+                return self._heard(message, now)
+            except Fenced:
+                continue
+        return Forecast(Outcome.WAITS, (message.key,), (BUSY,))
+
+    def _heard(self, message: Outgoing, now: datetime) -> Forecast:
+        key = message.key
+        number = message.partition if message.partition is not None else partition_of(home_of(key), self._partitions)
+        before = self._store.positions([number])[number]
+        at = before._replace(offset=before.offset + 1) if before else Position(0, 0)
+        record = Record("cases", number, at, now, key.encode(), message.value, CONTENT_TYPE)
+        result = self._coordinator.handle([record])
+        outgoing = _all(result.waves)
+        found = [_dead(each, key) for each in outgoing if each.topic == "dead-letters"]
+        found += [
+            _told(each.key, facts, is_late=message.event is not None and message.event.type in LATE)
+            for each in outgoing
+            if each.topic == "ledger" and (facts := _facts(each))
+        ]
+        found += [self._kept(number, key, cast("Decided", view).changes) for view in result.writes.values()]
+        return _worst(found, key)
+
+    def _kept(self, number: int, key: str, changes: Changes) -> Forecast:
+        """What would be written besides facts of cases; a batch carries along what it has not changed, too."""
+        if any(case == key for case, _ in changes.set_aside):
+            return Forecast(Outcome.WAITS, (key,))
+        reader = self._store.reader(number)
+        changed = (
+            *(reader.suppression(name) != each for name, each in changes.suppressions.items()),
+            *(reader.rate(name) != each for name, each in changes.rates.items()),
+            *(reader.retraining(name) != each for name, each in changes.retrainings.items()),
+            changes.standing is not None and changes.standing != reader.standing,
+        )
+        return Forecast(Outcome.CHANGES if any(changed) else Outcome.NOTHING, (key,))
+
+
+def _all(waves: Iterable[tuple[Outgoing, ...]]) -> list[Outgoing]:
+    return [each for wave in waves for each in wave]
+
+
+def _repeats(message: Outgoing) -> bool:
+    """Whether a case would only walk once more where it has been: of what is new to nobody it is told every time.
+
+    That is said of holdings, and of what lies in containers; what came back says since when.
+    """
+    if message.event is None or message.event.type not in LATE:
+        return False
+    return not any(each["returned"] for each in message.event.data.get("assets", ()))
+
+
+def _dead(letter: Outgoing, *cases: str) -> Forecast:
+    reason = letter.event.data["reason"] if letter.event else ""
+    return Forecast(Outcome.DEAD_LETTER, cases, (reason,))
+
+
+def _facts(message: Outgoing) -> list[str]:
+    said: dict[str, Any] = orjson.loads(message.value or b"{}")
+    return [each["type"].removeprefix(ledger.PREFIX).removesuffix(".v1") for each in ledger.facts_of(said)]
+
+
+def _told(key: str, facts: Sequence[str], *, is_late: bool) -> Forecast:
+    if "opened" in facts:
+        outcome = Outcome.OPENS
+    elif "reopened" in facts:
+        outcome = Outcome.REOPENS
+    else:
+        outcome = Outcome.LATE if is_late else Outcome.CHANGES
+    return Forecast(outcome, (key,), tuple(dict.fromkeys(facts)))
+
+
+def _worst(found: Sequence[Forecast], *cases: str) -> Forecast:
+    if not found:
+        return Forecast(Outcome.NOTHING, cases)
+    worst = min(found, key=lambda each: SEVERITY.index(each.outcome))
+    about = [each for each in found if each.outcome is worst.outcome]
+    return Forecast(
+        worst.outcome,
+        tuple(dict.fromkeys(case for each in found for case in each.cases)),
+        tuple(dict.fromkeys(why for each in about for why in each.why)),
+    )
