@@ -85,7 +85,7 @@ namespaces = ["user_id"]
 default_regime = "ccpa"
 [[operators]]
 name = "olga"
-roles = ["approve", "decide", "hold", "pause", "probe"]
+roles = ["approve", "decide", "hold", "pause", "probe", "replay"]
 [[operators]]
 name = "omar"
 roles = ["approve"]

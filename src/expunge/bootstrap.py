@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 from cryptography.x509 import Certificate, load_pem_x509_certificates
 
@@ -43,8 +44,11 @@ from expunge.domain.evidence.witnesses import witness_of
 from expunge.domain.identity import Epochs, Keys
 from expunge.domain.planning.policy.rules import Policy
 from expunge.errors import ConfigurationError
-from expunge.ports import Finding, Role
+from expunge.ports import Finding, Index, Metrics, Role
 from expunge.ports.logs import Covered
+from expunge.ports.people import People
+from expunge.replay.forecast import Forecaster
+from expunge.replay.looking import LookingIndex, LookingPeople, NoTenure, Uncounted
 from expunge.roles import ROLES
 from expunge.roles.certifying import Evidence, Maker
 from expunge.roles.coordinator.coordinator import Coordinator
@@ -267,6 +271,30 @@ class Installation:
                 return Notary(door, RedisNotaryStore(self.server), vault, metrics, self._evidence(metrics))
             case _:
                 raise ConfigurationError(f"unknown role {name}: one of {', '.join(ROLES)}")
+
+    def inlets(self, metrics: Metrics) -> list[Role]:
+        """The roles that take messages in, for whoever has some handled once more."""
+        more = self.topics, self.vault, metrics
+        return [Intake(self.door, self.progress, *more), Indexer(self.door, self.index, self.people, *more)]
+
+    def forecaster(self) -> Forecaster:
+        """The same over an index that nothing is written to, with a coordinator whose decisions nobody keeps."""
+        index, uncounted, topics = LookingIndex(self.index), Uncounted(), self.topics
+        looking, people = (
+            cast("Index", index),
+            cast("People", LookingPeople()),
+        )  # what these roles ask of them, and no more
+        apart = self.server.is_cluster
+        return Forecaster(
+            Intake(self.door, self.progress, topics, self.vault, uncounted),
+            Indexer(self.door, looking, people, topics, self.vault, uncounted),
+            Coordinator(
+                self.door, self.cases, looking, self.progress, topics, self.vault, uncounted, NoTenure(), apart=apart
+            ),
+            self.cases,
+            index,
+            topics.partitions("cases"),
+        )
 
     @cached_property
     def ledger_log(self) -> DirectoryLog | None:

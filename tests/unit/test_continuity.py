@@ -16,7 +16,7 @@ from expunge.errors import Unavailable
 from expunge.ports import Refused
 from expunge.ports.logs import Word
 from expunge.runtime.continuity import LOOK_SECONDS, Continuity
-from expunge.wire import ledger
+from expunge.wire import operations
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 PLACE = ("cases", 0)
@@ -249,7 +249,7 @@ def test_a_lost_partition_stands_still_until_a_word_which_is_a_fact_first() -> N
     world.continuity.settle()
     (fact,) = world.said
     said = json.loads(fact.value or b"")
-    assert (said["type"], said["data"]["operator"], said["data"]["until"]) == (ledger.LOSS, "olga", 12)
+    assert (said["type"], said["data"]["operator"], said["data"]["until"]) == (operations.LOSS, "olga", 12)
     assert world.restarted == [Position(3, 11)]
     assert world.begun == [12]
     assert (world.losses.known(), world.losses.word(PLACE)) == ({}, None)

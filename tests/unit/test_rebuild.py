@@ -21,7 +21,7 @@ from expunge.rebuild.parts import Parts
 from expunge.roles.common import policy_part
 from expunge.roles.coordinator.keeping import LEFT, Keeping
 from expunge.wire.kept import KEPT
-from expunge.wire.ledger import loss_acknowledged
+from expunge.wire.operations import loss_acknowledged
 from tests.simulation import SHIPPED, World, honest, receipt
 
 OUTLETS = ("commands.", "confirmations.", "suppressions", "holds")

@@ -36,6 +36,8 @@ class Compression(NamedTuple):
 
 
 HEADERS = [("content-type", CONTENT_TYPE.encode())]
+REPLAY = "expunge-replay"
+"""The header of whatever a replay leads to: which replay."""
 DELIVERY_SECONDS = 20
 
 
@@ -48,6 +50,8 @@ class Publishing(ABC):
 
     def __init__(self, prefix: str, topics: ClusterTopics, compression: Compression) -> None:
         self._prefix, self._topics, self._compression = prefix, topics, compression
+        self.headers = list(HEADERS)
+        """Of every message."""
         self._producers: dict[str, Any] = {}
         """By compression: a client compresses by producer, and not by topic."""
 

@@ -23,6 +23,7 @@ from expunge.cli import (
     policy,
     probe,
     rebuild,
+    replay,
     report,
     run,
     subject,
@@ -66,6 +67,7 @@ app.command("resume")(pause.resume)
 app.command("probe")(probe.probe)
 app.command("acknowledge-loss")(losses.acknowledge_loss)
 app.command("rebuild")(rebuild.rebuild)
+app.command("replay")(replay.replay)
 app.command("sweep")(sweep.sweep)
 app.command("doctor")(doctor.doctor)
 app.command("verify")(verify.verify_certificates)

@@ -1,23 +1,279 @@
-"""`expunge dead-letters park|unpark`: a message that is set aside unread, so that everything else goes on."""
+"""`expunge dead-letters`: what was set aside is seen, handled once more, rewritten, or let be; `park` sets aside."""
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated
 
+import click
 import typer
 
 from expunge.adapters.redis.suspects import RedisSuspects
 from expunge.bootstrap import Installation
-from expunge.cli.common import Json, console, installation, print_json
+from expunge.cli.common import NO, Json, console, installation, moment_of, print_json, print_table, say_error, visible
+from expunge.cli.replaying import spoken
+from expunge.cli.settling import DISCARD, Settling
+from expunge.domain.events import EARLIEST, CloudEvent, envelope, stamp
+from expunge.domain.signatures import carried
 from expunge.domain.topics import role_of
-from expunge.errors import ConfigurationError
+from expunge.errors import ConfigurationError, InvalidMessage
+from expunge.replay.letters import Letter, letters
 
 app = typer.Typer(help="Messages that are set aside.", no_args_is_help=True)
+SHOWN = 12
+"""Characters of a letter's id: as many as tell it from any other."""
+MOST_LISTED = 100
 
 
 @app.callback()
 def root() -> None:
     """Messages that are set aside."""
+
+
+Reason = Annotated[str, typer.Option("--reason", help="Only what was set aside for this reason.")]
+Topic = Annotated[str, typer.Option("--topic", help="Only what lay on this topic.")]
+OfRole = Annotated[str, typer.Option("--role", help="Only what this role has set aside.")]
+Moment = typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
+Ids = Annotated[list[str] | None, typer.Argument(help="Dead letters, by the first characters of their ids.")]
+Every = Annotated[bool, typer.Option("--all", help="Every one that nobody has seen to.")]
+Operator = Annotated[str, typer.Option(help="Who says so, declared with the role replay.")]
+Why = Annotated[str, typer.Option("--why", help="Why, without personal data: it stays in the ledger.")]
+
+
+@app.command("list")
+def list_letters(
+    reason: Reason = "",
+    topic: Topic = "",
+    role: OfRole = "",
+    since: Annotated[datetime | None, Moment] = None,
+    until: Annotated[datetime | None, Moment] = None,
+    settled: Annotated[bool, typer.Option("--settled", help="Those, too, that somebody has seen to.")] = False,
+    json_output: Json = False,
+) -> None:
+    """List what was set aside and nobody has seen to, with how many there are for each reason.
+
+    Dead letters are kept for 90 days.
+    """
+    expunge = installation()
+    found = _chosen(expunge, reason, topic, role, settled=settled)
+    if since is not None:
+        found = [each for each in found if each.at >= moment_of(since, "--since")]
+    if until is not None:
+        found = [each for each in found if each.at < moment_of(until, "--until")]
+    if json_output:
+        for each in found:
+            print_json(_told(each))
+        return
+    counts = Counter((each.said.reason, each.said.role) for each in found)
+    rows = [(number, why.replace("_", " "), by) for (why, by), number in counts.most_common()]
+    print_table(("messages", "reason", "role"), rows, empty="nothing is set aside that nobody has seen to")
+    newest = found[-MOST_LISTED:]
+    table = [(each.id[:SHOWN], stamp(each.at)[:19].replace("T", " "), *_line(each)) for each in reversed(newest)]
+    if table:
+        print_table(("letter", "appended", "message", "reason", "where", "state"), table, title="The newest first")
+    if len(found) > len(newest):
+        console.print(f"… and {len(found) - len(newest):,} older: --json has every one", style="dim")
+
+
+@app.command()
+def show(
+    letter: Annotated[str, typer.Argument(help="The first characters of its id.")],
+    unseal: Annotated[bool, typer.Option("--unseal", help="Print what was sealed: it may name people.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Show one dead letter; with --unseal the message itself, which only who has the secret can open.
+
+    Without it the message's form is shown, and none of its values.
+    """
+    expunge = installation()
+    found = _one(_every(expunge), letter)
+    payload = Settling(expunge).payload(found)
+    body = None if payload is None else _body(payload, unseal=unseal)
+    if json_output:
+        print_json(_told(found) | {"message": body})
+        return
+    for name, value in _told(found).items():
+        console.print(f"{name.replace('_', ' '):>12}  {visible(str(value or ''))}", markup=False, soft_wrap=True)
+    if body is None:
+        console.print("its message is not kept in it: it was too large, or a case has set it aside", style="dim")
+    else:
+        console.print(visible(json.dumps(body, indent=2, ensure_ascii=False)), markup=False, soft_wrap=True)
+        if not unseal:
+            console.print("values are hidden: --unseal shows them", style="dim")
+
+
+@app.command()
+def redrive(
+    ids: Ids = None,
+    every: Every = False,
+    reason: Reason = "",
+    topic: Topic = "",
+    role: OfRole = "",
+    operator: Operator = "",
+    why: Why = "",
+    edit: Annotated[bool, typer.Option("--edit", help="Change it in $EDITOR, and publish that instead.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Handle messages once more that were set aside: through the same door, each as it was when it came.
+
+    One that is set aside again stays where it is. With --edit what the editor leaves is published as a new message on
+    the same inlet, and the letter keeps the old one. Exit status 1 if any is set aside again.
+    """
+    expunge = installation()
+    chosen = _named(expunge, ids, every=every, reason=reason, topic=topic, role=role)
+    if edit and len(chosen) != 1:
+        raise ConfigurationError("--edit is about one letter: name it")
+    settling = Settling(expunge)
+    settling.begin(operator, why, chosen)
+    left = 0
+    for each in chosen:
+        again = settling.rewrite(each, _edited) if edit else settling.redrive(each)
+        left += bool(again)
+        if json_output:
+            print_json({"letter": each.id, "redriven": not again, "why": again or None})
+        elif again:
+            say_error(f"{each.id[:SHOWN]} stays: {again.replace('_', ' ')}")
+    if not json_output:
+        console.print(f"{len(chosen) - left:,} of {len(chosen):,} were {'rewritten' if edit else 'handled once more'}")
+    if left:
+        raise typer.Exit(NO)
+
+
+@app.command()
+def discard(
+    ids: Ids = None,
+    every: Every = False,
+    reason: Reason = "",
+    topic: Topic = "",
+    role: OfRole = "",
+    operator: Operator = "",
+    why: Why = "",
+) -> None:
+    """Say of messages that were set aside that they are not to be handled. The ledger keeps who said so, and why."""
+    expunge = installation()
+    chosen = _named(expunge, ids, every=every, reason=reason, topic=topic, role=role)
+    settling = Settling(expunge)
+    for each in chosen:
+        settling.discard(each, *spoken(expunge, DISCARD, {"letter": each.id}, operator, why))
+    console.print(f"{len(chosen):,} discarded")
+
+
+def _every(expunge: Installation) -> list[Letter]:
+    return letters(expunge.since("dead-letters", EARLIEST))
+
+
+def _chosen(expunge: Installation, reason: str, topic: str, role: str, *, settled: bool = False) -> list[Letter]:
+    """Those that fit every filter."""
+    name = expunge.settings.prefix + topic.removeprefix(expunge.settings.prefix)
+    return [
+        each
+        for each in _every(expunge)
+        if (settled or each.settled is None)
+        and (not reason or each.said.reason == reason.replace(" ", "_"))
+        and (not topic or each.said.topic == name)
+        and (not role or each.said.role == role)
+    ]
+
+
+def _named(
+    expunge: Installation, ids: Sequence[str] | None, *, every: bool, reason: str, topic: str, role: str
+) -> list[Letter]:
+    """Those that a command is about, of which nobody has seen to.
+
+    Raises:
+        ConfigurationError: none is named, or a name fits none, or several.
+    """
+    if ids:
+        known = _every(expunge)
+        return [_unsettled(_one(known, each)) for each in dict.fromkeys(ids)]
+    if not (every or reason or topic or role):
+        raise ConfigurationError("name letters (expunge dead-letters list), or a filter, or --all")
+    found = _chosen(expunge, reason, topic, role)
+    if not found:
+        raise ConfigurationError("no such message is set aside that nobody has seen to: expunge dead-letters list")
+    return found
+
+
+def _unsettled(letter: Letter) -> Letter:
+    if letter.settled is not None:
+        text = f"{letter.id[:SHOWN]} was {letter.settled.fate.value} by {letter.settled.operator} already"
+        raise ConfigurationError(text)
+    return letter
+
+
+def _one(known: Sequence[Letter], name: str) -> Letter:
+    found = [each for each in known if each.id.startswith(name)] if name else []
+    if len(found) != 1:
+        what = "several letters begin" if found else "no letter begins"
+        raise ConfigurationError(f"{what} with {name!r}: expunge dead-letters list --settled")
+    return found[0]
+
+
+def _line(letter: Letter) -> tuple[str, str, str, str]:
+    said = letter.said
+    place = f"{said.topic}/{said.partition}/{said.offset}" if said.offset >= 0 else said.topic
+    return place, said.reason.replace("_", " "), said.where, letter.settled.fate.value if letter.settled else "open"
+
+
+def _told(letter: Letter) -> dict[str, object]:
+    said, done = letter.said, letter.settled
+    return {
+        "letter": letter.id,
+        "appended_at": stamp(letter.at),
+        "reason": said.reason,
+        "where": said.where or None,
+        "role": said.role,
+        "topic": said.topic,
+        "partition": said.partition,
+        "offset": said.offset,
+        "kept": said.sealed is not None,
+        "state": done.fate.value if done else "open",
+        "by": done.operator if done else None,
+        "why": done.reason if done else None,
+    }
+
+
+def _body(payload: bytes, *, unseal: bool) -> object:
+    """A message, or its form: what is hidden says of which sort it is."""
+    try:
+        said: object = json.loads(payload)
+        event = carried(envelope(payload))
+    except (ValueError, InvalidMessage):
+        return payload.decode(errors="replace") if unseal else f"{len(payload):,} bytes that are no event"
+    if event.type != (said.get("type") if isinstance(said, dict) else None):  # signed: what was signed is what counts
+        said = {**said, "data": _plain(event)} if isinstance(said, dict) else said
+    return said if unseal else _hidden(said)
+
+
+def _plain(event: CloudEvent) -> dict[str, object]:
+    return {"type": event.type, "data": event.data}
+
+
+def _hidden(said: object) -> object:
+    if isinstance(said, dict):
+        return {name: value if name in {"type", "specversion"} else _hidden(value) for name, value in said.items()}
+    if isinstance(said, list):
+        return [_hidden(said[0]), f"{len(said) - 1} more"] if len(said) > 1 else [_hidden(each) for each in said]
+    return f"<{type(said).__name__}>"
+
+
+def _edited(payload: bytes) -> bytes:
+    """What a person makes of a message in their editor.
+
+    Raises:
+        ConfigurationError: they have left it as it was.
+    """
+    try:
+        text = json.dumps(json.loads(payload), indent=2, ensure_ascii=False)
+    except ValueError:
+        text = payload.decode(errors="replace")
+    changed = click.edit(text, extension=".json", require_save=True)
+    if changed is None or changed == text:
+        raise ConfigurationError("nothing was changed, so nothing was published")
+    return changed.encode()
 
 
 @app.command()

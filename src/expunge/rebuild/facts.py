@@ -30,7 +30,7 @@ from expunge.rebuild.marks import Marks
 from expunge.rebuild.ports import States
 from expunge.rebuild.targets import TargetsOf
 from expunge.roles.coordinator.view import set_case_timers, set_chunk_timers, set_retrain_timer
-from expunge.wire import ledger
+from expunge.wire import ledger, operations
 from expunge.wire.cases.case import Root
 from expunge.wire.tasks import ReplacementVerdict
 
@@ -66,7 +66,7 @@ def facts_in(
         if record.value is None:
             continue
         whole = orjson.loads(record.value)
-        if whole["type"] == ledger.LOSS and (whole["data"]["topic"], whole["data"]["why"]) == ("cases", Why.CUT):
+        if whole["type"] == operations.LOSS and (whole["data"]["topic"], whole["data"]["why"]) == ("cases", Why.CUT):
             raise ConfigurationError(
                 "`cases` has once been cut, so nobody can tell by offsets what of it was handled: restore Redis from a "
                 "backup of later than that (docs/recovery.md)"

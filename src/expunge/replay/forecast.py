@@ -19,11 +19,12 @@ from expunge.domain.topics import role_of
 from expunge.errors import Fenced, InvalidMessage
 from expunge.ports import CaseStore, Changes, Role
 from expunge.replay.looking import LookingIndex
-from expunge.wire import ledger
+from expunge.wire import ledger, operations
 from expunge.wire.cases.case import HoldingKnown, Late
 from expunge.wire.cases.said import home_of
 from expunge.wire.cases.table import TYPE_OF
 
+INLET_ROLES = ("intake", "indexer")
 TRIES = 5
 """So often a case is decided on anew that somebody else has changed meanwhile."""
 BUSY = "its case changes all the time"
@@ -168,7 +169,7 @@ def _dead(letter: Outgoing, *cases: str) -> Forecast:
 
 def _facts(message: Outgoing) -> list[str]:
     said: dict[str, Any] = orjson.loads(message.value or b"{}")
-    return [each["type"].removeprefix(ledger.PREFIX).removesuffix(".v1") for each in ledger.facts_of(said)]
+    return [each["type"].removeprefix(operations.PREFIX).removesuffix(".v1") for each in ledger.facts_of(said)]
 
 
 def _told(key: str, facts: Sequence[str], *, is_late: bool) -> Forecast:

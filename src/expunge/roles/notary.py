@@ -29,7 +29,7 @@ from expunge.ports import Metrics, NotaryStore, Refused, Result, Vault
 from expunge.ports.evidence import Due, Leaf
 from expunge.roles.certifying import LOSSES, Evidence
 from expunge.roles.dead_letters import DeadLetters
-from expunge.wire import ledger
+from expunge.wire import ledger, operations
 
 FORGOTTEN, CLOSED, PROBED = (ledger.type_of(each) for each in (Forgotten, Closed, ProbeEnded))
 FLOOR = 0
@@ -166,7 +166,7 @@ def _told(record: Record) -> _Told:
     try:
         event = decode(record, max_bytes=1_048_576)
         facts = [_read(each) for each in ledger.facts_of({"type": event.type, "data": event.data})]
-        return _Told(record, facts, event.type == ledger.LOSS)
+        return _Told(record, facts, event.type == operations.LOSS)
     except (InvalidMessage, ValueError, TypeError, RecursionError):
         return _Told(record, None)
 
@@ -184,7 +184,7 @@ def name_of(data: dict[str, Any]) -> str:
 def name_in_0_1(kind: str, data: dict[str, Any]) -> str:
     """What 0.1 called a fact, whose bodies repeated which fact they were."""
     said = _said(data)
-    body = said["body"] | {"fact": kind.removeprefix(ledger.PREFIX).removesuffix(".v1")}
+    body = said["body"] | {"fact": kind.removeprefix(operations.PREFIX).removesuffix(".v1")}
     if body.get("control") == "":  # of a plan that nobody had to let go
         del body["control"]
     return name(canonical(said | {"body": body}))

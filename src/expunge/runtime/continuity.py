@@ -29,7 +29,7 @@ from expunge.errors import ConfigurationError, Unavailable
 from expunge.ports import Metrics
 from expunge.ports.logs import Covered, Logs, Loss, Losses, Source, Word
 from expunge.runtime.loop import Clock, Sink
-from expunge.wire.ledger import loss_acknowledged
+from expunge.wire.operations import loss_acknowledged
 
 LOOK_SECONDS = 1.0
 """So often an operator's word is looked for."""

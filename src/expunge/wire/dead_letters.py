@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
+from expunge.domain.values import Hex
 from expunge.wire.form import Outlet
 
 
@@ -19,3 +22,27 @@ class MessageSetAside(Outlet):
 
 
 SET_ASIDE = "expunge.message.set_aside.v1"
+
+
+class Fate(StrEnum):
+    """What an operator has decided of a message that was set aside."""
+
+    REDRIVEN = "redriven"
+    """It was handled once more."""
+    REWRITTEN = "rewritten"
+    """Another message was published in its place."""
+    DISCARDED = "discarded"
+    """It is not to be handled."""
+
+
+class MessageSettled(Outlet):
+    """That a dead letter needs nobody any more; it lies behind it on the same partition."""
+
+    letter: Hex
+    """The id of the dead letter's event."""
+    fate: Fate
+    operator: str
+    reason: str
+
+
+SETTLED = "expunge.message.settled.v1"

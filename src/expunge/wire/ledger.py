@@ -10,13 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from expunge.domain.aggregates.case import facts
 from expunge.domain.aggregates.retraining import facts as retraining
-from expunge.domain.continuity import Lost, Place, Why
 from expunge.domain.digest import name
-from expunge.domain.events import EARLIEST, CloudEvent, Event, Outgoing
+from expunge.domain.events import CloudEvent, Event, Outgoing
 from expunge.domain.limits import MAX_FACTS, MAX_FACTS_BYTES
 from expunge.domain.values import Hex, Value
+from expunge.wire.operations import OF_NO_CASE, PREFIX
 
-PREFIX = "expunge.ledger."
 B = TypeVar("B", bound=Value)
 
 
@@ -89,51 +88,13 @@ def _record(key: str, part: Sequence[tuple[Event, bytes]]) -> Outgoing:
     return Outgoing("ledger", key, Event(SEVERAL, last.source, name(SEVERAL, first.id, last.id), last.time, data))
 
 
-class LossAcknowledged(BaseModel):
-    """Part of a topic is gone, and an operator has let its role go on without it; it is a fact of no case alone."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    role: str
-    topic: str
-    partition: int
-    why: Why
-    since: int
-    until: int
-    resume: int
-    operator: str
-    reason: str
-
-
-LOSS = f"{PREFIX}loss_acknowledged.v1"
-
-
-def loss_acknowledged(role: str, place: Place, lost: Lost, resume: int, operator: str, reason: str) -> Outgoing:
-    """That fact: the broker's time is what counts, and a repetition is the same message."""
-    topic, partition = place
-    said = LossAcknowledged(
-        role=role,
-        topic=topic,
-        partition=partition,
-        why=lost.why,
-        since=lost.since,
-        until=lost.until,
-        resume=resume,
-        operator=operator,
-        reason=reason,
-    )
-    data = said.model_dump(mode="json")
-    key = f"{topic}/{partition}"
-    return Outgoing("ledger", key, Event(LOSS, f"/expunge/{role}", name(LOSS, key, str(data)), EARLIEST, data))
-
-
 def facts_of(event: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """The facts of cases that an event on the ledger carries, each as an event.
 
     Raises:
         ValueError: it is none.
     """
-    if event["type"] == LOSS:
+    if event["type"] in OF_NO_CASE:
         return ()
     if event["type"] != SEVERAL:
         return (event,)

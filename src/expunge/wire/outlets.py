@@ -6,12 +6,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from expunge.wire import ledger
+from expunge.wire import ledger, operations
 from expunge.wire.assets import STATED, AssetStated
 from expunge.wire.certificates import ISSUED, CertificateIssued
 from expunge.wire.commands import COMMANDED, FORGOTTEN, WITHDRAWN, PurgeCommanded, PurgeForgotten, PurgeWithdrawn
 from expunge.wire.confirmations import MILESTONES, REJECTED, RequestRejected
-from expunge.wire.dead_letters import SET_ASIDE, MessageSetAside
+from expunge.wire.dead_letters import SET_ASIDE, SETTLED, MessageSetAside, MessageSettled
 from expunge.wire.holds import HOLD_SET, HoldSet
 from expunge.wire.probes import ASKED, ProbeAsked
 from expunge.wire.suppressions import SUPPRESSION_SET, SuppressionSet
@@ -26,10 +26,13 @@ OUTLETS: dict[str, type[BaseModel]] = {
     **{f"expunge.case.{milestone}.v1": model for milestone, model in MILESTONES.items()},
     REJECTED: RequestRejected,
     SET_ASIDE: MessageSetAside,
+    SETTLED: MessageSettled,
     STATED: AssetStated,
     SUPPRESSION_SET: SuppressionSet,
     ledger.SEVERAL: ledger.LedgerFacts,
-    ledger.LOSS: ledger.LossAcknowledged,
+    operations.LOSS: operations.LossAcknowledged,
+    operations.REPLAYED: operations.Replayed,
+    operations.DISCARDED: operations.Discarded,
     **{kind: ledger.LedgerFact[fact] for kind, fact in ledger.FACTS.items()},  # type: ignore[valid-type]
 }
 """Event type -> data."""

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from expunge.adapters.confluent.admin import ConfluentTopics
 from expunge.adapters.confluent.client import KAFKA, REFUSED_FOR_GOOD, common, made, name_of
-from expunge.adapters.sender import DELIVERY_SECONDS, HEADERS, Compression, Publishing
+from expunge.adapters.sender import DELIVERY_SECONDS, Compression, Publishing
 from expunge.domain.events import Outgoing
 from expunge.domain.partition import partition_of
 from expunge.errors import ConfigurationError, Unavailable
@@ -73,7 +73,7 @@ class ConfluentSender(Publishing):
         while True:
             try:
                 producer.produce(
-                    self._prefix + topic, message.value, key.encode(), where, on_delivery=heard, headers=HEADERS
+                    self._prefix + topic, message.value, key.encode(), where, on_delivery=heard, headers=self.headers
                 )
             except BufferError:  # it takes more when some have been answered
                 producer.poll(FULL_SECONDS)

@@ -11,7 +11,7 @@ from kafka.errors import KafkaError
 
 from expunge.adapters.kafka.admin import KafkaTopics
 from expunge.adapters.kafka.client import KAFKA, REFUSED_FOR_GOOD, common, connected, translated
-from expunge.adapters.sender import DELIVERY_SECONDS, HEADERS, Compression, Publishing
+from expunge.adapters.sender import DELIVERY_SECONDS, Compression, Publishing
 from expunge.domain.events import Outgoing
 from expunge.domain.partition import partition_of
 from expunge.errors import ConfigurationError, Unavailable, Wedged
@@ -77,7 +77,7 @@ class KafkaSender(Publishing):
             if partition is None:
                 partition = partition_of(key, partitions)
             return producer.send(
-                self._prefix + topic, key=key.encode(), value=message.value, partition=partition, headers=HEADERS
+                self._prefix + topic, key=key.encode(), value=message.value, partition=partition, headers=self.headers
             )
         except ConfigurationError:  # the topic does not exist
             return "unknown_topic"
