@@ -195,7 +195,7 @@ def test_nothing_that_was_planted_is_left_and_what_comes_back_is_caught(world: D
 
 
 def test_an_operator_hears_that_a_case_is_forgotten_later(world: Deployment) -> None:
-    case_id = world.erase("nobody", "early")
+    case_id = world.erase("a stranger", "early")
     world.await_milestone(case_id)
     done = expunge(world, "case", "forget", case_id, "--operator", "olga", "--reason", "asked for", "--json")
     assert done.returncode == 0, done.stderr

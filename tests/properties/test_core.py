@@ -41,7 +41,9 @@ from expunge.domain.planning.policy.limits import Of, Per, RateRule, Threshold
 from expunge.domain.planning.policy.models import Models
 from expunge.domain.planning.policy.rules import Grace
 from expunge.domain.planning.policy.terms import Term
+from expunge.replay.forecast import Outcome
 from expunge.roles.notary import is_end
+from tests.forecasting import forecast_all
 from tests.servers import Servers
 from tests.simulation import ORIGIN, PARTITIONS, SIGNERS, World, finding, honest, identity, receipt
 
@@ -668,6 +670,7 @@ def try_out(  # noqa: PLR0915 - a history, from its beginning to its end
     assert not world.done_too_late
     check_probes(script)
     check_evidence(world)
+    check_replay(script)
     forged = {(each["topic"].removeprefix("t."), each["partition"], each["offset"]) for each in refused(world)}
     assert forged == set(world.forged)
     assert {letter["reason"] for letter in world.dead_letters()} - FORGED <= (
@@ -709,6 +712,16 @@ def check_probes(script: Script) -> None:
         assert (system, asset) in again or world.status(case_id) == "cancelled" or script.has_forgotten
     for case_id in script.cases.values():
         assert world.state_of(case_id).probing is None
+
+
+def check_replay(script: Script) -> None:
+    """What is still there was handled: doing it once more would open nothing, and command nothing.
+
+    An answer about a model that cases share is noted as often as it is heard.
+    """
+    inlets = ("requests", "controls", "registrations", "receipts")
+    told = {(topic, said) for topic, said in forecast_all(script.world, *inlets) if said.why != ("retrain_answered",)}
+    assert not {each for each in told if each[1].outcome not in {Outcome.NOTHING, Outcome.DEAD_LETTER}}
 
 
 def check_evidence(world: World) -> None:

@@ -1,0 +1,249 @@
+"""What handling messages once more would do, and that it changes nothing where they were handled."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, cast
+
+import pytest
+
+from expunge.domain.events import Record
+from expunge.errors import InvalidMessage
+from expunge.replay.forecast import Forecast, Outcome
+from expunge.replay.handling import Handling
+from expunge.replay.letters import Letter, letters, record_of, settled
+from expunge.replay.selection import Selection
+from expunge.wire.dead_letters import Fate, MessageSetAside
+from tests.forecasting import forecast_all, forecaster
+from tests.simulation import World
+
+INLETS = ("requests", "controls", "registrations", "receipts", "findings")
+
+
+def furnished() -> World:
+    """A day: data of two people, a set that was made of it, a holding, and one of them is gone."""
+    world = World()
+    world.register("photo-1", subjects=["ann", "bob"], data_sources=["supplier-a"])
+    world.register("photo-2", subjects=["ann"])
+    world.register("set", "dataset", "ml", parents=["photo-1", "photo-2"])
+    world.declare_holding("users.db", namespaces=["user_id"])
+    world.settle()
+    world.erase("ann")
+    world.settle()
+    world.grant("bob", "training")
+    world.order("hold.placed", hold_id="h", scope={"subject": {"namespace": "user_id", "id": "bob"}}, **WHY)
+    world.order("emission.paused", scope={"system": "photos"}, reason="why not")
+    world.order("emission.resumed", scope={"system": "photos"})
+    world.settle()
+    assert not world.dead_letters()
+    assert world.status(case_of(world)) == "completed"
+    return world
+
+
+WHY = {"basis": "litigation", "custodian": "counsel"}
+
+
+def case_of(world: World, request: str = "r1") -> str:
+    return world.keys.case("/app", request)
+
+
+def last(world: World, topic: str) -> Forecast:
+    """What handling the message would do that was appended last."""
+    records = [record for (name, _), log in world.broker.logs.items() if name == topic for record in log]
+    return forecaster(world).of(max(records, key=lambda each: each.appended_at), world.broker.now)
+
+
+def test_what_was_handled_leads_to_nothing_and_looking_writes_nothing() -> None:
+    world = furnished()
+    index: Any = world.index
+    before = ({place: len(log) for place, log in world.broker.logs.items()}, dict(index.raw), str(index.marked))
+    told = forecast_all(world, *INLETS)
+    assert len(told) > 10
+    assert {said.outcome for _, said in told} == {Outcome.NOTHING}
+    after = ({place: len(log) for place, log in world.broker.logs.items()}, dict(index.raw), str(index.marked))
+    assert before == after
+
+
+def opens(world: World) -> str:
+    world.erase("bob", request="r2")
+    return "requests"
+
+
+def wrong(world: World) -> str:
+    world.erase({"namespace": "nowhere", "id": "x"}, request="r2")
+    return "requests"
+
+
+def late(world: World) -> str:
+    world.register("photo-9", subjects=["ann"], collected_at="2020-01-01T00:00:00Z")
+    return "registrations"
+
+
+def unheard_of(world: World) -> str:
+    world.register("photo-9", subjects=["cleo"])
+    return "registrations"
+
+
+def pauses(world: World) -> str:
+    world.order("emission.paused", scope={"system": "photos"}, reason="why not")
+    return "controls"
+
+
+def cancels_what_nobody_has_asked(world: World) -> str:
+    world.say("request.cancelled", case_of(world, "never"), reason="why not")
+    return "controls"
+
+
+@pytest.mark.parametrize(
+    ("happens", "outcome", "why"),
+    [
+        (opens, Outcome.OPENS, "opened"),
+        (wrong, Outcome.DEAD_LETTER, "undeclared_namespace"),
+        (late, Outcome.LATE, "walk_announced"),
+        (unheard_of, Outcome.INDEXES, ""),
+        (pauses, Outcome.CHANGES, ""),
+        (cancels_what_nobody_has_asked, Outcome.DEAD_LETTER, "control_without_case"),
+    ],
+)
+def test_each_outcome(happens: Callable[[World], str], outcome: Outcome, why: str) -> None:
+    world = furnished()
+    world.tick()
+    topic = happens(world)
+    said = last(world, topic)
+    assert said.outcome is outcome
+    assert why in (*said.why, "")
+    world.settle()
+    assert last(world, topic).outcome in {Outcome.NOTHING, Outcome.DEAD_LETTER}
+
+
+def test_an_asset_that_came_back_is_told_of_until_its_case_has_heard_of_it() -> None:
+    world = furnished()
+    world.tick(60)
+    world.register("photo-2", subjects=["ann"])
+    assert last(world, "registrations").outcome is Outcome.LATE
+    world.settle()
+    assert len(world.confirmations("reopened")) == 1
+    assert last(world, "registrations").outcome is Outcome.NOTHING
+
+
+def test_what_expunge_itself_says_is_no_inlet() -> None:
+    world = furnished()
+    (record, *_) = (each for (topic, _), log in world.broker.logs.items() if topic == "cases" for each in log)
+    with pytest.raises(InvalidMessage, match="no_inlet"):
+        forecaster(world).of(record, world.broker.now)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_days_topics_handled_once_more_in_any_order_change_nothing(seed: int) -> None:
+    """Also without looking first whether they were: whatever roles do may be done twice."""
+    world = furnished()
+    index: Any = world.index
+    before = dict(index.raw), {key: list(done) for key, done in world.commanded.items()}, told(world)
+    inlets = [world.roles["intake"], world.roles["indexer"]]
+    handling = Handling(inlets, cast("Any", world.broker), known=())
+    records = [each for (topic, _), log in world.broker.logs.items() if topic.split(".")[0] in INLETS for each in log]
+    random.Random(seed).shuffle(records)  # noqa: S311 - no secret
+    for record in records:
+        handling.handle(record)
+    world.settle()
+    assert (dict(index.raw), {key: list(done) for key, done in world.commanded.items()}, told(world)) == before
+    assert {said.outcome for _, said in forecast_all(world, *INLETS)} == {Outcome.NOTHING}
+
+
+def told(world: World) -> dict[str, set[tuple[str, str]]]:
+    """What left: on each outlet the events, each once."""
+    names = [topic for topic, _ in world.broker.logs if topic.split(".")[0] in {"commands", "confirmations"}]
+    return {name: {(each["source"], each["id"]) for each in world.broker.events(name)} for name in names}
+
+
+def test_a_dead_letter_that_is_there_is_not_written_again() -> None:
+    world = furnished()
+    world.erase({"namespace": "nowhere", "id": "x"}, request="r2")
+    world.settle()
+    (letter,) = letters(dead(world))
+    record = record_of(letter, "t.", payload(world, letter))
+    number = len(dead(world))
+    known = {(*letter.lies, letter.said.reason)}
+    Handling([world.roles["intake"]], cast("Any", world.broker), known).handle(record)
+    assert len(dead(world)) == number
+    Handling([world.roles["intake"]], cast("Any", world.broker), ()).handle(record)
+    assert len(letters(dead(world))) == 1  # written again, it is the same letter
+
+
+def dead(world: World) -> list[Record]:
+    return [each for (topic, _), log in sorted(world.broker.logs.items()) if topic == "dead-letters" for each in log]
+
+
+def payload(world: World, letter: Letter) -> bytes:
+    topic, partition, offset = letter.lies
+    return world.broker.logs[topic.removeprefix("t."), partition][offset].value or b""
+
+
+def test_letters_are_listed_with_what_became_of_them_whatever_else_lies_there() -> None:
+    world = furnished()
+    for number in range(3):
+        world.erase({"namespace": "nowhere", "id": "x"}, request=f"w{number}")
+    world.settle()
+    first, second, third = letters(dead(world))
+    assert [each.settled for each in (first, second, third)] == [None, None, None]
+    word = settled(second, Fate.DISCARDED, "olga", "a test", world.broker.now)
+    world.broker.send([word])
+    world.broker.append("dead-letters", "k", b"{nonsense")
+    world.broker.append("dead-letters", "k", b'{"specversion": "1.0", "id": "1", "source": "/x", "type": "y"}')
+    again = {each.id: each for each in letters(dead(world))}
+    assert len(again) == 3
+    known = again[second.id].settled
+    assert known is not None
+    assert known.fate is Fate.DISCARDED
+    assert again[first.id].settled is None
+
+
+def record(offset: int, *, partition: int = 0, topic: str = "requests", **data: Any) -> Record:
+    world = World()
+    world.publish(topic, "expunge.erasure.requested.v1", data, event=f"e{offset}")
+    (made,) = (each for (name, _), log in world.broker.logs.items() if name == topic for each in log)
+    return replace(made, partition=partition, position=made.position._replace(offset=offset))
+
+
+def test_selections_mean_what_they_say() -> None:
+    registry, one = World().registry, record(5, request_id="r1")
+    at = one.appended_at
+    for meant, selection in (
+        (True, Selection("requests")),
+        (False, Selection("controls")),
+        (True, Selection("requests", first=5, end=6)),
+        (False, Selection("requests", first=6)),
+        (False, Selection("requests", end=5)),
+        (False, Selection("requests", frozenset({1}))),
+        (True, Selection("requests", frozenset({0}))),
+        (True, Selection("requests", since=at, until=at + timedelta(seconds=1))),
+        (False, Selection("requests", until=at)),
+        (False, Selection("requests", since=at + timedelta(milliseconds=1))),
+        (True, Selection("requests", publisher="app", request_id="r1")),
+        (False, Selection("requests", publisher="other")),
+        (False, Selection("requests", request_id="r2")),
+        (True, Selection("requests", places=frozenset({("requests", 0, 5)}))),
+        (False, Selection("requests", places=frozenset())),
+    ):
+        assert selection.meant(one, registry) is meant, selection
+    assert Selection("requests", end=5).is_behind(one)
+    assert not Selection("requests", end=6).is_behind(one)
+    broken = replace(one, value=b"{")
+    assert Selection("requests").meant(broken, registry)
+    assert not Selection("requests", request_id="r1").meant(broken, registry)
+    several = record(1, topic="registrations", common={"system": "ml"}, assets=[{"asset": "a", "system": "photos"}])
+    for system in ("ml", "photos"):
+        assert Selection("registrations", system=system).meant(several, registry)
+    assert not Selection("registrations", system="users").meant(several, registry)
+    assert Selection("receipts.ml", system="ml").meant(replace(several, topic="receipts.ml"), registry)
+
+
+def test_a_part_of_a_message_is_told_from_a_whole() -> None:
+    said = MessageSetAside(
+        reason="x", where="data.assets.3.kind", role="indexer", topic="t", partition=0, offset=1, digest=""
+    )
+    assert Letter("1", World().broker.now, said).is_part
+    assert not Letter("1", World().broker.now, said.model_copy(update={"where": "data.kind"})).is_part
