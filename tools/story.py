@@ -7,15 +7,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
-from expunge.domain.events import stamp
+from expunge.domain.events import Event, stamp
 from expunge.domain.partition import partition_of
 from expunge.domain.planning.policy.limits import Of, Per, RateRule, Threshold
 from expunge.domain.planning.policy.models import Models
 from expunge.domain.planning.policy.rules import Grace
+from expunge.domain.signatures import Envelope
 from expunge.ports import Topics
+from expunge.replay.letters import letters, settled
 from expunge.roles.common import policy_part
 from expunge.wire.cases.said import home_of, rate_id
-from tests.simulation import PARTITIONS, World, honest, receipt
+from expunge.wire.dead_letters import Fate
+from expunge.wire.operations import OPERATORS, REPLAYED, Discarded, Replayed, discarded, replayed
+from tests.simulation import PARTITIONS, SIGNERS, World, honest, receipt
 
 
 def _world() -> World:
@@ -94,11 +98,11 @@ def story() -> World:
     _ordered(world)
     _spoken_to(world)
     _bad_day(world)
+    _operated(world)
     world.register("never-read")
     world.expire("registrations", "olga")
     _let_go(world)
-    world.rotate_to_the_end()
-    world.rotate()
+    _rotated(world)
     _large(world)
     return world
 
@@ -347,6 +351,31 @@ def _guarded(world: World) -> None:
     world.say("plan.approved", cases[0], plan_digest=plans[cases[0]])
     world.say("plan.rejected", cases[1], plan_digest=plans[cases[1]], reason="another person")
     world.settle()
+
+
+def _rotated(world: World) -> None:
+    """The secret is another, and once more it begins to be."""
+    world.rotate_to_the_end()
+    world.rotate()
+
+
+def _operated(world: World) -> None:
+    """An operator has one dead letter handled once more, and says of another that it is not to be."""
+    world.publish("requests", "expunge.erasure.requested.v1", {"request_id": "wrong"})
+    world.publish("requests", "expunge.erasure.requested.v1", {"request_id": "wrong, too"})
+    world.settle(ticks=1)
+    logs = sorted(world.broker.logs.items())
+    letter, other = letters(record for (topic, _), log in logs if topic == "dead-letters" for record in log)[-2:]
+    now, selection = world.broker.now, world.keys.content(letter.id.encode())
+    word = Envelope.model_validate(SIGNERS["olga"].event(Event(REPLAYED, OPERATORS, "cli-1", now, {})).data)
+    named = {"operator": "olga", "reason": "it was a mistake of ours", "word": word}
+    world.broker.send([replayed(Replayed(replay=selection, topic="dead-letters", selection=selection, **named), now)])
+    topic, partition, offset = other.lies
+    said = Discarded(letter=other.id, topic=topic, partition=partition, offset=offset, **named)
+    fates = (letter, Fate.REDRIVEN), (other, Fate.DISCARDED)
+    settling = [settled(each, fate, "olga", "it was a mistake of ours", now) for each, fate in fates]
+    world.broker.send([discarded(said, now), *settling])
+    world.settle(ticks=1)
 
 
 def _let_go(world: World) -> None:
