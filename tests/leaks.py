@@ -1,8 +1,8 @@
 """Nothing personal anywhere: what a deployment was told is looked for in all that it wrote (docs/design.md, "Privacy").
 
-What is planted is what stands on the inlets, whoever has published it: ids of people, their handles, ids of assets.
-People may be named on inlets alone; assets also where systems must know them. Logs, metrics, keys, headers, names in
-Redis and all that is published as evidence name neither.
+What is planted is what stands on the inlets, whoever has published it: ids of people, ids of assets, and the handles
+under which systems know people. Ids of people may stand on inlets alone; the others also where systems must know them.
+Logs, metrics, keys, headers, names in Redis and all that is published as evidence name neither.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 INLETS = ("requests", "registrations", "controls", "receipts", "findings", "openlineage")
 NAME_ASSETS = ("commands", "probes", "plans", "assets", "cases", "walks")
 """Besides inlets: what systems are told, and what Expunge tells itself."""
-PEOPLE, ASSETS = ("id", "ref"), ("asset", "holding")
+PEOPLE, ASSETS = ("id",), ("asset", "holding", "ref")
 LEAST = 3
 """Characters: anything shorter stands everywhere."""
 MOST = 200
 """Values of each sort that are looked for: a load registers thousands."""
 AT_ONCE = 500
-EDGE = rb"A-Za-z0-9+/_="
-"""What goes on with a word, also in base64."""
-WITHIN = EDGE + rb":.-"
-"""The same where assets are named, which tests often call after their people (`files:ann-0.bin`)."""
+EDGE = rb"A-Za-z0-9+/_=.-"
+"""What goes on with a word, also in base64; tests call requests after their people (`request-ann`)."""
+WITHIN = EDGE + rb":"
+"""The same where assets are named, which tests call so, too (`files:ann-0.bin`)."""
 
 
 def nothing_leaks(world: Deployment) -> None:
