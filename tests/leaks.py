@@ -29,7 +29,7 @@ LEAST = 3
 MOST = 200
 """Values of each sort that are looked for: a load registers thousands."""
 AT_ONCE = 500
-EDGE = rb"A-Za-z0-9+/_=.-"
+EDGE = rb"-A-Za-z0-9+/_=."
 """What goes on with a word, also in base64; tests call requests after their people (`request-ann`)."""
 WITHIN = EDGE + rb":"
 """The same where assets are named, which tests call so, too (`files:ann-0.bin`)."""

@@ -104,6 +104,10 @@ def test_what_was_set_aside_is_mended_and_handled_and_what_was_handled_stays_so(
     case_id = world.installation.keys.case("/app", "second")
     world.await_milestone(case_id)
     assert not file.exists()
+    told = expunge(world, "case", "history", "second")
+    assert told.returncode == 0, told.stderr
+    assert "files was told to delete 1 object" in told.stdout
+    assert "the case ended: completed" in told.stdout
     assert outcomes(world, "requests") == Counter({"nothing": 2})
     until(lambda: set(outcomes(world, "receipts.files")) == {"nothing"}, 60, world)
     ledger = [json.loads(record.value) for record in world.records("ledger")]

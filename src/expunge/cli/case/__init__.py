@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import typer
 
-from expunge.cli.case import decisions, listing, plan, show, thaw
+from expunge.cli.case import decisions, history, listing, plan, show, thaw
 
 app = typer.Typer(help="Cases: requests being carried out.", no_args_is_help=True)
 app.command("list")(listing.list_cases)
 for command in (
     show.show,
+    history.history,
     plan.plan,
     decisions.approve,
     decisions.reject,

@@ -1,0 +1,70 @@
+"""`expunge case history`: what happened in a case, as sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from expunge.bootstrap import Installation
+from expunge.cli.case.found import find
+from expunge.cli.common import Json, console, installation, print_json, print_table, quiet_console, to_the_minute
+from expunge.domain.aggregates.case.fact import CaseFact
+from expunge.domain.aggregates.case.state import Case
+from expunge.domain.events import AHEAD_AT_MOST, Record, loaded, stamp
+from expunge.domain.partition import partition_of
+from expunge.report.history import told
+from expunge.wire import ledger
+
+
+def history(
+    case_id: Annotated[str, typer.Argument(help="The case, or its request's id.")], json_output: Json = False
+) -> None:
+    """Tell a case as sentences with times (UTC), from its facts on the ledger.
+
+    Of what a message says only who, how much and when is told: no person, and no asset.
+    """
+    expunge = installation()
+    case = find(expunge, case_id)
+    facts = list(_facts(expunge, case))
+    if len(facts) < case.sequence:
+        text = f"{case.sequence - len(facts):,} of {case.sequence:,} facts are not on the ledger as it lies there"
+        quiet_console.print(text, style="yellow")
+    sentences = list(told((at, fact) for at, fact in facts))
+    if json_output:
+        for each in sentences:
+            print_json({"at": stamp(each.at), "text": each.text, "facts": each.facts})
+        return
+    day, rows = "", list[tuple[str, str, str]]()
+    for each in sentences:
+        date, time = to_the_minute(stamp(each.at)).split(" ")
+        rows.append((date if date != day else "", time, each.text))
+        day = date
+    print_table(("day", "time", "what happened"), rows, empty="the ledger holds no fact of it")
+    console.print(f"{len(facts):,} facts; `expunge case show {case.case_id}` says what is left", style="dim")
+
+
+def _facts(expunge: Installation, case: Case) -> Iterator[tuple[datetime, CaseFact]]:
+    """The facts of a case, each once, in order."""
+    partition = partition_of(case.case_id, expunge.topics.partitions("ledger"))
+    found: dict[int, tuple[datetime, CaseFact]] = {}
+    for record in expunge.since("ledger", case.opened_at - AHEAD_AT_MOST, [partition]):
+        for number, at, fact in _in(record, case.case_id):
+            found.setdefault(number, (at, fact))
+    yield from (found[number] for number in sorted(found))
+
+
+def _in(record: Record, case_id: str) -> Iterator[tuple[int, datetime, CaseFact]]:
+    """What a record of the ledger says of a case; what cannot be read there is the notary's to find."""
+    if record.key != case_id.encode():
+        return
+    try:
+        said = loaded(record.value or b"")
+        for event in ledger.facts_of(said) if isinstance(said, dict) else ():
+            fact = ledger.read(event["type"], event["data"]["body"])
+            if isinstance(fact, CaseFact):
+                yield event["data"]["sequence"], datetime.fromisoformat(event["time"]), fact
+    except (ValueError, KeyError, TypeError):
+        return
