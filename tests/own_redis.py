@@ -86,10 +86,16 @@ def facts_agree(world: Deployment) -> None:
         assert sorted(numbers) == list(range(1, len(numbers) + 1))
 
 
-def expunge(world: Deployment, *command: str) -> subprocess.CompletedProcess[str]:
+def expunge(world: Deployment, *command: str, said: str | None = None) -> subprocess.CompletedProcess[str]:
+    """A command as a process of its own; `said` is its standard input."""
     environment = os.environ | {"EXPUNGE_CONFIG": str(world.config)}
     return subprocess.run(
-        [sys.executable, "-m", "expunge", *command], capture_output=True, text=True, env=environment, check=False
+        [sys.executable, "-m", "expunge", *command],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+        input=said,
     )
 
 

@@ -108,6 +108,14 @@ def test_what_was_set_aside_is_mended_and_handled_and_what_was_handled_stays_so(
     assert told.returncode == 0, told.stderr
     assert "files was told to delete 1 object" in told.stdout
     assert "the case ended: completed" in told.stdout
+    assert [each["request_id"] for each in lines(world, "case", "list", "--request-id", "second")] == ["second"]
+    hers = expunge(world, "case", "list", "--subject", "-", "--json", said="badge:berta\n")
+    assert [json.loads(line)["request_id"] for line in hers.stdout.splitlines()] == ["second"]
+    assert not lines(world, "case", "list", "--waits-for", "files")
+    assert not lines(world, "case", "list", "--data-source", "supplier-a")
+    said = expunge(world, "case", "list", "--subject", "badge:berta")
+    assert said.returncode == 2
+    assert "standard input" in said.stderr or "on the command line" in said.stderr
     assert outcomes(world, "requests") == Counter({"nothing": 2})
     until(lambda: set(outcomes(world, "receipts.files")) == {"nothing"}, 60, world)
     ledger = [json.loads(record.value) for record in world.records("ledger")]

@@ -147,6 +147,11 @@ def _opened(fact: Any) -> str:
     )
 
 
+def _fixed(fact: Any) -> str:
+    size = f"{_item('{} obligation', fact.obligations)} in {_item('{} command', fact.chunks)}"
+    return f"plan {fact.generation} is fixed: {size} ({fact.plan_digest[:12]})"
+
+
 def _decided(fact: Any) -> str:
     where = f"in {fact.system}" if fact.system else "of a model"
     return f"{_who(fact)} decided what is open {where}: {fact.option.value.replace('_', ' ')}"
@@ -165,10 +170,7 @@ SENTENCES: dict[str, Callable[[Any], str] | Several | None] = {
         f"the index was behind what had been registered: looked again at {_minute(fact.retry_at)}"
     ),
     "task_answered": None,
-    "plan_fixed": lambda fact: (
-        f"plan {fact.generation} is fixed: {_item('{} obligation', fact.obligations)} in {_item('{} command', fact.chunks)} "
-        f"({fact.plan_digest[:12]})"
-    ),
+    "plan_fixed": _fixed,
     "nothing_found": lambda _: "what had turned up later led to nothing new",
     "late_held": lambda fact: f"{_item('{} asset', len(fact.assets))} turned up late, for the next plan",
     "produced": _about("{system} made something anew, and what it made is looked at ({what})"),
