@@ -113,9 +113,9 @@ def test_what_was_set_aside_is_mended_and_handled_and_what_was_handled_stays_so(
     assert [json.loads(line)["request_id"] for line in hers.stdout.splitlines()] == ["second"]
     assert not lines(world, "case", "list", "--waits-for", "files")
     assert not lines(world, "case", "list", "--data-source", "supplier-a")
-    said = expunge(world, "case", "list", "--subject", "badge:berta")
-    assert said.returncode == 2
-    assert "standard input" in said.stderr or "on the command line" in said.stderr
+    refused = expunge(world, "case", "list", "--subject", "badge:berta")
+    assert refused.returncode == 2
+    assert "standard input" in refused.stderr or "on the command line" in refused.stderr
     assert outcomes(world, "requests") == Counter({"nothing": 2})
     until(lambda: set(outcomes(world, "receipts.files")) == {"nothing"}, 60, world)
     ledger = [json.loads(record.value) for record in world.records("ledger")]
