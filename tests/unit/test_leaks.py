@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from tests.deployment import Deployment
 from tests.leaks import nothing_leaks
+
+if TYPE_CHECKING:
+    from tests.deployment import Deployment
 
 ASKED = {"request_id": "r", "subjects": [{"namespace": "user_id", "id": "ann"}]}
 REGISTERED = {

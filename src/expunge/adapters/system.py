@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from expunge.adapters.serving import Health, serve
 from expunge.errors import ConfigurationError
 from expunge.ports import GaugeName, MetricName
 
@@ -99,32 +100,9 @@ def refuse_if_readable(path: Path, what: str, bits: int = 0o077) -> None:
         raise ConfigurationError(f"{what} {path} can be read by others (mode {mode:04o}): run `chmod 600 {path}`")
 
 
-BIND_AGAIN_SECONDS = 5.0
 LOCAL = "127.0.0.1"
 OTHERS = 0o007
 """Neither owner nor group, which may share a secret where the platform mounts it so."""
-
-
-def serve_metrics(port: int, address: str, registry: CollectorRegistry) -> None:
-    """Serve metrics in the background, as soon as the port is free: no role is worth less because another has it."""
-    threading.Thread(target=_serve, args=(port, address, registry), daemon=True).start()
-
-
-def _serve(port: int, address: str, registry: CollectorRegistry) -> None:
-    said = False
-    while True:
-        try:
-            start_http_server(port, addr=address, registry=registry)
-        except OSError as error:
-            if not said:
-                text = "the metrics port cannot be had; trying again"
-                structlog.get_logger().error(
-                    text, address=address, port=port, reason=error.strerror or type(error).__name__
-                )
-                said = True
-            threading.Event().wait(BIND_AGAIN_SECONDS)
-        else:
-            return
 
 
 class PrometheusMetrics:
@@ -135,8 +113,9 @@ class PrometheusMetrics:
         self._counters: dict[str, Counter] = {}
         self._gauges: dict[str, Gauge] = {}
         self._seconds = Histogram("expunge_batch_seconds", "Poll to commit", ["label"], registry=self._registry)
+        self.health = Health()
         if port:
-            serve_metrics(port, address, self._registry)
+            serve(port, address, self._registry, self.health)
 
     def count(self, name: MetricName, amount: float = 1, *, label: str = "") -> None:
         """See `ports.Metrics.count`."""
@@ -154,6 +133,10 @@ class PrometheusMetrics:
             words = name.replace("_", " ")
             self._gauges[name] = Gauge(f"expunge_{name}", words, ["label"], registry=self._registry)
         self._gauges[name].labels(label).set(value)
+        if name == "waiting_seconds":
+            self.health.waits(label, value)
+        elif name == "lag_seconds":  # said in every turn
+            self.health.lives()
 
 
 def configure_logs(level: str = "info") -> None:

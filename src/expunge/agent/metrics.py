@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from expunge.adapters.serving import Health
 from expunge.ports import GaugeName, MetricName
 
 
@@ -15,7 +16,7 @@ class AgentMetrics:
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        self.registry = registry or CollectorRegistry()
+        self.registry, self.health = registry or CollectorRegistry(), Health()
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"expunge_agent_{name}", text, ["system", *labels], registry=self.registry)
@@ -58,17 +59,18 @@ class AgentMetrics:
     def alive(self, system: str) -> None:
         """A turn was completed."""
         self._alive.labels(system).set_to_current_time()
+        self.health.lives()
 
     def of(self, system: str) -> _Waits:
         """The part that follows outages."""
-        return _Waits(self._waiting, system)
+        return _Waits(self._waiting, self.health, system)
 
 
 class _Waits:
     """See `ports.Metrics`; of an agent only how long it waits."""
 
-    def __init__(self, gauge: Gauge, system: str) -> None:
-        self._gauge, self._system = gauge, system
+    def __init__(self, gauge: Gauge, health: Health, system: str) -> None:
+        self._gauge, self._health, self._system = gauge, health, system
 
     def count(self, name: MetricName, amount: float = 1, *, label: str = "") -> None:
         """See `ports.Metrics.count`."""
@@ -78,3 +80,4 @@ class _Waits:
         del label
         if name == "waiting_seconds":
             self._gauge.labels(self._system).set(value)
+            self._health.waits(self._system, value)

@@ -11,8 +11,9 @@ from typing import Annotated, Any, NamedTuple, Protocol
 
 import typer
 
+from expunge.adapters.serving import serve
 from expunge.adapters.signing import Signer
-from expunge.adapters.system import OTHERS, configure_logs, end_on_signals, refuse_if_readable, serve_metrics
+from expunge.adapters.system import OTHERS, configure_logs, end_on_signals, refuse_if_readable
 from expunge.adapters.vault import is_pair
 from expunge.agent import Agent, AgentMetrics, ProbeAgent, Prober
 from expunge.agent.filesystem import Fields, Filesystem, FilesystemProber
@@ -69,7 +70,7 @@ def _begun(systems: Sequence[str], metrics_port: int) -> tuple[Settings, list[Ag
     configure_logs(settings.log_level)
     metrics = AgentMetrics()
     if metrics_port:
-        serve_metrics(metrics_port, settings.metrics.address, metrics.registry)
+        serve(metrics_port, settings.metrics.address, metrics.registry, metrics.health)
     return settings, [declared[each] for each in dict.fromkeys(systems)], metrics
 
 

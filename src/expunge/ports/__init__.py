@@ -46,6 +46,7 @@ MetricName = Literal[
 ]
 GaugeName = Literal[
     "waiting_seconds",  # for how long a role has waited for a server that is away; 0: it does not
+    "lag_seconds",  # how old the oldest message of the last batch was; with none: for how long the broker is silent
     "lost_partitions",  # partitions that stand still because part of their log is gone, by role: an alarm
     "log_size",  # leaves of the ledger's Merkle log
     "clock_ahead_seconds",  # by how much append times are ahead of this machine's clock: an alarm above 300

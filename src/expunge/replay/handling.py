@@ -2,8 +2,8 @@
 
 Nothing is published on the inlet: that would be another message, of now. A registration that is said again after a
 purge means that the asset came back, and a signed word that is said again is stale; the same record read again is
-neither. What roles do may be done twice (rule "twice"), also by two processes at once: intake keeps nothing, and the
-index only adds up.
+neither. What roles do may be done twice (design: "No deletion is lost"), also by two at once: intake keeps nothing, and
+the index only adds up.
 """
 
 from __future__ import annotations

@@ -125,6 +125,7 @@ class Loop:
             if self._begun.settle():
                 self._handled = {}  # it is handled again
             batch = self._source.poll(self._patience())
+            self._metrics.gauge("lag_seconds", self._lag(batch), label=self._role.name)
             batch = self.ordered(self._begun.admitted(batch))
             self._forget_blocked(batch)
             started, self._decided = self._clock.seconds(), 0.0
@@ -145,6 +146,12 @@ class Loop:
         except Fenced as error:
             log.warning("another process owns the partition; reading again", role=self._role.name, reason=str(error))
             self._read_again(batch)
+
+    def _lag(self, batch: Sequence[Record]) -> float:
+        """How old the oldest message is that has come; where none has, for how long the broker has not answered."""
+        if not batch:
+            return self._source.silent_seconds()
+        return max(0.0, (self._clock.now() - min(record.appended_at for record in batch)).total_seconds())
 
     def _patience(self) -> float:
         """How long to wait for records: no longer than what was handled may wait."""
