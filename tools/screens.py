@@ -63,6 +63,18 @@ def prepared(world: Deployment) -> tuple[str, str]:
     return waits, large
 
 
+def set_aside(world: Deployment) -> None:
+    """Requests that nobody can take, and one that is on its way."""
+    for number in range(3):
+        world.publish("requests", "expunge.erasure.requested.v1", {"request_id": f"ticket-{number}", "subjects": []})
+    world.erase("cleo", "ticket-1043", regime="[bold]martian[/bold]")
+
+    def aside() -> int:
+        return sum(each["data"]["topic"].endswith("requests") for each in world.events("dead-letters"))
+
+    until(lambda: aside() == 4, 30, world)  # noqa: PLR2004
+
+
 WRONG = """asset,kind,system,subjects,collected_at
 files:a.jpg,object,files,user_id:1 = email:one@example.com,2026-01-01T00:00:00Z
 files:b.jpg,photo,files,user_id:2,2026-01-01T00:00:00Z
@@ -118,6 +130,10 @@ def main() -> None:
         draw("refused-word", "case", "approve", large, "--plan", "ab" * 16, "--operator", "olga")
         draw("hold-list", "hold", "list")
         draw("index-lookup", "index", "lookup", "files:ann-0.jpg")
+        draw("case-history", "case", "history", waits)
+        set_aside(world)
+        draw("dead-letters", "dead-letters", "list")
+        draw("replay", "replay", "--topic", "requests")
         draw("doctor", "doctor")
         os.chdir(world.directory)
         Path("inventory.csv").write_text(WRONG)

@@ -34,6 +34,8 @@ MEANINGS = {
     Outcome.NOTHING: "nothing: it was handled",
     Outcome.UNREAD: "its role has not come to it yet, and will",
 }
+LEFT_OUT = frozenset({Outcome.NOTHING, Outcome.UNREAD, Outcome.DEAD_LETTER})
+"""What handling once more changes nothing about, or not as anybody wants it."""
 LINES = 40
 """Messages that are listed for people; `--json` has all."""
 Moment = typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
