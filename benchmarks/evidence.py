@@ -92,7 +92,7 @@ def _certificate(folder: Path, number: int) -> None:
     archive: DirectoryArchive = world.archive
     place = archive.place(case_id, archive.sequences(case_id)[-1])
     public = bytes.fromhex(world.ledger_log.public)
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), time.process_time()
     with (place / "records.jsonl").open("rb") as records, (place / "obligations.jsonl").open("rb") as obligations:
         steps = verify.verify(
             verify.Files(
@@ -103,16 +103,19 @@ def _certificate(folder: Path, number: int) -> None:
                 ways=(place / "ways.jsonl").read_bytes().splitlines(),
             )
         )
-    took = time.perf_counter() - began
+    took, worked = time.perf_counter() - began, time.process_time() - worked
     if not all(step.passed for step in steps):
         raise SystemExit(f"it does not hold: {steps}")
-    began = time.perf_counter()
+    began = time.process_time()
     size = 0
     for line in (place / "obligations.jsonl").read_bytes().splitlines():
         hashlib.sha256(line).digest()
         size += 1
-    floor = time.perf_counter() - began
-    print(f"verified: {size:,} obligations in {took:.1f} s, {took / floor:.1f} times SHA-256 of the same lines")
+    floor = time.process_time() - began
+    print(
+        f"verified: {size:,} obligations in {took:.1f} s, {worked:.1f} s of a processor, "
+        f"{worked / floor:.1f} times SHA-256 of the same lines"
+    )
 
 
 if __name__ == "__main__":
