@@ -1,6 +1,6 @@
 """Everyday requests: a person with 20 assets in five systems, each of which answers at once.
 
-`python benchmarks/everyday.py [--client confluent] [--requests N] [--rate R] [--processes P] [--beside ASSETS]`
+`python benchmarks/everyday.py [--client confluent] [--requests N] [--rate R] [--processes P] [--beside ASSETS] [--evidence]`
 
 Everything is on this machine: broker, Redis, every role, the systems, the load. Moments are the broker's: a request
 begins when it is durable, and ends when its last command, or its last confirmation, is. A run that is not right (a case
@@ -115,13 +115,25 @@ def moments(world: World, cases: dict[str, str]) -> dict[str, float]:
 
 
 def run(
-    client: str = "kafka", requests: int = 1500, rate: float = 0, processes: int = 1, beside: int = 0
+    client: str = "kafka",
+    requests: int = 1500,
+    rate: float = 0,
+    processes: int = 1,
+    beside: int = 0,
+    *,
+    evidence: bool = False,
 ) -> dict[str, float]:
     """One run, on the servers that are up."""
     with servers() as (kafka, redis), tempfile.TemporaryDirectory() as directory:
         number = (requests + WARM) * EACH * len(SYSTEMS) + beside
         with loaded(
-            Path(directory) / "d", kafka, redis, client=client, processes=processes, assets=number if beside else 0
+            Path(directory) / "d",
+            kafka,
+            redis,
+            client=client,
+            processes=processes,
+            assets=number if beside else 0,
+            evidence=evidence,
         ) as world:
             return measured(world, requests, rate, beside)
 
@@ -134,6 +146,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=0)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--beside", type=int, default=0, help="assets of an order that goes on meanwhile")
+    parser.add_argument("--evidence", action="store_true", help="the notary logs, and certifies every case")
     print(json.dumps(run(**vars(parser.parse_args()))))
 
 

@@ -21,6 +21,7 @@ from benchmarks.answering import PRODUCER
 from benchmarks.measure import server_pids
 from expunge.adapters.policy_file import shipped
 from expunge.adapters.sender import HEADERS
+from expunge.adapters.signing import create
 from expunge.adapters.system import SystemClock
 from expunge.domain.aggregates.case.chunks import ChunkState
 from expunge.domain.aggregates.case.fact import CaseFact, apply
@@ -190,9 +191,16 @@ class World:
 
 
 @contextmanager
-def loaded(directory: Path, kafka: str, redis: str, *, client: str, processes: int, assets: int) -> Iterator[World]:
+def loaded(
+    directory: Path, kafka: str, redis: str, *, client: str, processes: int, assets: int, evidence: bool = False
+) -> Iterator[World]:
     """A deployment under load."""
     more = "".join(SYSTEM.format(name=name) for name in SYSTEMS)
+    if evidence:
+        directory.mkdir(parents=True)
+        create(directory / "notary.key")
+        os.environ["EXPUNGE_KEYS_DIRECTORY"] = str(directory)
+        more += f'[evidence]\norigin = "expunge.example.org/load"\ndirectory = "{directory}/evidence"\n'
     os.environ["EXPUNGE_KAFKA__CLIENT"] = client
     os.environ["EXPUNGE_REDIS__EXPECTED_ASSETS"] = str(max(30_000, assets))
     try:
@@ -207,6 +215,7 @@ def loaded(directory: Path, kafka: str, redis: str, *, client: str, processes: i
                 at.installation.topics.delete([t for t in at.installation.topics.all() if t.startswith(at.prefix)])
     finally:
         del os.environ["EXPUNGE_KAFKA__CLIENT"], os.environ["EXPUNGE_REDIS__EXPECTED_ASSETS"]
+        os.environ.pop("EXPUNGE_KEYS_DIRECTORY", None)
 
 
 def order(assets: int) -> dict[str, Any]:

@@ -135,14 +135,13 @@ class Forecaster:
         return _worst(found, key)
 
     def _kept(self, number: int, key: str, changes: Changes) -> Forecast:
-        """What would be written besides facts of cases; a batch carries along what it has not changed, too."""
+        """What would be written of what has no facts; a batch carries along what it has not changed, too."""
         if any(case == key for case, _ in changes.set_aside):
             return Forecast(Outcome.WAITS, (key,))
         reader = self._store.reader(number)
         changed = (
             *(reader.suppression(name) != each for name, each in changes.suppressions.items()),
             *(reader.rate(name) != each for name, each in changes.rates.items()),
-            *(reader.retraining(name) != each for name, each in changes.retrainings.items()),
             changes.standing is not None and changes.standing != reader.standing,
         )
         return Forecast(Outcome.CHANGES if any(changed) else Outcome.NOTHING, (key,))
