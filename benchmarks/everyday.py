@@ -1,6 +1,7 @@
 """Everyday requests: a person with 20 assets in five systems, each of which answers at once.
 
-`python benchmarks/everyday.py [--client confluent] [--requests N] [--rate R] [--processes P] [--beside ASSETS] [--evidence]`
+`python benchmarks/everyday.py [--client confluent] [--requests N] [--rate R] [--processes P] [--beside ASSETS]
+[--evidence]`
 
 Everything is on this machine: broker, Redis, every role, the systems, the load. Moments are the broker's: a request
 begins when it is durable, and ends when its last command, or its last confirmation, is. A run that is not right (a case
