@@ -6,7 +6,7 @@ DEVSTACK := $(BIN)/python tools/devstack/devstack.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE  # tests start a thousand processes: what is compiled once need not be again
 
-.PHONY: setup demo test coverage faults check fix up down status bench lock clean
+.PHONY: setup demo test alone coverage faults check fix up down status bench lock clean
 
 setup: $(VENV)/ready  ## a virtual environment with the locked dependencies
 
@@ -33,7 +33,7 @@ test: setup  ## every test, on servers of its own (CONTAINERS=1 takes them from 
 	@test -n "$(CONTAINERS)" || { test -n "$$EXPUNGE_TEST_KAFKA" && test -n "$$EXPUNGE_TEST_REDIS"; } || $(DEVSTACK) up --instance test
 	@mkdir -p .devstack; export EXPUNGE_TEST_CONTAINERS=$(CONTAINERS); \
 	 if test -n "$(ARGS)"; then $(BIN)/python -m pytest $(ARGS); code=$$?; \
-	 else nice -n 10 $(BIN)/coverage run -m pytest -q --durations=9 $(ALONE) > $(LOG) 2>&1 & alone=$$!; \
+	 else nice -n 10 $(MAKE) -s alone > $(LOG) 2>&1 & alone=$$!; \
 	  { test -n "$(CONTAINERS)" || $(BIN)/python -m pytest --durations=9 $(BESIDE); } > $(OWN) 2>&1 & own=$$!; \
 	  $(BIN)/python -m pytest --durations=15 $(if $(CONTAINERS),$(BESIDE)) $(SERVED); served=$$?; \
 	  wait $$own || served=$$?; cat $(OWN); wait $$alone; code=$$?; cat $(LOG); \
@@ -41,8 +41,11 @@ test: setup  ## every test, on servers of its own (CONTAINERS=1 takes them from 
 	  test $$served -eq 0 || code=$$served; fi; \
 	 test -n "$(CONTAINERS)$$EXPUNGE_TEST_KAFKA" || $(DEVSTACK) down --instance test; exit $$code
 
+alone: setup  ## what needs no servers; histories are long, and what they reach is not counted
+	@$(BIN)/coverage run -m pytest -q --durations=9 $(filter-out tests/properties,$(ALONE)) && $(BIN)/python -m pytest -q --durations=3 tests/properties
+
 coverage: setup  ## how much of the core the tests that need no servers reach; less than the floor is an error
-	@$(BIN)/coverage run -m pytest -q $(ALONE) && $(BIN)/coverage report --fail-under=95
+	@$(BIN)/coverage run -m pytest -q $(filter-out tests/properties,$(ALONE)) && $(BIN)/coverage report --fail-under=95
 
 faults: setup  ## outages of a minute on servers of their own, with figures (EXPUNGE_TEST_OUTAGE_SECONDS=600 for ten)
 	@EXPUNGE_TEST_OUTAGE_SECONDS=$${EXPUNGE_TEST_OUTAGE_SECONDS:-60} $(BIN)/python -m pytest -s tests/faults/test_outages.py
