@@ -13,6 +13,7 @@ import pytest
 from expunge.domain.events import Record
 from expunge.errors import InvalidMessage
 from expunge.replay.forecast import Forecast, Outcome
+from expunge.replay.form import form_of
 from expunge.replay.handling import Handling
 from expunge.replay.letters import Letter, letters, record_of, settled
 from expunge.replay.selection import Selection
@@ -164,6 +165,7 @@ def test_a_dead_letter_that_is_there_is_not_written_again() -> None:
     world.erase({"namespace": "nowhere", "id": "x"}, request="r2")
     world.settle()
     (letter,) = letters(dead(world))
+    assert (letter.said.sealed, letter.place[1] >= 0) == ("", True)  # that it was sealed, and not what: it may be large
     record = record_of(letter, "t.", payload(world, letter))
     number = len(dead(world))
     known = {(*letter.lies, letter.said.reason)}
@@ -247,3 +249,28 @@ def test_a_part_of_a_message_is_told_from_a_whole() -> None:
     )
     assert Letter("1", World().broker.now, said).is_part
     assert not Letter("1", World().broker.now, said.model_copy(update={"where": "data.kind"})).is_part
+
+
+def test_the_form_of_a_message_names_nobody() -> None:
+    """Keys may be people's, and so may types that nobody knows."""
+    said = {
+        "type": "expunge.erasure.requested.dsse.v1",
+        "data": {
+            "subjects": [{"namespace": "email", "id": "ann@example.com"}, {}],
+            "ann@example.com": True,
+            "bob": [1],
+        },
+        "x-ann": {"type": "ann"},
+    }
+    shown = form_of(said)
+    assert shown == {
+        "type": "expunge.erasure.requested.dsse.v1",
+        "data": {
+            "subjects": [{"namespace": "<str>", "id": "<str>"}, "<1 more>"],
+            "<2 other fields>": "<hidden>",
+        },
+        "<1 other fields>": "<hidden>",
+    }
+    assert form_of({"type": "ann"}) == {"type": "<str>"}
+    assert form_of([]) == []
+    assert form_of(None) == "<NoneType>"

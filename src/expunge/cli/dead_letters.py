@@ -20,6 +20,7 @@ from expunge.domain.events import EARLIEST, CloudEvent, envelope, stamp
 from expunge.domain.signatures import carried
 from expunge.domain.topics import role_of
 from expunge.errors import ConfigurationError, InvalidMessage
+from expunge.replay.form import form_of
 from expunge.replay.letters import Letter, letters
 
 app = typer.Typer(help="Messages that are set aside.", no_args_is_help=True)
@@ -58,9 +59,8 @@ def list_letters(
     Dead letters are kept for 90 days.
     """
     expunge = installation()
-    found = _chosen(expunge, reason, topic, role, settled=settled)
-    if since is not None:
-        found = [each for each in found if each.at >= moment_of(since, "--since")]
+    begin = moment_of(since, "--since") if since is not None else EARLIEST
+    found = [each for each in _chosen(expunge, reason, topic, role, begin, settled=settled) if each.at >= begin]
     if until is not None:
         found = [each for each in found if each.at < moment_of(until, "--until")]
     if json_output:
@@ -161,16 +161,19 @@ def discard(
     console.print(f"{len(chosen):,} discarded")
 
 
-def _every(expunge: Installation) -> list[Letter]:
-    return letters(expunge.since("dead-letters", EARLIEST))
+def _every(expunge: Installation, since: datetime = EARLIEST) -> list[Letter]:
+    """Those that were written since a moment: a message is older than its letter."""
+    return letters(expunge.since("dead-letters", since))
 
 
-def _chosen(expunge: Installation, reason: str, topic: str, role: str, *, settled: bool = False) -> list[Letter]:
+def _chosen(
+    expunge: Installation, reason: str, topic: str, role: str, since: datetime = EARLIEST, *, settled: bool = False
+) -> list[Letter]:
     """Those that fit every filter."""
     name = expunge.settings.prefix + topic.removeprefix(expunge.settings.prefix)
     return [
         each
-        for each in _every(expunge)
+        for each in _every(expunge, since)
         if (settled or each.settled is None)
         and (not reason or each.said.reason == reason.replace(" ", "_"))
         and (not topic or each.said.topic == name)
@@ -245,19 +248,11 @@ def _body(payload: bytes, *, unseal: bool) -> object:
         return payload.decode(errors="replace") if unseal else f"{len(payload):,} bytes that are no event"
     if event.type != (said.get("type") if isinstance(said, dict) else None):  # signed: what was signed is what counts
         said = {**said, "data": _plain(event)} if isinstance(said, dict) else said
-    return said if unseal else _hidden(said)
+    return said if unseal else form_of(said)
 
 
 def _plain(event: CloudEvent) -> dict[str, object]:
     return {"type": event.type, "data": event.data}
-
-
-def _hidden(said: object) -> object:
-    if isinstance(said, dict):
-        return {name: value if name in {"type", "specversion"} else _hidden(value) for name, value in said.items()}
-    if isinstance(said, list):
-        return [_hidden(said[0]), f"{len(said) - 1} more"] if len(said) > 1 else [_hidden(each) for each in said]
-    return f"<{type(said).__name__}>"
 
 
 def _edited(payload: bytes) -> bytes:

@@ -18,7 +18,7 @@ from expunge.cli.replaying import Replay
 from expunge.domain.continuity import Log
 from expunge.domain.events import EARLIEST, Record, stamp
 from expunge.domain.topics import read_by, role_of
-from expunge.errors import ConfigurationError
+from expunge.errors import ConfigurationError, ExpungeError
 from expunge.replay.forecast import INLET_ROLES, Forecast, Forecaster, Outcome
 from expunge.replay.letters import letters
 from expunge.replay.selection import Selection, Where
@@ -31,10 +31,11 @@ MEANINGS = {
     Outcome.WAITS: "waits for a frozen case",
     Outcome.INDEXES: "the index learns something that concerns no case",
     Outcome.DEAD_LETTER: "is set aside, or a part of it",
+    Outcome.POISON: "ends its role, which sets it aside the third time",
     Outcome.NOTHING: "nothing: it was handled",
     Outcome.UNREAD: "its role has not come to it yet, and will",
 }
-LEFT_OUT = frozenset({Outcome.NOTHING, Outcome.UNREAD, Outcome.DEAD_LETTER})
+LEFT_OUT = frozenset({Outcome.NOTHING, Outcome.UNREAD, Outcome.DEAD_LETTER, Outcome.POISON})
 """What handling once more changes nothing about, or not as anybody wants it."""
 LINES = 40
 """Messages that are listed for people; `--json` has all."""
@@ -87,7 +88,7 @@ def replay(
     missing = _missing(selection, logs)
     for each in _read(expunge, selection, logs, quiet=json_output):
         found.take(each)
-        if doing is not None and each.said.outcome not in {Outcome.NOTHING, Outcome.UNREAD}:
+        if doing is not None and each.said.outcome not in {Outcome.NOTHING, Outcome.UNREAD, Outcome.POISON}:
             doing.handle(each.record)
     found.summarise(missing)
     if any(each not in {Outcome.NOTHING, Outcome.UNREAD} for each in found.counted) and not execute:
@@ -162,7 +163,12 @@ def _read(
 
 
 def _forecast(asked: Forecaster, record: Record, clock: SystemClock) -> Forecast:
-    return asked.of(record, clock.now())
+    try:
+        return asked.of(record, clock.now())
+    except (ExpungeError, ConfigurationError):
+        raise
+    except Exception as error:  # noqa: BLE001 - what ends a role must not end whoever looks for it
+        return Forecast(Outcome.POISON, why=(type(error).__name__,))
 
 
 def _of(expunge: Installation, selection: Selection, place: tuple[str, int], log: Log) -> Iterator[Record]:

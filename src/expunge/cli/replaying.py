@@ -19,6 +19,7 @@ from expunge.replay.handling import Handling
 from expunge.replay.letters import letters
 from expunge.replay.looking import Uncounted
 from expunge.replay.selection import Selection
+from expunge.serve import keep_policy
 from expunge.wire.operations import Replayed, replayed
 
 ROLE = "replay"
@@ -48,6 +49,7 @@ class Replay:
         """
         digest = expunge.keys.content(repr(selection).encode())
         called = announce(expunge, selection.topic, digest, operator, reason)
+        keep_policy(expunge)  # requests are bound to this one from here on
         return cls(expunge, called, per_second)
 
     def handle(self, record: Record) -> None:

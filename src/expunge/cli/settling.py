@@ -9,7 +9,8 @@ from expunge.adapters.sender import Publishing
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
 from expunge.cli.replaying import announce, sender_of
-from expunge.domain.events import AsReceived, Outgoing, Record, envelope
+from expunge.domain.events import AsReceived, Outgoing, Record, decode, envelope
+from expunge.domain.limits import MAX_DEAD_LETTER_BYTES
 from expunge.domain.signatures import Envelope, is_signed
 from expunge.domain.topics import role_of
 from expunge.errors import ConfigurationError, InvalidMessage
@@ -17,6 +18,7 @@ from expunge.replay.forecast import INLET_ROLES, Forecast, Outcome
 from expunge.replay.handling import Handling
 from expunge.replay.letters import Letter, record_of, settled
 from expunge.replay.looking import Uncounted
+from expunge.serve import keep_policy
 from expunge.wire.dead_letters import Fate
 from expunge.wire.operations import Discarded, discarded
 
@@ -25,6 +27,7 @@ DISCARD = "expunge.message.discarded.v1"
 REWRITES = "expunge-rewrites"
 """The header of a message that was published in the place of one that was set aside: the letter's id."""
 
+DEAD_LETTERS = "dead-letters"
 GONE = "its message is there no more, and the letter does not hold it"
 
 
@@ -37,12 +40,16 @@ class Settling:
         self._sender: Publishing | None = None
 
     def payload(self, letter: Letter) -> bytes | None:
-        """What was sealed in a letter; None: nothing was, or its message is there no more to say which part it is."""
+        """What was sealed in a letter, which is read where it lies; None: nothing was, or it is there no more."""
         if letter.said.sealed is None:
+            return None
+        found = self._expunge.broker.record_at(self._prefix + DEAD_LETTERS, *letter.place)
+        event = decode(found, max_bytes=2 * MAX_DEAD_LETTER_BYTES) if found is not None else None
+        if event is None or event.id != letter.id:
             return None
         topic, partition, offset = letter.lies
         part = "/" + letter.said.where.split(".")[2] if letter.is_part else ""
-        return self._expunge.vault.open_dead_letter(f"{topic}/{partition}/{offset}{part}", letter.said.sealed)
+        return self._expunge.vault.open_dead_letter(f"{topic}/{partition}/{offset}{part}", event.data["sealed"])
 
     def begin(self, operator: str, why: str, chosen: Sequence[Letter]) -> None:
         """Say on the ledger who has which letters handled once more, and why.
@@ -51,7 +58,8 @@ class Settling:
             ConfigurationError: see `spoken`.
         """
         digest = self._expunge.keys.content("\n".join(each.id for each in chosen).encode())
-        called = announce(self._expunge, "dead-letters", digest, operator, why)
+        called = announce(self._expunge, DEAD_LETTERS, digest, operator, why)
+        keep_policy(self._expunge)  # requests are bound to this one from here on
         declared = self._expunge.settings.registry().operator(operator)
         self._operator, self._why = declared.identity if declared else operator, why
         self._sender = sender_of(self._expunge, called)

@@ -47,6 +47,8 @@ class Outcome(StrEnum):
     """The index learns something that concerns no case."""
     DEAD_LETTER = "dead_letter"
     """It is set aside, or a part of it."""
+    POISON = "poison"
+    """Its role cannot handle it at all."""
     NOTHING = "nothing"
     """It was handled, and nothing is left to be done."""
     UNREAD = "unread"

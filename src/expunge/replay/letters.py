@@ -25,6 +25,9 @@ class Letter:
     at: datetime
     """When its message was appended; of what a decision set aside, when that was made."""
     said: MessageSetAside = field(repr=False)
+    """Without what is sealed in it, which may be large: see `place`."""
+    place: tuple[int, int] = (0, 0)
+    """Where the letter itself lies: partition and offset."""
     settled: MessageSettled | None = None
     """What became of it; None: nobody has seen to it."""
 
@@ -52,7 +55,9 @@ def letters(records: Iterable[Record]) -> list[Letter]:
             if event.type == SET_ASIDE:
                 said = MessageSetAside.model_validate(event.data)
                 at = datetime.fromisoformat(str((event.model_extra or {})["time"]))
-                found.setdefault(event.id, Letter(event.id, at, said))
+                short = said.model_copy(update={"sealed": None if said.sealed is None else ""})
+                place = (record.partition, record.position.offset)
+                found.setdefault(event.id, Letter(event.id, at, short, place))
             elif event.type == SETTLED:
                 word = MessageSettled.model_validate(event.data)
                 settled[word.letter] = word
