@@ -27,11 +27,11 @@ def forecaster(world: World) -> Forecaster:
 
 
 def forecast_all(world: World, *topics: str) -> list[tuple[str, Forecast]]:
-    """What handling all that lies on inlets once more would do."""
+    """What handling all that lies on inlets once more would do; what has expired can be read by nobody."""
     asked = forecaster(world)
     return [
         (topic, asked.of(record, world.broker.now))
-        for (topic, _), log in sorted(world.broker.logs.items())
-        if topic.split(".")[0] in topics
-        for record in log
+        for place, log in sorted(world.broker.logs.items())
+        if (topic := place[0]).split(".")[0] in topics
+        for record in log[world.firsts.get(place, 0) :]
     ]
