@@ -27,11 +27,15 @@ def forecaster(world: World) -> Forecaster:
 
 
 def forecast_all(world: World, *topics: str) -> list[tuple[str, Forecast]]:
-    """What handling all that lies on inlets once more would do; what has expired can be read by nobody."""
-    asked = forecaster(world)
+    """What handling all that lies on inlets once more would do; without what expired or was set aside."""
+    asked, left = (
+        forecaster(world),
+        {(each["topic"], each["partition"], each["offset"]) for each in world.dead_letters()},
+    )
     return [
         (topic, asked.of(record, world.broker.now))
         for place, log in sorted(world.broker.logs.items())
         if (topic := place[0]).split(".")[0] in topics
         for record in log[world.firsts.get(place, 0) :]
+        if ("t." + topic, record.partition, record.position.offset) not in left
     ]

@@ -130,6 +130,7 @@ def test_what_was_set_aside_is_mended_and_handled_and_what_was_handled_stays_so(
     discarded = expunge(world, "dead-letters", "discard", left["letter"], "--operator", "olga", "--why", "replayed")
     assert discarded.returncode == 0, discarded.stderr
     assert not letters(world)
+    assert outcomes(world, "registrations")["set_aside"] == 1
     assert {each["state"] for each in lines(world, "dead-letters", "list", "--settled")} == {"redriven", "discarded"}
     again = expunge(world, "dead-letters", "redrive", left["letter"], "--operator", "olga", "--why", "again")
     assert again.returncode == 2

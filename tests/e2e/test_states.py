@@ -205,24 +205,24 @@ def test_two_people_share_a_retrain_that_is_withdrawn_while_its_system_is_paused
         {"asset": f"files:{file.name}", "subjects": [{"namespace": "user_id", "id": file.stem}]} for file in files
     ]
     parents = [each["asset"] for each in people]
-    lab.world.register([*people, {"asset": "joint", "kind": "model", "system": "ml", "parents": parents}])
+    lab.world.register([*people, {"asset": "shared-model", "kind": "model", "system": "ml", "parents": parents}])
     lab.world.await_indexed()
     day = SystemClock().now() + timedelta(days=1)
-    lab.trainer.behave["joint"] = lambda target: later(target, day)  # it takes its time
+    lab.trainer.behave["shared-model"] = lambda target: later(target, day)  # it takes its time
     cases = [lab.erase(person) for person in ("bea", "ben")]
     for case_id in cases:
-        lab.await_state(case_id, "joint", ModelState.SCHEDULED)
-    say("case", "decide", cases[0], "--asset", "joint", "--option", "retrain_now", "--rationale", "x")
+        lab.await_state(case_id, "shared-model", ModelState.SCHEDULED)
+    say("case", "decide", cases[0], "--asset", "shared-model", "--option", "retrain_now", "--rationale", "x")
     for case_id in cases:
-        lab.await_state(case_id, "joint", ModelState.EXECUTING)
+        lab.await_state(case_id, "shared-model", ModelState.EXECUTING)
     say("pause", "--system", "ml", "--reason", "a bad day")  # ends when its word is in force
     for case_id in cases:
-        lab.await_state(case_id, "joint", ModelState.KEPT_BACK)
-    lab.trainer.behave["joint"] = lab.made_anew
+        lab.await_state(case_id, "shared-model", ModelState.KEPT_BACK)
+    lab.trainer.behave["shared-model"] = lab.made_anew
     say("resume", "--system", "ml")
     for case_id in cases:
-        lab.await_state(case_id, "joint", ModelState.SCHEDULED)
-    say("case", "decide", cases[1], "--asset", "joint", "--option", "retrain_now", "--rationale", "x")
+        lab.await_state(case_id, "shared-model", ModelState.SCHEDULED)
+    say("case", "decide", cases[1], "--asset", "shared-model", "--option", "retrain_now", "--rationale", "x")
     for case_id in cases:
         assert lab.world.await_milestone(case_id)["counts"]["model"] == {"retrained_without": 1}
     told = [each["data"] for each in lab.world.events("commands.ml") if each["data"].get("requests") == 2]

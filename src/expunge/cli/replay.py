@@ -20,7 +20,7 @@ from expunge.domain.events import EARLIEST, Record, stamp
 from expunge.domain.topics import read_by, role_of
 from expunge.errors import ConfigurationError, ExpungeError
 from expunge.replay.forecast import INLET_ROLES, Forecast, Forecaster, Outcome
-from expunge.replay.letters import letters
+from expunge.replay.letters import aside, letters
 from expunge.replay.selection import Selection, Where
 
 MEANINGS = {
@@ -32,11 +32,13 @@ MEANINGS = {
     Outcome.INDEXES: "the index learns something that concerns no case",
     Outcome.DEAD_LETTER: "is set aside, or a part of it",
     Outcome.POISON: "ends its role, which sets it aside the third time",
+    Outcome.ASIDE: "was set aside: expunge dead-letters, or --dead",
     Outcome.NOTHING: "nothing: it was handled",
     Outcome.UNREAD: "its role has not come to it yet, and will",
 }
-LEFT_OUT = frozenset({Outcome.NOTHING, Outcome.UNREAD, Outcome.DEAD_LETTER, Outcome.POISON})
+LEFT_OUT = frozenset({Outcome.NOTHING, Outcome.UNREAD, Outcome.ASIDE, Outcome.DEAD_LETTER, Outcome.POISON})
 """What handling once more changes nothing about, or not as anybody wants it."""
+QUIET = frozenset({Outcome.NOTHING, Outcome.UNREAD, Outcome.ASIDE})
 LINES = 40
 """Messages that are listed for people; `--json` has all."""
 Moment = typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
@@ -88,10 +90,10 @@ def replay(
     missing = _missing(selection, logs)
     for each in _read(expunge, selection, logs, quiet=json_output):
         found.take(each)
-        if doing is not None and each.said.outcome not in {Outcome.NOTHING, Outcome.UNREAD, Outcome.POISON}:
+        if doing is not None and each.said.outcome not in LEFT_OUT:
             doing.handle(each.record)
     found.summarise(missing)
-    if any(each not in {Outcome.NOTHING, Outcome.UNREAD} for each in found.counted) and not execute:
+    if any(each not in QUIET for each in found.counted) and not execute:
         raise typer.Exit(NO)
 
 
@@ -147,7 +149,8 @@ def _read(
     expunge: Installation, selection: Selection, logs: dict[tuple[str, int], Log], *, quiet: bool
 ) -> Iterator[_Each]:
     """The messages that are meant, each with what handling it would do."""
-    asked, registry = expunge.forecaster(), expunge.door.registry
+    asked, registry, prefix = expunge.forecaster(), expunge.door.registry, expunge.settings.prefix
+    left = frozenset() if selection.places is not None else aside(letters(expunge.since("dead-letters", EARLIEST)))
     read = {place: each.next for place, each in expunge.topics.committed_by(role_of(selection.topic) or "").items()}
     clock = SystemClock()
     bars = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,} of {task.total:,}")
@@ -158,8 +161,13 @@ def _read(
                 progress.advance(task)
                 if not selection.meant(record, registry):
                     continue
-                is_unread = record.position.offset >= read.get(place, 0)
-                yield _Each(record, Forecast(Outcome.UNREAD) if is_unread else _forecast(asked, record, clock))
+                if record.position.offset >= read.get(place, 0):
+                    said = Forecast(Outcome.UNREAD)
+                elif (prefix + record.topic, record.partition, record.position.offset) in left:
+                    said = Forecast(Outcome.ASIDE)
+                else:
+                    said = _forecast(asked, record, clock)
+                yield _Each(record, said)
 
 
 def _forecast(asked: Forecaster, record: Record, clock: SystemClock) -> Forecast:

@@ -49,6 +49,8 @@ class Outcome(StrEnum):
     """It is set aside, or a part of it."""
     POISON = "poison"
     """Its role cannot handle it at all."""
+    ASIDE = "set_aside"
+    """It was set aside, and an operator has not had it handled since: that is said of its dead letter."""
     NOTHING = "nothing"
     """It was handled, and nothing is left to be done."""
     UNREAD = "unread"

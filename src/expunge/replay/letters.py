@@ -67,6 +67,11 @@ def letters(records: Iterable[Record]) -> list[Letter]:
     return sorted(every, key=lambda each: (each.at, each.id))
 
 
+def aside(known: Iterable[Letter]) -> frozenset[tuple[str, int, int]]:
+    """Where messages lie that were set aside, and not handled since: what was discarded must not be, by chance."""
+    return frozenset(each.lies for each in known if each.settled is None or each.settled.fate is not Fate.REDRIVEN)
+
+
 def record_of(letter: Letter, prefix: str, payload: bytes) -> Record:
     """The message of a letter as it came, where the topic does not hold it any more.
 
