@@ -39,6 +39,7 @@ MEANINGS = {
 LEFT_OUT = frozenset({Outcome.NOTHING, Outcome.UNREAD, Outcome.ASIDE, Outcome.DEAD_LETTER, Outcome.POISON})
 """What handling once more changes nothing about, or not as anybody wants it."""
 QUIET = frozenset({Outcome.NOTHING, Outcome.UNREAD, Outcome.ASIDE})
+"""What nobody need see to, or has been told of elsewhere."""
 LINES = 40
 """Messages that are listed for people; `--json` has all."""
 Moment = typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
@@ -138,11 +139,18 @@ class _Found:
         print_table(
             ("messages", "outcome", ""), [each for each in lines if each[0]], empty="no message is meant", title=title
         )
-        if any(each not in {Outcome.NOTHING, Outcome.UNREAD} for each in self.counted):
-            done = "they were handled once more; each message that came of it bears the replay's name in a header"
-            console.print(
-                done if self._is_done else "nothing was done: --execute --operator NAME --reason TEXT does it"
-            )
+        console.print(self._last())
+
+    def _last(self) -> str:
+        """What to do now, or what was done."""
+        handled = sum(number for outcome, number in self.counted.items() if outcome not in LEFT_OUT)
+        if handled and self._is_done:
+            return f"{handled:,} were handled once more; what came of them bears the replay's name in a header"
+        if handled:
+            return "nothing was done: --execute --operator NAME --reason TEXT does it"
+        if self.counted[Outcome.ASIDE] or self.counted[Outcome.DEAD_LETTER]:
+            return "nothing is left to be done but what is set aside: expunge dead-letters list"
+        return "nothing is left to be done"
 
 
 def _read(
