@@ -274,3 +274,28 @@ def test_the_form_of_a_message_names_nobody() -> None:
     assert form_of({"type": "ann"}) == {"type": "<str>"}
     assert form_of([]) == []
     assert form_of(None) == "<NoneType>"
+
+
+def test_what_would_be_set_aside_again_is_said_beside_what_else_comes_of_it() -> None:
+    """A letter about one part counted as handled where another part of its message led to something."""
+    world = World()
+    world.register("known", subjects=["ann"])
+    world.tick()
+    parts = [{"asset": "good", "data_sources": ["supplier-a"]}, {"asset": "bad", "data_sources": ["nobody"]}]
+    common = {"kind": "object", "system": "photos", "collected_at": "2026-01-01T00:00:00Z"}
+    world.publish("registrations", "expunge.assets.registered.v1", {"common": common, "assets": parts})
+    world.settle()
+    (letter,) = letters(dead(world))
+    index: Any = world.index
+    index.raw.pop(world.keys.asset("good"))  # as if the index had lost it
+    said = last(world, "registrations")
+    assert said.outcome is Outcome.INDEXES
+    assert said.letters == (letter.id,)
+
+
+def test_what_ends_a_role_ends_nobody_who_looks() -> None:
+    world = furnished()
+    asked = forecaster(world)
+    asked._index.rows = lambda _: 1 / 0  # type: ignore[assignment,method-assign]
+    (one, *_) = (each for (topic, _), log in world.broker.logs.items() if topic == "registrations" for each in log)
+    assert asked.of(one, world.broker.now) == Forecast(Outcome.POISON, why=("ZeroDivisionError",))

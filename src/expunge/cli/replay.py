@@ -18,8 +18,8 @@ from expunge.cli.replaying import Replay
 from expunge.domain.continuity import Log
 from expunge.domain.events import EARLIEST, Record, stamp
 from expunge.domain.topics import read_by, role_of
-from expunge.errors import ConfigurationError, ExpungeError
-from expunge.replay.forecast import INLET_ROLES, Forecast, Forecaster, Outcome
+from expunge.errors import ConfigurationError
+from expunge.replay.forecast import INLET_ROLES, Forecast, Outcome
 from expunge.replay.letters import aside, letters
 from expunge.replay.selection import Selection, Where
 
@@ -174,17 +174,8 @@ def _read(
                 elif (prefix + record.topic, record.partition, record.position.offset) in left:
                     said = Forecast(Outcome.ASIDE)
                 else:
-                    said = _forecast(asked, record, clock)
+                    said = asked.of(record, clock.now())
                 yield _Each(record, said)
-
-
-def _forecast(asked: Forecaster, record: Record, clock: SystemClock) -> Forecast:
-    try:
-        return asked.of(record, clock.now())
-    except (ExpungeError, ConfigurationError):
-        raise
-    except Exception as error:  # noqa: BLE001 - what ends a role must not end whoever looks for it
-        return Forecast(Outcome.POISON, why=(type(error).__name__,))
 
 
 def _of(expunge: Installation, selection: Selection, place: tuple[str, int], log: Log) -> Iterator[Record]:

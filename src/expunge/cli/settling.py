@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 from expunge.adapters.sender import Publishing
 from expunge.adapters.system import SystemClock
@@ -14,7 +15,8 @@ from expunge.domain.limits import MAX_DEAD_LETTER_BYTES
 from expunge.domain.signatures import Envelope, is_signed
 from expunge.domain.topics import role_of
 from expunge.errors import ConfigurationError, InvalidMessage
-from expunge.replay.forecast import INLET_ROLES, Forecast, Outcome
+from expunge.ports import Role
+from expunge.replay.forecast import INLET_ROLES, Forecast, Forecaster, Outcome
 from expunge.replay.handling import Handling
 from expunge.replay.letters import Letter, record_of, settled
 from expunge.replay.looking import Uncounted
@@ -70,10 +72,13 @@ class Settling:
         if record is None:
             return GONE
         said = self._forecast(record)
-        if said is None or said.outcome is Outcome.DEAD_LETTER:
-            return ", ".join(said.why) if said else f"it lay on {record.topic}, which is no inlet"
-        inlets = self._expunge.inlets(Uncounted())
-        Handling(inlets, self._announced(), {(*letter.lies, letter.said.reason)}).handle(record)
+        if said is None:
+            return f"it lay on {record.topic}, which is no inlet"
+        if letter.id in said.letters:
+            return letter.said.reason
+        if said.outcome in {Outcome.DEAD_LETTER, Outcome.POISON}:
+            return ", ".join(said.why)
+        Handling(self._inlets, self._announced(), {(*letter.lies, letter.said.reason)}).handle(record)
         self._settle(letter, Fate.REDRIVEN)
         return ""
 
@@ -97,7 +102,7 @@ class Settling:
             raise ConfigurationError("it is signed: whoever has said it must say it anew, and nobody can rewrite it")
         now = SystemClock().now()
         said = self._forecast(replace(record, value=raw, appended_at=now))
-        if said is None or said.outcome is Outcome.DEAD_LETTER:
+        if said is None or said.outcome in {Outcome.DEAD_LETTER, Outcome.POISON}:
             return ", ".join(said.why) if said else f"it lay on {record.topic}, which is no inlet"
         sender = self._announced()
         sender.headers.append((REWRITES, letter.id.encode()))
@@ -124,7 +129,15 @@ class Settling:
         """What handling a record would do; None: no role takes in what lies on its topic."""
         if role_of(record.topic) not in INLET_ROLES:
             return None
-        return self._expunge.forecaster().of(record, SystemClock().now())
+        return self._forecaster.of(record, SystemClock().now())
+
+    @cached_property
+    def _forecaster(self) -> Forecaster:
+        return self._expunge.forecaster()
+
+    @cached_property
+    def _inlets(self) -> list[Role]:
+        return self._expunge.inlets(Uncounted())
 
     def _announced(self) -> Publishing:
         if self._sender is None:

@@ -16,7 +16,7 @@ import orjson
 from expunge.domain.events import CONTENT_TYPE, Outgoing, Position, Record
 from expunge.domain.partition import partition_of
 from expunge.domain.topics import role_of
-from expunge.errors import Fenced, InvalidMessage
+from expunge.errors import ConfigurationError, ExpungeError, Fenced, InvalidMessage
 from expunge.ports import CaseStore, Changes, Role
 from expunge.replay.looking import LookingIndex
 from expunge.wire import ledger, operations
@@ -70,6 +70,8 @@ class Forecast(NamedTuple):
     """The cases that it is for."""
     why: tuple[str, ...] = ()
     """The facts that would be said of them, or why it would be set aside."""
+    letters: tuple[str, ...] = ()
+    """The ids of the dead letters that would be written, whatever else comes of it."""
 
 
 class Decided(Protocol):
@@ -100,6 +102,14 @@ class Forecaster:
         Raises:
             InvalidMessage: no role takes in what lies on that topic.
         """
+        try:
+            return self._of(record, now)
+        except (ExpungeError, ConfigurationError):
+            raise
+        except Exception as error:  # noqa: BLE001 - what ends a role must not end whoever looks for it
+            return Forecast(Outcome.POISON, why=(type(error).__name__,))
+
+    def _of(self, record: Record, now: datetime) -> Forecast:
         role = self._inlets.get(role_of(record.topic) or "")
         if role is None:
             raise InvalidMessage("no_inlet", record.topic)
@@ -166,8 +176,9 @@ def _repeats(message: Outgoing) -> bool:
 
 
 def _dead(letter: Outgoing, *cases: str) -> Forecast:
-    reason = letter.event.data["reason"] if letter.event else ""
-    return Forecast(Outcome.DEAD_LETTER, cases, (reason,))
+    event = letter.event
+    reason, called = (event.data["reason"], event.id) if event else ("", "")
+    return Forecast(Outcome.DEAD_LETTER, cases, (reason,), (called,))
 
 
 def _facts(message: Outgoing) -> list[str]:
@@ -194,4 +205,5 @@ def _worst(found: Sequence[Forecast], *cases: str) -> Forecast:
         worst.outcome,
         tuple(dict.fromkeys(case for each in found for case in each.cases)),
         tuple(dict.fromkeys(why for each in about for why in each.why)),
+        tuple(called for each in found for called in each.letters),
     )
