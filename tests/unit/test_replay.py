@@ -295,7 +295,7 @@ def test_what_would_be_set_aside_again_is_said_beside_what_else_comes_of_it() ->
 
 def test_what_ends_a_role_ends_nobody_who_looks() -> None:
     world = furnished()
-    asked = forecaster(world)
-    asked._index.rows = lambda _: 1 / 0  # type: ignore[assignment,method-assign]
+    asked: Any = forecaster(world)
+    asked._index.rows = lambda _: 1 / 0
     (one, *_) = (each for (topic, _), log in world.broker.logs.items() if topic == "registrations" for each in log)
     assert asked.of(one, world.broker.now) == Forecast(Outcome.POISON, why=("ZeroDivisionError",))
