@@ -28,7 +28,7 @@ from expunge.bootstrap import Installation
 from expunge.config import load
 from expunge.domain.events import CONTENT_TYPE
 from expunge.domain.partition import partition_of
-from expunge.errors import Unavailable
+from expunge.errors import Changed, Unavailable
 from expunge.wire import ledger
 from tests.leaks import nothing_leaks
 
@@ -298,7 +298,7 @@ def until(condition: Callable[[], Any], seconds: float, deployment: Deployment |
     """Ask a server until it says something true. The servers push nothing, so asking is how one awaits them."""
     deadline = datetime.now(UTC) + timedelta(seconds=seconds)  # noqa: TID251 - a test's patience, no decision
     while True:
-        with contextlib.suppress(Unavailable):  # a server that is busy electing is asked again
+        with contextlib.suppress(Unavailable, Changed):  # busy, or another index since: ask again
             found = condition()
             if found:
                 return found

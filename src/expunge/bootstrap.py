@@ -179,6 +179,10 @@ class Installation:
     @cached_property
     def sender(self) -> Publishing:
         """The producer of this process."""
+        return self.another_sender()
+
+    def another_sender(self) -> Publishing:
+        """A producer beside that, for messages with headers of their own."""
         kafka = self.settings.kafka
         compression = Compression(kafka.compression, kafka.compression_for_others)
         return self.broker.sender(compression)
@@ -274,26 +278,23 @@ class Installation:
 
     def inlets(self, metrics: Metrics) -> list[Role]:
         """The roles that take messages in, for whoever has some handled once more."""
+        return list(self._inlets(self.index, self.people, metrics))
+
+    def _inlets(self, index: Index, people: People, metrics: Metrics) -> tuple[Intake, Indexer]:
         more = self.topics, self.vault, metrics
-        return [Intake(self.door, self.progress, *more), Indexer(self.door, self.index, self.people, *more)]
+        return Intake(self.door, self.progress, *more), Indexer(self.door, index, people, *more)
 
     def forecaster(self) -> Forecaster:
         """The same over an index that nothing is written to, with a coordinator whose decisions nobody keeps."""
-        index, uncounted, topics = LookingIndex(self.index), Uncounted(), self.topics
-        looking, people = (
-            cast("Index", index),
-            cast("People", LookingPeople()),
-        )  # what these roles ask of them, and no more
-        apart = self.server.is_cluster
+        index, uncounted = LookingIndex(self.index), Uncounted()
+        looking = cast("Index", index)  # and people: what these roles ask of them, and no more
+        ports = self.cases, looking, self.progress, self.topics, self.vault, uncounted, NoTenure()
         return Forecaster(
-            Intake(self.door, self.progress, topics, self.vault, uncounted),
-            Indexer(self.door, looking, people, topics, self.vault, uncounted),
-            Coordinator(
-                self.door, self.cases, looking, self.progress, topics, self.vault, uncounted, NoTenure(), apart=apart
-            ),
+            *self._inlets(looking, cast("People", LookingPeople()), uncounted),
+            Coordinator(self.door, *ports, apart=self.server.is_cluster),
             self.cases,
             index,
-            topics.partitions("cases"),
+            self.topics.partitions("cases"),
         )
 
     @cached_property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from expunge.bootstrap import Installation
 from expunge.domain.aggregates.case.chunks import ChunkState
@@ -25,6 +25,11 @@ def _partition(expunge: Installation, key: str) -> int:
 def case(expunge: Installation, case_id: str) -> Case | None:
     """A case as it stands."""
     return expunge.cases.reader(_partition(expunge, case_id)).cases([case_id]).get(case_id)
+
+
+def cases_about(expunge: Installation, names: Sequence[bytes]) -> set[str]:
+    """The cases that have been at a person, by the names that they have in the index."""
+    return {mark.case_id for marks in expunge.index.marks(names) for mark in marks}
 
 
 def root(expunge: Installation, case_id: str) -> Root | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -104,10 +105,8 @@ def begins(world: Deployment) -> subprocess.Popen[bytes]:
 
 def under(world: Deployment, epoch: int) -> int:
     """How many people stand in the index under a secret."""
-    fresh = Installation(type(world.installation.settings)())
-    found = sum(name.has_members for part in fresh.people.named(epoch) for name in part)
-    fresh.close()
-    return found
+    with contextlib.closing(Installation(type(world.installation.settings)())) as fresh:
+        return sum(name.has_members for part in fresh.people.named(epoch) for name in part)
 
 
 def findings(world: Deployment) -> list[str]:

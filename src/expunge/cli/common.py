@@ -29,6 +29,8 @@ ANEW = 75
 DIED = 70
 """What nobody foresaw (EX_SOFTWARE)."""
 
+Moment = typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
+"""An option that takes a day, or a time with or without its zone; see `moment_of`."""
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables for people.")]
 WIDE = 160
 """Columns where nobody's terminal says how many: whoever reads a pipe wants lines whole."""
@@ -69,6 +71,11 @@ def moment_of(moment: datetime, option: str) -> datetime:
 def to_the_minute(stamped: str) -> str:
     """A moment of `events.stamp` as tables show it."""
     return stamped[:16].replace("T", " ")
+
+
+def to_the_second(stamped: str) -> str:
+    """The same, where what happens within a minute is told apart."""
+    return stamped[:19].replace("T", " ")
 
 
 def installation(**flags: Any) -> Installation:

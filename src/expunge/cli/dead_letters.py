@@ -13,15 +13,27 @@ import typer
 
 from expunge.adapters.redis.suspects import RedisSuspects
 from expunge.bootstrap import Installation
-from expunge.cli.common import NO, Json, console, installation, moment_of, print_json, print_table, say_error, visible
-from expunge.cli.replaying import spoken
+from expunge.cli.common import (
+    NO,
+    Json,
+    Moment,
+    console,
+    installation,
+    moment_of,
+    print_json,
+    print_table,
+    say_error,
+    to_the_second,
+    visible,
+)
+from expunge.cli.replaying import every_letter, spoken
 from expunge.cli.settling import DISCARD, Settling
 from expunge.domain.events import EARLIEST, CloudEvent, envelope, stamp
 from expunge.domain.signatures import carried
 from expunge.domain.topics import role_of
 from expunge.errors import ConfigurationError, InvalidMessage
 from expunge.replay.form import form_of
-from expunge.replay.letters import Letter, letters
+from expunge.replay.letters import Letter
 
 app = typer.Typer(help="Messages that are set aside.", no_args_is_help=True)
 SHOWN = 12
@@ -37,7 +49,6 @@ def root() -> None:
 Reason = Annotated[str, typer.Option("--reason", help="Only what was set aside for this reason.")]
 Topic = Annotated[str, typer.Option("--topic", help="Only what lay on this topic.")]
 OfRole = Annotated[str, typer.Option("--role", help="Only what this role has set aside.")]
-Moment = typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
 Ids = Annotated[list[str] | None, typer.Argument(help="Dead letters, by the first characters of their ids.")]
 Every = Annotated[bool, typer.Option("--all", help="Every one that nobody has seen to.")]
 Operator = Annotated[str, typer.Option(help="Who says so, declared with the role replay.")]
@@ -71,7 +82,7 @@ def list_letters(
     rows = [(number, why.replace("_", " "), by) for (why, by), number in counts.most_common()]
     print_table(("messages", "reason", "role"), rows, empty="nothing is set aside that nobody has seen to")
     newest = found[-MOST_LISTED:]
-    table = [(each.id[:SHOWN], stamp(each.at)[:19].replace("T", " "), *_line(each)) for each in reversed(newest)]
+    table = [(each.id[:SHOWN], to_the_second(stamp(each.at)), *_line(each)) for each in reversed(newest)]
     if table:
         print_table(("letter", "appended", "message", "reason", "where", "state"), table, title="The newest first")
     if len(found) > len(newest):
@@ -89,7 +100,7 @@ def show(
     Without it the message's form is shown, and none of its values.
     """
     expunge = installation()
-    found = _one(_every(expunge), letter)
+    found = _one(every_letter(expunge), letter)
     payload = Settling(expunge).payload(found)
     body = None if payload is None else _body(payload, unseal=unseal)
     if json_output:
@@ -161,11 +172,6 @@ def discard(
     console.print(f"{len(chosen):,} discarded")
 
 
-def _every(expunge: Installation, since: datetime = EARLIEST) -> list[Letter]:
-    """Those that were written since a moment: a message is older than its letter."""
-    return letters(expunge.since("dead-letters", since))
-
-
 def _chosen(
     expunge: Installation, reason: str, topic: str, role: str, since: datetime = EARLIEST, *, settled: bool = False
 ) -> list[Letter]:
@@ -173,7 +179,7 @@ def _chosen(
     name = expunge.settings.prefix + topic.removeprefix(expunge.settings.prefix)
     return [
         each
-        for each in _every(expunge, since)
+        for each in every_letter(expunge, since)
         if (settled or each.settled is None)
         and (not reason or each.said.reason == reason.replace(" ", "_"))
         and (not topic or each.said.topic == name)
@@ -190,7 +196,7 @@ def _named(
         ConfigurationError: none is named, or a name fits none, or several.
     """
     if ids:
-        known = _every(expunge)
+        known = every_letter(expunge)
         return [_unsettled(_one(known, each)) for each in dict.fromkeys(ids)]
     if not (every or reason or topic or role):
         raise ConfigurationError("name letters (expunge dead-letters list), or a filter, or --all")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, NamedTuple
 
@@ -13,14 +14,25 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
-from expunge.cli.common import NO, Json, console, installation, moment_of, print_json, print_table, quiet_console
-from expunge.cli.replaying import Replay
+from expunge.cli.common import (
+    NO,
+    Json,
+    Moment,
+    console,
+    installation,
+    moment_of,
+    print_json,
+    print_table,
+    quiet_console,
+    to_the_second,
+)
+from expunge.cli.replaying import Replay, every_letter
 from expunge.domain.continuity import Log
 from expunge.domain.events import EARLIEST, Record, stamp
 from expunge.domain.topics import read_by, role_of
 from expunge.errors import ConfigurationError
 from expunge.replay.forecast import INLET_ROLES, Forecast, Outcome
-from expunge.replay.letters import aside, letters
+from expunge.replay.letters import Letter, aside
 from expunge.replay.selection import Selection, Where
 
 MEANINGS = {
@@ -42,7 +54,6 @@ QUIET = frozenset({Outcome.NOTHING, Outcome.UNREAD, Outcome.ASIDE})
 """What nobody need see to, or has been told of elsewhere."""
 LINES = 40
 """Messages that are listed for people; `--json` has all."""
-Moment = typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
 
 
 def replay(
@@ -82,14 +93,16 @@ def replay(
         publisher=publisher,
         system=system,
         request_id=request_id,
-        places=_dead(expunge, name) if dead else None,
     )
     _refuse_unknown(expunge, selection)
-    doing = Replay.begun(expunge, selection, operator, reason, per_second) if execute else None
+    known = every_letter(expunge)
+    if dead:
+        selection = replace(selection, places=_dead(expunge, known, name))
+    doing = Replay(expunge, selection, known, operator, reason, per_second) if execute else None
     found = _Found(json_output, is_done=execute)
     logs = expunge.topics.logs([(name, each) for each in _partitions(expunge, selection)])
     missing = _missing(selection, logs)
-    for each in _read(expunge, selection, logs, quiet=json_output):
+    for each in _read(expunge, selection, logs, frozenset() if dead else aside(known), quiet=json_output):
         found.take(each)
         if doing is not None and each.said.outcome not in LEFT_OUT:
             doing.handle(each.record)
@@ -119,7 +132,7 @@ class _Found:
             told = {"outcome": said.outcome.value, "cases": said.cases, "why": said.why}
             print_json({"topic": record.topic, **place, "appended_at": stamp(record.appended_at), **told})
         elif said.outcome is not Outcome.NOTHING and len(self._rows) < LINES:
-            at, about = stamp(record.appended_at)[:19].replace("T", " "), "\n".join(said.cases[:3])
+            at, about = to_the_second(stamp(record.appended_at)), "\n".join(said.cases[:3])
             row = (f"{record.partition}/{record.position.offset}", at, said.outcome.value.replace("_", " "))
             self._rows.append((*row, about, ", ".join(said.why).replace("_", " ")))
 
@@ -154,11 +167,15 @@ class _Found:
 
 
 def _read(
-    expunge: Installation, selection: Selection, logs: dict[tuple[str, int], Log], *, quiet: bool
+    expunge: Installation,
+    selection: Selection,
+    logs: dict[tuple[str, int], Log],
+    left: Collection[tuple[str, int, int]],
+    *,
+    quiet: bool,
 ) -> Iterator[_Each]:
-    """The messages that are meant, each with what handling it would do."""
+    """The messages that are meant, each with what handling it would do; those that are left are set aside."""
     asked, registry, prefix = expunge.forecaster(), expunge.door.registry, expunge.settings.prefix
-    left = frozenset() if selection.places is not None else aside(letters(expunge.since("dead-letters", EARLIEST)))
     read = {place: each.next for place, each in expunge.topics.committed_by(role_of(selection.topic) or "").items()}
     clock = SystemClock()
     bars = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,} of {task.total:,}")
@@ -202,14 +219,11 @@ def _missing(selection: Selection, logs: dict[tuple[str, int], Log]) -> list[str
     ]
 
 
-def _dead(expunge: Installation, topic: str) -> frozenset[Where]:
+def _dead(expunge: Installation, known: Sequence[Letter], topic: str) -> frozenset[Where]:
     """Where messages of a topic lie that were set aside, and that nobody has seen to."""
-    prefix = expunge.settings.prefix
-    return frozenset(
-        (each.said.topic.removeprefix(prefix), each.said.partition, each.said.offset)
-        for each in letters(expunge.since("dead-letters", EARLIEST))
-        if each.settled is None and each.said.topic == prefix + topic
-    )
+    full = expunge.settings.prefix + topic
+    mine = (each.said for each in known if each.settled is None and each.said.topic == full)
+    return frozenset((topic, said.partition, said.offset) for said in mine)
 
 
 def _refuse_unless_inlet(expunge: Installation, topic: str, partitions: list[int]) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 
-from expunge.adapters.sender import REPLAY, Compression, Publishing
+from expunge.adapters.sender import REPLAY, Publishing
 from expunge.adapters.system import StopWaiter, SystemClock
 from expunge.bootstrap import Installation
 from expunge.cli.signing import signed
@@ -16,7 +17,7 @@ from expunge.domain.events import EARLIEST, Event, Record
 from expunge.domain.signatures import Envelope
 from expunge.errors import ConfigurationError
 from expunge.replay.handling import Handling
-from expunge.replay.letters import letters
+from expunge.replay.letters import Letter, letters
 from expunge.replay.looking import Uncounted
 from expunge.replay.selection import Selection
 from expunge.serve import keep_policy
@@ -29,28 +30,34 @@ SAID = "expunge.messages.replayed.v1"
 
 
 class Replay:
-    """One replay, which has been announced on the ledger."""
+    """One replay, which is announced on the ledger before its first message is handled.
 
-    def __init__(self, expunge: Installation, called: str, per_second: float) -> None:
+    Args:
+        expunge: the installation.
+        selection: what is handled once more.
+        known: the dead letters that there are.
+        operator: who has it done.
+        reason: why.
+        per_second: so many messages at most.
+
+    Raises:
+        ConfigurationError: the operator is not declared for this, or gives no reason.
+    """
+
+    def __init__(
+        self,
+        expunge: Installation,
+        selection: Selection,
+        known: Sequence[Letter],
+        operator: str,
+        reason: str,
+        per_second: float,
+    ) -> None:
+        digest = expunge.keys.content(repr(selection).encode())
+        sender = announced(expunge, selection.topic, digest, operator, reason)
+        self._handling = Handling(expunge.inlets(Uncounted()), sender, {each.called for each in known})
         self._pause, self._clock, self._waiter = 1 / per_second, SystemClock(), StopWaiter(threading.Event())
         self._next = self._clock.seconds()
-        known = {(*each.lies, each.said.reason) for each in letters(expunge.since("dead-letters", EARLIEST))}
-        self._sender = sender_of(expunge, called)
-        self._handling = Handling(expunge.inlets(Uncounted()), self._sender, known)
-
-    @classmethod
-    def begun(
-        cls, expunge: Installation, selection: Selection, operator: str, reason: str, per_second: float
-    ) -> Replay:
-        """Say on the ledger who has what handled once more, and why, before the first message is.
-
-        Raises:
-            ConfigurationError: the operator is not declared for this, or gives no reason.
-        """
-        digest = expunge.keys.content(repr(selection).encode())
-        called = announce(expunge, selection.topic, digest, operator, reason)
-        keep_policy(expunge)  # requests are bound to this one from here on
-        return cls(expunge, called, per_second)
 
     def handle(self, record: Record) -> None:
         """Handle a record as its role does."""
@@ -61,8 +68,13 @@ class Replay:
         self._handling.handle(record)
 
 
-def announce(expunge: Installation, topic: str, selection: str, operator: str, reason: str) -> str:
-    """Put the fact of a replay on the ledger; what the replay is called.
+def every_letter(expunge: Installation, since: datetime = EARLIEST) -> list[Letter]:
+    """The dead letters that were written since a moment: a message is older than its letter."""
+    return letters(expunge.since("dead-letters", since))
+
+
+def announced(expunge: Installation, topic: str, selection: str, operator: str, reason: str) -> Publishing:
+    """Put the fact of a replay on the ledger; a producer whose every message says in a header which replay it is of.
 
     Raises:
         ConfigurationError: the operator is not declared for this, or gives no reason.
@@ -73,7 +85,10 @@ def announce(expunge: Installation, topic: str, selection: str, operator: str, r
     called = name(SAID, identity, selection, str(now), uuid.uuid4().hex)
     fact = Replayed(replay=called, operator=identity, reason=why, word=word, **said)
     expunge.sender.publish([replayed(fact, now)])
-    return called
+    keep_policy(expunge)  # requests are bound to this one from here on
+    sender = expunge.another_sender()
+    sender.headers.append((REPLAY, called.encode()))
+    return sender
 
 
 def spoken(
@@ -96,11 +111,3 @@ def spoken(
     message = signed(expunge, declared, event)
     word = Envelope.model_validate(message.data) if message is not event else None
     return declared.identity if declared else operator, why, word
-
-
-def sender_of(expunge: Installation, called: str) -> Publishing:
-    """A producer whose every message says in a header which replay it is of."""
-    kafka = expunge.settings.kafka
-    sender = expunge.broker.sender(Compression(kafka.compression, kafka.compression_for_others))
-    sender.headers.append((REPLAY, called.encode()))
-    return sender

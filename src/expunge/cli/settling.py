@@ -9,7 +9,7 @@ from functools import cached_property
 from expunge.adapters.sender import Publishing
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
-from expunge.cli.replaying import announce, sender_of
+from expunge.cli.replaying import announced
 from expunge.domain.events import AsReceived, Outgoing, Record, decode, envelope
 from expunge.domain.limits import MAX_DEAD_LETTER_BYTES
 from expunge.domain.signatures import Envelope, is_signed
@@ -20,7 +20,6 @@ from expunge.replay.forecast import INLET_ROLES, Forecast, Forecaster, Outcome
 from expunge.replay.handling import Handling
 from expunge.replay.letters import Letter, record_of, settled
 from expunge.replay.looking import Uncounted
-from expunge.serve import keep_policy
 from expunge.wire.dead_letters import Fate
 from expunge.wire.operations import Discarded, discarded
 
@@ -60,11 +59,9 @@ class Settling:
             ConfigurationError: see `spoken`.
         """
         digest = self._expunge.keys.content("\n".join(each.id for each in chosen).encode())
-        called = announce(self._expunge, DEAD_LETTERS, digest, operator, why)
-        keep_policy(self._expunge)  # requests are bound to this one from here on
+        self._sender = announced(self._expunge, DEAD_LETTERS, digest, operator, why)
         declared = self._expunge.settings.registry().operator(operator)
         self._operator, self._why = declared.identity if declared else operator, why
-        self._sender = sender_of(self._expunge, called)
 
     def redrive(self, letter: Letter) -> str:
         """Handle the message of a letter once more; why it is set aside again, empty where it is not."""
@@ -78,7 +75,7 @@ class Settling:
             return letter.said.reason
         if said.outcome in {Outcome.DEAD_LETTER, Outcome.POISON}:
             return ", ".join(said.why)
-        Handling(self._inlets, self._announced(), {(*letter.lies, letter.said.reason)}).handle(record)
+        Handling(self._inlets, self._announced(), {letter.called}).handle(record)
         self._settle(letter, Fate.REDRIVEN)
         return ""
 

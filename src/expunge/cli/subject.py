@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
-from expunge import preflight, queries
+from expunge import queries
 from expunge.bootstrap import Installation
 from expunge.cli.case.found import kept
-from expunge.cli.common import Json, console, identity, installation, print_json, print_table
+from expunge.cli.common import Json, console, installation, print_json, print_table
 from expunge.cli.lineage import brief
+from expunge.cli.person import person
 from expunge.domain.aggregates.suppression import EVERYTHING
 from expunge.domain.lineage.marks import MarkState
 from expunge.domain.scope import SHARDS, Group, GroupKind
 from expunge.domain.topics import DAY_MS, FOR_EVER, SEGMENT_MS, Topic
-from expunge.errors import ConfigurationError, InvalidMessage
-from expunge.wire import inlets
 from expunge.wire.form import Identity
 
 app = typer.Typer(help="What is held about a person.", no_args_is_help=True)
@@ -41,30 +40,16 @@ def show(
     The answer to "what do you still have on me", as far as Expunge knows it: what systems hold that nobody has
     registered is not in it.
     """
-    if subject != "-":
-        raise ConfigurationError(
-            "subject show takes - alone: an identity on the command line would be kept in histories"
-        )
     expunge = installation()
-    preflight.refuse_other_secret(expunge)
-    try:
-        who = inlets.check(Identity, identity("-"))
-        found = held(expunge, who)
-    except InvalidMessage as error:
-        raise ConfigurationError(f"that is no identity here: {error}") from None
+    found = held(expunge, *person(expunge, subject, "subject show"))
     if json_output:
         print_json(found)
     else:
         _print(found)
 
 
-def held(expunge: Installation, who: Identity) -> dict[str, Any]:
-    """What is held about a person, as JSON.
-
-    Raises:
-        InvalidMessage: it is no identity of this deployment.
-    """
-    names = expunge.door.pseudonyms(who)
+def held(expunge: Installation, who: Identity, names: Sequence[bytes]) -> dict[str, Any]:
+    """What is held about a person, who has these names in the index, as JSON."""
     groups = [Group(GroupKind.SUBJECT, each) for each in names]
     keys = sorted({key for group in groups for key in expunge.index.members(group, range(SHARDS))})
     assets, forgotten = [], 0
@@ -74,7 +59,7 @@ def held(expunge: Installation, who: Identity) -> dict[str, Any]:
         elif row is not None:
             purged = any(mark.state is MarkState.GONE for mark in marks)
             assets.append(brief(row) | {"purged": purged})
-    cases = sorted({mark.case_id for marks in expunge.index.marks(names) for mark in marks})
+    cases = sorted(queries.cases_about(expunge, names))
     return {
         "assets": assets,
         "forgotten_assets": forgotten,

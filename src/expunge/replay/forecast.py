@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -19,6 +19,7 @@ from expunge.domain.topics import role_of
 from expunge.errors import ConfigurationError, ExpungeError, Fenced, InvalidMessage
 from expunge.ports import CaseStore, Changes, Role
 from expunge.replay.looking import LookingIndex
+from expunge.roles.coordinator.view import View
 from expunge.wire import ledger, operations
 from expunge.wire.cases.case import HoldingKnown, Late
 from expunge.wire.cases.said import home_of
@@ -72,14 +73,6 @@ class Forecast(NamedTuple):
     """The facts that would be said of them, or why it would be set aside."""
     letters: tuple[str, ...] = ()
     """The ids of the dead letters that would be written, whatever else comes of it."""
-
-
-class Decided(Protocol):
-    """What a coordinator keeps of a batch; see `roles.coordinator.view.View`."""
-
-    @property
-    def changes(self) -> Changes:
-        """What it would write."""
 
 
 class Forecaster:
@@ -145,7 +138,7 @@ class Forecaster:
             for each in outgoing
             if each.topic == "ledger" and (facts := _facts(each))
         ]
-        found += [self._kept(number, key, cast("Decided", view).changes) for view in result.writes.values()]
+        found += [self._kept(number, key, view.changes) for view in result.writes.values() if isinstance(view, View)]
         return _worst(found, key)
 
     def _kept(self, number: int, key: str, changes: Changes) -> Forecast:

@@ -15,15 +15,12 @@ from expunge.domain.topics import role_of
 from expunge.errors import ConfigurationError
 from expunge.ports import Role, Sender
 
-Letter = tuple[str, int, int, str]
-"""Of a dead letter: the topic in full, partition and offset of its message, and why it was set aside."""
-
 
 class Handling:
     """One replay."""
 
-    def __init__(self, inlets: Collection[Role], sender: Sender, known: Collection[Letter]) -> None:
-        # inlets: intake and the indexer. known: dead letters that there are, and that need not be written again.
+    def __init__(self, inlets: Collection[Role], sender: Sender, known: Collection[tuple[str, int, int, str]]) -> None:
+        # inlets: intake and the indexer. known: what those letters are called that need not be written again.
         self._inlets: Mapping[str, Role] = {each.name: each for each in inlets}
         self._sender, self._known = sender, known
 

@@ -41,6 +41,11 @@ class Letter:
         """Where its message lies: the topic in full, partition, offset; an offset of -1: nowhere."""
         return self.said.topic, self.said.partition, self.said.offset
 
+    @property
+    def called(self) -> tuple[str, int, int, str]:
+        """The same, and why it was set aside: another letter of both is this one written again."""
+        return (*self.lies, self.said.reason)
+
 
 def letters(records: Iterable[Record]) -> list[Letter]:
     """The dead letters among the records of their topic, the oldest first, with what became of each.

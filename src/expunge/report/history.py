@@ -17,8 +17,6 @@ from expunge.domain.vocabulary import MEANINGS, OPEN, Claim
 
 TOGETHER_SECONDS = 60
 """So close together facts are told in one sentence."""
-Known = Mapping[str, ChunkSummary]
-"""The chunks of the case, by digest."""
 
 
 class Sentence(NamedTuple):
@@ -44,7 +42,7 @@ def told(facts: Iterable[tuple[datetime, CaseFact]]) -> Iterator[Sentence]:
             known[each.digest] = each
         say = SENTENCES[fact.fact]
         if not isinstance(say, Several):
-            yield from _settled(open_, at, everything=say is not None)
+            yield from _settled(open_, at if say is None else None)
             if say is not None:
                 yield Sentence(at, say(fact))
             continue
@@ -54,17 +52,15 @@ def told(facts: Iterable[tuple[datetime, CaseFact]]) -> Iterator[Sentence]:
         first, counted, number = open_.get(key, (at, Counter(), 0))
         counted.update(say.counts(fact, summary))
         open_[key] = (first, counted, number + 1)
-    yield from _settled(open_, None, everything=True)
+    yield from _settled(open_, None)
 
 
 def _settled(
-    open_: dict[tuple[str, str], tuple[datetime, Counter[str], int]], at: datetime | None, *, everything: bool = False
+    open_: dict[tuple[str, str], tuple[datetime, Counter[str], int]], at: datetime | None
 ) -> Iterator[Sentence]:
-    """What is told of several chunks, as soon as nothing more belongs to it."""
+    """What is told of several chunks, as soon as nothing more belongs to it at a moment; None: nothing ever will."""
     over = [
-        key
-        for key, (first, _, _) in open_.items()
-        if everything or at is None or (at - first).total_seconds() > TOGETHER_SECONDS
+        key for key, (first, _, _) in open_.items() if at is None or (at - first).total_seconds() > TOGETHER_SECONDS
     ]
     for key in over:
         first, counted, number = open_.pop(key)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated
 
@@ -13,10 +15,10 @@ from expunge.cli.case.found import find
 from expunge.cli.common import Json, console, installation, print_json, print_table, quiet_console, to_the_minute
 from expunge.domain.aggregates.case.fact import CaseFact
 from expunge.domain.aggregates.case.state import Case
-from expunge.domain.events import AHEAD_AT_MOST, Record, loaded, stamp
+from expunge.domain.events import AHEAD_AT_MOST, stamp
 from expunge.domain.partition import partition_of
 from expunge.report.history import told
-from expunge.wire import ledger
+from expunge.roles.certifying import facts_in
 
 
 def history(
@@ -32,7 +34,7 @@ def history(
     if len(facts) < case.sequence:
         text = f"{case.sequence - len(facts):,} of {case.sequence:,} facts are not on the ledger as it lies there"
         quiet_console.print(text, style="yellow")
-    sentences = list(told((at, fact) for at, fact in facts))
+    sentences = list(told(facts))
     if json_output:
         for each in sentences:
             print_json({"at": stamp(each.at), "text": each.text, "facts": each.facts})
@@ -51,20 +53,9 @@ def _facts(expunge: Installation, case: Case) -> Iterator[tuple[datetime, CaseFa
     partition = partition_of(case.case_id, expunge.topics.partitions("ledger"))
     found: dict[int, tuple[datetime, CaseFact]] = {}
     for record in expunge.since("ledger", case.opened_at - AHEAD_AT_MOST, [partition]):
-        for number, at, fact in _in(record, case.case_id):
-            found.setdefault(number, (at, fact))
+        if record.key != case.case_id.encode():
+            continue
+        with suppress(ValueError):  # what cannot be read there is the notary's to find
+            for each in facts_in(record.value or b"", case.case_id, sys.maxsize):
+                found.setdefault(each.sequence, (each.at, each.fact))
     yield from (found[number] for number in sorted(found))
-
-
-def _in(record: Record, case_id: str) -> Iterator[tuple[int, datetime, CaseFact]]:
-    """What a record of the ledger says of a case; what cannot be read there is the notary's to find."""
-    if record.key != case_id.encode():
-        return
-    try:
-        said = loaded(record.value or b"")
-        for event in ledger.facts_of(said) if isinstance(said, dict) else ():
-            fact = ledger.read(event["type"], event["data"]["body"])
-            if isinstance(fact, CaseFact):
-                yield event["data"]["sequence"], datetime.fromisoformat(event["time"]), fact
-    except (ValueError, KeyError, TypeError):
-        return

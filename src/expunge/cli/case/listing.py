@@ -7,17 +7,16 @@ from typing import Annotated
 
 import typer
 
-from expunge import preflight, queries
+from expunge import queries
 from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
 from expunge.cli.case.found import all_cases, due, kind, line
-from expunge.cli.common import Json, identity, installation, print_json, print_table, status_text
+from expunge.cli.common import Json, installation, print_json, print_table, status_text
+from expunge.cli.person import person
 from expunge.domain.aggregates.case.state import Case
 from expunge.domain.scope import ScopeKind
 from expunge.domain.vocabulary import CLOSED, UNDONE, Status
-from expunge.errors import ConfigurationError, InvalidMessage
-from expunge.wire import inlets
-from expunge.wire.form import Identity
+from expunge.errors import ConfigurationError
 
 
 def list_cases(
@@ -80,15 +79,8 @@ def _of_person(expunge: Installation, subject: str) -> set[str]:
     Raises:
         ConfigurationError: it was not to be read from standard input, or is no identity here.
     """
-    if subject != "-":
-        text = "--subject takes - alone: an identity on the command line would be kept in histories"
-        raise ConfigurationError(text)
-    preflight.refuse_other_secret(expunge)
-    try:
-        names = expunge.door.pseudonyms(inlets.check(Identity, identity("-")))
-    except InvalidMessage as error:
-        raise ConfigurationError(f"that is no identity here: {error}") from None
-    return {mark.case_id for marks in expunge.index.marks(names) for mark in marks}
+    _, names = person(expunge, subject, "--subject")
+    return queries.cases_about(expunge, names)
 
 
 UNITS = {"h": "hours", "d": "days", "w": "weeks"}
