@@ -334,6 +334,20 @@ def test_a_customer_who_comes_back_under_one_of_two_names_is_let_be() -> None:
     assert world.status(case_id) == "completed"
 
 
+def test_the_other_name_of_what_is_to_go_is_no_new_customers_because_it_is_registered_late() -> None:
+    """Registered alone, with a later date of collection, it counted as a new customer's, and stayed."""
+    world = World()
+    world.tick_clocks(8 * 86_400)
+    world.register("users/ann", subjects=["ann"], aliases=["u/ann"])
+    world.settle()
+    case_id = world.erase("ann")
+    world.settle()
+    world.tick(60)
+    world.register("u/ann", subjects=["ann"], collected_at="2026-12-09T00:00:00Z")
+    world.settle()
+    assert commands(world, case_id, "u/ann") == 1
+
+
 def test_what_a_data_set_must_leave_out_is_known_under_each_of_its_names_and_they_are_not_among_it() -> None:
     world = World()
     world.register("photo", subjects=["ann"])

@@ -26,6 +26,7 @@ from expunge.domain.lineage.row import (
     Row,
     derived_of,
     flags_of,
+    has_other_names,
     moment,
     parents_of,
 )
@@ -406,7 +407,9 @@ def _collected(thing: Thing, met: Met, *, named: bool, back: bool) -> int:
     if met.parent and not back:
         gone = met.mark.state is MarkState.GONE and thing.made_ms > met.mark.since_ms
         return thing.made_ms // 1000 if gone else 0
-    return thing.collected if named and not flags_of(thing.raw) & PARENTS else 0
+    if not named or flags_of(thing.raw) & PARENTS or (thing.raw and not back and has_other_names(thing.raw)):
+        return 0
+    return thing.collected
 
 
 def _stated_ms(said: _Stated) -> int:

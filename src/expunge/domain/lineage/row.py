@@ -338,6 +338,11 @@ def asset_of(raw: bytes) -> str:
     return raw[_ID_AT : _ID_AT + (raw[_ID_AT - 2] << 8 | raw[_ID_AT - 1])].decode()
 
 
+def has_other_names(raw: bytes) -> bool:
+    """Whether the asset of a row's bytes is known under other ids, too."""
+    return bool(raw[_FLAGS_AT] & EXTRA and Row.decode(raw, Combination()).aliases)
+
+
 def flags_of(raw: bytes | None) -> int:
     """The flags in a row's bytes; of no row, that a walk passes through."""
     return raw[_FLAGS_AT] if raw else PASS_THROUGH
