@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from expunge.ports import Index
 from expunge.replay.forecast import Forecast, Forecaster
+from expunge.replay.known import Known
 from expunge.replay.looking import LookingIndex, LookingPeople, NoTenure, Uncounted
 from expunge.roles.coordinator.coordinator import Coordinator
 from expunge.roles.indexer import Indexer
@@ -14,7 +15,8 @@ from tests.simulation import PARTITIONS, World
 
 
 def forecaster(world: World) -> Forecaster:
-    index, uncounted = LookingIndex(world.index), Uncounted()
+    known = Known(cast("Any", world.store), cast("Index", world.index), PARTITIONS)
+    index, uncounted = LookingIndex(cast("Index", world.index)), Uncounted()
     looking, people, topics = cast("Index", index), cast("Any", LookingPeople()), cast("Any", world.broker)
     return Forecaster(
         Intake(world.door, world, topics, world.vault, uncounted),
@@ -22,7 +24,7 @@ def forecaster(world: World) -> Forecaster:
         Coordinator(world.door, world.store, looking, world, topics, world.vault, uncounted, NoTenure()),
         world.store,
         index,
-        PARTITIONS,
+        known,
     )
 
 

@@ -18,7 +18,7 @@ from expunge.replay.letters import letters, settled
 from expunge.roles.common import policy_part
 from expunge.wire.cases.said import home_of, rate_id
 from expunge.wire.dead_letters import Fate
-from expunge.wire.operations import OPERATORS, REPLAYED, Discarded, Replayed, discarded, replayed
+from expunge.wire.operations import OPERATORS, REPLAYED, Discarded, Replayed, Rewritten, discarded, replayed, rewritten
 from tests.simulation import PARTITIONS, SIGNERS, World, honest, receipt
 
 
@@ -363,18 +363,24 @@ def _operated(world: World) -> None:
     """An operator has one dead letter handled once more, and says of another that it is not to be."""
     world.publish("requests", "expunge.erasure.requested.v1", {"request_id": "wrong"})
     world.publish("requests", "expunge.erasure.requested.v1", {"request_id": "wrong, too"})
+    world.publish("requests", "expunge.erasure.requested.v1", {"request_id": "wrong once more"})
     world.settle(ticks=1)
     logs = sorted(world.broker.logs.items())
-    letter, other = letters(record for (topic, _), log in logs if topic == "dead-letters" for record in log)[-2:]
+    found = letters(record for (topic, _), log in logs if topic == "dead-letters" for record in log)
+    letter, other, third = found[-3:]
     now, selection = world.broker.now, world.keys.content(letter.id.encode())
     word = Envelope.model_validate(SIGNERS["olga"].event(Event(REPLAYED, OPERATORS, "cli-1", now, {})).data)
     named = {"operator": "olga", "reason": "it was a mistake of ours", "word": word}
     world.broker.send([replayed(Replayed(replay=selection, topic="dead-letters", selection=selection, **named), now)])
     topic, partition, offset = other.lies
     said = Discarded(letter=other.id, topic=topic, partition=partition, offset=offset, **named)
-    fates = (letter, Fate.REDRIVEN), (other, Fate.DISCARDED)
+    fates = (letter, Fate.REDRIVEN), (other, Fate.DISCARDED), (third, Fate.REWRITTEN)
     settling = [settled(each, fate, "olga", "it was a mistake of ours", now) for each, fate in fates]
-    world.broker.send([discarded(said, now), *settling])
+    topic, partition, offset = third.lies
+    instead = Rewritten(
+        letter=third.id, topic=topic, partition=partition, offset=offset, message=world.keys.content(b"{}"), **named
+    )
+    world.broker.send([discarded(said, now), rewritten(instead, now), *settling])
     world.settle(ticks=1)
 
 

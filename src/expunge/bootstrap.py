@@ -48,6 +48,7 @@ from expunge.ports import Finding, Index, Metrics, Role
 from expunge.ports.logs import Covered
 from expunge.ports.people import People
 from expunge.replay.forecast import Forecaster
+from expunge.replay.known import Known
 from expunge.replay.looking import LookingIndex, LookingPeople, NoTenure, Uncounted
 from expunge.roles import ROLES
 from expunge.roles.certifying import Evidence, Maker
@@ -286,6 +287,7 @@ class Installation:
 
     def forecaster(self) -> Forecaster:
         """The same over an index that nothing is written to, with a coordinator whose decisions nobody keeps."""
+        known = Known(self.cases, self.index, self.topics.partitions("cases"))
         index, uncounted = LookingIndex(self.index), Uncounted()
         looking = cast("Index", index)  # and people: what these roles ask of them, and no more
         ports = self.cases, looking, self.progress, self.topics, self.vault, uncounted, NoTenure()
@@ -294,7 +296,7 @@ class Installation:
             Coordinator(self.door, *ports, apart=self.server.is_cluster),
             self.cases,
             index,
-            self.topics.partitions("cases"),
+            known,
         )
 
     @cached_property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -127,6 +128,13 @@ def test_what_was_set_aside_is_mended_and_handled_and_what_was_handled_stays_so(
     assert marked <= names
     assert marked
     (left,) = letters(world)
+    who_said = ("--operator", "olga", "--why", "a part")
+    part = expunge(world, "dead-letters", "redrive", left["letter"], "--edit", *who_said)
+    assert (part.returncode, "register that one anew" in part.stderr) == (2, True)
+    both = expunge(world, "dead-letters", "discard", left["letter"], "--all", *who_said)
+    assert (both.returncode, "not both" in both.stderr) == (2, True)
+    mute = expunge(world, "dead-letters", "discard", left["letter"], "--operator", "olga")
+    assert (mute.returncode, "--why TEXT is needed" in mute.stderr) == (2, True)
     discarded = expunge(world, "dead-letters", "discard", left["letter"], "--operator", "olga", "--why", "replayed")
     assert discarded.returncode == 0, discarded.stderr
     assert not letters(world)
@@ -161,16 +169,30 @@ def test_a_message_is_rewritten_in_an_editor_and_both_are_kept(real: Servers, tm
         same = expunge(world, *again)
         assert same.returncode == 1
         assert "undeclared namespace" in same.stderr
-        edited = subprocess.run(
-            [sys.executable, "-m", "expunge", *again, "--edit"],
-            capture_output=True,
-            text=True,
-            env=os.environ | {"EXPUNGE_CONFIG": str(world.config), "EDITOR": str(script)},
-            check=False,
-        )
+        unchanged = rewritten(world, Path(shutil.which("touch") or ""), *again)
+        assert (unchanged.returncode, "nothing was changed" in unchanged.stderr) == (2, True)
+        assert not facts(world)
+        edited = rewritten(world, script, *again)
         assert edited.returncode == 0, edited.stderr
+        (fact,) = facts(world)
+        assert (fact["type"], fact["data"]["letter"]) == ("expunge.ledger.rewritten.v1", letter["letter"])
+        request = world.records("requests")[-1]
+        assert fact["data"]["message"] == world.installation.keys.content(request.value)
+        assert dict(request.headers)["expunge-rewrites"].decode() == letter["letter"]
         world.await_milestone(world.installation.keys.case("/app", "third"))
         assert not file.exists()
         (kept,) = lines(world, "dead-letters", "list", "--settled")
         assert kept["state"] == "rewritten"
         assert "user-id" in expunge(world, "dead-letters", "show", letter["letter"], "--unseal").stdout
+
+
+def facts(world: Deployment) -> list[dict[str, Any]]:
+    """What is on the ledger of what operators did with messages."""
+    said = [json.loads(record.value) for record in world.records("ledger")]
+    return [each for each in said if each["type"].split(".")[2] in {"replayed", "rewritten", "discarded"}]
+
+
+def rewritten(world: Deployment, editor: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"EXPUNGE_CONFIG": str(world.config), "EDITOR": str(editor)}
+    called = [sys.executable, "-m", "expunge", *words, "--edit"]
+    return subprocess.run(called, capture_output=True, text=True, env=environment, check=False)

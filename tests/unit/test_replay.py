@@ -17,7 +17,7 @@ from expunge.replay.form import form_of
 from expunge.replay.handling import Handling
 from expunge.replay.letters import Letter, letters, record_of, settled
 from expunge.replay.selection import Selection
-from expunge.wire.dead_letters import Fate, MessageSetAside
+from expunge.wire.dead_letters import Fate
 from tests.forecasting import forecast_all, forecaster
 from tests.simulation import World
 
@@ -120,6 +120,84 @@ def test_each_outcome(happens: Callable[[World], str], outcome: Outcome, why: st
     assert last(world, topic).outcome in {Outcome.NOTHING, Outcome.DEAD_LETTER}
 
 
+def unheard(world: World, *, parked: bool) -> Record:
+    """What the index has learned, and no case has heard of: `cases` was cut, or the indexer died behind its write."""
+    record = newest(world, "registrations")
+    while not parked and world.step("indexer", 50):
+        pass
+    if parked:
+        for _ in world.roles["indexer"].handle([record]).waves:
+            pass
+        world.broker.send([each for wave in world.roles["indexer"].park(record, "MemoryError").waves for each in wave])
+        world.committed["indexer", "registrations", record.partition] = record.position.offset + 1
+    for (topic, number), log in world.broker.logs.items():
+        if topic == "cases":
+            world.committed["coordinator", topic, number] = len(log)
+    world.settle()
+    return record
+
+
+def newest(world: World, topic: str) -> Record:
+    records = [record for (name, _), log in world.broker.logs.items() if name == topic for record in log]
+    return max(records, key=lambda each: each.appended_at)
+
+
+def commands(world: World, system: str) -> int:
+    return sum(len(log) for (topic, _), log in world.broker.logs.items() if topic == f"commands.{system}")
+
+
+@pytest.mark.parametrize("parked", [False, True])
+def test_what_the_index_knows_and_its_case_has_never_heard_of_is_not_called_handled(*, parked: bool) -> None:
+    """A forecast of nothing was taken from the index alone; a late asset was left undeleted, and nobody told."""
+    world = furnished()
+    world.tick()
+    world.register("photo-9", subjects=["ann"], collected_at="2020-01-01T00:00:00Z")
+    record = unheard(world, parked=parked)
+    before = commands(world, "photos")
+    assert forecaster(world).of(record, world.broker.now).outcome is Outcome.LATE
+    Handling([world.roles["indexer"]], cast("Any", world.broker), ()).handle(record)
+    world.settle()
+    assert commands(world, "photos") > before
+    assert forecaster(world).of(record, world.broker.now).outcome is Outcome.NOTHING
+
+
+def test_a_holding_that_an_open_case_was_not_told_of_is_late() -> None:
+    world = World()
+    world.register("photo-1", subjects=["ann"])
+    world.order("emission.paused", scope={"system": "photos"}, reason="why not")
+    world.settle()
+    world.erase("ann")
+    world.settle()
+    world.tick()
+    world.declare_holding("users.db", namespaces=["user_id"])
+    record = unheard(world, parked=False)
+    before = commands(world, "users")
+    said = forecaster(world).of(record, world.broker.now)
+    assert (said.outcome, said.why) == (Outcome.LATE, ("walk_announced",))
+    Handling([world.roles["indexer"]], cast("Any", world.broker), ()).handle(record)
+    world.settle()
+    assert commands(world, "users") > before
+    assert forecaster(world).of(record, world.broker.now).outcome is Outcome.NOTHING
+
+
+def test_what_the_index_has_lost_it_learns_again() -> None:
+    """Rows alone were looked at: memberships of data sources and the list of holdings were not."""
+    world = World()
+    world.register("photo-1", data_sources=["supplier-a"])
+    source = newest(world, "registrations")
+    world.tick()
+    world.declare_holding("users.db", namespaces=["user_id"])
+    holding = newest(world, "registrations")
+    world.settle()
+    index: Any = world.index
+    for record, lost in ((source, [members for group, members in index.groups.items()]), (holding, [index.held])):
+        assert forecaster(world).of(record, world.broker.now).outcome is Outcome.NOTHING
+        for each in lost:
+            each.clear()
+        assert forecaster(world).of(record, world.broker.now).outcome is Outcome.INDEXES
+        Handling([world.roles["indexer"]], cast("Any", world.broker), ()).handle(record)
+
+
 def test_an_asset_that_came_back_is_told_of_until_its_case_has_heard_of_it() -> None:
     world = furnished()
     world.tick(60)
@@ -165,11 +243,10 @@ def test_a_dead_letter_that_is_there_is_not_written_again() -> None:
     world.erase({"namespace": "nowhere", "id": "x"}, request="r2")
     world.settle()
     (letter,) = letters(dead(world))
-    assert (letter.said.sealed, letter.place[1] >= 0) == ("", True)  # that it was sealed, and not what: it may be large
+    assert (letter.is_sealed, letter.place[1] >= 0) == (True, True)  # that it was sealed, and not what: it may be large
     record = record_of(letter, "t.", payload(world, letter))
     number = len(dead(world))
-    known = {(*letter.lies, letter.said.reason)}
-    Handling([world.roles["intake"]], cast("Any", world.broker), known).handle(record)
+    Handling([world.roles["intake"]], cast("Any", world.broker), {letter.id}).handle(record)
     assert len(dead(world)) == number
     Handling([world.roles["intake"]], cast("Any", world.broker), ()).handle(record)
     assert len(letters(dead(world))) == 1  # written again, it is the same letter
@@ -233,6 +310,13 @@ def test_selections_mean_what_they_say() -> None:
         assert selection.meant(one, registry) is meant, selection
     assert Selection("requests", end=5).is_behind(one)
     assert not Selection("requests", end=6).is_behind(one)
+    places = [("requests", number, 5) for number in range(20)]
+    said = {
+        Selection("requests", frozenset(range(9)), places=frozenset(each)).canonical()
+        for each in (places, places[::-1])
+    }
+    assert len(said) == 1
+    assert Selection("requests", since=at).canonical() not in {*said, Selection("requests").canonical()}
     broken = replace(one, value=b"{")
     assert Selection("requests").meant(broken, registry)
     assert not Selection("requests", request_id="r1").meant(broken, registry)
@@ -244,11 +328,9 @@ def test_selections_mean_what_they_say() -> None:
 
 
 def test_a_part_of_a_message_is_told_from_a_whole() -> None:
-    said = MessageSetAside(
-        reason="x", where="data.assets.3.kind", role="indexer", topic="t", partition=0, offset=1, digest=""
-    )
-    assert Letter("1", World().broker.now, said).is_part
-    assert not Letter("1", World().broker.now, said.model_copy(update={"where": "data.kind"})).is_part
+    part = Letter("1", World().broker.now, "x", "data.assets.3.kind", "indexer", "t", 0, 1, "", is_sealed=True)
+    assert part.is_part
+    assert not replace(part, where="data.kind").is_part
 
 
 def test_the_form_of_a_message_names_nobody() -> None:

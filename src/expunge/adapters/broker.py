@@ -51,6 +51,16 @@ class Reader(Protocol):
         """Let go of the connection."""
 
 
+class Places(Protocol):
+    """Looks up single records, for people, over one connection."""
+
+    def at(self, topic: str, partition: int, offset: int) -> Record | None:
+        """The record at a place; None: it is not there any more. `topic` is given with its prefix."""
+
+    def close(self) -> None:
+        """Let go of the connection."""
+
+
 class Client(NamedTuple):
     """The parts of a client: each is made with addresses, options and the prefix, and with what it needs besides."""
 
@@ -58,7 +68,7 @@ class Client(NamedTuple):
     sender: Callable[..., Publishing]
     records: Callable[..., Records]
     reader: Callable[..., Reader]
-    record_at: Callable[..., Record | None]
+    places: Callable[..., Places]
 
 
 class Broker:
@@ -102,13 +112,17 @@ class Broker:
 
     def record_at(self, topic: str, partition: int, offset: int) -> Record | None:
         """The record at a place, for people; `topic` with its prefix. None: it is not there any more."""
+        return self._places.at(topic, partition, offset)
+
+    @cached_property
+    def _places(self) -> Places:
         servers, options, _ = self._to
-        return self._client.record_at(servers, options, topic, partition, offset)
+        return self._client.places(servers, options)
 
     def close(self) -> None:
-        """Let go of the connection for topics, if there is one."""
-        if "topics" in self.__dict__:
-            self.topics.close()
+        """Let go of the connections for topics and places, if there are any."""
+        for name in self.__dict__.keys() & {"topics", "_places"}:
+            self.__dict__[name].close()
 
 
 def broker(

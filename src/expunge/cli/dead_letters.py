@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Annotated
 
 import click
+import orjson
 import typer
 
 from expunge.adapters.redis.suspects import RedisSuspects
@@ -26,12 +27,13 @@ from expunge.cli.common import (
     to_the_second,
     visible,
 )
-from expunge.cli.replaying import every_letter, spoken
-from expunge.cli.settling import DISCARD, Settling
+from expunge.cli.replaying import Replay, Speaker, every_letter
+from expunge.cli.settling import DEAD_LETTERS, Settling
 from expunge.domain.events import EARLIEST, CloudEvent, envelope, stamp
 from expunge.domain.signatures import carried
 from expunge.domain.topics import role_of
 from expunge.errors import ConfigurationError, InvalidMessage
+from expunge.replay.forecast import Forecast, Outcome
 from expunge.replay.form import form_of
 from expunge.replay.letters import Letter
 
@@ -78,7 +80,7 @@ def list_letters(
         for each in found:
             print_json(_told(each))
         return
-    counts = Counter((each.said.reason, each.said.role) for each in found)
+    counts = Counter((each.reason, each.role) for each in found)
     rows = [(number, why.replace("_", " "), by) for (why, by), number in counts.most_common()]
     print_table(("messages", "reason", "role"), rows, empty="nothing is set aside that nobody has seen to")
     newest = found[-MOST_LISTED:]
@@ -101,7 +103,7 @@ def show(
     """
     expunge = installation()
     found = _one(every_letter(expunge), letter)
-    payload = Settling(expunge).payload(found)
+    payload = Settling(Speaker(expunge, "", "")).payload(found)
     body = None if payload is None else _body(payload, unseal=unseal)
     if json_output:
         print_json(_told(found) | {"message": body})
@@ -126,6 +128,7 @@ def redrive(
     operator: Operator = "",
     why: Why = "",
     edit: Annotated[bool, typer.Option("--edit", help="Change it in $EDITOR, and publish that instead.")] = False,
+    per_second: Annotated[float, typer.Option(min=0.1, help="So many messages a second at most.")] = 50,
     json_output: Json = False,
 ) -> None:
     """Handle messages once more that were set aside: through the same door, each as it was when it came.
@@ -134,23 +137,42 @@ def redrive(
     the same inlet, and the letter keeps the old one. Exit status 1 if any is set aside again.
     """
     expunge = installation()
+    speaker = Speaker(expunge, operator, why, "--why")
     chosen = _named(expunge, ids, every=every, reason=reason, topic=topic, role=role)
-    if edit and len(chosen) != 1:
-        raise ConfigurationError("--edit is about one letter: name it")
-    settling = Settling(expunge)
-    settling.begin(operator, why, chosen)
+    speaker.refuse_unless_declared()
+    if edit:
+        if len(chosen) != 1:
+            raise ConfigurationError("--edit is about one letter: name it")
+        again: Iterable[str] = [_rewritten(Settling(speaker), chosen[0])]
+    else:
+        ids_of = [each.id for each in chosen]
+        doing = Replay(speaker, DEAD_LETTERS, orjson.dumps(sorted(ids_of)), set(ids_of), per_second)
+        settling = Settling(speaker)
+        again = (settling.redrive(each, doing) for each in chosen)
     left = 0
-    for each in chosen:
-        again = settling.rewrite(each, _edited) if edit else settling.redrive(each)
-        left += bool(again)
+    for each, why_again in zip(chosen, again, strict=True):
+        left += bool(why_again)
         if json_output:
-            print_json({"letter": each.id, "redriven": not again, "why": again or None})
-        elif again:
-            say_error(f"{each.id[:SHOWN]} stays: {again.replace('_', ' ')}")
+            print_json({"letter": each.id, "redriven": not why_again, "why": why_again or None})
+        elif why_again:
+            say_error(f"{each.id[:SHOWN]} stays: {why_again.replace('_', ' ')}")
     if not json_output:
         console.print(f"{len(chosen) - left:,} of {len(chosen):,} were {'rewritten' if edit else 'handled once more'}")
     if left:
         raise typer.Exit(NO)
+
+
+def _rewritten(settling: Settling, letter: Letter) -> str:
+    record = settling.original(letter)
+    return settling.rewrite(letter, record, _edited(record.value or b""), _agreed)
+
+
+def _agreed(said: Forecast) -> bool:
+    """Whether a person wants what would come of a message of now, where that is more than a request or a word."""
+    if said.outcome not in {Outcome.LATE, Outcome.REOPENS}:
+        return True
+    text = "as of now this says that something is there (again) which a case has asked for: it will be commanded"
+    return typer.confirm(f"{text}. Publish it?", err=True)
 
 
 @app.command()
@@ -165,10 +187,11 @@ def discard(
 ) -> None:
     """Say of messages that were set aside that they are not to be handled. The ledger keeps who said so, and why."""
     expunge = installation()
+    speaker = Speaker(expunge, operator, why, "--why")
     chosen = _named(expunge, ids, every=every, reason=reason, topic=topic, role=role)
-    settling = Settling(expunge)
+    settling = Settling(speaker)
     for each in chosen:
-        settling.discard(each, *spoken(expunge, DISCARD, {"letter": each.id}, operator, why))
+        settling.discard(each)
     console.print(f"{len(chosen):,} discarded")
 
 
@@ -181,9 +204,9 @@ def _chosen(
         each
         for each in every_letter(expunge, since)
         if (settled or each.settled is None)
-        and (not reason or each.said.reason == reason.replace(" ", "_"))
-        and (not topic or each.said.topic == name)
-        and (not role or each.said.role == role)
+        and (not reason or each.reason == reason.replace(" ", "_"))
+        and (not topic or each.topic == name)
+        and (not role or each.role == role)
     ]
 
 
@@ -195,6 +218,8 @@ def _named(
     Raises:
         ConfigurationError: none is named, or a name fits none, or several.
     """
+    if ids and (every or reason or topic or role):
+        raise ConfigurationError("name letters, or choose them by --reason, --topic, --role or --all: not both")
     if ids:
         known = every_letter(expunge)
         return [_unsettled(_one(known, each)) for each in dict.fromkeys(ids)]
@@ -222,13 +247,13 @@ def _one(known: Sequence[Letter], name: str) -> Letter:
 
 
 def _line(letter: Letter) -> tuple[str, str, str, str]:
-    said = letter.said
+    said = letter
     place = f"{said.topic}/{said.partition}/{said.offset}" if said.offset >= 0 else said.topic
     return place, said.reason.replace("_", " "), said.where, letter.settled.fate.value if letter.settled else "open"
 
 
 def _told(letter: Letter) -> dict[str, object]:
-    said, done = letter.said, letter.settled
+    said, done = letter, letter.settled
     return {
         "letter": letter.id,
         "appended_at": stamp(letter.at),
@@ -238,7 +263,7 @@ def _told(letter: Letter) -> dict[str, object]:
         "topic": said.topic,
         "partition": said.partition,
         "offset": said.offset,
-        "kept": said.sealed is not None,
+        "kept": said.is_sealed,
         "state": done.fate.value if done else "open",
         "by": done.operator if done else None,
         "why": done.reason if done else None,
@@ -248,8 +273,8 @@ def _told(letter: Letter) -> dict[str, object]:
 def _body(payload: bytes, *, unseal: bool) -> object:
     """A message, or its form: what is hidden says of which sort it is."""
     try:
+        event = carried(envelope(payload))  # which refuses what is nested too deeply for anybody
         said: object = json.loads(payload)
-        event = carried(envelope(payload))
     except (ValueError, InvalidMessage):
         return payload.decode(errors="replace") if unseal else f"{len(payload):,} bytes that are no event"
     if event.type != (said.get("type") if isinstance(said, dict) else None):  # signed: what was signed is what counts
@@ -261,6 +286,11 @@ def _plain(event: CloudEvent) -> dict[str, object]:
     return {"type": event.type, "data": event.data}
 
 
+def _same(changed: str, text: str) -> bool:
+    """Whether an editor has left what it was given, but for the end of its last line."""
+    return changed.rstrip() == text.rstrip()
+
+
 def _edited(payload: bytes) -> bytes:
     """What a person makes of a message in their editor.
 
@@ -268,11 +298,12 @@ def _edited(payload: bytes) -> bytes:
         ConfigurationError: they have left it as it was.
     """
     try:
+        envelope(payload)
         text = json.dumps(json.loads(payload), indent=2, ensure_ascii=False)
-    except ValueError:
+    except (ValueError, InvalidMessage):
         text = payload.decode(errors="replace")
     changed = click.edit(text, extension=".json", require_save=True)
-    if changed is None or changed == text:
+    if changed is None or _same(changed, text):
         raise ConfigurationError("nothing was changed, so nothing was published")
     return changed.encode()
 

@@ -26,7 +26,7 @@ from expunge.cli.common import (
     quiet_console,
     to_the_second,
 )
-from expunge.cli.replaying import Replay, every_letter
+from expunge.cli.replaying import Replay, Speaker, every_letter
 from expunge.domain.continuity import Log
 from expunge.domain.events import EARLIEST, Record, stamp
 from expunge.domain.topics import read_by, role_of
@@ -40,16 +40,18 @@ MEANINGS = {
     Outcome.REOPENS: "reopens a case",
     Outcome.LATE: "an asset that a case has not commanded yet",
     Outcome.CHANGES: "changes a case, a hold, a pause or a suppression",
-    Outcome.WAITS: "waits for a frozen case",
-    Outcome.INDEXES: "the index learns something that concerns no case",
+    Outcome.WAITS: "waits for a frozen case: expunge case thaw, then look once more",
+    Outcome.INDEXES: "the index learns something",
     Outcome.DEAD_LETTER: "is set aside, or a part of it",
     Outcome.POISON: "ends its role, which sets it aside the third time",
     Outcome.ASIDE: "was set aside: expunge dead-letters, or --dead",
     Outcome.NOTHING: "nothing: it was handled",
     Outcome.UNREAD: "its role has not come to it yet, and will",
 }
-LEFT_OUT = frozenset({Outcome.NOTHING, Outcome.UNREAD, Outcome.ASIDE, Outcome.DEAD_LETTER, Outcome.POISON})
-"""What handling once more changes nothing about, or not as anybody wants it."""
+LEFT_OUT = frozenset(
+    {Outcome.NOTHING, Outcome.UNREAD, Outcome.ASIDE, Outcome.DEAD_LETTER, Outcome.POISON, Outcome.WAITS}
+)
+"""What handling once more changes nothing about, or not as anybody wants it: whatever waits would wait twice."""
 QUIET = frozenset({Outcome.NOTHING, Outcome.UNREAD, Outcome.ASIDE})
 """What nobody need see to, or has been told of elsewhere."""
 LINES = 40
@@ -98,7 +100,8 @@ def replay(
     known = every_letter(expunge)
     if dead:
         selection = replace(selection, places=_dead(expunge, known, name))
-    doing = Replay(expunge, selection, known, operator, reason, per_second) if execute else None
+    speaker, ids = Speaker(expunge, operator, reason), {each.id for each in known}
+    doing = Replay(speaker, name, selection.canonical(), ids, per_second) if execute else None
     found = _Found(json_output, is_done=execute)
     logs = expunge.topics.logs([(name, each) for each in _partitions(expunge, selection)])
     missing = _missing(selection, logs)
@@ -222,8 +225,8 @@ def _missing(selection: Selection, logs: dict[tuple[str, int], Log]) -> list[str
 def _dead(expunge: Installation, known: Sequence[Letter], topic: str) -> frozenset[Where]:
     """Where messages of a topic lie that were set aside, and that nobody has seen to."""
     full = expunge.settings.prefix + topic
-    mine = (each.said for each in known if each.settled is None and each.said.topic == full)
-    return frozenset((topic, said.partition, said.offset) for said in mine)
+    mine = (each for each in known if each.settled is None and each.topic == full)
+    return frozenset((topic, each.partition, each.offset) for each in mine)
 
 
 def _refuse_unless_inlet(expunge: Installation, topic: str, partitions: list[int]) -> None:

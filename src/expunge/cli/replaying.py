@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
+from typing import Any
 
-from expunge.adapters.sender import REPLAY, Publishing
+from expunge.adapters.sender import REPLAY
 from expunge.adapters.system import StopWaiter, SystemClock
 from expunge.bootstrap import Installation
 from expunge.cli.signing import signed
 from expunge.cli.words import refuse_unless_declared
-from expunge.domain.digest import name
 from expunge.domain.events import EARLIEST, Event, Record
 from expunge.domain.signatures import Envelope
 from expunge.errors import ConfigurationError
 from expunge.replay.handling import Handling
 from expunge.replay.letters import Letter, letters
 from expunge.replay.looking import Uncounted
-from expunge.replay.selection import Selection
 from expunge.serve import keep_policy
 from expunge.wire.operations import Replayed, replayed
 
@@ -29,85 +30,99 @@ MOST_REASON = 500
 SAID = "expunge.messages.replayed.v1"
 
 
-class Replay:
-    """One replay, which is announced on the ledger before its first message is handled.
+class Pace:
+    """So many messages a second at most: whatever else goes on comes first."""
 
-    Args:
-        expunge: the installation.
-        selection: what is handled once more.
-        known: the dead letters that there are.
-        operator: who has it done.
-        reason: why.
-        per_second: so many messages at most.
-
-    Raises:
-        ConfigurationError: the operator is not declared for this, or gives no reason.
-    """
-
-    def __init__(
-        self,
-        expunge: Installation,
-        selection: Selection,
-        known: Sequence[Letter],
-        operator: str,
-        reason: str,
-        per_second: float,
-    ) -> None:
-        digest = expunge.keys.content(repr(selection).encode())
-        sender = announced(expunge, selection.topic, digest, operator, reason)
-        self._handling = Handling(expunge.inlets(Uncounted()), sender, {each.called for each in known})
+    def __init__(self, per_second: float) -> None:
         self._pause, self._clock, self._waiter = 1 / per_second, SystemClock(), StopWaiter(threading.Event())
         self._next = self._clock.seconds()
 
-    def handle(self, record: Record) -> None:
-        """Handle a record as its role does."""
+    def wait(self) -> None:
+        """Wait until the next message's turn."""
         ahead = self._next - self._clock.seconds()
         if ahead > 0:
             self._waiter.wait(ahead)
         self._next = max(self._next, self._clock.seconds()) + self._pause
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """An operator who has something done, and why; `why` is the option with which they say so."""
+
+    expunge: Installation = field(repr=False)
+    operator: str
+    reason: str
+    why: str = "--reason"
+
+    def refuse_unless_declared(self) -> None:
+        """Look before anything is read or done.
+
+        Raises:
+            ConfigurationError: they are not declared for this, or give no reason.
+        """
+        if not self.operator:
+            raise ConfigurationError("--operator NAME is needed: the ledger says who had it done")
+        refuse_unless_declared(self.expunge, self.operator, ROLE)
+        if not self.reason.strip():
+            raise ConfigurationError(f"{self.why} TEXT is needed: whoever reads the ledger asks why")
+
+    @property
+    def identity(self) -> str:
+        """How they stand in the ledger."""
+        declared = self.expunge.settings.registry().operator(self.operator)
+        return declared.identity if declared else self.operator
+
+    def said(self, kind: str, what: Mapping[str, object]) -> dict[str, Any]:
+        """Who says it and why, as facts have it; with what they have signed, where they are declared with a key.
+
+        Raises:
+            ConfigurationError: see `refuse_unless_declared`; or their key is not at hand.
+        """
+        self.refuse_unless_declared()
+        why = self.reason.strip()[:MOST_REASON]
+        data = {**what, "operator": self.operator, "reason": why}
+        event = Event(kind, f"/operators/{self.operator}", f"cli-{uuid.uuid4()}", SystemClock().now(), data)
+        declared = self.expunge.settings.registry().operator(self.operator)
+        message = signed(self.expunge, declared, event)
+        word = Envelope.model_validate(message.data) if message is not event else None
+        return {"operator": self.identity, "reason": why, "word": word}
+
+
+class Replay:
+    """One replay: it is said on the ledger before its first message is handled, and not where none is.
+
+    Args:
+        speaker: who has it done.
+        topic: whose messages are handled once more; without the prefix.
+        selection: what was asked for, in bytes.
+        known: the ids of dead letters that need not be written again.
+        per_second: so many messages at most.
+    """
+
+    def __init__(
+        self, speaker: Speaker, topic: str, selection: bytes, known: Collection[str], per_second: float
+    ) -> None:
+        speaker.refuse_unless_declared()
+        self._speaker, self._expunge, self._pace = speaker, speaker.expunge, Pace(per_second)
+        self._topic, self._selection, self._known = topic, self._expunge.keys.content(selection), known
+
+    def handle(self, record: Record) -> None:
+        """Handle a record as its role does."""
+        self._pace.wait()
         self._handling.handle(record)
+
+    @cached_property
+    def _handling(self) -> Handling:
+        """Says that it begins; every message that comes of it says in a header which replay it is of."""
+        said = {"replay": uuid.uuid4().hex, "topic": self._topic, "selection": self._selection}
+        fact = Replayed.model_validate({**said, **self._speaker.said(SAID, said)})
+        self._expunge.sender.publish([replayed(fact, SystemClock().now())])
+        keep_policy(self._expunge)  # requests are bound to this one from here on
+        sender = self._expunge.another_sender()
+        sender.headers.append((REPLAY, fact.replay.encode()))
+        return Handling(self._expunge.inlets(Uncounted()), sender, self._known)
 
 
 def every_letter(expunge: Installation, since: datetime = EARLIEST) -> list[Letter]:
     """The dead letters that were written since a moment: a message is older than its letter."""
     return letters(expunge.since("dead-letters", since))
-
-
-def announced(expunge: Installation, topic: str, selection: str, operator: str, reason: str) -> Publishing:
-    """Put the fact of a replay on the ledger; a producer whose every message says in a header which replay it is of.
-
-    Raises:
-        ConfigurationError: the operator is not declared for this, or gives no reason.
-    """
-    said = {"topic": topic, "selection": selection}
-    identity, why, word = spoken(expunge, SAID, said, operator, reason)
-    now = SystemClock().now()
-    called = name(SAID, identity, selection, str(now), uuid.uuid4().hex)
-    fact = Replayed(replay=called, operator=identity, reason=why, word=word, **said)
-    expunge.sender.publish([replayed(fact, now)])
-    keep_policy(expunge)  # requests are bound to this one from here on
-    sender = expunge.another_sender()
-    sender.headers.append((REPLAY, called.encode()))
-    return sender
-
-
-def spoken(
-    expunge: Installation, kind: str, said: Mapping[str, object], operator: str, reason: str
-) -> tuple[str, str, Envelope | None]:
-    """How an operator stands in the ledger, why they say something, and what they have signed.
-
-    Raises:
-        ConfigurationError: they are not declared for this, give no reason, or their key is not at hand.
-    """
-    if not operator:
-        raise ConfigurationError("--operator NAME is needed: the ledger says who had it done")
-    refuse_unless_declared(expunge, operator, ROLE)
-    why = reason.strip()[:MOST_REASON]
-    if not why:
-        raise ConfigurationError("--reason TEXT is needed: whoever reads the ledger asks why")
-    declared = expunge.settings.registry().operator(operator)
-    data = {**said, "operator": operator, "reason": why}
-    event = Event(kind, f"/operators/{operator}", f"cli-{uuid.uuid4()}", SystemClock().now(), data)
-    message = signed(expunge, declared, event)
-    word = Envelope.model_validate(message.data) if message is not event else None
-    return declared.identity if declared else operator, why, word

@@ -202,6 +202,9 @@ class Index(Protocol):
     def members(self, group: Group, shards: range) -> list[bytes]:
         """The members of a group in some of its shards."""
 
+    def are_members(self, links: Sequence[tuple[Group, bytes]]) -> list[bool]:
+        """Of (group, node), whether the node is a member of the group, in one round trip."""
+
     def hubs(self, nodes: Sequence[bytes]) -> list[bytes]:
         """Those nodes whose children are too many to come along with a visit; whoever owns a mark is told by that."""
 

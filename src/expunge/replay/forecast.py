@@ -6,6 +6,7 @@ cases is decided on by a coordinator over the state as it is now. Neither writes
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -13,16 +14,16 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from expunge.domain.aggregates.retraining.state import Retraining
 from expunge.domain.events import CONTENT_TYPE, Outgoing, Position, Record
-from expunge.domain.partition import partition_of
 from expunge.domain.topics import role_of
 from expunge.errors import ConfigurationError, ExpungeError, Fenced, InvalidMessage
 from expunge.ports import CaseStore, Changes, Role
+from expunge.replay.known import Known
 from expunge.replay.looking import LookingIndex
 from expunge.roles.coordinator.view import View
 from expunge.wire import ledger, operations
-from expunge.wire.cases.case import HoldingKnown, Late
-from expunge.wire.cases.said import home_of
+from expunge.wire.cases.case import HoldingKnown, Late, Receipted
 from expunge.wire.cases.table import TYPE_OF
 
 INLET_ROLES = ("intake", "indexer")
@@ -45,7 +46,7 @@ class Outcome(StrEnum):
     WAITS = "waits"
     """A case is frozen, and the message would wait for it."""
     INDEXES = "indexes"
-    """The index learns something that concerns no case."""
+    """The index learns something, and no case hears of it."""
     DEAD_LETTER = "dead_letter"
     """It is set aside, or a part of it."""
     POISON = "poison"
@@ -61,6 +62,8 @@ class Outcome(StrEnum):
 SEVERITY = list(Outcome)
 LATE = frozenset({TYPE_OF[Late], TYPE_OF[HoldingKnown]})
 """What cases hear of assets and holdings that turn up."""
+SAID_ON = frozenset({TYPE_OF[HoldingKnown], TYPE_OF[Receipted]})
+"""What a decision without a fact may still say to others: the next page of cases, members of a joint command."""
 
 
 class Forecast(NamedTuple):
@@ -79,11 +82,11 @@ class Forecaster:
     """Asks the roles, over stores that nothing is written to."""
 
     def __init__(
-        self, intake: Role, indexer: Role, coordinator: Role, store: CaseStore, index: LookingIndex, partitions: int
+        self, intake: Role, indexer: Role, coordinator: Role, store: CaseStore, index: LookingIndex, known: Known
     ) -> None:
-        # partitions: of `cases`.
+        # index: that of the indexer and the coordinator. known: over what is really there.
         self._inlets: Mapping[str, Role] = {intake.name: intake, indexer.name: indexer}
-        self._coordinator, self._store, self._index, self._partitions = coordinator, store, index, partitions
+        self._coordinator, self._store, self._index, self._known = coordinator, store, index, known
 
     def of(self, record: Record, now: datetime) -> Forecast:
         """What handling a record once more would do.
@@ -111,22 +114,28 @@ class Forecaster:
         is_known = not self._index.news
         found = [] if is_known else [Forecast(Outcome.INDEXES)]
         found += [_dead(each) for each in outgoing if each.topic == "dead-letters"]
-        found += [
-            self._decided(each, now) for each in outgoing if each.topic == "cases" and not (is_known and _repeats(each))
-        ]
+        said = deque(each for each in outgoing if each.topic == "cases")
+        while said:  # and what is said on to others, such as the next page of cases
+            message = said.popleft()
+            if is_known and self._known.has_heard(message):
+                continue
+            forecast, on = self._decided(message, now, is_known=is_known)
+            found.append(forecast)
+            said += on
         return _worst(found)
 
-    def _decided(self, message: Outgoing, now: datetime) -> Forecast:
+    def _decided(self, message: Outgoing, now: datetime, *, is_known: bool) -> tuple[Forecast, list[Outgoing]]:
         for _ in range(TRIES):
             try:
-                return self._heard(message, now)
+                return self._heard(message, now, is_known=is_known)
             except Fenced:
                 continue
-        return Forecast(Outcome.WAITS, (message.key,), (BUSY,))
+        return Forecast(Outcome.WAITS, (message.key,), (BUSY,)), []
 
-    def _heard(self, message: Outgoing, now: datetime) -> Forecast:
+    def _heard(self, message: Outgoing, now: datetime, *, is_known: bool) -> tuple[Forecast, list[Outgoing]]:
+        """What a coordinator would do that heard a message, and what it would say on of that."""
         key = message.key
-        number = message.partition if message.partition is not None else partition_of(home_of(key), self._partitions)
+        number = self._known.home(message)
         before = self._store.positions([number])[number]
         at = before._replace(offset=before.offset + 1) if before else Position(0, 0)
         record = Record("cases", number, at, now, key.encode(), message.value, CONTENT_TYPE)
@@ -134,21 +143,23 @@ class Forecaster:
         outgoing = _all(result.waves)
         found = [_dead(each, key) for each in outgoing if each.topic == "dead-letters"]
         found += [
-            _told(each.key, facts, is_late=message.event is not None and message.event.type in LATE)
+            _told(each.key, facts, is_late=_type(message) in LATE)
             for each in outgoing
             if each.topic == "ledger" and (facts := _facts(each))
+            if not (is_known and self._known.has_asked(each.key, message))
         ]
         found += [self._kept(number, key, view.changes) for view in result.writes.values() if isinstance(view, View)]
-        return _worst(found, key)
+        return _worst(found, key), [each for each in outgoing if each.topic == "cases" and _type(each) in SAID_ON]
 
     def _kept(self, number: int, key: str, changes: Changes) -> Forecast:
-        """What would be written of what has no facts; a batch carries along what it has not changed, too."""
+        """What would be written of what has no facts, as cases have; a batch carries what it has not changed, too."""
         if any(case == key for case, _ in changes.set_aside):
             return Forecast(Outcome.WAITS, (key,))
         reader = self._store.reader(number)
         changed = (
             *(reader.suppression(name) != each for name, each in changes.suppressions.items()),
             *(reader.rate(name) != each for name, each in changes.rates.items()),
+            *(not _is_same(reader.retraining(name), each) for name, each in changes.retrainings.items()),
             changes.standing is not None and changes.standing != reader.standing,
         )
         return Forecast(Outcome.CHANGES if any(changed) else Outcome.NOTHING, (key,))
@@ -158,14 +169,13 @@ def _all(waves: Iterable[tuple[Outgoing, ...]]) -> list[Outgoing]:
     return [each for wave in waves for each in wave]
 
 
-def _repeats(message: Outgoing) -> bool:
-    """Whether a case would only walk once more where it has been: of what is new to nobody it is told every time.
+def _type(message: Outgoing) -> str:
+    return message.event.type if message.event is not None else ""
 
-    That is said of holdings, and of what lies in containers; what came back says since when.
-    """
-    if message.event is None or message.event.type not in LATE:
-        return False
-    return not any(each["returned"] for each in message.event.data.get("assets", ()))
+
+def _is_same(before: Retraining | None, after: Retraining) -> bool:
+    """Whether something is as it was, but for the moment of the last message."""
+    return before is not None and before.model_copy(update={"now": after.now}) == after
 
 
 def _dead(letter: Outgoing, *cases: str) -> Forecast:

@@ -19,8 +19,8 @@ from expunge.ports import Role, Sender
 class Handling:
     """One replay."""
 
-    def __init__(self, inlets: Collection[Role], sender: Sender, known: Collection[tuple[str, int, int, str]]) -> None:
-        # inlets: intake and the indexer. known: what those letters are called that need not be written again.
+    def __init__(self, inlets: Collection[Role], sender: Sender, known: Collection[str]) -> None:
+        # inlets: intake and the indexer. known: the ids of dead letters that need not be written again.
         self._inlets: Mapping[str, Role] = {each.name: each for each in inlets}
         self._sender, self._known = sender, known
 
@@ -46,7 +46,4 @@ class Handling:
             raise ConfigurationError(f"Kafka refuses a message for {refused[0].outgoing.topic}: see expunge doctor")
 
     def _is_known(self, message: Outgoing) -> bool:
-        if message.topic != "dead-letters" or message.event is None:
-            return False
-        said = message.event.data
-        return (said["topic"], said["partition"], said["offset"], said["reason"]) in self._known
+        return message.topic == "dead-letters" and message.event is not None and message.event.id in self._known

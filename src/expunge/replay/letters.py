@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
+from sys import intern
 
 from pydantic import ValidationError
 
 from expunge.domain.digest import name
-from expunge.domain.events import Event, Outgoing, Position, Record, decode
+from expunge.domain.events import CONTENT_TYPE, Event, Outgoing, Position, Record, decode
 from expunge.domain.limits import MAX_DEAD_LETTER_BYTES
 from expunge.errors import InvalidMessage
 from expunge.wire.dead_letters import SET_ASIDE, SETTLED, Fate, MessageSetAside, MessageSettled
@@ -18,14 +19,23 @@ from expunge.wire.operations import OPERATORS
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """One dead letter."""
+    """One dead letter, without what is sealed in it: there may be very many."""
 
     id: str
-    """The id of its event."""
+    """The id of its event, which follows from who set aside what, where and why: written again, it is the same."""
     at: datetime
     """When its message was appended; of what a decision set aside, when that was made."""
-    said: MessageSetAside = field(repr=False)
-    """Without what is sealed in it, which may be large: see `place`."""
+    reason: str
+    where: str
+    role: str
+    topic: str
+    """In full; of the message."""
+    partition: int
+    offset: int
+    """Of the message; -1: it lies nowhere."""
+    digest: str
+    is_sealed: bool
+    """Whether its message is in it."""
     place: tuple[int, int] = (0, 0)
     """Where the letter itself lies: partition and offset."""
     settled: MessageSettled | None = None
@@ -34,17 +44,12 @@ class Letter:
     @property
     def is_part(self) -> bool:
         """Whether it is about one of several things in a message, of which the others were taken."""
-        return self.said.where.startswith("data.assets.")
+        return self.where.startswith("data.assets.")
 
     @property
     def lies(self) -> tuple[str, int, int]:
         """Where its message lies: the topic in full, partition, offset; an offset of -1: nowhere."""
-        return self.said.topic, self.said.partition, self.said.offset
-
-    @property
-    def called(self) -> tuple[str, int, int, str]:
-        """The same, and why it was set aside: another letter of both is this one written again."""
-        return (*self.lies, self.said.reason)
+        return self.topic, self.partition, self.offset
 
 
 def letters(records: Iterable[Record]) -> list[Letter]:
@@ -58,18 +63,31 @@ def letters(records: Iterable[Record]) -> list[Letter]:
         try:
             event = decode(record, max_bytes=2 * MAX_DEAD_LETTER_BYTES)
             if event.type == SET_ASIDE:
-                said = MessageSetAside.model_validate(event.data)
                 at = datetime.fromisoformat(str((event.model_extra or {})["time"]))
-                short = said.model_copy(update={"sealed": None if said.sealed is None else ""})
-                place = (record.partition, record.position.offset)
-                found.setdefault(event.id, Letter(event.id, at, short, place))
+                found.setdefault(event.id, _letter(event.id, at, MessageSetAside.model_validate(event.data), record))
             elif event.type == SETTLED:
                 word = MessageSettled.model_validate(event.data)
                 settled[word.letter] = word
         except (InvalidMessage, ValidationError, KeyError, ValueError):
             continue
-    every = [replace(each, settled=settled.get(each.id)) for each in found.values()]
+    every = [replace(each, settled=settled[each.id]) if each.id in settled else each for each in found.values()]
     return sorted(every, key=lambda each: (each.at, each.id))
+
+
+def _letter(called: str, at: datetime, said: MessageSetAside, record: Record) -> Letter:
+    return Letter(
+        called,
+        at,
+        intern(said.reason),
+        intern(said.where),
+        intern(said.role),
+        intern(said.topic),
+        said.partition,
+        said.offset,
+        said.digest,
+        said.sealed is not None,
+        (record.partition, record.position.offset),
+    )
 
 
 def aside(known: Iterable[Letter]) -> frozenset[tuple[str, int, int]]:
@@ -86,11 +104,12 @@ def record_of(letter: Letter, prefix: str, payload: bytes) -> Record:
         payload: what was sealed in it.
     """
     topic, partition, offset = letter.lies
-    return Record(topic.removeprefix(prefix), partition, Position(-1, offset), letter.at, None, payload)
+    place = Position(-1, offset)
+    return Record(topic.removeprefix(prefix), partition, place, letter.at, None, payload, CONTENT_TYPE)
 
 
 def settled(letter: Letter, fate: Fate, operator: str, reason: str, now: datetime) -> Outgoing:
     """The word that a letter needs nobody any more, for the same topic and partition."""
     said = MessageSettled(letter=letter.id, fate=fate, operator=operator, reason=reason)
     event = Event(SETTLED, OPERATORS, name(SETTLED, letter.id, fate, operator, str(now)), now, said.data())
-    return Outgoing("dead-letters", letter.said.digest, event)
+    return Outgoing("dead-letters", letter.digest, event)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
+
+import orjson
 
 from expunge.domain.events import CloudEvent, Record, decode
 from expunge.domain.registry import Registry
@@ -34,6 +36,13 @@ class Selection:
     request_id: str = ""
     places: frozenset[Where] | None = None
     """Only these, of which dead letters tell."""
+
+    def canonical(self) -> bytes:
+        """What is asked for in bytes, the same wherever it is asked."""
+        places = None if self.places is None else sorted(self.places)
+        return orjson.dumps(
+            asdict(self) | {"partitions": sorted(self.partitions), "places": places}, option=orjson.OPT_SORT_KEYS
+        )
 
     def meant(self, record: Record, registry: Registry) -> bool:
         """Whether a record is one of them."""

@@ -14,7 +14,7 @@ from expunge.domain.admission.door import Door
 from expunge.domain.aggregates.decision import SetAside
 from expunge.domain.continuity import Place as Continued
 from expunge.domain.digest import name
-from expunge.domain.events import EARLIEST, Event, Outgoing, Record, decode
+from expunge.domain.events import EARLIEST, Event, Outgoing, Record, decode, stamp
 from expunge.domain.limits import MAX_DEAD_LETTER_BYTES
 from expunge.errors import InvalidMessage
 from expunge.ports import Metrics, Refused, Vault
@@ -51,7 +51,7 @@ class DeadLetters:
     def _sealed(self, record: Record, error: InvalidMessage, payload: bytes, *part: int) -> Outgoing:
         place, sealed = self._door.place_of(record), None
         if payload and len(payload) <= MAX_DEAD_LETTER_BYTES:
-            sealed = self._vault.seal_dead_letter("/".join((_spell(place), *map(str, part))), payload)
+            sealed = self._vault.seal_dead_letter(bound_to(_spell(place), part, record.appended_at), payload)
         content = self._door.keys.content(payload)
         return self.at(place, error.reason, content, record.appended_at, where=error.where, sealed=sealed, part=part)
 
@@ -113,6 +113,17 @@ class DeadLetters:
             data=said.data(),
         )
         return Outgoing("dead-letters", content, event)
+
+
+def bound_to(place: str, part: Iterable[int], at: datetime) -> str:
+    """What a seal is bound to: nobody can lay a message elsewhere, or say that it came at another time.
+
+    Args:
+        place: topic in full, partition and offset, with slashes between.
+        part: of a message, its number; of a whole message nothing.
+        at: when the message was appended.
+    """
+    return "/".join((place, *map(str, part))) + f"@{stamp(at)}"
 
 
 SKIPPED = "skipped"

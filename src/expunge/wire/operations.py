@@ -89,8 +89,15 @@ class Discarded(BaseModel):
     """As in `Replayed`."""
 
 
-REPLAYED, DISCARDED = f"{PREFIX}replayed.v1", f"{PREFIX}discarded.v1"
-OF_NO_CASE = frozenset({LOSS, REPLAYED, DISCARDED})
+class Rewritten(Discarded):
+    """An operator has another message published in the place of one that was set aside; said before it is."""
+
+    message: Hex
+    """The keyed digest of what is published instead."""
+
+
+REPLAYED, DISCARDED, REWRITTEN = (f"{PREFIX}{what}.v1" for what in ("replayed", "discarded", "rewritten"))
+OF_NO_CASE = frozenset({LOSS, REPLAYED, DISCARDED, REWRITTEN})
 
 
 def replayed(said: Replayed, at: datetime) -> Outgoing:
@@ -101,6 +108,11 @@ def replayed(said: Replayed, at: datetime) -> Outgoing:
 def discarded(said: Discarded, at: datetime) -> Outgoing:
     """That fact."""
     return _fact(DISCARDED, said.letter, said, at)
+
+
+def rewritten(said: Rewritten, at: datetime) -> Outgoing:
+    """That fact."""
+    return _fact(REWRITTEN, said.letter, said, at)
 
 
 def _fact(kind: str, key: str, said: BaseModel, at: datetime) -> Outgoing:

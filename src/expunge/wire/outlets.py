@@ -33,6 +33,7 @@ OUTLETS: dict[str, type[BaseModel]] = {
     operations.LOSS: operations.LossAcknowledged,
     operations.REPLAYED: operations.Replayed,
     operations.DISCARDED: operations.Discarded,
+    operations.REWRITTEN: operations.Rewritten,
     **{kind: ledger.LedgerFact[fact] for kind, fact in ledger.FACTS.items()},  # type: ignore[valid-type]
 }
 """Event type -> data."""

@@ -448,19 +448,23 @@ class ConfluentReader(ReaderToTheEnd):
         self._consumer.close()
 
 
-def record_at(
-    bootstrap_servers: str, options: dict[str, Any], topic: str, partition: int, offset: int
-) -> Record | None:
-    """The record at a place, for people; None: it is not there any more. `topic` is given with its prefix."""
-    consumer, place = _reading(bootstrap_servers, options), TopicPartition(topic, partition, offset)
-    with translated("hand over a record"):
-        try:
-            first, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), CALL_SECONDS)
+class ConfluentPlaces:
+    """Looks up single records, for people, over one connection."""
+
+    def __init__(self, bootstrap_servers: str, options: dict[str, Any]) -> None:
+        self._consumer = _reading(bootstrap_servers, options)
+
+    def at(self, topic: str, partition: int, offset: int) -> Record | None:
+        """The record at a place; None: it is not there any more. `topic` is given with its prefix."""
+        with translated("hand over a record"):
+            first, end = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), CALL_SECONDS)
             if not first <= offset < end:
                 return None
-            consumer.assign([place])
-            message = consumer.poll(CALL_SECONDS)
-        finally:
-            consumer.close()
-    found = message is not None and message.error() is None and message.offset() == offset
-    return as_record(message, "") if found else None
+            self._consumer.assign([TopicPartition(topic, partition, offset)])
+            message = self._consumer.poll(CALL_SECONDS)
+        found = message is not None and message.error() is None and message.offset() == offset
+        return as_record(message, "") if found else None
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._consumer.close()

@@ -470,22 +470,28 @@ class KafkaReader(ReaderToTheEnd):
         _closed(self._consumer)
 
 
-def record_at(
-    bootstrap_servers: str, options: dict[str, Any], topic: str, partition: int, offset: int
-) -> Record | None:
-    """The record at a place, for people; None: it is not there any more. `topic` is given with its prefix."""
-    install()
-    settings = common(bootstrap_servers, options) | {"isolation_level": "read_committed", "max_poll_records": 1}
-    with translated("hand over a record"):
-        consumer = connected(KafkaConsumer, settings)
-        try:
-            place = TopicPartition(topic, partition)
-            consumer.assign([place])
-            if not consumer.beginning_offsets([place])[place] <= offset < consumer.end_offsets([place])[place]:
+class KafkaPlaces:
+    """Looks up single records, for people, over one connection."""
+
+    def __init__(self, bootstrap_servers: str, options: dict[str, Any]) -> None:
+        install()
+        settings = common(bootstrap_servers, options) | {"isolation_level": "read_committed", "max_poll_records": 1}
+        with translated("hand over a record"):
+            self._consumer = connected(KafkaConsumer, settings)
+
+    def at(self, topic: str, partition: int, offset: int) -> Record | None:
+        """The record at a place; None: it is not there any more. `topic` is given with its prefix."""
+        place = TopicPartition(topic, partition)
+        with translated("hand over a record"):
+            self._consumer.assign([place])
+            first, end = self._consumer.beginning_offsets([place])[place], self._consumer.end_offsets([place])[place]
+            if not first <= offset < end:
                 return None
-            consumer.seek(place, offset)
-            found = consumer.poll(timeout_ms=CALL_MS).get(place, ())
-        finally:
-            _closed(consumer)
-    record = as_record(found[0], "") if found else None
-    return record if record is not None and record.position.offset == offset else None
+            self._consumer.seek(place, offset)
+            found = self._consumer.poll(timeout_ms=CALL_MS).get(place, ())
+        record = as_record(found[0], "") if found else None
+        return record if record is not None and record.position.offset == offset else None
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        _closed(self._consumer)

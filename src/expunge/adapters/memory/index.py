@@ -142,6 +142,10 @@ class MemoryIndex:
         """See `ports.Index.members`."""
         return [key for key in self.groups.get(group, ()) if shard_of(key) in shards]
 
+    def are_members(self, links: Sequence[tuple[Group, bytes]]) -> list[bool]:
+        """See `ports.Index.are_members`."""
+        return [member in self.groups.get(group, ()) for group, member in links]
+
     def hubs(self, nodes: Sequence[bytes]) -> list[bytes]:
         """See `ports.Index.hubs`."""
         return [node for node in nodes if len(self.groups.get(Group(GroupKind.CHILDREN, node), ())) > self.hub]

@@ -16,7 +16,7 @@ from expunge.domain.limits import MAX_EXCLUDED
 from expunge.domain.lineage.marks import TASK_DIGITS, Mark, MarkState
 from expunge.domain.lineage.row import DIGEST_BYTES, Combination, Row, combination_of
 from expunge.domain.lineage.walk import Trip, Visit
-from expunge.domain.scope import SHARDS, Arrival, Group, GroupKind, data_source_node, place_of
+from expunge.domain.scope import SHARDS, Arrival, Group, GroupKind, data_source_node, place_of, shard_of
 from expunge.errors import Unavailable
 from expunge.ports import Gone, Made, Peek, Put, Rule, Said
 
@@ -200,6 +200,17 @@ class RedisIndex:
         wanted = (shards.start, shards.stop - 1)
         calls = [Call("members", [tag], (*place, *wanted)) for tag, place in self._places(group, shards)]
         return [key for packed in self._server.run(calls) for key in unpacked(packed)]
+
+    def are_members(self, links: Sequence[tuple[Group, bytes]]) -> list[bool]:
+        """See `ports.Index.are_members`: what lies in a shard is read once, however often it is asked for."""
+        calls: dict[tuple[Group, int], Call] = {}
+        for group, member in links:
+            shard = shard_of(member)
+            for tag, place in self._places(group, range(shard, shard + 1)):
+                calls[group, shard] = Call("members", [tag], (*place, shard, shard))
+        found = zip(calls, self._server.run(list(calls.values())), strict=True)
+        members = {place: frozenset(unpacked(packed)) for place, packed in found}
+        return [member in members[group, shard_of(member)] for group, member in links]
 
     def _places(self, group: Group, shards: range = range(SHARDS)) -> Iterator[tuple[int, tuple[Any, ...]]]:
         """Where a group's members lie: a tag each, and kind, field, first and last bucket for the scripts.

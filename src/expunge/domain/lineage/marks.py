@@ -100,11 +100,23 @@ def is_late(thing: Thing, met: Met, own: Sequence[Mark]) -> bool:
         return False
     if met.parent and mark.state is MarkState.CLEAN and thing.derived_ms > mark.since_ms:
         return False
-    mine = next((known for known in own if known.case_id == mark.case_id), None)
+    return not is_planned(mark.case_id, raw, arrival, own) or bool(flags & CONTAINER and met.parent)
+
+
+def is_planned(case_id: str, raw: bytes | None, arrival: Arrival, own: Sequence[Mark]) -> bool:
+    """Whether a case has been at a thing, as its row now says, and as widely as it is reached now.
+
+    Args:
+        case_id: the case.
+        raw: the thing's row.
+        arrival: how the walk would come to it.
+        own: the marks on the thing.
+    """
+    mine = next((known for known in own if known.case_id == case_id), None)
     if mine is None:
-        return True
-    wider = reach_of(arrival, flags, bounded=True).width > mine.reach.width
-    return mine.digest != thing.digest or wider or bool(flags & CONTAINER and met.parent)
+        return False
+    wider = reach_of(arrival, flags_of(raw), bounded=True).width > mine.reach.width
+    return mine.digest == (raw[:DIGEST_BYTES] if raw else b"") and not wider
 
 
 def has_returned(mark: Mark, stated_ms: int) -> bool:

@@ -298,19 +298,25 @@ class Walk:
 
     def plan_holding(self, key: bytes, row: Row) -> None:
         """One obligation for the person, or for every data source, that a holding answers for; it becomes a node."""
-        holding = row.holding
-        if holding is None or not holding.active:
-            return
-        person = {s.pseudonym for s in self.scope.subjects if holding.matches_namespace(s.namespace)}
-        roots = [one_person(person)] if person else []
-        if self.scope.kind is ScopeKind.WITHDRAWAL:
-            roots += [name for name in self.scope.data_sources if holding.matches_data_source(name)]
+        roots = asked_of(row, self.scope)
         disposition = self.judge.dispose(nature_of(row)._replace(holding=True))
         if not roots or disposition is None:
             return
         for root in roots:
             self._owe(key, row, lots_of(row, disposition, self.judge, holding=True, root=root))
         self.reach([key], Arrival.THROUGH)
+
+
+def asked_of(row: Row, scope: Scope) -> list[str]:
+    """For what a holding must be asked: the person, all names at once, and data sources; nothing that it has not."""
+    holding = row.holding
+    if holding is None or not holding.active:
+        return []
+    person = {s.pseudonym for s in scope.subjects if holding.matches_namespace(s.namespace)}
+    roots = [one_person(person)] if person else []
+    if scope.kind is ScopeKind.WITHDRAWAL:
+        roots += [name for name in scope.data_sources if holding.matches_data_source(name)]
+    return roots
 
 
 def nature_of(row: Row, inherited: Callable[[Row], frozenset[str]] = _nothing) -> Nature:
