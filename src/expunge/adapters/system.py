@@ -10,12 +10,14 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from expunge.adapters.serving import Health, serve
 from expunge.errors import ConfigurationError
@@ -105,6 +107,14 @@ OTHERS = 0o007
 """Neither owner nor group, which may share a secret where the platform mounts it so."""
 
 
+class _Collector(Collector):
+    def __init__(self, families: Callable[[], Iterable[GaugeMetricFamily]]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        return self._families()
+
+
 class PrometheusMetrics:
     """See `ports.Metrics`; one registry per process, served on a port if one is given."""
 
@@ -116,6 +126,10 @@ class PrometheusMetrics:
         self.health = Health()
         if port:
             serve(port, address, self._registry, self.health)
+
+    def collect(self, families: Callable[[], Iterable[GaugeMetricFamily]]) -> None:
+        """Whatever is asked for at every look of a monitor, too."""
+        self._registry.register(_Collector(families))
 
     def count(self, name: MetricName, amount: float = 1, *, label: str = "") -> None:
         """See `ports.Metrics.count`."""

@@ -19,6 +19,7 @@ from expunge.cli import (
     index,
     keys,
     losses,
+    monitor,
     pause,
     policy,
     probe,
@@ -29,6 +30,7 @@ from expunge.cli import (
     subject,
     submit,
     sweep,
+    top,
     topics,
     verify,
 )
@@ -70,6 +72,8 @@ app.command("rebuild")(rebuild.rebuild)
 app.command("replay")(replay.replay)
 app.command("sweep")(sweep.sweep)
 app.command("doctor")(doctor.doctor)
+app.command("top")(top.top)
+app.command("monitor")(monitor.monitor)
 app.command("verify")(verify.verify_certificates)
 app.command("demo")(demo.demo)
 app.add_typer(topics.app, name="topics")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -52,26 +53,47 @@ class Letter:
         return self.topic, self.partition, self.offset
 
 
-def letters(records: Iterable[Record]) -> list[Letter]:
-    """The dead letters among the records of their topic, the oldest first, with what became of each.
+class LetterBook:
+    """Dead letters as they are read, with what became of each.
 
     What nobody can read there is passed over: only Expunge is meant to write there.
     """
-    found: dict[str, Letter] = {}
-    settled: dict[str, MessageSettled] = {}
-    for record in records:
-        try:
-            event = decode(record, max_bytes=2 * MAX_DEAD_LETTER_BYTES)
-            if event.type == SET_ASIDE:
-                at = datetime.fromisoformat(str((event.model_extra or {})["time"]))
-                found.setdefault(event.id, _letter(event.id, at, MessageSetAside.model_validate(event.data), record))
-            elif event.type == SETTLED:
-                word = MessageSettled.model_validate(event.data)
-                settled[word.letter] = word
-        except (InvalidMessage, ValidationError, KeyError, ValueError):
-            continue
-    every = [replace(each, settled=settled[each.id]) if each.id in settled else each for each in found.values()]
-    return sorted(every, key=lambda each: (each.at, each.id))
+
+    def __init__(self) -> None:
+        self._found: dict[str, Letter] = {}
+        self._settled: dict[str, MessageSettled] = {}
+
+    def take(self, records: Iterable[Record]) -> None:
+        """Records of the topic of dead letters, in order."""
+        for record in records:
+            try:
+                event = decode(record, max_bytes=2 * MAX_DEAD_LETTER_BYTES)
+                if event.type == SET_ASIDE:
+                    at = datetime.fromisoformat(str((event.model_extra or {})["time"]))
+                    said = MessageSetAside.model_validate(event.data)
+                    self._found.setdefault(event.id, _letter(event.id, at, said, record))
+                elif event.type == SETTLED:
+                    word = MessageSettled.model_validate(event.data)
+                    self._settled[word.letter] = word
+            except (InvalidMessage, ValidationError, KeyError, ValueError):
+                continue
+
+    def letters(self) -> list[Letter]:
+        """Those that were read, the oldest first."""
+        settled = self._settled
+        every = [replace(each, settled=settled[of]) if of in settled else each for of, each in self._found.items()]
+        return sorted(every, key=lambda each: (each.at, each.id))
+
+    def open_by_reason(self) -> Counter[str]:
+        """How many nobody has seen to, by reason."""
+        return Counter(each.reason for of, each in self._found.items() if of not in self._settled)
+
+
+def letters(records: Iterable[Record]) -> list[Letter]:
+    """The dead letters among the records of their topic; see `LetterBook`."""
+    book = LetterBook()
+    book.take(records)
+    return book.letters()
 
 
 def _letter(called: str, at: datetime, said: MessageSetAside, record: Record) -> Letter:

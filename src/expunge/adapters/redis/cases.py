@@ -34,6 +34,9 @@ PER_COMMAND = 1000
 """Fields and values of a hash in one command: Lua unpacks no more than some thousands."""
 
 
+LIVING_PER_PAGE = 500
+
+
 class RedisCaseStore:
     """See `ports.CaseStore` and `ports.ChunkStore` for what each method promises."""
 
@@ -130,7 +133,12 @@ class RedisCaseStore:
         """The cases that stand in a set of a partition, by id."""
         keys = CaseKeys(self._server, partition)
         found = self._server.read_one(keys.tag, "SMEMBERS", keys.of(name))
-        raw = self._server.read([(keys.tag, ("GET", keys.of("case", case_id.decode()))) for case_id in sorted(found)])
+        return self._cases(partition, sorted(each.decode() for each in found))
+
+    def _cases(self, partition: int, case_ids: Collection[str]) -> dict[str, Case]:
+        """Cases by id, without those that a newer version wrote."""
+        keys = CaseKeys(self._server, partition)
+        raw = self._server.read([(keys.tag, ("GET", keys.of("case", case_id))) for case_id in case_ids])
         cases = [case for each in raw if each and (case := read_case(each)) is not None]
         return {case.case_id: case for case in cases}
 
@@ -147,6 +155,13 @@ class RedisCaseStore:
     def listed(self, partition: int) -> list[Case]:
         """Every case of a partition, for people."""
         return list(self._of_set(partition, "list").values())
+
+    def living(self, partition: int) -> Iterator[Case]:
+        """Those that something may still concern (`Case.alive`), for people; read in pages."""
+        after = ""
+        while page := self.live_cases(partition, after, LIVING_PER_PAGE):
+            yield from self._cases(partition, page).values()
+            after = page[-1]
 
     def chunks(self, partition: int, case_id: str) -> Iterator[ChunkState]:
         """Every chunk of a case, for people; read in pages, so that a large plan holds nobody up."""
