@@ -60,6 +60,7 @@ check: setup  ## lint, format, types, layers, schemas
 	@$(BIN)/python tools/vocabulary.py --check
 	@$(BIN)/python tools/limits.py --check
 	@$(BIN)/python tools/commands.py --check
+	@$(BIN)/python tools/dashboard.py --check
 
 fix: setup  ## format, and write the schemas anew
 	@$(BIN)/ruff check --fix --quiet . || true
@@ -69,6 +70,7 @@ fix: setup  ## format, and write the schemas anew
 	@$(BIN)/python tools/vocabulary.py
 	@$(BIN)/python tools/limits.py
 	@$(BIN)/python tools/commands.py
+	@$(BIN)/python tools/dashboard.py
 
 up down status: setup  ## the demo's servers; with CLUSTER=1 a Redis Cluster instead of one Redis
 	@$(DEVSTACK) $@ --instance demo $(if $(CLUSTER),--cluster)

@@ -134,6 +134,7 @@ def main() -> None:
         set_aside(world)
         draw("dead-letters", "dead-letters", "list")
         draw("replay", "replay", "--topic", "requests")
+        draw("top", "top", "--once")
         draw("doctor", "doctor")
         os.chdir(world.directory)
         Path("inventory.csv").write_text(WRONG)

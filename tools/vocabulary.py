@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -14,6 +15,7 @@ from expunge.domain.admission.requests import JURISDICTIONS  # noqa: E402 - the 
 from expunge.domain.normalisers import NORMALISERS  # noqa: E402
 from expunge.domain.registry import Operator  # noqa: E402
 from expunge.domain.vocabulary import ANSWERS, CONTAINERS, Action, Claim, Kind, Regime, Status  # noqa: E402
+from expunge.overview.gauges import GAUGES  # noqa: E402
 from expunge.ports import GaugeName, MetricName  # noqa: E402
 from expunge.wire.registrations import REGISTRATIONS  # noqa: E402
 from expunge.wire.requests import REQUESTS  # noqa: E402
@@ -38,6 +40,8 @@ def page() -> str:
     counters = [f"expunge_{name}_total" for name in get_args(MetricName) if name != "batch_seconds"]
     gauges = [f"expunge_{name}" for name in get_args(GaugeName)]
     parts.append(_list("Metrics of roles", [*counters, "expunge_batch_seconds", *gauges]))
+    rows = [(f"`expunge_{name}`", ", ".join(each.labels), each.meaning) for name, each in GAUGES.items()]
+    parts.append(_table("Metrics of the monitor", ("metric", "labels", ""), rows))
     return "\n".join(parts)
 
 
@@ -62,7 +66,7 @@ def _list(title: str, words: list[str]) -> str:
     return f"## {title}\n\n{textwrap.fill(said, 120, break_long_words=False, break_on_hyphens=False)}\n"
 
 
-def _table(title: str, columns: tuple[str, ...], rows: list[tuple[str, str]]) -> str:
+def _table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     head = f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n"
     return f"## {title}\n\n{head}" + "".join(f"| {' | '.join(row)} |\n" for row in rows)
 

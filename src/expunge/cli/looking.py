@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from datetime import datetime
 from functools import cached_property
 
 from expunge.adapters.broker import Reader
 from expunge.bootstrap import Installation
+from expunge.domain.continuity import Log, Place
 from expunge.domain.events import EARLIEST
-from expunge.domain.topics import read_by
-from expunge.overview.state import Behind, Overview, behind_on, overview
+from expunge.domain.topics import all_topics
+from expunge.overview.state import Behind, Overview, behind_on, first_unread, overview
 from expunge.replay.letters import LetterBook
 from expunge.roles import ROLES
 
@@ -33,7 +33,7 @@ class Lookout:
             (case for number in partitions for case in expunge.cases.living(number)),
             [expunge.cases.reader(number).standing for number in partitions],
             self._assets(),
-            [each for role in ROLES for each in self._behind(role)],
+            [each for role in ROLES for each in self._behind(role, now)],
             self._letters.open_by_reason(),
             now,
         )
@@ -42,11 +42,22 @@ class Lookout:
         declared = {system.name: 0 for system in self._expunge.settings.systems}
         return declared | self._expunge.index.population()
 
-    def _behind(self, role: str) -> Collection[Behind]:
-        topics = self._expunge.topics
-        names = read_by(role, self._expunge.door.registry)
-        logs = topics.logs([(name, number) for name in names for number in range(topics.partitions(name))])
-        return behind_on(role, logs, {place: each.next for place, each in topics.committed_by(role).items()})
+    def _behind(self, role: str, now: datetime) -> list[Behind]:
+        expunge, topics = self._expunge, self._expunge.topics
+        known = {each.name: each for each in all_topics(expunge.door.registry, 1, 1, 1) if each.role == role}
+        logs = topics.logs([(name, number) for name in known for number in range(topics.partitions(name))])
+        reached = {place: each.next for place, each in topics.committed_by(role).items()}
+        kept = {name: each.retention_ms / 1000 for name, each in known.items() if each.cleanup == "delete"}
+        ages = {place: self._age(place, log, reached.get(place), now) for place, log in logs.items()}
+        return behind_on(role, logs, reached, ages, {name: kept.get(name) for name in known})
+
+    def _age(self, place: Place, log: Log, reached: int | None, now: datetime) -> float:
+        """How long ago the first unread message of a partition was appended; 0: there is none."""
+        offset = first_unread(log, reached)
+        if offset is None:
+            return 0.0
+        found = self._expunge.broker.record_at(self._expunge.settings.prefix + place[0], place[1], offset)
+        return max(0.0, (now - found.appended_at).total_seconds()) if found is not None else 0.0
 
     @cached_property
     def _reader(self) -> Reader:

@@ -32,6 +32,9 @@ from expunge.errors import Unavailable
 from expunge.overview.gauges import samples
 from expunge.overview.state import Overview
 
+NEAR_SECONDS = 2 * 86_400
+"""So near to retention it is time to see to what is unread."""
+
 
 def top(
     every: Annotated[float, typer.Option(min=0.5, help="Seconds between two looks.")] = 2,
@@ -94,8 +97,9 @@ def alarms_of(seen: Overview) -> Iterator[str]:
     if seen.pauses:
         yield f"commands are paused for {visible(', '.join(seen.pauses))}: expunge resume"
     for each in seen.behind:
-        if each.unread and not each.margin:
-            yield f"retention is about to take what {each.role} has not read of {each.topic}: start it"
+        if each.left_seconds is not None and each.left_seconds < NEAR_SECONDS:
+            left = age_of(each.left_seconds)
+            yield f"in {left} retention takes what {each.role} has not read of {visible(each.topic)}: start it"
     if number := sum(seen.letters.values()):
         yield f"{number:,} messages are set aside: expunge dead-letters list"
 
@@ -132,23 +136,29 @@ def _due(seen: Overview) -> Table:
 def _systems(seen: Overview) -> Table:
     table = _table("Systems", "system", "open", "cases", "oldest", "registered")
     for each in seen.systems:
-        row = (f"{each.open:,}", f"{each.cases:,}", _age(each.oldest_seconds) if each.cases else "", f"{each.assets:,}")
+        row = (
+            f"{each.open:,}",
+            f"{each.cases:,}",
+            age_of(each.oldest_seconds) if each.cases else "",
+            f"{each.assets:,}",
+        )
         table.add_row(visible(each.system), *row)
     return table
 
 
 def _roles(seen: Overview) -> Table:
-    table = _table("Roles that are behind", "role", "topic", "unread", "until retention")
+    table = _table("Roles that are behind", "role", "topic", "unread", "oldest", "until retention")
     behind = [each for each in seen.behind if each.unread]
     for each in behind:
-        margin = Text(f"{each.margin:,}", style="" if each.margin else "red")
-        table.add_row(each.role, visible(each.topic), f"{each.unread:,}", margin)
+        left = "" if each.left_seconds is None else age_of(each.left_seconds)
+        table.add_row(each.role, visible(each.topic), f"{each.unread:,}", age_of(each.oldest_seconds), left)
     if not behind:
-        table.add_row("none", "", "", "")
+        table.add_row("none", "", "", "", "")
     return table
 
 
-def _age(seconds: float) -> str:
+def age_of(seconds: float) -> str:
+    """A span as people say it."""
     for unit, name in ((86_400, "d"), (3600, "h"), (60, "m")):
         if seconds >= unit:
             return f"{seconds / unit:.1f} {name}"

@@ -29,7 +29,8 @@ GAUGES: Mapping[str, Gauge] = {
     "oldest_open_seconds": Gauge("Since the request of the oldest of them came", ("system",)),
     "registered_assets": Gauge("Assets that a system has registered, about", ("system",)),
     "unread_messages": Gauge("Messages that a role has not read yet", ("role", "topic")),
-    "margin_messages": Gauge("Messages that retention takes before the next that is unread", ("role", "topic")),
+    "oldest_unread_seconds": Gauge("Since the oldest of them was appended", ("role", "topic")),
+    "retention_left_seconds": Gauge("Until retention takes the oldest of them", ("role", "topic")),
     "open_dead_letters": Gauge("Messages that were set aside, and nobody has seen to", ("reason",)),
     "looked_at_seconds": Gauge("When all of this was looked at, in seconds since 1970: an old one is no news"),
 }
@@ -52,7 +53,10 @@ def samples(seen: Overview) -> dict[str, list[tuple[tuple[str, ...], float]]]:
         "oldest_open_seconds": [((each.system,), each.oldest_seconds) for each in seen.systems],
         "registered_assets": [((each.system,), each.assets) for each in seen.systems],
         "unread_messages": [((each.role, each.topic), each.unread) for each in seen.behind],
-        "margin_messages": [((each.role, each.topic), each.margin) for each in seen.behind],
+        "oldest_unread_seconds": [((each.role, each.topic), each.oldest_seconds) for each in seen.behind],
+        "retention_left_seconds": [
+            ((each.role, each.topic), left) for each in seen.behind if (left := each.left_seconds) is not None
+        ],
         "open_dead_letters": [((reason,), number) for reason, number in sorted(seen.letters.items())],
         "looked_at_seconds": [((), seen.at.timestamp())],
     }

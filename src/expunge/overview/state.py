@@ -38,9 +38,17 @@ class Behind(NamedTuple):
     topic: str
     unread: int
     """Messages that it has not read yet."""
-    margin: int
-    """Of the partition of which retention is nearest: messages that retention would take before it takes an unread
-    one. 0 where something is unread: the next that it takes is lost."""
+    oldest_seconds: float = 0.0
+    """How long ago the oldest of them was appended, as far as that could be looked up."""
+    retention_seconds: float | None = None
+    """For how long the topic keeps messages; None: it keeps them as long as they say something."""
+
+    @property
+    def left_seconds(self) -> float | None:
+        """How long it is until retention takes what is unread; None where it takes nothing of that."""
+        if self.retention_seconds is None or not self.unread:
+            return None
+        return max(0.0, self.retention_seconds - self.oldest_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,23 +126,31 @@ def _owed(case: Case, system: str) -> int:
     return sum(number for line, number in case.counts if line.system == system and line.claim in UNDONE)
 
 
-def behind_on(role: str, ends: Mapping[Place, Log], reached: Mapping[Place, int]) -> list[Behind]:
+def first_unread(log: Log, reached: int | None) -> int | None:
+    """The offset of the first message that nobody has read; None: there is none."""
+    first = log.first if reached is None else max(log.first, reached)
+    return first if first < log.end else None
+
+
+def behind_on(
+    role: str,
+    logs: Mapping[Place, Log],
+    reached: Mapping[Place, int],
+    ages: Mapping[Place, float],
+    retention: Mapping[str, float | None],
+) -> list[Behind]:
     """How far a role is behind on each of its topics.
 
     Args:
         role: the role.
-        ends: what lies in each of its partitions.
+        logs: what lies in each of its partitions.
         reached: the offset that it reads next, where it has committed one.
+        ages: of the first unread messages of partitions, in seconds.
+        retention: topic -> for how long it keeps messages, in seconds.
     """
-    found = []
-    for topic in sorted({topic for topic, _ in ends}):
-        nexts = {
-            place: (log, max(log.first, reached.get(place, log.first)))
-            for place, log in ends.items()
-            if place[0] == topic
-        }
-        unread = sum(max(0, log.end - read) for log, read in nexts.values())
-        waiting = [read - log.first for log, read in nexts.values() if log.end > read]
-        everything = sum(log.end - log.first for log, _ in nexts.values())
-        found.append(Behind(role, topic, unread, min(waiting, default=everything)))
-    return found
+    unread: Counter[str] = Counter({topic: 0 for topic, _ in logs})
+    for place, log in logs.items():
+        first = first_unread(log, reached.get(place))
+        unread[place[0]] += 0 if first is None else log.end - first
+    oldest = {topic: max((age for place, age in ages.items() if place[0] == topic), default=0.0) for topic in unread}
+    return [Behind(role, topic, unread[topic], oldest[topic], retention.get(topic)) for topic in sorted(unread)]
