@@ -89,11 +89,11 @@ def screen(seen: Overview, away: str = "") -> RenderableType:
 def alarms_of(seen: Overview) -> Iterator[str]:
     """What a person should see to, each with the command that says more."""
     if seen.overdue:
-        yield f"{seen.overdue:,} cases are overdue: expunge case list --due-within 0d"
+        yield f"{_many(seen.overdue, 'case is', 'cases are')} overdue: expunge case list --due-within 0d"
     if seen.frozen:
-        yield f"{seen.frozen:,} cases are frozen: expunge doctor"
+        yield f"{_many(seen.frozen, 'case is', 'cases are')} frozen: expunge doctor"
     if seen.awaiting_approval:
-        yield f"{seen.awaiting_approval:,} plans wait for approval: expunge case list --status awaiting_approval"
+        yield f"{_many(seen.awaiting_approval, 'plan waits', 'plans wait')} for approval: expunge case list --status awaiting_approval"
     if seen.pauses:
         yield f"commands are paused for {visible(', '.join(seen.pauses))}: expunge resume"
     for each in seen.behind:
@@ -101,7 +101,11 @@ def alarms_of(seen: Overview) -> Iterator[str]:
             left = age_of(each.left_seconds)
             yield f"in {left} retention takes what {each.role} has not read of {visible(each.topic)}: start it"
     if number := sum(seen.letters.values()):
-        yield f"{number:,} messages are set aside: expunge dead-letters list"
+        yield f"{_many(number, 'message is', 'messages are')} set aside: expunge dead-letters list"
+
+
+def _many(number: int, one: str, more: str) -> str:
+    return f"{number:,} {one if number == 1 else more}"
 
 
 def _table(title: str, *columns: str) -> Table:
