@@ -180,6 +180,8 @@ def _spoken_to(world: World) -> None:
     world.order("hold.released", key="h1", hold_id="h1")
     world.order("emission.resumed", key="pause", scope={"system": "photos"})
     world.settle(ticks=1)
+    world.say("case.retried", case_id, system="photos", reason="it is well again")
+    world.settle(ticks=1)
     world.say("request.cancelled", case_id, reason="the supplier had the right after all")
     world.settle(ticks=1)
     world.answers.clear()

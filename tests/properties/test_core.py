@@ -181,6 +181,7 @@ moves = st.one_of(
     st.tuples(st.just("forget beside"), st.sampled_from(ROLES), st.integers(0, 25)),
     st.tuples(st.just("rebuild"), st.lists(st.integers(0, 60), max_size=2)),
     st.tuples(st.just("let go"), st.integers(0, 2)),
+    st.tuples(st.just("retry"), st.integers(0, 2), st.sampled_from([None, "photos", "ml"])),
     st.tuples(
         st.just("probe"), st.integers(0, 2), st.none() | st.integers(1, 3), st.lists(st.integers(1, 9), max_size=1)
     ),
@@ -323,6 +324,12 @@ class Script:
         if number in self.cases:
             self.world.say("case.forgotten", self.cases[number], reason="why not")
 
+    def retry(self, number: int, system: object) -> None:
+        """Have it tried at once what would be tried later."""
+        if number in self.cases:
+            fields: dict[str, Any] = {"system": system} if system else {}
+            self.world.say("case.retried", self.cases[number], **fields)
+
     def probe(self, number: int, sample: int | None, again: list[int]) -> None:
         """Have it looked whether what a case has had purged is gone."""
         if number in self.cases:
@@ -435,6 +442,8 @@ def play(script: Script, history: list[tuple[object, ...]]) -> None:  # noqa: PL
                 world.save()
             case ("rebuild", list(deaths)):
                 world.rebuild(deaths)
+            case ("retry", int(number), system):
+                script.retry(number, system)
             case ("let go", int(number)):
                 script.let_go(number)
             case ("probe", int(number), sample, list(again)):
@@ -675,7 +684,7 @@ def try_out(  # noqa: PLR0915 - a history, from its beginning to its end
     assert forged == set(world.forged)
     assert {letter["reason"] for letter in world.dead_letters()} - FORGED <= (
         ({"case_has_ended", "control_without_case"} if world.cancels else set())
-        | ({"case_has_not_ended", "case_is_forgotten", "case_is_held", "control_without_case"})
+        | ({"nothing_to_retry", "case_has_not_ended", "case_is_forgotten", "case_is_held", "control_without_case"})
         | ({NOTHING_TO_PROBE} if script.probes else set())
         | ({FOUND_BY_PROBE} if script.probes and world.cancels else set())
         | ({NOT_PROBED} if script.probes and script.has_forgotten else set())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -29,11 +28,9 @@ from expunge.cli.common import (
 from expunge.cli.looking import Lookout
 from expunge.domain.events import stamp
 from expunge.errors import Unavailable
+from expunge.overview.alarms import age_of, alarms_of
 from expunge.overview.gauges import samples
 from expunge.overview.state import Overview
-
-NEAR_SECONDS = 2 * 86_400
-"""So near to retention it is time to see to what is unread."""
 
 
 def top(
@@ -81,31 +78,9 @@ def screen(seen: Overview, away: str = "") -> RenderableType:
     head = Text.assemble(("expunge ", "bold"), to_the_second(stamp(seen.at)), " UTC")
     if away:
         head.append(f"   nothing newer: {visible(away)}", style="red")
-    alarms = [Text(f"! {each}", style="red") for each in alarms_of(seen)] or [Text("no alarms", style="green")]
+    alarms = [Text(f"! {visible(each)}", style="red") for each in alarms_of(seen)] or [Text("no alarms", style="green")]
     side = Columns([_cases(seen), _due(seen)], padding=(0, 4))
     return Group(head, Text(), *alarms, Text(), side, Text(), _systems(seen), Text(), _roles(seen))
-
-
-def alarms_of(seen: Overview) -> Iterator[str]:
-    """What a person should see to, each with the command that says more."""
-    if seen.overdue:
-        yield f"{_many(seen.overdue, 'case is', 'cases are')} overdue: expunge case list --due-within 0d"
-    if seen.frozen:
-        yield f"{_many(seen.frozen, 'case is', 'cases are')} frozen: expunge doctor"
-    if seen.awaiting_approval:
-        yield f"{_many(seen.awaiting_approval, 'plan waits', 'plans wait')} for approval: expunge case list --status awaiting_approval"
-    if seen.pauses:
-        yield f"commands are paused for {visible(', '.join(seen.pauses))}: expunge resume"
-    for each in seen.behind:
-        if each.left_seconds is not None and each.left_seconds < NEAR_SECONDS:
-            left = age_of(each.left_seconds)
-            yield f"in {left} retention takes what {each.role} has not read of {visible(each.topic)}: start it"
-    if number := sum(seen.letters.values()):
-        yield f"{_many(number, 'message is', 'messages are')} set aside: expunge dead-letters list"
-
-
-def _many(number: int, one: str, more: str) -> str:
-    return f"{number:,} {one if number == 1 else more}"
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -146,7 +121,7 @@ def _systems(seen: Overview) -> Table:
             age_of(each.oldest_seconds) if each.cases else "",
             f"{each.assets:,}",
         )
-        table.add_row(visible(each.system), *row)
+        table.add_row(Text(visible(each.system)), *row)
     return table
 
 
@@ -155,18 +130,10 @@ def _roles(seen: Overview) -> Table:
     behind = [each for each in seen.behind if each.unread]
     for each in behind:
         left = "" if each.left_seconds is None else age_of(each.left_seconds)
-        table.add_row(each.role, visible(each.topic), f"{each.unread:,}", age_of(each.oldest_seconds), left)
+        table.add_row(each.role, Text(visible(each.topic)), f"{each.unread:,}", age_of(each.oldest_seconds), left)
     if not behind:
         table.add_row("none", "", "", "", "")
     return table
-
-
-def age_of(seconds: float) -> str:
-    """A span as people say it."""
-    for unit, name in ((86_400, "d"), (3600, "h"), (60, "m")):
-        if seconds >= unit:
-            return f"{seconds / unit:.1f} {name}"
-    return f"{seconds:.0f} s"
 
 
 def _as_json(seen: Overview) -> dict[str, Any]:

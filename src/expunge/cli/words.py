@@ -61,6 +61,7 @@ REASONS = {
     "case_is_not_frozen": "the case is not frozen",
     "case_has_not_ended": "something is left to be done or to end in it, or it is being probed (`expunge case show`)",
     "case_is_held": "a hold covers the case (`expunge hold list`)",
+    "nothing_to_retry": "nothing is open there",
     "case_is_forgotten": "it is forgotten",
     "nothing_to_probe": "nothing of it is called gone in a system with a prober (probe_key)",
     "case_is_frozen": "the case is frozen: `expunge case thaw` first",

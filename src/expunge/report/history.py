@@ -220,6 +220,7 @@ SENTENCES: dict[str, Callable[[Any], str] | Several | None] = {
     "spared": _about("{what} in {system} need not be done any more: consent was given again, or a restriction lifted"),
     "lift_due": _about("what was restricted in {system} is to be let go again: {what}"),
     "reconsidering": None,
+    "retried": lambda fact: f"{_who(fact)} had what is open in {fact.system or 'every system'} commanded once more",
     "decided": _decided,
     "exempted": _about("{what} in {system} is kept: an operator decided so"),
     "thawed": lambda fact: f"{_who(fact)} let the case go on that a message had frozen",

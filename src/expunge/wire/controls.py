@@ -93,6 +93,14 @@ class ProbeRequested(CaseControl):
     """After so many days each it is done once more. A later word of this kind takes the place of what was planned."""
 
 
+class CaseRetried(CaseControl):
+    """What would be tried later is tried now: commands that are open go out once more."""
+
+    system: SystemName | None = None
+    """Only there; wherever something is open, where none is named."""
+    reason: Short | None = None
+
+
 class Option(StrEnum):
     """What an operator may decide about what is open in a system."""
 
@@ -204,6 +212,7 @@ AnyControl = (
     | CaseThawed
     | CaseForgotten
     | ProbeRequested
+    | CaseRetried
     | EmissionPaused
     | EmissionResumed
     | HoldPlaced
@@ -218,6 +227,7 @@ CONTROLS: dict[str, tuple[str, type[AnyControl]]] = {
     "expunge.case.thawed.v1": ("decide", CaseThawed),
     "expunge.case.forgotten.v1": ("decide", CaseForgotten),
     "expunge.probe.requested.v1": ("probe", ProbeRequested),
+    "expunge.case.retried.v1": ("decide", CaseRetried),
     "expunge.emission.paused.v1": ("pause", EmissionPaused),
     "expunge.emission.resumed.v1": ("pause", EmissionResumed),
     "expunge.hold.placed.v1": ("hold", HoldPlaced),

@@ -17,6 +17,7 @@ for command in (
     decisions.extend,
     decisions.cancel,
     decisions.decide,
+    decisions.retry,
     decisions.forget,
     thaw.thaw,
 ):

@@ -1,4 +1,4 @@
-"""`expunge case approve|reject|extend|cancel|decide|forget`: an operator's word about one case, or a group of plans."""
+"""`expunge case approve|reject|extend|cancel|decide|retry|forget`: an operator's word about a case or a group."""
 
 from __future__ import annotations
 
@@ -83,6 +83,22 @@ def forget(
     if wait and not json_output:
         told = kept(find(installation(), case_id)).replace("kept until", "will be forgotten on")
         console.print(f"{told}, or soon after; until then `expunge hold place ID --case CASE` keeps it")
+
+
+def retry(
+    case_id: CaseId,
+    operator: Operator,
+    system: Annotated[str, typer.Option(help="Only there; wherever something is open, without it.")] = "",
+    reason: Annotated[str, typer.Option(help="Why; it stands on the topic of controls.")] = "",
+    wait: Heard = 60,
+    json_output: Json = False,
+) -> None:
+    """Do now what would be tried later: commands that are open go out once more, and so do those the broker refused.
+
+    For a system that is well again. What was paused, is held, waits for other cases or was put off stays so.
+    """
+    data = {name: text for name, text in {"system": system, "reason": reason}.items() if text}
+    _say("expunge.case.retried.v1", case_id, operator, "decide", data, wait, as_json=json_output)
 
 
 def decide(

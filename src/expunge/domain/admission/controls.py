@@ -30,6 +30,7 @@ from expunge.wire.cases.words import (
     RejectionSaid,
     Release,
     ReleaseSaid,
+    RetrySaid,
     Said,
     ThawSaid,
 )
@@ -38,6 +39,7 @@ from expunge.wire.controls import (
     KNOWN_FIELDS,
     CaseControl,
     CaseForgotten,
+    CaseRetried,
     CaseThawed,
     DeadlineExtended,
     EmissionPaused,
@@ -104,6 +106,8 @@ def _of_case(door: Door, said: CaseControl, spoken: dict[str, Any]) -> Control:
         case CaseThawed(places=places, skip=skip):
             named = tuple(Place(**place.model_dump()) for place in places)
             kind, more = ThawSaid, {"places": named, "skip": skip or ""}
+        case CaseRetried(system=system):
+            kind, more = RetrySaid, {"system": system or ""}
         case ProbeRequested(sample=sample, again_days=again):
             kind, more = ProbeSaid, {"sample": sample or 0, "again_days": tuple(sorted(set(again)))}
     return kind(**more, **spoken)

@@ -43,6 +43,7 @@ from expunge.wire.cases.words import (
     ProbeSaid,
     RejectionSaid,
     ReleaseSaid,
+    RetrySaid,
     Said,
     ThawSaid,
 )
@@ -94,6 +95,7 @@ TYPES: dict[str, type[Message]] = {
     "expunge.internal.probe.v1": ProbeSaid,
     "expunge.internal.probe_on.v1": ProbeGoesOn,
     "expunge.internal.probed.v1": ProbeAnswered,
+    "expunge.internal.retry.v1": RetrySaid,
     "expunge.internal.reconsider.v1": Reconsider,
     "expunge.internal.holds_seen.v1": HoldsSeen,
     "expunge.internal.replacement_seen.v1": ReplacementSeen,

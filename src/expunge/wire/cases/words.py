@@ -165,6 +165,16 @@ class ProbeSaid(ForCase):
     place: Place
 
 
+class RetrySaid(ForCase):
+    """An operator has commands sent once more at once."""
+
+    operator: str
+    system: str = ""
+    """Only there; empty: wherever something is open."""
+    content: Hex
+    place: Place
+
+
 class PauseSaid(ForEverybody):
     """An operator pauses a scope, or lets it go on: for every case of a partition."""
 
@@ -206,7 +216,15 @@ class GroupSaid(ForEverybody):
 
 
 Control = (
-    ApprovalSaid | RejectionSaid | ExtensionSaid | CancellationSaid | DecisionSaid | ThawSaid | ForgetSaid | ProbeSaid
+    ApprovalSaid
+    | RejectionSaid
+    | ExtensionSaid
+    | CancellationSaid
+    | DecisionSaid
+    | ThawSaid
+    | ForgetSaid
+    | ProbeSaid
+    | RetrySaid
 )
 
 Said = PauseSaid | HoldSaid | ReleaseSaid | GroupSaid

@@ -65,6 +65,7 @@ from expunge.wire.cases.words import (
     ForgetSaid,
     ProbeSaid,
     RejectionSaid,
+    RetrySaid,
     ThawSaid,
 )
 
@@ -109,7 +110,17 @@ def _without_case(turn: Turn, message: CaseMessage) -> None:
         turn.emit(SetAside(message.place, message.content, "control_without_case"))
 
 
-CONTROLS = (ApprovalSaid, RejectionSaid, ExtensionSaid, CancellationSaid, DecisionSaid, ThawSaid, ForgetSaid, ProbeSaid)
+CONTROLS = (
+    ApprovalSaid,
+    RejectionSaid,
+    ExtensionSaid,
+    CancellationSaid,
+    DecisionSaid,
+    ThawSaid,
+    ForgetSaid,
+    ProbeSaid,
+    RetrySaid,
+)
 """What operators say of one case."""
 _WHEN_OVER = (Receipted, RateAnswered, ProbeAnswered, TimerFired, ForgetGoesOn, *CONTROLS)
 _WHILE_CANCELLING = (*_WHEN_OVER, Reconsider, HoldsSeen, EmissionRefused)
@@ -190,6 +201,7 @@ _HANDLERS: dict[type[Any], Callable[[Turn, Any], None]] = {
     ForgetSaid: forgetting.ask,
     ForgetGoesOn: forgetting.go_on,
     ProbeSaid: probing.ask,
+    RetrySaid: words.retry,
     ProbeGoesOn: probing.go_on,
     ProbeAnswered: probing.take_answer,
     RequestSetAside: lambda *_: None,  # its case was opened by an earlier message

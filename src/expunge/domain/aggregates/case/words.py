@@ -6,7 +6,7 @@ first"). What follows for each chunk the gate decides.
 
 from __future__ import annotations
 
-from expunge.domain.aggregates.case import approval, decisions
+from expunge.domain.aggregates.case import approval, decisions, retrying
 from expunge.domain.aggregates.case.chunks import ChunkState, Phase, at_once
 from expunge.domain.aggregates.case.deferral import HAPPENED
 from expunge.domain.aggregates.case.effects import ReconsiderOn
@@ -15,9 +15,11 @@ from expunge.domain.aggregates.case.holds import IndexChanged
 from expunge.domain.aggregates.case.restriction import GRANTED, PurposeGranted
 from expunge.domain.aggregates.case.state import Case
 from expunge.domain.aggregates.case.turn import Turn
+from expunge.domain.aggregates.decision import SetAside
 from expunge.domain.limits import CHUNKS_PER_MESSAGE
 from expunge.domain.vocabulary import OVER
 from expunge.wire.cases.case import GrantedAgain, LineageChanged, Reconsider
+from expunge.wire.cases.words import RetrySaid
 
 INDEX = "index"
 """The lineage of something changed that holds were held against: all live chunks are looked at."""
@@ -42,7 +44,7 @@ def reconsider(turn: Turn, message: Reconsider) -> None:
     """Hold what stands against one page of chunks, and go on behind whatever waits."""
     if turn.case.dry_run and not turn.case.cancelling:
         return
-    if message.word in {GRANTED, decisions.DECIDED, HAPPENED}:
+    if message.word in {GRANTED, decisions.DECIDED, HAPPENED} or message.word.startswith(retrying.RETRY):
         _look_at_all(turn, message.word, message.after)
     else:
         _look_at_live(turn, message)
@@ -56,6 +58,18 @@ def grant(turn: Turn, message: GrantedAgain) -> None:
     if message.granted not in turn.case.granted:
         turn.record(PurposeGranted(granted=message.granted))
         _look_at_all(turn, GRANTED, "")
+
+
+def retry(turn: Turn, message: RetrySaid) -> None:
+    """An operator has it tried at once what would be tried later."""
+    case = turn.case
+    if message.content in case.controls:
+        return
+    if case.status in OVER or case.cancelling or case.dry_run or not retrying.owes(case, message.system):
+        turn.emit(SetAside(message.place, message.content, retrying.NOTHING_TO_RETRY))
+        return
+    turn.record(retrying.Retried(operator=message.operator, control=message.content, system=message.system))
+    _look_at_all(turn, retrying.RETRY + message.system, "")
 
 
 def look_anew(turn: Turn, message: LineageChanged) -> None:
@@ -99,5 +113,7 @@ def _look_at_all(turn: Turn, word: str, after: str) -> None:
 def _look_at(turn: Turn, word: str, chunk: ChunkState) -> None:
     if word == decisions.DECIDED:
         decisions.exempt(turn, chunk)
+    elif word.startswith(retrying.RETRY):
+        retrying.try_now(turn, chunk, word.removeprefix(retrying.RETRY))
     elif chunk.phase is not Phase.WAITING:
         turn.look_at(chunk.summary.digest)
