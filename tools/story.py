@@ -18,7 +18,18 @@ from expunge.replay.letters import letters, settled
 from expunge.roles.common import policy_part
 from expunge.wire.cases.said import home_of, rate_id
 from expunge.wire.dead_letters import Fate
-from expunge.wire.operations import OPERATORS, REPLAYED, Discarded, Replayed, Rewritten, discarded, replayed, rewritten
+from expunge.wire.operations import (
+    OPERATORS,
+    REPLAYED,
+    Discarded,
+    Parked,
+    Replayed,
+    Rewritten,
+    discarded,
+    parked,
+    replayed,
+    rewritten,
+)
 from tests.simulation import PARTITIONS, SIGNERS, World, honest, receipt
 
 
@@ -382,7 +393,8 @@ def _operated(world: World) -> None:
     instead = Rewritten(
         letter=third.id, topic=topic, partition=partition, offset=offset, message=world.keys.content(b"{}"), **named
     )
-    world.broker.send([discarded(said, now), rewritten(instead, now), *settling])
+    waits = Parked(topic=topic, partition=partition, offset=offset + 1, **named)
+    world.broker.send([discarded(said, now), rewritten(instead, now), parked(waits, now), *settling])
     world.settle(ticks=1)
 
 

@@ -86,23 +86,30 @@ def test_a_message_that_an_operator_parks_is_set_aside_and_those_behind_it_are_h
         world.erase(f"dora{each}", f"parked-{each}")
         if max(r.offset for r in world.records("requests") if r.partition == partition) > offset:
             break
+    olga = ("--operator", "olga")
     place = ("--topic", "requests", "--partition", str(partition), "--offset")
-    assert expunge("dead-letters", "park", *place, str(offset + 1), "--reason", "a mistake").exit_code == 0
+    assert expunge("dead-letters", "park", *place, str(offset + 1), "--reason", "a mistake", *olga).exit_code == 0
     assert any("unpark" in mend for mend in mends())
     assert expunge("dead-letters", "unpark", *place, str(offset + 1)).exit_code == 0
     for wrong, why in ((offset, "comes there no more"), (10**18, "there is no message"), (offset + 2, "there is no")):
-        refused = expunge("dead-letters", "park", *place, str(wrong), "--reason", "x")
+        refused = expunge("dead-letters", "park", *place, str(wrong), "--reason", "x", *olga)
         assert why in str(refused.exception)
-    assert "a reason is needed" in str(expunge("dead-letters", "park", *place, "1", "--reason", " ").exception)
-    parked = expunge("dead-letters", "park", *place, str(offset + 1), "--reason", "[red]a clock ran ahead")
+    mute = expunge("dead-letters", "park", *place, "1", "--reason", " ", *olga)
+    assert "--reason TEXT is needed" in str(mute.exception)
+    nobody = expunge("dead-letters", "park", *place, str(offset + 1), "--reason", "x")
+    assert "--operator NAME is needed" in str(nobody.exception)
+    parked = expunge("dead-letters", "park", *place, str(offset + 1), "--reason", "[red]a clock ran ahead", *olga)
     assert parked.exit_code == 0, parked.output
     world.start("roles", "run")
     until(lambda: any(e["data"]["reason"] == "poison" and e["data"]["role"] == "intake" for e in letters(world)), 60)
     world.await_milestone(world.erase("emil", "behind-it"))
     (letter,) = [each["data"] for each in letters(world) if each["data"]["role"] == "intake"]
     assert (letter["offset"], letter["where"]) == (offset + 1, "[red]a clock ran ahead")
+    ledger = [json.loads(record.value) for record in world.records("ledger")]
+    facts = [each for each in ledger if each["type"] == "expunge.ledger.parked.v1"]
+    assert [each["data"]["offset"] for each in facts] == [offset + 1, offset + 1]
     for topic in ("commands.files", "dead-letters", ""):
-        refused = expunge("dead-letters", "park", *("--topic", topic), *place[2:], "1", "--reason", "x")
+        refused = expunge("dead-letters", "park", *("--topic", topic), *place[2:], "1", "--reason", "x", *olga)
         assert "no role of Expunge reads" in str(refused.exception)
 
 

@@ -13,6 +13,7 @@ import orjson
 import typer
 
 from expunge.adapters.redis.suspects import RedisSuspects
+from expunge.adapters.system import SystemClock
 from expunge.bootstrap import Installation
 from expunge.cli.common import (
     NO,
@@ -36,9 +37,12 @@ from expunge.errors import ConfigurationError, InvalidMessage
 from expunge.replay.forecast import Forecast, Outcome
 from expunge.replay.form import form_of
 from expunge.replay.letters import Letter
+from expunge.wire.operations import Parked, parked
 
 app = typer.Typer(help="Messages that are set aside.", no_args_is_help=True)
 SHOWN = 12
+PARK = "expunge.message.parked.v1"
+"""The type of what an operator signs."""
 """Characters of a letter's id: as many as tell it from any other."""
 MOST_LISTED = 100
 
@@ -314,22 +318,26 @@ def park(
     partition: Annotated[int, typer.Option(min=0, help="Its partition.")],
     offset: Annotated[int, typer.Option(min=0, help="Its offset.")],
     reason: Annotated[str, typer.Option(help="Why, without personal data: it stands in the dead letter, unsealed.")],
+    operator: Operator = "",
     json_output: Json = False,
 ) -> None:
     """Have one message set aside unread: its role writes a dead letter in its place, and goes on behind it.
 
     For a message that holds up everybody and will never be right, such as one from a clock that runs ahead. The
     role that reads the topic hears of this within a second or, while it waits, when it next tries. `unpark` takes it
-    back.
+    back. The ledger keeps who said so, and why.
     """
     expunge, name, role = _reader_of(topic, partition)
-    if not reason.strip():
-        raise ConfigurationError("a reason is needed: it is all that anybody will know of the message")
+    speaker = Speaker(expunge, operator, reason)
+    speaker.refuse_unless_declared()
     read, end = expunge.topics.span(name, partition, role)
     if offset < read:
         raise ConfigurationError(f"{role} has read {name} partition {partition} up to {read}: it comes there no more")
     if offset >= end:
         raise ConfigurationError(f"{name} partition {partition} ends at {end}: there is no message at {offset}")
+    what = {"topic": expunge.settings.prefix + name, "partition": partition, "offset": offset}
+    fact = Parked.model_validate(what | speaker.said(PARK, what))
+    expunge.sender.publish([parked(fact, SystemClock().now())])
     RedisSuspects(expunge.server).park(name, partition, offset, reason[:200])
     if json_output:
         print_json({"topic": name, "partition": partition, "offset": offset})

@@ -277,7 +277,8 @@ class Loop:
             place = f"--topic {first.topic} --partition {first.partition} --offset {first.position.offset}"
             raise Unavailable(
                 f"{first.place} was appended {round(ahead)} s ahead of this machine's clock: set the broker's clock or "
-                f"this one right, or set that record aside: expunge dead-letters park {place} --reason TEXT",
+                f"this one right, or set that record aside: expunge dead-letters park {place} "
+                "--operator NAME --reason TEXT",
                 server="the broker's clock",
             )
         if self._role.keeps_time:

@@ -96,8 +96,25 @@ class Rewritten(Discarded):
     """The keyed digest of what is published instead."""
 
 
-REPLAYED, DISCARDED, REWRITTEN = (f"{PREFIX}{what}.v1" for what in ("replayed", "discarded", "rewritten"))
-OF_NO_CASE = frozenset({LOSS, REPLAYED, DISCARDED, REWRITTEN})
+class Parked(BaseModel):
+    """An operator has a message set aside unread when its role comes to it; said before the role can hear of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    topic: str
+    """In full."""
+    partition: int
+    offset: int
+    operator: str
+    reason: str
+    word: Envelope | None = None
+    """As in `Replayed`."""
+
+
+REPLAYED, DISCARDED, REWRITTEN, PARKED = (
+    f"{PREFIX}{what}.v1" for what in ("replayed", "discarded", "rewritten", "parked")
+)
+OF_NO_CASE = frozenset({LOSS, REPLAYED, DISCARDED, REWRITTEN, PARKED})
 
 
 def replayed(said: Replayed, at: datetime) -> Outgoing:
@@ -113,6 +130,11 @@ def discarded(said: Discarded, at: datetime) -> Outgoing:
 def rewritten(said: Rewritten, at: datetime) -> Outgoing:
     """That fact."""
     return _fact(REWRITTEN, said.letter, said, at)
+
+
+def parked(said: Parked, at: datetime) -> Outgoing:
+    """That fact."""
+    return _fact(PARKED, f"{said.topic}/{said.partition}/{said.offset}", said, at)
 
 
 def _fact(kind: str, key: str, said: BaseModel, at: datetime) -> Outgoing:

@@ -34,6 +34,7 @@ OUTLETS: dict[str, type[BaseModel]] = {
     operations.REPLAYED: operations.Replayed,
     operations.DISCARDED: operations.Discarded,
     operations.REWRITTEN: operations.Rewritten,
+    operations.PARKED: operations.Parked,
     **{kind: ledger.LedgerFact[fact] for kind, fact in ledger.FACTS.items()},  # type: ignore[valid-type]
 }
 """Event type -> data."""
