@@ -46,7 +46,7 @@ def test_each_unit_starts_a_command_that_there_is(unit: str, instance: str) -> N
     assert command is not None
     parsed = command.make_context(name, list(options), resilient_parsing=True)
     if instance:
-        assert parsed.params["role"] == instance.partition(":")[0]
+        assert parsed.params["role"] == [instance.partition(":")[0]]
     assert {word for word in options if word.startswith("--")} <= {each for one in command.params for each in one.opts}
 
 
