@@ -60,6 +60,13 @@ def test_a_deployment_is_seen_as_a_whole(real: Servers, tmp_path: Path) -> None:
         assert (seen["open_obligations"]["files"], seen["paused_scopes"], seen["commands_out"]) == (2, 1, 0)
         assert seen["open_dead_letters"] == {"missing_field": 1}
         assert seen["registered_assets"]["files"] > 0
+        listed = [json.loads(line) for line in said(world, "system", "list", "--json").splitlines()]
+        files = next(each for each in listed if each["system"] == "files")
+        assert (files["open"], files["cases"], files["agents"]) == (2, 1, 1)
+        assert "files" in said(world, "system", "list")
+        assert "case list --waits-for files" in said(world, "system", "show", "files")
+        unknown = expunge(world, "system", "show", "flies")
+        assert (unknown.returncode, "no system flies is declared" in unknown.stderr) == (2, True)
         assert any("paused for system:files" in each for each in seen["alarms"])
         screen = said(world, "top")
         assert "paused for system:files" in screen

@@ -30,6 +30,7 @@ from expunge.cli import (
     subject,
     submit,
     sweep,
+    system,
     top,
     topics,
     verify,
@@ -79,6 +80,7 @@ app.command("demo")(demo.demo)
 app.add_typer(topics.app, name="topics")
 app.add_typer(case.app, name="case")
 app.add_typer(hold.app, name="hold")
+app.add_typer(system.app, name="system")
 app.add_typer(index.app, name="index")
 app.add_typer(holding.app, name="holding")
 app.add_typer(policy.app, name="policy")

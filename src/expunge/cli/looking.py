@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from functools import cached_property
 
 from expunge.adapters.broker import Reader
 from expunge.bootstrap import Installation
+from expunge.domain.aggregates.case.state import Case
 from expunge.domain.continuity import Log, Place
 from expunge.domain.events import EARLIEST
 from expunge.domain.topics import all_topics
-from expunge.overview.state import Behind, Overview, behind_on, first_unread, overview
+from expunge.overview.state import Behind, InSystem, Overview, behind_on, first_unread, overview
 from expunge.replay.letters import LetterBook
 from expunge.roles import ROLES
+
+
+def in_systems(expunge: Installation, now: datetime) -> dict[str, InSystem]:
+    """What live cases wait for in each system, by its name."""
+    seen = overview(_living(expunge), (), _assets(expunge), (), {}, now)
+    return {each.system: each for each in seen.systems}
+
+
+def _living(expunge: Installation) -> Iterator[Case]:
+    for number in range(expunge.settings.kafka.partitions):
+        yield from expunge.cases.living(number)
+
+
+def _assets(expunge: Installation) -> dict[str, int]:
+    return {system.name: 0 for system in expunge.settings.systems} | expunge.index.population()
 
 
 class Lookout:
@@ -30,17 +47,13 @@ class Lookout:
         expunge, partitions = self._expunge, range(self._expunge.settings.kafka.partitions)
         self._letters.take(self._reader.to_the_end())
         return overview(
-            (case for number in partitions for case in expunge.cases.living(number)),
+            _living(expunge),
             [expunge.cases.reader(number).standing for number in partitions],
-            self._assets(),
+            _assets(expunge),
             [each for role in ROLES for each in self._behind(role, now)],
             self._letters.open_by_reason(),
             now,
         )
-
-    def _assets(self) -> dict[str, int]:
-        declared = {system.name: 0 for system in self._expunge.settings.systems}
-        return declared | self._expunge.index.population()
 
     def _behind(self, role: str, now: datetime) -> list[Behind]:
         expunge, topics = self._expunge, self._expunge.topics
