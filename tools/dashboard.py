@@ -61,7 +61,14 @@ ROWS: list[tuple[str, int, list[Panel]]] = [
         8,
         [
             ("Unread", "timeseries", 6, "short", [("expunge_unread_messages", "{{role}} {{topic}}")], "Messages"),
-            ("Age of the oldest", "timeseries", 6, "s", [("expunge_lag_seconds", "{{label}}")], "Message of a batch"),
+            (
+                "Age of the oldest",
+                "timeseries",
+                6,
+                "s",
+                [("expunge_oldest_unread_seconds", "{{role}} {{topic}}"), ("expunge_lag_seconds", "{{label}} now")],
+                "Unread message, and of the batch at hand",
+            ),
             (
                 "Handled",
                 "timeseries",

@@ -43,6 +43,7 @@ def run(expunge: Installation, role: str, stop: threading.Event) -> None:
     expunge.server.compares = True
     port, address = expunge.settings.metrics.port, expunge.settings.metrics.address
     metrics = PrometheusMetrics(port + ROLES.index(role) if port else 0, address)
+    from_the_start(metrics, role)
     tenure = StoreTenure(expunge.server, expunge.settings.kafka.session_timeout_ms)
 
     def ready() -> None:
@@ -71,6 +72,17 @@ def run(expunge: Installation, role: str, stop: threading.Event) -> None:
     # How far the indexers are is what they have committed, and cases wait for it.
     often = 0 if role == "indexer" else COMMIT_SECONDS
     Loop(handler, source, sink, clock, metrics, suspects, waiter, begun, often).run(stop.is_set)
+
+
+def from_the_start(metrics: PrometheusMetrics, role: str) -> None:
+    """Alarms are served as 0 before anything is wrong: a series that begins with 1 has not increased."""
+    metrics.count("poisoned", 0, label=role)
+    for inlet in ("commands", "confirmations") if role == "coordinator" else ():
+        metrics.count("refused_emissions", 0, label=inlet)
+    if role == "notary":
+        metrics.count("certificates_not_made", 0)
+        for wrong in ("gap", "contradiction"):
+            metrics.count("ledger_alarms", 0, label=wrong)
 
 
 def _restore(expunge: Installation, handler: Role, since_ms: int | None, has_forgotten: bool) -> None:  # noqa: FBT001

@@ -124,6 +124,29 @@ def test_two_statements_about_one_asset_in_one_batch(index: Index) -> None:
     assert puts[0].raw == puts[1].raw == row.encode() != puts[2].raw
 
 
+@pytest.mark.parametrize("size", [3, 300])
+def test_whether_something_is_a_member_and_who_watches_it(index: Index, size: int) -> None:
+    assets = [key(f"a{number}") for number in range(size)]
+    index.put([said(f"a{number}", data_sources=("supplier",)) for number in range(size)])
+    index.link_subjects([(b"p" * 16, asset) for asset in assets])
+    index.link_children([(key("set"), asset) for asset in assets])
+    groups = [Group(GroupKind.SOURCE, data_source_node("supplier")), Group(GroupKind.SUBJECT, b"p" * 16)]
+    groups.append(Group(GroupKind.CHILDREN, key("set")))
+    for group in groups:
+        asked = [(group, asset) for asset in (*assets, key("nobody"), assets[0])]
+        assert index.are_members(asked) == [True] * size + [False, True]
+    other = Group(GroupKind.SOURCE, data_source_node("another"))
+    assert index.are_members([(other, assets[0])]) == [False]
+    assert index.are_members([]) == []
+    assert not any(index.watchers(assets[:2]))
+    rows = index.watch(CASE, assets[:1])
+    (watchers, none) = index.watchers(assets[:2])
+    assert rows[0] is not None
+    assert [(case_id, seen) for case_id, seen in watchers] == [(CASE, rows[0].encode()[:DIGEST_BYTES])]
+    assert not none
+    assert not any(index.marks(assets[:1]))
+
+
 @pytest.mark.parametrize("size", [3, 300, 3000])
 def test_members_of_subjects_and_data_sources(index: Index, size: int) -> None:
     assets = [f"a{number}" for number in range(size)]

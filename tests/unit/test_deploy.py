@@ -59,12 +59,13 @@ SAID = list(expressions())
 def test_what_is_asked_for_is_served(name: str, expr: str, text: str) -> None:
     known = served()
     metrics = set(re.findall(r"expunge_\w+", expr))
-    assert metrics, name
+    assert metrics or expr.startswith("up{"), name
     assert metrics <= known.keys(), metrics - known.keys()
     labels = {label for metric in metrics for label in known[metric]}
     by = {each.strip() for said in re.findall(r"by \(([^)]*)\)", expr) for each in said.split(",")}
     shown = {*re.findall(r"\$labels\.(\w+)", text), *re.findall(r"{{(\w+)}}", text)}
     asked = {*re.findall(r"(\w+)=\"", expr), *shown, *by}
+    labels |= {"job", "instance"} if expr.startswith("up{") else set()
     assert asked <= labels, asked - labels
     if "sum(" in expr or "max(" in expr or by:
         assert shown <= by, "what is summed up has no other labels"

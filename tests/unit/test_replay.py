@@ -15,7 +15,7 @@ from expunge.errors import InvalidMessage
 from expunge.replay.forecast import Forecast, Outcome
 from expunge.replay.form import form_of
 from expunge.replay.handling import Handling
-from expunge.replay.letters import Letter, letters, record_of, settled
+from expunge.replay.letters import Letter, LetterBook, letters, record_of, settled
 from expunge.replay.selection import Selection
 from expunge.wire.dead_letters import Fate
 from tests.forecasting import forecast_all, forecaster
@@ -180,6 +180,30 @@ def test_a_holding_that_an_open_case_was_not_told_of_is_late() -> None:
     assert forecaster(world).of(record, world.broker.now).outcome is Outcome.NOTHING
 
 
+def test_a_case_that_has_not_heard_that_lineage_changed_under_a_hold_is_told() -> None:
+    """Its copy was commanded: data under a hold, of which a forecast said that nothing was left to be done."""
+    world = World()
+    world.register("scan")
+    world.register("copy", subjects=["ann"], parents=["scan"])
+    world.settle(ticks=1)
+    person = {"subject": {"namespace": "user_id", "id": "bob"}}
+    world.order("hold.placed", key="h1", hold_id="h1", scope=person, **WHY)
+    world.order("emission.paused", scope={"all": True}, reason="why not", key="p")
+    world.settle(ticks=1)
+    case_id = world.erase("ann")
+    world.settle(ticks=1)
+    world.tick()
+    world.register("scan", subjects=["bob"])
+    record = unheard(world, parked=False)
+    assert forecaster(world).of(record, world.broker.now).why == ("index_changed", "holds_asked")
+    Handling([world.roles["indexer"]], cast("Any", world.broker), ()).handle(record)
+    world.settle(ticks=1)
+    assert forecaster(world).of(record, world.broker.now).outcome is Outcome.NOTHING
+    world.order("emission.resumed", scope={"all": True}, key="p")
+    world.settle(ticks=2)
+    assert not world.commanded[case_id]
+
+
 def test_what_the_index_has_lost_it_learns_again() -> None:
     """Rows alone were looked at: memberships of data sources and the list of holdings were not."""
     world = World()
@@ -280,6 +304,22 @@ def test_letters_are_listed_with_what_became_of_them_whatever_else_lies_there() 
     assert again[first.id].settled is None
 
 
+def test_letters_that_retention_has_taken_are_forgotten() -> None:
+    """Whoever watches for months counted them as open for ever, and nobody could settle them."""
+    world = furnished()
+    for number in range(3):
+        world.erase({"namespace": "nowhere", "id": "x"}, request=f"w{number}")
+    world.settle()
+    book = LetterBook()
+    book.take(dead(world))
+    assert book.open_by_reason() == {"undeclared_namespace": 3}
+    first = book.letters()[0]
+    partition, offset = first.place
+    left = [each for each in book.letters() if each.place[0] != partition or each.place[1] > offset]
+    book.forget({partition: offset + 1})
+    assert book.letters() == left
+
+
 def record(offset: int, *, partition: int = 0, topic: str = "requests", **data: Any) -> Record:
     world = World()
     world.publish(topic, "expunge.erasure.requested.v1", data, event=f"e{offset}")
@@ -328,9 +368,16 @@ def test_selections_mean_what_they_say() -> None:
 
 
 def test_a_part_of_a_message_is_told_from_a_whole() -> None:
-    part = Letter("1", World().broker.now, "x", "data.assets.3.kind", "indexer", "t", 0, 1, "", is_sealed=True)
-    assert part.is_part
-    assert not replace(part, where="data.kind").is_part
+    """A batch of which everything was wrong was taken for its first part, and could not be opened."""
+    for others, is_part in ((["good"], True), ([], False)):
+        world = World()
+        parts: list[dict[str, Any]] = [{"asset": asset} for asset in others]
+        parts += [{"asset": "bad", "data_sources": ["nobody"]}]
+        common = {"kind": "object", "system": "photos", "collected_at": "2026-01-01T00:00:00Z"}
+        world.publish("registrations", "expunge.assets.registered.v1", {"common": common, "assets": parts})
+        world.settle()
+        (letter,) = letters(dead(world))
+        assert (letter.is_part, letter.part) == (is_part, 1 if is_part else None)
 
 
 def test_the_form_of_a_message_names_nobody() -> None:

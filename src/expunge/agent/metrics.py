@@ -12,7 +12,7 @@ class AgentMetrics:
     """The metrics of the agents of one process.
 
     `expunge_agent_alive_timestamp_seconds` is the time of the last turn in which the broker answered: an alert on its
-    age finds an agent that hangs, waits, or is gone.
+    age finds an agent that hangs or waits, and on its maximum over a day one that is gone.
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:

@@ -87,6 +87,14 @@ def installation(**flags: Any) -> Installation:
     return expunge
 
 
+def reopened(expunge: Installation) -> Installation:
+    """Everything that this command has opened is closed; another with the same settings, which are not read anew."""
+    let_go()
+    again = Installation(expunge.settings)
+    _opened.append(again)
+    return again
+
+
 _opened: list[Installation] = []
 
 

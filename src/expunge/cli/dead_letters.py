@@ -226,7 +226,7 @@ def _named(
         raise ConfigurationError("name letters, or choose them by --reason, --topic, --role or --all: not both")
     if ids:
         known = every_letter(expunge)
-        return [_unsettled(_one(known, each)) for each in dict.fromkeys(ids)]
+        return list({each.id: each for each in (_unsettled(_one(known, name)) for name in ids)}.values())
     if not (every or reason or topic or role):
         raise ConfigurationError("name letters (expunge dead-letters list), or a filter, or --all")
     found = _chosen(expunge, reason, topic, role)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
 
 from expunge.adapters.broker import Reader
 from expunge.bootstrap import Installation
+from expunge.cli.common import reopened
+from expunge.cli.settling import DEAD_LETTERS
 from expunge.domain.aggregates.case.state import Case
-from expunge.domain.continuity import Log, Place
+from expunge.domain.continuity import Place
 from expunge.domain.events import EARLIEST
-from expunge.domain.topics import all_topics
+from expunge.domain.topics import read_by
+from expunge.errors import Unavailable
 from expunge.overview.state import Behind, InSystem, Overview, behind_on, first_unread, overview
 from expunge.replay.letters import LetterBook
 from expunge.roles import ROLES
@@ -43,34 +47,57 @@ class Lookout:
 
         Raises:
             Unavailable: Kafka or Redis is away.
+            Changed: the index is another one; see `anew`.
         """
         expunge, partitions = self._expunge, range(self._expunge.settings.kafka.partitions)
-        self._letters.take(self._reader.to_the_end())
+        self._read_letters()
         return overview(
             _living(expunge),
             [expunge.cases.reader(number).standing for number in partitions],
             _assets(expunge),
-            [each for role in ROLES for each in self._behind(role, now)],
+            self._behind(now),
             self._letters.open_by_reason(),
             now,
         )
 
-    def _behind(self, role: str, now: datetime) -> list[Behind]:
-        expunge, topics = self._expunge, self._expunge.topics
-        known = {each.name: each for each in all_topics(expunge.door.registry, 1, 1, 1) if each.role == role}
-        logs = topics.logs([(name, number) for name in known for number in range(topics.partitions(name))])
-        reached = {place: each.next for place, each in topics.committed_by(role).items()}
-        kept = {name: each.retention_ms / 1000 for name, each in known.items() if each.cleanup == "delete"}
-        ages = {place: self._age(place, log, reached.get(place), now) for place, log in logs.items()}
-        return behind_on(role, logs, reached, ages, {name: kept.get(name) for name in known})
+    def _read_letters(self) -> None:
+        """What has come since, without what is there no more."""
+        self._letters.take(self._reader.to_the_end())
+        topics = self._expunge.topics
+        logs = topics.logs([(DEAD_LETTERS, number) for number in range(topics.partitions(DEAD_LETTERS))])
+        self._letters.forget({number: log.first for (_, number), log in logs.items()})
 
-    def _age(self, place: Place, log: Log, reached: int | None, now: datetime) -> float:
-        """How long ago the first unread message of a partition was appended; 0: there is none."""
-        offset = first_unread(log, reached)
-        if offset is None:
-            return 0.0
-        found = self._expunge.broker.record_at(self._expunge.settings.prefix + place[0], place[1], offset)
-        return max(0.0, (now - found.appended_at).total_seconds()) if found is not None else 0.0
+    def _behind(self, now: datetime) -> list[Behind]:
+        expunge, topics = self._expunge, self._expunge.topics
+        by_role = {role: read_by(role, expunge.door.registry) for role in ROLES}
+        kept = self._retention([name for names in by_role.values() for name in names])
+        found = []
+        for role, names in by_role.items():
+            logs = topics.logs([(name, number) for name in names for number in range(topics.partitions(name))])
+            reached = {place: each.next for place, each in topics.committed_by(role).items()}
+            unread = {place: first_unread(log, reached.get(place)) for place, log in logs.items()}
+            ages = {place: self._age(place, at, now) for place, at in unread.items() if at is not None}
+            found += behind_on(role, logs, reached, ages, kept)
+        return found
+
+    def _retention(self, names: Sequence[str]) -> dict[str, float | None]:
+        """For how long topics keep messages, as they are configured now; None: as long as they say something."""
+        prefix = self._expunge.settings.prefix
+        configs = self._expunge.topics.configs([prefix + name for name in names])
+        return {name: _retention_of(configs.get(prefix + name, {})) for name in names}
+
+    def _age(self, place: Place, offset: int, now: datetime) -> float | None:
+        """How long ago the first unread message of a partition was appended; None: nobody can say."""
+        topic = self._expunge.settings.prefix + place[0]
+        with suppress(Unavailable):
+            found = self._expunge.broker.record_at(topic, place[1], offset)
+            return max(0.0, (now - found.appended_at).total_seconds()) if found is not None else None
+        return None
+
+    def anew(self) -> Lookout:
+        """Another that looks at whatever is there now, from the beginning; this one is of no use any more."""
+        self.close()
+        return Lookout(reopened(self._expunge))
 
     @cached_property
     def _reader(self) -> Reader:
@@ -80,3 +107,9 @@ class Lookout:
         """Let go of what it reads with."""
         if "_reader" in self.__dict__:
             self._reader.close()
+
+
+def _retention_of(config: Mapping[str, str]) -> float | None:
+    """In seconds, by a topic's configuration."""
+    kept = int(config.get("retention.ms", "-1"))
+    return kept / 1000 if kept >= 0 and "delete" in config.get("cleanup.policy", "delete") else None

@@ -12,7 +12,7 @@ from prometheus_client.core import GaugeMetricFamily
 
 from expunge.adapters.system import PrometheusMetrics, SystemClock, configure_logs, end_on_signals
 from expunge.bootstrap import Installation
-from expunge.cli.common import installation, let_go
+from expunge.cli.common import installation
 from expunge.cli.looking import Lookout
 from expunge.errors import Changed, Unavailable
 from expunge.overview.gauges import GAUGES, samples
@@ -53,9 +53,7 @@ def _watch(
             seen[:] = [lookout.look(clock.now())]
         except (Unavailable, Changed) as error:  # whatever there is when it comes back is looked at from its beginning
             outage.goes_on(error if isinstance(error, Unavailable) else Unavailable(str(error)))
-            lookout.close()
-            let_go()
-            lookout = Lookout(installation())
+            lookout = lookout.anew()
         else:
             outage.ends()
             metrics.gauge("waiting_seconds", 0, label="monitor")

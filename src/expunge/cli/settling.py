@@ -9,7 +9,7 @@ from functools import cached_property
 
 from expunge.adapters.system import SystemClock
 from expunge.cli.replaying import Replay, Speaker
-from expunge.domain.events import AsReceived, Outgoing, Record, decode, envelope
+from expunge.domain.events import CONTENT_TYPE, AsReceived, Outgoing, Record, decode, envelope
 from expunge.domain.limits import MAX_DEAD_LETTER_BYTES
 from expunge.domain.signatures import is_signed
 from expunge.domain.topics import role_of
@@ -50,7 +50,7 @@ class Settling:
         event = decode(found, max_bytes=2 * MAX_DEAD_LETTER_BYTES) if found is not None else None
         if event is None or event.id != letter.id:
             return None
-        part = [int(letter.where.split(".")[2])] if letter.is_part else []
+        part = () if letter.part is None else (letter.part,)
         bound = bound_to("/".join(map(str, letter.lies)), part, letter.at)
         return self._expunge.vault.open_dead_letter(bound, event.data["sealed"])
 
@@ -114,7 +114,8 @@ class Settling:
         if is_signed(event):
             raise ConfigurationError("it is signed: whoever has said it must say it anew, and nobody can rewrite it")
         now = SystemClock().now()
-        said = self._forecast(replace(record, value=raw, appended_at=now))
+        new = replace(record, value=raw, appended_at=now, content_type=CONTENT_TYPE, unreadable="")
+        said = self._forecast(new)
         if said is None or said.outcome in {Outcome.DEAD_LETTER, Outcome.POISON}:
             return ", ".join(said.why) if said else GONE
         if not agreed(said):

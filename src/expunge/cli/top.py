@@ -27,7 +27,7 @@ from expunge.cli.common import (
 )
 from expunge.cli.looking import Lookout
 from expunge.domain.events import stamp
-from expunge.errors import Unavailable
+from expunge.errors import Changed, Unavailable
 from expunge.overview.alarms import age_of, alarms_of
 from expunge.overview.gauges import samples
 from expunge.overview.state import Overview
@@ -63,7 +63,8 @@ def _live(lookout: Lookout, clock: SystemClock, every: float) -> None:
             try:
                 seen = lookout.look(clock.now())
                 live.update(screen(seen), refresh=True)
-            except Unavailable as error:
+            except (Unavailable, Changed) as error:
+                lookout = lookout.anew()
                 live.update(screen(seen, away=str(error)), refresh=True)
     quiet_console.print("ended; nothing was changed", style="dim")
 
@@ -129,8 +130,9 @@ def _roles(seen: Overview) -> Table:
     table = _table("Roles that are behind", "role", "topic", "unread", "oldest", "until retention")
     behind = [each for each in seen.behind if each.unread]
     for each in behind:
+        oldest = "?" if each.oldest_seconds is None else age_of(each.oldest_seconds)
         left = "" if each.left_seconds is None else age_of(each.left_seconds)
-        table.add_row(each.role, Text(visible(each.topic)), f"{each.unread:,}", age_of(each.oldest_seconds), left)
+        table.add_row(each.role, Text(visible(each.topic)), f"{each.unread:,}", oldest, left)
     if not behind:
         table.add_row("none", "", "", "", "")
     return table

@@ -24,7 +24,7 @@ GAUGES: Mapping[str, Gauge] = {
     "commands_out": Gauge("Commands that systems may still carry out"),
     "paused_scopes": Gauge("Scopes of which commands are paused"),
     "holds": Gauge("Legal holds in force"),
-    "open_obligations": Gauge("Obligations of live cases that nothing has answered", ("system",)),
+    "open_obligations": Gauge("Open obligations: not answered, failed, or not asked for yet", ("system",)),
     "waiting_cases": Gauge("Live cases with open obligations", ("system",)),
     "oldest_open_seconds": Gauge("Since the request of the oldest of them came", ("system",)),
     "registered_assets": Gauge("Assets that a system has registered, about", ("system",)),
@@ -53,7 +53,9 @@ def samples(seen: Overview) -> dict[str, list[tuple[tuple[str, ...], float]]]:
         "oldest_open_seconds": [((each.system,), each.oldest_seconds) for each in seen.systems],
         "registered_assets": [((each.system,), each.assets) for each in seen.systems],
         "unread_messages": [((each.role, each.topic), each.unread) for each in seen.behind],
-        "oldest_unread_seconds": [((each.role, each.topic), each.oldest_seconds) for each in seen.behind],
+        "oldest_unread_seconds": [
+            ((each.role, each.topic), each.oldest_seconds) for each in seen.behind if each.oldest_seconds is not None
+        ],
         "retention_left_seconds": [
             ((each.role, each.topic), left) for each in seen.behind if (left := each.left_seconds) is not None
         ],

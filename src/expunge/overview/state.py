@@ -22,7 +22,7 @@ class InSystem(NamedTuple):
 
     system: str
     open: int = 0
-    """Obligations that nothing has answered yet."""
+    """Open obligations: not answered, failed, or not asked for yet."""
     cases: int = 0
     """Cases that have any."""
     oldest_seconds: float = 0.0
@@ -38,15 +38,15 @@ class Behind(NamedTuple):
     topic: str
     unread: int
     """Messages that it has not read yet."""
-    oldest_seconds: float = 0.0
-    """How long ago the oldest of them was appended, as far as that could be looked up."""
+    oldest_seconds: float | None = 0.0
+    """How long ago the oldest of them was appended; None: that could not be looked up."""
     retention_seconds: float | None = None
     """For how long the topic keeps messages; None: it keeps them as long as they say something."""
 
     @property
     def left_seconds(self) -> float | None:
-        """How long it is until retention takes what is unread; None where it takes nothing of that."""
-        if self.retention_seconds is None or not self.unread:
+        """How long it is until retention takes what is unread; None where it takes nothing, or nobody can say."""
+        if self.retention_seconds is None or self.oldest_seconds is None or not self.unread:
             return None
         return max(0.0, self.retention_seconds - self.oldest_seconds)
 
@@ -92,38 +92,60 @@ def overview(
         letters: reason -> dead letters that nobody has seen to.
         now: when it was read.
     """
-    every = [case for case in cases if not case.dry_run]
-    known = {line.system for case in every for line, _ in case.counts} | assets.keys()
-    due = [case for case in every if case.status not in CLOSED]
     pauses = {scope for each in standing for scope in each.pauses if each.is_paused(scope)}
+    counted, waits = _Counted(now), {name: InSystem(name, assets=number) for name, number in assets.items()}
+    for case in cases:
+        if not case.dry_run:
+            counted.take(case)
+            _owed(case, now, waits)
     return Overview(
         now,
-        Counter((case.status, case.regime) for case in every),
-        {days: _due_by(due, now, timedelta(days=days)) for days in DUE_DAYS},
-        sum(case.due_at < now for case in due),
-        sum(case.status is Status.AWAITING_APPROVAL for case in every),
+        counted.cases,
+        {days: counted.due[days] for days in DUE_DAYS},
+        counted.overdue,
+        sum(number for (status, _), number in counted.cases.items() if status is Status.AWAITING_APPROVAL),
         sum(len(each.frozen) for each in standing),
-        sum(case.out for case in every),
+        counted.out,
         tuple(sorted(pauses)),
         len({hold.hold_id for each in standing for hold in each.active}),
-        tuple(_in_system(system, assets.get(system, 0), every, now) for system in sorted(known - {""})),
+        tuple(waits[name] for name in sorted(waits)),
         tuple(behind),
         dict(letters),
     )
 
 
-def _due_by(cases: Iterable[Case], now: datetime, within: timedelta) -> int:
-    return sum(now <= case.due_at <= now + within for case in cases)
+class _Counted:
+    """What is counted of cases, which go by one by one: there may be very many."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now = now
+        self.cases: Counter[tuple[Status, Regime]] = Counter()
+        self.due: Counter[int] = Counter()
+        self.overdue = self.out = 0
+
+    def take(self, case: Case) -> None:
+        """One more case."""
+        self.cases[case.status, case.regime] += 1
+        self.out += case.out
+        if case.status not in CLOSED:
+            self.overdue += case.due_at < self._now
+            for days in DUE_DAYS:
+                self.due[days] += self._now <= case.due_at <= self._now + timedelta(days=days)
 
 
-def _in_system(system: str, assets: int, cases: Iterable[Case], now: datetime) -> InSystem:
-    owing = [(case, number) for case in cases if (number := _owed(case, system))]
-    oldest = max(((now - case.received_at).total_seconds() for case, _ in owing), default=0.0)
-    return InSystem(system, sum(number for _, number in owing), len(owing), oldest, assets)
-
-
-def _owed(case: Case, system: str) -> int:
-    return sum(number for line, number in case.counts if line.system == system and line.claim in UNDONE)
+def _owed(case: Case, now: datetime, waits: dict[str, InSystem]) -> None:
+    """Add what a case waits for to its systems; one that is not declared any more is among them, too."""
+    owed: Counter[str] = Counter()
+    for line, number in case.counts:
+        if line.system:
+            owed[line.system] += number if line.claim in UNDONE else 0
+    age = (now - case.received_at).total_seconds()
+    for system, number in owed.items():
+        before = waits.get(system, InSystem(system))
+        if number:
+            oldest = max(before.oldest_seconds, age)
+            before = before._replace(open=before.open + number, cases=before.cases + 1, oldest_seconds=oldest)
+        waits[system] = before
 
 
 def first_unread(log: Log, reached: int | None) -> int | None:
@@ -136,7 +158,7 @@ def behind_on(
     role: str,
     logs: Mapping[Place, Log],
     reached: Mapping[Place, int],
-    ages: Mapping[Place, float],
+    ages: Mapping[Place, float | None],
     retention: Mapping[str, float | None],
 ) -> list[Behind]:
     """How far a role is behind on each of its topics.
@@ -145,12 +167,17 @@ def behind_on(
         role: the role.
         logs: what lies in each of its partitions.
         reached: the offset that it reads next, where it has committed one.
-        ages: of the first unread messages of partitions, in seconds.
+        ages: of the first unread messages of partitions, in seconds; None: it could not be looked up.
         retention: topic -> for how long it keeps messages, in seconds.
     """
     unread: Counter[str] = Counter({topic: 0 for topic, _ in logs})
     for place, log in logs.items():
         first = first_unread(log, reached.get(place))
         unread[place[0]] += 0 if first is None else log.end - first
-    oldest = {topic: max((age for place, age in ages.items() if place[0] == topic), default=0.0) for topic in unread}
-    return [Behind(role, topic, unread[topic], oldest[topic], retention.get(topic)) for topic in sorted(unread)]
+    return [Behind(role, topic, unread[topic], _oldest(topic, ages), retention.get(topic)) for topic in sorted(unread)]
+
+
+def _oldest(topic: str, ages: Mapping[Place, float | None]) -> float | None:
+    mine = [age for place, age in ages.items() if place[0] == topic]
+    known = [age for age in mine if age is not None]
+    return max(known) if known else (None if mine else 0.0)

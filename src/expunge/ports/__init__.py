@@ -166,6 +166,9 @@ class Index(Protocol):
     def marks(self, nodes: Sequence[bytes]) -> list[Sequence[Mark]]:
         """The marks of nodes."""
 
+    def watchers(self, keys: Sequence[bytes]) -> list[Sequence[tuple[str, bytes]]]:
+        """Of rows, the cases that look at them for holds; see `Put.watchers`."""
+
     def set_state(
         self,
         case_id: str,

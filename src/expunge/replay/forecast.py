@@ -17,7 +17,7 @@ import orjson
 from expunge.domain.aggregates.retraining.state import Retraining
 from expunge.domain.events import CONTENT_TYPE, Outgoing, Position, Record
 from expunge.domain.topics import role_of
-from expunge.errors import ConfigurationError, ExpungeError, Fenced, InvalidMessage
+from expunge.errors import ExpungeError, Fenced, InvalidMessage
 from expunge.ports import CaseStore, Changes, Role
 from expunge.replay.known import Known
 from expunge.replay.looking import LookingIndex
@@ -100,7 +100,7 @@ class Forecaster:
         """
         try:
             return self._of(record, now)
-        except (ExpungeError, ConfigurationError):
+        except ExpungeError:
             raise
         except Exception as error:  # noqa: BLE001 - what ends a role must not end whoever looks for it
             return Forecast(Outcome.POISON, why=(type(error).__name__,))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from sys import intern
@@ -37,6 +37,8 @@ class Letter:
     digest: str
     is_sealed: bool
     """Whether its message is in it."""
+    part: int | None = None
+    """The number of the one of many things in the message that it is about; None: it is about all of it."""
     place: tuple[int, int] = (0, 0)
     """Where the letter itself lies: partition and offset."""
     settled: MessageSettled | None = None
@@ -44,8 +46,8 @@ class Letter:
 
     @property
     def is_part(self) -> bool:
-        """Whether it is about one of several things in a message, of which the others were taken."""
-        return self.where.startswith("data.assets.")
+        """Whether it is about one of several things in a message, of which others were taken."""
+        return self.part is not None
 
     @property
     def lies(self) -> tuple[str, int, int]:
@@ -88,6 +90,13 @@ class LetterBook:
         """How many nobody has seen to, by reason."""
         return Counter(each.reason for of, each in self._found.items() if of not in self._settled)
 
+    def forget(self, first: Mapping[int, int]) -> None:
+        """Letters that are there no more: partition -> the first offset that is."""
+        gone = [of for of, each in self._found.items() if each.place[1] < first.get(each.place[0], 0)]
+        for of in gone:
+            del self._found[of]
+            self._settled.pop(of, None)
+
 
 def letters(records: Iterable[Record]) -> list[Letter]:
     """The dead letters among the records of their topic; see `LetterBook`."""
@@ -108,6 +117,7 @@ def _letter(called: str, at: datetime, said: MessageSetAside, record: Record) ->
         said.offset,
         said.digest,
         said.sealed is not None,
+        said.part,
         (record.partition, record.position.offset),
     )
 

@@ -32,13 +32,14 @@ class LookingIndex:
         """See `ports.Index.put`."""
         keys = [each.key for each in said]
         puts, links = [], list[tuple[Group, bytes]]()
-        for each, known, marks in zip(said, self.rows(keys), self.marks(keys), strict=True):
+        found = zip(said, self.rows(keys), self.marks(keys), self._index.watchers(keys), strict=True)
+        for each, known, marks, watchers in found:
             row = known.merged(each.row) if known else each.row
             self.news += known is None or row.encode() != known.encode()
             self.news += sum(_is_noted(mark, each.at_ms) for mark in marks)
             sources = [Group(GroupKind.SOURCE, data_source_node(name)) for name in sorted(row.combination.data_sources)]
             links += [(source, each.key) for source in sources]
-            puts.append(Put(row.encode(), marks))
+            puts.append(Put(row.encode(), marks, watchers))
         self._look(links)
         return puts
 

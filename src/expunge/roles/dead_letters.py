@@ -102,6 +102,7 @@ class DeadLetters:
             partition=place.partition,
             offset=place.offset,
             digest=content,
+            part=part[0] if part else None,
             sealed=sealed,
         )
         named = (content,) if place.offset < 0 else part

@@ -18,6 +18,8 @@ class MessageSetAside(Outlet):
     partition: int
     offset: int
     digest: str
+    part: int | None = None
+    """The number of the one of many things in the message that is meant, of which others were taken."""
     sealed: str | None = None
 
 

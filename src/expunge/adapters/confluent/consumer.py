@@ -455,15 +455,20 @@ class ConfluentPlaces:
         self._consumer = _reading(bootstrap_servers, options)
 
     def at(self, topic: str, partition: int, offset: int) -> Record | None:
-        """The record at a place; None: it is not there any more. `topic` is given with its prefix."""
+        """The record at a place; None: it is not there any more. `topic` is given with its prefix.
+
+        Raises:
+            Unavailable: Kafka has not handed it over in time.
+        """
         with translated("hand over a record"):
             first, end = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), CALL_SECONDS)
             if not first <= offset < end:
                 return None
             self._consumer.assign([TopicPartition(topic, partition, offset)])
             message = self._consumer.poll(CALL_SECONDS)
-        found = message is not None and message.error() is None and message.offset() == offset
-        return as_record(message, "") if found else None
+        if message is None or message.error() is not None:
+            raise Unavailable("Kafka has not handed over a record in time", server=KAFKA)
+        return as_record(message, "") if message.offset() == offset else None
 
     def close(self) -> None:
         """Let go of the connection."""

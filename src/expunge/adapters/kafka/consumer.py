@@ -20,6 +20,7 @@ from expunge.adapters.kafka.records import Broken, install
 from expunge.adapters.records import Last, Portion, ReaderToTheEnd, Trail, first_offsets, moment, reached, remembered
 from expunge.domain.continuity import Place, Reached
 from expunge.domain.events import Position, Record, millis
+from expunge.errors import Unavailable
 
 CALL_MS = 5_000
 CLOSE_MS = 1_000
@@ -480,7 +481,11 @@ class KafkaPlaces:
             self._consumer = connected(KafkaConsumer, settings)
 
     def at(self, topic: str, partition: int, offset: int) -> Record | None:
-        """The record at a place; None: it is not there any more. `topic` is given with its prefix."""
+        """The record at a place; None: it is not there any more. `topic` is given with its prefix.
+
+        Raises:
+            Unavailable: Kafka has not handed it over in time.
+        """
         place = TopicPartition(topic, partition)
         with translated("hand over a record"):
             self._consumer.assign([place])
@@ -489,6 +494,8 @@ class KafkaPlaces:
                 return None
             self._consumer.seek(place, offset)
             found = self._consumer.poll(timeout_ms=CALL_MS).get(place, ())
+            if not found and self._consumer.position(place) <= offset:
+                raise Unavailable("Kafka has not handed over a record in time", server="Kafka")
         record = as_record(found[0], "") if found else None
         return record if record is not None and record.position.offset == offset else None
 

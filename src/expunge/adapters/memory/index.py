@@ -85,6 +85,10 @@ class MemoryIndex:
         """See `ports.Index.marks`."""
         return [[_mark(case, marked) for case, marked in self.marked.get(node, {}).items()] for node in nodes]
 
+    def watchers(self, keys: Sequence[bytes]) -> list[Sequence[tuple[str, bytes]]]:
+        """See `ports.Index.watchers`."""
+        return [list(self.watched.get(key, {}).items()) for key in keys]
+
     def _lease(self, until_ms: int) -> None:
         if until_ms and self.now_ms > until_ms:
             raise Fenced("the lease has passed")

@@ -151,12 +151,19 @@ class RedisIndex:
 
     def marks(self, nodes: Sequence[bytes]) -> list[Sequence[Mark]]:
         """See `ports.Index.marks`."""
-        found = {
-            key: unpack_marks(packed)
-            for keys, reply in self.on_nodes("marks", (), list(set(nodes)), placed)
-            for key, packed in zip(keys, reply, strict=True)
-        }
-        return [found[node] for node in nodes]
+        found = self._marked(nodes)
+        unpacked_once = {node: unpack_marks(packed) for node, packed in found.items()}
+        return [unpacked_once[node] for node in nodes]
+
+    def watchers(self, keys: Sequence[bytes]) -> list[Sequence[tuple[str, bytes]]]:
+        """See `ports.Index.watchers`."""
+        found = self._marked(keys)
+        return [_watchers(found[key]) for key in keys]
+
+    def _marked(self, nodes: Sequence[bytes]) -> dict[bytes, bytes]:
+        """What cases have left on nodes, packed."""
+        calls = self.on_nodes("marks", (), list(set(nodes)), placed)
+        return {key: packed for keys, reply in calls for key, packed in zip(keys, reply, strict=True)}
 
     def set_state(
         self,
@@ -202,15 +209,21 @@ class RedisIndex:
         return [key for packed in self._server.run(calls) for key in unpacked(packed)]
 
     def are_members(self, links: Sequence[tuple[Group, bytes]]) -> list[bool]:
-        """See `ports.Index.are_members`: what lies in a shard is read once, however often it is asked for."""
-        calls: dict[tuple[Group, int], Call] = {}
-        for group, member in links:
-            shard = shard_of(member)
-            for tag, place in self._places(group, range(shard, shard + 1)):
-                calls[group, shard] = Call("members", [tag], (*place, shard, shard))
-        found = zip(calls, self._server.run(list(calls.values())), strict=True)
+        """See `ports.Index.are_members`: what lies in one place is read once, however often it is asked for."""
+        calls = {self._shard_of(group, member): None for group, member in links}
+        every = [Call("members", [tag], (*place, shard, shard)) for tag, place, shard in calls]
+        found = zip(calls, self._server.run(every), strict=True)
         members = {place: frozenset(unpacked(packed)) for place, packed in found}
-        return [member in members[group, shard_of(member)] for group, member in links]
+        return [member in members[self._shard_of(group, member)] for group, member in links]
+
+    def _shard_of(self, group: Group, member: bytes) -> tuple[int, tuple[Any, ...], int]:
+        """Where a member of a group lies: its tag, place and shard. Those of a data source lie beside their rows."""
+        shard = shard_of(member)
+        if group.kind is GroupKind.SOURCE:
+            bucket = self._server.bucket(member)
+            return shard, ("o", group.node[:SOURCE_BYTES], bucket, bucket), shard
+        ((tag, place),) = self._places(group)
+        return tag, place, shard
 
     def _places(self, group: Group, shards: range = range(SHARDS)) -> Iterator[tuple[int, tuple[Any, ...]]]:
         """Where a group's members lie: a tag each, and kind, field, first and last bucket for the scripts.
