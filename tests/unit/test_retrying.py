@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from expunge.domain.aggregates.case import words
-from tests.simulation import World
+from tests.simulation import World, receipt
 
 LONG = 3 * 86_400
 
@@ -124,3 +124,51 @@ def test_who_may_not_decide_may_not_have_it_retried() -> None:
     world.say("case.retried", case_id, operator="otto")
     world.settle()
     assert reasons(world) in (["not_allowed"], ["undeclared_operator"])
+
+
+def failing(command: dict[str, Any]) -> list[dict[str, Any]]:
+    return [receipt(command, all={"claim": "failed", "reason_code": "busy"})]
+
+
+def test_what_an_operator_has_tried_uses_up_no_repetition() -> None:
+    """Seven of them in a minute had the case given up, and the system asked once a day from then on."""
+    world, case_id = asked(1)
+    world.answers["photos"] = failing
+    for number in range(9):
+        retry(world, case_id, reason=f"try {number}")
+    assert world.status(case_id) == "purging"
+    assert not world.confirmations("partially_completed")
+    del world.answers["photos"]
+    world.tick_clocks(120)
+    world.settle(ticks=1)
+    assert world.status(case_id) == "completed"
+
+
+def test_a_silent_system_is_repeated_as_often_as_ever() -> None:
+    world, case_id = asked(1)
+    for number in range(9):
+        retry(world, case_id, reason=f"try {number}")
+    before = len(attempts(world))
+    for _ in range(2):
+        world.tick_clocks(3700)
+        world.settle(ticks=1)
+    assert len(attempts(world)) == before + 2
+    assert "exhausted" not in {each.fact for each in world.facts(case_id)}
+
+
+def test_a_withdrawal_that_nobody_has_heard_is_said_once_more() -> None:
+    """After a pause and a resume nothing else may be sent before it is answered, and that was repeated after a day."""
+    world, case_id = asked(1)
+    world.deaf.add("photos")
+    world.order("emission.paused", scope={"system": "photos"}, reason="why not")
+    world.settle(ticks=1)
+    for _ in range(60):
+        world.tick_clocks(3600)
+        world.settle(ticks=1)
+    world.order("emission.resumed", scope={"system": "photos"})
+    world.settle(ticks=1)
+    world.deaf.clear()
+    del world.answers["photos"]
+    retry(world, case_id)
+    world.settle(ticks=1)
+    assert world.status(case_id) == "completed"

@@ -54,8 +54,14 @@ class Reader(Protocol):
 class Places(Protocol):
     """Looks up single records, for people, over one connection."""
 
-    def at(self, topic: str, partition: int, offset: int) -> Record | None:
-        """The record at a place; None: it is not there any more. `topic` is given with its prefix."""
+    def behind(self, topic: str, partition: int, offset: int) -> Record | None:
+        """The first record at a place or behind it; None: the place is there no more, or nothing lies behind it.
+
+        `topic` is given with its prefix.
+
+        Raises:
+            Unavailable: Kafka has not handed it over in time.
+        """
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -112,7 +118,12 @@ class Broker:
 
     def record_at(self, topic: str, partition: int, offset: int) -> Record | None:
         """The record at a place, for people; `topic` with its prefix. None: it is not there any more."""
-        return self._places.at(topic, partition, offset)
+        found = self.record_behind(topic, partition, offset)
+        return found if found is not None and found.position.offset == offset else None
+
+    def record_behind(self, topic: str, partition: int, offset: int) -> Record | None:
+        """The first record at a place or behind it, where that place is still there; see `Places.behind`."""
+        return self._places.behind(topic, partition, offset)
 
     @cached_property
     def _places(self) -> Places:

@@ -40,9 +40,9 @@ from expunge.replay.letters import Letter
 from expunge.wire.operations import Parked, parked
 
 app = typer.Typer(help="Messages that are set aside.", no_args_is_help=True)
-SHOWN = 12
 PARK = "expunge.message.parked.v1"
 """The type of what an operator signs."""
+SHOWN = 12
 """Characters of a letter's id: as many as tell it from any other."""
 MOST_LISTED = 100
 
@@ -267,6 +267,7 @@ def _told(letter: Letter) -> dict[str, object]:
         "topic": said.topic,
         "partition": said.partition,
         "offset": said.offset,
+        "part": said.part,
         "kept": said.is_sealed,
         "state": done.fate.value if done else "open",
         "by": done.operator if done else None,

@@ -90,8 +90,9 @@ class Lookout:
         """How long ago the first unread message of a partition was appended; None: nobody can say."""
         topic = self._expunge.settings.prefix + place[0]
         with suppress(Unavailable):
-            found = self._expunge.broker.record_at(topic, place[1], offset)
-            return max(0.0, (now - found.appended_at).total_seconds()) if found is not None else None
+            found = self._expunge.broker.record_behind(topic, place[1], offset)
+            # Behind the last there may be what closes a transaction: that is nothing to read.
+            return max(0.0, (now - found.appended_at).total_seconds()) if found is not None else 0.0
         return None
 
     def anew(self) -> Lookout:

@@ -454,12 +454,8 @@ class ConfluentPlaces:
     def __init__(self, bootstrap_servers: str, options: dict[str, Any]) -> None:
         self._consumer = _reading(bootstrap_servers, options)
 
-    def at(self, topic: str, partition: int, offset: int) -> Record | None:
-        """The record at a place; None: it is not there any more. `topic` is given with its prefix.
-
-        Raises:
-            Unavailable: Kafka has not handed it over in time.
-        """
+    def behind(self, topic: str, partition: int, offset: int) -> Record | None:
+        """See `adapters.broker.Places.behind`."""
         with translated("hand over a record"):
             first, end = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), CALL_SECONDS)
             if not first <= offset < end:
@@ -468,7 +464,7 @@ class ConfluentPlaces:
             message = self._consumer.poll(CALL_SECONDS)
         if message is None or message.error() is not None:
             raise Unavailable("Kafka has not handed over a record in time", server=KAFKA)
-        return as_record(message, "") if message.offset() == offset else None
+        return as_record(message, "")
 
     def close(self) -> None:
         """Let go of the connection."""

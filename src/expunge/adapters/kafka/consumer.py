@@ -480,12 +480,8 @@ class KafkaPlaces:
         with translated("hand over a record"):
             self._consumer = connected(KafkaConsumer, settings)
 
-    def at(self, topic: str, partition: int, offset: int) -> Record | None:
-        """The record at a place; None: it is not there any more. `topic` is given with its prefix.
-
-        Raises:
-            Unavailable: Kafka has not handed it over in time.
-        """
+    def behind(self, topic: str, partition: int, offset: int) -> Record | None:
+        """See `adapters.broker.Places.behind`."""
         place = TopicPartition(topic, partition)
         with translated("hand over a record"):
             self._consumer.assign([place])
@@ -496,8 +492,7 @@ class KafkaPlaces:
             found = self._consumer.poll(timeout_ms=CALL_MS).get(place, ())
             if not found and self._consumer.position(place) <= offset:
                 raise Unavailable("Kafka has not handed over a record in time", server="Kafka")
-        record = as_record(found[0], "") if found else None
-        return record if record is not None and record.position.offset == offset else None
+        return as_record(found[0], "") if found else None
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -123,6 +123,8 @@ class ChunkState(Value):
     """How often another command has taken the place of one that was withdrawn or that had left something out."""
     used: int = 0
     """Attempts of earlier rounds."""
+    by_hand: int = 0
+    """Attempts of this round that an operator has had made: they use up none of the repetitions of its system."""
     named: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     """Command id -> the ordinals that it names; one that does not stand here names all."""
     recalled_for: tuple[str, ...] = ()
@@ -195,6 +197,10 @@ class ChunkState(Value):
     def tries(self) -> int:
         """Attempts of this round."""
         return self.attempt - self.used
+
+    def counted(self, attempt: int) -> int:
+        """How many attempts of this round were made by an attempt's time, without those that an operator had made."""
+        return attempt - self.used - self.by_hand
 
     @property
     def ordinals(self) -> tuple[int, ...]:

@@ -72,6 +72,7 @@ ALL: tuple[type[CaseFact], ...] = (
     restriction.LiftDue,
     words.Reconsidering,
     retrying.Retried,
+    retrying.TriedByHand,
     decisions.Decided,
     decisions.Exempted,
     decisions.Thawed,

@@ -32,7 +32,7 @@ class Sent(ChunkFact):
         another = self.command_id != chunk.command_id
         if another:
             after["named"] = chunk.naming(self.command_id, chunk.left)
-            after |= {"round": chunk.round + 1, "used": chunk.attempt, "exhausted": False}
+            after |= {"round": chunk.round + 1, "used": chunk.attempt, "by_hand": 0, "exhausted": False}
             after |= {"replacement": "", "begun": False}
         elif chunk.phase is not Phase.SENT and len(chunk.left) < chunk.summary.size:
             after["named"] = {**chunk.named, self.command_id: chunk.left}
@@ -200,7 +200,18 @@ def recall(turn: Turn, chunk: ChunkState, against: tuple[str, ...]) -> None:
     fact = Recalled(chunk=chunk.summary.digest, command_id=chunk.command_id, words=told, next_at=next_at)
     after = turn.change(fact)
     if again:
-        turn.emit(WithdrawCommand(after, told[0].partition(":")[0] if told else REGROUP))
+        turn.emit(WithdrawCommand(after, _reason(told)))
+
+
+def recall_again(turn: Turn, chunk: ChunkState) -> None:
+    """Say a withdrawal once more, whose next time stays as it is."""
+    if chunk.phase is Phase.RECALLED:
+        turn.emit(WithdrawCommand(chunk, _reason(chunk.recalled_for)))
+
+
+def _reason(words: tuple[str, ...]) -> str:
+    """Why a system is told to let go, in one word."""
+    return words[0].partition(":")[0] if words else REGROUP
 
 
 def take_refusal(turn: Turn, message: EmissionRefused) -> None:
@@ -215,6 +226,6 @@ def take_refusal(turn: Turn, message: EmissionRefused) -> None:
             command_id=message.command_id,
             attempt=message.attempt,
             reason=message.reason,
-            next_at=turn.now + turn.system(chunk).after_failure(chunk.attempt),
+            next_at=turn.now + turn.system(chunk).after_failure(max(1, chunk.attempt - chunk.by_hand)),
         )
     )

@@ -194,7 +194,7 @@ def _answer(turn: Turn, chunk: ChunkState, message: Receipted) -> None:
     gone = tuple(asset for asset, before, letter in said if letter in GONE and letter != before and not body.holding)
     if clean or gone:
         turn.emit(NoteAnswers(chunk.summary.digest, clean, gone, message.appended_ms))
-    tried_enough = message.attempt - answered.used > turn.system(chunk).retries
+    tried_enough = answered.counted(message.attempt) > turn.system(chunk).retries
     model = message.replacement_of(body.assets[0])
     if model and any(note.reason == UNCHECKED for note in answered.notes):
         replacement.ask(turn, answered, model)
@@ -223,7 +223,7 @@ def _next(turn: Turn, chunk: ChunkState, attempt: int) -> datetime | None:
     system = turn.system(chunk)
     if chunk.phase is not Phase.SENT:
         return chunk.next_at
-    attempt = max(1, attempt - chunk.used)
+    attempt = max(1, chunk.counted(attempt))
     if chunk.open:
         return turn.now + system.after_failure(attempt)
     if chunk.deferred:

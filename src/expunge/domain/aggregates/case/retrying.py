@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from expunge.domain.aggregates.case import gate
 from expunge.domain.aggregates.case.chunks import ChunkState, Phase
-from expunge.domain.aggregates.case.fact import CaseFact, heard
+from expunge.domain.aggregates.case.fact import CaseFact, ChunkFact, heard
 from expunge.domain.aggregates.case.state import Case
 from expunge.domain.aggregates.case.turn import Turn
 from expunge.domain.values import Hex
@@ -29,6 +31,16 @@ class Retried(CaseFact):
         return heard(case, self.control)
 
 
+class TriedByHand(ChunkFact):
+    """An operator has the command of a chunk sent once more, before its time."""
+
+    fact = "tried_by_hand"
+
+    def changes(self, chunk: ChunkState) -> dict[str, Any]:
+        """That counts for no repetition: who is asked too early must not be given up for it."""
+        return {"by_hand": chunk.by_hand + 1}
+
+
 def owes(case: Case, system: str) -> bool:
     """Whether something is open in a system, or anywhere."""
     return any(number and line.claim in UNDONE and system in {"", line.system} for line, number in case.counts)
@@ -47,4 +59,7 @@ def try_now(turn: Turn, chunk: ChunkState, system: str) -> None:
         gate.look_again(turn, chunk)
         after = turn.chunks.get(chunk.summary.digest, chunk)
         if after.phase is Phase.SENT and after.attempt == chunk.attempt and not after.asked:
-            gate.send(turn, after)
+            gate.send(turn, turn.change(TriedByHand(chunk=chunk.summary.digest)))
+    elif chunk.phase is Phase.RECALLED:  # as long as its system has not let go, nothing else is sent
+        gate.look_again(turn, chunk)
+        gate.recall_again(turn, turn.chunks.get(chunk.summary.digest, chunk))

@@ -136,7 +136,7 @@ def repeat(turn: Turn, digest: str) -> None:
 def _command_again(turn: Turn, chunk: ChunkState) -> None:
     system = turn.system(chunk)
     failing = not chunk.pooled or LETTERS[Claim.FAILED] in chunk.answers  # to wait for others is no failure
-    if chunk.open and failing and chunk.tries > system.retries and not chunk.exhausted:
+    if chunk.open and failing and chunk.counted(chunk.attempt) > system.retries and not chunk.exhausted:
         chunk = turn.change(gate.Exhausted(chunk=chunk.summary.digest))
     patient = chunk.exhausted or not chunk.open
     gate.send(turn, chunk, max(A_DAY, system.timeout) if patient else None)
