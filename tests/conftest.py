@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+import hypothesis.internal.conjecture.optimiser  # noqa: F401 - in a test CPython 3.11 failed to compile it once
 import pytest
 
 from tests.servers import Servers, servers
