@@ -47,7 +47,7 @@ class Lookout:
 
         Raises:
             Unavailable: Kafka or Redis is away.
-            Changed: the index is another one; see `anew`.
+            Changed: the index is another one; see `begin_anew`.
         """
         expunge, partitions = self._expunge, range(self._expunge.settings.kafka.partitions)
         self._read_letters()
@@ -95,19 +95,19 @@ class Lookout:
             return max(0.0, (now - found.appended_at).total_seconds()) if found is not None else 0.0
         return None
 
-    def anew(self) -> Lookout:
-        """Another that looks at whatever is there now, from the beginning; this one is of no use any more."""
+    def begin_anew(self) -> None:
+        """Look at whatever is there from now on, from its beginning: with other connections, and the same settings."""
         self.close()
-        return Lookout(reopened(self._expunge))
+        self._expunge, self._letters = reopened(self._expunge), LetterBook()
 
     @cached_property
     def _reader(self) -> Reader:
-        return self._expunge.broker.reader(["dead-letters"], EARLIEST)
+        return self._expunge.broker.reader([DEAD_LETTERS], EARLIEST)
 
     def close(self) -> None:
         """Let go of what it reads with."""
         if "_reader" in self.__dict__:
-            self._reader.close()
+            self.__dict__.pop("_reader").close()
 
 
 def _retention_of(config: Mapping[str, str]) -> float | None:

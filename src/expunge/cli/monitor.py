@@ -53,7 +53,7 @@ def _watch(
             seen[:] = [lookout.look(clock.now())]
         except (Unavailable, Changed) as error:  # whatever there is when it comes back is looked at from its beginning
             outage.goes_on(error if isinstance(error, Unavailable) else Unavailable(str(error)))
-            lookout = lookout.anew()
+            lookout.begin_anew()
         else:
             outage.ends()
             metrics.gauge("waiting_seconds", 0, label="monitor")

@@ -64,7 +64,7 @@ def _live(lookout: Lookout, clock: SystemClock, every: float) -> None:
                 seen = lookout.look(clock.now())
                 live.update(screen(seen), refresh=True)
             except (Unavailable, Changed) as error:
-                lookout = lookout.anew()
+                lookout.begin_anew()
                 live.update(screen(seen, away=str(error)), refresh=True)
     quiet_console.print("ended; nothing was changed", style="dim")
 
